@@ -1,0 +1,50 @@
+"""Run notebook cells on Modal's GPUs as if they ran here: `%load_ext modal_gpu_magic`, then `%%modal_gpu H100:2`.
+
+Standard library only: the container imports this module too. Every public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from modal_gpu_magic.catalog.gpus import GPUS, Gpu
+    from modal_gpu_magic.line.spec import GpuSpec
+    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.session.session import Session
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "GPUS": "modal_gpu_magic.catalog.gpus",
+    "Gpu": "modal_gpu_magic.catalog.gpus",
+    "GpuSpec": "modal_gpu_magic.line.spec",
+    "Machine": "modal_gpu_magic.plan.machine",
+    "Session": "modal_gpu_magic.session.session",
+}
+
+__all__ = ["GPUS", "Gpu", "GpuSpec", "Machine", "Session", "__version__", "load_ipython_extension", "unload_ipython_extension"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the floor it lives on."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext modal_gpu_magic`: make `%modal_gpu` and `%%modal_gpu` known to this shell."""
+    from modal_gpu_magic.ui.magic import register
+
+    register(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext modal_gpu_magic`: forget the magics and end every session of this kernel."""
+    from modal_gpu_magic.ui.magic import unregister
+
+    unregister(shell)

@@ -1,0 +1,172 @@
+"""What crosses between kernel and container: one request, numbered events, one answer. Data only, no I/O.
+
+Both sides import this module (the container's package is the kernel's exact version, checked in the answer), so
+plain pickle of these frozen values is the wire format.
+
+Event kinds and their `content` (payloads are those of Jupyter's iopub messages):
+
+  stream               {"name": "stdout" | "stderr", "text": str}
+  display_data         {"data": mime bundle, "metadata": {...}, "transient": {...}}
+  update_display_data  the same
+  execute_result       {"data": mime bundle, "metadata": {...}}
+  clear_output         {"wait": bool}
+  comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
+  input_request        {"prompt": str, "password": bool}
+  note                 {"text": str}          a line of ours (an install, a restart), shown apart from the cell's output
+  started              {"generation": str}    user code is about to begin
+  end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+EventKind = Literal[
+    "stream",
+    "display_data",
+    "update_display_data",
+    "execute_result",
+    "clear_output",
+    "comm_open",
+    "comm_msg",
+    "comm_close",
+    "input_request",
+    "note",
+    "started",
+    "end",
+]
+
+FRAME_BYTES = 512 << 10
+"""Largest queue item we put. Modal refuses items over 1 MiB (measured; DESIGN decision 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One numbered message of a run. Numbers start at 0 and have no gaps."""
+
+    number: int
+    kind: EventKind
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One queue item: events of a run, or a slice of one that is too large for an item.
+
+    `part` is `(index, count)` of the slice in `blob`; `events` is empty then.
+    """
+
+    run: str
+    events: tuple[Event, ...] = ()
+    blob: bytes = b""
+    part: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Values crossing: one pickle stream, the keys of its out-of-band buffers in order, and buffers that travel inside."""
+
+    stream: bytes = b""
+    names: tuple[str, ...] = ()
+    offsets: tuple[int, ...] = ()
+    buffers: tuple[str, ...] = ()
+    inline: dict[str, bytes] = field(default_factory=dict)
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A value that stayed in the container: what the notebook shows in its place."""
+
+    name: str
+    type_name: str
+    summary: str
+    """One line: shape, dtype, device, size, or length."""
+    why: str
+    """Why it stayed: `5.1 GB, over --fetch 256MB`, `cannot be pickled: ...`, `needs torch, which is not installed here`."""
+    bundle: dict[str, Any] = field(default_factory=dict)
+    """The value's own rich repr as a mime bundle (head of the frame and the like), bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A cell's own exception: what to show, and the exception itself if it pickles."""
+
+    ename: str
+    evalue: str
+    traceback: tuple[str, ...]
+    exception: bytes | None = None
+    """A `Transfer`-style pickle of the exception, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
+
+    generation: str
+    reason: Literal["generation", "buffers", "version"]
+    buffers: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One cell's execution, as the kernel asks for it."""
+
+    run: str
+    version: str
+    source: str
+    execution_count: int
+    generation: str | None = None
+    """The container life this run relies on; None: a fresh namespace is fine."""
+    values: Transfer = field(default_factory=Transfer)
+    drops: tuple[str, ...] = ()
+    """Names deleted here since the last sync: deleted there before the cell."""
+    reads: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    prints: dict[str, bytes] = field(default_factory=dict)
+    """Fingerprints of the values sent, so that the container need not hash them again."""
+    fetch_bytes: int = 256 << 20
+    fetch_names: tuple[str, ...] = ()
+    """`--out`: these come back whatever their size."""
+    keep_names: frozenset[str] = frozenset()
+    clean: bool = False
+    timeout: float | None = 3600.0
+    store: str | None = None
+    """Directory of shared buffers (local backend); None: buffers travel inline."""
+    stdin: bool = False
+    """Whether someone can answer `input()`."""
+    known: frozenset[str] = frozenset()
+    """Names that exist in the notebook but were not sent: a NameError for one of them says `--in NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a run ended, with the values that come home."""
+
+    generation: str
+    version: str
+    need: Need | None = None
+    frames: int = 0
+    """Queue items put for this run."""
+    events: int = 0
+    """Events emitted for this run in all: the reader has missed some if its count is lower."""
+    tail: tuple[Event, ...] = ()
+    """Events younger than a batch: they never were in the queue."""
+    values: Transfer | None = None
+    prints: dict[str, bytes] = field(default_factory=dict)
+    """Fingerprints of the values that come home, as computed there."""
+    stays: tuple[Stay, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Names the cell deleted."""
+    result: str | None = None
+    """Name under which the last expression's value travels (`_`), if it did."""
+    failure: Failure | None = None
+    stopped: bool = False
+    timed_out: bool = False
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    booted_at: float = 0.0
+    names: tuple[str, ...] = ()
+    """User names alive in the container's namespace after the run."""
