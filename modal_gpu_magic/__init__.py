@@ -26,7 +26,16 @@ _HOMES = {
     "Session": "modal_gpu_magic.session.session",
 }
 
-__all__ = ["GPUS", "Gpu", "GpuSpec", "Machine", "Session", "__version__", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = [
+    "GPUS",
+    "Gpu",
+    "GpuSpec",
+    "Machine",
+    "Session",
+    "__version__",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
 
 
 def __getattr__(name: str) -> Any:

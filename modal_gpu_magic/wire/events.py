@@ -9,12 +9,15 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   display_data         {"data": mime bundle, "metadata": {...}, "transient": {...}}
   update_display_data  the same
   execute_result       {"data": mime bundle, "metadata": {...}}
+  error                {"ename": str, "evalue": str, "traceback": [str]}   shown in passing (`%run bad.py`): the cell goes on
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
   note                 {"text": str}          a line of ours (an install, a restart), shown apart from the cell's output
   started              {"generation": str}    user code is about to begin
   end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
+
+What a thread or child writes after its cell has ended belongs to that cell all the same: its content has `"late": True`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ EventKind = Literal[
     "display_data",
     "update_display_data",
     "execute_result",
+    "error",
     "clear_output",
     "comm_open",
     "comm_msg",
@@ -54,25 +58,49 @@ class Event:
 class Frame:
     """One queue item: events of a run, or a slice of one that is too large for an item.
 
-    `part` is `(index, count)` of the slice in `blob`; `events` is empty then.
+    `part` is `(index, count)` of the slice in `blob`, `number` that of the event it is cut from; `events` is empty then.
     """
 
     run: str
     events: tuple[Event, ...] = ()
     blob: bytes = b""
     part: tuple[int, int] | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One name's part of a transfer."""
+
+    name: str
+    root: int | None = None
+    """Number of the value, if it can be written into in place over there. Names of one object share it."""
+    device: str | None = None
+    """The GPU the value was on (`cuda:0`); None: it was on none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Values crossing: one pickle stream, the keys of its out-of-band buffers in order, and buffers that travel inside."""
+    """Values crossing: one pickle stream, and the keys of the buffers that did not pass through it."""
 
     stream: bytes = b""
-    names: tuple[str, ...] = ()
-    offsets: tuple[int, ...] = ()
+    """A pickle a name, in order; they share what the values have in common."""
+    body: str = ""
+    """Key of the stream if it is too large for a message; `stream` is empty then."""
+    segments: tuple[Segment, ...] = ()
     buffers: tuple[str, ...] = ()
+    """Keys of all that must be in the store: the out-of-band buffers in order, then `body`."""
     inline: dict[str, bytes] = field(default_factory=dict)
+    """The buffers that travel in the message."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """By file name, the text of functions that travel, for tracebacks and `inspect` over there."""
     nbytes: int = 0
+    """Size of it all, bytes, also of what is over there already."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names whose values it brings."""
+        return tuple(segment.name for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +124,8 @@ class Failure:
     ename: str
     evalue: str
     traceback: tuple[str, ...]
-    exception: bytes | None = None
-    """A `Transfer`-style pickle of the exception, or None."""
+    exception: Transfer | None = None
+    """The exception itself, under the name `error`; None: it does not pickle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +158,12 @@ class Request:
     fetch_bytes: int = 256 << 20
     fetch_names: tuple[str, ...] = ()
     """`--out`: these come back whatever their size."""
-    keep_names: frozenset[str] = frozenset()
+    mutates: frozenset[str] = frozenset()
+    """Names the cell may change in place, as far as its text tells."""
+    imports: dict[str, str] = field(default_factory=dict)
+    """Modules the cell imports and the requirement that brings each (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
+    installs: tuple[str, ...] = ()
+    """Requirements of `--pip` that the image lacks."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
@@ -158,8 +191,12 @@ class Answer:
     prints: dict[str, bytes] = field(default_factory=dict)
     """Fingerprints of the values that come home, as computed there."""
     stays: tuple[Stay, ...] = ()
+    kept: frozenset[str] = frozenset()
+    """Of the values that come home: those the cell changed in place, so that aliases here must see the change."""
     gone: tuple[str, ...] = ()
     """Names the cell deleted."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Names sent that could not be made there, with the reason (a package the image lacks)."""
     result: str | None = None
     """Name under which the last expression's value travels (`_`), if it did."""
     failure: Failure | None = None

@@ -1,0 +1,49 @@
+# What one does with this repository. All of it happens in .venv: set up once, again when pyproject.toml changes.
+#
+#   make demo     run the first notebook on the local backend, without a Modal account or a GPU
+#   make lab      open it in JupyterLab
+#   make check    formatting, lint, types, import laws, lengths
+#   make test     check, then every test
+#   make bench    the figures, each beside its yardstick
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable
+
+.PHONY: demo lab check test bench clean
+
+demo: .venv/.demo
+	$(BIN)/python notebooks/run.py notebooks/01-first-cell.ipynb
+
+lab: .venv/.demo
+	$(BIN)/jupyter lab notebooks/01-first-cell.ipynb
+
+check: .venv/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/checks/lengths.py
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+
+bench: .venv/.dev
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml tests/constraints.txt | .venv/bin/python
+	@echo "Setting up .venv for the demo: a minute or two, once."
+	$(INSTALL) '.[demo]'
+	@touch $@
+
+.venv/.dev: pyproject.toml tests/constraints.txt | .venv/bin/python
+	@echo "Setting up .venv for the tests: a minute or two, once."
+	$(INSTALL) '.[demo,dev]'
+	@touch .venv/.demo $@

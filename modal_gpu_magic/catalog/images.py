@@ -1,0 +1,59 @@
+"""The images that have a name: what `--image torch` stands for, as plain values. `sdk.image` builds them.
+
+What a session adds (packages of the line and of the cells' imports, our own last layer) is not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """An image by name.
+
+    Attributes:
+        name: what `--image` takes.
+        help: one line.
+        base: `debian_slim`: Modal's small Debian; `registry`: `reference`, with the kernel's Python minor added.
+        reference: the registry reference; empty for `debian_slim`.
+        pip: packages, at the notebook's versions where it has them.
+        apt: Debian packages.
+        env: environment variables, as pairs.
+    """
+
+    name: str
+    help: str
+    base: Literal["debian_slim", "registry"] = "debian_slim"
+    reference: str = ""
+    pip: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Hold base and reference together."""
+        if (self.base == "registry") is not bool(self.reference):
+            raise ValueError(f"preset {self.name!r}: a registry image has a reference, Modal's own has none.")
+
+
+DEFAULT_PRESET = "torch"
+"""The image of a session that names none."""
+
+_ROWS = (
+    Preset("torch", "PyTorch on a slim Debian; its wheel brings CUDA, Modal the driver", pip=("torch",)),
+    Preset("slim", "a slim Debian with Python and nothing else"),
+    Preset(
+        "cuda",
+        "NVIDIA's CUDA 12.8 toolkit (nvcc, headers) on Ubuntu 24.04, for packages that compile",
+        base="registry",
+        reference="nvidia/cuda:12.8.1-devel-ubuntu24.04",
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ROWS})
+"""Every preset by name, the default first."""

@@ -1,0 +1,101 @@
+"""■ and the cell's timeout, in the container: KeyboardInterrupt, raised in user code and nowhere else.
+
+Modal cancels an input by SIGUSR1 and raises wherever the main thread stands; IPython swallows that exception, and our
+own code must not be torn (slice-findings.md, section 3). While a cell runs the signal is ours. What it is not allowed to
+interrupt, it waits for: a function of ours is left alone until it returns, unless it says that it can bear it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, TracebackType
+from typing import Any, TypeVar
+
+PRESS, STRIKE = signal.SIGUSR1, signal.SIGINT
+"""■ arrives as Modal's SIGUSR1; SIGINT is how we, or user code itself, interrupt the main thread without a press."""
+RETRY_SECONDS = 0.002
+OURS = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
+
+_bearable: set[CodeType] = set()
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def interruptible(function: _F) -> _F:
+    """Say that KeyboardInterrupt may be raised in `function` of ours: it waits, or user code runs above it."""
+    _bearable.add(function.__code__)
+    return function
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Whether a frame runs code of this package's far side."""
+    return str(frame.f_globals.get("__name__", "")).startswith(OURS)
+
+
+class Interrupt:
+    """Holds the signals for the length of one run. `asked`: ■ was pressed. `timed_out`: the watchdog's deadline passed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.timed_out = False
+        self._open = False
+        self._lock = threading.Lock()
+        self._held = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        for number in (PRESS, STRIKE):
+            self._before[number] = signal.signal(number, self._pressed)
+        self._held = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:  # a strike that was under way hits our handler still, not whose turn it is next
+            self._held = False
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def window(self) -> Iterator[None]:
+        """User code runs in here.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed before, or while, user code ran.
+        """
+        self._open = True
+        try:
+            if self.asked or self.timed_out:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._open = False
+
+    def expire(self) -> None:
+        """The cell's time is up: user code is interrupted as by ■. From any thread; after the run it does nothing."""
+        self.timed_out = self.timed_out or self._held
+        self._strike()
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
+        if number == PRESS:
+            self.asked = True
+        if not self._open:
+            return
+        if _may_raise(frame):
+            raise KeyboardInterrupt
+        retry = threading.Timer(RETRY_SECONDS, self._strike)
+        retry.daemon = True
+        retry.start()
+
+    def _strike(self) -> None:
+        with self._lock:
+            if self._held:
+                signal.pthread_kill(threading.main_thread().ident or 0, STRIKE)
+
+
+def _may_raise(frame: FrameType | None) -> bool:
+    """Whether the innermost function of ours on the stack, if there is one, can bear it."""
+    while frame is not None and not is_ours(frame):
+        frame = frame.f_back
+    return frame is None or frame.f_code in _bearable

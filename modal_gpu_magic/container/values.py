@@ -1,0 +1,165 @@
+"""The container's side of a session's variables: what arrives before a cell, what goes home after it, what stays."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+from modal_gpu_magic.wire.events import Request, Stay, Transfer
+from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.reach import reach
+from modal_gpu_magic.wire.size import nbytes_of
+from modal_gpu_magic.wire.summary import bundle, summary
+from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.wire.buffers import Store
+    from collections.abc import Iterable, Mapping
+
+RESULT = "<result>"
+CHECK_SECONDS = 0.2
+"""Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
+CHECK_SHARE = 0.05
+HASH_BYTES_PER_SECOND = 5e9
+"""A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The namespace as it was before the cell: identities of all names, and which may be changed in place."""
+
+    identities: dict[str, int]
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What goes home, and what does not with the reason."""
+
+    values: Transfer
+    stays: tuple[Stay, ...]
+    kept: frozenset[str]
+    gone: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Chosen:
+    values: dict[str, Any]
+    stays: list[Stay]
+
+
+class Belongings:
+    """The session's namespace with what the notebook is known to have of it."""
+
+    def __init__(self, namespace: dict[str, Any], hidden: Iterable[str]) -> None:
+        self.namespace, self.hidden = namespace, frozenset(hidden)
+        self.prints: dict[str, bytes] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """User names, less IPython's own."""
+        return tuple(n for n in self.namespace if n not in self.hidden and not _is_history(n))
+
+    def arrive(self, request: Request, store: Store) -> dict[str, str]:
+        """Take in what the notebook sent; returns the names that could not be made here, with the reason."""
+        hasher = _hasher(store)
+        for name in request.drops:
+            self.namespace.pop(name, None)
+            self.prints.pop(name, None)
+        arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=True)
+        self.namespace.update(arrived.values)
+        for name, value in arrived.values.items():
+            mark = fingerprint(value, self.namespace, hasher)
+            if mark is not None:
+                self.prints[name] = mark
+        return arrived.failed
+
+    def before(self, request: Request) -> Before:
+        """Look at the namespace just before user code begins."""
+        reached = reach(request.reads, self.namespace) if request.reads else set()
+        return Before(
+            {name: id(self.namespace[name]) for name in self.names}, tuple(sorted(reached & self.prints.keys()))
+        )
+
+    def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
+        """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
+        hasher = _hasher(store)
+        bound = self._bound(request, before)
+        changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
+        candidates = {name: self.namespace[name] for name in (*bound, *changed)}
+        if result:
+            candidates[RESULT] = result[0]
+        chosen = self._choose(candidates, request, hasher)
+        chosen.stays += [
+            self._stay(name, self.namespace[name], "it may have changed and is too large to compare")
+            for name in unchecked
+        ]
+        for stay in chosen.stays:
+            self.prints.pop(stay.name, None)
+        transfer = pack(chosen.values, self.namespace, store, hasher) if chosen.values else Transfer()
+        gone = tuple(n for n in before.identities if n not in self.namespace)
+        for name in gone:
+            self.prints.pop(name, None)
+        return Leaving(transfer, tuple(chosen.stays), frozenset(changed), gone)
+
+    def take(self, names: Iterable[str], store: Store) -> Transfer:
+        """Values that stayed, asked for by name."""
+        return pack({name: self.namespace[name] for name in names}, self.namespace, store, _hasher(store))
+
+    def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
+        """Names the cell's text binds, and names that are new or another object now (exec, %run, star imports)."""
+        now = self.names
+        moved = {n for n in now if before.identities.get(n) != id(self.namespace[n])}
+        return tuple(n for n in now if n in moved or n in request.binds)
+
+    def _changed_in_place(
+        self, request: Request, before: Before, bound: tuple[str, ...], seconds: float, hasher: Hasher
+    ) -> tuple[list[str], list[str]]:
+        """Names that are the same object with another content, and those too large to tell within the time."""
+        deadline = time.monotonic() + max(CHECK_SECONDS, seconds * CHECK_SHARE)
+        changed: list[str] = []
+        unchecked: list[str] = []
+        here = [n for n in before.candidates if n in self.namespace and n not in bound]
+        for name in sorted(here, key=lambda n: nbytes_of(self.namespace[n])):
+            value = self.namespace[name]
+            if time.monotonic() + nbytes_of(value) / HASH_BYTES_PER_SECOND > deadline:
+                if name in request.mutates:
+                    unchecked.append(name)
+                continue
+            if fingerprint(value, self.namespace, hasher) != self.prints[name]:
+                changed.append(name)
+        return changed, unchecked
+
+    def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
+        chosen = _Chosen({}, [])
+        left = request.fetch_bytes
+        for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
+            value, size = candidates[name], nbytes_of(candidates[name])
+            asked = name in request.fetch_names
+            if size > left and not asked:
+                why = f"{size / 1e6:,.0f} MB does not fit --fetch {request.fetch_bytes / 1e6:,.0f}MB"
+                chosen.stays.append(self._stay(name, value, why))
+                continue
+            mark = fingerprint(value, self.namespace, hasher)
+            if mark is None:
+                chosen.stays.append(self._stay(name, value, f"it does not pickle: {why_not(value, self.namespace)}"))
+                continue
+            chosen.values[name] = value
+            left -= 0 if asked else size
+            if name != RESULT:
+                self.prints[name] = mark
+        return chosen
+
+    @staticmethod
+    def _stay(name: str, value: Any, why: str) -> Stay:
+        return Stay(name, type(value).__name__, summary(value), why, bundle(value))
+
+
+def _hasher(store: Store) -> Hasher:
+    return Hasher(unwritten=getattr(store, "unwritten", None))
+
+
+def _is_history(name: str) -> bool:
+    """IPython's numbered inputs and outputs (`_i3`, `_3`) appear after the shell is made, so they are not in `hidden`."""
+    return name.startswith("_") and name.lstrip("_i").isdigit()

@@ -1,0 +1,27 @@
+"""A bell that wakes everyone who waits for it. Nothing is remembered: who comes later waits for the next ring."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Bell:
+    """Broadcast wake-up for coroutines of one event loop."""
+
+    __slots__ = ("_next_ring",)
+
+    def __init__(self) -> None:
+        self._next_ring: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wake all who wait now."""
+        if self._next_ring is not None and not self._next_ring.done():
+            self._next_ring.set_result(None)
+        self._next_ring = None
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the next ring, at most `timeout` seconds. False when the time ran out."""
+        if self._next_ring is None:
+            self._next_ring = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait((self._next_ring,), timeout=timeout)
+        return bool(done)

@@ -1,0 +1,67 @@
+"""How many containers a function should have, and which may leave. Pure functions of the state; scheduler acts on them.
+
+A *unit* is what is started and retired as one: a container, or all members of a cluster. Its leader has rank 0.
+"""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.control_plane.state import Container, Function, Input
+
+LOCAL_CONTAINERS = max(4, os.cpu_count() or 1)
+"""Units a function may have where it sets no `max_containers`. Modal has no such limit; one machine does."""
+
+
+def leaders(function: Function) -> list[Container]:
+    """One live container of each unit."""
+    return [container for container in function.live if container.rank == 0]
+
+
+def ceiling(function: Function) -> int:
+    """Units the function may have at most."""
+    limit = function.scaling.max_containers
+    return LOCAL_CONTAINERS if limit is None else max(1, limit // function.group_size)
+
+
+def missing_units(function: Function) -> int:
+    """Units to start now: for inputs that find no free slot, for `min_containers`, and for the buffer while busy."""
+    if function.app.stopped:
+        return 0
+    units, group, slots = leaders(function), function.group_size, function.slots
+    free = sum(max(0, slots - len(unit.running)) for unit in units)
+    wanted = len(units) + ceil(max(0, len(function.pending) - free) / slots)
+    wanted = max(wanted, ceil(function.scaling.min_containers / group), _with_buffer(function, units))
+    return max(0, min(wanted, ceiling(function)) - len(units))
+
+
+def _with_buffer(function: Function, units: list[Container]) -> int:
+    """Units in use plus `buffer_containers`; the buffer counts only while there is work."""
+    busy = sum(bool(unit.running) for unit in units) + ceil(len(function.pending) / function.slots)
+    return busy + ceil(function.scaling.buffer_containers / function.group_size) if busy else 0
+
+
+def seconds_to_leave(container: Container, now: float) -> float | None:
+    """Seconds until this leader has been idle for its window; None while it works or is kept on purpose."""
+    function = container.function
+    units = leaders(function)
+    kept = max(ceil(function.scaling.min_containers / function.group_size), _with_buffer(function, units))
+    if container.running or container.idle_since is None or len(units) <= kept:
+        return None
+    return max(0.0, container.idle_since + function.scaling.scaledown_window - now)
+
+
+def retry_delay(each: Input) -> float | None:
+    """Seconds until a failed input of a spawned call is tried again, or None when it is not.
+
+    For calls that somebody waits for, the SDK itself retries.
+    """
+    policy = each.call.function.definition.retry_policy
+    if each.call.synchronous or each.cancelled or each.attempt >= policy.retries:
+        return None
+    delay: float = policy.initial_delay_ms * (policy.backoff_coefficient or 1.0) ** each.attempt
+    return min(delay, policy.max_delay_ms or delay) / 1000

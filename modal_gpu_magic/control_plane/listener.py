@@ -1,0 +1,144 @@
+"""gRPC in: who asks (client by token, container by socket), which servicer answers, and how a refusal travels."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TYPE_CHECKING
+
+from grpclib import GRPCError, Status
+from grpclib.config import Configuration
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.server import Server, Stream
+from h2.exceptions import StreamClosedError
+from modal_proto.api_grpc import ModalClientBase
+
+from modal_gpu_magic.control_plane import refusals
+from modal_gpu_magic.control_plane.state import Container
+
+if TYPE_CHECKING:
+    from grpclib.const import Handler
+
+Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterator[Any]"]
+
+WINDOW = 64 << 20
+"""HTTP/2 flow-control window in bytes, that of the SDK: arguments of many MB cross in few round trips."""
+
+_STATUS: Mapping[type[refusals.Refusal], Status] = {
+    refusals.NotFound: Status.NOT_FOUND,
+    refusals.Invalid: Status.INVALID_ARGUMENT,
+    refusals.Conflict: Status.FAILED_PRECONDITION,
+    refusals.Full: Status.RESOURCE_EXHAUSTED,
+    refusals.Unauthorized: Status.UNAUTHENTICATED,
+    refusals.Unsupported: Status.UNIMPLEMENTED,
+}
+
+_FEATURES = {
+    "Sandbox": "Sandboxes",
+    "Dict": "modal.Dict",
+    "SharedVolume": "network file systems",
+    "Proxy": "proxies",
+    "Tunnel": "tunnels",
+    "Workspace": "workspaces",
+    "FunctionGet": "deployed functions",
+    "ClassGet": "deployed classes",
+    "AppGetByDeploymentName": "deployed apps",
+    "AppGetOrCreate": "looking up apps by name",
+    "AppFetchLogs": "fetching old logs",
+    "AppCountLogs": "fetching old logs",
+    "Volume": "this operation on a Volume from outside a container",
+    "Image": "this operation on an Image",
+    "Function": "this operation on a Function",
+    "App": "this operation on an App",
+}
+"""First words of an RPC's name and the feature they belong to; the first that fits is named in the refusal."""
+
+_log = logging.getLogger("modal_gpu_magic.control_plane")
+
+
+class _Routes(ModalClientBase):
+    """Only for its table: path, message types and cardinality of every RPC of the installed SDK."""
+
+
+_Routes.__abstractmethods__ = frozenset()
+_ROUTES: Mapping[str, Handler] = _Routes().__mapping__()  # type: ignore[abstract]  # made concrete above
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a client must show."""
+
+    id: str
+    secret: str
+
+    def check(self, metadata: Mapping[str, Any]) -> None:
+        """Raise Unauthorized unless the request carries this token; takes the same time for every wrong one."""
+        shown = (str(metadata.get(f"x-modal-token-{part}", "")).encode() for part in ("id", "secret"))
+        right = [hmac.compare_digest(*pair) for pair in zip(shown, (self.id.encode(), self.secret.encode()))]
+        if not all(right):
+            raise refusals.Unauthorized("This token is not the one of this local control plane.")
+
+
+class Door:
+    """The RPCs as one peer sees them: the client (who must show a token), or one container (known by its socket)."""
+
+    def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
+        self._rpcs, self._token, self._peer = rpcs, token, peer
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Grpclib's table of handlers."""
+        return {path: handler._replace(func=self._handler(path, handler)) for path, handler in _ROUTES.items()}
+
+    def _handler(self, path: str, route: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        name = path.rpartition("/")[2]
+        rpc = self._rpcs.get(name)
+        streaming = route.cardinality.server_streaming
+
+        async def handle(stream: Stream[Any, Any]) -> None:
+            request = await stream.recv_message()
+            try:
+                if self._token is not None:
+                    self._token.check(stream.metadata)
+                if rpc is None:
+                    raise refusals.Unsupported(unsupported(name))
+                if streaming:
+                    async for message in rpc(request, self._peer):  # type: ignore[union-attr]  # as the route says
+                        await stream.send_message(message)
+                else:
+                    await stream.send_message(await rpc(request, self._peer))  # type: ignore[misc]
+            except refusals.Refusal as refusal:
+                raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
+            except (StreamClosedError, StreamTerminatedError):
+                raise asyncio.CancelledError from None  # the peer is gone; grpclib complains of anything else
+            except Exception as error:
+                _log.exception("%s failed", name)
+                raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
+
+        return handle
+
+
+def unsupported(rpc: str) -> str:
+    """The sentence for an RPC that is not here."""
+    feature = next((text for prefix, text in _FEATURES.items() if rpc.startswith(prefix)), "this part of Modal")
+    return f"The local backend does not support {feature} ({rpc}). It runs on Modal: use `--backend cloud`."
+
+
+async def listen(door: Door, path: str) -> Server:
+    """Serve `door` at a Unix socket that only this user may open."""
+    config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
+    server = Server([door], config=config)
+    before = os.umask(0o177)
+    try:
+        await server.start(path=path)
+    finally:
+        os.umask(before)
+    return server
+
+
+def rpcs_of(*servicers: object) -> dict[str, Rpc]:
+    """The RPCs of servicers: their public methods in CamelCase."""
+    return {name: getattr(servicer, name) for servicer in servicers for name in dir(servicer) if name[0].isupper()}

@@ -1,0 +1,63 @@
+"""Making protobuf messages for whatever version of the SDK is installed, and copying fields between them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, TYPE_CHECKING
+
+from google.protobuf.message import Message
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+
+M = TypeVar("M", bound=Message)
+
+
+def known(kind: type[M], **fields: Any) -> M:
+    """A message with those of `fields` that the installed SDK's schema has. Fields come and go between releases."""
+    schema = kind.DESCRIPTOR.fields_by_name
+    return kind(**{name: value for name, value in fields.items() if name in schema})
+
+
+def shared_fields(source: Message, kind: type[M]) -> M:
+    """A `kind` filled with every field that `source` also has under the same name and type."""
+    target = kind()
+    theirs = source.DESCRIPTOR.fields_by_name
+    for field in kind.DESCRIPTOR.fields:
+        twin = theirs.get(field.name)
+        if (
+            twin is None
+            or twin.type != field.type
+            or (twin.message_type is not field.message_type and not _is_map(field))
+        ):
+            continue
+        _copy_field(source, target, field.name, field)
+    return target
+
+
+def _copy_field(source: Message, target: Message, name: str, field: FieldDescriptor) -> None:
+    """Copy one field, whatever its shape; an unset message or optional stays unset."""
+    value = getattr(source, name)
+    if _is_map(field):
+        _copy_map(value, getattr(target, name), field)
+    elif field.is_repeated:
+        getattr(target, name).extend(value)
+    elif field.message_type is not None:
+        if source.HasField(name):
+            getattr(target, name).CopyFrom(value)
+    elif not field.has_presence or source.HasField(name):
+        setattr(target, name, value)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    """Maps are repeated entry messages on the wire; each message type has its own entry type."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _copy_map(source: Any, target: Any, field: FieldDescriptor) -> None:
+    """Copy a map field; maps of messages have no item assignment."""
+    assert field.message_type is not None
+    if field.message_type.fields_by_name["value"].message_type is None:
+        target.update(source)
+    else:
+        for key, value in source.items():
+            target[key].CopyFrom(value)

@@ -1,0 +1,55 @@
+"""The ways an RPC is refused. Each carries one sentence for the user; `listener` maps them to gRPC statuses.
+
+Refusal
+├── NotFound       no such object here
+├── Invalid        the request is wrong as written
+├── Conflict       it is right, but not in this state
+├── Full           a documented limit is reached for now; the SDK may try again
+├── Unauthorized   the token is not ours
+└── Unsupported    Modal has it, the local backend does not
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Entry = TypeVar("Entry")
+
+
+class Refusal(Exception):  # noqa: N818 - it reads as what happened
+    """Base: an answer that says no, with the reason."""
+
+
+class NotFound(Refusal):
+    """There is no such object on this control plane."""
+
+
+class Invalid(Refusal):
+    """The request cannot be right in any state."""
+
+
+class Conflict(Refusal):
+    """The request does not fit the state things are in."""
+
+
+class Full(Refusal):
+    """A limit is reached. The SDK's own retry or `queue.Full` follows."""
+
+
+class Unauthorized(Refusal):
+    """Token id or secret are not those of this control plane."""
+
+
+class Unsupported(Refusal):
+    """A feature of Modal that the local backend does not have."""
+
+
+def found(table: Mapping[str, Entry], key: str, what: str) -> Entry:
+    """The entry `key` of `table`, or NotFound naming `what` was looked for."""
+    try:
+        return table[key]
+    except KeyError:
+        raise NotFound(f"The local control plane has no {what} {key!r} (it forgets everything when it ends).") from None

@@ -1,0 +1,75 @@
+"""How long a control plane runs: until its owner is gone, or as long as a command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+
+from modal_gpu_magic.control_plane.server import ControlPlane
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.control_plane.standby import Spare
+    from modal_gpu_magic.control_plane.premises import Premises
+    from collections.abc import Sequence
+
+OWNER_CHECK = 0.5
+"""Seconds between looks at the parent process: a forked child of the owner may hold our stdin open."""
+
+
+async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str]) -> int:
+    """Serve the owner, or run `command`. The exit code."""
+    plane = ControlPlane(home, first, cancel_grace)
+    try:
+        await plane.start()
+        return await _run_command(plane, command) if command else await _serve_owner(plane)
+    finally:
+        await plane.stop()
+
+
+async def _serve_owner(plane: ControlPlane) -> int:
+    """Say hello and wait for the owner's end."""
+    leave = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, leave.set)
+    threading.Thread(target=_read_to_end, args=(loop, leave), daemon=True, name="owner").start()
+    print(json.dumps(plane.hello), flush=True)
+    owner = os.getppid()
+    while not leave.is_set() and os.getppid() == owner:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(leave.wait(), OWNER_CHECK)
+    return 0
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
+    """Read stdin until it ends. In a thread: stdin may be a file or a terminal, which the loop cannot watch."""
+    while sys.stdin.buffer.read1(4096):
+        pass
+    with suppress(RuntimeError):  # the loop is closed already
+        loop.call_soon_threadsafe(leave.set)
+
+
+async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
+    """Run a command whose Modal SDK finds us. Ctrl-C reaches it by itself: it shares our terminal."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_")}
+    env["MODAL_SERVER_URL"] = f"unix://{plane.socket}"
+    env["MODAL_TOKEN_ID"], env["MODAL_TOKEN_SECRET"] = plane.token.id, plane.token.secret
+    env["MODAL_CONFIG_PATH"] = os.path.join(plane.premises.root, "no-profile.toml")
+    env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", os.defpath)])
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=env)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, process.send_signal, number)
+    code = await process.wait()
+    return code if code >= 0 else 128 - code

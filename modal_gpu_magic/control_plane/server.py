@@ -1,0 +1,100 @@
+"""The parts of the control plane put together; starting and stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+
+from modal_gpu_magic.control_plane.containers import Containers
+from modal_gpu_magic.control_plane.furnish import Furnisher
+from modal_gpu_magic.control_plane.gpus import Rack
+from modal_gpu_magic.control_plane.listener import Door, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.premises import Premises, clear_dead
+from modal_gpu_magic.control_plane.scheduler import Scheduler
+from modal_gpu_magic.control_plane.servicers.apps import Apps
+from modal_gpu_magic.control_plane.servicers.blobs import Blobs
+from modal_gpu_magic.control_plane.servicers.calls import Calls
+from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
+from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
+from modal_gpu_magic.control_plane.servicers.images import Images
+from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
+from modal_gpu_magic.control_plane.servicers.queues import Queues
+from modal_gpu_magic.control_plane.servicers.secrets import Secrets
+from modal_gpu_magic.control_plane.servicers.volumes import Volumes
+from modal_gpu_magic.control_plane.standby import Spare, Spares
+from modal_gpu_magic.control_plane.state import State
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grpclib.server import Server as GrpcServer
+
+METER = "MODAL_GPU_METER"
+"""Names a file that gets the account of container-seconds when the server stops."""
+
+LEAVE = 0.5
+"""Seconds that a stopping server waits for its containers to be gone."""
+
+
+class ControlPlane:
+    """One running control plane."""
+
+    def __init__(self, premises: Premises, first: Spare | None, cancel_grace: float) -> None:
+        self.premises = premises
+        self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
+        self.socket = os.path.join(premises.root, "api")
+        self.state = State()
+        rack, images = Rack(), Images(self.state)
+        contents = Contents(Path(premises.root, "contents"))
+        furnisher = Furnisher(self.state, rack, contents, images.images, premises.root)
+        self._containers = Containers(Spares(premises.root, first), furnisher)
+        self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
+        self._blobs = Blobs(Path(premises.root, "blobs"))
+        apps = Apps(self.state, self._scheduler)
+        self._rpcs = rpcs_of(
+            apps,
+            Functions(self.state, self._scheduler, rack),
+            Calls(self.state, self._scheduler),
+            ContainerSide(self.state, self._scheduler),
+            images,
+            Mounts(self.state, contents, self._blobs),
+            self._blobs,
+            Queues(),
+            Secrets(self.state),
+            Volumes(self.state, Path(premises.root, "volumes")),
+        )
+        self._containers.rpcs = self._rpcs
+        self._containers.on_end = self._scheduler.ended
+        self._containers.arguments = lambda container: container_arguments(self.state, container)
+        self._server: GrpcServer | None = None
+        self._chores: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
+
+    @property
+    def hello(self) -> dict[str, object]:
+        """What a client needs to know."""
+        return {
+            "url": f"unix://{self.socket}",
+            "token_id": self.token.id,
+            "token_secret": self.token.secret,
+            "store": self.premises.store,
+            "pid": os.getpid(),
+        }
+
+    async def start(self) -> None:
+        """Accept connections. Returns when it does."""
+        self._server = await listen(Door(self._rpcs, token=self.token), self.socket)
+        self._chores.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
+
+    async def stop(self) -> None:
+        """Kill everything and remove every file: within a second, whatever containers do."""
+        for chore in self._chores:
+            chore.cancel()
+        if self._server is not None:
+            self._server.close()
+        self._containers.end_all()
+        await self._blobs.close()
+        await self._containers.all_gone(LEAVE)
+        if path := os.environ.get(METER):
+            self._containers.write_meter(path)
+        self.premises.remove()

@@ -1,0 +1,144 @@
+"""Apps: created by `app.run()`, kept by heartbeats, ended by their client; their logs; and the hellos around them."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import Conflict, found
+from modal_gpu_magic.control_plane.servicers.functions import layout_of
+from modal_gpu_magic.control_plane.state import App, Container, State, new_id
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from collections.abc import AsyncIterator
+
+BUILDER_VERSION = "2025.06"
+"""Image builder that we say we are. The SDK must know it, and it must take every Python that the SDK takes."""
+
+HEARTBEAT_LIMIT = 300.0
+"""Seconds without a heartbeat after which an ephemeral app is ended. Its client sends one every 15 s."""
+
+
+class Apps:
+    """RPCs of apps, environments and clients."""
+
+    def __init__(self, state: State, scheduler: Scheduler) -> None:
+        self._state, self._scheduler = state, scheduler
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def ClientHello(self, request: Empty, peer: Container | None) -> api_pb2.ClientHelloResponse:
+        """`client.hello()`: the token was right."""
+        return known(api_pb2.ClientHelloResponse, image_builder_version=BUILDER_VERSION)
+
+    async def EnvironmentGetOrCreate(
+        self, request: api_pb2.EnvironmentGetOrCreateRequest, peer: Container | None
+    ) -> api_pb2.EnvironmentGetOrCreateResponse:
+        """There is one environment, under whatever name it is asked for."""
+        settings = known(api_pb2.EnvironmentSettings, image_builder_version=BUILDER_VERSION)
+        metadata = known(api_pb2.EnvironmentMetadata, name=request.deployment_name or "main", settings=settings)
+        return known(api_pb2.EnvironmentGetOrCreateResponse, environment_id="en-local", metadata=metadata)
+
+    async def AppCreate(self, request: api_pb2.AppCreateRequest, peer: Container | None) -> api_pb2.AppCreateResponse:
+        """`app.run()` begins."""
+        detached = request.app_state == api_pb2.APP_STATE_DETACHED
+        app = App(new_id("ap"), detached, request.description)
+        self._state.apps[app.id] = app
+        return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=_page(app))
+
+    async def AppHeartbeat(self, request: api_pb2.AppHeartbeatRequest, peer: Container | None) -> Empty:
+        """The client lives."""
+        app = self._app(request.app_id)
+        if app.stopped:
+            raise Conflict(f"App {app.id} has been stopped.")
+        app.heartbeat_at = time.monotonic()
+        return Empty()
+
+    async def AppPublish(
+        self, request: api_pb2.AppPublishRequest, peer: Container | None
+    ) -> api_pb2.AppPublishResponse:
+        """All its objects exist: containers that are to be warm may start."""
+        app = self._app(request.app_id)
+        app.function_ids, app.class_ids = dict(request.function_ids), dict(request.class_ids)
+        for function_id in app.function_ids.values():
+            self._scheduler.scale(found(self._state.functions, function_id, "function"))
+        return known(api_pb2.AppPublishResponse, url=_page(app), deployed_at=time.time())
+
+    async def AppGetLayout(
+        self, request: api_pb2.AppGetLayoutRequest, peer: Container | None
+    ) -> api_pb2.AppGetLayoutResponse:
+        """Its functions and classes by tag."""
+        return api_pb2.AppGetLayoutResponse(app_layout=layout_of(self._state, self._app(request.app_id)))
+
+    async def AppClientDisconnect(self, request: api_pb2.AppClientDisconnectRequest, peer: Container | None) -> Empty:
+        """`app.run()` ends; what it ran is stopped behind the answer. A detached app lives on."""
+        app = self._app(request.app_id)
+        if not app.detached:
+            self._stop(app)
+        return Empty()
+
+    async def AppStop(self, request: api_pb2.AppStopRequest, peer: Container | None) -> Empty:
+        """Stop an app of either kind."""
+        self._stop(self._app(request.app_id))
+        return Empty()
+
+    async def AppGetLogs(
+        self, request: api_pb2.AppGetLogsRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.TaskLogsBatch]:
+        """Follow the log from an entry on, for at most `timeout` seconds, to the end of the app."""
+        app = self._app(request.app_id)
+        seen, end = int(request.last_entry_id or 0), time.monotonic() + request.timeout
+        while True:
+            for batch in app.log.after(seen):
+                seen = int(batch.entry_id)
+                if _wanted(request, batch):
+                    yield batch
+            if seen < app.log.count:
+                continue
+            if app.done:
+                yield api_pb2.TaskLogsBatch(app_done=True, eof=True)
+                return
+            left = end - time.monotonic()
+            if left <= 0 or not await app.log.bell.wait(left):
+                return
+
+    async def reap(self) -> None:
+        """For ever: end apps whose client is gone without a word."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_LIMIT / 10)
+            for app in list(self._state.apps.values()):
+                if not app.detached and not app.stopped and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT:
+                    self._stop(app)
+
+    def _app(self, app_id: str) -> App:
+        return found(self._state.apps, app_id, "app")
+
+    def _stop(self, app: App) -> None:
+        task = asyncio.get_running_loop().create_task(self._scheduler.stop_app(app.id))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+
+def _page(app: App) -> str:
+    """Where Modal would show the app."""
+    return f"http://localhost/{app.id}"
+
+
+def _wanted(request: api_pb2.AppGetLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
+    """Whether a log entry passes the request's filters; an empty filter passes all."""
+    item = batch.items[0]
+    pairs = (
+        (request.function_id, batch.function_id),
+        (request.task_id, batch.task_id),
+        (request.function_call_id, item.function_call_id),
+        (request.input_id, item.input_id),
+        (request.file_descriptor, item.file_descriptor),
+    )
+    return all(not wanted or wanted == has for wanted, has in pairs) and request.search_text in item.data

@@ -1,0 +1,211 @@
+"""Calls, as the caller sees them: inputs in, outputs and generator items out, cancellation, progress."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import NotFound, found
+from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from collections.abc import AsyncIterator, Iterable
+
+MAP_OUTSTANDING = 1000
+"""Inputs a map may have under way; Modal's default."""
+
+CALLS_KEPT = 2_000
+"""Calls whose results can still be read. Modal keeps them for 7 days; a kernel keeps this server for as long."""
+
+ABANDONED_AFTER = 120.0
+"""Seconds after which a call is cancelled whose caller waited and hung up, as on Modal."""
+
+_CATEGORIES = {
+    api_pb2.GenericResult.GENERIC_STATUS_SUCCESS: "succeeded_inputs",
+    api_pb2.GenericResult.GENERIC_STATUS_TERMINATED: "cancelled_inputs",
+    api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT: "timeout_inputs",
+}
+"""Result -> field of FunctionCallInfo; every other result is a failure."""
+
+
+class Calls:
+    """RPCs of function calls."""
+
+    def __init__(self, state: State, scheduler: Scheduler) -> None:
+        self._state, self._scheduler = state, scheduler
+        self._order: deque[Call] = deque()
+
+    async def FunctionMap(
+        self, request: api_pb2.FunctionMapRequest, peer: Container | None
+    ) -> api_pb2.FunctionMapResponse:
+        """A call begins. A single input comes with it."""
+        function = found(self._state.functions, request.function_id, "function")
+        if function.app.stopped:
+            raise NotFound(f"App {function.app.id} has been stopped; run it again.")
+        call = Call(new_id("fc"), function, request.function_call_invocation_type)
+        self._remember(call)
+        return known(
+            api_pb2.FunctionMapResponse,
+            function_call_id=call.id,
+            pipelined_inputs=self._add(call, request.pipelined_inputs),
+            function_call_jwt=call.id,
+            retry_policy=function.definition.retry_policy,
+            sync_client_retries_enabled=True,
+            max_inputs_outstanding=MAP_OUTSTANDING,
+        )
+
+    async def FunctionPutInputs(
+        self, request: api_pb2.FunctionPutInputsRequest, peer: Container | None
+    ) -> api_pb2.FunctionPutInputsResponse:
+        """More inputs of a map."""
+        call = self._call(request.function_call_id)
+        return api_pb2.FunctionPutInputsResponse(inputs=self._add(call, request.inputs))
+
+    async def FunctionFinishInputs(self, request: api_pb2.FunctionFinishInputsRequest, peer: Container | None) -> Empty:
+        """`spawn_map` has sent all. Nothing depends on it here."""
+        return Empty()
+
+    async def FunctionRetryInputs(
+        self, request: api_pb2.FunctionRetryInputsRequest, peer: Container | None
+    ) -> api_pb2.FunctionRetryInputsResponse:
+        """The SDK tries failed inputs again."""
+        for item in request.inputs:
+            each = found(self._state.inputs, item.input_jwt, "input")
+            each.payload = item.input
+            self._scheduler.again(each, each.attempt + 1)
+        return api_pb2.FunctionRetryInputsResponse(input_jwts=[item.input_jwt for item in request.inputs])
+
+    async def FunctionGetOutputs(
+        self, request: api_pb2.FunctionGetOutputsRequest, peer: Container | None
+    ) -> api_pb2.FunctionGetOutputsResponse:
+        """Wait for outputs: those of an index range, or (maps) each one once, as they come."""
+        call = self._call(request.function_call_id)
+        end = time.monotonic() + request.timeout
+        call.readers += 1
+        try:
+            while True:
+                outputs = _ready(call, request)
+                left = end - time.monotonic()
+                if outputs or left <= 0:
+                    return _outputs(call, outputs)
+                await call.bell.wait(left)
+        except asyncio.CancelledError:
+            self._watch_abandoned(call)
+            raise
+        finally:
+            call.readers -= 1
+
+    async def FunctionCallGetDataOut(
+        self, request: api_pb2.FunctionCallGetDataRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.DataChunk]:
+        """Items of a generator, from an index on, until the call is over."""
+        call = self._call(request.function_call_id)
+        sent = request.last_index
+        while True:
+            while sent < len(call.chunks):
+                yield call.chunks[sent]
+                sent += 1
+            if not call.unfinished:
+                return
+            await call.bell.wait()
+
+    async def FunctionCallCancel(self, request: api_pb2.FunctionCallCancelRequest, peer: Container | None) -> Empty:
+        """`FunctionCall.cancel()`, again with `terminate_containers` if the first was not enough."""
+        for each in list(self._call(request.function_call_id).inputs.values()):
+            self._scheduler.cancel(each, "by its caller", terminate=request.terminate_containers)
+        return Empty()
+
+    async def FunctionCallGetInfo(
+        self, request: api_pb2.FunctionCallGetInfoRequest, peer: Container | None
+    ) -> api_pb2.FunctionCallGetInfoResponse:
+        """Progress, in numbers of inputs."""
+        call = self._call(request.function_call_id)
+        counts = {"pending_inputs": call.unfinished}
+        for output in call.outputs.values():
+            category = _CATEGORIES.get(output.result.status, "failed_inputs")
+            counts[category] = counts.get(category, 0) + 1
+        info = known(
+            api_pb2.FunctionCallInfo,
+            function_call_id=call.id,
+            created_at=call.created_at,
+            total_inputs=len(call.inputs),
+            **{name: api_pb2.InputCategoryInfo(total=count) for name, count in counts.items()},
+        )
+        return known(api_pb2.FunctionCallGetInfoResponse, info=info)
+
+    async def FunctionCallFromId(
+        self, request: api_pb2.FunctionCallFromIdRequest, peer: Container | None
+    ) -> api_pb2.FunctionCallFromIdResponse:
+        """`FunctionCall.from_id`."""
+        call = self._call(request.function_call_id)
+        metadata = known(api_pb2.FunctionCallHandleMetadata, app_id=call.function.app.id, function_id=call.function.id)
+        return known(
+            api_pb2.FunctionCallFromIdResponse,
+            function_call_id=call.id,
+            num_inputs=len(call.inputs),
+            metadata=metadata,
+        )
+
+    def _call(self, call_id: str) -> Call:
+        return found(self._state.calls, call_id, "function call")
+
+    def _add(
+        self, call: Call, items: Iterable[api_pb2.FunctionPutInputsItem]
+    ) -> list[api_pb2.FunctionPutInputsResponseItem]:
+        """Queue inputs. The token that the SDK retries with is the input's id."""
+        inputs = [Input(new_id("in"), call, item.idx, item.input) for item in items]
+        self._scheduler.submit(inputs)
+        return [
+            api_pb2.FunctionPutInputsResponseItem(idx=each.index, input_id=each.id, input_jwt=each.id)
+            for each in inputs
+        ]
+
+    def _remember(self, call: Call) -> None:
+        """Keep the call, and forget the oldest finished ones."""
+        self._state.calls[call.id] = call
+        self._order.append(call)
+        while len(self._order) > CALLS_KEPT and not self._order[0].unfinished:
+            old = self._order.popleft()
+            self._state.calls.pop(old.id, None)
+            for input_id in old.inputs:
+                self._state.inputs.pop(input_id, None)
+
+    def _watch_abandoned(self, call: Call) -> None:
+        """Cancel later if nobody waits for the call any more. The SDK says nothing when its caller is interrupted."""
+        if not call.synchronous or not call.unfinished:
+            return
+
+        def cancel_if_alone() -> None:
+            if not call.readers:
+                for each in call.inputs.values():
+                    self._scheduler.cancel(each, "its caller went away")
+
+        asyncio.get_running_loop().call_later(ABANDONED_AFTER, cancel_if_alone)
+
+
+def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_pb2.FunctionGetOutputsItem]:
+    """Outputs to answer with now."""
+    if request.HasField("start_idx"):
+        wanted = range(request.start_idx, request.end_idx + 1)
+        return [call.outputs[index] for index in wanted if index in call.outputs]
+    fresh = list(call.outputs.values())[call.delivered :]
+    call.delivered += len(fresh)
+    return fresh
+
+
+def _outputs(call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> api_pb2.FunctionGetOutputsResponse:
+    return api_pb2.FunctionGetOutputsResponse(
+        outputs=outputs,
+        idxs=[output.idx for output in outputs],
+        last_entry_id=f"{len(call.outputs)}-0",
+        num_unfinished_inputs=call.unfinished,
+    )

@@ -1,0 +1,185 @@
+"""Images: a recorded chain of layers. What can be done here is done (pip, environment); the rest is said in the log."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from dataclasses import dataclass, field
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane import overlays
+from modal_gpu_magic.control_plane.bell import Bell
+from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_layer
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.state import Container, State, new_id
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
+
+
+@dataclass(slots=True, eq=False)
+class Image:
+    """One layer on top of another image, and its build."""
+
+    id: str
+    layer: Layer
+    base: Image | None
+    builder_version: str
+    build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    own_overlays: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    result: api_pb2.GenericResult | None = None
+    bell: Bell = field(default_factory=Bell)
+
+    @property
+    def overlays(self) -> list[str]:
+        """Directories of packages, the topmost layer's first."""
+        return [*reversed(self.own_overlays), *(self.base.overlays if self.base else ())]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of all layers."""
+        return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
+
+    @property
+    def not_applied(self) -> list[str]:
+        """Instructions of all layers that a container here does without."""
+        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied]
+
+    def say(self, line: str) -> None:
+        """Add to the build's log."""
+        self.lines.append(line)
+        self.bell.ring()
+
+    def finish(self, result: api_pb2.GenericResult) -> None:
+        """The build is over."""
+        self.result = result
+        self.bell.ring()
+
+
+class Images:
+    """RPCs of images. `images` is also where a container's image is looked up."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._by_definition: dict[bytes, Image] = {}
+        self._builds: set[asyncio.Task[None]] = set()
+        self.images: dict[str, Image] = {}
+
+    async def ImageGetOrCreate(
+        self, request: api_pb2.ImageGetOrCreateRequest, peer: Container | None
+    ) -> api_pb2.ImageGetOrCreateResponse:
+        """Record a layer. An image that was built before is answered at once, else its build is to be joined."""
+        key = request.image.SerializeToString(deterministic=True)
+        image = self._by_definition.get(key)
+        if image is None or request.force_build or _failed(image):
+            image = self._by_definition[key] = self._new(request)
+            self.images[image.id] = image
+            if not image.layer.installs and not image.layer.not_applied:
+                image.finish(SUCCESS)
+            else:
+                self._start_build(image, request.force_build)
+        done = image.result if image.result is not None else api_pb2.GenericResult()
+        return known(
+            api_pb2.ImageGetOrCreateResponse,
+            image_id=image.id,
+            result=done,
+            metadata=_metadata(image),
+        )
+
+    async def ImageJoinStreaming(
+        self, request: api_pb2.ImageJoinStreamingRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.ImageJoinStreamingResponse]:
+        """Follow a build's log from an entry on, for at most `timeout` seconds; its result comes last."""
+        image = found(self.images, request.image_id, "image")
+        seen, end = int(request.last_entry_id or 0), time.monotonic() + (request.timeout or 55)
+        while True:
+            while seen < len(image.lines):
+                item = api_pb2.TaskLogs(
+                    data=image.lines[seen],
+                    file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
+                    timestamp=time.time(),
+                )
+                seen += 1
+                yield api_pb2.ImageJoinStreamingResponse(task_logs=[item], entry_id=str(seen))
+            if image.result is not None:
+                yield known(
+                    api_pb2.ImageJoinStreamingResponse,
+                    result=image.result,
+                    metadata=_metadata(image),
+                    entry_id=str(seen),
+                    eof=True,
+                )
+                return
+            left = end - time.monotonic()
+            if left <= 0 or not await image.bell.wait(left):
+                return
+
+    async def ImageFromId(
+        self, request: api_pb2.ImageFromIdRequest, peer: Container | None
+    ) -> api_pb2.ImageFromIdResponse:
+        """`Image.from_id`."""
+        image = found(self.images, request.image_id, "image")
+        return known(api_pb2.ImageFromIdResponse, image_id=image.id, metadata=_metadata(image))
+
+    def _new(self, request: api_pb2.ImageGetOrCreateRequest) -> Image:
+        definition = request.image
+        files = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
+        layer = read_layer(definition.dockerfile_commands, files)
+        if definition.HasField("build_function"):
+            layer = Layer(not_applied=("run_function",))
+        base = next((self.images.get(each.image_id) for each in definition.base_images), None)
+        secrets: dict[str, str] = {}
+        for secret_id in definition.secret_ids:
+            secrets.update(found(self._state.secrets, secret_id, "secret").values)
+        return Image(new_id("im"), layer, base, request.builder_version, secrets)
+
+    def _start_build(self, image: Image, force: bool) -> None:
+        task = asyncio.get_running_loop().create_task(_build(image, force))
+        self._builds.add(task)
+        task.add_done_callback(self._builds.discard)
+
+
+async def _build(image: Image, force: bool) -> None:
+    """Make the overlays of a layer's installs, and say what is not applied."""
+    for instruction in image.layer.not_applied:
+        image.say(f"Not applied by the local backend: {instruction}\n")
+    try:
+        for install in image.layer.installs:
+            await _add(image, install, force)
+    except overlays.BuildFailed as failed:
+        status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
+        image.finish(api_pb2.GenericResult(status=status, exception=str(failed)))
+    except OSError as error:
+        status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
+        image.finish(api_pb2.GenericResult(status=status, exception=f"The overlay could not be made: {error}"))
+    else:
+        image.finish(SUCCESS)
+
+
+async def _add(image: Image, install: PipInstall, force: bool) -> None:
+    below = image.overlays
+    if not force and overlays.satisfied(install, below):
+        image.say(f"Already here: {' '.join(install.packages)}\n")
+        return
+    image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force))
+
+
+def _failed(image: Image) -> bool:
+    return image.result is not None and image.result.status != SUCCESS.status
+
+
+def _metadata(image: Image) -> api_pb2.ImageMetadata:
+    return known(
+        api_pb2.ImageMetadata,
+        image_builder_version=image.builder_version,
+        python_version_info=f"Python {platform.python_version()}",
+    )

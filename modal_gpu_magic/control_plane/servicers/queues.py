@@ -1,0 +1,174 @@
+"""Queues with Modal's limits: 5,000 items and 64 MiB a partition, 1 MiB an item."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.bell import Bell
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, found
+from modal_gpu_magic.control_plane.state import Container, new_id
+
+ITEMS = 5_000
+PARTITION_BYTES = 64 << 20
+ITEM_BYTES = 1 << 20
+
+EPHEMERAL_LIMIT = 900.0
+"""Seconds without a heartbeat after which an ephemeral queue is dropped. The SDK sends one every 300 s."""
+
+CREATES = (
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS,
+)
+
+
+@dataclass(slots=True)
+class Partition:
+    """One first-in first-out line. Items are numbered, so that a reader who only looks can go on where it was."""
+
+    items: deque[tuple[int, bytes]] = field(default_factory=deque)
+    size: int = 0
+    count: int = 0
+    bell: Bell = field(default_factory=Bell)
+
+    def put(self, values: list[bytes]) -> None:
+        """Add all of `values`, or none: raises Full, or Invalid for an item that can never fit."""
+        size = sum(map(len, values))
+        largest = max(map(len, values), default=0)
+        if largest > ITEM_BYTES:
+            raise Invalid(f"A queue item may have {ITEM_BYTES} bytes; this one has {largest}.")
+        if len(self.items) + len(values) > ITEMS:
+            raise Full(f"The queue partition is full ({ITEMS} items).")
+        if self.size + size > PARTITION_BYTES:
+            raise Full(f"The queue partition is full ({PARTITION_BYTES >> 20} MiB).")
+        for value in values:
+            self.count += 1
+            self.items.append((self.count, value))
+        self.size += size
+        self.bell.ring()
+
+    def take(self, most: int) -> list[bytes]:
+        """Remove up to `most` items."""
+        taken = [self.items.popleft()[1] for _ in range(min(most, len(self.items)))]
+        self.size -= sum(map(len, taken))
+        return taken
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.items.clear()
+        self.size = 0
+
+
+@dataclass(slots=True)
+class Queue:
+    """Partitions by key; the empty key is the default one."""
+
+    id: str
+    name: str
+    partitions: dict[bytes, Partition] = field(default_factory=dict)
+    heartbeat_at: float = field(default_factory=time.monotonic)
+
+    def partition(self, key: bytes) -> Partition:
+        """The partition, made on first use."""
+        return self.partitions.setdefault(key, Partition())
+
+
+class Queues:
+    """RPCs of queues."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, Queue] = {}
+
+    async def QueueGetOrCreate(
+        self, request: api_pb2.QueueGetOrCreateRequest, peer: Container | None
+    ) -> api_pb2.QueueGetOrCreateResponse:
+        """By name, or a fresh one for as long as its maker lives."""
+        self._drop_stale()
+        named = next((each for each in self._queues.values() if each.name == request.deployment_name), None)
+        queue = named if request.deployment_name else None
+        if queue is None:
+            if request.deployment_name and request.object_creation_type not in CREATES:
+                raise NotFound(
+                    f"Queue {request.deployment_name!r} does not exist on the local backend; "
+                    "create it with create_if_missing=True."
+                )
+            queue = Queue(new_id("qu"), request.deployment_name)
+            self._queues[queue.id] = queue
+        metadata = known(api_pb2.QueueMetadata, name=queue.name)
+        return known(api_pb2.QueueGetOrCreateResponse, queue_id=queue.id, metadata=metadata)
+
+    async def QueueGetById(
+        self, request: api_pb2.QueueGetByIdRequest, peer: Container | None
+    ) -> api_pb2.QueueGetByIdResponse:
+        """`Queue.from_id`."""
+        queue = self._queue(request.queue_id)
+        metadata = known(api_pb2.QueueMetadata, name=queue.name)
+        return known(api_pb2.QueueGetByIdResponse, queue_id=queue.id, metadata=metadata)
+
+    async def QueueHeartbeat(self, request: api_pb2.QueueHeartbeatRequest, peer: Container | None) -> Empty:
+        """Its maker lives."""
+        self._queue(request.queue_id).heartbeat_at = time.monotonic()
+        return Empty()
+
+    async def QueuePut(self, request: api_pb2.QueuePutRequest, peer: Container | None) -> Empty:
+        """Add items."""
+        self._queue(request.queue_id).partition(request.partition_key).put(list(request.values))
+        return Empty()
+
+    async def QueueGet(self, request: api_pb2.QueueGetRequest, peer: Container | None) -> api_pb2.QueueGetResponse:
+        """Remove up to `n_values` items; waits up to `timeout` seconds for the first."""
+        partition = self._queue(request.queue_id).partition(request.partition_key)
+        end = time.monotonic() + request.timeout
+        while not partition.items and (left := end - time.monotonic()) > 0:
+            await partition.bell.wait(left)
+        return api_pb2.QueueGetResponse(values=partition.take(request.n_values or 1))
+
+    async def QueueNextItems(
+        self, request: api_pb2.QueueNextItemsRequest, peer: Container | None
+    ) -> api_pb2.QueueNextItemsResponse:
+        """Look at items behind an entry without removing them."""
+        partition = self._queue(request.queue_id).partition(request.partition_key)
+        seen, end = int(request.last_entry_id or 0), time.monotonic() + request.item_poll_timeout
+        while partition.count <= seen and (left := end - time.monotonic()) > 0:
+            await partition.bell.wait(left)
+        items = [
+            api_pb2.QueueItem(value=value, entry_id=str(number)) for number, value in partition.items if number > seen
+        ]
+        return api_pb2.QueueNextItemsResponse(items=items[:100])
+
+    async def QueueLen(self, request: api_pb2.QueueLenRequest, peer: Container | None) -> api_pb2.QueueLenResponse:
+        """Items of one partition, or of all."""
+        queue = self._queue(request.queue_id)
+        wanted = queue.partitions.values() if request.total else [queue.partition(request.partition_key)]
+        return api_pb2.QueueLenResponse(len=sum(len(partition.items) for partition in wanted))
+
+    async def QueueClear(self, request: api_pb2.QueueClearRequest, peer: Container | None) -> Empty:
+        """Remove the items of one partition, or of all."""
+        queue = self._queue(request.queue_id)
+        wanted = queue.partitions.values() if request.all_partitions else [queue.partition(request.partition_key)]
+        for partition in wanted:
+            partition.clear()
+        return Empty()
+
+    async def QueueDelete(self, request: api_pb2.QueueDeleteRequest, peer: Container | None) -> Empty:
+        """Remove the queue."""
+        self._queues.pop(request.queue_id, None)
+        return Empty()
+
+    def _queue(self, queue_id: str) -> Queue:
+        return found(self._queues, queue_id, "queue")
+
+    def _drop_stale(self) -> None:
+        """Forget ephemeral queues whose makers are gone."""
+        now = time.monotonic()
+        for queue in list(self._queues.values()):
+            if not queue.name and now - queue.heartbeat_at > EPHEMERAL_LIMIT:
+                del self._queues[queue.id]

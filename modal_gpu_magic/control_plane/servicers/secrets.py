@@ -1,0 +1,72 @@
+"""Secrets: environment variables given by the client, or by name from the user's own file. Never logged."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
+from modal_gpu_magic.control_plane.state import Container, Secret, State, new_id
+
+
+def named_secrets_file() -> Path:
+    """Where named secrets are: `{"name": {"KEY": "value"}}`."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(base, "modal_gpu_magic", "secrets.json")
+
+
+class Secrets:
+    """RPCs of secrets."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def SecretGetOrCreate(
+        self, request: api_pb2.SecretGetOrCreateRequest, peer: Container | None
+    ) -> api_pb2.SecretGetOrCreateResponse:
+        """From the values given, or by name."""
+        name, values = request.deployment_name, dict(request.env_dict)
+        if name and not values:
+            values = _named(name)
+        missing = sorted(set(request.required_keys) - set(values))
+        if missing:
+            raise Invalid(f"Secret {name!r} lacks {', '.join(missing)}.")
+        secret = Secret(new_id("st"), name, values)
+        self._state.secrets[secret.id] = secret
+        return known(api_pb2.SecretGetOrCreateResponse, secret_id=secret.id, metadata=_metadata(secret))
+
+    async def SecretGetInfo(
+        self, request: api_pb2.SecretGetInfoRequest, peer: Container | None
+    ) -> api_pb2.SecretGetInfoResponse:
+        """Its name and keys, not its values."""
+        secret = found(self._state.secrets, request.secret_id, "secret")
+        return known(api_pb2.SecretGetInfoResponse, metadata=_metadata(secret))
+
+    async def SecretUpdate(self, request: api_pb2.SecretUpdateRequest, peer: Container | None) -> Empty:
+        """Change values for containers that start from now on."""
+        secret = found(self._state.secrets, request.secret_id, "secret")
+        secret.values.update({update.key: update.value for update in request.updates})
+        return Empty()
+
+
+def _named(name: str) -> dict[str, str]:
+    """The values of a named secret; raises NotFound, saying where to put them."""
+    path = named_secrets_file()
+    hint = f'Put {{"{name}": {{"KEY": "value"}}}} into {path}, or give the values with modal.Secret.from_dict.'
+    try:
+        return {str(key): str(value) for key, value in json.loads(path.read_text())[name].items()}
+    except (FileNotFoundError, KeyError):
+        raise NotFound(f"The local backend has no secret named {name!r}. {hint}") from None
+    except (ValueError, TypeError, AttributeError):
+        raise Invalid(f"{path} is not a JSON object of objects. {hint}") from None
+
+
+def _metadata(secret: Secret) -> api_pb2.SecretMetadata:
+    return known(api_pb2.SecretMetadata, name=secret.name, keys=sorted(secret.values), environment_name="main")

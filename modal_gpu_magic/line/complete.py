@@ -1,0 +1,117 @@
+"""What may stand at the cursor of a line: pure, from the tables. `ui.complete` asks it and knows the notebook."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from modal_gpu_magic.catalog.gpus import GPUS, lookup
+from modal_gpu_magic.line.options import OPTIONS, Option
+from modal_gpu_magic.line.scan import comment_start
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+CompletionType = Literal["gpu", "count", "need", "machine", "option", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A text that may replace `line[start:cursor]`.
+
+    Attributes:
+        text: the text.
+        type: what it is, shown beside it.
+        start: where it begins in the line.
+        help: one line about it; may be empty.
+    """
+
+    text: str
+    type: CompletionType
+    start: int
+    help: str = ""
+
+
+_NEEDS = ("16GB", "24GB", "40GB", "80GB", "24GB..80GB")
+
+_NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
+
+
+def complete(
+    line: str,
+    cursor: int | None = None,
+    *,
+    machines: Collection[str] = (),
+    values: Mapping[str, Collection[str]] = _NOTHING,
+) -> list[Completion]:
+    """What fits at the cursor, best first. Never an error: a line that is being written is seldom right.
+
+    Args:
+        line: what follows `%%modal_gpu `, the whole of it.
+        cursor: where in it; None: at its end.
+        machines: names of the notebook's Machine variables.
+        values: further values by flag, such as the notebook's variables for `--in`.
+    """
+    cursor = len(line) if cursor is None else cursor
+    before = line[:cursor]
+    if comment_start(before) is not None:
+        return []
+    words = before.split()
+    current = words.pop() if before[-1:].strip() else ""
+    option = _awaiting(words)
+    if option:
+        return _values(option, current, cursor, values)
+    flag, equals, value = current.partition("=")
+    if equals and flag in OPTIONS:
+        return _values(OPTIONS[flag], value, cursor, values)
+    if current.startswith("-"):
+        return _options(current, cursor, line[:cursor].split()[:-1] + line[cursor:].split())
+    return _requests(current.rpartition(",")[2], cursor, machines)
+
+
+def _awaiting(words: list[str]) -> Option | None:
+    """The option whose value is being written behind it."""
+    option = OPTIONS.get(words[-1]) if words else None
+    return option if option and not option.is_flag else None
+
+
+def _values(option: Option, current: str, cursor: int, values: Mapping[str, Collection[str]]) -> list[Completion]:
+    last = current.rpartition(",")[2] if option.kind.cut else current
+    known = dict.fromkeys((*option.kind.choices, *values.get(option.flag, ()))) or {option.kind.example: None}
+    start = cursor - len(last)
+    return [Completion(text, "value", start, option.help) for text in known if text.startswith(last) and text != last]
+
+
+def _options(current: str, cursor: int, others: list[str]) -> list[Completion]:
+    """Flags that begin so, less those that stand on the line and may not stand twice."""
+    taken = {word.partition("=")[0] for word in others}
+    fits = [
+        option
+        for option in OPTIONS.values()
+        if option.flag.startswith(current) and (option.kind.many or option.flag not in taken)
+    ]
+    return [Completion(option.flag, "option", cursor - len(current), option.help) for option in fits]
+
+
+def _requests(current: str, cursor: int, machines: Collection[str]) -> list[Completion]:
+    start = cursor - len(current)
+    name, colon, count = current.partition(":")
+    gpu = lookup(name.rstrip("!"))
+    if colon:
+        most = gpu.max_count if gpu else 0
+        counts = [str(number) for number in range(2, most + 1) if str(number).startswith(count)]
+        return [Completion(f"{name.upper()}:{number}", "count", start) for number in counts]
+    written = current.upper()
+    found = [
+        Completion(gpu.name, "gpu", start, f"{gpu.vram_gb} GB, ${gpu.price_per_hour:.2f}/h: {gpu.best_for}")
+        for gpu in GPUS.values()
+        if gpu.name.startswith(written)
+    ]
+    if gpu and gpu.strict and gpu.name == written:
+        found.append(Completion(f"{gpu.name}!", "gpu", start, "no upgrade to another type"))
+    found += [Completion(machine, "machine", start) for machine in machines if machine.startswith(current)]
+    if re.fullmatch(r"[0-9]*", current):
+        found += [Completion(need, "need", start, "by memory") for need in _NEEDS if need.startswith(written)]
+    return found

@@ -1,0 +1,123 @@
+"""The kinds of value that options take, each a row: how it is shown, read and written, and whether it repeats.
+
+The readers are in `readers` and `units`; which option takes which kind, and what it means, is the table in `options`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.line import readers
+from modal_gpu_magic.line.scan import Span
+from modal_gpu_magic.line.units import read_duration, read_size, write_duration, write_size
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        metavar: how help shows it; empty for a flag, which takes none.
+        example: a value it takes.
+        read: one value's text to the value; raises LineError.
+        write: a value to a text that reads as the same.
+        unit: of the value read.
+        many: repeatable; the option's value is a tuple, without doubles and sorted unless `ordered`.
+        ordered: the order given is part of the meaning.
+        cut: where the values of one word are; without it a word is one value.
+        claims: what a value takes for itself; two values of an option that claim the same exclude each other.
+        choices: values to complete.
+    """
+
+    metavar: str
+    example: str
+    read: Callable[[str], Any] = str
+    write: Callable[[Any], str] = str
+    unit: str = ""
+    many: bool = False
+    ordered: bool = False
+    cut: Callable[[str], list[Span]] | None = None
+    claims: Callable[[Any], tuple[str, ...]] | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _at_commas(text: str) -> list[Span]:
+    return _between(text, [place for place, char in enumerate(text) if char == ","])
+
+
+def _at_packages(text: str) -> list[Span]:
+    """Between requirements: not at the commas of extras (`x[a,b]`) and of versions (`torch>=2,<3`)."""
+    ends = [match.start() for match in re.finditer(r",(?=\s*(?:[A-Za-z,-]|$))", text)]
+    return _between(text, [end for end in ends if text.count("[", 0, end) <= text.count("]", 0, end)])
+
+
+def _between(text: str, places: list[int]) -> list[Span]:
+    return list(zip([0, *(place + 1 for place in places)], [*places, len(text)], strict=True))
+
+
+def _write_env(pair: tuple[str, str | None]) -> str:
+    name, value = pair
+    return name if value is None else f"{name}={value}"
+
+
+_MIB = 1 << 20
+_LEAST_MEMORY = 128 * _MIB
+_read_memory = readers.ranged(read_size, write_size, _LEAST_MEMORY)
+
+BACKENDS = ("cloud", "local")
+"""Where cells run: Modal's cloud, or the control plane on this machine."""
+
+FLAG = Kind("", "")
+IMAGE = Kind("PRESET|REF|VARIABLE", "cuda", readers.read_image, choices=tuple(PRESETS))
+PACKAGES = Kind(
+    "PACKAGE,...",
+    "einops",
+    readers.read_package,
+    many=True,
+    cut=_at_packages,
+    claims=lambda package: (readers.package_name(package),),
+)
+DEBIAN = Kind(
+    "PACKAGE,...",
+    "ffmpeg",
+    readers.read_debian,
+    many=True,
+    cut=_at_commas,
+    claims=lambda package: (package.partition("=")[0],),
+)
+COMMAND = Kind("COMMAND", "'make -C /src'", many=True, ordered=True)
+PYTHON = Kind("3.N", "3.12", readers.read_python)
+VOLUMES = Kind("NAME:/PATH,...", "d:/d", readers.read_volume, ":".join, many=True, cut=_at_commas, claims=tuple)
+OBJECTS = Kind("NAME,...", "huggingface", readers.read_object, many=True, cut=_at_commas)
+ENV = Kind("KEY=VALUE|NAME", "DEBUG=1", readers.read_env, _write_env, many=True, claims=lambda pair: pair[:1])
+CORES = Kind("CORES", "4", readers.read_cores, lambda cores: str(cores).removesuffix(".0"), unit="cores")
+MEMORY = Kind(
+    "SIZE",
+    "16GB",
+    lambda text: -(-_read_memory(text) // _MIB),  # a part of a MiB counts as one
+    lambda mib: write_size(mib * _MIB),
+    unit="MiB",  # as Modal takes it
+)
+REGION = Kind("REGION", "us-east", readers.read_region)
+KEEP_WARM = Kind(
+    "DURATION",
+    "10m",
+    readers.ranged(read_duration, write_duration, 2, 3_600),  # bounds of scaledown_window in SDK 1.6.4
+    write_duration,
+    unit="seconds",
+)
+SESSION = Kind("NAME", "big", readers.read_session)
+BACKEND = Kind("|".join(BACKENDS), "local", readers.listed(BACKENDS, "a backend"), choices=BACKENDS)
+TIMEOUT = Kind(
+    "DURATION",
+    "2h",
+    readers.ranged(read_duration, write_duration, 1, 86_400),  # Modal's own bounds of a Function's timeout
+    write_duration,
+    unit="seconds",
+)
+VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
+SIZE = Kind("SIZE", "100MB", read_size, write_size, unit="bytes")

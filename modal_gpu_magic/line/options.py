@@ -1,0 +1,153 @@
+"""The one table of options: what each is called, takes and means. Parser, help, completion and documents read it.
+
+An option is declared once, in the metadata of its field of `Options`. None means "not given": a header gives only what
+differs from its session's machine.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import Field, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from modal_gpu_magic.line import kinds
+from modal_gpu_magic.line.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Scope = Literal["where", "how"]
+"""`where`: part of the session's machine, inherited by later headers. `how`: for one cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The declaration of one option.
+
+    Attributes:
+        flag: `--keep-warm`.
+        scope: `where` or `how`.
+        kind: what values it takes, and in which unit they are kept.
+        help: one line, without the default.
+        default: what holds where it is not given, in words; empty where that is nothing.
+        field: its name in `Options`.
+    """
+
+    flag: str
+    scope: Scope
+    kind: Kind
+    help: str
+    default: str = ""
+    field: str = ""
+
+    @property
+    def is_flag(self) -> bool:
+        """It takes no value."""
+        return not self.kind.metavar
+
+    @property
+    def usage(self) -> str:
+        """`--keep-warm DURATION`."""
+        return f"{self.flag} {self.kind.metavar}".rstrip()
+
+    def text(self, value: Any) -> str:
+        """The words of the line that read as this value."""
+        if self.is_flag:
+            return self.flag
+        if not self.kind.many:
+            return self._words(self.kind.write(value))
+        texts = [self.kind.write(one) for one in value]
+        return " ".join(self._words(text) for text in ([",".join(texts)] if self.kind.cut else texts))
+
+    def _words(self, text: str) -> str:
+        return f"{self.flag}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}"
+
+
+def _option(flag: str, scope: Scope, kind: Kind, text: str, default: str = "") -> Any:
+    return field(default=None, metadata={"option": Option(flag, scope, kind, text, default)})
+
+
+# fmt: off
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a line gives; every field is None where it does not. Units stand in each option's kind.
+
+    `str(options)` is a text that parses to the same. Values of repeatable options are tuples: sorted, so that their
+    order on the line makes no other machine, except `run`, whose order counts.
+    """
+
+    image: str | None = _option("--image", "where", kinds.IMAGE,
+        "what the container is built from: a preset, a registry reference, or the variable of a modal.Image", "torch")
+    pip: tuple[str, ...] | None = _option("--pip", "where", kinds.PACKAGES,
+        "Python packages to add", "what the cells import")
+    apt: tuple[str, ...] | None = _option("--apt", "where", kinds.DEBIAN,
+        "Debian packages to add")
+    run: tuple[str, ...] | None = _option("--run", "where", kinds.COMMAND,
+        "a shell command of the image's build")
+    python: str | None = _option("--python", "where", kinds.PYTHON,
+        "the image's Python", "the notebook's")
+    volumes: tuple[tuple[str, str], ...] | None = _option("--volume", "where", kinds.VOLUMES,
+        "Volumes to mount, made if there are none of that name")
+    secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,
+        "Modal Secrets, seen there as environment variables")
+    env: tuple[tuple[str, str | None], ...] | None = _option("--env", "where", kinds.ENV,
+        "an environment variable; NAME alone takes its value from the notebook")
+    cpu: float | None = _option("--cpu", "where", kinds.CORES,
+        "physical cores to be sure of", "0.125")
+    memory: int | None = _option("--memory", "where", kinds.MEMORY,
+        "main memory to be sure of", "128MiB")
+    region: str | None = _option("--region", "where", kinds.REGION,
+        "where in the world it runs; costs more", "anywhere")
+    keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
+        "how long the idle container stays, and is paid for", "5m, or what $0.25 buys if that is less")
+    session: str | None = _option("--session", "where", kinds.SESSION,
+        "which session, where you keep several")
+    backend: str | None = _option("--backend", "where", kinds.BACKEND,
+        "Modal's cloud, or a control plane on this machine", "cloud with a Modal token, else local")
+
+    timeout: int | None = _option("--timeout", "how", kinds.TIMEOUT,
+        "how long the cell may run", "1h")
+    in_: tuple[str, ...] | None = _option("--in", "how", kinds.VARIABLES,
+        "variables to send although the cell does not seem to read them")
+    no_in: tuple[str, ...] | None = _option("--no-in", "how", kinds.VARIABLES,
+        "variables not to send")
+    out: tuple[str, ...] | None = _option("--out", "how", kinds.VARIABLES,
+        "variables to bring home whatever their size")
+    fetch: int | None = _option("--fetch", "how", kinds.SIZE,
+        "how much comes home by itself; the rest stays there", "16MB from the cloud, 256MB locally")
+    send: int | None = _option("--send", "how", kinds.SIZE,
+        "how much may be sent there", "2GB to the cloud, 16GB locally")
+    clean: bool | None = _option("--clean", "how", kinds.FLAG,
+        "start with an empty namespace")
+    move: bool | None = _option("--move", "how", kinds.FLAG,
+        "carry the session's values over to the machine that replaces the old one")
+    dry_run: bool | None = _option("--dry-run", "how", kinds.FLAG,
+        "show what would run and be sent, and run nothing")
+    quiet: bool | None = _option("--quiet", "how", kinds.FLAG,
+        "show the cell's own output only")
+    allow_unknown_gpu: bool | None = _option("--allow-unknown-gpu", "how", kinds.FLAG,
+        "send a GPU name that this version does not know")
+# fmt: on
+
+    def given(self, scope: Scope | None = None) -> dict[str, Any]:
+        """The options given, by field name in the table's order; those of one scope, if that is named."""
+        return {option.field: getattr(self, option.field) for option in _given(self) if scope in (None, option.scope)}
+
+    def __str__(self) -> str:
+        """The options as a line has them."""
+        return " ".join(option.text(getattr(self, option.field)) for option in _given(self))
+
+
+def _declared(declarations: Iterable[Field[Any]]) -> Mapping[str, Option]:
+    """The table by flag, each option knowing the name of its field."""
+    options = (replace(place.metadata["option"], field=place.name) for place in declarations)
+    return MappingProxyType({option.flag: option for option in options})
+
+
+OPTIONS: Mapping[str, Option] = _declared(fields(Options))
+"""Every option by its flag, in the order of help."""
+
+
+def _given(options: Options) -> list[Option]:
+    return [option for option in OPTIONS.values() if getattr(options, option.field) is not None]

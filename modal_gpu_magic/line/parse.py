@@ -1,0 +1,184 @@
+"""One line to one `Line`: the GPUs or the Machine it asks for, and its options.
+
+Every refusal is a LineError with the place of the fault. What GPUs are asked for is read in `requests`, values in
+`kinds`; the notebook is not looked at: names of Machine variables come in as an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.options import OPTIONS, Option, Options
+from modal_gpu_magic.line.requests import Request, asked_for
+from modal_gpu_magic.line.scan import Word, scan
+from modal_gpu_magic.line.spec import GpuSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line asks for.
+
+    Attributes:
+        specs: the GPU and its fallbacks in order, needs resolved; empty: the session's own.
+        machine: the name of the Machine variable asked for; None: none is.
+        options: what is given beside.
+        text: as written; not compared.
+    """
+
+    specs: tuple[GpuSpec, ...] = ()
+    machine: str | None = None
+    options: Options = field(default_factory=Options)
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """A text that parses to the same."""
+        asked = [self.machine] if self.machine else [str(spec) for spec in self.specs]
+        return " ".join(part for part in (*asked, str(self.options)) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """One value given to an option, and where."""
+
+    value: Any
+    word: Word
+
+
+def parse(line: str, *, machines: Collection[str] = ()) -> Line:
+    """Read what follows `%%modal_gpu`.
+
+    Args:
+        line: the text, options and specs in any order.
+        machines: names of the notebook's variables that hold a Machine. A GPU's name means the GPU all the same.
+
+    Raises:
+        UnknownGpuError: a GPU the catalog does not have. LineError: anything else that cannot be run as written.
+    """
+    requests, given = _sorted_out(scan(line))
+    options = Options(**{option.field: _joined(option, values) for option, values in given.items()})
+    _refuse_conflicts(given)
+    specs, machine = asked_for(requests, machines, allow_unknown=bool(options.allow_unknown_gpu))
+    return Line(specs, machine, options, line)
+
+
+_DASHES = ("-", "–", "—")
+"""What an option begins with; the long ones are what an editor makes of two short ones, and never right."""
+
+
+def _sorted_out(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Value]]]:
+    """Words that are requests, and the values of each option."""
+    requests: list[Request] = []
+    given: dict[Option, list[_Value]] = {}
+    after: tuple[Option, Word] | None = None
+    rest = iter(range(len(words)))
+    for index in rest:
+        word = words[index]
+        if not word.text.startswith(_DASHES):
+            requests.append(Request(word, after))
+            after = None
+            continue
+        option, value = _option(word)
+        if value is None and not option.is_flag:
+            value = _next_value(option, word, words[index + 1 : index + 2])
+            next(rest)
+        given.setdefault(option, []).extend(_values(option, word, value))
+        after = (option, value) if value and option.kind.many else None
+    return requests, given
+
+
+def _option(word: Word) -> tuple[Option, Word | None]:
+    """The option a word names, and its value if that stands behind a `=`."""
+    flag, equals, _ = word.text.partition("=")
+    option = OPTIONS.get(flag)
+    named = word.part(0, len(flag))
+    if option is None:
+        raise named.refusal(f"There is no option {flag}; {_meant_option(flag)}")
+    if not equals:
+        return option, None
+    if option.is_flag:
+        raise word.refusal(f"{flag} takes no value; write {flag}.")
+    return option, word.part(len(flag) + 1, len(word.text))
+
+
+def _meant_option(flag: str) -> str:
+    names = {known.removeprefix("--"): known for known in OPTIONS}
+    bare = flag.strip("".join(_DASHES)).replace("_", "-")
+    near = nearest(bare, names) or [name for name in names if bare and name.startswith(bare)]
+    meant = either([names[name] for name in near]) if near else ""
+    return f"did you mean {meant}?" if meant else "`%modal_gpu help` lists them."
+
+
+def _next_value(option: Option, word: Word, following: list[Word]) -> Word:
+    """The word behind an option, unless that is an option itself."""
+    if following and following[0].text.partition("=")[0] not in OPTIONS:
+        return following[0]
+    raise _without_value(option, word)
+
+
+def _without_value(option: Option, word: Word) -> LineError:
+    return word.refusal(f"{option.flag} needs a value; write for example {option.flag} {option.kind.example}.")
+
+
+def _values(option: Option, flag: Word, word: Word | None) -> list[_Value]:
+    """The values in one word, each read."""
+    if word is None:
+        return [_Value(True, flag)]
+    if not word.text.strip(" ," if option.kind.cut else None):
+        raise _without_value(option, word if word.text else flag)
+    pieces = word.parts(option.kind.cut(word.text)) if option.kind.cut else [word]
+    if not all(piece.text.strip() for piece in pieces):
+        raise word.refusal(f"A list has no space or end behind a comma; write {option.flag} {_meant_list(word)}.")
+    return [_Value(_read(option, piece), piece) for piece in pieces]
+
+
+def _meant_list(word: Word) -> str:
+    """`torch, einops` is two words and was meant to be one list."""
+    behind = word.line[word.at[-1] :].split()[:1]
+    texts = [text.strip() for text in word.text.split(",")] + [text for text in behind if text.isidentifier()]
+    return ",".join(filter(None, texts))
+
+
+def _read(option: Option, word: Word) -> Any:
+    try:
+        return option.kind.read(word.text)
+    except LineError as error:
+        raise word.placed(error) from None
+
+
+def _joined(option: Option, values: list[_Value]) -> Any:
+    """The value of an option from all that was given to it."""
+    if not option.kind.many:
+        if len(values) > 1:
+            raise values[1].word.refusal(f"{option.flag} is given twice; keep one.")
+        return values[0].value
+    _refuse_rivals(option, values)
+    if option.kind.ordered:
+        return tuple(given.value for given in values)
+    return tuple(sorted({given.value for given in values}, key=option.kind.write))
+
+
+def _refuse_rivals(option: Option, values: list[_Value]) -> None:
+    """Refuse two values that cannot both hold: a package at two versions, a Volume at two paths."""
+    holders: dict[str, Any] = {}
+    for given in values:
+        for claim in option.kind.claims(given.value) if option.kind.claims else ():
+            held = holders.setdefault(claim, given.value)
+            if held != given.value:
+                both = f"{option.kind.write(held)} and {option.kind.write(given.value)}"
+                raise given.word.refusal(f"{option.flag} has {claim} twice, as {both}; keep one.")
+
+
+def _refuse_conflicts(given: dict[Option, list[_Value]]) -> None:
+    clean, move = given.get(OPTIONS["--clean"]), given.get(OPTIONS["--move"])
+    if clean and move:
+        raise move[0].word.refusal("--move carries values over and --clean drops them; keep one.")
+    wanted = {sent.value for sent in given.get(OPTIONS["--in"], ())}
+    for held in given.get(OPTIONS["--no-in"], ()):
+        if held.value in wanted:
+            raise held.word.refusal(f"{held.value} is both to be sent and not; keep one of --in and --no-in.")

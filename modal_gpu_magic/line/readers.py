@@ -1,0 +1,218 @@
+"""How one value of an option is read from its text and checked; durations and sizes are in `units`.
+
+Every reader takes the text of one value and raises a LineError about it that says what to write instead. Which
+options take which is the tables of `kinds` and `options`.
+"""
+
+from __future__ import annotations
+
+import keyword
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.catalog.prices import DEFAULT_CORES
+from modal_gpu_magic.line.scan import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+# Readers are made from a shape, a range or a list.
+
+
+def shaped(pattern: str, must: str, mend: Callable[[str], str], example: str) -> Callable[[str], str]:
+    """A reader of texts of one shape; the suggestion is what `mend` makes of a text, one or a list, or the example."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            meant = mend(text)
+            good = all(re.fullmatch(pattern, part, re.ASCII) for part in meant.split(","))
+            raise refusal(f"{text} is not {must}; write {meant if good else f'for example {example}'}.", text)
+        return text
+
+    return read
+
+
+def ranged(
+    read: Callable[[str], int], write: Callable[[int], str], low: int, high: int | None = None
+) -> Callable[[str], int]:
+    """A reader with bounds, whose suggestion is the nearest value inside."""
+
+    def inside(text: str) -> int:
+        value = read(text)
+        if value < low or (high is not None and value > high):
+            bounds = f"at least {write(low)}" if high is None else f"{write(low)} to {write(high)}"
+            meant = write(low if value < low or high is None else high)
+            raise refusal(f"{text} is out of range ({bounds}); did you mean {meant}?", text)
+        return value
+
+    return inside
+
+
+def listed(choices: Collection[str], noun: str) -> Callable[[str], str]:
+    """A reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            meant = _meant(nearest(text, choices, limit=1), f"write {either(choices)}.")
+            raise refusal(f"{text} is not {noun}; {meant}", text)
+        return text
+
+    return read
+
+
+def _meant(near: list[str], otherwise: str) -> str:
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def _keeping(allowed: str) -> Callable[[str], str]:
+    """Mends a text: what no name begins or ends with goes, a dash takes the place of what is not allowed inside."""
+    return lambda text: re.sub(rf"[^{allowed}]+", "-", text).strip("._-")
+
+
+OBJECT_NAME = r"[a-zA-Z0-9_.-]{1,64}"
+"""Names of Volumes and Secrets (modal/_utils/name_utils.py, 1.6.4)."""
+
+read_object = shaped(OBJECT_NAME, "a name Modal takes (letters, digits, - _ .)", _keeping("a-zA-Z0-9_.-"), "mine")
+
+read_session = shaped(
+    r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}",
+    "a session's name (up to 32 letters, digits, - _ .)",
+    _keeping("a-zA-Z0-9_.-"),
+    "big",
+)
+
+read_region = shaped(r"[a-z]+(-[a-z0-9]+)*", "a region", lambda text: re.sub(r"[_.\s]+", "-", text.lower()), "us-east")
+
+read_debian = shaped(
+    r"[a-z0-9][a-z0-9.+-]*(=[a-zA-Z0-9.+:~-]+)?",
+    "a Debian package",
+    lambda text: "" if text.startswith("-") else ",".join(map(_keeping("a-z0-9.+-"), text.lower().split())),
+    "ffmpeg",
+)
+
+read_reference = shaped(
+    r"[a-zA-Z0-9][a-zA-Z0-9._/-]*(:[0-9]+/[a-zA-Z0-9._/-]+)?(:[a-zA-Z0-9._-]+)?(@[a-z0-9]+:[a-fA-F0-9]+)?",
+    "a registry reference",
+    lambda text: re.sub(r"^[a-z]+://|[^a-zA-Z0-9._/:@-]", "", text).rstrip("/:@"),
+    "nvcr.io/nvidia/pytorch:25.10-py3",
+)
+
+
+def read_image(text: str) -> str:
+    """A registry reference (it has a `:`, `/` or `@`), a preset, or the name of a variable that holds a modal.Image."""
+    if re.search(r"[:/@]", text):
+        return read_reference(text)
+    if text not in PRESETS and not text.isidentifier():
+        meant = _meant(nearest(text, PRESETS, limit=1), f"presets are {', '.join(PRESETS)}.")
+        raise refusal(f"{text} is neither a preset, a registry reference nor a variable; {meant}", text)
+    return text
+
+
+# Packages. An option in place of one (`-r x`, `torch --index-url ...`) would reach pip, so it is refused.
+
+_VERSION = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]+"
+_URL = r"(?:git\+|hg\+|svn\+)?(?:https?|ssh)://[^\s'\"]+"
+_REQUIREMENT = (
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?\s*"
+    rf"(?:@\s*{_URL}|{_VERSION}(?:\s*,\s*{_VERSION})*)?\s*(?:;[^;]+)?|{_URL}"
+)
+
+
+def read_package(text: str) -> str:
+    """A requirement as pip takes it: name, extras, versions, marker, or a URL. Never an option."""
+    text = text.strip()
+    option = next((part for part in text.split() if part.startswith("-")), None)
+    if option:
+        package = text.partition(option)[0].strip() or "their names, such as torch,einops"
+        raise refusal(f"{option} is an option for pip and --pip takes packages only; write {package}.", text)
+    if not re.fullmatch(_REQUIREMENT, text):
+        raise refusal(f"{text} is not a package; {_meant_package(text)}", text)
+    return text
+
+
+def _meant_package(text: str) -> str:
+    pinned = re.fullmatch(r"([\w.-]+)[=:@]([\w.]+)", text, re.ASCII)
+    if pinned:
+        return f"did you mean {pinned[1]}=={pinned[2]}?"
+    several = text.split()
+    if len(several) > 1 and all(re.fullmatch(_REQUIREMENT, part) for part in several):
+        return f"did you mean {','.join(several)}?"
+    return "write a name and perhaps a version, such as torch or torch>=2.1."
+
+
+def package_name(text: str) -> str:
+    """The project a requirement is for, as PyPI normalises names; of a bare URL, the URL."""
+    match = re.fullmatch(_REQUIREMENT, text)
+    name = match["name"] if match else None
+    return re.sub(r"[-_.]+", "-", name).lower() if name else text
+
+
+# Volumes and variables.
+
+_NO_MOUNT = ("/", "/root", "/tmp")  # noqa: S108 - places where Modal mounts nothing (modal/_utils/mount_utils.py, 1.6.4)
+
+
+def read_volume(text: str) -> tuple[str, str]:
+    """`NAME:/path` as (name, path); the path is absolute, canonical, and one that Modal mounts at."""
+    name, _, path = text.partition(":")
+    if not re.fullmatch(OBJECT_NAME, name):
+        last = re.sub(r"[^a-zA-Z0-9_.-]+", "-", name.rstrip("/").rpartition("/")[2]).strip("-.")[:64] or "data"
+        raise refusal(f"{text} does not begin with the name of a Volume; write {last}:/{last}.", text)
+    mended = posixpath.normpath("/" + (path.partition(":")[0].strip() or name).lstrip("/"))
+    if path != mended or path in _NO_MOUNT:
+        meant = f"/mnt/{name}" if mended in _NO_MOUNT else mended
+        raise refusal(f"{text} has no path that Modal can mount at; write {name}:{meant}.", text)
+    return name, path
+
+
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
+def read_env(text: str) -> tuple[str, str | None]:
+    """`KEY=VALUE` as (key, value); `NAME` as (name, None): the value is the notebook's own."""
+    name, equals, value = text.partition("=")
+    if not re.fullmatch(_VARIABLE, name):
+        names = re.findall(_VARIABLE, name) or ["NAME"]
+        meant = f"{names[0]}={value}" if equals else " --env ".join(names)
+        fault = "does not begin with" if equals else "is not"
+        raise refusal(f"{text} {fault} the name of a variable; write --env {meant}.", text)
+    return name, value if equals else None
+
+
+def read_variable(text: str) -> str:
+    """The name of a Python variable."""
+    if not text.isidentifier() or keyword.iskeyword(text):
+        name = re.search(_VARIABLE, text)
+        meant = name[0] if name and not keyword.iskeyword(name[0]) else "for example x"
+        raise refusal(f"{text} is not the name of a variable; write {meant}.", text)
+    return text
+
+
+# Numbers.
+
+
+def read_cores(text: str) -> float:
+    """Physical cores, in parts if need be."""
+    number = re.match(r"[0-9]{1,4}(?:\.[0-9]{1,6})?", text)
+    if not number or number[0] != text:
+        raise refusal(f"{text} is not a number of cores; write {number[0] if number else 'for example 4'}.", text)
+    if float(text) < DEFAULT_CORES:
+        raise refusal(f"{text} is less than Modal gives; write {DEFAULT_CORES} or more.", text)
+    return float(text)
+
+
+PYTHONS = (10, 15)
+"""Oldest and newest minor of Python 3 in Modal's images (builder 2025.06, SDK 1.6.4)."""
+
+
+def read_python(text: str) -> str:
+    """A minor version of Python that Modal has images for: `3.12`."""
+    low, high = PYTHONS
+    match = re.fullmatch(r"3\.([0-9]{1,4})(?P<micro>\.[0-9]+)?", text, re.ASCII)
+    minor = min(max(int(match[1]), low), high) if match else 12
+    if not match or match["micro"] or int(match[1]) != minor:
+        raise refusal(f"{text} is not a Python of Modal's (3.{low} to 3.{high}); write 3.{minor}.", text)
+    return text

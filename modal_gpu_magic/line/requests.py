@@ -1,0 +1,115 @@
+"""What the words of a line that are no options ask for: specs, one need, or one Machine.
+
+The texts of specs and needs are read in `spec`; here it is decided what may stand beside what, and what was meant.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.gpus import GPUS, lookup
+from modal_gpu_magic.catalog.nearest import nearest
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.options import Option
+from modal_gpu_magic.line.scan import Word
+from modal_gpu_magic.line.spec import GpuSpec, Need
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A word that is no option, and the list before it that it may have been meant to be part of."""
+
+    word: Word
+    after: tuple[Option, Word] | None = None
+
+
+def asked_for(
+    requests: Collection[Request], machines: Collection[str], *, allow_unknown: bool
+) -> tuple[tuple[GpuSpec, ...], str | None]:
+    """The specs in order, or the name of the Machine; neither without requests.
+
+    A need stands alone: beside a name it would add every larger GPU as a fallback, and `A100 80GB` is a slip.
+
+    Raises:
+        UnknownGpuError: a GPU the catalog does not have. LineError: any other fault.
+    """
+    parts = [Request(part, request.after) for request in requests for part in _between_commas(request.word)]
+    for index, request in enumerate(parts):
+        word, is_machine = request.word, _is_machine(request.word, machines)
+        if not is_machine and not Need.looks_like(word.text):
+            continue
+        if len(parts) > 1:
+            what = "the name of a Machine" if is_machine else "a need"
+            meant = _meant_together(parts[index - 1].word.text if index else "", word.text)
+            raise word.refusal(f"{word.text} is {what}, which stands alone; {meant}")
+        return ((), word.text) if is_machine else (_need(word), None)
+    specs: dict[GpuSpec, None] = {}
+    for request in parts:
+        spec = _spec(request, machines, allow_unknown=allow_unknown)
+        if spec in specs:
+            raise request.word.refusal(f"{spec} is asked for twice; keep one.")
+        specs[spec] = None
+    return tuple(specs), None
+
+
+def _between_commas(word: Word) -> list[Word]:
+    """Fallbacks may be parted by commas, spaces or both: empty pieces mean nothing."""
+    ends = [place for place, char in enumerate(word.text) if char == ","]
+    pieces = word.parts(zip([0, *(end + 1 for end in ends)], [*ends, len(word.text)], strict=True))
+    return [piece for piece in pieces if piece.text]
+
+
+def _is_machine(word: Word, machines: Collection[str]) -> bool:
+    """A GPU's name is the GPU, so that a header means the same in every notebook."""
+    return word.text in machines and lookup(word.text) is None
+
+
+def _meant_together(before: str, text: str) -> str:
+    name, colon, count = before.partition(":")
+    joined = lookup(f"{name}-{text}")
+    return f"did you mean {joined.name}{colon}{count}?" if joined else f"write {text} without the rest."
+
+
+def _need(word: Word) -> tuple[GpuSpec, ...]:
+    try:
+        return Need.parse(word.text).resolve()
+    except LineError as error:
+        raise word.placed(error) from None
+
+
+def _spec(request: Request, machines: Collection[str], *, allow_unknown: bool) -> GpuSpec:
+    word = request.word
+    try:
+        return GpuSpec.parse(word.text, allow_unknown=allow_unknown)
+    except LineError as error:
+        if not nearest(word.text, GPUS):
+            _refuse_stray(request)
+            _refuse_mistyped_machine(word, machines)
+        raise word.placed(error) from None
+
+
+def _refuse_mistyped_machine(word: Word, machines: Collection[str]) -> None:
+    near = nearest(word.text, machines, limit=1)
+    if near:
+        raise word.refusal(f"No GPU or Machine is called {word.text}; did you mean {near[0]}?")
+
+
+def _refuse_stray(request: Request) -> None:
+    """`--pip torch einops`: a word behind a list that was probably meant to be part of it."""
+    if request.after is None:
+        return
+    (option, before), text = request.after, request.word.text
+    try:
+        option.kind.read(text)
+    except LineError:
+        return
+    if option.kind.ordered:  # a command, which has spaces
+        meant = f"{option.flag} {shlex.quote(f'{before.text} {text}')}"
+    else:
+        meant = f"{option.flag} {before.text}{',' if option.kind.cut else f' {option.flag} '}{text}"
+    raise request.word.refusal(f"{text} is no GPU; if it belongs to {option.flag}, write {meant}.")

@@ -1,0 +1,94 @@
+"""Durations and sizes: text to whole seconds and bytes, and back to the shortest text that reads as the same."""
+
+from __future__ import annotations
+
+import re
+
+from modal_gpu_magic.line.scan import refusal
+
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+_WORDS = {
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+}
+"""Units people write in full, for the suggestion."""
+
+_DURATION = r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
+
+_BYTES = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
+_BINARY = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
+_SIZES = {unit.upper(): amount for unit, amount in (*_BYTES.items(), *_BINARY.items(), ("B", 1))}
+
+_SIZE = r"([0-9]{1,18})(?:\.([0-9]{1,9}))?([A-Za-z]*)"
+
+
+def read_duration(text: str) -> int:
+    """Seconds of `300`, `90m`, `12h`, `1h30m`, `1d`, in any case.
+
+    Raises:
+        LineError: not a duration.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    match = re.fullmatch(_DURATION, text, re.IGNORECASE)
+    if not match or not text:
+        raise refusal(f"{text} is not a duration; {_meant_duration(text)}", text)
+    return sum(int(count) * unit for count, unit in zip(match.groups(), _SECONDS.values(), strict=True) if count)
+
+
+def write_duration(seconds: int) -> str:
+    """`5m`, `1h30m`, `0s`: what `read_duration` reads as the same. Days are written as hours."""
+    parts = []
+    for unit in ("h", "m", "s"):
+        count, seconds = divmod(seconds, _SECONDS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _meant_duration(text: str) -> str:
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) *([a-z]+)", text, re.IGNORECASE)
+    unit = match and _WORDS.get(match[2].lower(), match[2].lower())
+    if match and unit in _SECONDS:
+        return f"did you mean {write_duration(round(float(match[1]) * _SECONDS[unit]))}?"
+    return "write 300 (seconds), 90m, 12h or 1h30m."
+
+
+def read_size(text: str) -> int:
+    """Bytes of `16GB`, `512MB`, `1.5TB` (powers of 1,000), `16GiB` (powers of 1,024), `100B`, `0`, in any case.
+
+    Raises:
+        LineError: not a size, or no whole number of bytes.
+    """
+    match = re.fullmatch(_SIZE, text)
+    unit = match[3].upper() if match else ""
+    if match and text == "0":
+        return 0
+    if not match or unit not in _SIZES:
+        raise refusal(f"{text} is not a size; {_meant_size(match)}", text)
+    whole, part = match[1], match[2] or ""
+    tenths: int = 10 ** len(part)
+    size, rest = divmod(int(whole + part) * _SIZES[unit], tenths)
+    if rest:
+        raise refusal(f"{text} is not a whole number of bytes; write {size + 1}B.", text)
+    return size
+
+
+def write_size(size: int) -> str:
+    """`16GB`, `1536MiB`, `17B`: the largest unit that says it exactly, powers of 1,000 first."""
+    if not size:
+        return "0"
+    exact = [unit for unit, amount in (*_BYTES.items(), *_BINARY.items()) if size % amount == 0]
+    unit = min(exact, key=lambda unit: size // _SIZES[unit.upper()], default="B")
+    return f"{size // _SIZES[unit.upper()]}{unit}"
+
+
+def _meant_size(match: re.Match[str] | None) -> str:
+    """`16`, `16G` and `16gigs` probably mean `16GB`."""
+    letter = match[3][:1].upper() if match else ""
+    if match and letter in ("", "K", "M", "G", "T"):
+        return f"did you mean {match[0][: match.start(3)]}{letter or 'G'}B?"
+    return "write 16GB or 512MB."

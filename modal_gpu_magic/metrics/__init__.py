@@ -1,0 +1,1 @@
+"""READINGS of nvidia-smi: text to samples, samples to history. Pure; used on both sides."""

@@ -1,0 +1,221 @@
+"""Reads a cell's expressions in the order they are evaluated: who is looked up, bound on the way, changed in place.
+
+Statements are in `plan.flow`, which builds on this; the rules of names are the ledger's.
+"""
+
+# ruff: noqa: D102, N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
+from modal_gpu_magic.plan.embedded import is_shell_call, pieces
+from modal_gpu_magic.plan.ledger import Ledger, join
+from modal_gpu_magic.plan.scopes import block_scope, comprehension_scope, function_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from modal_gpu_magic.plan.cellsource import Transform
+    from modal_gpu_magic.plan.embedded import Piece
+    from modal_gpu_magic.plan.scopes import Comprehension
+
+_RUNS_CODE = (
+    ast.Attribute,
+    ast.AugAssign,
+    ast.Await,
+    ast.Call,
+    ast.ClassDef,
+    ast.For,
+    ast.AsyncFor,
+    ast.FormattedValue,
+    ast.Import,
+    ast.ImportFrom,
+    ast.MatchClass,
+    ast.Starred,
+    ast.Subscript,
+    ast.With,
+    ast.AsyncWith,
+    ast.comprehension,
+)
+"""What may run someone's code or use up an iterator. Operators count as pure: none should change its operands."""
+
+
+class Expressions(ast.NodeVisitor):
+    """Visits expressions. Fields of a node that are evaluated in another order than ast lists them have a method."""
+
+    def __init__(self, transform: Transform | None) -> None:
+        self.ledger = Ledger()
+        self.imports: set[str] = set()
+        self.calls = False
+        self._transform = transform
+        self._in_annotation = False
+
+    def visit(self, node: ast.AST) -> None:
+        """Visit a node, and note whether it can change anything in place when the cell runs."""
+        if isinstance(node, _RUNS_CODE) and self.ledger.runs_now:
+            self.calls = True
+        super().visit(node)
+
+    def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
+        """Visit nodes in the order given."""
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def touch(self, *nodes: ast.AST) -> None:
+        """Values that may be changed in place: note the names they are reached by."""
+        for name in (name for node in nodes for name in roots(node)):
+            self.ledger.touch(name)
+
+    # -- names and what holds them -------------------------------------------------------------------------------------
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.ledger.load(node.id, mentioned=self._in_annotation)
+        elif isinstance(node.ctx, ast.Store):
+            self.ledger.store(node.id)
+        else:
+            self.ledger.delete(node.id)
+
+    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            self.touch(node.value)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if self._in_annotation and last_word(node.value) == "Literal":
+            self.visit(node.value)  # the strings in it are values, not names
+        else:
+            self.visit_Attribute(node)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.visit_all([node.value, node.target])
+
+    # -- ways that may not be gone -------------------------------------------------------------------------------------
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        self.visit(node.values[0])
+        with self.ledger.aside():
+            self.visit_all(node.values[1:])
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        self.visit_all([node.left, node.comparators[0]])
+        with self.ledger.aside():
+            self.visit_all(node.comparators[1:])
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        self.visit(node.test)
+        self.either([node.body], [node.orelse])
+
+    def either(self, *ways: Iterable[ast.AST]) -> None:
+        """Exactly one of these blocks runs."""
+        start, ends = self.ledger.point(), []
+        for way in ways:
+            self.ledger.bound = None if start is None else set(start)
+            self.visit_all(way)
+            ends.append(self.ledger.bound)
+        self.ledger.bound = join(ends)
+
+    # -- blocks inside expressions -------------------------------------------------------------------------------------
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        self.visit_all(part for pair in zip(node.keys, node.values, strict=True) for part in pair)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self.visit_all([*node.args.defaults, *node.args.kw_defaults])
+        with self.ledger.body(function_scope(node, self.ledger.owner)):
+            self.visit(node.body)
+
+    def _comprehension(self, node: Comprehension) -> None:
+        first, *rest = node.generators
+        element = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        self.visit(first.iter)
+        self.touch(first.iter)
+        with self.ledger.aside(), self.ledger.inside(comprehension_scope(node, self.ledger.owner)):
+            self.visit_all([first.target, *first.ifs])
+            for each in rest:
+                self.visit(each.iter)
+                self.touch(each.iter)
+                self.visit_all([each.target, *each.ifs])
+            self.visit_all(element)
+        self.calls = self.calls or self.ledger.runs_now
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if not is_shell_call(node):
+            self.generic_visit(node)
+            self.touch(node.func, *node.args, *(keyword.value for keyword in node.keywords))
+            self._imports_by_name(node)
+        for piece in pieces(node):
+            self._piece(piece)
+
+    def _imports_by_name(self, node: ast.Call) -> None:
+        """`import_module("a.b")` and `__import__("a")` import `a`."""
+        if last_word(node.func) in ("import_module", "__import__") and node.args:
+            name = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            if isinstance(name, str) and name.partition(".")[0].isidentifier():
+                self.imports.add(name.partition(".")[0])
+
+    def _piece(self, piece: Piece) -> None:
+        """Code from a string. In a function it has the function's locals, and cannot make new ones."""
+        if piece.how == "mention":
+            self.ledger.load(piece.source, mentioned=True)
+            return
+        with_magics = piece.how in ("cell", "timed")
+        tree = parse_cell(piece.source, self._transform) if with_magics else parse_python(piece.source.strip())
+        if tree is None:
+            return
+        if piece.how == "timed":
+            with self.ledger.aside(), self.ledger.inside(block_scope("function", tree.body, self.ledger.owner)):
+                self.visit_all(tree.body)
+        elif piece.how == "elsewhere" or not self.ledger.at_top:
+            with self.ledger.aside():
+                self.visit_all(tree.body)
+        else:
+            self.visit_all(tree.body)
+
+    # -- annotations ---------------------------------------------------------------------------------------------------
+
+    def annotation(self, node: ast.AST | None) -> None:
+        """An annotation is evaluated now, later (Python 3.14) or never: its names are read, strings in it too."""
+        if node is None:
+            return
+        outer, self._in_annotation = self._in_annotation, True
+        with self.ledger.aside():
+            self.visit(node)
+        self._in_annotation = outer
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if self._in_annotation and isinstance(node.value, str):
+            tree = parse_python(node.value.strip())
+            self.visit_all(tree.body if tree else ())
+
+
+def roots(node: ast.AST | None) -> Iterator[str]:
+    """The names whose values an expression hands on: `a.b[0]`, `[a, *b]` and `a if c else b` hand on `a` and `b`."""
+    match node:
+        case ast.Name(id=name):
+            yield name
+        case (
+            ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Starred(value=value) | ast.Await(value=value)
+        ):
+            yield from roots(value)
+        case ast.NamedExpr(value=value, target=target):
+            yield from (*roots(target), *roots(value))
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (*roots(body), *roots(orelse))
+        case ast.BoolOp(values=nodes) | ast.List(elts=nodes) | ast.Tuple(elts=nodes) | ast.Set(elts=nodes):
+            yield from (name for each in nodes for name in roots(each))
+        case ast.Dict(keys=keys, values=values):
+            yield from (name for each in (*keys, *values) for name in roots(each))
+
+
+def last_word(node: ast.AST) -> str:
+    """`Literal` of `typing.Literal`, `open` of `open`; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,165 @@
+"""Machine: everything a Modal Function is defined with, as one frozen value, and how a header inherits from it.
+
+No I/O and no modal here; `sdk.image` and `sdk.app` turn a Machine into Modal's objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.quote import default_keep_warm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from modal_gpu_magic.line.parse import Line
+
+FUNCTION_TIMEOUT = 86_400
+"""Seconds. Modal's maximum (24 h): a cell's own `--timeout` is held by a watchdog, so that it may change per cell."""
+
+KEEP_WARM_RANGE = (2, 3600)
+"""Seconds. Bounds of `scaledown_window` in SDK 1.6.4 (reference/modal-facts.md, section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a session runs on. Two equal machines are served by one App.
+
+    Attributes:
+        gpus: the spec and its fallbacks, in order of preference; empty: a CPU container.
+        image: a preset's name, a registry reference, or `variable:NAME` for a `modal.Image` held in the notebook.
+        image_object: that `modal.Image`; not compared (a re-run cell makes an equal image in a new object).
+        pip, apt, run: packages and commands added to the image, in order.
+        python: the image's Python (`3.12`); None: the kernel's minor.
+        volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
+        cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
+        keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
+    """
+
+    gpus: tuple[GpuSpec, ...] = ()
+    image: str = "torch"
+    image_object: Any = field(default=None, compare=False, repr=False)
+    pip: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    python: str | None = None
+    volumes: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    cpu: float | None = None
+    memory: int | None = None
+    region: str | None = None
+    keep_warm: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what Modal would refuse, before anything is sent."""
+        low, high = KEEP_WARM_RANGE
+        if self.keep_warm is not None and not low <= self.keep_warm <= high:
+            raise MachineError(f"keep_warm is {self.keep_warm} s; Modal keeps an idle container {low} to {high} s.")
+        for name, path in self.volumes:
+            if not path.startswith("/"):
+                raise MachineError(f"volume {name!r} is mounted at {path!r}; a mount path is absolute: {name}:/{path}.")
+        paths = [path for _, path in self.volumes]
+        if len(paths) != len(set(paths)):
+            raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
+
+    @classmethod
+    def of(cls, *specs: str, volumes: Mapping[str, str] | None = None, **options: Any) -> Machine:
+        """A machine from plain Python: `Machine.of("H100:2", "A100-80GB", pip=["einops"], volumes={"d": "/d"})`.
+
+        Raises:
+            LineError: a spec is unknown or malformed. MachineError: an option Modal would refuse.
+        """
+        gpus = tuple(GpuSpec.parse(spec) for spec in specs)
+        frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        return cls(gpus=gpus, volumes=tuple((volumes or {}).items()), **frozen)
+
+    @property
+    def title(self) -> str:
+        """The first spec as a user reads it: `H100:2`, or `CPU`."""
+        return str(self.gpus[0]) if self.gpus else "CPU"
+
+    @property
+    def gpu_argument(self) -> str | list[str] | None:
+        """What Modal's `gpu=` gets: a string, a ranked list of strings, or None."""
+        texts = [str(spec) for spec in self.gpus]
+        return texts if len(texts) > 1 else texts[0] if texts else None
+
+    @property
+    def scaledown(self) -> int:
+        """Seconds an idle container stays: `keep_warm`, or the default for these GPUs."""
+        return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus)
+
+    @property
+    def identity(self) -> Machine:
+        """The machine less what a running container can change: keep-warm, and packages that are added to it."""
+        return replace(self, keep_warm=None, pip=())
+
+
+_WORDS = {"gpus": "GPU", "env": "environment", "volumes": "volume", "secrets": "secret"}
+
+
+def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ: Mapping[str, str]) -> Machine:
+    """The machine a header asks for: the session's, with what the header gives replaced; packages are added.
+
+    Args:
+        base: the session's machine; None at its first cell.
+        line: the parsed header.
+        images: `modal.Image` variables of the notebook, by name.
+        environ: where `--env NAME` takes its value from.
+
+    Raises:
+        MachineError: an option Modal would refuse, or a variable of the environment that is not set.
+    """
+    start = base or Machine()
+    own = {f.name for f in fields(Machine)}
+    changed = {name: value for name, value in line.options.given("where").items() if name in own}
+    if line.specs:
+        changed["gpus"] = line.specs
+    if line.options.pip:
+        changed["pip"] = tuple(dict.fromkeys((*start.pip, *line.options.pip)))
+    if line.options.env:
+        changed["env"] = tuple((key, _value(key, value, environ)) for key, value in line.options.env)
+    if changed.get("image") in images:
+        name = changed["image"]
+        changed.update(image=f"variable:{name}", image_object=images[name])
+    return replace(start, **changed)
+
+
+def _value(key: str, value: str | None, environ: Mapping[str, str]) -> str:
+    if value is not None:
+        return value
+    if key not in environ:
+        raise MachineError(f"--env {key} takes its value from here, and {key} is not set; write --env {key}=VALUE.")
+    return environ[key]
+
+
+def differences(old: Machine, new: Machine) -> tuple[str, ...]:
+    """What differs between two machines, one phrase each: `GPU H100 -> A100-80GB`. Empty: the container serves both."""
+    return tuple(
+        _difference(f.name, getattr(old, f.name), getattr(new, f.name))
+        for f in fields(Machine)
+        if f.compare and f.name not in ("keep_warm", "pip") and getattr(old, f.name) != getattr(new, f.name)
+    )
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    word = _WORDS.get(name, name)
+    if name == "env":  # values may be secrets: names only
+        return f"{word} {', '.join(key for key, _ in dict([*old, *new]).items())}"
+    return f"{word} {_shown(old)} -> {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if value in ((), None):
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)
+    return str(value)
+
+
+def specs_text(specs: Iterable[GpuSpec]) -> str:
+    """Specs as the line has them: `H100:2 A100-80GB`."""
+    return " ".join(str(spec) for spec in specs)

@@ -1,0 +1,100 @@
+"""Which variables look like credentials, by name or by value: they are not sent unless the user says so. Pure.
+
+A guess, made to be quiet: a name counts only where a text is bound to it that could be a credential, and a text by
+itself only if it has the form of a known kind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import islice
+from typing import Any
+
+MOST_ITEMS = 1_000
+"""How many items of a dict or list are looked at."""
+
+SHORTEST = 6
+"""Characters of a text that its name alone can make a credential."""
+
+_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("a Hugging Face token", re.compile(r"hf_[A-Za-z0-9]{20,}")),
+    ("a GitHub token", re.compile(r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{22,}")),
+    ("a GitLab token", re.compile(r"glpat-[\w-]{20,}")),
+    ("an AWS key", re.compile(r"A(?:KI|SI)A[0-9A-Z]{16}")),
+    ("a Slack token", re.compile(r"xox[abeoprs]-[\w-]{10,}")),
+    ("a Modal token", re.compile(r"a[ks]-[A-Za-z0-9]{20,}")),
+    ("a Google key", re.compile(r"AIza[\w-]{35}|ya29\.[\w-]{20,}")),
+    ("a Stripe key", re.compile(r"[rs]k_(?:live|test)_\w{16,}")),
+    ("an API key", re.compile(r"sk-[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dop_v1_\w{30,}")),
+    ("a JSON web token", re.compile(r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
+    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*", re.DOTALL)),
+    ("an address with a password", re.compile(r"[a-z][\w+.-]*://[^\s/:@]*:[^\s/@]+@\S+")),
+)
+"""What a whole text looks like, from the issuers' own descriptions of their tokens."""
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_SECRET_WORDS = frozenset(
+    {"apikey", "authtoken", "creds", "credential", "credentials", "passphrase", "passwd", "password", "pwd", "secret"}
+)
+"""A name that ends in one of these is a credential's."""
+
+_ISSUERS = frozenset(
+    """anthropic aws azure cohere discord gcp gemini gh github gitlab google groq hf hub huggingface jupyter kaggle
+    mistral modal ngc npm openai openrouter pypi replicate slack stripe telegram together wandb""".split()
+)
+
+_QUALIFIERS = {
+    "key": _ISSUERS | set("access account api auth client encryption master private secret service signing ssh".split()),
+    "token": _ISSUERS | set("access api auth bearer bot csrf id jwt oauth personal refresh secret session user".split()),
+}
+"""`key` and `token` are innocent words (`sort_key`, `pad_token`) but after one of these."""
+
+_NOT_ITSELF = re.compile(
+    r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"  # the name of an environment variable
+    r"|(?:[.~]{0,2}/|https?://).*|.*\.(?:env|json|pem|toml|txt|ya?ml)"  # where it is kept
+    r"|[<\[{$%].*|(.)\1*|.*your.*|change_?me|example|dummy|placeholder",  # what stands in its place
+    re.IGNORECASE,
+)
+_NOT_CASELESS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+
+
+def looks_secret(name: str, value: Any) -> str | None:
+    """Why a variable seems to hold a credential: `its value looks like a Hugging Face token`. None: it does not seem so.
+
+    Looked at are texts, and the items of dicts, lists and tuples of texts, one level deep.
+    """
+    if isinstance(value, os._Environ):  # noqa: SLF001 - the type of `os.environ` has no public name
+        return "it is this machine's environment, which may hold credentials"
+    if type(value).__name__ in ("SecretStr", "SecretBytes"):
+        return "it is marked as a secret"
+    if isinstance(value, dict):
+        items = ((key, item) for key, item in islice(value.items(), MOST_ITEMS) if isinstance(key, str))
+        found = next(((key, why) for key, item in items if (why := _text_secret(key, item))), None)
+        return f"its item {found[0]!r} seems to be a credential ({found[1]})" if found else None
+    if isinstance(value, list | tuple):
+        return next((why for item in islice(value, MOST_ITEMS) if (why := _text_secret("", item))), None)
+    return _text_secret(name, value)
+
+
+def _text_secret(name: str, value: Any) -> str | None:
+    if isinstance(value, bytes) and len(value) < 10_000:
+        value = value.decode("ascii", "replace")
+    if not isinstance(value, str):
+        return None
+    text = value[:10_000].strip().removeprefix("Bearer ")
+    for kind, pattern in _KINDS:
+        if pattern.fullmatch(text):
+            return f"its value looks like {kind}"
+    if _names_a_secret(name) and len(text) >= SHORTEST and not re.search(r"\s", text) and not _NOT_ITSELF.fullmatch(text):
+        return f"its name says that it is a credential"
+    return None
+
+
+def _names_a_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words:
+        return False
+    *before, last = words
+    return last in _SECRET_WORDS or bool(before) and before[-1] in _QUALIFIERS.get(last, ())

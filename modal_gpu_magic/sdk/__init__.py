@@ -1,0 +1,1 @@
+"""THE BORDER to Modal: the only floor (beside the control plane) that names `modal`."""

@@ -1,0 +1,234 @@
+"""One ephemeral App per machine, held open for the life of the kernel: its Runner, its queue of events, its reader."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
+from modal_gpu_magic.sdk.faults import translate
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.wire.events import Event, Frame, Request, Transfer
+    from modal_gpu_magic.sdk.client import Backend
+
+POLL_SECONDS = 45
+"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
+ITEMS = 500
+"""Queue items taken at once."""
+CLOSE_SECONDS = 2.0
+"""How long the reader may take to notice that its App is closed."""
+APP_NAME = "modal-gpu-magic"
+
+Tell = Callable[[str, Any], None]
+"""`tell(kind, body)`: how news of a run reaches whoever pumps it. Called from threads."""
+
+
+class OpenApp:
+    """The App of one machine. Make it with `OpenApp(...)`, then `open()` in a thread: an image may take minutes."""
+
+    def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
+        self.machine, self.backend, self.packages = machine, backend, packages
+        self.opened_at = 0.0
+        self.closed = False
+        self._stack = contextlib.ExitStack()
+        self._runners: dict[str, Any] = {}
+        self._listeners: dict[str, Tell] = {}
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Create the App at Modal (its image is built if need be), and start the one reader of its events.
+
+        Raises:
+            MachineError: the image cannot be built, or Modal refuses the machine. SetupError, BackendLost: no connection.
+        """
+        try:
+            self._open()
+        except Exception as error:
+            self.close()
+            raise translate(error) from error
+        if self.closed:  # abandoned while the image was being built
+            self._stack.close()
+
+    def _open(self) -> None:
+        import modal
+
+        client = self.backend.client
+        app = modal.App(APP_NAME)
+        self._cls = define(app, self.machine, self.packages)
+        self._stack.enter_context(app.run(client=client))
+        self._queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
+        self.opened_at = time.time()
+        self.backend.on_loss(lambda error: self._tell_all("lost", error))
+        self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
+        self._reader.start()
+        atexit.register(self.close)
+
+    def start(self, session: str, request: Request, tell: Tell) -> Call:
+        """Begin a run and return at once; `tell` hears `spawned`, `frame`, then `result` or `lost`."""
+        self._listeners[request.run] = tell
+        call = Call(self, session, request, tell)
+        threading.Thread(target=call.follow, name="modal-gpu-call", daemon=True).start()
+        return call
+
+    def finish(self, run: str) -> None:
+        """Stop listening to a run (events of its threads that come later are dropped)."""
+        self._listeners.pop(run, None)
+
+    def listen(self, run: str, tell: Tell) -> None:
+        """Hear what comes late: output of a thread that outlives its cell."""
+        self._listeners[run] = tell
+
+    def runner(self, session: str) -> Any:
+        """The Runner of a session: a class parameter, so each session has a container of its own."""
+        with self._lock:
+            if session not in self._runners:
+                self._runners[session] = self._cls(session=session)
+            return self._runners[session]
+
+    def fetch(self, session: str, names: tuple[str, ...]) -> Transfer:
+        """Values that stayed in the container."""
+        try:
+            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store)
+        except Exception as error:
+            raise translate(error) from error
+        return fetched
+
+    def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
+        """A run's events from `number` on."""
+        events: tuple[Event, ...] = self.runner(session).replay.remote(run, number)
+        return events
+
+    def keep_warm(self, session: str, seconds: int) -> None:
+        """Change how long an idle container stays, without a new machine."""
+        import warnings
+
+        with warnings.catch_warnings():  # 1.6.4 warns on the class's own method, and offers no other for a class
+            warnings.simplefilter("ignore")
+            self.runner(session).update_autoscaler(scaledown_window=seconds)
+
+    def answer(self, run: str, text: str) -> None:
+        """What was typed for the run's `input()`."""
+        self._queue.put(text, partition=f"stdin-{run}")
+
+    def flush(self, run: str) -> None:
+        """Put a marker: when it comes back, everything the container put before has come."""
+        import pickle
+
+        self._queue.put(pickle.dumps(("flush", run)))
+
+    def close(self) -> None:
+        """End the App and its containers."""
+        if self.closed:
+            return
+        self.closed = True
+        self._tell_all("closed", None)
+        if self.opened_at and self.backend.lost is None:
+            with contextlib.suppress(Exception):
+                self._wake_reader()
+                self._stack.close()
+
+    def _wake_reader(self) -> None:
+        """End the reader's long poll with an item of its own: one that is broken off at exit prints a traceback."""
+        self.flush("")
+        self._reader.join(CLOSE_SECONDS)
+
+    def _read(self) -> None:
+        """The one reader: a persistent thread nobody interrupts (an item is lost with a `get` that is cancelled)."""
+        import pickle
+
+        while not self.closed and self.backend.lost is None:
+            try:
+                items = self._queue.get_many(ITEMS, timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
+                if self.closed or self.backend.lost is not None:
+                    return
+                self._tell_all("reader", translate(error))
+                time.sleep(1)
+                continue
+            for item in items:
+                self._deliver(pickle.loads(item))
+
+    def _deliver(self, item: Frame | tuple[str, str]) -> None:
+        kind, run = item if isinstance(item, tuple) else ("frame", item.run.partition("/")[0])
+        tell = self._listeners.get(run)
+        if tell is not None:
+            tell(kind, item)
+
+    def _tell_all(self, kind: str, body: Any) -> None:
+        for tell in list(self._listeners.values()):
+            tell(kind, body)
+
+
+class Call:
+    """One run as Modal sees it: spawned, waited for, cancelled."""
+
+    def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell) -> None:
+        self.app, self.session, self.request, self.tell = app, session, request, tell
+        self.id: str | None = None
+        self._call: Any = None
+        self._cancelled = False
+
+    def follow(self) -> None:
+        """In a thread: spawn, then wait for the end. All that happens is told, nothing is raised."""
+        try:
+            self._call = self.app.runner(self.session).run.spawn(self.request, self.app._queue)
+            self.id = self._call.object_id
+            self.tell("spawned", self.id)
+            if self._cancelled:
+                self._call.cancel()
+            self.tell("result", self._call.get())
+        except BaseException as error:  # noqa: BLE001 - told to the pump, which raises it on the main thread
+            self.tell("lost", error)
+
+    def cancel(self, *, terminate: bool = False) -> None:
+        """Ask the run to stop; with `terminate`, end its container. Returns at once."""
+        self._cancelled = True
+        threading.Thread(target=self._cancel, args=(terminate,), name="modal-gpu-cancel", daemon=True).start()
+
+    def _cancel(self, terminate: bool) -> None:
+        if self._call is not None:
+            with contextlib.suppress(Exception):
+                self._call.cancel(terminate_containers=terminate)
+
+    def running(self) -> bool | None:
+        """Whether a container is there for the run; None when Modal does not say. One round trip."""
+        try:
+            stats = self.app.runner(self.session).run.get_current_stats()
+        except Exception:  # noqa: BLE001 - a status line is not worth an error
+            return None
+        return bool(stats.num_total_runners)
+
+    def last_words(self, limit: int = 4000) -> str:
+        """What the container wrote to Modal's log during the call: a segfault's stack, a CUDA assertion."""
+        try:
+            return "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())[-limit:]
+        except Exception:  # noqa: BLE001 - the log is an extra; the error it explains is raised anyway
+            return ""
+
+
+def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
+    """The Runner class on `app`, with everything of `machine` in its definition; not yet created at Modal."""
+    import modal
+
+    from modal_gpu_magic.sdk import entry, image
+
+    options: dict[str, Any] = {
+        "gpu": machine.gpu_argument,
+        "image": image.build(machine, packages),
+        "timeout": FUNCTION_TIMEOUT,
+        "scaledown_window": machine.scaledown,
+        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.volumes},
+        "secrets": [modal.Secret.from_name(name) for name in machine.secrets],
+        "cpu": machine.cpu,
+        "memory": machine.memory,
+        "region": machine.region,
+    }
+    return app.cls(**entry.methods(), **options)(entry.Runner)

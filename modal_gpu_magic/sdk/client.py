@@ -1,0 +1,182 @@
+"""The two backends: which one a cell runs on, and the `modal.Client` that reaches it.
+
+`cloud` and `local` differ in two things only: the client, and the directory in which large buffers are shared.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from modal_gpu_magic.errors import BackendLost, SetupError
+from modal_gpu_magic.wire.buffers import SharedStore
+
+if TYPE_CHECKING:
+    import modal
+
+Kind = Literal["cloud", "local"]
+KINDS: tuple[Kind, ...] = ("cloud", "local")
+START_SECONDS = 30
+"""How long the local control plane may take to say hello; measured: well under two seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which backend, and whether anyone asked for it (`automatic` is said once a kernel)."""
+
+    kind: Kind
+    automatic: bool
+
+
+@dataclass(slots=True)
+class Backend:
+    """A reachable control plane. `store` is the directory of shared buffers (local), or None (cloud)."""
+
+    kind: Kind
+    client: modal.Client
+    store: str | None = None
+    process: subprocess.Popen[bytes] | None = None
+    _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
+    lost: Exception | None = None
+    _shared: SharedStore | None = None
+
+    def on_loss(self, tell: Callable[[Exception], None]) -> None:
+        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s)."""
+        self._watchers.append(tell)
+
+    def shared_store(self) -> SharedStore | None:
+        """Where large buffers are put for containers on this machine; None: they travel in the message."""
+        if self.store and self._shared is None:
+            self._shared = SharedStore(self.store)
+        return self._shared
+
+    def close(self) -> None:
+        """Let the local control plane go; it ends its containers and removes its files. The cloud needs nothing."""
+        if self.process is not None and self.process.stdin is not None:
+            self.lost = self.lost or BackendLost("the local control plane was closed.")
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
+    def _watch(self) -> None:
+        process = cast("subprocess.Popen[bytes]", self.process)
+        code = process.wait()
+        if self.lost is None:
+            self.lost = BackendLost(
+                f"the local control plane ended (exit code {code}), and its containers with it. "
+                "Run the cell again: a new one is started."
+            )
+            for tell in self._watchers:
+                tell(self.lost)
+
+
+def choose(explicit: str | None, configured: str | None, environ: Mapping[str, str], token: bool) -> Choice:
+    """`--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in that order; else cloud if there is a token.
+
+    Raises:
+        SetupError: a backend that does not exist.
+    """
+    for value, where in (
+        (explicit, "--backend"),
+        (configured, "%config ModalGpu.backend"),
+        (environ.get("MODAL_GPU_BACKEND"), "MODAL_GPU_BACKEND"),
+    ):
+        if value:
+            if value not in KINDS:
+                raise SetupError(f"{where} is {value!r}; a backend is one of: {', '.join(KINDS)}.")
+            return Choice(value, automatic=False)
+    return Choice("cloud" if token else "local", automatic=True)
+
+
+def has_token(environ: Mapping[str, str]) -> bool:
+    """Whether a Modal token is configured: in the environment, or in the configuration file. Imports nothing of Modal."""
+    if environ.get("MODAL_TOKEN_ID") and environ.get("MODAL_TOKEN_SECRET"):
+        return True
+    path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
+    try:
+        return "token_id" in path.read_text()
+    except OSError:
+        return False
+
+
+_open: dict[Kind, Backend] = {}
+_lock = threading.Lock()
+
+
+def connect(kind: Kind) -> Backend:
+    """The backend of this kernel, started at its first use and again after it was lost.
+
+    Raises:
+        SetupError: no token, a refused token, or a control plane that does not start.
+    """
+    with _lock:
+        backend = _open.get(kind)
+        if backend is None or backend.lost is not None:
+            backend = _open[kind] = _local() if kind == "local" else _cloud()
+            atexit.register(backend.close)
+        return backend
+
+
+def _cloud() -> Backend:
+    import modal
+
+    try:
+        return Backend("cloud", modal.Client.from_env())
+    except modal.exception.AuthError as error:
+        raise SetupError(
+            f"Modal refused the token: {error} Run `modal setup` in a terminal, or use --backend local."
+        ) from error
+
+
+def _local() -> Backend:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modal_gpu_magic.control_plane"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env=_with_our_path(os.environ),
+    )
+    import modal  # while the control plane starts: both take some 0.5 s of one core
+
+    hello = _hello(process)
+    # The public constructors take the address from Modal's configuration only (modal-protocol.md, section 2).
+    client = modal.Client(hello["url"], _CLIENT_TYPE, (hello["token_id"], hello["token_secret"]))
+    client.__enter__()
+    backend = Backend("local", client, hello["store"], process)
+    threading.Thread(target=backend._watch, name="modal-gpu-backend", daemon=True).start()
+    return backend
+
+
+_CLIENT_TYPE = 1
+"""CLIENT_TYPE_CLIENT of Modal's protocol."""
+
+
+def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    line: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: line.append(process.stdout.readline() if process.stdout else b""), daemon=True
+    )
+    reader.start()
+    reader.join(START_SECONDS)
+    try:
+        return cast("dict[str, Any]", json.loads(line[0]))
+    except (IndexError, ValueError) as error:
+        process.kill()
+        raise SetupError(
+            "the local control plane did not start; `python -m modal_gpu_magic.control_plane` in a terminal says why."
+        ) from error
+
+
+def _with_our_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """The child imports this very package and sees what the kernel sees, also when its sys.path was changed."""
+    root = str(Path(__file__).parents[2])
+    paths = dict.fromkeys([root, *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
+    return {**environ, "PYTHONPATH": os.pathsep.join(paths)}

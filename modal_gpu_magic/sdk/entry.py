@@ -1,0 +1,58 @@
+"""What Modal calls in the container: a thin shell around `container.worker`. One container is one session's."""
+
+# No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
+import contextlib
+from typing import Any
+
+import modal
+
+from modal_gpu_magic.container.worker import Worker
+from modal_gpu_magic.wire.events import Answer, Event, Request, Transfer
+
+STDIN_SECONDS = 24 * 3600
+"""How long `input()` waits for its answer: as long as a Function may run."""
+
+
+class Runner:
+    """The one generic class of every App: a cell is an argument of `run`, so nothing is redefined between cells."""
+
+    session: str = modal.parameter(default="default")
+
+    @modal.enter()
+    def start(self) -> None:
+        """Make the shell; the first cell finds it warm."""
+        self.worker = Worker(self.session)
+
+    @modal.method()
+    def run(self, request: Request, events: modal.Queue) -> Answer:
+        """Run one cell; its events go to `events` while it runs, the rest rides on the answer."""
+
+        def post(frames: list[bytes]) -> None:
+            # Never a blocking put: a full queue backs off up to 30 s (slice-findings.md, section 2).
+            events.put_many(frames, block=False)
+
+        def answer() -> str:
+            return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
+
+        return self.worker.run(request, post, answer)
+
+    @modal.method()
+    def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
+        """Values that stayed, on request."""
+        return self.worker.fetch(names, store)
+
+    @modal.method()
+    def replay(self, run: str, number: int) -> tuple[Event, ...]:
+        """A run's events from `number` on, for a reader that missed some."""
+        return self.worker.replay(run, number)
+
+    @modal.exit()
+    def stop(self) -> None:
+        """Scale-down: end what the session's cells left running."""
+        with contextlib.suppress(Exception):
+            self.worker.close()
+
+
+def methods() -> dict[str, Any]:
+    """Options of the class that are ours and never the user's (one container a session; no re-runs of a cell)."""
+    return {"serialized": True, "max_containers": 1}

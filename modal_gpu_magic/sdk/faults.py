@@ -1,0 +1,79 @@
+"""Modal's errors turned into ours, in one table, most specific first."""
+
+from __future__ import annotations
+
+import re
+
+from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNALS = {
+    "SIGKILL": "it was killed (SIGKILL), most often because it ran out of memory; give more with --memory, e.g. --memory 32GB",
+    "SIGSEGV": "native code crashed (SIGSEGV)",
+    "SIGABRT": "native code gave up (SIGABRT)",
+    "SIGBUS": "native code crashed (SIGBUS)",
+    "SIGTERM": "it was told to end (SIGTERM)",
+    "SIGILL": "it met an instruction its CPU does not have (SIGILL)",
+}
+_GONE = "Its variables are gone; the next cell gets a new container."
+
+
+def _lost(error: BaseException) -> ModalGpuError:
+    text = str(error)
+    code = re.search(r"exit code: (-?\d+)(?: \((SIG\w+)\))?", text)
+    if code is None:
+        return ContainerLost(f"the container was lost: {text.strip() or type(error).__name__}. {_GONE}")
+    name = code.group(2) or {
+        "-9": "SIGKILL",
+        "-11": "SIGSEGV",
+        "-6": "SIGABRT",
+        "137": "SIGKILL",
+        "139": "SIGSEGV",
+    }.get(code.group(1), "")
+    why = _SIGNALS.get(name) or (
+        f"signal {name} ended it" if name else f"the process left with exit code {code.group(1)}"
+    )
+    return ContainerLost(f"the container died under the cell: {why}. {_GONE}")
+
+
+def _refused(error: BaseException) -> ModalGpuError:
+    return MachineError(f"Modal refused the machine: {error}")
+
+
+_TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
+    ("ImageBuildError", lambda e: MachineError(f"the image could not be built. {e}")),
+    ("FunctionTimeoutError", lambda _: CellTimeout("the container ran into Modal's limit of 24 hours. " + _GONE)),
+    (
+        "AuthError",
+        lambda e: SetupError(f"Modal refused the token: {e} Run `modal setup` in a terminal, or use --backend local."),
+    ),
+    ("InternalFailure", _lost),
+    ("RemoteError", _lost),
+    ("ConnectionError", lambda e: BackendLost(f"the connection to Modal was lost: {e}")),
+    ("ServiceError", lambda e: BackendLost(f"Modal had an error of its own: {e}")),
+    ("ClientClosed", lambda _: BackendLost("the connection to Modal was closed.")),
+    ("NotFoundError", _refused),
+    ("InvalidError", _refused),
+    ("ResourceExhaustedError", _refused),
+    ("PermissionDeniedError", _refused),
+    ("ExecutionError", _refused),
+    ("VersionError", lambda e: SetupError(str(e))),
+    ("DeserializationError", lambda e: MachineError(f"the container lacks a package that a value needs: {e}")),
+    ("OutputExpiredError", lambda _: ContainerLost("Modal no longer has the result of this cell (kept for 7 days).")),
+)
+
+
+def translate(error: BaseException) -> BaseException:
+    """Our error for one of Modal's, chained to it; any other exception unchanged."""
+    if isinstance(error, ModalGpuError):
+        return error
+    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__.startswith(("modal.", "modal_"))]
+    for name, ours in _TABLE:
+        if name in names:
+            translated = ours(error)
+            translated.__cause__ = error
+            return translated
+    return error

@@ -1,0 +1,103 @@
+"""The open Apps of this kernel: one a machine and backend, opened in a thread, shared by the sessions that ask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.errors import BackendLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.sdk.client import Kind
+
+Key = tuple["Machine", str]
+
+
+class Opening:
+    """An App that is being opened, or is open. A cell that is stopped meanwhile leaves it to the next one."""
+
+    def __init__(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> None:
+        self.machine, self.kind, self.packages = machine, kind, packages
+        self.since = time.monotonic()
+        self.connected = False
+        self.app: OpenApp | None = None
+        self.error: Exception | None = None
+        self._ready = threading.Event()
+        self._tell: list[Callable[[], None]] = []
+        threading.Thread(target=self._open, name="modal-gpu-open", daemon=True).start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is open, or has failed."""
+        return self._ready.is_set()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it can serve no cell: it failed, was closed, or its control plane is gone."""
+        return self.error is not None or (
+            self.app is not None and (self.app.closed or self.app.backend.lost is not None)
+        )
+
+    def when_ready(self, tell: Callable[[], None]) -> None:
+        """Call `tell` (from a thread) once it is ready; at once if it is."""
+        self._tell.append(tell)
+        if self.ready:
+            tell()
+
+    def result(self) -> OpenApp:
+        """The App.
+
+        Raises:
+            ModalGpuError: what went wrong while it was opened.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.app is None:
+            raise BackendLost("the App is not open yet.")
+        return self.app
+
+    def _open(self) -> None:
+        from modal_gpu_magic.sdk.app import OpenApp
+        from modal_gpu_magic.sdk.client import connect
+
+        try:
+            backend = connect(self.kind)
+            self.connected = True
+            app = OpenApp(self.machine, backend, self.packages)
+            app.open()
+            self.app = app
+        except Exception as error:  # noqa: BLE001 - raised again by result(), on the cell's thread
+            self.error = error
+        self._ready.set()
+        for tell in self._tell:
+            tell()
+
+
+class Apps:
+    """All openings of the kernel by machine and backend."""
+
+    def __init__(self) -> None:
+        self._openings: dict[Key, Opening] = {}
+
+    def opening(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> Opening:
+        """The App for a machine: the one that is open or being opened, else a new one."""
+        key = (machine.identity, kind)
+        found = self._openings.get(key)
+        if found is None or found.dead:
+            found = self._openings[key] = Opening(machine, kind, packages)
+        return found
+
+    def close(self, machine: Machine, kind: str) -> None:
+        """End the App of a machine, its containers with it."""
+        opening = self._openings.pop((machine.identity, kind), None)
+        if opening is not None:
+            opening.when_ready(lambda: opening.app.close() if opening.app else None)
+
+    def close_all(self) -> None:
+        """End everything."""
+        for machine, kind in list(self._openings):
+            self.close(machine, kind)

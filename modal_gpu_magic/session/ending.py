@@ -1,0 +1,120 @@
+"""How a run ends for the notebook: its receipt is shown, then its error is raised, or its result returned."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.errors import BackendLost, CellTimeout, RemoteError
+from modal_gpu_magic.plan.machine import specs_text
+from modal_gpu_magic.plan.quote import quote
+from modal_gpu_magic.session.receipt import Outcome, Receipt
+from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.events import Event, Failure
+from modal_gpu_magic.wire.transfer import unpack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.session.front import Front
+    from modal_gpu_magic.session.pump import Ended
+    from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.values import Homecoming, Outgoing
+
+
+def conclude(
+    session: Session, app: OpenApp, cell: Cell, ended: Ended, home: Homecoming, outgoing: Outgoing, front: Front
+) -> Homecoming:
+    """Show the receipt, then raise what the run ended with, or return what it brought.
+
+    Raises:
+        Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
+    """
+    error = _error(session, app, cell, ended, front)
+    front.finished(_receipt(session, app, ended, home, outgoing, error))
+    if error is not None:
+        raise error
+    return home
+
+
+def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Front) -> BaseException | None:
+    from modal_gpu_magic.sdk.faults import translate
+
+    if ended.timed_out or (ended.answer and ended.answer.timed_out):
+        return _timeout(cell, survives=not ended.terminated)
+    if ended.answer is not None:
+        return own_error(ended.answer.failure, session.namespace) if ended.answer.failure else None
+    if ended.stopped:
+        if ended.terminated and app.backend.kind == "cloud":
+            app.close()  # nobody has seen `terminate` after a cancel at Modal: closing the App ends the container surely
+        what = "its container was ended, and its variables with it" if ended.terminated else "stopped before it began"
+        return KeyboardInterrupt(what)
+    if ended.words:  # faulthandler's stack, a CUDA assertion
+        front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
+    return translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+
+
+def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
+    kept = "Its variables are kept" if survives else "It did not react, so its container was ended with its variables"
+    limit = cell.timeout or 0
+    return CellTimeout(
+        f"the cell ran into its timeout of {limit:g} s. {kept}; give it more with --timeout, e.g. --timeout 2h."
+    )
+
+
+def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
+    """The cell's own exception, rendering its own traceback; a stand-in of the same name if its class is not here."""
+    error = None
+    if failure.exception is not None:
+        store = InlineStore(dict(failure.exception.inline))
+        error = unpack(failure.exception, namespace, store).values.get("error")
+    if not isinstance(error, BaseException):
+        error = type(failure.ename, (RemoteError,), {"__module__": "__main__"})(failure.evalue)
+    lines = list(failure.traceback)
+    if not lines:  # IPython shows this kind without a traceback, where it is raised: UsageError, SystemExit
+        return error
+    try:
+        error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython's own hook for such errors
+    except AttributeError:  # a class with __slots__
+        sys.stderr.write("\n".join(lines) + "\n")
+    return error
+
+
+def _receipt(
+    session: Session, app: OpenApp, ended: Ended, home: Homecoming, outgoing: Outgoing, error: BaseException | None
+) -> Receipt:
+    answer = ended.answer
+    booted_here = answer is not None and answer.booted_at > ended.spawned_at
+    arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
+    return Receipt(
+        outcome=_outcome(ended, error),
+        asked=specs_text(session.machine.gpus) or "CPU",
+        backend=app.backend.kind,
+        simulated=app.backend.kind == "local" and bool(session.machine.gpus),
+        waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
+        started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
+        ran=answer.ended_at - answer.started_at if answer else None,
+        hourly=_hourly(session.machine),
+        idle_seconds=session.machine.scaledown if answer else 0,
+        ended_at=time.time(),
+        price_date=PRICE_DATE,
+        sent_bytes=outgoing.nbytes,
+        came_bytes=answer.values.nbytes if answer and answer.values else 0,
+        stays=home.stays,
+    )
+
+
+def _hourly(machine: Machine) -> float | None:
+    return quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory).per_hour
+
+
+def _outcome(ended: Ended, error: BaseException | None) -> Outcome:
+    if isinstance(error, CellTimeout):
+        return "timed out"
+    if ended.answer is None:
+        return "stopped" if ended.stopped else "lost"
+    if error is None:
+        return "done"
+    return "stopped" if ended.stopped else "failed"

@@ -1,0 +1,73 @@
+"""What a run says to whoever shows it: one small protocol; the notebook, the terminal and a silent front have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.wire.events import Event
+
+Phase = Literal["connecting", "building", "waiting", "starting", "running", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands: the phase, what it is about (`H100:2`), and seconds since the phase began."""
+
+    phase: Phase
+    subject: str
+    seconds: float
+
+
+class Front(Protocol):
+    """Shows a run. Every method is called on the thread that runs the cell, in order."""
+
+    def show(self, state: State) -> None:
+        """The run is (still) in this state; called at every change and once a second."""
+
+    def event(self, event: Event) -> None:
+        """Something the cell put out, in the form of one of Jupyter's iopub messages."""
+
+    def say(self, text: str) -> None:
+        """A line of ours: a notice, a warning."""
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """The cell's `input()`; returns what was typed."""
+
+    def finished(self, receipt: Receipt) -> None:
+        """The run is over; the last call."""
+
+
+class SilentFront:
+    """Shows nothing and keeps what the cell printed in `text`; for plain Python and tests."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.notes: list[str] = []
+        self.receipt: Receipt | None = None
+
+    @property
+    def text(self) -> str:
+        """What the cell printed, stdout and stderr in order."""
+        return "".join(event.content["text"] for event in self.events if event.kind == "stream")
+
+    def show(self, state: State) -> None:
+        """Nothing."""
+
+    def event(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+    def say(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Nobody is there."""
+        raise EOFError(f"nobody can answer {prompt!r} here")
+
+    def finished(self, receipt: Receipt) -> None:
+        """Keep it."""
+        self.receipt = receipt

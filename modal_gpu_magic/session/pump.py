@@ -1,0 +1,282 @@
+"""The pump: all that happens to one run, in order, on the kernel's main thread, until it has ended.
+
+The end is one of three: the result; or, after a crash, a marker that comes back behind everything the container had put; or, after a
+stop, an `end` event with the whole answer (the server throws the result away). DESIGN decisions 4 and 15.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import BackendLost
+from modal_gpu_magic.session.front import Front, Phase, State
+from modal_gpu_magic.wire.events import Answer, Event, Frame
+from modal_gpu_magic.wire.log import Assembler
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from collections.abc import Callable
+    from modal_gpu_magic.sdk.app import Call
+
+TICK = 1.0
+"""Seconds between two looks at the clock: the status line moves once a second."""
+UNBEGUN_GRACE = 0.5
+"""Seconds to wait, after a stop, for a sign that the cell had begun after all."""
+STOP_HINT, STOP_LIMIT = 2.0, 30.0
+"""Seconds after the first ■: when it is said that a second one ends the container, and when it ends anyway."""
+KILL_LIMIT = 5.0
+"""Seconds after the second ■ until the run counts as lost whatever the server says."""
+DRAIN_LIMIT = 3.0
+"""Seconds to wait for events that are still under way when the end is known."""
+WORDS_LIMIT = 3.0
+"""Seconds Modal's log has to say what a lost container wrote last."""
+TIMEOUT_GRACE = 15.0
+"""Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
+
+Inbox = queue.SimpleQueue[tuple[str, Any]]
+
+
+class Presses:
+    """■ as a message instead of an exception: nothing of ours is torn, and no event is lost between two statements."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._before: Any = None
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._pressed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        self._inbox.put(("press", None))  # SimpleQueue.put is safe in a signal handler
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: with an answer, or with the error that says why there is none."""
+
+    answer: Answer | None
+    lost: BaseException | None
+    stopped: bool
+    terminated: bool
+    timed_out: bool = False
+    spawned_at: float = 0.0
+    words: str = ""
+    """What the container last wrote to Modal's log, if it was lost."""
+
+
+class Pump:
+    """Drives one call to its end. `run()` is the whole of it."""
+
+    def __init__(self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None) -> None:
+        self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
+        self.assembler = Assembler()
+        self.life = ""
+        self.answer: Answer | None = None
+        self.end: Answer | None = None
+        self.lost: BaseException | None = None
+        self.presses = 0
+        self.flushed = self.started = self.hinted = self.terminated = self.timed_out = False
+        self.spawned_at = time.time()
+        self.phase: Phase = "waiting"
+        now = time.monotonic()
+        self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
+        self.frames = 0
+
+    def run(self) -> Ended:
+        """Take what comes until the run is over."""
+        while not self._over():
+            try:
+                kind, body = self.inbox.get(timeout=self._patience())
+            except queue.Empty:
+                kind, body = "tick", None
+            _HANDLERS[kind](self, body)
+            if time.monotonic() - self.ticked >= TICK:
+                self._tick(None)
+        answer = self.answer or self.end
+        for event in self._missing(answer):
+            self._event(event)
+        words = self._last_words() if answer is None and not self.presses else ""
+        return Ended(answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, words)
+
+    def _last_words(self) -> str:
+        """From Modal's log, if it answers in time."""
+        if self.lost is None or isinstance(self.lost, BackendLost):
+            return ""
+        words: list[str] = []
+        thread = threading.Thread(target=lambda: words.append(self.call.last_words()), daemon=True)
+        thread.start()
+        thread.join(WORDS_LIMIT)
+        return "".join(words)
+
+    def _over(self) -> bool:
+        now = time.monotonic()
+        if self.answer is not None:
+            return self.frames >= self.answer.frames or now > self.ended_at + DRAIN_LIMIT
+        if self.end is not None:
+            return True
+        if self.lost is None:
+            return self.terminated and now > self.pressed_at + KILL_LIMIT
+        if isinstance(self.lost, BackendLost) or now > self.ended_at + STOP_LIMIT + KILL_LIMIT:
+            return True
+        if self.terminated:
+            return self.flushed or now > max(self.ended_at, self.pressed_at) + DRAIN_LIMIT
+        if self.presses:  # the answer is to come as an `end` event, if the cell had begun
+            return not self.started and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
+        return self.flushed or now > self.ended_at + DRAIN_LIMIT
+
+    def _patience(self) -> float:
+        """Seconds until something may be due even if nothing comes."""
+        return 0.1 if self.presses or self.answer or self.lost else TICK
+
+    def _missing(self, answer: Answer | None) -> tuple[Event, ...]:
+        """The tail that rode on the answer, and what the queue lost on the way."""
+        if answer is None:
+            return ()
+        late = tuple(self.assembler.feed(Frame(self.call.request.run, answer.tail)))
+        if self.assembler.next_number >= answer.events:
+            return late
+        try:
+            events = self.call.app.replay(self.call.session, self.call.request.run, self.assembler.next_number)
+        except Exception:  # noqa: BLE001 - the cell itself has ended well
+            self.front.say("Some lines of output were lost on the way.")
+            return late
+        return (*late, *self.assembler.feed(Frame(self.call.request.run, events)))
+
+    # What may arrive. Each takes the body of the message.
+
+    def _spawned(self, _: str) -> None:
+        self.spawned_at = time.time()
+
+    def _frame(self, frame: Frame) -> None:
+        life = frame.run.partition("/")[2]
+        if life != self.life:
+            if self.life:  # Modal runs an input again after a preemption
+                self.front.say("The container was replaced by Modal: the cell began again.")
+                self.assembler, self.frames = Assembler(), 0
+            self.life = life
+        self.frames += 1
+        for event in self.assembler.feed(frame):
+            self._event(event)
+
+    def _event(self, event: Event) -> None:
+        if event.kind == "started":
+            self._begun()
+        elif event.kind == "end":
+            self.end = event.content["answer"]
+            self.ended_at = time.monotonic()
+        elif event.kind == "note":
+            self.front.say(event.content["text"])
+        elif event.kind == "input_request":
+            self._ask(event.content["prompt"], event.content["password"])
+        else:
+            self.front.event(event)
+
+    def _begun(self) -> None:
+        self.started, self.started_at = True, time.monotonic()
+        self._enter("stopping" if self.presses else "running")
+
+    def _ask(self, prompt: str, password: bool) -> None:
+        try:
+            text = self.front.ask(prompt, password)
+        except KeyboardInterrupt:
+            self._press(None)
+            return
+        self._in_thread(lambda: self.call.app.answer(self.call.request.run, text))
+
+    def _result(self, answer: Answer) -> None:
+        self.answer, self.ended_at = answer, time.monotonic()
+
+    def _lose(self, error: BaseException) -> None:
+        self.lost, self.ended_at = error, time.monotonic()
+        if not isinstance(error, BackendLost):
+            self._in_thread(lambda: self.call.app.flush(self.call.request.run))
+
+    def _flush(self, _: object) -> None:
+        self.flushed = True
+
+    def _closed(self, _: object) -> None:
+        self._lose(BackendLost("the session was stopped while the cell ran."))
+
+    def _press(self, _: object) -> None:
+        self.presses += 1
+        self.pressed_at = time.monotonic()
+        self._enter("stopping")
+        if self.presses == 1:
+            self.call.cancel()
+        else:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        self.terminated = True
+        self.call.cancel(terminate=True)
+
+    def _tick(self, _: object) -> None:
+        now = self.ticked = time.monotonic()
+        if self.presses and not self.terminated:
+            if now > self.pressed_at + STOP_LIMIT:
+                self.pressed_at = now
+                self._terminate()
+            elif self.started and not self.hinted and now > self.pressed_at + STOP_HINT:
+                self.hinted = True
+                self.front.say(
+                    "Asked to stop; the cell goes on. Stop again to end its container (its variables are lost then)."
+                )
+        if (
+            self.started
+            and self.timeout
+            and not self.terminated
+            and now > self.started_at + self.timeout + TIMEOUT_GRACE
+        ):
+            self.timed_out, self.pressed_at = True, now
+            self._terminate()
+        self.front.show(State(self.phase, self.subject, now - self.phase_since))
+        if self.phase in ("waiting", "starting"):
+            self._in_thread(self._look)
+
+    def _look(self) -> None:
+        if self.call.running():
+            self.inbox.put(("booting", None))
+
+    def _booting(self, _: object) -> None:
+        if self.phase == "waiting":
+            self._enter("starting")
+
+    def _enter(self, phase: Phase) -> None:
+        if phase != self.phase:
+            self.phase, self.phase_since = phase, time.monotonic()
+            self.front.show(State(phase, self.subject, 0.0))
+
+    @staticmethod
+    def _in_thread(act: Callable[[], None]) -> None:
+        threading.Thread(target=act, name="modal-gpu-aside", daemon=True).start()
+
+
+_HANDLERS: dict[str, Callable[[Pump, Any], None]] = {
+    "spawned": Pump._spawned,
+    "frame": Pump._frame,
+    "result": Pump._result,
+    "lost": Pump._lose,
+    "reader": Pump._lose,
+    "closed": Pump._closed,
+    "flush": Pump._flush,
+    "press": Pump._press,
+    "booting": Pump._booting,
+    "tick": Pump._tick,
+    "opened": lambda _pump, _body: None,  # the App was ready before it was waited for
+}

@@ -1,0 +1,48 @@
+"""The receipt of a run: what it asked for, got, took and cost. A value; `ui.receipt` has its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one run took. Seconds and dollars; None is unknown and shown as `–`.
+
+    Attributes:
+        asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
+        backend: `cloud` or `local`; on `local` without an NVIDIA driver the GPU is simulated.
+        waited: from the spawn to the container's start. started: the container's own start-up. ran: the cell itself.
+        cost: of start-up and run. hourly: of the machine. idle_seconds: how long the container stays now.
+        stays: names that stayed in the container.
+    """
+
+    outcome: Outcome
+    asked: str
+    backend: str
+    simulated: bool
+    waited: float | None = None
+    started: float | None = None
+    ran: float | None = None
+    hourly: float | None = None
+    idle_seconds: int = 0
+    ended_at: float = 0.0
+    price_date: str = ""
+    sent_bytes: int = 0
+    came_bytes: int = 0
+    stays: tuple[str, ...] = ()
+
+    @property
+    def cost(self) -> float | None:
+        """Dollars for start-up and run at the listed price: an estimate. For a local run, what Modal would take."""
+        if self.hourly is None or self.ran is None:
+            return None
+        return self.hourly * (self.ran + (self.started or 0.0)) / 3600
+
+    @property
+    def idle_cost(self) -> float | None:
+        """Dollars that waiting for the next cell adds if none comes."""
+        return None if self.hourly is None else self.hourly * self.idle_seconds / 3600

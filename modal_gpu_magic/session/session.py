@@ -1,0 +1,263 @@
+"""A session: the state that lasts between cells, here and in its container, and the story of one cell."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import modal_gpu_magic
+from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.plan.machine import Machine, differences
+from modal_gpu_magic.plan.names import Names, analyse
+from modal_gpu_magic.session.apps import Apps, Opening
+from modal_gpu_magic.session.ending import conclude
+from modal_gpu_magic.session.front import Front, SilentFront, State
+from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
+from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
+from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
+from modal_gpu_magic.wire.events import Request
+from modal_gpu_magic.wire.transfer import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.sdk.client import Kind
+
+ATTEMPTS = 3
+"""How often a run is sent: a container that is not the expected one asks again before user code starts."""
+
+_numbers = itertools.count(1)
+APPS = Apps()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell to run: its source, what the header says of this run, and what the notebook knows.
+
+    Attributes:
+        source: the body, padded so that line numbers are the notebook's.
+        count: the notebook's execution count. stdin: whether somebody can answer `input()`.
+        timeout: seconds; None: as long as Modal lets a Function run.
+        fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
+        clean: start with an empty namespace. move: carry the values over to a new machine.
+        imports: modules of the cell with the requirement that brings each. installs: `--pip` beyond the image.
+    """
+
+    source: str
+    count: int = 1
+    names: Names | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    timeout: float | None = 3600.0
+    fetch_bytes: int = 256 << 20
+    fetch_names: tuple[str, ...] = ()
+    clean: bool = False
+    stdin: bool = False
+    imports: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+
+class Session:
+    """The variables and the machine that cells share. `Session("H100").run("x = 1")` works without IPython, too.
+
+    Args:
+        machine: a `Machine`, or specs as text (`"H100:2 A100-80GB"`); None: a CPU container.
+        name: its name; sessions do not see each other.
+        backend: `cloud` or `local`.
+        namespace: where its variables are bound here; changed in place.
+        hidden: names of the namespace that are not the user's (IPython's own).
+    """
+
+    def __init__(
+        self,
+        machine: Machine | str | None = None,
+        name: str = "default",
+        backend: Kind = "local",
+        namespace: dict[str, Any] | None = None,
+        hidden: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name, self.backend = name, backend
+        self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
+        self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
+        self.values = Values(name, self.namespace, hidden or {})
+        self.generation: str | None = None
+        self.installed: tuple[str, ...] = ()
+        self.warm_until = 0.0
+        self._opening: Opening | None = None
+        self._store: SharedStore | None = None
+
+    def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
+        """Run source code in the session; returns the last expression's value. Options are those of `Cell`.
+
+        Raises:
+            ModalGpuError: the cell could not run, or did not end by itself.
+            Exception: the cell's own, with its own traceback.
+        """
+        return self.execute(Cell(source, names=analyse(source), **options), front or SilentFront()).result
+
+    def execute(self, cell: Cell, front: Front) -> Homecoming:
+        """The story of one cell, from what must travel to what came home."""
+        inbox = Inbox()
+        names = cell.names or analyse(cell.source)
+        with Presses(inbox):
+            outgoing = self.values.outgoing(names, cell.wishes)
+            app = self._open(cell, front, inbox)
+            ended, outgoing = self._attempt(app, cell, names, outgoing, front, inbox)
+            home = self._come_home(app, ended, outgoing)
+        return conclude(self, app, cell, ended, home, outgoing, front)
+
+    def replace(self, machine: Machine, front: Front) -> None:
+        """Go on with another machine, after saying what that costs. The old container ends."""
+        lost = self.values.remote_names()
+        changes = ", ".join(differences(self.machine, machine))
+        front.say(
+            f"New machine ({changes}): a new container starts"
+            + (f"; {', '.join(lost)} lived in the old one and are lost" if lost else "")
+            + ". --session NAME keeps both, --move carries the values over."
+        )
+        self.stop()
+        self.machine = machine
+
+    def move(self, machine: Machine) -> None:
+        """Go on with another machine and carry the values over, through this kernel."""
+        names = self.values.remote_names()
+        if names:
+            self.namespace.update(self._fetch(names))
+        self.stop()
+        self.machine = machine
+
+    def keep_warm(self, seconds: int) -> None:
+        """Change how long the idle container stays, without a new machine."""
+        if self._opening is not None and self._opening.app is not None:
+            self._opening.app.keep_warm(self.name, seconds)
+
+    def fetch(self, name: str) -> Any:
+        """Bring a value home that stayed in the container."""
+        return self._fetch((name,))[name]
+
+    def stop(self) -> None:
+        """End the session's container; its variables there are gone."""
+        self.forget()
+        if self._opening is not None:
+            APPS.close(self._opening.machine, self._opening.kind)
+            self._opening = None
+
+    def forget(self) -> tuple[str, ...]:
+        """The container is gone: what was sent is sent again; returns the names that lived only there."""
+        self.generation = None
+        self.installed = ()
+        return self.values.forget()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session has a machine that runs or idles."""
+        return self._opening is not None and not self._opening.dead
+
+    def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
+        """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
+        if self._opening is None or self._opening.dead:
+            if self._opening is not None:
+                self.forget()
+            self._opening = APPS.opening(self.machine, self.backend, cell.packages)
+        opening = self._opening
+        if not opening.ready:
+            opening.when_ready(lambda: inbox.put(("opened", None)))
+        began = time.monotonic()
+        while not opening.ready:
+            kind = _take(inbox)
+            if kind == "press":
+                raise KeyboardInterrupt(
+                    "stopped while the machine was being made; that goes on, and the next cell uses it"
+                )
+            phase = "building" if opening.connected else "connecting"
+            if kind == "tick":
+                front.show(State(phase, self.machine.title, time.monotonic() - began))
+        app = opening.result()
+        self._store = app.backend.shared_store()
+        self.values.unwritten = self._store.unwritten if self._store else None
+        return app
+
+    def _attempt(
+        self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox
+    ) -> tuple[Ended, Outgoing]:
+        """Send the run, and again if the container is not the one it relied on (nothing of the user's ran there)."""
+        for _ in range(ATTEMPTS):
+            request = self._request(app, cell, names, outgoing)
+            call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
+            try:
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout).run()
+            finally:
+                app.finish(request.run)
+            need = ended.answer.need if ended.answer else None
+            if need is None:
+                return ended, outgoing
+            if need.reason == "version":
+                raise MachineError(
+                    f"the container has modal_gpu_magic {need.version}, this kernel {modal_gpu_magic.__version__}: "
+                    "restart the kernel, so that both have the same."
+                )
+            lost = self.forget()
+            front.say(
+                "The container was replaced; what was sent from here is sent again."
+                + (f" Lost with it: {', '.join(lost)}." if lost else "")
+            )
+            outgoing = self.values.outgoing(names, cell.wishes)
+        raise MachineError("the container was replaced again and again before the cell could start; run it once more.")
+
+    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing) -> Request:
+        store = self._store or InlineStore()
+        packed = pack(outgoing.values, self.namespace, store, outgoing.hasher, session=self.name)
+        extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
+        return Request(
+            run=f"{os.getpid()}-{next(_numbers)}",
+            version=modal_gpu_magic.__version__,
+            source=cell.source,
+            execution_count=cell.count,
+            generation=None if cell.clean else self.generation,
+            values=packed,
+            drops=outgoing.drops,
+            reads=tuple(names.reads),
+            binds=tuple(names.binds),
+            mutates=frozenset(names.mutates),
+            imports=cell.imports,
+            installs=extra,
+            fetch_bytes=cell.fetch_bytes,
+            fetch_names=cell.fetch_names,
+            clean=cell.clean,
+            timeout=cell.timeout,
+            store=app.backend.store,
+            stdin=cell.stdin,
+            known=outgoing.known,
+        )
+
+    def _come_home(self, app: OpenApp, ended: Ended, outgoing: Outgoing) -> Homecoming:
+        if ended.answer is None:
+            if ended.terminated or (ended.lost is not None and not ended.stopped):
+                self.forget()
+            return Homecoming()
+        self.generation = ended.answer.generation
+        self.values.sent(outgoing)
+        self.warm_until = time.time() + self.machine.scaledown
+        store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
+        return self.values.incoming(ended.answer, store, self.fetch)
+
+    def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
+        if self._opening is None:
+            raise MachineError(f"the container of {', '.join(names)} is gone; run the cell that made it again.")
+        transfer = self._opening.result().fetch(self.name, names)
+        store = self._store or InlineStore(dict(transfer.inline))
+        arrived = unpack(transfer, self.namespace, store)
+        for name, why in arrived.failed.items():
+            raise MachineError(f"{name} cannot be fetched: {why}.")
+        return arrived.values
+
+
+def _take(inbox: Inbox) -> str:
+    import queue
+
+    try:
+        return inbox.get(timeout=TICK)[0]
+    except queue.Empty:
+        return "tick"

@@ -1,0 +1,200 @@
+"""The notebook's side of a session's variables: what must travel before a cell, what comes home after it.
+
+A name is sent only if its fingerprint differs from the last sync in either direction (DESIGN decision 12), so an older
+value here never overwrites a newer one there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from modal_gpu_magic.errors import RemoteValueError, TransferError
+from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.reach import reach
+from modal_gpu_magic.wire.remote import RemoteValue, facts
+from modal_gpu_magic.wire.size import nbytes_of
+from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.wire.buffers import Store
+    from collections.abc import Callable, Iterable, Mapping
+    from modal_gpu_magic.plan.names import Names
+    from modal_gpu_magic.wire.events import Answer, Transfer
+
+RESULT = "<result>"
+"""Key under which the last expression's value travels; no variable can have this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the header says of the variables: `--in`, `--no-in`, and the limit of `--send` in bytes."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int = 16 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a cell sends. `held` says of each name that stays here why, and the option that overrides."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    prints: dict[str, bytes] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    drops: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
+    hasher: Hasher = field(default_factory=Hasher)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the values have."""
+        return sum(nbytes_of(value) for value in self.values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Homecoming:
+    """What a cell brought: the last expression's value, if it has one, and the names that stayed there."""
+
+    result: Any = None
+    has_result: bool = False
+    stays: tuple[str, ...] = ()
+
+
+class Values:
+    """The variables of one session, seen from the notebook. `namespace` is the notebook's own, changed in place."""
+
+    def __init__(self, session: str, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
+        self.session, self.namespace, self.hidden = session, namespace, hidden
+        self.synced: dict[str, bytes] = {}
+        self.lost: set[str] = set()
+        self.unwritten: Callable[[memoryview], bytes | None] | None = None
+        """Tells the digest of a buffer that came from the store and that nobody has written to since."""
+
+    def outgoing(self, names: Names, wishes: Wishes) -> Outgoing:
+        """What must travel before the cell.
+
+        Raises:
+            TransferError: a value that the cell reads cannot travel: every such name, the reason, the way out.
+        """
+        hasher = Hasher(unwritten=self.unwritten)
+        needed = (names.reads | set(wishes.include)) - set(wishes.exclude)
+        sure = (names.reads - names.maybe) | set(wishes.include)
+        wanted = [name for name in sorted(reach(needed, self.namespace)) if self._is_the_users(name, wishes)]
+        values: dict[str, Any] = {}
+        prints: dict[str, bytes] = {}
+        held: dict[str, str] = {}
+        for name in wanted:
+            value = self.namespace[name]
+            if self._lives_there(value) and name not in self.lost:
+                continue
+            reason = self._why_it_stays(name, value, wishes)
+            mark = None if reason else fingerprint(value, self.namespace, hasher)
+            if reason or mark is None:
+                held[name] = reason or f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
+            elif self.synced.get(name) != mark:
+                values[name], prints[name] = value, mark
+        self._check({name: why for name, why in held.items() if name in sure})
+        self._check(self._too_large(values, wishes.limit))
+        return Outgoing(values, prints, held, self._drops(), self._known(wanted), hasher)
+
+    def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any]) -> Homecoming:
+        """Bind what came home; also after an error and after a stop, as in a kernel."""
+        stays = {stay.name: stay for stay in answer.stays}
+        result, has_result = self._bind(answer, store, fetch) if answer.values else (None, False)
+        for name, stay in stays.items():
+            value = RemoteValue(name, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetch)
+            if name == RESULT:
+                result, has_result = value, True
+            else:
+                self.namespace[name] = value
+                self.synced.pop(name, None)
+                self.lost.discard(name)
+        for name in answer.gone:
+            self.namespace.pop(name, None)
+            self.synced.pop(name, None)
+        return Homecoming(result, has_result, tuple(name for name in stays if name != RESULT))
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The container has these values now."""
+        self.synced.update(outgoing.prints)
+        self.lost.difference_update(outgoing.prints)
+        for name in outgoing.drops:
+            self.synced.pop(name, None)
+
+    def forget(self) -> tuple[str, ...]:
+        """The container is gone. Everything sent is sent again when it is read; returns the names that lived only there."""
+        self.synced.clear()
+        self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
+        return tuple(sorted(self.lost))
+
+    def remote_names(self) -> tuple[str, ...]:
+        """Names whose values live in this session's container."""
+        return tuple(sorted(n for n, v in self.namespace.items() if self._lives_there(v) and n not in self.lost))
+
+    def _bind(self, answer: Answer, store: Store, fetch: Callable[[str], Any]) -> tuple[Any, bool]:
+        hasher = Hasher(unwritten=getattr(store, "unwritten", None))
+        here = {name: self.namespace[name] for name in answer.kept if name in self.namespace}
+        arrived = unpack(cast("Transfer", answer.values), self.namespace, store, hasher, into=here)
+        result = arrived.values.pop(RESULT, None)
+        self.namespace.update(arrived.values)
+        self.lost.difference_update(arrived.values)
+        for name in arrived.values:
+            self._mark(name, hasher)
+        for name, why in arrived.failed.items():
+            value = RemoteValue(name, self.session, "object", "", why, {}, fetch=fetch)
+            if name == RESULT:
+                result = value
+            else:
+                self.namespace[name] = value
+        return result, RESULT in cast("Transfer", answer.values).names
+
+    def _mark(self, name: str, hasher: Hasher) -> None:
+        """Both sides have this value now."""
+        mark = fingerprint(self.namespace[name], self.namespace, hasher)
+        if mark is not None:
+            self.synced[name] = mark
+
+    def _is_the_users(self, name: str, wishes: Wishes) -> bool:
+        if name not in self.namespace or name in wishes.exclude:
+            return False
+        value = self.namespace[name]
+        return not (name in self.hidden and self.hidden[name] is value) or name in wishes.include
+
+    def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
+        if name in self.lost and self._lives_there(value):
+            return "it lived in a container that is gone; run the cell that made it again"
+        if type(value) is RemoteValue and not self._lives_there(value):
+            other = facts(value).session
+            return (
+                f"it lives in session {other!r}; run the cell with --session {other}, or {name} = {name}.fetch() first"
+            )
+        secret = None if name in wishes.include else looks_secret(name, value)
+        return f"{secret}; send it with --in {name}, or run without it: --no-in {name}" if secret else None
+
+    def _too_large(self, values: Mapping[str, Any], limit: int) -> dict[str, str]:
+        sizes = {name: nbytes_of(value) for name, value in values.items()}
+        if sum(sizes.values()) <= limit:
+            return {}
+        largest = max(sizes, key=lambda name: sizes[name])
+        need = -(-sum(sizes.values()) // 10**9)
+        return {
+            largest: f"{sizes[largest] / 1e9:.1f} GB, and together the values are over the limit of {limit / 1e9:.0f} GB; "
+            f"raise it with --send {need}GB, or leave it out with --no-in {largest}"
+        }
+
+    def _check(self, refused: Mapping[str, str]) -> None:
+        if refused:
+            lines = [f"`{name}` does not travel: {why}." for name, why in refused.items()]
+            lost = all(name in self.lost for name in refused)
+            raise (RemoteValueError if lost else TransferError)("\n".join(lines))
+
+    def _drops(self) -> tuple[str, ...]:
+        return tuple(name for name in self.synced if name not in self.namespace)
+
+    def _known(self, wanted: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.namespace.keys() - set(wanted) - self.hidden.keys())
+
+    def _lives_there(self, value: Any) -> bool:
+        return type(value) is RemoteValue and facts(value).session == self.session

@@ -1,0 +1,72 @@
+"""What `%modal_gpu WORD` does: one function a word, and the table of them."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.help import help_text
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.ui.magic import ModalGpu
+
+Command = Callable[["ModalGpu", str], None]
+
+
+def use(magics: ModalGpu, rest: str) -> None:
+    """`use SPEC ... [options]`: set the session's machine; nothing starts."""
+    magics.use(rest)
+
+
+def gpus(magics: ModalGpu, rest: str) -> None:
+    """`gpus`: the catalog, with prices."""
+    print(f"{'GPU':<14}{'VRAM':>7}{'max':>5}{'$/h':>8}  best for")
+    for gpu in GPUS.values():
+        print(f"{gpu.name:<14}{gpu.vram_gb:>4} GB{gpu.max_count:>5}{gpu.price_per_hour:>8.2f}  {gpu.best_for or '–'}")
+    print(f"Prices a GPU and hour, as of {PRICE_DATE}.")
+
+
+def status(magics: ModalGpu, rest: str) -> None:
+    """`status`: the sessions, their machines, and what lives there."""
+    if not magics.sessions:
+        print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
+    for name, session in magics.sessions.items():
+        idle = (
+            f"idle until {time.strftime('%H:%M', time.localtime(session.warm_until))}"
+            if session.is_open
+            else "not running"
+        )
+        lives = ", ".join(session.values.remote_names()) or "nothing"
+        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+
+
+def stop(magics: ModalGpu, rest: str) -> None:
+    """`stop [SESSION]`: end containers now; what lives there is gone."""
+    if rest and rest not in magics.sessions:
+        raise LineError(f"There is no session {rest!r}; there is: {', '.join(magics.sessions) or 'none'}.")
+    for name in [rest] if rest else list(magics.sessions):
+        magics.sessions[name].stop()
+        print(f"{name}: ended")
+
+
+def show_help(magics: ModalGpu, rest: str) -> None:
+    """`help`: this text."""
+    print(help_text())
+    print("\nCommands:")
+    for word, command in COMMANDS.items():
+        print(f"  %modal_gpu {word:<8} {(command.__doc__ or '').partition(': ')[2]}")
+
+
+COMMANDS: dict[str, Command] = {"use": use, "gpus": gpus, "status": status, "stop": stop, "help": show_help}
+
+
+def unknown(word: str) -> str:
+    """The sentence for a word that is no command."""
+    near: list[Any] = difflib.get_close_matches(word, COMMANDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}."
+    return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."

@@ -1,0 +1,45 @@
+"""Tab on the magic line: `line.complete` as a matcher of IPython's completer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.line.complete import complete
+from modal_gpu_magic.plan.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+STARTS = ("%%modal_gpu ", "%modal_gpu use ")
+_NAMES = ("--in", "--no-in", "--out")
+"""Options whose values are the notebook's variables."""
+
+
+def matcher(shell: InteractiveShell) -> Callable[[Any], Any]:
+    """A matcher for `shell.Completer.custom_matchers`."""
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    @context_matcher(identifier="modal_gpu")  # type: ignore[untyped-decorator]  # IPython's own decorator has no types
+    def modal_gpu(context: Any) -> Any:
+        line = context.line_with_cursor
+        start = next((start for start in STARTS if line.startswith(start)), None)
+        if start is None or context.cursor_position < len(start):
+            return {"completions": []}
+        names = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
+        machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]
+        found = complete(
+            line[len(start) :],
+            context.cursor_position - len(start),
+            machines=machines,
+            values=dict.fromkeys(_NAMES, names),
+        )
+        token = len(context.token)
+        return {
+            "completions": [SimpleCompletion(each.text, type=each.type) for each in found],
+            "matched_fragment": line[context.cursor_position - token : context.cursor_position],
+            "suppress": bool(found),
+        }
+
+    return modal_gpu  # type: ignore[no-any-return]

@@ -1,0 +1,187 @@
+"""The magics `%%modal_gpu` and `%modal_gpu`: from a header and a cell to a session's run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics
+from traitlets import Bool, Enum, Float
+
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.cell import MAGIC, normalise
+from modal_gpu_magic.line.parse import parse
+from modal_gpu_magic.plan.machine import Machine, differences, inherit
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.session.session import Cell, Session
+
+NAME = "modal_gpu"
+FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
+SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
+DEFAULT_TIMEOUT = 3600.0
+
+
+class ModalGpu(Magics):
+    """The settings (`%config ModalGpu`) and the two magics of this kernel."""
+
+    backend = Enum(
+        ("", "cloud", "local"),
+        default_value="",
+        help="Where cells run: cloud, local; empty: cloud if a Modal token is configured.",
+    ).tag(config=True)
+    ask_limit = Float(
+        5.0, help="Ask before a cell that could cost more than this many dollars at Modal, where someone can answer."
+    ).tag(config=True)
+    quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell=shell)
+        self.sessions: dict[str, Session] = {}
+        self.current = "default"
+        self._said_local = False
+
+    def run_cell(self, text: str, body: str) -> None:
+        """`%%modal_gpu [SPEC ...] [options]`: run the cell in a session's container.
+
+        Raises:
+            ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
+            Exception: the cell's own.
+        """
+        from modal_gpu_magic.ui.output import front_for
+
+        line = self._parse(text)
+        front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
+        session = self._session(line, front)
+        cell = self._cell(line, body, session)
+        if line.options.dry_run:
+            from modal_gpu_magic.ui.dry_run import show
+
+            show(session, cell)
+            return
+        home = session.execute(cell, front)
+        if home.has_result and home.result is not None:
+            self.shell.displayhook.update_user_ns(home.result)
+
+    def run_line(self, text: str) -> Any:
+        """`%modal_gpu use | gpus | status | stop | help`."""
+        from modal_gpu_magic.ui.commands import COMMANDS, unknown
+
+        word, _, rest = text.strip().partition(" ")
+        command = COMMANDS.get(word or "help")
+        if command is None:
+            raise LineError(unknown(word), text, 0, len(word))
+        return command(self, rest.strip())
+
+    def close(self) -> None:
+        """End every session of this kernel."""
+        for session in self.sessions.values():
+            session.stop()
+        self.sessions.clear()
+
+    def _parse(self, text: str) -> Line:
+        machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
+        return parse(text, machines=machines)
+
+    def _session(self, line: Line, front: Any) -> Session:
+        """The session of the header, with the machine it asks for; a new machine is announced before anything starts."""
+        from modal_gpu_magic.session.session import Session
+
+        name = line.options.session or self.current
+        session = self.sessions.get(name)
+        kind = self._backend(line, front)
+        machine = self._machine(line, session)
+        if session is None or session.backend != kind:
+            session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+            return session
+        if session.is_open and differences(session.machine, machine):
+            session.move(machine) if line.options.move else session.replace(machine, front)
+        elif machine != session.machine:
+            keep_warm_changed = machine.keep_warm != session.machine.keep_warm
+            session.machine = machine
+            if keep_warm_changed:
+                session.keep_warm(machine.scaledown)
+        return session
+
+    def _machine(self, line: Line, session: Session | None) -> Machine:
+        base = session.machine if session is not None else None
+        if line.machine is not None:
+            base = self.shell.user_ns[line.machine]
+        modal = sys.modules.get("modal")
+        images = {n: v for n, v in self.shell.user_ns.items() if modal is not None and isinstance(v, modal.Image)}
+        return inherit(base, line, images, os.environ)
+
+    def _backend(self, line: Line, front: Any) -> Any:
+        from modal_gpu_magic.sdk.client import choose, has_token
+
+        choice = choose(line.options.backend, self.backend, os.environ, has_token(os.environ))
+        if choice.automatic and choice.kind == "local" and not self._said_local:
+            self._said_local = True
+            front.say(
+                "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. `modal setup` in a terminal connects to Modal."
+            )
+        return choice.kind
+
+    def _cell(self, line: Line, body: str, session: Session) -> Cell:
+        from modal_gpu_magic.plan.names import analyse
+        from modal_gpu_magic.session.session import Cell
+        from modal_gpu_magic.session.values import Wishes
+
+        options, kind = line.options, session.backend
+        return Cell(
+            source=_with_header(line.text, body),
+            count=self.shell.execution_count,
+            names=analyse(body),
+            wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
+            timeout=options.timeout or DEFAULT_TIMEOUT,
+            fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
+            fetch_names=tuple(options.out or ()),
+            clean=bool(options.clean),
+            stdin=self._can_ask(),
+        )
+
+    def _can_ask(self) -> bool:
+        kernel = getattr(self.shell, "kernel", None)
+        return bool(kernel._allow_stdin) if kernel is not None else sys.stdin.isatty()
+
+
+def _with_header(text: str, body: str) -> str:
+    """The header's line as a comment, so that line numbers are the notebook's; a cell magic must stay the first line."""
+    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"
+
+
+def register(shell: InteractiveShell) -> None:
+    """Make the magics known to `shell`."""
+    from modal_gpu_magic.ui.complete import matcher
+
+    unregister(shell)
+    magics = ModalGpu(shell)
+    shell.register_magic_function(magics.run_cell, "cell", NAME)
+    shell.register_magic_function(magics.run_line, "line", NAME)
+    shell.configurables.append(magics)
+    shell.input_transformers_cleanup.append(header_first)
+    shell.Completer.custom_matchers.append(matcher(shell))
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
+    for magics in [c for c in shell.configurables if type(c).__name__ == ModalGpu.__name__]:
+        magics.close()
+        shell.configurables.remove(magics)
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop(NAME, None)
+    for hooks, name in (
+        (shell.input_transformers_cleanup, header_first.__name__),
+        (shell.Completer.custom_matchers, NAME),
+    ):
+        hooks[:] = [hook for hook in hooks if getattr(hook, "__name__", "") != name]
+
+
+def header_first(lines: list[str]) -> list[str]:
+    """IPython's input transformer: comments above the header and `\\` continuations, so that it sees one magic line first."""
+    text = "".join(lines)
+    return normalise(text).splitlines(keepends=True) if MAGIC in text else lines

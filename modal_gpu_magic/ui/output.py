@@ -1,0 +1,199 @@
+"""The fronts: a cell's events become iopub messages; what is ours is text with `modal_gpu` in its metadata."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.ui.receipt import receipt_text, status_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from modal_gpu_magic.session.front import State
+    from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.wire.events import Event
+
+QUIET_SECONDS = 1.0
+"""A cell that is faster shows no status line, just its receipt."""
+MARK = "modal_gpu"
+"""Metadata key of every output of ours, as opposed to the cell's."""
+
+
+class NotebookFront:
+    """Shows a run in a kernel's cell. All calls come on the main thread."""
+
+    def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
+        self.shell, self.quiet = shell, quiet
+        self.status_id: str | None = None
+
+    def show(self, state: State) -> None:
+        """One line, replaced in place."""
+        if self.quiet or (self.status_id is None and state.seconds < QUIET_SECONDS):
+            return
+        self._status(status_text(state), "status")
+
+    def event(self, event: Event) -> None:
+        """Publish what the cell put out, as if it had run here."""
+        _PUBLISH[event.kind](self, event.content)
+
+    def say(self, text: str) -> None:
+        """A line of ours, beside the cell's output."""
+        self._flush()
+        self._publish({"text/plain": text}, {MARK: {"kind": "note"}})
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask where the notebook asks."""
+        import getpass
+
+        return getpass.getpass(prompt) if password else input(prompt)
+
+    def finished(self, receipt: Receipt) -> None:
+        """The receipt takes the status line's place."""
+        if not self.quiet:
+            self._status(receipt_text(receipt), "receipt")
+
+    def _status(self, text: str, kind: str) -> None:
+        update = self.status_id is not None
+        self.status_id = self.status_id or uuid.uuid4().hex
+        self._flush()
+        self._publish({"text/plain": text}, {MARK: {"kind": kind}}, {"display_id": self.status_id}, update=update)
+
+    def _publish(
+        self,
+        bundle: dict[str, Any],
+        metadata: dict[str, Any],
+        transient: dict[str, Any] | None = None,
+        *,
+        update: bool = False,
+    ) -> None:
+        self.shell.display_pub.publish(bundle, metadata, transient=transient or {}, update=update)
+
+    @staticmethod
+    def _flush() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def _stream(self, content: dict[str, Any]) -> None:
+        stream = sys.stdout if content["name"] == "stdout" else sys.stderr
+        other = sys.stderr if content["name"] == "stdout" else sys.stdout
+        other.flush()
+        stream.write(content["text"])
+        stream.flush()  # ipykernel's own stream waits up to 200 ms otherwise
+
+    def _display(self, content: dict[str, Any]) -> None:
+        self._flush()
+        self._publish(content["data"], content["metadata"], content.get("transient"))
+
+    def _update(self, content: dict[str, Any]) -> None:
+        self._flush()
+        self._publish(content["data"], content["metadata"], content.get("transient"), update=True)
+
+    def _result(self, content: dict[str, Any]) -> None:
+        self._flush()
+        hook: Any = self.shell.displayhook
+        message = {
+            "data": content["data"],
+            "metadata": content["metadata"],
+            "execution_count": self.shell.execution_count,
+        }
+        hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
+
+    def _error(self, content: dict[str, Any]) -> None:
+        """An error shown in passing, as `%run bad.py` does: the cell goes on."""
+        self._flush()
+        hook: Any = self.shell.displayhook
+        hook.session.send(hook.pub_socket, "error", content, parent=hook.parent_header, ident=hook.topic)
+
+    def _clear(self, content: dict[str, Any]) -> None:
+        self._flush()
+        self.status_id = None  # it is cleared with the rest: the receipt needs a place of its own
+        self.shell.display_pub.clear_output(wait=content["wait"])
+
+    def _comm(self, kind: str, content: dict[str, Any]) -> None:
+        """A widget made in the container: its messages go to the front end as if they came from here."""
+        self._flush()
+        kernel: Any = self.shell.kernel  # type: ignore[attr-defined]  # ipykernel's shell has it
+        hook: Any = self.shell.displayhook
+        kernel.session.send(
+            kernel.iopub_socket,
+            kind,
+            content["content"],
+            metadata=content["metadata"],
+            parent=hook.parent_header,
+            buffers=content["buffers"] or None,
+        )
+
+
+class TextFront(NotebookFront):
+    """Shows a run in a terminal: the status line is rewritten in place and gone before anything else is printed."""
+
+    def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
+        super().__init__(shell, quiet=quiet)
+        self._width = 0
+
+    def event(self, event: Event) -> None:
+        """Wipe the status line, then print."""
+        self._wipe()
+        super().event(event)
+
+    def say(self, text: str) -> None:
+        """A line of ours, on stderr."""
+        self._wipe()
+        print(text, file=sys.stderr)
+
+    def show(self, state: State) -> None:
+        """One line on stderr, rewritten; only where stderr is a terminal."""
+        if self.quiet or state.seconds < QUIET_SECONDS or not sys.stderr.isatty():
+            return
+        text = status_text(state)
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(text)
+
+    def finished(self, receipt: Receipt) -> None:
+        """The receipt, as a last line."""
+        self._wipe()
+        if not self.quiet:
+            print(receipt_text(receipt), file=sys.stderr)
+
+    def _wipe(self) -> None:
+        if self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0
+
+    def _result(self, content: dict[str, Any]) -> None:
+        self._flush()
+        text = content["data"].get("text/plain", "")
+        print(f"Out[{self.shell.execution_count}]: " + ("\n" + text if "\n" in text else text) + "\n")
+
+    def _error(self, content: dict[str, Any]) -> None:
+        print("\n".join(content["traceback"]), file=sys.stderr)
+
+    def _comm(self, kind: str, content: dict[str, Any]) -> None:
+        """A terminal has no widgets; their text comes as a display of its own."""
+
+
+_PUBLISH: dict[str, Callable[[NotebookFront, dict[str, Any]], None]] = {
+    "stream": NotebookFront._stream,
+    "display_data": NotebookFront._display,
+    "update_display_data": NotebookFront._update,
+    "execute_result": lambda front, content: front._result(content),
+    "error": lambda front, content: front._error(content),
+    "clear_output": NotebookFront._clear,
+    "comm_open": lambda front, content: front._comm("comm_open", content),
+    "comm_msg": lambda front, content: front._comm("comm_msg", content),
+    "comm_close": lambda front, content: front._comm("comm_close", content),
+}
+
+
+def front_for(shell: InteractiveShell, *, quiet: bool) -> NotebookFront:
+    """The front that fits where the cell was run: a kernel, or a terminal."""
+    return (
+        NotebookFront(shell, quiet=quiet)
+        if getattr(shell, "kernel", None) is not None
+        else TextFront(shell, quiet=quiet)
+    )

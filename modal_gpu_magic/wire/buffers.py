@@ -1,0 +1,220 @@
+"""Where the large buffers of a transfer are put, by content: files both sides see, or the message itself.
+
+A key is the buffer's xxh3-128 as 32 hex digits, so what is there already is not written again. No pickling here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.hashing import new_hash
+from modal_gpu_magic.wire.pages import Mappings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+CHUNK_BYTES = 4 << 20
+"""How much is hashed and then written at a time: what the hash has read is still in the cache for the write."""
+
+STALE_SECONDS = 600.0
+"""An unfinished file of this age belongs to a process that died in the middle of it."""
+
+
+class Store(Protocol):
+    """Keeps buffers by content. Both sides of a transfer have one; they agree on the keys."""
+
+    @property
+    def inline(self) -> dict[str, bytes]:
+        """The buffers that must travel in the message itself."""
+
+    def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
+        """Keep a buffer and return its key. `key`: if it is known already. `keep`: keys that must not make room."""
+
+    def get(self, key: str) -> Any:
+        """A writable buffer of one's own with that content, seen by nobody else.
+
+        Raises:
+            TransferError: there is none.
+        """
+
+    def has(self, key: str) -> bool:
+        """Whether `get` would find it."""
+
+
+class InlineStore:
+    """Buffers that travel in the message, as to the cloud. One for each transfer.
+
+    Args:
+        inline: what came with the message; empty on the sending side.
+    """
+
+    def __init__(self, inline: dict[str, bytes] | None = None) -> None:
+        self.inline: dict[str, bytes] = {} if inline is None else inline
+
+    def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:  # noqa: ARG002 - Store's
+        """Keep a copy and return its key."""
+        if key is None:
+            running = new_hash()
+            running.update(view)
+            key = str(running.hexdigest())
+        if key not in self.inline:
+            self.inline[key] = bytes(view)
+        return key
+
+    def get(self, key: str) -> bytearray:
+        """A copy: two arrays of one content share a key, but not their bytes.
+
+        Raises:
+            TransferError: the message did not bring it.
+        """
+        if key not in self.inline:
+            raise _missing(key)
+        return bytearray(self.inline[key])
+
+    def has(self, key: str) -> bool:
+        """Whether the message brought it."""
+        return key in self.inline
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One file of a shared store."""
+
+    name: str
+    nbytes: int
+    used_at: float
+
+
+class SharedStore:
+    """Buffers as files of a directory that kernel and container both see. Any number of processes may share it.
+
+    A file is complete once it has its name, and is never changed. The oldest used make room for new ones; who has
+    mapped a file keeps what it mapped. The directory's owner removes it.
+
+    Args:
+        directory: best on a file system in memory; made if missing, for this user only.
+        limit_bytes: how much to keep in all; None: half of the file system. One transfer may exceed it.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
+        self.directory = os.fspath(directory)
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self.limit_bytes = _half_of_the_disk(self.directory) if limit_bytes is None else limit_bytes
+        self._room = 0
+        self._mappings = Mappings()
+
+    @property
+    def inline(self) -> dict[str, bytes]:
+        """Nothing travels in the message."""
+        return {}
+
+    def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
+        """Keep a buffer: one write from where it lies, no copy. Returns its key."""
+        if key is not None and self._touch(key):
+            return key
+        self._make_room(view.nbytes, keep)
+        part = os.path.join(self.directory, f".{os.getpid()}-{uuid.uuid4().hex}")
+        try:
+            key = self._write(part, view, key)
+            os.rename(part, os.path.join(self.directory, key))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+            raise
+        return key
+
+    def get(self, key: str) -> mmap.mmap:
+        """A private mapping: pages are shared until they are written to, then they are the process's own.
+
+        Raises:
+            TransferError: it has made room for others, or was never here.
+        """
+        try:
+            fd = os.open(os.path.join(self.directory, key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise _missing(key) from None
+        try:
+            mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(fd)
+        self._touch(key)
+        self._mappings.add(mapped, bytes.fromhex(key))
+        return mapped
+
+    def has(self, key: str) -> bool:
+        """Whether it is here; if so, it counts as used now."""
+        return self._touch(key)
+
+    def unwritten(self, view: memoryview) -> bytes | None:
+        """The digest of a buffer from `get` that nobody has written to since, without reading it; None: not known."""
+        return self._mappings.unwritten(view)
+
+    def _touch(self, key: str) -> bool:
+        try:
+            os.utime(os.path.join(self.directory, key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _write(self, path: str, view: memoryview, key: str | None) -> str:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if key is not None:
+                _write_all(fd, view)
+                return key
+            running = new_hash()
+            for start in range(0, view.nbytes, CHUNK_BYTES):
+                chunk = view[start : start + CHUNK_BYTES]
+                running.update(chunk)
+                _write_all(fd, chunk)
+            return str(running.hexdigest())
+        finally:
+            os.close(fd)
+
+    def _make_room(self, nbytes: int, keep: Collection[str]) -> None:
+        """Let the oldest files go until `nbytes` fit.
+
+        The directory is read again when half of the room last seen is used: another process may have used the rest.
+        """
+        if nbytes <= self._room:
+            self._room -= nbytes
+            return
+        files = sorted(self._files(), key=lambda kept: kept.used_at)
+        total = sum(kept.nbytes for kept in files)
+        for kept in files:
+            if total + nbytes <= self.limit_bytes:
+                break
+            if kept.name in keep or (kept.name.startswith(".") and kept.used_at > time.time() - STALE_SECONDS):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.directory, kept.name))
+            total -= kept.nbytes
+        self._room = max(0, self.limit_bytes - total - nbytes) // 2
+
+    def _files(self) -> Iterator[_Kept]:
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    facts = entry.stat(follow_symlinks=False)
+                    yield _Kept(entry.name, facts.st_size, facts.st_mtime)
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    while view.nbytes:
+        view = view[os.write(fd, view) :]
+
+
+def _half_of_the_disk(directory: str) -> int:
+    facts = os.statvfs(directory)
+    return facts.f_blocks * facts.f_frsize // 2
+
+
+def _missing(key: str) -> TransferError:
+    return TransferError(f"buffer {key[:8]}… of this transfer is gone; run the cell again to send it anew")

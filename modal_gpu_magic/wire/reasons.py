@@ -1,0 +1,105 @@
+"""Why a value cannot travel, in a few words: from what pickle says to what a person wants to know. Text only."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import re
+from typing import Any
+
+from modal_gpu_magic.errors import TransferError
+
+LONGEST = 200
+"""Characters of somebody else's message that are passed on."""
+
+_CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? object")
+
+_NOUNS = {
+    "_thread.lock": "a lock",
+    "_thread.RLock": "a lock",
+    "_thread._local": "thread-local values",
+    "generator": "a running generator",
+    "async_generator": "a running generator",
+    "coroutine": "a running coroutine",
+    "frame": "a running function's frame",
+    "traceback": "a traceback",
+    "_io.TextIOWrapper": "an open file",
+    "_io.BufferedReader": "an open file",
+    "_io.BufferedWriter": "an open file",
+    "_io.BufferedRandom": "an open file",
+    "_io.FileIO": "an open file",
+    "socket": "a socket",
+    "socket.socket": "a socket",
+    "SSLContext": "a TLS context",
+    "sqlite3.Connection": "a database connection",
+    "sqlite3.Cursor": "a database cursor",
+    "weakref.ReferenceType": "a weak reference",
+    "weakref": "a weak reference",
+    "weakref.WeakKeyDictionary": "weak references",
+    "weakref.WeakValueDictionary": "weak references",
+    "_queue.SimpleQueue": "a queue between threads",
+    "mmap.mmap": "a mapped file",
+    "_cffi_backend._CDataBase": "memory of a C library",
+    "module": "a module made at run time",
+    "select.epoll": "an event loop's poll",
+    "memoryview": "a view of memory",
+}
+"""What people call the types that pickle most often refuses."""
+
+
+class NotHereError(pickle.UnpicklingError):
+    """A class, function or module that a value needs is not here. The message goes on from `needs`."""
+
+
+def why_unpicklable(value: Any, error: BaseException) -> str:
+    """A clause about `value`: `it holds a lock (_thread.lock)`."""
+    if isinstance(error, RecursionError) or "recursion" in str(error):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to pickle it"
+    refused = _CANNOT.search(str(error))
+    if refused is None:
+        return f"it cannot be pickled ({_brief(error)})"
+    name = refused[1]
+    own = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    verb = "is" if name in (own, type(value).__qualname__) else "holds"
+    return f"it {verb} {_NOUNS[name]} ({name})" if name in _NOUNS else f"it {verb} a {name}, which cannot be pickled"
+
+
+def why_not_here(error: BaseException) -> str:
+    """A clause about a value that arrived but could not be made: `needs torch, which is not installed here`."""
+    if isinstance(error, NotHereError | TransferError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return missing_module(error.name)
+    return f"could not be made here ({_brief(error)})"
+
+
+def missing_module(name: str) -> str:
+    """What to say of a module that is not found: the package is not installed, or is another version."""
+    package = name.partition(".")[0]
+    if package == "__main__":
+        return f"needs {name}, which is not there"
+    if name != package and _is_installed(package):
+        return f"needs {name}, which the {package} installed here does not have"
+    return f"needs {package}, which is not installed here"
+
+
+def missing_name(module: str, name: str) -> str:
+    """What to say of a class or function that its module does not have."""
+    if module == "__main__":
+        return f"needs {name}, which is not defined here"
+    return f"needs {module}.{name}, which the {module.partition('.')[0]} installed here does not have"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

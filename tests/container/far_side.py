@@ -1,0 +1,197 @@
+"""The far side in a process of its own, as tests drive it: cells in, messages out. This file is also that process.
+
+Real parts only: shell, streams, outlet, interrupt, watchdog, asker. What stands in for Modal's queue is a list.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from modal_gpu_magic.wire.events import Event, Frame
+from modal_gpu_magic.wire.log import Assembler
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as the process runs it. `answers` to its `input()`s, None: nobody is there."""
+
+    source: str
+    count: int = 1
+    answers: tuple[str, ...] | None = None
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+@dataclass
+class Ran:
+    """How a cell ended, and everything it put out, in number order."""
+
+    ename: str = ""
+    evalue: str = ""
+    traceback: tuple[str, ...] = ()
+    result: str | None = None
+    asked: bool = False
+    timed_out: bool = False
+    seconds: float = 0.0
+    frames: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def text(self, name: str = "stdout") -> str:
+        return "".join(e.content["text"] for e in self.events if e.kind == "stream" and e.content["name"] == name)
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+class FarSide:
+    """A started process. Use as a context manager."""
+
+    def __init__(self, **environment: str) -> None:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        )
+        self.log: list[bytes] = []
+        self._logger = threading.Thread(target=self._read_log, daemon=True)
+        self._logger.start()
+        self.count = 0
+        self.late: list[tuple[str, Event]] = []
+
+    def __enter__(self) -> FarSide:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._logger.join(5)
+
+    def run(self, source: str, **options: Any) -> Ran:
+        """Run a cell to its end."""
+        self.send(source, **options)
+        return self.ended()
+
+    def send(self, source: str, **options: Any) -> None:
+        """Begin a cell."""
+        self.count = options.pop("count", self.count + 1)
+        _write(self.process.stdin, Cell(source, self.count, **options))
+
+    def ended(self) -> Ran:
+        """Wait for the cell to end. `EOFError`: the process did."""
+        ran, frames, tail = _read(self.process.stdout)
+        run = f"run {self.count}"
+        assembler = Assembler()
+        for frame in self._frames(frames, run):
+            ran.events += assembler.feed(frame)
+        ran.events += assembler.feed(Frame(run, tail))
+        return ran
+
+    def later(self, seconds: float) -> list[Event]:
+        """What the last runs' threads put out within `seconds`."""
+        _write(self.process.stdin, seconds)
+        _, frames, _ = _read(self.process.stdout)
+        return [event for frame in map(pickle.loads, frames) for event in frame.events]
+
+    def press(self, number: int = signal.SIGUSR1) -> None:
+        """■, as Modal passes it on."""
+        self.process.send_signal(number)
+
+    def _frames(self, blobs: list[bytes], run: str) -> list[Frame]:
+        frames: list[Frame] = [pickle.loads(blob) for blob in blobs]
+        self.late += [(frame.run, event) for frame in frames if frame.run != run for event in frame.events]
+        return [frame for frame in frames if frame.run == run]
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as log:
+            self.log += log
+
+
+def _write(pipe: IO[bytes] | None, value: object) -> None:
+    assert pipe is not None
+    pickle.dump(value, pipe)
+    pipe.flush()
+
+
+def _read(pipe: IO[bytes] | None) -> Any:
+    assert pipe is not None
+    return pickle.load(pipe)
+
+
+def main() -> None:
+    """The process: cells from stdin, answers to stdout; its own descriptors 1 and 2 are the cells'."""
+    import logging
+
+    from modal_gpu_magic.container.ask import Asker
+    from modal_gpu_magic.container.capture import Capture
+    from modal_gpu_magic.container.interrupt import Interrupt
+    from modal_gpu_magic.container.outlet import Outlet
+    from modal_gpu_magic.container.shell import make_shell
+    from modal_gpu_magic.container.watchdog import Watchdog
+
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for name in ("modal-client", "library"):
+        logging.getLogger(name).addHandler(logging.StreamHandler())
+    outlet = Outlet()
+    capture = Capture(outlet)
+    asker = Asker(outlet)
+    shell = make_shell(outlet, asker.ask)
+    posted: list[bytes] = []
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        if isinstance(request, float):
+            time.sleep(request)
+            _write(replies, (None, posted[:], ()))
+            posted.clear()
+            continue
+        answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for answer in request.answers or ():
+            answers.put(answer)
+        outlet.begin(f"run {request.count}", posted.extend)
+        asker.begin(answers.get if request.answers is not None else None)
+        began = time.perf_counter()
+        with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, grace=request.grace):
+            outcome = shell.run(request.source, request.count, interrupt)
+            seconds = time.perf_counter() - began
+        capture.drain()
+        finished = outlet.finish()
+        ran = Ran(
+            outcome.ename,
+            outcome.evalue,
+            outcome.traceback,
+            repr(outcome.result[0]) if outcome.result else None,
+            interrupt.asked,
+            interrupt.timed_out,
+            seconds,
+            finished.frames,
+        )
+        frames, posted[:] = posted[:], []
+        _write(replies, (ran, frames, finished.tail))
+
+
+if __name__ == "__main__":
+    # The class must be the importable one on both sides of the pipe.
+    from tests.container import far_side
+
+    far_side.main()

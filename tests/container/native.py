@@ -1,0 +1,138 @@
+"""A real ipykernel, and what is compared between a cell that ran there and one that ran on our far side."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.manager import KernelManager
+
+if TYPE_CHECKING:
+    from tests.container.far_side import Ran
+
+Message = tuple[str, dict[str, Any]]
+
+SCRUBS = [
+    (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
+    (re.compile(r"/\S*?/ipykernel_\d+/\d+\.py"), "<cell>"),
+    (re.compile(r"IPY_MODEL_\w+"), "<model>"),
+    (re.compile(r"\d+%\|[^\r\n]*"), "<bar>"),
+    (re.compile(r"\d[\d.,e+]* ?(ns|µs|μs|us|ms|s|min|h)\b"), "<time>"),
+    (re.compile(r"The slowest run took [^\n]*\n[^\n]*\n"), ""),
+    (re.compile(r"[\d,]+ (runs?|loops?)\b"), r"<n> \1"),
+    (re.compile(r"\d+\.py, line"), "<cell>, line"),
+    (re.compile(r"\d+ times\)"), "<n> times)"),
+    (re.compile(r"Thread-\d+"), "Thread-n"),
+    (re.compile(r"[^\n]*UserWarning: To exit: use[^\n]*\n[^\n]*\n"), ""),
+]
+"""What no two runs of a cell share, and the advice how to leave IPython, which is given where the error is raised."""
+CONTENT = {
+    "display_data": ("data", "metadata", "transient"),
+    "update_display_data": ("data", "metadata", "transient"),
+    "execute_result": ("data", "metadata"),
+    "error": ("ename", "evalue", "traceback"),
+    "clear_output": ("wait",),
+    "comm_open": ("data", "target_name"),
+    "comm_msg": ("data",),
+    "comm_close": ("data",),
+}
+
+
+@dataclass
+class Native:
+    """A cell's run in the kernel."""
+
+    count: int
+    messages: list[Message] = field(default_factory=list)
+    reply: dict[str, Any] = field(default_factory=dict)
+
+
+class Kernel:
+    """A real ipykernel, started."""
+
+    def __init__(self) -> None:
+        self.owner = KernelManager(kernel_name="python3")
+        # With this in its environment ipykernel leaves descriptors 1 and 2 alone.
+        self.owner.start_kernel(env={k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"})
+        self.client = self.owner.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.owner.shutdown_kernel(now=True)
+
+    def run(self, source: str, answers: tuple[str, ...] | None = None) -> Native:
+        """Run a cell, answering what it asks."""
+        left = list(answers or ())
+        messages: list[Message] = []
+
+        def take(message: dict[str, Any]) -> None:
+            messages.append((message["msg_type"], message["content"]))
+
+        def ask(_: dict[str, Any]) -> None:
+            self.client.input(left.pop(0))
+
+        reply = self.client.execute_interactive(
+            source, allow_stdin=answers is not None, timeout=60, output_hook=take, stdin_hook=ask
+        )["content"]
+        shown = [m for m in messages if m[0] not in ("status", "execute_input")]
+        return Native(reply["execution_count"], shown, reply)
+
+
+def shown_natively(ran: Native) -> list[Any]:
+    """What a native cell showed, comparable. An error that ended it goes last; a pager's page is a display."""
+    messages = list(ran.messages)
+    if ran.reply["status"] == "error" and ran.reply["traceback"]:
+        last = max(i for i, (kind, _) in enumerate(messages) if kind == "error")
+        messages.append(messages.pop(last))
+    for payload in ran.reply.get("payload", ()):
+        if payload["source"] == "page":
+            messages.append(("display_data", {"data": payload["data"], "metadata": {}, "transient": {}}))
+    return segments(messages)
+
+
+def shown_far_away(ran: Ran) -> list[Any]:
+    """What a cell of ours showed, and what its failure will show where it is raised."""
+    messages: list[Message] = [
+        (e.kind, e.content["content"] if e.kind.startswith("comm_") else e.content)
+        for e in ran.events
+        if e.kind not in ("input_request", "note")
+    ]
+    if ran.ename == "UsageError":
+        messages.append(("stream", {"name": "stderr", "text": f"UsageError: {ran.evalue}\n"}))
+    elif ran.traceback and ("Traceback (most recent call last)" in ran.traceback[0]):  # a group: IPython prints it
+        messages.append(("stream", {"name": "stderr", "text": "\n".join(ran.traceback) + "\n"}))
+    elif ran.traceback:
+        messages.append(("error", {"ename": ran.ename, "evalue": ran.evalue, "traceback": list(ran.traceback)}))
+    return segments(messages)
+
+
+def segments(messages: list[Message]) -> list[Any]:
+    """Messages in order, with the text of each stream between two others: a native kernel keeps no order of streams."""
+    found: list[Any] = [{}]
+    ids: dict[str, str] = {}
+    for kind, content in messages:
+        if kind == "stream":
+            found[-1][content["name"]] = found[-1].get(content["name"], "") + content["text"]
+        else:
+            kept = {key: content[key] for key in CONTENT[kind] if key in content}
+            if "display_id" in kept.get("transient", {}):
+                display = kept["transient"]["display_id"]
+                kept["transient"] = {"display_id": ids.setdefault(display, f"display {len(ids)}")}
+            found += [(kind, kept), {}]
+    return [{name: text for name, text in item.items() if text} if isinstance(item, dict) else item for item in map(_scrub, found)]
+
+
+def _scrub(value: Any) -> Any:
+    if isinstance(value, str):
+        for pattern, stand_in in SCRUBS:
+            value = pattern.sub(stand_in, value)
+        return value
+    if isinstance(value, dict):
+        return {key: _scrub(item) for key, item in value.items() if key != "model_id"}
+    if isinstance(value, list | tuple):
+        return [_scrub(item) for item in value]
+    return value

@@ -1,0 +1,297 @@
+"""A real ipykernel, driven as a notebook drives it. What a cell showed comes back as messages, in order.
+
+Nothing here knows the product but `remote`, which puts its header above a cell, and `Message.ours`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from jupyter_client.blocking.client import BlockingKernelClient
+    from typing_extensions import Self
+
+OURS: Final = "modal_gpu"
+"""The metadata key on every output of the magic's own (status, receipt, notes), as opposed to the cell's."""
+
+MARK: Final = "MG_TEST_KERNEL"
+"""An environment variable that every process a kernel starts inherits: so that what it leaves behind is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One iopub message of a cell, `at` seconds after the cell was sent."""
+
+    kind: str
+    content: dict[str, Any]
+    at: float
+    parent: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the magic shows it, not the cell."""
+        return OURS in self.content.get("metadata", {})
+
+    @property
+    def text(self) -> str:
+        """What a plain terminal would show of it."""
+        return str(self.content.get("text") or self.content.get("data", {}).get("text/plain", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one cell: `messages` are the cell's own, `notes` the magic's."""
+
+    messages: tuple[Message, ...]
+    notes: tuple[Message, ...]
+    reply: dict[str, Any]
+    seconds: float
+    asked: tuple[str, ...] = ()
+    """Prompts of `input()`."""
+    id: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether Run All would go on."""
+        return bool(self.reply["status"] == "ok")
+
+    @property
+    def stdout(self) -> str:
+        """Everything the cell wrote to its standard output."""
+        return "".join(m.text for m in self.messages if m.kind == "stream" and m.content["name"] == "stdout")
+
+    @property
+    def stderr(self) -> str:
+        """Everything the cell wrote to its standard error."""
+        return "".join(m.text for m in self.messages if m.kind == "stream" and m.content["name"] == "stderr")
+
+    @property
+    def error(self) -> str:
+        """`ZeroDivisionError: division by zero`, or nothing."""
+        return "" if self.ok else f"{self.reply['ename']}: {self.reply['evalue']}"
+
+    @property
+    def traceback(self) -> str:
+        """The traceback as the notebook shows it, less its colours."""
+        lines = "\n".join(line for m in self.messages if m.kind == "error" for line in m.content["traceback"])
+        return re.sub(r"\x1b\[[\d;]*m", "", lines)
+
+    @property
+    def said(self) -> str:
+        """Everything the magic itself said: status, notes, the receipt."""
+        return "\n".join(note.text for note in self.notes)
+
+    def bundles(self, *kinds: str) -> list[dict[str, Any]]:
+        """The mime bundles of the cell's messages of these kinds (all that carry one, if none is named)."""
+        return [m.content["data"] for m in self.messages if "data" in m.content and (not kinds or m.kind in kinds)]
+
+    def value(self) -> str:
+        """The text of the last expression."""
+        (bundle,) = self.bundles("execute_result")
+        return str(bundle["text/plain"])
+
+
+def clean_environ(home: Path) -> dict[str, str]:
+    """An environment with a home of its own at `home`, and none of the user's settings or tokens.
+
+    Makes the directories it names; `work` is there to start in.
+    """
+    for name in ("run", "tmp", "work"):
+        (home / name).mkdir(mode=0o700, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "JUPYTER_", "IPYTHON"))}
+    return {
+        **kept,
+        "HOME": f"{home}",
+        "IPYTHONDIR": f"{home}/ipython",
+        "MODAL_GPU_BACKEND": "local",
+        "TMPDIR": f"{home}/tmp",
+        "XDG_CACHE_HOME": f"{home}/cache",
+        "XDG_CONFIG_HOME": f"{home}/config",
+        "XDG_DATA_HOME": f"{home}/data",
+        "XDG_RUNTIME_DIR": f"{home}/run",
+    }
+
+
+@dataclass(slots=True)
+class Kernel:
+    """One kernel with a home, temporary files and caches of its own, and no Modal account. Use it in a `with`."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    """Over the environment of the tests, less all of Modal's variables."""
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mgk-", dir="/tmp")))
+    mark: str = ""
+    _manager: KernelManager = field(init=False)
+    _client: BlockingKernelClient = field(init=False)
+
+    def __enter__(self) -> Self:
+        specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix, "share", "jupyter", "kernels"))])
+        self.mark = self.home.name
+        self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        environ = {**clean_environ(self.home), MARK: self.mark, **self.env}
+        self._manager.start_kernel(env=environ, cwd=str(self.home / "work"))
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=not self._manager.is_alive())
+        self._manager.cleanup_resources()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The kernel's process."""
+        return int(self.run("import os\nos.getpid()").value())
+
+    def run(
+        self,
+        source: str,
+        *,
+        timeout: float = 60,
+        press: Sequence[float | str] = (),
+        answers: Sequence[str] | None = None,
+    ) -> Result:
+        """Run one cell and wait for its end.
+
+        `press` is when to press ■: a text waits until it was shown, a number waits so many seconds more.
+        `answers` are typed at the prompts of `input()`, in order; None: nobody is there to ask.
+        """
+        shown: list[Message] = []
+        asked: list[str] = []
+        typed = iter(answers or ())
+        start = time.monotonic()
+
+        def show(message: dict[str, Any]) -> None:
+            if message["msg_type"] not in ("status", "execute_input"):
+                shown.append(Message(message["msg_type"], message["content"], time.monotonic() - start))
+
+        def ask(message: dict[str, Any]) -> None:
+            asked.append(message["content"]["prompt"])
+            self._client.input(next(typed))
+
+        with self._presses(press, shown):
+            reply = self._client.execute_interactive(
+                source,
+                timeout=timeout,
+                output_hook=show,
+                stdin_hook=ask,
+                allow_stdin=answers is not None,
+            )
+        return Result(
+            messages=tuple(m for m in shown if not m.ours),
+            notes=tuple(m for m in shown if m.ours),
+            reply=reply["content"],
+            seconds=time.monotonic() - start,
+            asked=tuple(asked),
+            id=reply["parent_header"]["msg_id"],
+        )
+
+    def load(self) -> None:
+        """Load the extension."""
+        loaded = self.run("%load_ext modal_gpu_magic")
+        assert loaded.ok, loaded.traceback
+
+    def shutdown(self) -> None:
+        """As the notebook's Shut Down does."""
+        self._manager.shutdown_kernel()
+
+    def restart(self) -> None:
+        """As the notebook's Restart does."""
+        self._manager.restart_kernel()
+        self._client.wait_for_ready(timeout=60)
+
+    def remote(self, source: str, header: str = "H100", **how: Any) -> Result:
+        """Run one cell under the magic."""
+        return self.run(f"%%modal_gpu {header}\n{source}", **how)
+
+    def print(self, expression: str) -> str:
+        """What `print(expression)` shows here, in the notebook's process."""
+        result = self.run(f"print({expression})")
+        assert result.ok, result.error
+        return result.stdout.rstrip("\n")
+
+    def listen(self, seconds: float) -> list[Message]:
+        """What arrives between cells, each with the id of the cell it belongs to."""
+        arrived = []
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._client.iopub_channel.socket.poll(left * 1000):
+                message = self._client.get_iopub_msg(timeout=0)
+                parent = message["parent_header"].get("msg_id", "")
+                arrived.append(Message(message["msg_type"], message["content"], 0.0, parent))
+        return arrived
+
+    def send(self, source: str) -> None:
+        """Start a cell and do not wait for it."""
+        self._client.execute(source)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that was started by this kernel, at any remove, and lives; the kernel too."""
+        return [process for process in psutil.process_iter() if self._started(process)]
+
+    def _started(self, process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def _presses(self, marks: Sequence[float | str], shown: list[Message]) -> _Presses:
+        return _Presses(self._manager, marks, shown)
+
+
+@dataclass(slots=True)
+class _Presses:
+    """Presses ■ at its marks, from a thread, for as long as the cell runs."""
+
+    manager: KernelManager
+    marks: Sequence[float | str]
+    shown: list[Message]
+    over: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(init=False)
+
+    def __enter__(self) -> None:
+        self.thread = threading.Thread(target=self._press)
+        self.thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _press(self) -> None:
+        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
+            for mark in self.marks:
+                if any(self.over.wait(pause) for pause in self._pauses(mark)):
+                    return
+                self.manager.interrupt_kernel()
+
+    def _pauses(self, mark: float | str) -> Iterator[float]:
+        """How long to wait before the press, in steps."""
+        if isinstance(mark, str):
+            while not any(mark in message.text for message in list(self.shown)):
+                yield 0.02
+        else:
+            yield mark

@@ -1,0 +1,157 @@
+"""What ends a cell from outside: each is a one-line error that names it, and the next cell works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.kernel import Kernel
+
+GONE_WITHIN = 5.0
+"""Seconds after the kernel's death within which nothing of ours is left."""
+
+# Each case: what the cell does, the error's class, and words that its sentence must have.
+DEATHS = {
+    "exit code": ("import os\nos._exit(3)", "ContainerLost", ["exit code 3"]),
+    "killed": ("import os\nos.kill(os.getpid(), 9)", "ContainerLost", ["SIGKILL", "memory", "--memory"]),
+    "segmentation fault": ("import ctypes\nctypes.string_at(0)", "ContainerLost", ["SIGSEGV"]),
+    "abort": ("import os\nos.abort()", "ContainerLost", ["SIGABRT"]),
+    "terminated": (
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(30)",
+        "ContainerLost",
+        ["SIGTERM"],
+    ),
+    "killed by a thread": (
+        "import os, threading, time\nthreading.Timer(0.3, os._exit, (5,)).start()\ntime.sleep(30)",
+        "ContainerLost",
+        ["exit code 5"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "error", "words"), DEATHS.values(), ids=DEATHS.keys())
+def test_a_death_is_named(kernel: Kernel, source: str, error: str, words: list[str]) -> None:
+    result = kernel.remote(f"print('before', flush=True)\nimport time as _t; _t.sleep(0.3)\n{source}")
+    assert result.reply.get("ename") == error
+    sentence = result.reply["evalue"]
+    assert "\n" not in sentence
+    assert [word for word in words if word not in sentence] == []
+    assert result.stdout.startswith("before\n")
+    assert kernel.remote("'next'").value() == "'next'"
+
+
+def test_a_segmentation_fault_shows_its_python_stack(kernel: Kernel) -> None:
+    result = kernel.remote("import ctypes\n\ndef crash():\n    ctypes.string_at(0)\n\ncrash()")
+    assert "Segmentation fault" in result.stderr
+    assert "crash" in result.stderr
+
+
+def test_more_memory_than_there_is_is_the_cell_s_own_error(kernel: Kernel) -> None:
+    assert kernel.remote("bytearray(1 << 60)").reply.get("ename") == "MemoryError"
+
+
+TIMEOUTS = {
+    "sleep": "time.sleep(60)",
+    "loop": "while True: pass",
+    "swallows everything": "while True:\n    try: time.sleep(0.1)\n    except BaseException: pass",
+}
+
+
+@pytest.mark.parametrize("source", TIMEOUTS.values(), ids=TIMEOUTS.keys())
+def test_a_timeout_is_held_and_named(fresh: Kernel, source: str) -> None:
+    fresh.remote("import time")
+    result = fresh.remote(f"set_before = 1\nprint('before', flush=True)\n{source}", "H100 --timeout 2", timeout=40)
+    assert result.reply.get("ename") == "CellTimeout"
+    assert "2 s" in result.reply["evalue"]
+    assert "--timeout" in result.reply["evalue"]
+    assert "\n" not in result.reply["evalue"]
+    assert result.stdout == "before\n"
+    assert fresh.remote("'next'").value() == "'next'"
+
+
+def test_a_timeout_keeps_the_variables(fresh: Kernel) -> None:
+    fresh.remote("import time, os\nhow_far = 0\npid = os.getpid()")
+    fresh.remote("while True:\n    how_far += 1\n    time.sleep(0.2)", "H100 --timeout 2")
+    assert int(fresh.print("how_far")) > 3
+    assert fresh.remote("os.getpid() == pid").value() == "True"
+
+
+def control_plane(kernel: Kernel) -> psutil.Process:
+    """The server's process."""
+    (server,) = [p for p in kernel.processes() if p.cmdline()[1:3] == ["-m", "modal_gpu_magic.control_plane"]]
+    return server
+
+
+def test_a_lost_control_plane_is_named_and_replaced(fresh: Kernel) -> None:
+    fresh.run("sent = 5")
+    fresh.remote("import time\nthere = sent")
+    server = control_plane(fresh)
+    killer = threading.Timer(1.0, server.kill)
+    killer.start()
+    result = fresh.remote("print('before', flush=True)\ntime.sleep(60)", timeout=40)
+    killer.join()
+    assert result.reply.get("ename") == "BackendLost"
+    assert "\n" not in result.reply["evalue"]
+    assert result.seconds < 15
+    assert fresh.remote("sent, there").value() == "(5, 5)"
+
+
+def test_a_control_plane_lost_between_cells(fresh: Kernel) -> None:
+    fresh.remote("there = 5")
+    control_plane(fresh).kill()
+    time.sleep(0.5)
+    assert fresh.remote("there").value() == "5"
+
+
+def servers(kernel: Kernel) -> list[str]:
+    """The names of its servers' directories."""
+    return [path.name for path in (kernel.home / "run").iterdir()]
+
+
+def left_of(kernel: Kernel, names: list[str]) -> list[str]:
+    """What is left of a kernel: processes it started, directories of sockets and of buffers."""
+    paths = [place / name for place in (kernel.home / "run", Path("/dev/shm")) for name in names]
+    processes = [f"{process.pid} {' '.join(process.cmdline())}" for process in kernel.processes()]
+    return processes + [str(path) for path in paths if path.exists()]
+
+
+def assert_nothing_is_left(kernel: Kernel, names: list[str]) -> None:
+    end = time.monotonic() + GONE_WITHIN
+    while left_of(kernel, names) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left_of(kernel, names) == []
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["in a cell", "between cells"])
+def test_a_killed_kernel_leaves_nothing(fresh: Kernel, busy: bool) -> None:
+    fresh.remote("import subprocess, numpy as np\nbig = np.ones(1_000_000)\nchild = subprocess.Popen(['sleep', '600'])")
+    pid, names = fresh.pid, servers(fresh)
+    assert names
+    assert len(fresh.processes()) >= 4, "the kernel, a control plane, a container and its child"
+    if busy:
+        fresh.send("%%modal_gpu\nimport time\ntime.sleep(600)")
+        time.sleep(1.0)
+    os.kill(pid, signal.SIGKILL)
+    assert_nothing_is_left(fresh, names)
+
+
+def test_a_kernel_that_is_shut_down_leaves_nothing(fresh: Kernel) -> None:
+    fresh.remote("import subprocess\nchild = subprocess.Popen(['sleep', '600'])")
+    names = servers(fresh)
+    fresh.shutdown()
+    assert_nothing_is_left(fresh, names)
+
+
+def test_a_restarted_kernel_starts_anew(fresh: Kernel) -> None:
+    fresh.remote("old = 1")
+    fresh.restart()
+    fresh.load()
+    assert fresh.remote("'old' in globals()").value() == "False"

@@ -1,0 +1,241 @@
+"""The same cells in a plain IPython terminal, under jupyter execute, nbclient, papermill, and in plain Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pexpect
+import pytest
+
+from tests.checks.lengths import ROOT
+from tests.e2e.kernel import OURS, clean_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CELLS = [
+    "%load_ext modal_gpu_magic",
+    "%%modal_gpu H100\nimport sys\nprint('from there')\nprint('careful', file=sys.stderr)\nnumbers = [1, 2, 3]",
+    "%%modal_gpu\nimport pandas as pd\ntable = pd.DataFrame({'n': numbers})\ntable",
+    "%%modal_gpu\nimport matplotlib.pyplot as plt\nplt.plot(numbers);",
+    "%%modal_gpu\nfrom tqdm.auto import tqdm\nfor n in tqdm(numbers): pass",
+    "sum(table['n'])",
+]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home of its own."""
+    path = Path(tempfile.mkdtemp(prefix="mgh-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def notebook(cells: list[str], path: Path) -> Path:
+    """A notebook of code cells, saved at `path`."""
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, path)
+    return path
+
+
+def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run one of this environment's programs, with nobody at its standard input."""
+    return subprocess.run(
+        [sys.executable, *command],
+        env=clean_environ(home),
+        cwd=home / "work",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+NBCLIENT = """
+import sys, nbformat, nbclient
+book = nbformat.read(sys.argv[1], 4)
+try:
+    nbclient.NotebookClient(book, kernel_name="python3").execute()
+finally:
+    nbformat.write(book, sys.argv[2])
+"""
+
+COMMANDS = {
+    "jupyter execute": ["-m", "jupyter", "execute", "in.ipynb", "--output=out"],
+    "nbclient": ["-c", NBCLIENT, "in.ipynb", "out.ipynb"],
+    "papermill": ["-m", "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb"],
+}
+
+
+def outputs(path: Path) -> list[list[Any]]:
+    """The outputs of each code cell of a saved notebook, less the cell that papermill adds to tell of an error."""
+    cells = nbformat.read(path, 4).cells
+    return [
+        cell.outputs
+        for cell in cells
+        if cell.cell_type == "code" and "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """One way to run a notebook without a person."""
+
+    home: Path
+    command: list[str]
+
+    def __call__(self, cells: list[str]) -> tuple[subprocess.CompletedProcess[str], Path]:
+        """Run a notebook of these cells; returns how that went, and where the result was saved."""
+        notebook(cells, self.home / "work" / "in.ipynb")
+        return run(self.home, *self.command), self.home / "work" / "out.ipynb"
+
+
+@pytest.fixture(params=COMMANDS)
+def runner(home: Path, request: pytest.FixtureRequest) -> Runner:
+    """Each of them in turn."""
+    (home / "work").mkdir()
+    return Runner(home, COMMANDS[request.param])
+
+
+class TestRunners:
+    """A notebook run by a program: nobody can answer, and the file is what remains."""
+
+    def test_the_cells_work(self, runner: Runner) -> None:
+        done, saved = runner(CELLS)
+        assert done.returncode == 0, done.stderr
+        texts = [json.dumps(cell) for cell in outputs(saved)]
+        assert "from there" in texts[1]
+        assert "careful" in texts[1]
+        assert "<table" in texts[2]
+        assert "image/png" in texts[3]
+        assert '"text/plain": "6"' in texts[5]
+
+    def test_the_saved_file_holds_text_and_images_only(self, runner: Runner) -> None:
+        _, saved = runner(CELLS)
+        book = nbformat.read(saved, 4)
+        nbformat.validate(book)
+        shown = [output for cell in outputs(saved) for output in cell]
+        kinds = {mime for output in shown for mime in output.get("data", {})}
+        assert {kind for kind in kinds if not kind.startswith(("text/", "image/"))} == set()
+        assert "widgets" not in book.metadata
+        assert len([output for output in shown if OURS in output.get("metadata", {})]) >= 4, "a receipt a remote cell"
+
+    def test_an_error_stops_the_run(self, runner: Runner) -> None:
+        done, saved = runner([CELLS[0], "%%modal_gpu H100\nprint('before')\n1 / 0", "print('never')"])
+        assert done.returncode != 0
+        assert "ZeroDivisionError" in done.stderr + done.stdout
+        assert not saved.exists() or "never" not in json.dumps(outputs(saved))
+
+    def test_input_is_an_error_not_a_hang(self, runner: Runner) -> None:
+        done, _ = runner([CELLS[0], "%%modal_gpu H100\nname = input('name? ')"])
+        assert done.returncode != 0
+        assert "input" in done.stderr + done.stdout
+
+
+@pytest.fixture
+def terminal(home: Path) -> Iterator[pexpect.spawn[str]]:
+    """A plain IPython terminal with the extension loaded."""
+    arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"]
+    child = pexpect.spawn(
+        sys.executable,
+        arguments,
+        env={**clean_environ(home), "TERM": "dumb"},
+        cwd=str(home / "work"),
+        encoding="utf-8",
+        timeout=30,
+        echo=False,
+    )
+    child.expect_exact("In [1]: ")
+    child.sendline("%load_ext modal_gpu_magic")
+    child.expect(r"In \[\d+\]: ")
+    yield child
+    child.close(force=True)
+
+
+def typed(terminal: pexpect.spawn[str], source: str) -> str:
+    """What the terminal shows for one cell, up to its next prompt."""
+    for line in source.splitlines():
+        terminal.sendline(line)
+    if source.startswith("%%"):
+        terminal.sendline("")
+    terminal.expect(r"In \[\d+\]: $")
+    return str(terminal.before)
+
+
+class TestTerminal:
+    """IPython without a notebook."""
+
+    def test_a_cell_prints_and_binds(self, terminal: pexpect.spawn[str]) -> None:
+        shown = typed(terminal, "%%modal_gpu H100\nprint('from', 'there')\nx = 41")
+        assert "from there" in shown
+        assert "simulated" in shown, "the receipt"
+        assert "42" in typed(terminal, "print(x + 1)")
+
+    def test_the_last_expression(self, terminal: pexpect.spawn[str]) -> None:
+        assert "42" in typed(terminal, "%%modal_gpu H100\n40 + 2")
+        assert "43" in typed(terminal, "_ + 1")
+
+    def test_an_error_is_shown_with_its_traceback(self, terminal: pexpect.spawn[str]) -> None:
+        shown = typed(terminal, "%%modal_gpu H100\nvalue = 0\n1 / value")
+        assert "ZeroDivisionError: division by zero" in shown
+        assert "1 / value" in shown
+
+    def test_control_c_stops_the_cell(self, terminal: pexpect.spawn[str]) -> None:
+        typed(terminal, "%%modal_gpu H100\nimport time\nreached = 1")
+        for line in ("%%modal_gpu", "print('read' + 'y', flush=True)", "time.sleep(60)", ""):
+            terminal.sendline(line)
+        terminal.expect_exact("ready")
+        terminal.sendintr()
+        terminal.expect(r"In \[\d+\]: $", timeout=15)
+        assert "KeyboardInterrupt" in str(terminal.before)
+        assert "1" in typed(terminal, "print(reached)")
+
+    def test_input_is_asked_in_the_terminal(self, terminal: pexpect.spawn[str]) -> None:
+        for line in ("%%modal_gpu H100", "print('hello', input('your ' + 'name? '))", ""):
+            terminal.sendline(line)
+        terminal.expect_exact("your name? ")
+        terminal.sendline("Ada")
+        terminal.expect(r"In \[\d+\]: $")
+        assert "hello Ada" in str(terminal.before)
+
+
+PLAIN = """
+from modal_gpu_magic import Session
+session = Session("H100")
+print(session.run("x = 20\\nx + 1") * 2)
+try:
+    session.run("1 / 0")
+except ZeroDivisionError as error:
+    print(error)
+session.stop()
+"""
+
+
+def test_plain_python(home: Path) -> None:
+    done = run(home, "-c", PLAIN)
+    assert done.stdout == "42\ndivision by zero\n", done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "simulated" in done.stdout, "a receipt"
+
+
+def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:
+    book = notebook(["print('before')\n1 / 0", "print('never')"], home / "bad.ipynb")
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(book))
+    assert done.returncode == 1
+    assert "before" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+    assert "never" not in done.stdout.replace("print('never')", "")

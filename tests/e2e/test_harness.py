@@ -1,0 +1,110 @@
+"""The harness itself: two bare kernels show the same, and what differs is seen to differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.compare import by_stream, scrub, shown
+from tests.e2e.kernel import Kernel, Message, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Kernel]:
+    """A second bare kernel."""
+    with Kernel() as kernel:
+        yield kernel
+
+
+CELLS = {
+    "print": "print('a'); print('b', end='')",
+    "stderr": "import sys\nprint('a', file=sys.stderr)",
+    "address": "object()",
+    "error": "def f():\n    return 1 / 0\nf()",
+    "timeit": "%timeit -n10 -r2 sum(range(10))",
+    "time": "%time sum(range(10))",
+    "bar": "from tqdm import tqdm\nfor i in tqdm(range(3)): pass",
+    "display id": "from IPython.display import display\nh = display('a', display_id=True)\nh.update('b')",
+    "figure": "import matplotlib.pyplot as plt\nplt.plot([1, 2])",
+    "warning": "import warnings\nwarnings.warn('careful')",
+    "temporary file": "import tempfile\ntempfile.mkdtemp()",
+}
+
+
+@pytest.mark.parametrize("source", CELLS.values(), ids=CELLS.keys())
+def test_two_bare_kernels_show_the_same(native: Kernel, other: Kernel, source: str) -> None:
+    assert shown(native.run(source)) == shown(other.run(source))
+    assert by_stream(native.run(source)) == by_stream(other.run(source))
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("print(1)", "print(2)"),
+        ("print(1)", "1"),
+        ("1", "1;"),
+        ("print(1)\n1/0", "print(1)\n\n1/0"),
+        ("1/0", "raise ZeroDivisionError('division by zero')"),
+        ("import sys\nprint(1)", "import sys\nprint(1, file=sys.stderr)"),
+    ],
+)
+def test_what_differs_is_seen(native: Kernel, one: str, two: str) -> None:
+    assert shown(native.run(one)) != shown(native.run(two))
+
+
+def test_a_press_waits_for_its_text(native: Kernel) -> None:
+    source = "import time\ntime.sleep(0.3)\nprint('ready', flush=True)\ntime.sleep(30)"
+    result = native.run(source, press=["ready"], timeout=20)
+    assert result.error.startswith("KeyboardInterrupt")
+    assert 0.3 < result.seconds < 10
+
+
+def test_an_answer_is_typed(native: Kernel) -> None:
+    result = native.run("a, b = input('name? '), input()\n(a, b)", answers=["Ada", "Bo"])
+    assert result.asked == ("name? ", "")
+    assert result.value() == "('Ada', 'Bo')"
+
+
+def test_nobody_answers(native: Kernel) -> None:
+    assert native.run("input()").error.startswith("StdinNotImplementedError")
+
+
+def test_late_output_carries_its_cell(native: Kernel) -> None:
+    late = "import threading\nthreading.Timer(0.3, print, ['late']).start()"
+    result = native.run(late)
+    assert ("late\n", result.id) in [(message.text, message.parent) for message in native.listen(1.0)]
+
+
+def test_processes_are_those_of_the_kernel(native: Kernel, other: Kernel) -> None:
+    native.run("import subprocess\nchild = subprocess.Popen(['sleep', '60'])")
+    started = {process.pid for process in native.processes()}
+    assert {native.pid, int(native.print("child.pid"))} <= started
+    assert other.pid not in started
+    native.run("child.kill(); child.wait()")
+
+
+def test_the_magic_s_own_outputs_are_set_apart() -> None:
+    ours = Message("display_data", {"data": {"text/plain": "receipt"}, "metadata": {"modal_gpu": {}}}, 0.0)
+    assert ours.ours
+    assert Result((), (ours,), {"status": "ok"}, 0.0).said == "receipt"
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("<object at 0x7f0123456789>", "<object at 0x…>"),
+        ("\x1b[32mIn[12]\x1b[39m, line 3", "\x1b[32mIn[n]\x1b[39m, line 3"),
+        ("File /tmp/ipykernel_12/3456.py:1", "File <cell>:1"),
+        ("<ipython-input-3-abc>:1", "<cell>:1"),
+        ("12.5 µs ± 3 ns per loop (mean ± std. dev. of 7 runs, 1,000 loops each)", "T ± T per loop (mean ± std. dev. of N runs, N loops each)"),
+        ("100%|██| 3/3 [00:00<00:00, 12.3it/s]", "100%|██| 3/3 [bar]"),
+        ({"a": ["/tmp/x/y.txt"], "execution_count": 3}, {"a": ["/tmp/…"]}),
+        (12.5, 12.5),
+    ],
+)  # fmt: skip
+def test_scrub(raw: object, clean: object) -> None:
+    assert scrub(raw) == clean

@@ -1,0 +1,91 @@
+"""Packages: `--pip` and `!pip install` go to the container alone; what the local backend does not apply is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.kernel import Kernel
+
+EINOPS = "einops==0.8.0"
+"""A small package without dependencies, at a version that nothing else brings."""
+
+ICONS = "iniconfig==2.0.0"
+
+
+def here(kernel: Kernel, package: str) -> str:
+    """The version that the notebook's own environment has, or nothing."""
+    source = f"import importlib.metadata as m\n', '.join(d.version for d in m.distributions(name={package!r}))"
+    return kernel.run(source).value().strip("'")
+
+
+@pytest.mark.parametrize("header", [f"H100 --pip {EINOPS}", f"H100 --session named --pip '{EINOPS}'"])
+def test_pip_is_there_and_not_here(kernel: Kernel, header: str) -> None:
+    before = here(kernel, "einops")
+    result = kernel.remote("import einops\neinops.__version__", header)
+    assert result.ok, result.error
+    assert result.value() == "'0.8.0'"
+    assert here(kernel, "einops") == before
+
+
+def test_pip_on_a_later_header_goes_into_the_running_container(fresh: Kernel) -> None:
+    fresh.remote("kept = 1\nimport os\npid = os.getpid()", "H100")
+    result = fresh.remote("import einops\neinops.__version__, kept, os.getpid() == pid", f"H100 --pip {EINOPS}")
+    assert result.value() == "('0.8.0', 1, True)"
+    assert "einops" in result.said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "!pip install -q",
+        "%pip install -q",
+        "!python -m pip install -q",
+        "import sys\n!{sys.executable} -m pip install -q",
+    ],
+)
+def test_an_install_in_the_cell_stays_there(fresh: Kernel, command: str) -> None:
+    before = here(fresh, "iniconfig")
+    installed = fresh.remote(
+        f"{command} {ICONS}\nimport importlib.metadata\nimportlib.metadata.version('iniconfig')", timeout=110
+    )
+    assert installed.value() == "'2.0.0'"
+    assert here(fresh, "iniconfig") == before
+    assert fresh.remote("import iniconfig, sys\niniconfig.__file__.startswith(sys.prefix)").ok
+
+
+def test_what_the_cell_imports_the_kernel_has(kernel: Kernel) -> None:
+    """Locally the kernel's own packages stand for the image's."""
+    assert (
+        kernel.remote("import pandas\npandas.__version__").value()
+        == kernel.run("import pandas\npandas.__version__").value()
+    )
+
+
+def test_a_package_that_does_not_exist_is_named_with_pip_s_words(fresh: Kernel) -> None:
+    result = fresh.remote("print('never')", "H100 --pip mg-no-such-package==1.0", timeout=110)
+    assert result.reply.get("ename") == "MachineError"
+    assert "mg-no-such-package" in result.error
+    assert "No matching distribution" in result.error + result.said
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("package", ["--index-url=http://x", "-r", "--pre", "'-e .'"])
+def test_an_option_is_no_package(kernel: Kernel, package: str) -> None:
+    result = kernel.remote("print('never')", f"H100 --pip={package}")
+    assert result.reply.get("ename") in ("LineError", "MachineError")
+    assert result.stdout == ""
+
+
+def test_layers_that_are_not_applied_here_are_said(fresh: Kernel) -> None:
+    result = fresh.remote("print('runs')", "H100 --image python:3.12-slim --apt ffmpeg --run 'echo built'")
+    assert result.stdout == "runs\n"
+    assert [word for word in ("python:3.12-slim", "ffmpeg", "echo built") if word not in result.said] == []
+
+
+def test_an_image_variable_of_the_wrong_kind_is_named(fresh: Kernel) -> None:
+    fresh.run("image = 'python:3.12'")
+    result = fresh.remote("1", "H100 --image image")
+    assert result.ok or "image" in result.error

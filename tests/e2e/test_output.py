@@ -1,0 +1,186 @@
+"""What a cell writes: every stream, live, in order, without loss, and only under its own cell."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Pair
+    from tests.e2e.kernel import Kernel
+
+SAME = {
+    "print": "print('a', 1, sep='-'); print('b', end=''); print()",
+    "nothing": "x = 1",
+    "empty cell": "",
+    "only a comment": "# nothing to do",
+    "unicode": "print('é 中 🎉')",
+    "stderr": "import sys\nprint('a', file=sys.stderr)\nsys.stderr.write('b')",
+    "writelines": "import sys\nsys.stdout.writelines(['a\\n', 'b\\n']);",
+    "descriptor 1": "import os\nos.write(1, b'a\\n');",
+    "descriptor 2": "import os\nos.write(2, b'a\\n');",
+    "C without a flush": "import ctypes\nctypes.CDLL(None).printf(b'from C\\n');",
+    "a thread, joined": "import threading\nt = threading.Thread(target=print, args=('from a thread',))\nt.start(); t.join()",
+    "subprocess": "import subprocess\nsubprocess.run(['echo', 'from a child']);",
+    "os.system": "import os\nos.system('echo from a shell');",
+    "shell": "!echo hi",
+    "shell with a variable": "word = 'there'\n!echo {word} $word",
+    "shell to a list": "lines = !printf 'a\\nb\\n'\nlines",
+    "shell fails": "!exit 3\n_exit_code",
+    "carriage return": "for i in range(3): print(f'\\r{i}', end='')",
+    "bar": "from tqdm import tqdm\nfor i in tqdm(range(3), mininterval=9): pass",
+    "logging": "import logging\nlogging.getLogger('some').warning('careful')",
+    "warning": "import warnings\nwarnings.warn('careful')",
+    "traceback printed": "import traceback\ntry: 1/0\nexcept ZeroDivisionError: traceback.print_exc()",
+    "redirected": "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as text: print('hidden')\ntext.getvalue()",
+    "captured": "%%capture held\nprint('hidden')",
+    "forked pool": (
+        "import multiprocessing\n"
+        "def square(x):\n    print('child', x, flush=True)\n    return x * x\n"
+        "with multiprocessing.get_context('fork').Pool(1) as pool: print(pool.map(square, [1, 2]))"
+    ),
+    "bash": "%%bash\necho from bash",
+    "await": "import asyncio\nawait asyncio.sleep(0.01)\nprint('woke')",
+    "async for": "async def three():\n    for i in range(3): yield i\nasync for i in three(): print(i)",
+    "gathered": "import asyncio\nawait asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2))",
+    "asyncio.run in a thread": (
+        "import asyncio, concurrent.futures as f\n"
+        "with f.ThreadPoolExecutor() as pool: print(pool.submit(asyncio.run, asyncio.sleep(0, 'ran')).result())"
+    ),
+    "env": "%env MG_WORD=yes\nimport os\nos.environ['MG_WORD']",
+    "time": "%time sum(range(10))",
+    "time as the second line": "%%time\nprint('timed')\n1 + 1",
+    "timeit": "%timeit -n10 -r2 sum(range(10))",
+    "timeit as the second line": "%%timeit -n10 -r2\nsum(range(10))",
+    "timeit result": "t = %timeit -n10 -r2 -o -q sum(range(10))\nt.loops",
+    "writefile": "%%writefile mg_note.txt\nhello",
+}
+
+
+@pytest.mark.parametrize("source", SAME.values(), ids=SAME.keys())
+def test_a_cell_shows_what_it_would_here(pair: Pair, source: str) -> None:
+    pair.there(source, ordered=False)
+
+
+def test_order_across_python_c_and_children(kernel: Kernel) -> None:
+    """A native kernel does not keep this order; ours does, since all writers share one pipe."""
+    source = """
+import ctypes, os, subprocess
+libc = ctypes.CDLL(None)
+for i in range(20):
+    print(f"p{i}")
+    os.write(1, b"w%d\\n" % i)
+    subprocess.run(["echo", f"s{i}"])
+    libc.printf(b"c%d\\n", i)
+    libc.fflush(None)
+"""
+    assert kernel.remote(source).stdout.split() == [f"{who}{i}" for i in range(20) for who in "pwsc"]
+
+
+def test_order_across_streams_and_displays(kernel: Kernel) -> None:
+    source = """
+import sys
+from IPython.display import display
+for i in range(3):
+    print("out", i)
+    print("err", i, file=sys.stderr)
+    display(i)
+"""
+    messages = kernel.remote(source).messages
+    assert [(m.kind, m.text.strip()) for m in messages] == [
+        shown for i in range(3) for shown in (("stream", f"out {i}"), ("stream", f"err {i}"), ("display_data", f"{i}"))
+    ]
+
+
+def test_output_is_live(kernel: Kernel) -> None:
+    result = kernel.remote("import time\nfor i in range(4):\n    print(i)\n    time.sleep(0.4)")
+    arrivals = [message.at for message in result.messages if message.kind == "stream"]
+    assert len(arrivals) == 4
+    assert all(later - earlier > 0.2 for earlier, later in itertools.pairwise(arrivals)), arrivals
+
+
+def test_a_hundred_thousand_lines(kernel: Kernel) -> None:
+    result = kernel.remote("for i in range(100_000): print(i)")
+    assert result.stdout == "".join(f"{i}\n" for i in range(100_000))
+    assert len(result.messages) < 2000, "lines must travel in batches"
+
+
+def test_lines_of_a_child_process(kernel: Kernel) -> None:
+    assert kernel.remote("!seq 100000").stdout.split() == [str(i + 1) for i in range(100_000)]
+
+
+def test_lines_of_many_threads_keep_their_order(kernel: Kernel) -> None:
+    source = """
+from concurrent.futures import ThreadPoolExecutor
+def write(who):
+    for i in range(1000): print(f"{who} {i}\\n", end="")
+with ThreadPoolExecutor(8) as pool: list(pool.map(write, range(8)))
+"""
+    lines = kernel.remote(source).stdout.splitlines()
+    assert len(lines) == 8000
+    for who in range(8):
+        assert [line for line in lines if line.startswith(f"{who} ")] == [f"{who} {i}" for i in range(1000)]
+
+
+def test_one_line_of_fifty_megabytes(kernel: Kernel) -> None:
+    result = kernel.remote("print('x' * 50_000_000)")
+    assert len(result.stdout) == 50_000_001
+    assert result.stdout.strip("x") == "\n"
+
+
+def test_a_display_of_three_megabytes(kernel: Kernel) -> None:
+    """Larger than an item of the queue may be: it travels in slices."""
+    (bundle,) = kernel.remote("from IPython.display import HTML\nHTML('x' * 3_000_000)").bundles()
+    assert bundle["text/html"] == "x" * 3_000_000
+
+
+def test_unicode_split_across_writes(kernel: Kernel) -> None:
+    source = """
+import os, time
+for byte in "é中🎉\\r\\n".encode():
+    os.write(1, bytes([byte]))
+    time.sleep(0.03)
+"""
+    assert kernel.remote(source).stdout == "é中🎉\r\n"
+
+
+def test_bytes_that_are_no_text(kernel: Kernel) -> None:
+    assert kernel.remote("import os\nos.write(1, b'a\\xffb\\n');").stdout == "a\ufffdb\n"
+
+
+def test_late_output_goes_to_its_cell_or_nowhere(kernel: Kernel) -> None:
+    first = kernel.remote("import threading\nthreading.Timer(0.5, print, ['late']).start()\nprint('first')")
+    assert first.stdout == "first\n"
+    late = [message for message in kernel.listen(1.5) if message.text.strip() == "late"]
+    assert {message.parent for message in late} <= {first.id}
+    assert kernel.remote("print('second')").stdout == "second\n"
+
+
+def test_late_output_during_the_next_cell(kernel: Kernel) -> None:
+    kernel.remote("import threading, time\nthreading.Timer(0.4, print, ['late']).start()")
+    assert kernel.remote("time.sleep(0.8)\nprint('second')").stdout == "second\n"
+
+
+def test_input_is_asked_here(pair: Pair) -> None:
+    result = pair.there("name = input('name? ')\nprint('hello', name)", answers=["Ada"])
+    assert result.asked == ("name? ",)
+    assert result.stdout == "hello Ada\n"
+
+
+def test_input_twice_and_a_password(pair: Pair) -> None:
+    result = pair.there("import getpass\n[input(), getpass.getpass('word: ')]", answers=["one", "two"])
+    assert result.value() == "['one', 'two']"
+
+
+def test_input_where_nobody_answers(kernel: Kernel) -> None:
+    result = kernel.remote("input('name? ')", timeout=20)
+    assert not result.ok
+    assert result.seconds < 10
+
+
+def test_a_hundred_messages_of_our_own_are_not_needed(kernel: Kernel) -> None:
+    """The status is replaced in place: a quick cell is a status at most, and a receipt."""
+    notes = kernel.remote("print('quick')").notes
+    assert 1 <= len([note for note in notes if note.kind == "display_data"]) <= 2

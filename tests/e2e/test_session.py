@@ -1,0 +1,210 @@
+"""What lasts between cells: one container, its variables, and what is sent again when it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.kernel import Kernel
+
+
+def container(kernel: Kernel, header: str = "") -> int:
+    """The process of a session's container, which runs on this machine."""
+    return int(kernel.remote("import os\nos.getpid()", header).value())
+
+
+def test_a_changed_name_is_sent_again(kernel: Kernel) -> None:
+    kernel.run("level = [1]")
+    assert kernel.remote("level").value() == "[1]"
+    kernel.run("level.append(2)")
+    assert kernel.remote("level").value() == "[1, 2]"
+    kernel.run("level = 'new'")
+    assert kernel.remote("level").value() == "'new'"
+
+
+def test_an_unchanged_name_is_not_sent_again(kernel: Kernel) -> None:
+    """The object there is the same one: it would be another if it had come anew."""
+    kernel.run("import numpy as np\nstill = np.arange(100_000)")
+    kernel.remote("first = id(still)\nkept_alive = still")
+    assert kernel.remote("id(still) == first, still is kept_alive").value() == "(True, True)"
+    kernel.run("still[0] = 5")
+    assert kernel.remote("int(still[0]), still is kept_alive").value() == "(5, False)"
+
+
+def test_a_name_changed_there_is_not_sent_over(kernel: Kernel) -> None:
+    kernel.run("total = [0]")
+    for _ in range(3):
+        kernel.remote("total[0] += 1")
+    assert kernel.print("total") == "[3]"
+
+
+def test_clean_starts_with_an_empty_namespace(kernel: Kernel) -> None:
+    kernel.run("from_here = 1")
+    kernel.remote("from_there = 2")
+    result = kernel.remote("sorted(n for n in globals() if n.startswith('from_')), from_here", "H100 --clean")
+    assert result.value() == "(['from_here'], 1)"
+
+
+def test_two_sessions_do_not_see_each_other(kernel: Kernel) -> None:
+    kernel.remote("import threading\nonly_in_one = threading.Lock()", "H100 --session one")
+    kernel.remote("made_in_two = 2\nalso = threading = None", "H100 --session two")
+    assert container(kernel, "--session one") != container(kernel, "--session two")
+    result = kernel.remote("only_in_one.locked()", "H100 --session two")
+    assert not result.ok
+    assert "--session one" in result.error
+    assert kernel.remote("only_in_one.locked()", "H100 --session one").value() == "False"
+
+
+def test_six_cells_open_one_app_and_keep_a_counter(fresh: Kernel) -> None:
+    image = "import modal\nimage = modal.Image.debian_slim().pip_install('einops')"
+    fresh.run(image)
+    count = "count += 1\nimport os\ncount, os.getpid()"
+    first = fresh.remote(
+        "import os, einops\ncount = 0\nos.getpid()", "H100 --image image --volume d:/d --pip einops"
+    ).value()
+    seen = [
+        fresh.remote(count).value(),
+        fresh.remote(count, "").value(),
+        fresh.remote(count, "H100").value(),
+        fresh.remote(count, "H100 --timeout 2h").value(),
+        fresh.remote(f"import wave\n{count}", "").value(),
+    ]
+    fresh.run(image)
+    seen.append(fresh.remote(count, "").value())
+    assert seen == [f"({n}, {first})" for n in range(1, 7)]
+
+
+def test_a_volume_keeps_files_between_machines(fresh: Kernel) -> None:
+    fresh.remote("open('/kept/note.txt', 'w').write('hello');", "H100 --volume kept-files:/kept")
+    read = fresh.remote("open('/kept/note.txt').read()", "A100-80GB --volume kept-files:/kept")
+    assert read.value() == "'hello'"
+
+
+def test_a_header_that_replaces_the_machine_says_so_first(fresh: Kernel) -> None:
+    fresh.remote("import threading\nheld = threading.Lock()\nsmall = 5", "H100")
+    result = fresh.remote("small", "A100-80GB")
+    assert result.value() == "5"
+    note, *_ = result.notes
+    assert "held" in note.text
+    assert "A100-80GB" in note.text
+    assert "--session" in note.text
+    assert note.at < result.messages[0].at
+
+
+def test_move_carries_the_values_over(fresh: Kernel) -> None:
+    fresh.remote("big = list(range(300_000))", "H100 --fetch 1KB")
+    assert fresh.print("type(big).__name__") == "RemoteValue"
+    assert fresh.remote("len(big)", "A100-80GB --move").value() == "300000"
+
+
+def test_a_header_inherits_what_it_does_not_say(fresh: Kernel) -> None:
+    fresh.remote("1", "H100 --env MG_INHERITED=yes")
+    assert fresh.remote("import os\nos.environ['MG_INHERITED']", "--timeout 1h").value() == "'yes'"
+    assert "H100" in fresh.remote("1", "").said
+
+
+def test_the_container_has_the_gpu_that_was_asked_for(fresh: Kernel) -> None:
+    shown = fresh.remote("!nvidia-smi -L", "H100:2").stdout
+    assert shown.count("H100") == 2
+
+
+def test_an_empty_header_without_a_session_is_legal_or_says_what_to_write(fresh: Kernel) -> None:
+    result = fresh.remote("1 + 1", "")
+    assert result.ok or "H100" in result.error
+
+
+class TestContainerGone:
+    """A container that died between cells, or before a run reached user code."""
+
+    @pytest.fixture
+    def dead(self, fresh: Kernel) -> Kernel:
+        """A kernel whose container was killed after `here` was sent and `there` was made."""
+        fresh.run("import numpy as np\nhere = np.arange(5)")
+        fresh.remote("import threading\nthere = threading.Lock()\nplain = here.sum()")
+        os.kill(container(fresh), signal.SIGKILL)
+        return fresh
+
+    def test_what_was_sent_is_sent_again(self, dead: Kernel) -> None:
+        assert dead.remote("print(here.sum(), plain)").stdout == "10 10\n"
+
+    def test_what_lived_there_is_named_and_nothing_runs(self, dead: Kernel) -> None:
+        result = dead.remote("print('ran')\nthere.locked()")
+        assert not result.ok
+        assert result.stdout == ""
+        assert "there" in result.reply["evalue"]
+
+    def test_what_lived_there_is_named_although_the_cell_does_not_need_it(self, dead: Kernel) -> None:
+        result = dead.remote("print('ran')")
+        assert result.stdout == "ran\n"
+        assert "there" in result.said
+
+    def test_a_counter_that_came_home_goes_on(self, fresh: Kernel) -> None:
+        fresh.remote("count = 1")
+        os.kill(container(fresh), signal.SIGKILL)
+        assert fresh.remote("count += 1\ncount").value() == "2"
+
+    def test_a_run_that_is_delivered_again_never_meets_an_empty_namespace(self, fresh: Kernel) -> None:
+        """The container freezes, the run is on its way to it, then it dies: another one gets the run."""
+        fresh.run("sent = 41")
+        fresh.remote("there = sent + 1\nprint('made')")
+        pid = container(fresh)
+        os.kill(pid, signal.SIGSTOP)
+        killer = threading.Timer(1.0, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        result = fresh.remote("print(sent, there)")
+        killer.join()
+        assert (result.stdout, result.ok) in (("41 42\n", True), ("", False))
+        assert fresh.remote("print(sent, there)").stdout == "41 42\n"
+
+
+RUN_ALL = [
+    "%%modal_gpu H100\nimport torch\ntorch.manual_seed(0)\nmodel = torch.nn.Linear(2, 1)",
+    "%%modal_gpu\nfor step in range(2): print('step', step)\nmodel(torch.ones(1, 2)).shape",
+    "print(model.weight.shape)",
+    "%%modal_gpu\ntable = {'step': step}\ntable",
+    "table",
+]
+
+
+def test_run_all_twice(kernel: Kernel) -> None:
+    """The same outputs, and no second container."""
+
+    def run_all() -> list[tuple[str, str]]:
+        return [(m.kind, m.text) for source in RUN_ALL for m in kernel.run(source).messages]
+
+    kernel.remote("1", "H100")
+    pid = container(kernel)
+    assert run_all() == run_all()
+    assert container(kernel) == pid
+
+
+def test_unload_ends_the_sessions_and_load_begins_anew(fresh: Kernel) -> None:
+    pid = container(fresh, "H100")
+    assert fresh.run("%unload_ext modal_gpu_magic").ok
+    assert not fresh.remote("1").ok
+    assert fresh.run("%reload_ext modal_gpu_magic").ok
+    assert container(fresh, "H100") != pid
+
+
+def test_dry_run_runs_nothing_and_prints_the_modal_function(kernel: Kernel) -> None:
+    result = kernel.remote("print('ran')", "H100:2 --dry-run")
+    text = result.stdout + result.said
+    assert "ran\n" not in result.stdout
+    assert "H100:2" in text
+    assert "import modal" in text
+
+
+def test_quiet_shows_the_cell_alone(kernel: Kernel) -> None:
+    result = kernel.remote("print('alone')", "H100 --quiet")
+    assert result.stdout == "alone\n"
+    assert result.notes == ()
+
+
+def test_the_receipt_is_honest_about_where_it_ran(kernel: Kernel) -> None:
+    receipt = kernel.remote("print(1)", "H100").notes[-1].text
+    assert all(part in receipt for part in ("H100", "local", "simulated", "run")), receipt

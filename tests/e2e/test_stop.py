@@ -1,0 +1,182 @@
+"""■: the first press stops the cell and keeps its variables, the second ends the container; the notebook goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tarfile
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOON = 8.0
+"""Seconds from the cell's start to its end that count as stopped soon: reaching `ready` takes most of a second."""
+
+FIRST_PRESS = {
+    "sleep": "time.sleep(60)",
+    "print loop": "while True: print('x' * 1000)",
+    "python loop": "while True: pass",
+    "matmul loop": "import torch\na = torch.randn(300, 300)\nwhile True: a = (a @ a) / a.norm()",
+    "C call that lets go": "import ctypes\nctypes.CDLL(None).sleep(60)",
+    "lock": "import threading\nlock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "queue": "import queue\nqueue.Queue().get()",
+    "join": "import threading\nt = threading.Thread(target=time.sleep, args=(60,), daemon=True)\nt.start(); t.join()",
+    "subprocess": "import subprocess\nsubprocess.run(['sleep', '60'])",
+    "await": "import asyncio\nawait asyncio.sleep(60)",
+    "timeit": "%timeit -n1 -r100 time.sleep(0.5)",
+    "select": "import select\nselect.select([], [], [], 60)",
+}
+
+
+class TestFirstPress:
+    """One press: the cell ends with a KeyboardInterrupt of its own, what it had set stays, the container lives."""
+
+    @pytest.fixture(autouse=True, scope="class")
+    @staticmethod
+    def _started(kernel: Kernel) -> None:
+        assert kernel.remote("import os, time\nreached = 0\npid = os.getpid()").ok
+
+    @pytest.mark.parametrize("source", FIRST_PRESS.values(), ids=FIRST_PRESS.keys())
+    def test_it_stops_and_keeps_the_variables(self, kernel: Kernel, source: str) -> None:
+        before = int(kernel.print("reached"))
+        result = kernel.remote(f"reached += 1\nprint('ready', flush=True)\n{source}", press=["ready"])
+        assert result.reply.get("ename") == "KeyboardInterrupt"
+        assert result.seconds < SOON
+        assert kernel.print("reached") == str(before + 1)
+        assert kernel.remote("reached, os.getpid() == pid").value() == f"({before + 1}, True)"
+
+    def test_the_traceback_shows_where_it_was(self, kernel: Kernel) -> None:
+        result = kernel.remote("def wait():\n    time.sleep(60)\n\nprint('ready', flush=True)\nwait()", press=["ready"])
+        assert "time.sleep(60)" in result.traceback
+        assert "KeyboardInterrupt" in result.traceback
+
+    def test_a_cell_that_catches_it_goes_on(self, kernel: Kernel) -> None:
+        source = """
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    caught = True
+finally:
+    cleaned = True
+print("goes on")
+"""
+        result = kernel.remote(source, press=["ready"])
+        assert result.stdout.endswith("goes on\n")
+        assert result.seconds < SOON
+        assert kernel.print("caught, cleaned") == "True True"
+
+    def test_a_shell_command(self, kernel: Kernel) -> None:
+        """As in IPython: the command is stopped, and the cell may go on."""
+        result = kernel.remote("print('ready', flush=True)\n!sleep 60", press=["ready"])
+        assert result.seconds < SOON
+
+    def test_five_in_a_row(self, kernel: Kernel) -> None:
+        for turn in range(5):
+            result = kernel.remote(f"turn = {turn}\nprint('ready', flush=True)\ntime.sleep(60)", press=["ready"])
+            assert result.reply.get("ename") == "KeyboardInterrupt"
+            assert kernel.remote("turn, os.getpid() == pid").value() == f"({turn}, True)"
+
+    def test_before_it_begins(self, kernel: Kernel) -> None:
+        """Pressed at once: it never ran or was stopped, and either way the next cell works."""
+        result = kernel.remote("time.sleep(60)", press=[0.01])
+        assert result.seconds < SOON
+        assert kernel.remote("'next'").value() == "'next'"
+
+
+STUBBORN = {
+    "C call that does not return": "sum(range(10**11))",
+    "swallows everything": "while True:\n    try: time.sleep(0.1)\n    except BaseException: pass",
+}
+
+
+@pytest.mark.parametrize("source", STUBBORN.values(), ids=STUBBORN.keys())
+def test_the_second_press_ends_the_container(fresh: Kernel, source: str) -> None:
+    fresh.remote("import time, os\nset_before = 1\npid = os.getpid()")
+    result = fresh.remote(f"print('ready', flush=True)\n{source}", press=["ready", 2.0])
+    assert not result.ok
+    assert "KeyboardInterrupt" in result.error
+    assert result.seconds < SOON + 2
+    assert fresh.remote("import os\nset_before, os.getpid() == pid").value() == "(1, False)"
+
+
+def test_the_first_press_says_that_there_is_a_second(fresh: Kernel) -> None:
+    """Nothing happens for a while, so the person must learn what a second press does."""
+    fresh.remote("import time")
+    source = "print('ready', flush=True)\nend = time.time() + 6\nwhile time.time() < end:\n    try: time.sleep(0.1)\n    except BaseException: pass"
+    result = fresh.remote(source, press=["ready"])
+    assert "again" in result.said or "second" in result.said, result.said
+
+
+def test_while_the_machine_is_being_made(fresh: Kernel) -> None:
+    """The first cell of a kernel starts a control plane and a container; ■ does not wait for them."""
+    result = fresh.remote("print('never')", press=[0.15])
+    assert result.reply.get("ename") == "KeyboardInterrupt"
+    assert result.stdout == ""
+    assert fresh.remote("print('next')").stdout == "next\n"
+
+
+def test_while_it_waits_for_a_gpu(fresh: Kernel) -> None:
+    """Every process that could become its container is frozen: the run waits, as it does when Modal has no GPU free."""
+    fresh.remote("import os\nhere = 1", "H100")
+    time.sleep(2.0)  # until the next container stands by
+    frozen = [process for process in fresh.processes() if "shim.py" in " ".join(process.cmdline())]
+    assert frozen
+    for process in frozen:
+        process.suspend()
+    result = fresh.remote("print('never')", "H100 --session other", press=["waiting"], timeout=30)
+    assert result.reply.get("ename") == "KeyboardInterrupt"
+    assert result.stdout == ""
+    for process in frozen:
+        os.kill(process.pid, signal.SIGCONT)
+    assert fresh.remote("print('next')", "H100 --session other").stdout == "next\n"
+
+
+SLOW_BACKEND = """
+import time
+
+def build_wheel(*_):
+    time.sleep(60)
+
+prepare_metadata_for_build_wheel = build_wheel
+"""
+
+SLOW_PROJECT = """
+[build-system]
+requires = []
+build-backend = "slow"
+backend-path = ["."]
+
+[project]
+name = "mg-slow"
+version = "1.0"
+"""
+
+
+@pytest.fixture
+def building(tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel for which a package exists that takes a minute to build."""
+    source = tmp_path / "mg_slow-1.0"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(SLOW_PROJECT)
+    (source / "slow.py").write_text(SLOW_BACKEND)
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mg-slow\nVersion: 1.0\n")
+    with tarfile.open(tmp_path / "mg_slow-1.0.tar.gz", "w:gz") as archive:
+        archive.add(source, "mg_slow-1.0")
+    with Kernel(env={"PIP_FIND_LINKS": f"{os.environ.get('PIP_FIND_LINKS', '')} {tmp_path}".strip()}) as kernel:
+        kernel.load()
+        yield kernel
+
+
+def test_while_an_image_is_built(building: Kernel) -> None:
+    result = building.remote("print('never')", "H100 --pip mg-slow", press=["building"], timeout=40)
+    assert result.reply.get("ename") == "KeyboardInterrupt"
+    assert result.stdout == ""
+    assert building.remote("print('next')", "H100 --session other").stdout == "next\n"

@@ -1,0 +1,74 @@
+"""Completion: what may stand at the cursor, from the tables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.line.complete import complete
+from modal_gpu_magic.line.options import OPTIONS
+
+KNOWN = {"--image": ["my_image"], "--in": ["model", "x"]}
+
+
+def texts(line: str, cursor: int | None = None) -> list[str]:
+    return [completion.text for completion in complete(line, cursor, machines=("big", "h1"), values=KNOWN)]
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("H2", ["H200"]),
+        ("h", ["H100", "H200", "h1"]),
+        ("H100", ["H100", "H100!"]),
+        ("a100", ["A100-40GB", "A100-80GB", "A100"]),
+        ("T4, b200", ["B200", "B200+"]),
+        ("T4,l", ["L4", "L40S"]),
+        ("A10:", ["A10:2", "A10:3", "A10:4"]),
+        ("a10g:", ["A10G:2", "A10G:3", "A10G:4"]),
+        ("H100!:8", ["H100!:8"]),
+        ("foo:", []),
+        ("24", ["24GB", "24GB..80GB"]),
+        ("bi", ["big"]),
+        ("--ti", ["--timeout"]),
+        ("H100 --dr", ["--dry-run"]),
+        ("--quiet --qu", []),
+        ("--pip torch --pi", ["--pip"]),
+        ("--image ", ["torch", "slim", "cuda", "my_image"]),
+        ("--image=", ["torch", "slim", "cuda", "my_image"]),
+        ("--image cu", ["cuda"]),
+        ("--backend l", ["local"]),
+        ("--in ", ["model", "x"]),
+        ("--in x,mo", ["model"]),
+        ("--timeout ", ["2h"]),
+        ("--quiet --timeout 2", ["2h"]),
+        ("--nothing ", None),
+        ("H100 # --ti", []),
+    ],
+)
+def test_at_the_end(line: str, expected: list[str] | None) -> None:
+    assert texts(line) == (texts("") if expected is None else expected)
+
+
+def test_an_empty_line_offers_gpus_machines_and_needs() -> None:
+    assert texts("")[: len(GPUS)] == list(GPUS)
+    assert {completion.type for completion in complete("", machines=("big",))} == {"gpu", "machine", "need"}
+
+
+def test_every_option_is_offered_once() -> None:
+    assert texts("--") == list(OPTIONS)
+
+
+def test_in_the_middle_of_a_line() -> None:
+    assert texts("H1 --quiet", 2) == ["H100"]
+    assert texts("--q --quiet", 3) == []
+
+
+@given(st.text(alphabet="HhA10:!,-= '\"#\\agimet", max_size=15), st.data())
+def test_any_text_at_any_place(line: str, data: st.DataObject) -> None:
+    cursor = data.draw(st.integers(0, len(line)))
+    for completion in complete(line, cursor, machines=("big",), values=KNOWN):
+        assert 0 <= completion.start <= cursor
+        assert completion.text.upper().startswith(line[completion.start : cursor].upper())
