@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from math import ceil
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
@@ -17,13 +18,13 @@ from modal_gpu_magic.control_plane.listener import Door, Rpc, listen
 from modal_gpu_magic.control_plane.refusals import Refusal
 from modal_gpu_magic.control_plane.shim import end_family
 from modal_gpu_magic.control_plane.standby import Spare, Spares
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.world import World
-    from modal_gpu_magic.control_plane.state import Container
-    from modal_gpu_magic.control_plane.furnish import Furnisher
     from collections.abc import Callable
+
+    from modal_gpu_magic.control_plane.furnish import Furnisher
+    from modal_gpu_magic.control_plane.state import Container
+    from modal_gpu_magic.control_plane.world import World
 
 DRAIN = 0.5
 """Seconds to read what is left in the pipes of a process that is gone; a grandchild may hold them open."""

@@ -5,32 +5,36 @@ There is no mount namespace here, so all containers of all local control planes 
 
 from __future__ import annotations
 
-import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from modal_gpu_magic.control_plane.premises import links_of_others, record_links
+from modal_gpu_magic.control_plane.premises import leads_to, links_of_others, record_links
 from modal_gpu_magic.control_plane.refusals import Conflict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(slots=True)
 class Link:
     """A link in use, by how many containers, and the directories that were made for it."""
 
-    target: str
+    target: Path
     users: int = 0
-    made: list[str] = field(default_factory=list)
+    made: list[Path] = field(default_factory=list)
 
 
 class Links:
-    """The links that this server's containers use."""
+    """The links that this server's containers use. Safe to use from threads."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._links: dict[str, Link] = {}
+        self._links: dict[Path, Link] = {}
         self._lock = threading.Lock()
 
-    def take(self, path: str, target: str) -> bool:
+    def take(self, path: Path, target: Path) -> bool:
         """Make `path` lead to `target`. False when this user may not; raises Conflict when something is in the way."""
         with self._lock:
             link = self._links.get(path) or self._make(path, target)
@@ -41,7 +45,7 @@ class Links:
             link.users += 1
             return True
 
-    def give_back(self, path: str) -> None:
+    def give_back(self, path: Path) -> None:
         """One container less uses it; the last one removes it, unless another control plane uses it too."""
         with self._lock:
             link = self._links[path]
@@ -49,48 +53,44 @@ class Links:
             if link.users:
                 return
             del self._links[path]
-            record_links(self._root, self._targets())
-            if path not in links_of_others(self._root) and os.path.islink(path) and os.readlink(path) == link.target:
-                os.unlink(path)
+            self._record()
+            if path not in links_of_others(self._root) and leads_to(path, link.target):
+                path.unlink()
                 _remove_empty(link.made)
 
-    def _make(self, path: str, target: str) -> Link | None:
+    def _make(self, path: Path, target: Path) -> Link | None:
         """Make the link, or find it made by another control plane."""
-        made: list[str] = []
-        if os.path.islink(path) and os.readlink(path) == target:
-            pass
-        elif os.path.lexists(path):
-            raise Conflict(
-                f"{path} exists on this machine, and the local backend has no way to mount over it. "
-                "Mount at a path that is free here."
-            )
-        else:
+        link = Link(target)
+        if not leads_to(path, target):
+            if path.exists() or path.is_symlink():
+                raise Conflict(
+                    f"{path} exists on this machine, and the local backend has no way to mount over it. "
+                    "Mount at a path that is free here."
+                )
             try:
-                _make_parents(os.path.dirname(path), made)
-                os.symlink(target, path)
+                _make_parents(path.parent, link.made)
+                path.symlink_to(target)
             except OSError:
-                _remove_empty(made)
+                _remove_empty(link.made)
                 return None
-        link = self._links[path] = Link(target, made=made)
-        record_links(self._root, self._targets())
+        self._links[path] = link
+        self._record()
         return link
 
-    def _targets(self) -> dict[str, str]:
-        return {path: link.target for path, link in self._links.items()}
+    def _record(self) -> None:
+        record_links(self._root, {path: link.target for path, link in self._links.items()})
 
 
-def _make_parents(directory: str, made: list[str]) -> None:
+def _make_parents(directory: Path, made: list[Path]) -> None:
     """Make missing directories, noting them from the top down."""
-    if not os.path.isdir(directory):
-        _make_parents(os.path.dirname(directory), made)
-        os.mkdir(directory)
+    if not directory.is_dir():
+        _make_parents(directory.parent, made)
+        directory.mkdir()
         made.append(directory)
 
 
-def _remove_empty(directories: list[str]) -> None:
+def _remove_empty(directories: list[Path]) -> None:
     """Remove directories that we made, as far as nobody else put anything there."""
-    for directory in reversed(directories):
-        try:
-            os.rmdir(directory)
-        except OSError:
-            return
+    with suppress(OSError):
+        for directory in reversed(directories):
+            directory.rmdir()

@@ -18,13 +18,14 @@ import tempfile
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.control_plane.world import site_directories
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.layers import PipInstall
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from modal_gpu_magic.control_plane.layers import PipInstall
 
 LAST_LINES = 20
 """Lines of pip's output that a failed build is told with."""

@@ -12,10 +12,13 @@ import stat
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 PREFIX = "mgm-"
 _MARKER = "owner.json"
 _LINKS = "links.json"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there, 0700, with a random name
+_TEMPORARY = Path("/tmp")  # noqa: S108 - likewise; TMPDIR is too long for a socket's path on macOS
 _LONGEST = 40
 """Longest base directory: socket paths end at 104 bytes on macOS, 107 on Linux, ours add up to 30."""
 
@@ -24,104 +27,101 @@ _LONGEST = 40
 class Premises:
     """The two directories of one server."""
 
-    root: str
-    store: str
+    root: Path
+    store: Path
 
     def remove(self) -> None:
         """Remove everything, links made outside included."""
-        remove_links(self.root)
+        _remove_links(self.root)
         shutil.rmtree(self.store, ignore_errors=True)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
 def move_in() -> Premises:
     """Make the directories and mark them as ours."""
-    name = PREFIX + os.urandom(4).hex()
-    root = os.path.join(_base(), name)
-    os.mkdir(root, 0o700)
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else root
-    store = os.path.join(shared, name if shared != root else "store")
-    owner = {"pid": os.getpid(), "started": started(os.getpid()), "store": store}
-    with open(os.path.join(root, _MARKER), "w") as stream:
-        json.dump(owner, stream)
-    os.mkdir(store, 0o700)
-    return Premises(root, store)
+    root = _base() / (PREFIX + os.urandom(4).hex())
+    shared = os.access(_SHARED_MEMORY, os.W_OK)
+    home = Premises(root, _SHARED_MEMORY / root.name if shared else root / "store")
+    root.mkdir(mode=0o700)
+    owner = {"pid": os.getpid(), "started": started(os.getpid()), "store": str(home.store)}
+    (root / _MARKER).write_text(json.dumps(owner))
+    home.store.mkdir(mode=0o700)
+    return home
 
 
-def _base() -> str:
+def _base() -> Path:
     """A short directory of this user, or the system's temporary one."""
     run = os.environ.get("XDG_RUNTIME_DIR", "")
-    return run if run and len(run) <= _LONGEST and os.access(run, os.W_OK) else "/tmp"
+    return Path(run) if run and len(run) <= _LONGEST and os.access(run, os.W_OK) else _TEMPORARY
 
 
 def started(pid: int) -> str | None:
     """When a process started, in the system's own words; None when there is no such process. A pid alone is reused."""
-    if os.path.isdir("/proc/self"):
+    if Path("/proc/self").exists():
         try:
-            with open(f"/proc/{pid}/stat") as stream:
-                return stream.read().rpartition(")")[2].split()[19]
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         except OSError:
             return None
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout.strip() or None
+    command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
 def clear_dead() -> None:
     """Remove the directories of servers that are gone: killed, or lost with a crash of the machine."""
-    base = _base()
-    for name in os.listdir(base):
-        root = os.path.join(base, name)
-        if not name.startswith(PREFIX) or not _is_ours(root):
-            continue
-        try:
-            with open(os.path.join(root, _MARKER)) as stream:
-                owner = json.load(stream)
-            if started(owner["pid"]) != owner["started"]:
-                Premises(root, _checked_store(owner["store"], root)).remove()
-        except (OSError, ValueError, KeyError, TypeError):  # half made or half removed by another server: let it be
-            continue
+    for root in _base().glob(f"{PREFIX}*"):
+        if _is_ours(root) and (home := _abandoned(root)):
+            home.remove()
 
 
-def _is_ours(path: str) -> bool:
+def _abandoned(root: Path) -> Premises | None:
+    """The premises at `root` if their owner is dead. What is half made or half removed is another server's business."""
+    try:
+        owner = json.loads((root / _MARKER).read_text())
+        if started(owner["pid"]) == owner["started"]:
+            return None
+        store = Path(owner["store"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    made_by_us = (_SHARED_MEMORY / root.name, root / "store")
+    return Premises(root, store if store in made_by_us else root / "store")
+
+
+def _is_ours(path: Path) -> bool:
     """A real directory that belongs to this user; a link in a shared /tmp could point anywhere."""
     with suppress(OSError):
-        found = os.lstat(path)
+        found = path.lstat()
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     return False
 
 
-def _checked_store(store: str, root: str) -> str:
-    """The store a marker names, if it is one that `move_in` would make."""
-    made = (os.path.join("/dev/shm", os.path.basename(root)), os.path.join(root, "store"))
-    return store if store in made else made[1]
-
-
-def record_links(root: str, links: dict[str, str]) -> None:
+def record_links(root: Path, links: dict[Path, Path]) -> None:
     """Write down the links outside its directories that this server uses: link to target."""
-    half = os.path.join(root, "links.half")
-    with open(half, "w") as stream:
-        json.dump(links, stream)
-    os.replace(half, os.path.join(root, _LINKS))
+    half = root / "links.half"
+    half.write_text(json.dumps({str(link): str(target) for link, target in links.items()}))
+    half.replace(root / _LINKS)
 
 
-def links_of_others(root: str) -> set[str]:
+def links_of_others(root: Path) -> set[Path]:
     """Links that other servers of this user have written down."""
-    base = os.path.dirname(root)
-    others = (os.path.join(base, name) for name in os.listdir(base) if name.startswith(PREFIX))
-    return {link for other in others if other != root and _is_ours(other) for link in _recorded(other)}
+    others = (other for other in root.parent.glob(f"{PREFIX}*") if other != root and _is_ours(other))
+    return {link for other in others for link in _recorded(other)}
 
 
-def _recorded(root: str) -> dict[str, str]:
-    with suppress(OSError, ValueError), open(os.path.join(root, _LINKS)) as stream:
-        links: dict[str, str] = json.load(stream)
-        return links
+def _recorded(root: Path) -> dict[Path, Path]:
+    with suppress(OSError, ValueError):
+        return {Path(link): Path(target) for link, target in json.loads((root / _LINKS).read_text()).items()}
     return {}
 
 
-def remove_links(root: str) -> None:
+def leads_to(link: Path, target: Path) -> bool:
+    """Whether `link` is a symbolic link to exactly `target`."""
+    return link.is_symlink() and link.readlink() == target
+
+
+def _remove_links(root: Path) -> None:
     """Remove recorded links that nobody else uses and that still point where they did."""
     links = _recorded(root)
     others = links_of_others(root) if links else set()
     for link, target in links.items():
-        if link not in others and os.path.islink(link) and os.readlink(link) == target:
-            os.unlink(link)
+        if link not in others and leads_to(link, target):
+            link.unlink(missing_ok=True)

@@ -9,14 +9,15 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-
-from modal_gpu_magic.control_plane.server import ControlPlane
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.control_plane.server import ControlPlane
+
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.standby import Spare
-    from modal_gpu_magic.control_plane.premises import Premises
     from collections.abc import Sequence
+
+    from modal_gpu_magic.control_plane.premises import Premises
+    from modal_gpu_magic.control_plane.standby import Spare
 
 OWNER_CHECK = 0.5
 """Seconds between looks at the parent process: a forked child of the owner may hold our stdin open."""

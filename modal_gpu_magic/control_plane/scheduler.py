@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modal_proto import api_pb2
 
@@ -15,8 +15,9 @@ from modal_gpu_magic.control_plane import capacity
 from modal_gpu_magic.control_plane.state import Cluster, Container, Function, Input, State, new_id
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.gpus import Rack
     from collections.abc import Iterable
+
+    from modal_gpu_magic.control_plane.gpus import Rack
 
 Status = api_pb2.GenericResult
 

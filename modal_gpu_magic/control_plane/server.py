@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-
+from typing import TYPE_CHECKING
 
 from modal_gpu_magic.control_plane.containers import Containers
 from modal_gpu_magic.control_plane.furnish import Furnisher
@@ -25,7 +25,6 @@ from modal_gpu_magic.control_plane.servicers.secrets import Secrets
 from modal_gpu_magic.control_plane.servicers.volumes import Volumes
 from modal_gpu_magic.control_plane.standby import Spare, Spares
 from modal_gpu_magic.control_plane.state import State
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from grpclib.server import Server as GrpcServer

@@ -10,31 +10,30 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.control_plane import shim
 from modal_gpu_magic.control_plane.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.py")
-
 
 @dataclass(slots=True, eq=False)
 class Spare:
-    """A process that waits, or has just got, its order to become a container."""
+    """A process that waits for, or has just got, its order to become a container."""
 
     world: World
     process: subprocess.Popen[bytes]
     order: int
     guard: int
-    """Our end of the pipe whose closing ends the family. Closed by our death, too."""
+    """Our end of the pipe whose closing ends the family: closed by our death, too."""
 
     def become(self, order: Mapping[str, Any]) -> None:
         """Say which container it is."""
-        line = json.dumps(order).encode() + b"\n"
         with os.fdopen(self.order, "wb") as stream:
-            stream.write(line)
+            stream.write(json.dumps(order).encode() + b"\n")
 
     def discard(self) -> None:
         """Let it go unused."""
@@ -42,14 +41,14 @@ class Spare:
         os.close(self.guard)
 
 
-def start(path: str, extra: Mapping[str, str] | None = None) -> Spare:
+def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
     """Start a process with its own world at `path`. `extra` variables are there from its first instruction."""
     world = World(path)
     world.make()
     order_read, order_write = os.pipe()
     guard_read, guard_write = os.pipe()
     process = subprocess.Popen(
-        [world.python, SHIM, str(order_read), str(guard_read)],
+        [world.python, shim.__file__, str(order_read), str(guard_read)],
         env={**world.environment(), **(extra or {})},
         cwd=world.root,
         stdin=subprocess.DEVNULL,
@@ -69,19 +68,16 @@ class Spares:
     REFILL_AFTER = 1.0
     """Seconds."""
 
-    def __init__(self, root: str, first: Spare | None) -> None:
+    def __init__(self, root: Path, first: Spare | None) -> None:
         self._root, self._spare = root, first
         self._count = itertools.count(1)
 
     def take(self, extra: Mapping[str, str]) -> Spare:
         """A process for a container. `extra` variables that matter before Python runs need a fresh one."""
+        if extra or self._spare is None:
+            return self._start(extra)
         spare, self._spare = self._spare, None
-        if spare is None or spare.process.poll() is not None:
-            return self._start(extra)
-        if extra:
-            self._spare = spare
-            return self._start(extra)
-        return spare
+        return spare if spare.process.poll() is None else self._start(extra)
 
     def refill(self) -> None:
         """Start the next spare, if there is none."""
@@ -95,4 +91,4 @@ class Spares:
             self._spare = None
 
     def _start(self, extra: Mapping[str, str]) -> Spare:
-        return start(os.path.join(self._root, f"c{next(self._count)}"), extra)
+        return start(self._root / f"c{next(self._count)}", extra)

@@ -12,13 +12,11 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.line.spec import GpuSpec
-
 
 LOG_ENTRIES = 20_000
 """Log entries kept per app. Who reads later sees the newest."""

@@ -14,8 +14,8 @@ from typing import Any
 MOST_ITEMS = 1_000
 """How many items of a dict or list are looked at."""
 
-SHORTEST = 6
-"""Characters of a text that its name alone can make a credential."""
+SHORTEST, LONGEST = 6, 10_000
+"""Characters of a text that can be a credential."""
 
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a Hugging Face token", re.compile(r"hf_[A-Za-z0-9]{20,}")),
@@ -26,7 +26,10 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a Modal token", re.compile(r"a[ks]-[A-Za-z0-9]{20,}")),
     ("a Google key", re.compile(r"AIza[\w-]{35}|ya29\.[\w-]{20,}")),
     ("a Stripe key", re.compile(r"[rs]k_(?:live|test)_\w{16,}")),
-    ("an API key", re.compile(r"sk-[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dop_v1_\w{30,}")),
+    (
+        "an API key",
+        re.compile(r"sk-(?=[\w-]*\d)[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dop_v1_\w{30,}"),
+    ),
     ("a JSON web token", re.compile(r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
     ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*", re.DOTALL)),
     ("an address with a password", re.compile(r"[a-z][\w+.-]*://[^\s/:@]*:[^\s/@]+@\S+")),
@@ -41,27 +44,42 @@ _SECRET_WORDS = frozenset(
 """A name that ends in one of these is a credential's."""
 
 _ISSUERS = frozenset(
-    """anthropic aws azure cohere discord gcp gemini gh github gitlab google groq hf hub huggingface jupyter kaggle
-    mistral modal ngc npm openai openrouter pypi replicate slack stripe telegram together wandb""".split()
+    {
+        "anthropic",
+        "aws",
+        "azure",
+        "cohere",
+        "discord",
+        "gcp",
+        "gemini",
+        "gh",
+        "github",
+        "gitlab",
+        "google",
+        "groq",
+        "hf",
+    }
+    | {"hub", "huggingface", "jupyter", "kaggle", "mistral", "modal", "ngc", "npm", "openai", "openrouter", "pypi"}
+    | {"replicate", "slack", "stripe", "telegram", "together", "wandb"}
 )
 
 _QUALIFIERS = {
-    "key": _ISSUERS | set("access account api auth client encryption master private secret service signing ssh".split()),
-    "token": _ISSUERS | set("access api auth bearer bot csrf id jwt oauth personal refresh secret session user".split()),
+    "key": _ISSUERS
+    | {"access", "account", "api", "auth", "client", "encryption", "master", "private", "secret", "ssh"},
+    "token": _ISSUERS
+    | {"access", "api", "auth", "bearer", "bot", "csrf", "jwt", "oauth", "personal", "refresh", "secret"},
 }
 """`key` and `token` are innocent words (`sort_key`, `pad_token`) but after one of these."""
 
 _NOT_ITSELF = re.compile(
     r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"  # the name of an environment variable
     r"|(?:[.~]{0,2}/|https?://).*|.*\.(?:env|json|pem|toml|txt|ya?ml)"  # where it is kept
-    r"|[<\[{$%].*|(.)\1*|.*your.*|change_?me|example|dummy|placeholder",  # what stands in its place
-    re.IGNORECASE,
+    r"|[<\[{$%].*|(.)\1*|(?i:.*your.*|change_?me|example|dummy|placeholder)"  # what stands in its place
 )
-_NOT_CASELESS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 
 def looks_secret(name: str, value: Any) -> str | None:
-    """Why a variable seems to hold a credential: `its value looks like a Hugging Face token`. None: it does not seem so.
+    """Why a variable seems to hold a credential: `its value looks like a Hugging Face token`. None: it does not.
 
     Looked at are texts, and the items of dicts, lists and tuples of texts, one level deep.
     """
@@ -79,16 +97,14 @@ def looks_secret(name: str, value: Any) -> str | None:
 
 
 def _text_secret(name: str, value: Any) -> str | None:
-    if isinstance(value, bytes) and len(value) < 10_000:
-        value = value.decode("ascii", "replace")
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes) or not SHORTEST <= len(value) <= LONGEST:
         return None
-    text = value[:10_000].strip().removeprefix("Bearer ")
+    text = (value if isinstance(value, str) else value.decode("ascii", "replace")).strip().removeprefix("Bearer ")
     for kind, pattern in _KINDS:
         if pattern.fullmatch(text):
             return f"its value looks like {kind}"
-    if _names_a_secret(name) and len(text) >= SHORTEST and not re.search(r"\s", text) and not _NOT_ITSELF.fullmatch(text):
-        return f"its name says that it is a credential"
+    if _names_a_secret(name) and not re.search(r"\s", text) and not _NOT_ITSELF.fullmatch(text):
+        return "its name says that it is a credential"
     return None
 
 
@@ -97,4 +113,4 @@ def _names_a_secret(name: str) -> bool:
     if not words:
         return False
     *before, last = words
-    return last in _SECRET_WORDS or bool(before) and before[-1] in _QUALIFIERS.get(last, ())
+    return last in _SECRET_WORDS or (bool(before) and before[-1] in _QUALIFIERS.get(last, ()))

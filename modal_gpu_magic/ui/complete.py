@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.line.complete import complete
-from modal_gpu_magic.plan.machine import Machine
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +24,9 @@ def matcher(shell: InteractiveShell) -> Callable[[Any], Any]:
         start = next((start for start in STARTS if line.startswith(start)), None)
         if start is None or context.cursor_position < len(start):
             return {"completions": []}
+        from modal_gpu_magic.line.complete import complete
+        from modal_gpu_magic.plan.machine import Machine
+
         names = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
         machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]
         found = complete(
@@ -35,10 +35,10 @@ def matcher(shell: InteractiveShell) -> Callable[[Any], Any]:
             machines=machines,
             values=dict.fromkeys(_NAMES, names),
         )
-        token = len(context.token)
+        begin = len(start) + (found[0].start if found else 0)
         return {
             "completions": [SimpleCompletion(each.text, type=each.type) for each in found],
-            "matched_fragment": line[context.cursor_position - token : context.cursor_position],
+            "matched_fragment": line[begin : context.cursor_position],
             "suppress": bool(found),
         }
 

@@ -6,18 +6,16 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float
+from traitlets.config import Configurable
 
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.line.cell import MAGIC, normalise
-from modal_gpu_magic.line.parse import parse
-from modal_gpu_magic.plan.machine import Machine, differences, inherit
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.session.session import Cell, Session
 
 NAME = "modal_gpu"
@@ -26,7 +24,7 @@ SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 
 
-class ModalGpu(Magics):
+class ModalGpu(Configurable):
     """The settings (`%config ModalGpu`) and the two magics of this kernel."""
 
     backend = Enum(
@@ -40,7 +38,8 @@ class ModalGpu(Magics):
     quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell=shell)
+        super().__init__(parent=shell)
+        self.shell = shell
         self.sessions: dict[str, Session] = {}
         self.current = "default"
         self._said_local = False
@@ -84,11 +83,15 @@ class ModalGpu(Magics):
         self.sessions.clear()
 
     def _parse(self, text: str) -> Line:
+        from modal_gpu_magic.line.parse import parse
+        from modal_gpu_magic.plan.machine import Machine
+
         machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
         return parse(text, machines=machines)
 
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for; a new machine is announced before anything starts."""
+        from modal_gpu_magic.plan.machine import differences
         from modal_gpu_magic.session.session import Session
 
         name = line.options.session or self.current
@@ -108,6 +111,8 @@ class ModalGpu(Magics):
         return session
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
+        from modal_gpu_magic.plan.machine import inherit
+
         base = session.machine if session is not None else None
         if line.machine is not None:
             base = self.shell.user_ns[line.machine]
@@ -182,6 +187,10 @@ def unregister(shell: InteractiveShell) -> None:
 
 
 def header_first(lines: list[str]) -> list[str]:
-    """IPython's input transformer: comments above the header and `\\` continuations, so that it sees one magic line first."""
+    r"""IPython's input transformer: comments above the header and `\` continuations, so that the magic comes first."""
     text = "".join(lines)
-    return normalise(text).splitlines(keepends=True) if MAGIC in text else lines
+    if f"%%{NAME}" not in text:
+        return lines
+    from modal_gpu_magic.line.cell import normalise
+
+    return normalise(text).splitlines(keepends=True)

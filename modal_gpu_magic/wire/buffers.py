@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modal_gpu_magic.errors import TransferError
@@ -104,8 +105,8 @@ class SharedStore:
     """
 
     def __init__(self, directory: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
-        self.directory = os.fspath(directory)
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self.directory = Path(directory)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.limit_bytes = _half_of_the_disk(self.directory) if limit_bytes is None else limit_bytes
         self._room = 0
         self._mappings = Mappings()
@@ -120,14 +121,12 @@ class SharedStore:
         if key is not None and self._touch(key):
             return key
         self._make_room(view.nbytes, keep)
-        part = os.path.join(self.directory, f".{os.getpid()}-{uuid.uuid4().hex}")
+        part = self.directory / f".{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            key = self._write(part, view, key)
-            os.rename(part, os.path.join(self.directory, key))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(part)
-            raise
+            key = _write(part, view, key)
+            part.rename(self.directory / key)
+        finally:
+            part.unlink(missing_ok=True)
         return key
 
     def get(self, key: str) -> mmap.mmap:
@@ -137,7 +136,7 @@ class SharedStore:
             TransferError: it has made room for others, or was never here.
         """
         try:
-            fd = os.open(os.path.join(self.directory, key), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise _missing(key) from None
         try:
@@ -158,25 +157,10 @@ class SharedStore:
 
     def _touch(self, key: str) -> bool:
         try:
-            os.utime(os.path.join(self.directory, key))
+            os.utime(self.directory / key)
         except FileNotFoundError:
             return False
         return True
-
-    def _write(self, path: str, view: memoryview, key: str | None) -> str:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            if key is not None:
-                _write_all(fd, view)
-                return key
-            running = new_hash()
-            for start in range(0, view.nbytes, CHUNK_BYTES):
-                chunk = view[start : start + CHUNK_BYTES]
-                running.update(chunk)
-                _write_all(fd, chunk)
-            return str(running.hexdigest())
-        finally:
-            os.close(fd)
 
     def _make_room(self, nbytes: int, keep: Collection[str]) -> None:
         """Let the oldest files go until `nbytes` fit.
@@ -193,8 +177,7 @@ class SharedStore:
                 break
             if kept.name in keep or (kept.name.startswith(".") and kept.used_at > time.time() - STALE_SECONDS):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.directory, kept.name))
+            (self.directory / kept.name).unlink(missing_ok=True)
             total -= kept.nbytes
         self._room = max(0, self.limit_bytes - total - nbytes) // 2
 
@@ -206,12 +189,29 @@ class SharedStore:
                     yield _Kept(entry.name, facts.st_size, facts.st_mtime)
 
 
+def _write(path: Path, view: memoryview, key: str | None) -> str:
+    """Write a new file; returns the key, found on the way if it is not known."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if key is not None:
+            _write_all(fd, view)
+            return key
+        running = new_hash()
+        for start in range(0, view.nbytes, CHUNK_BYTES):
+            chunk = view[start : start + CHUNK_BYTES]
+            running.update(chunk)
+            _write_all(fd, chunk)
+        return str(running.hexdigest())
+    finally:
+        os.close(fd)
+
+
 def _write_all(fd: int, view: memoryview) -> None:
     while view.nbytes:
         view = view[os.write(fd, view) :]
 
 
-def _half_of_the_disk(directory: str) -> int:
+def _half_of_the_disk(directory: Path) -> int:
     facts = os.statvfs(directory)
     return facts.f_blocks * facts.f_frsize // 2
 

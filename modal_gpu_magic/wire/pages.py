@@ -30,7 +30,7 @@ class Mappings:
     def add(self, mapped: mmap.mmap, digest: bytes) -> None:
         """Take note of a mapping just made, and of the digest of the file it maps."""
         if len(self._digests) > 2 * len(self._alive) + 64:
-            self._digests = {where: self._digests[where] for where in self._alive.keys()}
+            self._digests = {where: self._digests[where] for where in self._alive}
         with memoryview(mapped) as view:
             where = address(view)
         self._alive[where], self._digests[where] = mapped, digest

@@ -53,7 +53,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=None if keep is None else self._offer)
         self.globals_ref[id(namespace)] = namespace
-        self.namespace, self.session = namespace, None
+        self.namespace = namespace
+        self.session: str | None = None
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self._keep, self._reducers = keep, reducers()

@@ -27,6 +27,9 @@ _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
 """Types of values that refer to nothing of the notebook's."""
 
+_EMPTY = types.CellType()
+"""A closure's cell that is not filled yet equals this one."""
+
 _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
 _MEMBERS: dict[type, tuple[str, ...]] = {
@@ -92,11 +95,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
+    yield from (cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY)
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
     yield from vars(function).values()
@@ -138,7 +137,7 @@ def _more_than_atoms(values: Iterable[Any]) -> Iterable[Any]:
 
 def _opaque() -> set[type]:
     """Types whose values are not looked into: data, and what is not pickled by value."""
-    opaque = {types.ModuleType, types.CodeType, RemoteValue, *_ATOMS}
+    opaque: set[type] = {types.ModuleType, types.CodeType, RemoteValue, *_ATOMS}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if hasattr(numpy, "ndarray"):
         opaque.add(numpy.ndarray)  # type: ignore[union-attr]  # `hasattr` says that it is loaded

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A value under another identity: pickles as the value itself, also where the value's own identity has a meaning."""
+    """A value under another identity: pickles as the value itself, also where that stands for something else."""
 
     value: Any
     alone: bool = False

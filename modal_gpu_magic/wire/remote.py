@@ -74,7 +74,8 @@ class RemoteValue:
         """
         its = self._facts
         if self._fetch is None:
-            raise RemoteValueError(f"`{its.name}` of session {its.session!r} is out of reach: run the cell that made it again")
+            where = f"`{its.name}` of session {its.session!r}"
+            raise RemoteValueError(f"{where} is out of reach: run the cell that made it again")
         return self._fetch(its.name)
 
     def __repr__(self) -> str:
@@ -112,8 +113,10 @@ class RemoteValue:
 
     @classmethod
     def __torch_function__(cls, _function: Any, _types: Any, arguments: Any = (), keywords: Any = None) -> NoReturn:
-        values = (*arguments, *(keywords or {}).values())
-        raise RemoteValueError(next((sentence(v) for v in values if type(v) is RemoteValue), "a value lives in the container"))
+        for value in (*arguments, *(keywords or {}).values()):
+            if type(value) is RemoteValue:
+                refuse(value)
+        raise RemoteValueError("a value in a list or a tuple here lives in the container: use it in a %%modal_gpu cell")
 
     __hash__ = object.__hash__
 
@@ -153,16 +156,15 @@ def value_there(namespace: dict[str, Any], name: str) -> Any:
     return namespace[name]
 
 
-_ARITHMETIC = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
-
-_REFUSED = (
-    *_ARITHMETIC,
-    *(f"r{name}" for name in _ARITHMETIC),
-    *(f"i{name}" for name in _ARITHMETIC if name != "divmod"),
-    *"lt le eq ne gt ge neg pos abs invert round trunc floor ceil bool int float complex index bytes".split(),
-    *"len iter next reversed contains getitem setitem delitem call setattr delattr".split(),
-    *"enter exit aenter aexit await aiter anext array array_ufunc array_function".split(),
+_ARITHMETIC = "add and divmod floordiv lshift matmul mod mul or pow rshift sub truediv xor"
+_OTHER = (
+    "lt le eq ne gt ge neg pos abs invert round trunc floor ceil bool int float complex index bytes"
+    " len iter next reversed contains getitem setitem delitem call setattr delattr"
+    " enter exit aenter aexit await aiter anext array array_ufunc array_function"
 )
 
-for _name in _REFUSED:
+for _name in _ARITHMETIC.split():
+    for _side in ("", "r", "i"):
+        setattr(RemoteValue, f"__{_side}{_name}__", refuse)
+for _name in _OTHER.split():
     setattr(RemoteValue, f"__{_name}__", refuse)

@@ -91,12 +91,15 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
 
     def load_name(self, name: str) -> Any:
         """Load the next name's value. It counts only if `loss` is None afterwards."""
-        self.loss, self._start = None, len(self.memo)
+        self._begin()
         value = self.load()
         if isinstance(value, Missing):
             self.loss = self.loss or value.reason
         self._parts.append(_Part(self._start, name, self.loss))
         return value
+
+    def _begin(self) -> None:
+        self.loss, self._start = None, len(self.memo)
 
     def lose(self, error: BaseException) -> Missing:
         """What stands for an object that could not be made."""

@@ -104,11 +104,10 @@ def _known(value: Any) -> float | None:
     pandas = sys.modules.get("pandas")
     if hasattr(pandas, "DataFrame"):
         if isinstance(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
-            return float(value.memory_usage(deep=False).sum()) + sum(
-                _texts(value.iloc[:, number]) for number in range(value.shape[1]) if value.dtypes.iloc[number].kind == "O"
-            )
+            objects = [number for number, dtype in enumerate(value.dtypes) if dtype.kind == "O"]
+            return float(value.memory_usage().sum()) + sum(_texts(value.iloc[:, number]) for number in objects)
         if isinstance(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
-            return float(value.memory_usage(deep=False)) + (_texts(value) if value.dtype.kind == "O" else 0)
+            return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
     nbytes = getattr(value, "nbytes", None)
     return float(nbytes) if isinstance(nbytes, int) else None
 

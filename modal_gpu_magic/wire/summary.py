@@ -130,13 +130,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
 
 
+def _bytes(value: bytes | bytearray) -> str:
+    return f"{type(value).__name__}, {size_text(len(value))}"
+
+
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (lambda value: value is None, lambda _: "None"),
     (lambda value: isinstance(value, _ATOMS), _short),
     (lambda value: isinstance(value, str), lambda value: f"str of {len(value):,} characters"),
-    (lambda value: isinstance(value, bytes | bytearray), lambda value: f"{type(value).__name__}, {size_text(len(value))}"),
+    (lambda value: isinstance(value, bytes | bytearray), _bytes),
     (lambda value: isinstance(value, _CONTAINERS), lambda value: f"{type(value).__name__} of {len(value):,}"),
     (lambda value: isinstance(value, type), lambda value: f"class {value.__qualname__}"),
     (lambda value: isinstance(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),

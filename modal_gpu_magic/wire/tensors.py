@@ -126,7 +126,7 @@ def tensor_from(
     offset: int,
     size: tuple[int, ...],
     stride: tuple[int, ...],
-    requires_grad: bool,
+    requires_grad: bool,  # noqa: FBT001 - a pickle passes arguments by position
     grad: Any,
 ) -> Any:
     """A tensor or Parameter over a storage."""

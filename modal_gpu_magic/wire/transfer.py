@@ -7,11 +7,13 @@ be equal, but each holds as long as the value does not change. cloudpickle is lo
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
+from modal_gpu_magic.wire.buffers import Store
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Loader, Roots
@@ -21,9 +23,7 @@ from modal_gpu_magic.wire.sources import gather, spread
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from modal_gpu_magic.wire.buffers import Store
+    from collections.abc import Iterable, Iterator
 
 MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""

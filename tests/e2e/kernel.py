@@ -122,6 +122,7 @@ def clean_environ(home: Path) -> dict[str, str]:
         "HOME": f"{home}",
         "IPYTHONDIR": f"{home}/ipython",
         "MODAL_GPU_BACKEND": "local",
+        "OMP_NUM_THREADS": "1",  # several kernels share few cores, and OpenMP's threads wait by spinning
         "TMPDIR": f"{home}/tmp",
         "XDG_CACHE_HOME": f"{home}/cache",
         "XDG_CONFIG_HOME": f"{home}/config",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
@@ -14,11 +15,11 @@ from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, found
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
 from modal_gpu_magic.control_plane.state import App, Container, State, new_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
     from collections.abc import AsyncIterator
+
+    from modal_gpu_magic.control_plane.scheduler import Scheduler
 
 BUILDER_VERSION = "2025.06"
 """Image builder that we say we are. The SDK must know it, and it must take every Python that the SDK takes."""

@@ -21,6 +21,7 @@ from modal_gpu_magic.control_plane.state import Container, new_id
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from aiohttp import web
 
 LARGEST = 8 << 30

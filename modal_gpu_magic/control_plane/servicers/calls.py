@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
@@ -14,11 +15,11 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import NotFound, found
 from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
     from collections.abc import AsyncIterator, Iterable
+
+    from modal_gpu_magic.control_plane.scheduler import Scheduler
 
 MAP_OUTSTANDING = 1000
 """Inputs a map may have under way; Modal's default."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
@@ -12,11 +13,10 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.furnish import address_of
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, found
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.state import Container, Input, State
     from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from modal_gpu_magic.control_plane.state import Container, Input, State
 
 HEARTBEAT_HOLD = 14.0
 """Seconds a heartbeat is held for news; the SDK gives up after 15.1."""

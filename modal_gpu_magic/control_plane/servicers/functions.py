@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
@@ -14,7 +15,6 @@ from modal_gpu_magic.control_plane.refusals import found
 from modal_gpu_magic.control_plane.servicers.mounts import mount_metadata
 from modal_gpu_magic.control_plane.servicers.volumes import volume_metadata
 from modal_gpu_magic.control_plane.state import App, Container, Function, Scaling, State, new_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduler import Scheduler

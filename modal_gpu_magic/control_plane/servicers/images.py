@@ -8,6 +8,7 @@ import asyncio
 import platform
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
@@ -17,7 +18,6 @@ from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
 from modal_gpu_magic.control_plane.state import Container, State, new_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,18 +5,19 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Invalid
 from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.servicers.blobs import Blobs
-    from pathlib import Path
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 
 
 class Contents:
