@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.events import Request, Stay, Transfer
 from modal_gpu_magic.wire.hashing import Hasher
@@ -14,13 +14,15 @@ from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.buffers import Store
     from collections.abc import Iterable, Mapping
+
+    from modal_gpu_magic.wire.buffers import Store
 
 RESULT = "<result>"
 CHECK_SECONDS = 0.2
 """Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
 CHECK_SHARE = 0.05
+UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
 """A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
 
@@ -91,10 +93,7 @@ class Belongings:
         if result:
             candidates[RESULT] = result[0]
         chosen = self._choose(candidates, request, hasher)
-        chosen.stays += [
-            self._stay(name, self.namespace[name], "it may have changed and is too large to compare")
-            for name in unchecked
-        ]
+        chosen.stays += [self._stay(name, self.namespace[name], UNCHECKED) for name in unchecked]
         for stay in chosen.stays:
             self.prints.pop(stay.name, None)
         transfer = pack(chosen.values, self.namespace, store, hasher) if chosen.values else Transfer()
@@ -161,5 +160,5 @@ def _hasher(store: Store) -> Hasher:
 
 
 def _is_history(name: str) -> bool:
-    """IPython's numbered inputs and outputs (`_i3`, `_3`) appear after the shell is made, so they are not in `hidden`."""
+    """IPython's numbered inputs and outputs (`_i3`, `_3`): they come after the shell is made, so `hidden` lacks them."""
     return name.startswith("_") and name.lstrip("_i").isdigit()

@@ -26,7 +26,7 @@ from modal_gpu_magic.wire.transfer import fingerprint, pack
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
-"""How long user code waits for the `started` event to be on its way (a C call that holds the GIL freezes our threads)."""
+"""How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
 
 
 class Worker:

@@ -1,6 +1,8 @@
+# ruff: noqa: PTH - pathlib, like re, json, typing and dataclasses, would double the time this program takes
 """The simulated nvidia-smi of a container: answers for the GPUs that were asked for, on a machine that has none.
 
-Runs as a plain file, standard library only: `python smi_program.py LISTING [nvidia-smi's own arguments]`.
+Runs as a plain file, standard library only: `python smi_program.py LISTING [nvidia-smi's own arguments]`. LISTING has
+the process that leads the container and the container's id in its first line, then one line a GPU: name, tab, MiB.
 
 Honest about what it measures: `utilization.gpu` is the processor time of the container's processes as a share of this
 machine's cores, `memory.used` their resident memory, shared out over the GPUs. What is not measured is `[N/A]`, and the
@@ -9,70 +11,51 @@ driver is called `simulated`.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 DRIVER = "simulated"
 NOT_AVAILABLE = "[N/A]"
 FIRST_WINDOW = 0.1
 """Seconds over which the first reading measures; later ones measure since the one before."""
 
-
-@dataclass(frozen=True)
-class Gpu:
-    """One simulated GPU as it is now."""
-
-    index: int
-    name: str
-    uuid: str
-    memory_mib: int
-    used_mib: int
-    utilization: int
-
-
-Row = Callable[[Gpu, datetime, int], str]
-
-MIB = "MiB"
-PERCENT = "%"
-
-FIELDS: dict[str, tuple[str, Row]] = {
-    "timestamp": ("", lambda gpu, now, count: now.strftime("%Y/%m/%d %H:%M:%S.%f")[:-3]),
-    "driver_version": ("", lambda gpu, now, count: DRIVER),
-    "count": ("", lambda gpu, now, count: str(count)),
-    "name": ("", lambda gpu, now, count: gpu.name),
-    "index": ("", lambda gpu, now, count: str(gpu.index)),
-    "uuid": ("", lambda gpu, now, count: gpu.uuid),
-    "pci.bus_id": ("", lambda gpu, now, count: f"00000000:{gpu.index + 1:02X}:00.0"),
-    "memory.total": (MIB, lambda gpu, now, count: str(gpu.memory_mib)),
-    "memory.used": (MIB, lambda gpu, now, count: str(gpu.used_mib)),
-    "memory.free": (MIB, lambda gpu, now, count: str(gpu.memory_mib - gpu.used_mib)),
-    "memory.reserved": (MIB, lambda gpu, now, count: "0"),
-    "utilization.gpu": (PERCENT, lambda gpu, now, count: str(gpu.utilization)),
-    "utilization.memory": (PERCENT, lambda gpu, now, count: str(100 * gpu.used_mib // gpu.memory_mib)),
+MEASURED = {
+    "timestamp": ("", "{now}"),
+    "driver_version": ("", DRIVER),
+    "count": ("", "{count}"),
+    "name": ("", "{gpu.name}"),
+    "index": ("", "{gpu.index}"),
+    "uuid": ("", "{gpu.uuid}"),
+    "pci.bus_id": ("", "{gpu.bus}"),
+    "memory.total": ("MiB", "{gpu.total}"),
+    "memory.used": ("MiB", "{gpu.used}"),
+    "memory.free": ("MiB", "{gpu.free}"),
+    "memory.reserved": ("MiB", "0"),
+    "utilization.gpu": ("%", "{gpu.busy}"),
+    "utilization.memory": ("%", "{gpu.full}"),
 }
-"""Query field -> unit and value. The fields of `UNMEASURED` are valid, too, and have no value."""
+"""Query field -> unit, and the value as a template."""
 
 UNMEASURED = {
-    **dict.fromkeys(("power.draw", "power.draw.average", "power.draw.instant", "power.limit"), "W"),
-    **dict.fromkeys(("power.default_limit", "power.max_limit", "power.min_limit", "enforced.power.limit"), "W"),
-    **dict.fromkeys(("clocks.current.graphics", "clocks.current.sm", "clocks.current.memory"), "MHz"),
-    **dict.fromkeys(("clocks.max.graphics", "clocks.max.sm", "clocks.max.memory", "clocks.current.video"), "MHz"),
-    "fan.speed": PERCENT,
-    "utilization.encoder": PERCENT,
-    "utilization.decoder": PERCENT,
-    **dict.fromkeys(("temperature.gpu", "temperature.memory", "pstate", "persistence_mode", "compute_mode"), ""),
-    **dict.fromkeys(("mig.mode.current", "mig.mode.pending", "compute_cap", "serial", "vbios_version"), ""),
-    **dict.fromkeys(("pcie.link.gen.current", "pcie.link.gen.max", "display_active", "display_mode"), ""),
-    **dict.fromkeys(("pcie.link.width.current", "pcie.link.width.max", "ecc.mode.current", "ecc.mode.pending"), ""),
-    **dict.fromkeys(("clocks_event_reasons.active", "clocks_throttle_reasons.active"), ""),
-    **dict.fromkeys(("ecc.errors.corrected.volatile.total", "ecc.errors.uncorrected.volatile.total"), ""),
+    "W": "power.draw power.draw.average power.draw.instant power.limit power.default_limit power.max_limit "
+    "power.min_limit enforced.power.limit",
+    "MHz": "clocks.current.graphics clocks.current.sm clocks.current.memory clocks.current.video clocks.max.graphics "
+    "clocks.max.sm clocks.max.memory",
+    "%": "fan.speed utilization.encoder utilization.decoder",
+    "": "temperature.gpu temperature.memory pstate persistence_mode compute_mode compute_cap mig.mode.current "
+    "mig.mode.pending serial vbios_version display_active display_mode pcie.link.gen.current pcie.link.gen.max "
+    "pcie.link.width.current pcie.link.width.max ecc.mode.current ecc.mode.pending "
+    "ecc.errors.corrected.volatile.total ecc.errors.uncorrected.volatile.total clocks_event_reasons.active "
+    "clocks_throttle_reasons.active",
 }
+"""Unit -> fields that nvidia-smi knows and nobody measures here."""
+
+FIELDS = {**MEASURED, **{name: (unit, "") for unit, names in UNMEASURED.items() for name in names.split()}}
 
 ALIASES = {
     "gpu_name": "name",
@@ -88,35 +71,25 @@ ALIASES = {
 }
 
 
+class Wrong(Exception):  # noqa: N818 - it reads as what happened
+    """The arguments cannot be served; what nvidia-smi would say."""
+
+
 # ── readings
 
 
-@dataclass(frozen=True)
-class Load:
-    """What a container's processes have used: seconds of processor time in all, bytes of memory now."""
+class Gpu:
+    """One simulated GPU as it is now: memory in MiB, the rest in percent."""
 
-    cpu_seconds: float
-    resident: int
-
-
-def family_load(leader: int) -> Load:
-    """The load of a process, its group, and all that descends from it; less this program."""
-    processes = list(_processes())
-    parents = {pid: parent for pid, parent, _, _, _ in processes}
-    members = {pid for pid, _, group, _, _ in processes if group == leader or _descends(pid, leader, parents)}
-    members.discard(os.getpid())
-    cpu = sum(seconds for pid, _, _, seconds, _ in processes if pid in members)
-    resident = sum(size for pid, _, _, _, size in processes if pid in members)
-    return Load(cpu, resident)
+    def __init__(self, index: int, name: str, container: str, total: int, used: int, busy: int) -> None:
+        tail = "".join(f"{ord(letter):02x}" for letter in container[-6:])
+        self.index, self.name, self.uuid = index, name, f"GPU-00000000-5157-0000-{index:04x}-{tail}"
+        self.bus = f"00000000:{index + 1:02X}:00.0"
+        self.total, self.used, self.free = total, used, total - used
+        self.busy, self.full = busy, 100 * used // total
 
 
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while pid in parents and pid != ancestor:
-        pid = parents[pid]
-    return pid == ancestor
-
-
-def _processes() -> Iterator[tuple[int, int, int, float, int]]:
+def processes() -> Iterator[tuple[int, int, int, float, int]]:
     """All processes: pid, parent, group, processor seconds, resident bytes."""
     if not os.path.isdir("/proc/self"):
         yield from _processes_by_ps()
@@ -135,8 +108,10 @@ def _processes() -> Iterator[tuple[int, int, int, float, int]]:
 
 def _processes_by_ps() -> Iterator[tuple[int, int, int, float, int]]:
     """The same where there is no /proc (macOS)."""
-    shown = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid=,rss=,time="], capture_output=True, text=True, check=False)
-    for line in shown.stdout.splitlines():
+    import subprocess
+
+    command = ["/bin/ps", "-axo", "pid=,ppid=,pgid=,rss=,time="]
+    for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
         pid, parent, group, size, clock = line.split()
         seconds = 0.0
         for part in clock.replace("-", ":").split(":"):
@@ -144,195 +119,177 @@ def _processes_by_ps() -> Iterator[tuple[int, int, int, float, int]]:
         yield int(pid), int(parent), int(group), seconds, int(size) * 1024
 
 
+def family_load(leader: int) -> tuple[float, int]:
+    """Processor seconds and resident bytes of a process, its group, and all that descends from it, less ourselves."""
+    table = list(processes())
+    parents = {pid: parent for pid, parent, _, _, _ in table}
+
+    def belongs(pid: int) -> bool:
+        while pid in parents and pid != leader:
+            pid = parents[pid]
+        return pid == leader
+
+    family = [row for row in table if (row[2] == leader or belongs(row[0])) and row[0] != os.getpid()]
+    return sum(row[3] for row in family), sum(row[4] for row in family)
+
+
 class Sampler:
     """Readings of the listed GPUs."""
 
     def __init__(self, listing: str) -> None:
         with open(listing) as stream:
-            described = json.load(stream)
-        self._leader: int = described["leader"]
-        self._gpus: list[dict[str, object]] = described["gpus"]
-        self._container: str = described["container"]
-        self._load, self._at = family_load(self._leader), time.monotonic()
+            head, *rows = stream.read().splitlines()
+        leader, self._container = head.split()
+        self._leader = int(leader)
+        self._gpus = [(name, int(total)) for name, _, total in (row.partition("\t") for row in rows)]
+        self._seconds, self._at = family_load(self._leader)[0], time.monotonic()
         time.sleep(FIRST_WINDOW)
 
     def read(self) -> list[Gpu]:
         """The GPUs now. Their load is that since the last reading."""
-        load, at = family_load(self._leader), time.monotonic()
+        (seconds, resident), at = family_load(self._leader), time.monotonic()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        busy = max(0.0, load.cpu_seconds - self._load.cpu_seconds) / (at - self._at) / cores
-        self._load, self._at = load, at
-        return [self._gpu(index, busy, load.resident // len(self._gpus)) for index in range(len(self._gpus))]
+        share = max(0.0, seconds - self._seconds) / (at - self._at) / cores
+        self._seconds, self._at = seconds, at
+        each = (resident >> 20) // len(self._gpus)
+        return [
+            Gpu(index, name, self._container, total, min(each, total), min(100, round(100 * share)))
+            for index, (name, total) in enumerate(self._gpus)
+        ]
 
-    def _gpu(self, index: int, busy: float, resident: int) -> Gpu:
-        total = int(str(self._gpus[index]["memory_mib"]))
-        tail = "".join(f"{ord(letter):02x}" for letter in self._container[-6:])
-        uuid = f"GPU-00000000-5157-0000-{index:04x}-{tail}"
-        used, share = min(total, resident >> 20), min(100, round(100 * busy))
-        return Gpu(index, str(self._gpus[index]["name"]), uuid, total, used, share)
+
+# ── arguments
+
+
+class Wanted:
+    """The arguments of one invocation, read; raises Wrong for what a simulated GPU has no answer to."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.listing = False
+        self.fields: list[str] = []
+        self.formats: set[str] = set()
+        self.only: list[str] = []
+        self.every: float | None = None
+        self.file: str | None = None
+        words = iter(arguments)
+        for word in words:
+            name, equals, given = word.partition("=")
+            if name in ("-L", "--list-gpus"):
+                self.listing = True
+                continue
+            value = given if equals else next(words, None)
+            if value is None:
+                raise Wrong(f"Option {name} needs a value, or is not known to the simulated nvidia-smi.")
+            self._set(name, value)
+        self._check()
+
+    def _set(self, name: str, value: str) -> None:
+        if name == "--query-gpu":
+            self.fields = _split(value)
+        elif name == "--format":
+            self.formats = set(_split(value))
+        elif name in ("-l", "--loop", "-lms", "--loop-ms"):
+            if not value.isdigit():
+                raise Wrong(f"Value {value} of option {name} is not a number.")
+            self.every = int(value) / (1000 if name in ("-lms", "--loop-ms") else 1)
+        elif name in ("-i", "--id"):
+            self.only = _split(value)
+        elif name in ("-f", "--filename"):
+            self.file = value
+        else:
+            raise Wrong(f"Invalid combination of input arguments: the simulated nvidia-smi does not know {name}.")
+
+    def _check(self) -> None:
+        """One unknown field fails the whole query, as it does in the real program."""
+        if self.formats - {"csv", "noheader", "nounits"} or (self.fields and "csv" not in self.formats):
+            raise Wrong('"--format=" switch is missing or has an unsupported value: csv[,noheader][,nounits].')
+        for field in self.fields:
+            if ALIASES.get(field, field) not in FIELDS:
+                raise Wrong(f'Field "{field}" is not a valid field to query.')
+        self.fields = [ALIASES.get(field, field) for field in self.fields]
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 # ── answers
 
 
-class Wrong(Exception):  # noqa: N818 - it reads as what happened
-    """The arguments cannot be served; what nvidia-smi would say."""
-
-
-@dataclass
-class Wanted:
-    """The arguments, read."""
-
-    listing: bool = False
-    fields: tuple[str, ...] = ()
-    header: bool = True
-    units: bool = True
-    every: float | None = None
-    only: tuple[str, ...] = ()
-    to_file: str | None = None
-
-
-def read_arguments(arguments: Sequence[str]) -> Wanted:
-    """nvidia-smi's arguments, as far as they mean something for a simulated GPU; raises Wrong for others."""
-    wanted, formats = Wanted(), ""
-    rest = iter(arguments)
-    for word in rest:
-        name, equals, given = word.partition("=")
-        value = given if equals else None
-
-        def needed(value: str | None = value, name: str = name) -> str:
-            found = next(rest, None) if value is None else value
-            if found is None:
-                raise Wrong(f"Option {name} needs a value.")
-            return found
-
-        if name in ("-L", "--list-gpus"):
-            wanted.listing = True
-        elif name == "--query-gpu":
-            wanted.fields = tuple(field.strip() for field in needed().split(",") if field.strip())
-        elif name == "--format":
-            formats = needed()
-        elif name in ("-l", "--loop", "-lms", "--loop-ms"):
-            wanted.every = _seconds(needed(), name)
-        elif name in ("-i", "--id"):
-            wanted.only = tuple(needed().split(","))
-        elif name in ("-f", "--filename"):
-            wanted.to_file = needed()
-        else:
-            raise Wrong(f"Invalid combination of input arguments. The simulated nvidia-smi does not know {name}.")
-    _check(wanted, formats)
-    return wanted
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        return float(text) / (1000 if name in ("-lms", "--loop-ms") else 1)
-    except ValueError:
-        raise Wrong(f"Value {text} of option {name} is not a number.") from None
-
-
-def _check(wanted: Wanted, formats: str) -> None:
-    """The query's format and fields; one unknown field fails the whole query, as it does in the real program."""
-    parts = {part.strip() for part in formats.split(",") if part.strip()}
-    if (wanted.fields and "csv" not in parts) or parts - {"csv", "noheader", "nounits"}:
-        raise Wrong('"--format=" switch is missing or has an unsupported value: use csv[,noheader][,nounits].')
-    wanted.header, wanted.units = "noheader" not in parts, "nounits" not in parts
-    for field in wanted.fields:
-        if ALIASES.get(field, field) not in {*FIELDS, *UNMEASURED}:
-            raise Wrong(f'Field "{field}" is not a valid field to query.')
-
-
 def csv_header(fields: Sequence[str]) -> str:
     """The head of a query's answer. It has units also under `nounits`, as the real one has."""
-    return ", ".join(f"{name} [{unit}]" if (unit := _unit(name)) else name for name in map(_full, fields))
+    return ", ".join(f"{field} [{FIELDS[field][0]}]" if FIELDS[field][0] else field for field in fields)
 
 
-def csv_rows(gpus: Sequence[Gpu], fields: Sequence[str], units: bool, now: datetime) -> list[str]:
-    """One line a GPU."""
-    return [", ".join(_value(gpu, _full(field), units, now, len(gpus)) for field in fields) for gpu in gpus]
+def csv_row(gpu: Gpu, fields: Sequence[str], now: str, count: int, suffix: str) -> str:
+    """One GPU's line. `suffix` follows a value that has a unit: `" {unit}"`, or nothing."""
+    values = []
+    for unit, template in (FIELDS[field] for field in fields):
+        value = template.format(gpu=gpu, now=now, count=count) or NOT_AVAILABLE
+        values.append(value + suffix.format(unit=unit) if unit and template else value)
+    return ", ".join(values)
 
 
-def _full(field: str) -> str:
-    return ALIASES.get(field, field)
-
-
-def _unit(field: str) -> str:
-    return FIELDS[field][0] if field in FIELDS else UNMEASURED[field]
-
-
-def _value(gpu: Gpu, field: str, units: bool, now: datetime, count: int) -> str:
-    if field in UNMEASURED:
-        return NOT_AVAILABLE
-    unit, value = FIELDS[field]
-    return f"{value(gpu, now, count)} {unit}" if unit and units else value(gpu, now, count)
-
-
-def table(gpus: Sequence[Gpu], now: datetime) -> str:
+def table(gpus: Sequence[Gpu], now: str) -> str:
     """The table that nvidia-smi shows without arguments."""
-    rule = "+" + "-" * 89 + "+"
-    columns = "|" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "|"
-    head = f"NVIDIA-SMI {DRIVER:<23} Driver Version: {DRIVER:<14} CUDA Version: {'N/A':<9}"
-    lines = [now.strftime("%a %b %e %H:%M:%S %Y"), rule, f"| {head:<87} |", columns]
-    lines.append(f"| {'GPU  Name':<39} | {'Bus-Id':<22} | {'Volatile Uncorr. ECC':<20} |")
-    lines.append(
-        f"| {'Fan  Temp   Perf          Pwr:Usage/Cap':<39} | {'          Memory-Usage':<22} | {'GPU-Util  Compute M.':<20} |"
-    )
-    lines.append(columns.replace("-", "="))
-    for gpu in gpus:
-        bus = FIELDS["pci.bus_id"][1](gpu, now, len(gpus))
-        memory = f"{gpu.used_mib:>7}MiB / {gpu.memory_mib:>6}MiB"
-        lines.append(f"| {gpu.index:>3}  {gpu.name[:34]:<34} | {bus:<22} | {'N/A':>20} |")
-        lines.append(
-            f"| {'N/A   N/A    N/A              N/A / N/A':<39} | {memory:<22} | {f'{gpu.utilization}%':>8}  {'Default':>10} |"
-        )
-        lines.append(columns)
+    rule, columns = f"+{'-' * 89}+", f"|{'-' * 41}+{'-' * 24}+{'-' * 22}|"
     note = "Simulated by modal_gpu_magic: processor share and memory of this container's processes."
+    lines = [
+        now,
+        rule,
+        f"| {f'NVIDIA-SMI {DRIVER:<24} Driver Version: {DRIVER:<13} CUDA Version: N/A':<87} |",
+        columns,
+        f"| {'GPU  Name':<39} | {'Bus-Id':<22} | {'Volatile Uncorr. ECC':<20} |",
+        f"| {'Fan  Temp   Perf          Pwr:Usage/Cap':<39} | {'Memory-Usage':>22} | {'GPU-Util  Compute M.':<20} |",
+        columns.replace("-", "="),
+    ]
+    for gpu in gpus:
+        memory = f"{gpu.used}MiB / {gpu.total:>6}MiB"
+        lines += [
+            f"| {gpu.index:>3}  {gpu.name[:34]:<34} | {gpu.bus:<22} | {'N/A':>20} |",
+            f"| {'N/A   N/A    N/A              N/A / N/A':<39} | {memory:>22} | {f'{gpu.busy}%':>8} {'N/A':>11} |",
+            columns,
+        ]
     return "\n".join([*lines[:-1], rule, f"| {note:<87} |", rule])
 
 
-def chosen(gpus: Sequence[Gpu], only: Sequence[str]) -> list[Gpu]:
-    """The GPUs that `-i` names, by index or uuid; all without it."""
-    found = [gpu for gpu in gpus if not only or str(gpu.index) in only or gpu.uuid in only]
-    if not found:
-        raise Wrong("No devices were found")
-    return found
-
-
 def answers(sampler: Sampler, wanted: Wanted) -> Iterator[str]:
-    """What is to be printed, one text at a time; for ever in a loop."""
-    first = True
+    """What is to be written, one text at a time; for ever in a loop."""
+    header = bool(wanted.fields) and "noheader" not in wanted.formats
+    suffix = "" if "nounits" in wanted.formats else " {unit}"
     while True:
-        started = time.monotonic()
-        gpus, now = chosen(sampler.read(), wanted.only), datetime.now()  # noqa: DTZ005 - nvidia-smi has local time
+        started, wall = time.monotonic(), time.time()
+        gpus = [gpu for gpu in sampler.read() if not wanted.only or str(gpu.index) in wanted.only or gpu.uuid in wanted.only]
+        now = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(wall)) + f".{int(wall * 1000) % 1000:03d}"
+        if not gpus:
+            raise Wrong("No devices were found")
         if wanted.listing:
             yield "\n".join(f"GPU {gpu.index}: {gpu.name} (UUID: {gpu.uuid})" for gpu in gpus)
         elif wanted.fields:
-            head = [csv_header(wanted.fields)] if wanted.header and first else []
-            yield "\n".join([*head, *csv_rows(gpus, wanted.fields, wanted.units, now)])
+            rows = [csv_row(gpu, wanted.fields, now, len(gpus), suffix) for gpu in gpus]
+            yield "\n".join([csv_header(wanted.fields), *rows] if header else rows)
         else:
-            yield table(gpus, now)
+            yield table(gpus, time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(wall)))
         if wanted.every is None:
             return
-        first = False
+        header = False
         time.sleep(max(0.0, wanted.every - (time.monotonic() - started)))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Answer; the exit code is that of nvidia-smi (2: wrong arguments)."""
-    listing, *own = arguments
+def main(listing: str, *arguments: str) -> int:
+    """Answer; the exit code is nvidia-smi's (2: wrong arguments)."""
     try:
-        wanted = read_arguments(own)
-        out = open(wanted.to_file, "w") if wanted.to_file else sys.stdout
+        wanted = Wanted(arguments)
+        descriptor = os.open(wanted.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if wanted.file else 1
         for text in answers(Sampler(listing), wanted):
-            print(text, file=out, flush=True)
+            os.write(descriptor, f"{text}\n".encode())
     except Wrong as wrong:
-        print(wrong)
+        os.write(1, f"{wrong}\n".encode())
         return 2
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.stderr.close()
         return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

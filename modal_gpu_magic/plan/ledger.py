@@ -136,7 +136,7 @@ class Ledger:
         """Whether Python itself binds the name here: in a class body, or `__class__` in its methods."""
         here, *around = reversed(self.scopes)
         if here.kind == "class":
-            return name in _IMPLIED
+            return name in (*_IMPLIED, _CONSTANT)
         return name == _CONSTANT or (name == "__class__" and any(scope.kind == "class" for scope in around))
 
     def _visible(self) -> Iterator[Scope]:

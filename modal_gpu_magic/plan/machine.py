@@ -14,6 +14,7 @@ from modal_gpu_magic.plan.quote import default_keep_warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
     from modal_gpu_magic.line.parse import Line
 
 FUNCTION_TIMEOUT = 86_400
@@ -73,8 +74,8 @@ class Machine:
             LineError: a spec is unknown or malformed. MachineError: an option Modal would refuse.
         """
         gpus = tuple(GpuSpec.parse(spec) for spec in specs)
-        frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-        return cls(gpus=gpus, volumes=tuple((volumes or {}).items()), **frozen)
+        frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        return cls(gpus, volumes=tuple((volumes or {}).items()), **frozen)
 
     @property
     def title(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from modal_gpu_magic.plan.machine import Machine
 
 _TEMPLATE = """\
@@ -30,7 +31,7 @@ with app.run():
 def program(
     machine: Machine, source: str, reads: Sequence[str], binds: Sequence[str], timeout: float | None, pip: Sequence[str]
 ) -> str:
-    """The equivalent program: the machine as the decorator's arguments, the names read as parameters, those bound returned.
+    """The equivalent program: the machine as the decorator's arguments, names read as parameters, names bound returned.
 
     It shows what is sent; unlike it, a session keeps its container and its variables between cells.
     """

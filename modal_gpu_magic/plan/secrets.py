@@ -17,26 +17,26 @@ MOST_ITEMS = 1_000
 SHORTEST, LONGEST = 6, 10_000
 """Characters of a text that can be a credential."""
 
-_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("a Hugging Face token", re.compile(r"hf_[A-Za-z0-9]{20,}")),
-    ("a GitHub token", re.compile(r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{22,}")),
-    ("a GitLab token", re.compile(r"glpat-[\w-]{20,}")),
-    ("an AWS key", re.compile(r"A(?:KI|SI)A[0-9A-Z]{16}")),
-    ("a Slack token", re.compile(r"xox[abeoprs]-[\w-]{10,}")),
-    ("a Modal token", re.compile(r"a[ks]-[A-Za-z0-9]{20,}")),
-    ("a Google key", re.compile(r"AIza[\w-]{35}|ya29\.[\w-]{20,}")),
-    ("a Stripe key", re.compile(r"[rs]k_(?:live|test)_\w{16,}")),
+_KINDS = (
+    ("a Hugging Face token", r"hf_[A-Za-z0-9]{20,}"),
+    ("a GitHub token", r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{22,}"),
+    ("a GitLab token", r"glpat-[\w-]{20,}"),
+    ("an AWS key", r"A(?:KI|SI)A[0-9A-Z]{16}"),
+    ("a Slack token", r"xox[abeoprs]-[\w-]{10,}"),
+    ("a Modal token", r"a[ks]-[A-Za-z0-9]{20,}"),
+    ("a Google key", r"AIza[\w-]{35}|ya29\.[\w-]{20,}"),
+    ("a Stripe key", r"[rs]k_(?:live|test)_\w{16,}"),
     (
         "an API key",
-        re.compile(r"sk-(?=[\w-]*\d)[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dop_v1_\w{30,}"),
+        r"sk-(?=[\w-]*\d)[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dop_v1_\w{30,}",
     ),
-    ("a JSON web token", re.compile(r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
-    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*", re.DOTALL)),
-    ("an address with a password", re.compile(r"[a-z][\w+.-]*://[^\s/:@]*:[^\s/@]+@\S+")),
+    ("a JSON web token", r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
+    ("a private key", r"(?s:-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*)"),
+    ("an address with a password", r"[a-z][\w+.-]*://[^\s/:@]*:[^\s/@]+@\S+"),
 )
 """What a whole text looks like, from the issuers' own descriptions of their tokens."""
 
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 _SECRET_WORDS = frozenset(
     {"apikey", "authtoken", "creds", "credential", "credentials", "passphrase", "passwd", "password", "pwd", "secret"}
@@ -71,7 +71,7 @@ _QUALIFIERS = {
 }
 """`key` and `token` are innocent words (`sort_key`, `pad_token`) but after one of these."""
 
-_NOT_ITSELF = re.compile(
+_NOT_ITSELF = (
     r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"  # the name of an environment variable
     r"|(?:[.~]{0,2}/|https?://).*|.*\.(?:env|json|pem|toml|txt|ya?ml)"  # where it is kept
     r"|[<\[{$%].*|(.)\1*|(?i:.*your.*|change_?me|example|dummy|placeholder)"  # what stands in its place
@@ -101,15 +101,15 @@ def _text_secret(name: str, value: Any) -> str | None:
         return None
     text = (value if isinstance(value, str) else value.decode("ascii", "replace")).strip().removeprefix("Bearer ")
     for kind, pattern in _KINDS:
-        if pattern.fullmatch(text):
+        if re.fullmatch(pattern, text):
             return f"its value looks like {kind}"
-    if _names_a_secret(name) and not re.search(r"\s", text) and not _NOT_ITSELF.fullmatch(text):
+    if _names_a_secret(name) and not re.search(r"\s", text) and not re.fullmatch(_NOT_ITSELF, text):
         return "its name says that it is a credential"
     return None
 
 
 def _names_a_secret(name: str) -> bool:
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = [word.lower() for word in re.findall(_WORDS, name)]
     if not words:
         return False
     *before, last = words

@@ -14,8 +14,8 @@ from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
 from modal_gpu_magic.sdk.faults import translate
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.events import Event, Frame, Request, Transfer
     from modal_gpu_magic.sdk.client import Backend
+    from modal_gpu_magic.wire.events import Event, Frame, Request, Transfer
 
 POLL_SECONDS = 45
 """Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
@@ -45,7 +45,7 @@ class OpenApp:
         """Create the App at Modal (its image is built if need be), and start the one reader of its events.
 
         Raises:
-            MachineError: the image cannot be built, or Modal refuses the machine. SetupError, BackendLost: no connection.
+            MachineError: the image cannot be built, or Modal refuses the machine. BackendLost: no connection.
         """
         try:
             self._open()
@@ -62,7 +62,7 @@ class OpenApp:
         app = modal.App(APP_NAME)
         self._cls = define(app, self.machine, self.packages)
         self._stack.enter_context(app.run(client=client))
-        self._queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
+        self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
         self.opened_at = time.time()
         self.backend.on_loss(lambda error: self._tell_all("lost", error))
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
@@ -114,13 +114,13 @@ class OpenApp:
 
     def answer(self, run: str, text: str) -> None:
         """What was typed for the run's `input()`."""
-        self._queue.put(text, partition=f"stdin-{run}")
+        self.queue.put(text, partition=f"stdin-{run}")
 
     def flush(self, run: str) -> None:
         """Put a marker: when it comes back, everything the container put before has come."""
         import pickle
 
-        self._queue.put(pickle.dumps(("flush", run)))
+        self.queue.put(pickle.dumps(("flush", run)))
 
     def close(self) -> None:
         """End the App and its containers."""
@@ -142,19 +142,22 @@ class OpenApp:
         """The one reader: a persistent thread nobody interrupts (an item is lost with a `get` that is cancelled)."""
         import pickle
 
-        while not self.closed and self.backend.lost is None:
+        while not self._over():
             try:
-                items = self._queue.get_many(ITEMS, timeout=POLL_SECONDS)
+                items = self.queue.get_many(ITEMS, timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
             except Exception as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
-                if self.closed or self.backend.lost is not None:
+                if self._over():
                     return
                 self._tell_all("reader", translate(error))
                 time.sleep(1)
                 continue
             for item in items:
                 self._deliver(pickle.loads(item))
+
+    def _over(self) -> bool:
+        return self.closed or self.backend.lost is not None
 
     def _deliver(self, item: Frame | tuple[str, str]) -> None:
         kind, run = item if isinstance(item, tuple) else ("frame", item.run.partition("/")[0])
@@ -179,7 +182,7 @@ class Call:
     def follow(self) -> None:
         """In a thread: spawn, then wait for the end. All that happens is told, nothing is raised."""
         try:
-            self._call = self.app.runner(self.session).run.spawn(self.request, self.app._queue)
+            self._call = self.app.runner(self.session).run.spawn(self.request, self.app.queue)
             self.id = self._call.object_id
             self.tell("spawned", self.id)
             if self._cancelled:
@@ -191,12 +194,14 @@ class Call:
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""
         self._cancelled = True
-        threading.Thread(target=self._cancel, args=(terminate,), name="modal-gpu-cancel", daemon=True).start()
+        call = self._call
 
-    def _cancel(self, terminate: bool) -> None:
-        if self._call is not None:
-            with contextlib.suppress(Exception):
-                self._call.cancel(terminate_containers=terminate)
+        def send() -> None:
+            with contextlib.suppress(Exception):  # it has ended, or the connection has: either is told elsewhere
+                call.cancel(terminate_containers=terminate)
+
+        if call is not None:
+            threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
 
     def running(self) -> bool | None:
         """Whether a container is there for the run; None when Modal does not say. One round trip."""

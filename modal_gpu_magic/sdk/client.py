@@ -66,7 +66,8 @@ class Backend:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """In a thread: wait for the control plane's end, and tell."""
         process = cast("subprocess.Popen[bytes]", self.process)
         code = process.wait()
         if self.lost is None:
@@ -78,7 +79,7 @@ class Backend:
                 tell(self.lost)
 
 
-def choose(explicit: str | None, configured: str | None, environ: Mapping[str, str], token: bool) -> Choice:
+def choose(explicit: str | None, configured: str | None, environ: Mapping[str, str], *, token: bool) -> Choice:
     """`--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in that order; else cloud if there is a token.
 
     Raises:
@@ -97,7 +98,7 @@ def choose(explicit: str | None, configured: str | None, environ: Mapping[str, s
 
 
 def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether a Modal token is configured: in the environment, or in the configuration file. Imports nothing of Modal."""
+    """Whether a Modal token is configured, in the environment or in the configuration file. Imports nothing."""
     if environ.get("MODAL_TOKEN_ID") and environ.get("MODAL_TOKEN_SECRET"):
         return True
     path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
@@ -126,14 +127,13 @@ def connect(kind: Kind) -> Backend:
 
 
 def _cloud() -> Backend:
-    import modal
+    from modal_gpu_magic.sdk.faults import translate
 
+    from_env = _modal().Client.from_env
     try:
-        return Backend("cloud", modal.Client.from_env())
-    except modal.exception.AuthError as error:
-        raise SetupError(
-            f"Modal refused the token: {error} Run `modal setup` in a terminal, or use --backend local."
-        ) from error
+        return Backend("cloud", from_env())
+    except Exception as error:
+        raise translate(error) from error
 
 
 def _local() -> Backend:
@@ -144,19 +144,24 @@ def _local() -> Backend:
         start_new_session=True,
         env=_with_our_path(os.environ),
     )
-    import modal  # while the control plane starts: both take some 0.5 s of one core
-
+    modal = _modal()  # while the control plane starts: both take some 0.5 s of one core
     hello = _hello(process)
     # The public constructors take the address from Modal's configuration only (modal-protocol.md, section 2).
     client = modal.Client(hello["url"], _CLIENT_TYPE, (hello["token_id"], hello["token_secret"]))
     client.__enter__()
     backend = Backend("local", client, hello["store"], process)
-    threading.Thread(target=backend._watch, name="modal-gpu-backend", daemon=True).start()
+    threading.Thread(target=backend.watch, name="modal-gpu-backend", daemon=True).start()
     return backend
 
 
 _CLIENT_TYPE = 1
 """CLIENT_TYPE_CLIENT of Modal's protocol."""
+
+
+def _modal() -> Any:
+    import modal as sdk
+
+    return sdk
 
 
 def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:

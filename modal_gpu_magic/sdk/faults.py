@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIGNALS = {
-    "SIGKILL": "it was killed (SIGKILL), most often because it ran out of memory; give more with --memory, e.g. --memory 32GB",
+    "SIGKILL": "it was killed (SIGKILL), most often for want of memory; give it more, e.g. --memory 32GB",
     "SIGSEGV": "native code crashed (SIGSEGV)",
     "SIGABRT": "native code gave up (SIGABRT)",
     "SIGBUS": "native code crashed (SIGBUS)",

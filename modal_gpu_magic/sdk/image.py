@@ -26,7 +26,7 @@ CONTAINER_FILES = ("__init__.py", "errors.py", "sdk/__init__.py", "sdk/entry.py"
 
 
 def local_version(package: str) -> str | None:
-    """The notebook's version of a distribution without its build tag (`2.13.0`, not `2.13.0+cpu`); None: not installed."""
+    """The notebook's version of a distribution, less its build tag (`2.13.0`, not `2.13.0+cpu`); None: it has none."""
     try:
         return version(package).partition("+")[0]
     except PackageNotFoundError:
@@ -63,9 +63,8 @@ def _base(machine: Machine) -> modal.Image:
 
     if machine.image_object is not None:
         if not isinstance(machine.image_object, modal.Image):
-            raise MachineError(
-                f"--image {machine.image.partition(':')[2]} is a {type(machine.image_object).__name__}, not a modal.Image."
-            )
+            name, kind = machine.image.partition(":")[2], type(machine.image_object).__name__
+            raise MachineError(f"--image {name} is a {kind}, not a modal.Image.")
         return machine.image_object
     python = machine.python or f"{sys.version_info.major}.{sys.version_info.minor}"
     preset = PRESETS.get(machine.image)

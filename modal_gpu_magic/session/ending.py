@@ -48,7 +48,7 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return own_error(ended.answer.failure, session.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close()  # nobody has seen `terminate` after a cancel at Modal: closing the App ends the container surely
+            app.close()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
         what = "its container was ended, and its variables with it" if ended.terminated else "stopped before it began"
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
@@ -76,7 +76,7 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     if not lines:  # IPython shows this kind without a traceback, where it is raised: UsageError, SystemExit
         return error
     try:
-        error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython's own hook for such errors
+        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython's own hook for such errors
     except AttributeError:  # a class with __slots__
         sys.stderr.write("\n".join(lines) + "\n")
     return error

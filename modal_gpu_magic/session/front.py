@@ -33,7 +33,7 @@ class Front(Protocol):
     def say(self, text: str) -> None:
         """A line of ours: a notice, a warning."""
 
-    def ask(self, prompt: str, password: bool) -> str:
+    def ask(self, prompt: str, *, password: bool) -> str:
         """The cell's `input()`; returns what was typed."""
 
     def finished(self, receipt: Receipt) -> None:
@@ -64,7 +64,7 @@ class SilentFront:
         """Keep it."""
         self.notes.append(text)
 
-    def ask(self, prompt: str, password: bool) -> str:
+    def ask(self, prompt: str, *, password: bool) -> str:  # noqa: ARG002 - Front's
         """Nobody is there."""
         raise EOFError(f"nobody can answer {prompt!r} here")
 

@@ -1,7 +1,7 @@
 """The pump: all that happens to one run, in order, on the kernel's main thread, until it has ended.
 
-The end is one of three: the result; or, after a crash, a marker that comes back behind everything the container had put; or, after a
-stop, an `end` event with the whole answer (the server throws the result away). DESIGN decisions 4 and 15.
+The end is one of three: the result; or, after a crash, a marker that comes back behind everything the container had
+put; or, after a stop, an `end` event with the whole answer (the server throws the result away). DESIGN 4 and 15.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
 from modal_gpu_magic.wire.events import Answer, Event, Frame
 from modal_gpu_magic.wire.log import Assembler
-from typing_extensions import Self
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
     from collections.abc import Callable
+    from types import FrameType, TracebackType
+
+    from typing_extensions import Self
+
     from modal_gpu_magic.sdk.app import Call
 
 TICK = 1.0
@@ -61,7 +63,7 @@ class Presses:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def _pressed(self, number: int, frame: FrameType | None) -> None:
+    def _pressed(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
         self._inbox.put(("press", None))  # SimpleQueue.put is safe in a signal handler
 
@@ -97,6 +99,19 @@ class Pump:
         now = time.monotonic()
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
         self.frames = 0
+        self._take: dict[str, Callable[[Any], None]] = {
+            "spawned": self._spawned,
+            "frame": self._frame,
+            "result": self._result,
+            "lost": self._lose,
+            "reader": self._lose,
+            "closed": self._closed,
+            "flush": self._flush,
+            "press": self._press,
+            "booting": self._booting,
+            "tick": self._tick,
+            "opened": lambda _: None,  # the App was ready before it was waited for
+        }
 
     def run(self) -> Ended:
         """Take what comes until the run is over."""
@@ -105,7 +120,7 @@ class Pump:
                 kind, body = self.inbox.get(timeout=self._patience())
             except queue.Empty:
                 kind, body = "tick", None
-            _HANDLERS[kind](self, body)
+            self._take[kind](body)
             if time.monotonic() - self.ticked >= TICK:
                 self._tick(None)
         answer = self.answer or self.end
@@ -183,7 +198,7 @@ class Pump:
         elif event.kind == "note":
             self.front.say(event.content["text"])
         elif event.kind == "input_request":
-            self._ask(event.content["prompt"], event.content["password"])
+            self._ask(event.content)
         else:
             self.front.event(event)
 
@@ -191,9 +206,9 @@ class Pump:
         self.started, self.started_at = True, time.monotonic()
         self._enter("stopping" if self.presses else "running")
 
-    def _ask(self, prompt: str, password: bool) -> None:
+    def _ask(self, question: dict[str, Any]) -> None:
         try:
-            text = self.front.ask(prompt, password)
+            text = self.front.ask(question["prompt"], password=question["password"])
         except KeyboardInterrupt:
             self._press(None)
             return
@@ -265,18 +280,3 @@ class Pump:
     @staticmethod
     def _in_thread(act: Callable[[], None]) -> None:
         threading.Thread(target=act, name="modal-gpu-aside", daemon=True).start()
-
-
-_HANDLERS: dict[str, Callable[[Pump, Any], None]] = {
-    "spawned": Pump._spawned,
-    "frame": Pump._frame,
-    "result": Pump._result,
-    "lost": Pump._lose,
-    "reader": Pump._lose,
-    "closed": Pump._closed,
-    "flush": Pump._flush,
-    "press": Pump._press,
-    "booting": Pump._booting,
-    "tick": Pump._tick,
-    "opened": lambda _pump, _body: None,  # the App was ready before it was waited for
-}

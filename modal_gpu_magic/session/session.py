@@ -14,7 +14,7 @@ from modal_gpu_magic.plan.machine import Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import conclude
-from modal_gpu_magic.session.front import Front, SilentFront, State
+from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
@@ -23,6 +23,7 @@ from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
 
@@ -105,7 +106,7 @@ class Session:
             outgoing = self.values.outgoing(names, cell.wishes)
             app = self._open(cell, front, inbox)
             ended, outgoing = self._attempt(app, cell, names, outgoing, front, inbox)
-            home = self._come_home(app, ended, outgoing)
+            home = self._come_home(ended, outgoing)
         return conclude(self, app, cell, ended, home, outgoing, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -171,7 +172,7 @@ class Session:
                 raise KeyboardInterrupt(
                     "stopped while the machine was being made; that goes on, and the next cell uses it"
                 )
-            phase = "building" if opening.connected else "connecting"
+            phase: Phase = "building" if opening.connected else "connecting"
             if kind == "tick":
                 front.show(State(phase, self.machine.title, time.monotonic() - began))
         app = opening.result()
@@ -232,7 +233,7 @@ class Session:
             known=outgoing.known,
         )
 
-    def _come_home(self, app: OpenApp, ended: Ended, outgoing: Outgoing) -> Homecoming:
+    def _come_home(self, ended: Ended, outgoing: Outgoing) -> Homecoming:
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()

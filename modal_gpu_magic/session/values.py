@@ -18,9 +18,10 @@ from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.buffers import Store
     from collections.abc import Callable, Iterable, Mapping
+
     from modal_gpu_magic.plan.names import Names
+    from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.events import Answer, Transfer
 
 RESULT = "<result>"
@@ -124,7 +125,7 @@ class Values:
             self.synced.pop(name, None)
 
     def forget(self) -> tuple[str, ...]:
-        """The container is gone. Everything sent is sent again when it is read; returns the names that lived only there."""
+        """The container is gone: what was sent is sent again when it is read. Returns the names that lived only there."""
         self.synced.clear()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
         return tuple(sorted(self.lost))
@@ -180,7 +181,7 @@ class Values:
         largest = max(sizes, key=lambda name: sizes[name])
         need = -(-sum(sizes.values()) // 10**9)
         return {
-            largest: f"{sizes[largest] / 1e9:.1f} GB, and together the values are over the limit of {limit / 1e9:.0f} GB; "
+            largest: f"{sizes[largest] / 1e9:.1f} GB, and all values together are over the {limit / 1e9:.0f} GB limit; "
             f"raise it with --send {need}GB, or leave it out with --no-in {largest}"
         }
 

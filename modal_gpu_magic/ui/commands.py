@@ -23,7 +23,7 @@ def use(magics: ModalGpu, rest: str) -> None:
     magics.use(rest)
 
 
-def gpus(magics: ModalGpu, rest: str) -> None:
+def gpus(_magics: ModalGpu, _rest: str) -> None:
     """`gpus`: the catalog, with prices."""
     print(f"{'GPU':<14}{'VRAM':>7}{'max':>5}{'$/h':>8}  best for")
     for gpu in GPUS.values():
@@ -31,7 +31,7 @@ def gpus(magics: ModalGpu, rest: str) -> None:
     print(f"Prices a GPU and hour, as of {PRICE_DATE}.")
 
 
-def status(magics: ModalGpu, rest: str) -> None:
+def status(magics: ModalGpu, _rest: str) -> None:
     """`status`: the sessions, their machines, and what lives there."""
     if not magics.sessions:
         print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
@@ -54,7 +54,7 @@ def stop(magics: ModalGpu, rest: str) -> None:
         print(f"{name}: ended")
 
 
-def show_help(magics: ModalGpu, rest: str) -> None:
+def show_help(_magics: ModalGpu, _rest: str) -> None:
     """`help`: this text."""
     print(help_text())
     print("\nCommands:")

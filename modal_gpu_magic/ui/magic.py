@@ -22,6 +22,10 @@ NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
 SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
+SAID_ONCE = (
+    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
+    "`modal setup` in a terminal connects to Modal."
+)
 
 
 class ModalGpu(Configurable):
@@ -64,7 +68,8 @@ class ModalGpu(Configurable):
             return
         home = session.execute(cell, front)
         if home.has_result and home.result is not None:
-            self.shell.displayhook.update_user_ns(home.result)
+            hook: Any = self.shell.displayhook
+            hook.update_user_ns(home.result)
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu use | gpus | status | stop | help`."""
@@ -75,6 +80,21 @@ class ModalGpu(Configurable):
         if command is None:
             raise LineError(unknown(word), text, 0, len(word))
         return command(self, rest.strip())
+
+    def use(self, text: str) -> None:
+        """`%modal_gpu use SPEC ... [options]`: set the machine of the session; nothing starts.
+
+        Raises:
+            LineError: the line is wrong, or has options of a single cell.
+        """
+        from modal_gpu_magic.ui.output import front_for
+
+        line = self._parse(text)
+        only_cells = line.options.given("how")
+        if only_cells:
+            raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
+        session = self._session(line, front_for(self.shell, quiet=self.quiet))
+        self.current = session.name
 
     def close(self) -> None:
         """End every session of this kernel."""
@@ -90,7 +110,7 @@ class ModalGpu(Configurable):
         return parse(text, machines=machines)
 
     def _session(self, line: Line, front: Any) -> Session:
-        """The session of the header, with the machine it asks for; a new machine is announced before anything starts."""
+        """The session of the header, with the machine it asks for. A new machine is announced before anything starts."""
         from modal_gpu_magic.plan.machine import differences
         from modal_gpu_magic.session.session import Session
 
@@ -123,12 +143,10 @@ class ModalGpu(Configurable):
     def _backend(self, line: Line, front: Any) -> Any:
         from modal_gpu_magic.sdk.client import choose, has_token
 
-        choice = choose(line.options.backend, self.backend, os.environ, has_token(os.environ))
+        choice = choose(line.options.backend, self.backend, os.environ, token=has_token(os.environ))
         if choice.automatic and choice.kind == "local" and not self._said_local:
             self._said_local = True
-            front.say(
-                "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. `modal setup` in a terminal connects to Modal."
-            )
+            front.say(SAID_ONCE)
         return choice.kind
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
@@ -150,12 +168,12 @@ class ModalGpu(Configurable):
         )
 
     def _can_ask(self) -> bool:
-        kernel = getattr(self.shell, "kernel", None)
-        return bool(kernel._allow_stdin) if kernel is not None else sys.stdin.isatty()
+        kernel: Any = getattr(self.shell, "kernel", None)
+        return bool(getattr(kernel, "_allow_stdin", False)) if kernel is not None else sys.stdin.isatty()
 
 
 def _with_header(text: str, body: str) -> str:
-    """The header's line as a comment, so that line numbers are the notebook's; a cell magic must stay the first line."""
+    """The header as a comment, so that line numbers are the notebook's; a cell magic must stay the first line."""
     return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"
 
 
@@ -165,18 +183,21 @@ def register(shell: InteractiveShell) -> None:
 
     unregister(shell)
     magics = ModalGpu(shell)
-    shell.register_magic_function(magics.run_cell, "cell", NAME)
-    shell.register_magic_function(magics.run_line, "line", NAME)
-    shell.configurables.append(magics)
+    table: Any = shell.magics_manager
+    table.register_function(magics.run_cell, "cell", NAME)
+    table.register_function(magics.run_line, "line", NAME)
+    configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
+    configurables.append(magics)
     shell.input_transformers_cleanup.append(header_first)
     shell.Completer.custom_matchers.append(matcher(shell))
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
-    for magics in [c for c in shell.configurables if type(c).__name__ == ModalGpu.__name__]:
+    configurables: list[Any] = shell.configurables
+    for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
         magics.close()
-        shell.configurables.remove(magics)
+        configurables.remove(magics)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(NAME, None)
     for hooks, name in (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.receipt import receipt_text, status_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.session.front import State
@@ -28,6 +30,17 @@ class NotebookFront:
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
         self.shell, self.quiet = shell, quiet
         self.status_id: str | None = None
+        self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "stream": self._stream,
+            "display_data": self._display,
+            "update_display_data": self._update,
+            "execute_result": self._result,
+            "error": self._error,
+            "clear_output": self._clear,
+            "comm_open": partial(self._comm, "comm_open"),
+            "comm_msg": partial(self._comm, "comm_msg"),
+            "comm_close": partial(self._comm, "comm_close"),
+        }
 
     def show(self, state: State) -> None:
         """One line, replaced in place."""
@@ -37,14 +50,14 @@ class NotebookFront:
 
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
-        _PUBLISH[event.kind](self, event.content)
+        self._publishers[event.kind](event.content)
 
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""
         self._flush()
         self._publish({"text/plain": text}, {MARK: {"kind": "note"}})
 
-    def ask(self, prompt: str, password: bool) -> str:
+    def ask(self, prompt: str, *, password: bool) -> str:
         """Ask where the notebook asks."""
         import getpass
 
@@ -110,7 +123,8 @@ class NotebookFront:
     def _clear(self, content: dict[str, Any]) -> None:
         self._flush()
         self.status_id = None  # it is cleared with the rest: the receipt needs a place of its own
-        self.shell.display_pub.clear_output(wait=content["wait"])
+        publisher: Any = self.shell.display_pub
+        publisher.clear_output(wait=content["wait"])
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A widget made in the container: its messages go to the front end as if they came from here."""
@@ -175,19 +189,6 @@ class TextFront(NotebookFront):
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A terminal has no widgets; their text comes as a display of its own."""
-
-
-_PUBLISH: dict[str, Callable[[NotebookFront, dict[str, Any]], None]] = {
-    "stream": NotebookFront._stream,
-    "display_data": NotebookFront._display,
-    "update_display_data": NotebookFront._update,
-    "execute_result": lambda front, content: front._result(content),
-    "error": lambda front, content: front._error(content),
-    "clear_output": NotebookFront._clear,
-    "comm_open": lambda front, content: front._comm("comm_open", content),
-    "comm_msg": lambda front, content: front._comm("comm_msg", content),
-    "comm_close": lambda front, content: front._comm("comm_close", content),
-}
 
 
 def front_for(shell: InteractiveShell, *, quiet: bool) -> NotebookFront:

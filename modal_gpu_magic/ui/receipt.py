@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.receipt import Receipt
 
 UNKNOWN = "–"
+TENTHS_BELOW, SECONDS_BELOW = 10, 120
+"""Seconds: durations below the first show tenths, below the second whole seconds, above it a clock."""
 _PHASES = {
     "connecting": "connecting for {subject}",
     "building": "building image",
@@ -35,9 +37,9 @@ def duration(seconds: float | None) -> str:
         return UNKNOWN
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
+    if seconds < TENTHS_BELOW:
         return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else clock(seconds)
+    return f"{seconds:.0f} s" if seconds < SECONDS_BELOW else clock(seconds)
 
 
 def status_text(state: State) -> str:
@@ -68,8 +70,8 @@ def _money(receipt: Receipt) -> list[str]:
     if receipt.hourly is None or receipt.cost is None:
         return []
     if receipt.backend == "local":
-        return [f"free here, about {dollars(receipt.cost)} at Modal"]
-    money = [f"run about {dollars(receipt.cost)}"]
+        return [f"free here, at Modal {dollars(receipt.cost)}"]
+    money = [f"run {dollars(receipt.cost)}"]
     if receipt.idle_seconds and receipt.idle_cost is not None:
         until = time.strftime("%H:%M", time.localtime(receipt.ended_at + receipt.idle_seconds))
         money.append(f"idle until {until} adds up to {dollars(receipt.idle_cost)}")

@@ -10,7 +10,6 @@ import mmap
 import os
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,15 +81,6 @@ class InlineStore:
     def has(self, key: str) -> bool:
         """Whether the message brought it."""
         return key in self.inline
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """One file of a shared store."""
-
-    name: str
-    nbytes: int
-    used_at: float
 
 
 class SharedStore:
@@ -170,23 +160,24 @@ class SharedStore:
         if nbytes <= self._room:
             self._room -= nbytes
             return
-        files = sorted(self._files(), key=lambda kept: kept.used_at)
-        total = sum(kept.nbytes for kept in files)
-        for kept in files:
+        files = sorted(self._files())
+        total = sum(size for _, size, _ in files)
+        for used_at, size, name in files:
             if total + nbytes <= self.limit_bytes:
                 break
-            if kept.name in keep or (kept.name.startswith(".") and kept.used_at > time.time() - STALE_SECONDS):
+            if name in keep or (name.startswith(".") and used_at > time.time() - STALE_SECONDS):
                 continue
-            (self.directory / kept.name).unlink(missing_ok=True)
-            total -= kept.nbytes
+            (self.directory / name).unlink(missing_ok=True)
+            total -= size
         self._room = max(0, self.limit_bytes - total - nbytes) // 2
 
-    def _files(self) -> Iterator[_Kept]:
+    def _files(self) -> Iterator[tuple[float, int, str]]:
+        """When each was last used, how large it is, its name."""
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)
-                    yield _Kept(entry.name, facts.st_size, facts.st_mtime)
+                    yield facts.st_mtime, facts.st_size, entry.name
 
 
 def _write(path: Path, view: memoryview, key: str | None) -> str:

@@ -24,7 +24,7 @@ then says how to send what it lacks."""
 _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL"})
 """Opcodes that look a name up among the globals; in a class body `LOAD_NAME` does."""
 
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
+_ATOMS: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
 """Types of values that refer to nothing of the notebook's."""
 
 _EMPTY = types.CellType()

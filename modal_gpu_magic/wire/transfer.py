@@ -7,13 +7,11 @@ be equal, but each holds as long as the value does not change. cloudpickle is lo
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
-from modal_gpu_magic.wire.buffers import Store
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Loader, Roots
@@ -23,7 +21,9 @@ from modal_gpu_magic.wire.sources import gather, spread
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from modal_gpu_magic.wire.buffers import Store
 
 MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""
@@ -165,7 +165,7 @@ def unpack(
     """
     spread(transfer.sources)
     builtins = namespace.get("__builtins__")
-    arrival = _Arrival(transfer, namespace, store, hasher, into or {}, restore_devices)
+    arrival = _Arrival(transfer, namespace, store, hasher, into or {}, restore_devices=restore_devices)
     try:
         return arrival.whole() or arrival.salvaged()
     finally:
@@ -173,34 +173,39 @@ def unpack(
             namespace["__builtins__"] = builtins
 
 
-@dataclass(frozen=True, slots=True)
 class _Arrival:
     """One transfer being taken in; the arguments are those of `unpack`."""
 
-    transfer: Transfer
-    namespace: dict[str, Any]
-    store: Store
-    hasher: Hasher | None
-    into: Mapping[str, Any]
-    restore_devices: bool
+    def __init__(
+        self,
+        transfer: Transfer,
+        namespace: dict[str, Any],
+        store: Store,
+        hasher: Hasher | None,
+        into: Mapping[str, Any],
+        *,
+        restore_devices: bool,
+    ) -> None:
+        self._transfer, self._namespace, self._store = transfer, namespace, store
+        self._hasher, self._into, self._restore_devices = hasher, into, restore_devices
 
     def whole(self) -> Unpacked | None:
         """All values, by the fast loader; None if one cannot be made."""
-        roots = self._roots()
+        roots = self._find_roots()
         loader = self._open(Loader, roots)
         try:
-            values = {segment.name: loader.load() for segment in self.transfer.segments}
+            values = {segment.name: loader.load() for segment in self._transfer.segments}
         except Exception:  # noqa: BLE001 - whatever a user's class raises when it is made; the salvager says it
             return None
         return self._unpacked(values, {}, roots)
 
     def salvaged(self) -> Unpacked:
         """The values that can be made, and why the others cannot."""
-        roots = self._roots()
+        roots = self._find_roots()
         loader = self._open(Salvager, roots)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}
-        for segment in self.transfer.segments:
+        for segment in self._transfer.segments:
             value = loader.load_name(segment.name)
             if loader.loss is None:
                 values[segment.name] = value
@@ -209,26 +214,26 @@ class _Arrival:
         return self._unpacked(values, failed, roots)
 
     def _unpacked(self, values: dict[str, Any], failed: dict[str, str], roots: Roots) -> Unpacked:
-        written = {segment.name for segment in self.transfer.segments if segment.root in roots.written}
-        return Unpacked(values, failed, frozenset(name for name in written & values.keys() if name in self.into))
+        written = {segment.name for segment in self._transfer.segments if segment.root in roots.written}
+        return Unpacked(values, failed, frozenset(name for name in written & values.keys() if name in self._into))
 
-    def _roots(self) -> Roots:
+    def _find_roots(self) -> Roots:
         here: dict[int, Any] = {}
-        for segment in self.transfer.segments:
-            if segment.root is not None and segment.name in self.into:
-                here.setdefault(segment.root, self.into[segment.name])
+        for segment in self._transfer.segments:
+            if segment.root is not None and segment.name in self._into:
+                here.setdefault(segment.root, self._into[segment.name])
         return Roots(here)
 
     def _open(self, loader: type[_AnyLoader], roots: Roots) -> _AnyLoader:
-        body = self.store.get(self.transfer.body) if self.transfer.body else self.transfer.stream
+        body = self._store.get(self._transfer.body) if self._transfer.body else self._transfer.stream
         file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file can be read where it is
-        return loader(file, self.namespace, roots, self._buffers(), restore_devices=self.restore_devices)
+        return loader(file, self._namespace, roots, self._buffers(), restore_devices=self._restore_devices)
 
     def _buffers(self) -> Iterator[Any]:
-        for key in self.transfer.buffers:
-            buffer = self.store.get(key)
-            if self.hasher is not None:
-                self.hasher.remember(memoryview(buffer), bytes.fromhex(key))
+        for key in self._transfer.buffers:
+            buffer = self._store.get(key)
+            if self._hasher is not None:
+                self._hasher.remember(memoryview(buffer), bytes.fromhex(key))
             yield buffer
 
 

@@ -123,16 +123,17 @@ def segments(messages: list[Message]) -> list[Any]:
                 display = kept["transient"]["display_id"]
                 kept["transient"] = {"display_id": ids.setdefault(display, f"display {len(ids)}")}
             found += [(kind, kept), {}]
-    return [{name: text for name, text in item.items() if text} if isinstance(item, dict) else item for item in map(_scrub, found)]
+    return [{name: text for name, text in item.items() if text} if isinstance(item, dict) else item for item in map(scrub, found)]
 
 
-def _scrub(value: Any) -> Any:
+def scrub(value: Any) -> Any:
+    """`value` without what no two runs share, at any depth."""
     if isinstance(value, str):
         for pattern, stand_in in SCRUBS:
             value = pattern.sub(stand_in, value)
         return value
     if isinstance(value, dict):
-        return {key: _scrub(item) for key, item in value.items() if key != "model_id"}
+        return {key: scrub(item) for key, item in value.items() if key != "model_id"}
     if isinstance(value, list | tuple):
-        return [_scrub(item) for item in value]
+        return [scrub(item) for item in value]
     return value

