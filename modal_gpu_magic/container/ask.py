@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.interrupt import interruptible
-from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.container.publish import flush_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.container.outlet import Outlet
 
 END_OF_INPUT = "\x04"
 """What a front end sends for Ctrl-D (ipykernel)."""

@@ -1,7 +1,7 @@
 """What a cell writes: descriptors 1 and 2 are pipes, Python's own streams go past them, and the order stays exact.
 
-A Python write costs one system call, a `poll`: what lies in a pipe was written earlier, so it goes first. The descriptors
-as they were are kept for Modal's log, a crash's last words included.
+A Python write costs one system call, a `poll`: what lies in a pipe was written earlier, so it goes first. The
+descriptors as they were are kept for Modal's log, a crash's last words included.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.container.streams import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from modal_gpu_magic.container.outlet import Outlet
 
 NAMES: Final = {1: "stdout", 2: "stderr"}
 PIPE_BYTES: Final = 1 << 20
@@ -66,7 +69,7 @@ class Capture:
                     self._hand_over(fd, self._decoders[fd].decode(data))
 
     def drain(self) -> None:
-        """The end of a cell: hand over all that was written, also what C and the interpreter's own streams hold back."""
+        """The end of a cell: hand over all that was written, also what C and Python's first streams hold back."""
         self._flush()
         self.sweep()
         with self.lock:

@@ -6,14 +6,16 @@ One way: nothing that is clicked there comes back. The `comm` package says where
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.publish import flush_streams, plain
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.container.outlet import Outlet
 
 
 def install(outlet: Outlet) -> bool:
-    """Make comms of this process events of the cell. False: there is no `comm` package (yet), so there are no widgets."""
+    """Make the comms of this process events of its cells. False: there is no `comm` package (yet), so no widgets."""
     if importlib.util.find_spec("comm") is None:
         return False
     import comm

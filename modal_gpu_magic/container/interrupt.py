@@ -1,8 +1,8 @@
 """■ and the cell's timeout, in the container: KeyboardInterrupt, raised in user code and nowhere else.
 
 Modal cancels an input by SIGUSR1 and raises wherever the main thread stands; IPython swallows that exception, and our
-own code must not be torn (slice-findings.md, section 3). While a cell runs the signal is ours. What it is not allowed to
-interrupt, it waits for: a function of ours is left alone until it returns, unless it says that it can bear it.
+own code must not be torn. So the signal is ours while a cell runs, and what it may not interrupt it waits for: a
+function of ours is left alone until it returns, unless it says that it can bear it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType, TracebackType
+
+    from typing_extensions import Self
 
 PRESS, STRIKE = signal.SIGUSR1, signal.SIGINT
 """■ arrives as Modal's SIGUSR1; SIGINT is how we, or user code itself, interrupt the main thread without a press."""
@@ -35,7 +39,7 @@ def is_ours(frame: FrameType) -> bool:
 
 
 class Interrupt:
-    """Holds the signals for the length of one run. `asked`: ■ was pressed. `timed_out`: the watchdog's deadline passed."""
+    """Holds the signals for the length of a run. `asked`: ■ was pressed. `timed_out`: the watchdog's time is over."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -45,13 +49,15 @@ class Interrupt:
         self._held = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> Self:
         for number in (PRESS, STRIKE):
             self._before[number] = signal.signal(number, self._pressed)
         self._held = True
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._lock:  # a strike that was under way hits our handler still, not whose turn it is next
             self._held = False
         for number, handler in self._before.items():

@@ -1,8 +1,8 @@
 """A run's events on their way out: numbered, merged, and posted in batches by one sender thread.
 
-`emit`, `text` and `piped` may be called from any thread; they only append to a deque, so a cell that prints 100,000 lines
-pays for little more than that, and no signal can tear them. All else (merging, numbering, cutting into frames) is done
-where it costs the cell nothing. What the queue is, this module does not know: it calls the run's `post`.
+`emit`, `text` and `piped` may be called from any thread; they only append to a deque, so a cell that prints 100,000
+lines pays for little more than that, and no signal can tear them. All else (merging, numbering, cutting into frames) is
+done where it costs the cell nothing. What the queue is, this module does not know: it calls the run's `post`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BUSY_BYTES: Final = 64 << 10
 HIGH_WATER: Final = 8 << 20
 """Bytes waiting above which whoever prints is slowed down."""
 PATIENCE: Final = 10.0
-"""Seconds the main thread is slowed down by a reader that does not read; then the log takes it all, and may forget."""
+"""Seconds the main thread waits for a reader that does not read; then the log takes it all, and may forget."""
 ITEM: Final = 64
 """Bytes counted for a waiting text beside its characters."""
 PIECE: Final = 120_000
@@ -68,9 +68,10 @@ class _Run:
 
 
 class Outlet:
-    """The container's one way out for events."""
+    """The container's one way out for events. `patience`: seconds a reader that does not read may hold user code up."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self.stray: Callable[[str], object] | None = None
         """Takes text that belongs to no run (before the first one): Modal's log."""
         self.error: Exception | None = None
@@ -165,7 +166,7 @@ class Outlet:
         if self._size > HIGH_WATER:
             main = threading.current_thread() is threading.main_thread()
             # Any other thread waits only a moment: it may be one that the sender needs.
-            self._doze(PATIENCE if main else 0.05)
+            self._doze(self._patience if main else 0.05)
             self._stalled = self._stalled or (main and self._size > HIGH_WATER)
         if self._stalled:
             with self._lock:
@@ -221,7 +222,8 @@ class Outlet:
                 self._seal()
                 runs = tuple(self._unsent)
                 self._posting = True
-            failed = not all([self._post(run) for run in runs])
+            posted = [self._post(run) for run in runs]
+            failed = not all(posted)
             with self._lock:
                 self._interval = _interval(self._interval, failed=failed, loaded=loaded)
                 self._stalled = failed
@@ -279,6 +281,6 @@ def _interval(before: float, *, failed: bool, loaded: bool) -> float:
 
 
 def _taken(waiting: deque[tuple[_Run | None, str, Any]]) -> Iterator[tuple[_Run | None, str, Any]]:
-    """What waits now, taken out; not what comes meanwhile, or a cell that prints without end would never be numbered."""
+    """What waits now, taken out; not what comes meanwhile, or a cell that prints without end would keep us for ever."""
     for _ in range(len(waiting)):
         yield waiting.popleft()

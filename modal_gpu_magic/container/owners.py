@@ -8,9 +8,11 @@ from __future__ import annotations
 import concurrent.futures.thread
 import sys
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MARK = "_modal_gpu_owner"
 _owner: ContextVar[Any] = ContextVar(_MARK, default=None)
@@ -35,7 +37,7 @@ def adopt_threads(run: object) -> None:
     A pool's worker that has nothing to do belongs to nobody: it is whoever gives it work next whose output it makes.
     """
     frames = sys._current_frames()  # noqa: SLF001 - the documented way to see where other threads stand
-    idle = concurrent.futures.thread._worker.__code__  # type: ignore[attr-defined]  # noqa: SLF001 - a pool has no public mark
+    idle = concurrent.futures.thread._worker.__code__  # noqa: SLF001 - a pool has no public mark
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
         if frame is not None and frame.f_code is idle:

@@ -15,7 +15,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from traitlets import Any as AnyTrait
 
-from modal_gpu_magic.container.outlet import Outlet, sound
+from modal_gpu_magic.container.outlet import sound
 
 ATOMS = (bool, int, float, bytes, type(None))
 
@@ -46,7 +46,7 @@ def plain(value: Any) -> Any:
 class Publisher(DisplayPublisher):
     """`display`, `update_display` and `clear_output`."""
 
-    outlet: Outlet = AnyTrait()
+    outlet = AnyTrait()
 
     def publish(  # type: ignore[override]  # IPython's own has a deprecated parameter more, or less, by version
         self,
@@ -60,7 +60,7 @@ class Publisher(DisplayPublisher):
         """One mime bundle, behind all that was written before."""
         flush_streams()
         metadata = metadata or {}
-        self._validate_data(data, metadata)
+        self._validate_data(data, metadata)  # type: ignore[no-untyped-call]  # IPython's
         self.outlet.emit(
             "update_display_data" if update else "display_data",
             data=plain(data),
@@ -77,7 +77,7 @@ class Publisher(DisplayPublisher):
 class Hook(DisplayHook):
     """The value of a cell's last expression."""
 
-    outlet: Outlet = AnyTrait()
+    outlet = AnyTrait()
 
     def start_displayhook(self) -> None:
         """A value is being shown: an error from now on is the cell's, not one in passing."""
@@ -97,7 +97,8 @@ class Hook(DisplayHook):
 
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there, as if they had been shown here."""
-        self._, self.__, self.___ = (self.shell.user_ns.get(name, "") for name in ("_", "__", "___"))
+        names: Any = self.shell.user_ns  # type: ignore[union-attr]  # it has one
+        self._, self.__, self.___ = (names.get(name, "") for name in ("_", "__", "___"))
 
 
 def flush_streams() -> None:

@@ -1,4 +1,4 @@
-"""`sys.stdout` and `sys.stderr` of the container: their text goes to the outlet, behind whatever lies in the pipes already.
+"""`sys.stdout` and `sys.stderr` of the container: text goes to the outlet, behind whatever lies in the pipes already.
 
 They have what code asks of a text stream; what makes no sense here (`close`, another encoding) is accepted and ignored,
 so that no cell can take the output away from the next one.
@@ -7,10 +7,11 @@ so that no cell can take the output away from the next one.
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable
-from threading import RLock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import RLock
 
 
 class Pipes(Protocol):
@@ -18,7 +19,10 @@ class Pipes(Protocol):
 
     lock: RLock
     forked: bool
-    pending: Callable[[int], object]
+
+    @property
+    def pending(self) -> Callable[[int], object]:
+        """`pending(0)` is true when something lies in a pipe; hold `lock`."""
 
     def sweep(self) -> None:
         """Hand over what lies in the pipes."""

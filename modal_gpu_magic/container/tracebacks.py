@@ -5,11 +5,13 @@ from __future__ import annotations
 import builtins
 import sys
 import traceback
-from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.interrupt import is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.events import Request, Stay, Transfer
+from modal_gpu_magic.container import files
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.buffers import Store
 
-RESULT = "<result>"
+RESULT, FILES = "<result>", "<files>"
+"""Keys of what travels among the values and is no variable."""
 CHECK_SECONDS = 0.2
 """Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
 CHECK_SHARE = 0.05
@@ -57,6 +60,8 @@ class Belongings:
     def __init__(self, namespace: dict[str, Any], hidden: Iterable[str]) -> None:
         self.namespace, self.hidden = namespace, frozenset(hidden)
         self.prints: dict[str, bytes] = {}
+        self.root = Path.cwd()
+        """Where the session began: a cell may change the working directory."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +75,7 @@ class Belongings:
             self.namespace.pop(name, None)
             self.prints.pop(name, None)
         arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=True)
+        files.write(arrived.values.pop(FILES, {}), self.root)
         self.namespace.update(arrived.values)
         for name, value in arrived.values.items():
             mark = fingerprint(value, self.namespace, hasher)
@@ -160,5 +166,5 @@ def _hasher(store: Store) -> Hasher:
 
 
 def _is_history(name: str) -> bool:
-    """IPython's numbered inputs and outputs (`_i3`, `_3`): they come after the shell is made, so `hidden` lacks them."""
+    """IPython's numbered inputs and outputs (`_i3`, `_3`): they come later than the shell, so `hidden` lacks them."""
     return name.startswith("_") and name.lstrip("_i").isdigit()

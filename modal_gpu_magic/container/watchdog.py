@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.owners import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from modal_gpu_magic.container.interrupt import Interrupt
 
 GRACE_SECONDS: Final = 10.0
 """Seconds a cell has to end after it was interrupted."""
@@ -41,12 +46,14 @@ class Watchdog:
         self._last_words, self._end = last_words, end
         self._over = threading.Event()
 
-    def __enter__(self) -> Watchdog:
+    def __enter__(self) -> Self:
         if self._seconds is not None:
             daemon("modal-gpu-watchdog", self._watch)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
 
     def _watch(self) -> None:

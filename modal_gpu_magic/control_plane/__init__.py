@@ -7,7 +7,8 @@ processes on this machine. Nobody imports this package; it reads `errors`, `cata
   server        puts the parts together; start and stop
   state         what there is: apps, functions, calls, inputs, containers. No I/O
   capacity      decisions about containers as pure functions; scheduler acts on them
-  containers    child processes: start, logs, kill ladder, meter; standby keeps one warm; world is what they find on disk
+  containers    child processes: start, logs, kill ladder, meter; standby keeps one warm
+  furnish       what a container finds: world (its directory), links (absolute paths), overlays (packages), GPUs
   listener      gRPC in, errors out
   servicers/    one file per resource of the API
   shim          first code of a container; smi_program the simulated nvidia-smi. Both run alone, standard library only

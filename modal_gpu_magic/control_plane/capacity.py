@@ -31,17 +31,23 @@ def missing_units(function: Function) -> int:
     """Units to start now: for inputs that find no free slot, for `min_containers`, and for the buffer while busy."""
     if function.app.stopped:
         return 0
-    units, group, slots = leaders(function), function.group_size, function.slots
-    free = sum(max(0, slots - len(unit.running)) for unit in units)
-    wanted = len(units) + ceil(max(0, len(function.pending) - free) / slots)
+    units, group = leaders(function), function.group_size
+    wanted = len(units) + _beyond(function, units)
     wanted = max(wanted, ceil(function.scaling.min_containers / group), _with_buffer(function, units))
     return max(0, min(wanted, ceiling(function)) - len(units))
 
 
+def _beyond(function: Function, units: list[Container]) -> int:
+    """Units that the queued inputs need beyond the free slots of `units`."""
+    free = sum(max(0, function.slots - len(unit.running)) for unit in units)
+    return ceil(max(0, len(function.pending) - free) / function.slots)
+
+
 def _with_buffer(function: Function, units: list[Container]) -> int:
     """Units in use plus `buffer_containers`; the buffer counts only while there is work."""
-    busy = sum(bool(unit.running) for unit in units) + ceil(len(function.pending) / function.slots)
-    return busy + ceil(function.scaling.buffer_containers / function.group_size) if busy else 0
+    busy = [unit for unit in units if unit.running]
+    used = len(busy) + _beyond(function, busy)
+    return used + ceil(function.scaling.buffer_containers / function.group_size) if used else 0
 
 
 def seconds_to_leave(container: Container, now: float) -> float | None:

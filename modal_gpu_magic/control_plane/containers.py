@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import json
-import os
-import signal
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.listener import Door, Rpc, listen
+from modal_gpu_magic.control_plane.child import Child
+from modal_gpu_magic.control_plane.listener import Door, listen
 from modal_gpu_magic.control_plane.refusals import Refusal
-from modal_gpu_magic.control_plane.shim import end_family
-from modal_gpu_magic.control_plane.standby import Spare, Spares
+from modal_gpu_magic.control_plane.standby import Spares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from modal_gpu_magic.control_plane.furnish import Furnisher
+    from modal_gpu_magic.control_plane.listener import Rpc
     from modal_gpu_magic.control_plane.state import Container
     from modal_gpu_magic.control_plane.world import World
-
-DRAIN = 0.5
-"""Seconds to read what is left in the pipes of a process that is gone; a grandchild may hold them open."""
 
 BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
 """Variables that are read before a spare could be told: a container with one of them starts afresh."""
 
 
 class Containers:
-    """Starts and ends processes for the scheduler."""
+    """Starts and ends processes for the scheduler.
+
+    `rpcs`, `arguments` and `on_end` are given by `connect`: the parts of a server refer to each other in a circle.
+    """
+
+    rpcs: dict[str, Rpc]
+    arguments: Callable[[Container], bytes]
+    on_end: Callable[[Container, api_pb2.GenericResult], None]
 
     def __init__(self, spares: Spares, furnisher: Furnisher) -> None:
         self._spares, self._furnisher = spares, furnisher
         self._children: dict[str, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.rpcs: dict[str, Rpc] = {}
-        self.on_end: Callable[[Container, api_pb2.GenericResult], None] = lambda container, result: None
-        self.arguments: Callable[[Container], bytes] = lambda container: b""
         self.meter: list[dict[str, object]] = []
+
+    def connect(
+        self,
+        rpcs: dict[str, Rpc],
+        arguments: Callable[[Container], bytes],
+        on_end: Callable[[Container, api_pb2.GenericResult], None],
+    ) -> None:
+        """Say what containers may ask, what they are told to run, and who hears of their end."""
+        self.rpcs, self.arguments, self.on_end = rpcs, arguments, on_end
 
     def start(self, container: Container) -> None:
         """Start a process for `container`. `on_end` is called when it is gone."""
@@ -59,11 +67,10 @@ class Containers:
     async def _live(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """The life of one container, from its order to its account."""
         world = child.spare.world
-        child.watch(lambda text, descriptor: self.log(container, text, descriptor))
+        await child.watch(lambda text, descriptor: self.log(container, text, descriptor))
         server = await listen(Door(self.rpcs, peer=container), world.socket)
-        startup = asyncio.get_running_loop().call_later(
-            container.function.startup_seconds, self._startup_timeout, container
-        )
+        limit = container.function.startup_seconds
+        startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
         try:
             await self._give_order(container, child, variables)
         except Refusal as refusal:
@@ -74,7 +81,7 @@ class Containers:
         server.close()
         await asyncio.to_thread(self._clear_up, container, world)
         self._children.pop(container.id, None)
-        result = failure(describe_end(code, child.ran_out_of_memory(), container.ready), code)
+        result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
             self.log(container, result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         self._account(container, code)
@@ -82,34 +89,31 @@ class Containers:
 
     async def _give_order(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Lay out its world and say what it becomes."""
-        world = child.spare.world
-        furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, child.spare.process.pid)
-        with open(world.arguments, "wb") as stream:
-            stream.write(self.arguments(container))
+        world, leader = child.spare.world, child.spare.process.pid
+        furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, leader)
+        await asyncio.to_thread(world.arguments.write_bytes, self.arguments(container))
         for note in furnished.notes:
             self.log(container, note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         own = {
             "MODAL_SERVER_URL": f"unix://{world.socket}",
             "MODAL_TASK_ID": container.id,
-            "MODAL_CONTAINER_ARGUMENTS_PATH": world.arguments,
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
             "MODAL_REGION": "local",
             "MODAL_ENVIRONMENT": "main",
             "MODAL_IMAGE_ID": container.function.definition.image_id,
         }
         env = {**world.environment(), **furnished.variables, **variables, **own}
-        order = {"env": env, "overlays": furnished.overlays, "cwd": furnished.directory}
-        with suppress(BrokenPipeError):  # killed meanwhile; its end is told below
-            child.spare.become(order)
+        with suppress(BrokenPipeError):  # killed meanwhile; its end is told by `_live`
+            child.spare.become({"env": env, "overlays": furnished.overlays, "cwd": str(world.root)})
 
-    def _startup_timeout(self, container: Container) -> None:
+    def _startup_timeout(self, container: Container, child: Child) -> None:
         """A container that never asks for work would keep its inputs waiting for ever."""
-        child = self._children.get(container.id)
-        if child is not None and not container.ready:
-            seconds = container.function.startup_seconds
+        if not container.ready:
+            limit = container.function.startup_seconds
             container.startup_failure = api_pb2.GenericResult(
                 status=api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT,
-                exception=f"Container startup hit its timeout of {seconds:g}s",
+                exception=f"Container startup hit its timeout of {limit:g}s",
             )
             child.end()
 
@@ -138,12 +142,12 @@ class Containers:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
 
-    def log(self, container: Container, text: str, descriptor: int) -> None:
+    def log(self, container: Container, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
         """Add output of a container to its app's log, under the call that it is working on."""
         running = next(iter(container.running.values()), None)
         item = api_pb2.TaskLogs(
             data=text,
-            file_descriptor=descriptor,  # type: ignore[arg-type]  # the stubs' enum type is an int at run time
+            file_descriptor=descriptor,
             timestamp=time.time(),
             function_call_id=running.call.id if running else "",
             input_id=running.id if running else "",
@@ -168,103 +172,11 @@ class Containers:
             }
         )
 
-    def write_meter(self, path: str) -> None:
+    def write_meter(self, path: Path) -> None:
         """Write the account of all containers that ended, as JSON."""
-        with open(path, "w") as stream:
-            json.dump(self.meter, stream, indent=1)
-
-
-class Child:
-    """One process with its pipes."""
-
-    def __init__(self, spare: Spare) -> None:
-        self.spare = spare
-        self._loop = asyncio.get_running_loop()
-        self._code: asyncio.Future[int] = self._loop.create_future()
-        self._pipes: list[_Pipe] = []
-        self._out_of_memory = oom_kills()
-
-    def watch(self, log: Callable[[str, int], None]) -> None:
-        """Begin to read its output and to wait for its end."""
-        process = self.spare.process
-        for stream, descriptor in (
-            (process.stdout, api_pb2.FILE_DESCRIPTOR_STDOUT),
-            (process.stderr, api_pb2.FILE_DESCRIPTOR_STDERR),
-        ):
-            pipe = _Pipe(log, descriptor)
-            self._pipes.append(pipe)
-            self._loop.create_task(self._loop.connect_read_pipe(lambda pipe=pipe: pipe, stream))
-        threading.Thread(target=self._wait, daemon=True, name=f"wait-{process.pid}").start()
-
-    def _wait(self) -> None:
-        """In a thread: nothing else tells of a child's end on every system and Python that we run on."""
-        code = self.spare.process.wait()
-        end_family(self.spare.world.path, self.spare.process.pid)
-        with suppress(RuntimeError):  # the loop is closed: the server has left
-            self._loop.call_soon_threadsafe(self._note_end, code)
-
-    def _note_end(self, code: int) -> None:
-        os.close(self.spare.guard)
-        self._code.set_result(code)
-
-    async def gone(self) -> int:
-        """Wait for its end, and for its output to be read. The exit code; negative for a signal."""
-        code = await asyncio.shield(self._code)
-        await asyncio.wait([pipe.closed for pipe in self._pipes], timeout=DRAIN)
-        return code
-
-    def interrupt(self) -> None:
-        """Ask it to stop: KeyboardInterrupt in user code, then `@exit` hooks."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.spare.process.pid, signal.SIGINT)
-
-    def end(self) -> None:
-        """Kill it with all that it started."""
-        if self.spare.process.returncode is None:
-            end_family(self.spare.world.path, self.spare.process.pid)
-
-    def ran_out_of_memory(self) -> bool:
-        """The kernel killed a process for memory while this one lived."""
-        return oom_kills() > self._out_of_memory
-
-
-class _Pipe(asyncio.Protocol):
-    """Decodes one output stream into the log; characters split between reads are joined."""
-
-    def __init__(self, log: Callable[[str, int], None], descriptor: int) -> None:
-        self._log, self._descriptor = log, descriptor
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        if text := self._decoder.decode(data):
-            self._log(text, self._descriptor)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-
-def oom_kills() -> int:
-    """Processes that Linux killed for memory since it booted; 0 elsewhere."""
-    with suppress(OSError), open("/proc/vmstat") as stream:
-        for line in stream:
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
+        path.write_text(json.dumps(self.meter, indent=1))
 
 
 def failure(text: str, code: int = 0) -> api_pb2.GenericResult:
     """A result that the client raises as RemoteError with this text."""
     return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exitcode=code, exception=text)
-
-
-def describe_end(code: int, out_of_memory: bool, was_ready: bool) -> str:
-    """What happened to a container, in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""
-    text = f"Runner failed with exit code: {code}"
-    if code < 0:
-        with suppress(ValueError):
-            text += f" ({signal.Signals(-code).name})"
-    if code == -signal.SIGKILL and out_of_memory:
-        text += ": this machine ran out of memory, and Linux killed the container"
-    return text if was_ready else f"{text} during startup"

@@ -85,7 +85,7 @@ class Furnisher:
             self._links.give_back(path)
 
     def _narrow_smi(self, world: World, devices: tuple[int, ...]) -> None:
-        """Put an nvidia-smi on the PATH that shows these real GPUs only. (It takes no notice of CUDA's variable.)"""
+        """Put an nvidia-smi on the PATH that shows these real GPUs only: it takes no notice of CUDA's variable."""
         real = shutil.which("nvidia-smi")
         if real and len(devices) < self._rack.size:
             chosen = f'exec {quoted(real)} -i {",".join(map(str, devices))} "$@"'
@@ -141,9 +141,9 @@ def simulate_smi(world: World, spec: GpuSpec, container_id: str, leader: int) ->
     from modal_gpu_magic.catalog.gpus import GPUS
 
     row = GPUS[spec.gives[0]]
-    gpu = {"name": row.nvidia_smi_name or row.name, "memory_mib": row.nvidia_smi_memory_mib or row.vram_gb * 1000}
-    listing = world.path / "gpus.json"
-    listing.write_text(json.dumps({"leader": leader, "container": container_id, "gpus": [gpu] * spec.count}))
+    gpu = f"{row.nvidia_smi_name or row.name}\t{row.nvidia_smi_memory_mib or row.vram_gb * 1000}\n"
+    listing = world.path / "gpus"
+    listing.write_text(f"{leader} {container_id}\n{gpu * spec.count}")
     program = f"{quoted(sys.executable)} -I -S {quoted(smi_program.__file__)} {quoted(listing)}"
     world.program("nvidia-smi", f'exec {program} "$@"')
 

@@ -37,12 +37,12 @@ def checked(gpu_type: str, count: int) -> GpuSpec | None:
 
 
 class Rack:
-    """The machine's real GPUs, allotted by count. Empty when GPUs are simulated."""
+    """The machine's real GPUs, allotted by count; `size` 0 when they are simulated, None when that is to be found out."""
 
-    def __init__(self) -> None:
-        self._surveyed = False
-        self._free: list[int] = []
-        self.size = 0
+    def __init__(self, size: int | None = None) -> None:
+        self._surveyed = size is not None
+        self.size = size or 0
+        self._free = list(range(self.size))
 
     @property
     def simulated(self) -> bool:

@@ -173,5 +173,5 @@ def _read_arguments(words: list[str], files: Mapping[str, str]) -> PipInstall | 
 
 
 def _is_tool(requirement: str) -> bool:
-    match = re.match(r"[A-Za-z0-9._-]+", requirement)
-    return bool(match) and match[0].lower() in _TOOLS
+    """A package that every image has, whatever its version."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower() in _TOOLS

@@ -8,13 +8,10 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from modal_gpu_magic.control_plane.premises import leads_to, links_of_others, record_links
 from modal_gpu_magic.control_plane.refusals import Conflict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(slots=True)
@@ -62,11 +59,9 @@ class Links:
         """Make the link, or find it made by another control plane."""
         link = Link(target)
         if not leads_to(path, target):
-            if path.exists() or path.is_symlink():
-                raise Conflict(
-                    f"{path} exists on this machine, and the local backend has no way to mount over it. "
-                    "Mount at a path that is free here."
-                )
+            refuse_occupied(path)
+            if path.is_symlink():
+                raise Conflict(f"{path} leads to {path.readlink()}: another notebook uses it for something else.")
             try:
                 _make_parents(path.parent, link.made)
                 path.symlink_to(target)
@@ -79,6 +74,15 @@ class Links:
 
     def _record(self) -> None:
         record_links(self._root, {path: link.target for path, link in self._links.items()})
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise Conflict when something real is at `path`: there is no mounting over it."""
+    if path.exists() and not path.is_symlink():
+        raise Conflict(
+            f"{path} exists on this machine, and the local backend has no way to mount over it. "
+            "Mount at a path that is free here."
+        )
 
 
 def _make_parents(directory: Path, made: list[Path]) -> None:

@@ -21,6 +21,8 @@ from modal_gpu_magic.control_plane import refusals
 from modal_gpu_magic.control_plane.state import Container
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from grpclib.const import Handler
 
 Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterator[Any]"]
@@ -75,10 +77,12 @@ class Token:
     id: str
     secret: str
 
-    def check(self, metadata: Mapping[str, Any]) -> None:
+    def check(self, metadata: Any) -> None:
         """Raise Unauthorized unless the request carries this token; takes the same time for every wrong one."""
         shown = (str(metadata.get(f"x-modal-token-{part}", "")).encode() for part in ("id", "secret"))
-        right = [hmac.compare_digest(*pair) for pair in zip(shown, (self.id.encode(), self.secret.encode()))]
+        right = [
+            hmac.compare_digest(*pair) for pair in zip(shown, (self.id.encode(), self.secret.encode()), strict=True)
+        ]
         if not all(right):
             raise refusals.Unauthorized("This token is not the one of this local control plane.")
 
@@ -95,7 +99,7 @@ class Door:
 
     def _handler(self, path: str, route: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
         name = path.rpartition("/")[2]
-        rpc = self._rpcs.get(name)
+        rpc: Any = self._rpcs.get(name) or _refusing(name, streaming=route.cardinality.server_streaming)
         streaming = route.cardinality.server_streaming
 
         async def handle(stream: Stream[Any, Any]) -> None:
@@ -103,13 +107,11 @@ class Door:
             try:
                 if self._token is not None:
                     self._token.check(stream.metadata)
-                if rpc is None:
-                    raise refusals.Unsupported(unsupported(name))
                 if streaming:
-                    async for message in rpc(request, self._peer):  # type: ignore[union-attr]  # as the route says
+                    async for message in rpc(request, self._peer):
                         await stream.send_message(message)
                 else:
-                    await stream.send_message(await rpc(request, self._peer))  # type: ignore[misc]
+                    await stream.send_message(await rpc(request, self._peer))
             except refusals.Refusal as refusal:
                 raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
             except (StreamClosedError, StreamTerminatedError):
@@ -121,19 +123,32 @@ class Door:
         return handle
 
 
+def _refusing(name: str, *, streaming: bool) -> Rpc:
+    """The RPC that is not here."""
+
+    async def refuse(*_: object) -> Any:
+        raise refusals.Unsupported(unsupported(name))
+
+    async def refuse_stream(*_: object) -> AsyncIterator[Any]:
+        raise refusals.Unsupported(unsupported(name))
+        yield
+
+    return refuse_stream if streaming else refuse
+
+
 def unsupported(rpc: str) -> str:
     """The sentence for an RPC that is not here."""
     feature = next((text for prefix, text in _FEATURES.items() if rpc.startswith(prefix)), "this part of Modal")
     return f"The local backend does not support {feature} ({rpc}). It runs on Modal: use `--backend cloud`."
 
 
-async def listen(door: Door, path: str) -> Server:
+async def listen(door: Door, path: Path) -> Server:
     """Serve `door` at a Unix socket that only this user may open."""
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
     server = Server([door], config=config)
     before = os.umask(0o177)
     try:
-        await server.start(path=path)
+        await server.start(path=str(path))
     finally:
         os.umask(before)
     return server

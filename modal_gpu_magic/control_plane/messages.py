@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import FieldDescriptor
 
 M = TypeVar("M", bound=Message)
 
@@ -34,7 +31,7 @@ def shared_fields(source: Message, kind: type[M]) -> M:
     return target
 
 
-def _copy_field(source: Message, target: Message, name: str, field: FieldDescriptor) -> None:
+def _copy_field(source: Message, target: Message, name: str, field: Any) -> None:
     """Copy one field, whatever its shape; an unset message or optional stays unset."""
     value = getattr(source, name)
     if _is_map(field):
@@ -48,15 +45,14 @@ def _copy_field(source: Message, target: Message, name: str, field: FieldDescrip
         setattr(target, name, value)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
+def _is_map(field: Any) -> bool:
     """Maps are repeated entry messages on the wire; each message type has its own entry type."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
-def _copy_map(source: Any, target: Any, field: FieldDescriptor) -> None:
+def _copy_map(source: Any, target: Any, field: Any) -> None:
     """Copy a map field; maps of messages have no item assignment."""
-    assert field.message_type is not None
-    if field.message_type.fields_by_name["value"].message_type is None:
+    if field.message_type and field.message_type.fields_by_name["value"].message_type is None:
         target.update(source)
     else:
         for key, value in source.items():

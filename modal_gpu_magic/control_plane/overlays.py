@@ -16,14 +16,13 @@ import sys
 import sysconfig
 import tempfile
 from collections import deque
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.control_plane.world import site_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modal_gpu_magic.control_plane.layers import PipInstall
 
@@ -37,7 +36,7 @@ class BuildFailed(Exception):  # noqa: N818 - it reads as what happened
 
 def overlays_directory() -> Path:
     """Where overlays are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base, "modal_gpu_magic", "overlays")
 
 
@@ -45,15 +44,13 @@ def overlay_path(install: PipInstall, below: Sequence[str]) -> Path:
     """Where the overlay of an install is, or will be: by what is asked for, the overlays below, and the environment."""
     parts = [sys.version, sysconfig.get_platform(), repr(install), *below]
     for directory in site_directories():
-        parts += [directory, *sorted(name for name in _listed(directory) if name.endswith(".dist-info"))]
+        parts += [directory, *sorted(_listed(directory))]
     return overlays_directory() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _listed(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
+    """The metadata directories of a directory of packages, which may be missing."""
+    return [entry.name for entry in Path(directory).glob("*.dist-info")]
 
 
 def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
@@ -82,7 +79,7 @@ def _versions(directories: Sequence[str]) -> dict[str, str]:
     for directory in directories:
         for entry in _listed(directory):
             name, dash, version = entry.removesuffix(".dist-info").rpartition("-")
-            if dash and entry.endswith(".dist-info"):
+            if dash:
                 versions.setdefault(_normal(name), version)
     return versions
 
@@ -92,31 +89,39 @@ def _normal(name: str) -> str:
 
 
 async def build(
-    install: PipInstall, below: Sequence[str], env: Mapping[str, str], log: Callable[[str], None], force: bool = False
+    install: PipInstall,
+    below: Sequence[str],
+    env: Mapping[str, str],
+    log: Callable[[str], None],
+    *,
+    force: bool = False,
 ) -> str:
     """The directory with what `install` adds, made if it is not there. `log` gets pip's lines as they come.
 
     Raises BuildFailed.
     """
     path = overlay_path(install, below)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with await asyncio.to_thread(_locked, path):
-        if path.is_dir() and not force:
-            return str(path)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="half-") as scratch:
-            await _install(install, below, env, log, Path(scratch))
-            if path.is_dir():
-                path.rename(Path(scratch, "replaced"))
-            Path(scratch, "site").rename(path)
+    with await asyncio.to_thread(_lock, path):
+        if force or not await asyncio.to_thread(path.is_dir):
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix="half-") as scratch:
+                await _install(install, below, env, log, Path(scratch))
+                _put_in_place(Path(scratch), path)
     return str(path)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process builds an overlay."""
-    with open(path.with_suffix(".lock"), "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def _lock(path: Path) -> IO[str]:
+    """Wait until no other process builds this overlay. Closing the file lets the next one in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.with_suffix(".lock").open("w")
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    return stream
+
+
+def _put_in_place(scratch: Path, path: Path) -> None:
+    """Make a finished overlay visible, all at once; one that it replaces goes with the scratch directory."""
+    if path.is_dir():
+        path.rename(scratch / "replaced")
+    (scratch / "site").rename(path)
 
 
 async def _install(
@@ -167,11 +172,11 @@ async def _pip(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        limit=1 << 20,
     )
-    assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
     try:
-        async for line in process.stdout:
+        async for line in cast("asyncio.StreamReader", process.stdout):
             text = line.decode("utf-8", "replace")
             last.append(text)
             log(text)

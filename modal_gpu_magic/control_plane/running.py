@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.control_plane.server import ControlPlane
@@ -40,7 +41,8 @@ async def _serve_owner(plane: ControlPlane) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, leave.set)
     threading.Thread(target=_read_to_end, args=(loop, leave), daemon=True, name="owner").start()
-    print(json.dumps(plane.hello), flush=True)
+    sys.stdout.write(json.dumps(plane.hello) + "\n")
+    sys.stdout.flush()
     owner = os.getppid()
     while not leave.is_set() and os.getppid() == owner:
         with suppress(asyncio.TimeoutError):
@@ -50,7 +52,7 @@ async def _serve_owner(plane: ControlPlane) -> int:
 
 def _read_to_end(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
     """Read stdin until it ends. In a thread: stdin may be a file or a terminal, which the loop cannot watch."""
-    while sys.stdin.buffer.read1(4096):
+    while os.read(0, 4096):
         pass
     with suppress(RuntimeError):  # the loop is closed already
         loop.call_soon_threadsafe(leave.set)
@@ -61,12 +63,12 @@ async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
     env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_")}
     env["MODAL_SERVER_URL"] = f"unix://{plane.socket}"
     env["MODAL_TOKEN_ID"], env["MODAL_TOKEN_SECRET"] = plane.token.id, plane.token.secret
-    env["MODAL_CONFIG_PATH"] = os.path.join(plane.premises.root, "no-profile.toml")
-    env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", os.defpath)])
+    env["MODAL_CONFIG_PATH"] = str(plane.premises.root / "no-profile.toml")
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     try:
         process = await asyncio.create_subprocess_exec(*command, env=env)
     except OSError as error:
-        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         return 127
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: None)

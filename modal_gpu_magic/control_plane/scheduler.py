@@ -182,7 +182,8 @@ class Scheduler:
             asyncio.get_running_loop().call_later(delay, self.again, each, each.attempt + 1)
             return
         each.done = True
-        each.call.outputs[each.index] = api_pb2.FunctionGetOutputsItem(
+        each.payload = api_pb2.FunctionInput()  # may be large, and a retry by the SDK brings it again
+        output = api_pb2.FunctionGetOutputsItem(
             result=result,
             idx=each.index,
             input_id=each.id,
@@ -192,6 +193,8 @@ class Scheduler:
             output_created_at=time.time(),
             retry_count=each.attempt,
         )
+        each.call.outputs[each.index] = output
+        self._state.result_bytes += output.ByteSize()
         each.call.bell.ring()
 
     def again(self, each: Input, attempt: int) -> None:
@@ -199,7 +202,8 @@ class Scheduler:
         if each.cancelled or each.call.function.app.stopped:
             return
         self._stop_timer(each)
-        each.call.outputs.pop(each.index, None)
+        if failed := each.call.outputs.pop(each.index, None):
+            self._state.result_bytes -= failed.ByteSize()
         each.done, each.attempt, each.members = False, attempt, []
         each.call.function.pending.appendleft(each)
         self.scale(each.call.function)
@@ -220,7 +224,7 @@ class Scheduler:
 
     # ── cancellation
 
-    def cancel(self, each: Input, reason: str, terminate: bool = False) -> None:
+    def cancel(self, each: Input, reason: str, *, terminate: bool = False) -> None:
         """End an input for its caller at once. Its container is told, and killed if it is still in it later.
 
         `terminate` kills the container now, also when the input was cancelled before and has not stopped.
@@ -273,8 +277,9 @@ class Scheduler:
         for each in list(container.running.values()):
             self.settle(each, container.startup_failure or result, container.id)
         container.running.clear()
-        if container.cluster:
-            self._end_cluster(container)
+        for member in container.cluster.members if container.cluster else ():
+            if member.ended_at is None and not member.leaving:
+                self._kill(member)  # the members of a cluster live and die together
         if container.ready or on_purpose:
             self.scale(function)
         else:
@@ -288,13 +293,6 @@ class Scheduler:
         pending = container.function.pending
         while pending and not any(other.ready for other in container.function.live):
             self.settle(pending.popleft(), result, container.id)
-
-    def _end_cluster(self, container: Container) -> None:
-        """The members of a cluster live and die together."""
-        assert container.cluster is not None
-        for member in container.cluster.members:
-            if member is not container and member.ended_at is None and not member.leaving:
-                self._kill(member)
 
     async def stop_app(self, app_id: str, grace: float = APP_GRACE) -> None:
         """End an app: its inputs are terminated, its containers may run `@exit`, then its log is complete."""

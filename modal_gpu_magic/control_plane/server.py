@@ -42,14 +42,14 @@ class ControlPlane:
     def __init__(self, premises: Premises, first: Spare | None, cancel_grace: float) -> None:
         self.premises = premises
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
-        self.socket = os.path.join(premises.root, "api")
+        self.socket = premises.root / "api"
         self.state = State()
         rack, images = Rack(), Images(self.state)
-        contents = Contents(Path(premises.root, "contents"))
+        contents = Contents(premises.root / "contents")
         furnisher = Furnisher(self.state, rack, contents, images.images, premises.root)
         self._containers = Containers(Spares(premises.root, first), furnisher)
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
-        self._blobs = Blobs(Path(premises.root, "blobs"))
+        self._blobs = Blobs(premises.root / "blobs")
         apps = Apps(self.state, self._scheduler)
         self._rpcs = rpcs_of(
             apps,
@@ -61,7 +61,7 @@ class ControlPlane:
             self._blobs,
             Queues(),
             Secrets(self.state),
-            Volumes(self.state, Path(premises.root, "volumes")),
+            Volumes(self.state, premises.root / "volumes"),
         )
         self._containers.rpcs = self._rpcs
         self._containers.on_end = self._scheduler.ended
@@ -76,7 +76,7 @@ class ControlPlane:
             "url": f"unix://{self.socket}",
             "token_id": self.token.id,
             "token_secret": self.token.secret,
-            "store": self.premises.store,
+            "store": str(self.premises.store),
             "pid": os.getpid(),
         }
 
@@ -95,5 +95,5 @@ class ControlPlane:
         await self._blobs.close()
         await self._containers.all_gone(LEAVE)
         if path := os.environ.get(METER):
-            self._containers.write_meter(path)
+            self._containers.write_meter(Path(path))
         self.premises.remove()

@@ -14,6 +14,8 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 MARKER = "MODAL_GPU_CONTAINER"
@@ -29,19 +31,12 @@ def end_family(marker: str, group: int) -> None:
     `!cmd` in IPython and torchrun's workers have sessions of their own.
     """
     needle = f"{MARKER}={marker}".encode()
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as stream:
-                if needle in stream.read().split(b"\0"):
-                    os.kill(int(entry), signal.SIGKILL)
-        except OSError:  # gone meanwhile, or another user's
-            continue
-    try:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile, or another user's
+            if process.name != str(os.getpid()) and needle in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
-        return
 
 
 def post_warden(guard: int, order: int) -> None:
@@ -80,10 +75,8 @@ def import_early() -> None:
         "xxhash",
         "modal_gpu_magic.sdk.entry",
     ):
-        try:
+        with suppress(ImportError):  # plain Modal scripts need only modal; its absence is told by runpy
             importlib.import_module(name)
-        except ImportError:  # plain Modal scripts need only modal; its absence is told by runpy below
-            continue
     sys.modules.pop("modal._container_entrypoint", None)  # runpy warns of a module that is imported already
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH - pathlib, like re, json, typing and dataclasses, would double the time this program takes
+# ruff: noqa: PTH112, PTH123, PTH208 - pathlib (re, json, typing and dataclasses, too) would double the time it takes
 """The simulated nvidia-smi of a container: answers for the GPUs that were asked for, on a machine that has none.
 
 Runs as a plain file, standard library only: `python smi_program.py LISTING [nvidia-smi's own arguments]`. LISTING has
@@ -259,7 +259,9 @@ def answers(sampler: Sampler, wanted: Wanted) -> Iterator[str]:
     suffix = "" if "nounits" in wanted.formats else " {unit}"
     while True:
         started, wall = time.monotonic(), time.time()
-        gpus = [gpu for gpu in sampler.read() if not wanted.only or str(gpu.index) in wanted.only or gpu.uuid in wanted.only]
+        gpus = [
+            gpu for gpu in sampler.read() if not wanted.only or str(gpu.index) in wanted.only or gpu.uuid in wanted.only
+        ]
         now = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(wall)) + f".{int(wall * 1000) % 1000:03d}"
         if not gpus:
             raise Wrong("No devices were found")

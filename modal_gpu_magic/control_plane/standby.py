@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.control_plane import shim
@@ -18,6 +17,7 @@ from modal_gpu_magic.control_plane.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(slots=True, eq=False)

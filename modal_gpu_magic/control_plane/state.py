@@ -132,6 +132,12 @@ class Call:
     created_at: float = field(default_factory=time.time)
 
     @property
+    def result_bytes(self) -> int:
+        """Size of its results and generator items."""
+        kept = (*self.outputs.values(), *self.chunks)
+        return sum(each.ByteSize() for each in kept)
+
+    @property
     def unfinished(self) -> int:
         """Inputs without a result."""
         return sum(not each.done for each in self.inputs.values())
@@ -237,6 +243,8 @@ class State:
     mounts: dict[str, tuple[MountedFile, ...]] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
+    result_bytes: int = 0
+    """Size of all results and generator items that can still be read."""
 
     def containers(self) -> list[Container]:
         """All containers that have not ended."""

@@ -20,14 +20,14 @@ class Piece:
     """Code that a call with constant strings runs.
 
     Attributes:
-        source: the code. For `mention` the bare name.
+        source: the code; for `mention` and `import` the bare name.
         how: `cell`: with IPython's syntax, in the cell's namespace. `timed`: the same, in a function of its own.
             `python`: plain Python, here. `elsewhere`: plain Python, perhaps in another namespace.
-            `mention`: a name that the callee looks up in its caller.
+            `mention`: a name that the callee looks up in its caller. `import`: a module that it imports.
     """
 
     source: str
-    how: Literal["cell", "timed", "python", "elsewhere", "mention"]
+    how: Literal["cell", "timed", "python", "elsewhere", "mention", "import"]
 
 
 _LINES = {
@@ -98,16 +98,19 @@ def is_shell_call(call: ast.Call) -> bool:
 
 def pieces(call: ast.Call) -> Iterator[Piece]:
     """The code in a call's constant strings, in the order it runs."""
-    texts = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-    if not texts:
+    texts = [each.value if isinstance(each, ast.Constant) else None for each in call.args]
+    strings = [text for text in texts if isinstance(text, str)]
+    if not strings or strings[0] is not texts[0]:
         return
     match call.func:
         case ast.Attribute(attr=attr) if is_shell_call(call):
-            yield from _SHELL_CALLS[attr](*texts) if len(texts) == len(call.args) else ()
+            yield from _SHELL_CALLS[attr](*strings) if len(strings) == len(texts) else ()
         case ast.Name(id="exec" | "eval"):
-            yield Piece(texts[0], "python" if len(call.args) == 1 else "elsewhere")
+            yield Piece(strings[0], "python" if len(texts) == 1 else "elsewhere")
+        case ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"):
+            yield Piece(strings[0], "import")
         case ast.Attribute(attr=attr) if attr in _MENTIONS:
-            yield from (Piece(name, "mention") for name in _MENTIONS[attr].findall(texts[0]))
+            yield from (Piece(name, "mention") for name in _MENTIONS[attr].findall(strings[0]))
 
 
 def _line_magic(name: str, line: str = "") -> Iterator[Piece]:
@@ -137,7 +140,7 @@ def _line(name: str, line: str) -> Iterator[Piece]:
     elif role == "deleted":
         yield Piece("del " + line.replace("-n", "").strip(), "python")
     elif role in ("module", "matplotlib"):
-        yield Piece(f"__import__({line.strip() if role == 'module' else role!r})", "python")
+        yield Piece(line.strip() if role == "module" else role, "import")
     else:
         yield from _text(line)
     yield from _bound(role if role in _TARGETS else name, line)

@@ -151,34 +151,32 @@ class Expressions(ast.NodeVisitor):
         if not is_shell_call(node):
             self.generic_visit(node)
             self.touch(node.func, *node.args, *(keyword.value for keyword in node.keywords))
-            self._imports_by_name(node)
         for piece in pieces(node):
             self._piece(piece)
 
-    def _imports_by_name(self, node: ast.Call) -> None:
-        """`import_module("a.b")` and `__import__("a")` import `a`."""
-        if last_word(node.func) in ("import_module", "__import__") and node.args:
-            name = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-            if isinstance(name, str) and name.partition(".")[0].isidentifier():
-                self.imports.add(name.partition(".")[0])
-
     def _piece(self, piece: Piece) -> None:
-        """Code from a string. In a function it has the function's locals, and cannot make new ones."""
+        """What a string makes a call do."""
         if piece.how == "mention":
             self.ledger.load(piece.source, mentioned=True)
-            return
+        elif piece.how == "import":
+            module = piece.source.partition(".")[0]
+            self.imports.update({module} if module else ())  # `.a` is relative to a package
+        else:
+            self._code(piece)
+
+    def _code(self, piece: Piece) -> None:
+        """Code from a string. In a function it has the function's locals, and cannot make new ones."""
         with_magics = piece.how in ("cell", "timed")
         tree = parse_cell(piece.source, self._transform) if with_magics else parse_python(piece.source.strip())
-        if tree is None:
-            return
+        body = tree.body if tree else []
         if piece.how == "timed":
-            with self.ledger.aside(), self.ledger.inside(block_scope("function", tree.body, self.ledger.owner)):
-                self.visit_all(tree.body)
+            with self.ledger.aside(), self.ledger.inside(block_scope("function", body, self.ledger.owner)):
+                self.visit_all(body)
         elif piece.how == "elsewhere" or not self.ledger.at_top:
             with self.ledger.aside():
-                self.visit_all(tree.body)
+                self.visit_all(body)
         else:
-            self.visit_all(tree.body)
+            self.visit_all(body)
 
     # -- annotations ---------------------------------------------------------------------------------------------------
 

@@ -43,31 +43,13 @@ _SECRET_WORDS = frozenset(
 )
 """A name that ends in one of these is a credential's."""
 
-_ISSUERS = frozenset(
-    {
-        "anthropic",
-        "aws",
-        "azure",
-        "cohere",
-        "discord",
-        "gcp",
-        "gemini",
-        "gh",
-        "github",
-        "gitlab",
-        "google",
-        "groq",
-        "hf",
-    }
-    | {"hub", "huggingface", "jupyter", "kaggle", "mistral", "modal", "ngc", "npm", "openai", "openrouter", "pypi"}
-    | {"replicate", "slack", "stripe", "telegram", "together", "wandb"}
+_ISSUERS = (
+    "anthropic aws azure cohere discord gcp gemini gh github gitlab google groq hf hub huggingface jupyter kaggle"
+    " mistral modal ngc npm openai openrouter pypi replicate slack stripe telegram together wandb"
 )
-
 _QUALIFIERS = {
-    "key": _ISSUERS
-    | {"access", "account", "api", "auth", "client", "encryption", "master", "private", "secret", "ssh"},
-    "token": _ISSUERS
-    | {"access", "api", "auth", "bearer", "bot", "csrf", "jwt", "oauth", "personal", "refresh", "secret"},
+    "key": f"{_ISSUERS} access account api auth client encryption master private secret ssh".split(),
+    "token": f"{_ISSUERS} access api auth bearer bot csrf jwt oauth personal refresh secret".split(),
 }
 """`key` and `token` are innocent words (`sort_key`, `pad_token`) but after one of these."""
 

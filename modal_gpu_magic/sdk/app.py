@@ -62,6 +62,7 @@ class OpenApp:
         app = modal.App(APP_NAME)
         self._cls = define(app, self.machine, self.packages)
         self._stack.enter_context(app.run(client=client))
+        self._app = app
         self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
         self.opened_at = time.time()
         self.backend.on_loss(lambda error: self._tell_all("lost", error))
@@ -90,6 +91,14 @@ class OpenApp:
             if session not in self._runners:
                 self._runners[session] = self._cls(session=session)
             return self._runners[session]
+
+    def image_id(self, image: Any) -> str:
+        """What Modal calls the image that `image` builds; builds it if that has not been done."""
+        try:
+            image.build(self._app)
+        except Exception as error:
+            raise translate(error) from error
+        return str(image.object_id)
 
     def fetch(self, session: str, names: tuple[str, ...]) -> Transfer:
         """Values that stayed in the container."""

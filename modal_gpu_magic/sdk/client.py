@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -159,9 +160,8 @@ _CLIENT_TYPE = 1
 
 
 def _modal() -> Any:
-    import modal as sdk
-
-    return sdk
+    """The SDK; loaded when a backend is first connected."""
+    return importlib.import_module("modal")
 
 
 def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, RemoteError
 from modal_gpu_magic.plan.machine import specs_text
 from modal_gpu_magic.plan.quote import quote
+from modal_gpu_magic.session.hints import hint
 from modal_gpu_magic.session.receipt import Outcome, Receipt
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
@@ -33,6 +34,9 @@ def conclude(
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
     error = _error(session, app, cell, ended, front)
+    words = hint(error, session.namespace, outgoing.held) if error is not None else None
+    if words:
+        front.say(words)
     front.finished(_receipt(session, app, ended, home, outgoing, error))
     if error is not None:
         raise error

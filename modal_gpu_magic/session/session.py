@@ -14,6 +14,7 @@ from modal_gpu_magic.plan.machine import Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import conclude
+from modal_gpu_magic.session.files import FILES, Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
@@ -44,7 +45,9 @@ class Cell:
         timeout: seconds; None: as long as Modal lets a Function run.
         fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
         clean: start with an empty namespace. move: carry the values over to a new machine.
-        imports: modules of the cell with the requirement that brings each. installs: `--pip` beyond the image.
+        files: paths the cell names literally that travel with it.
+        imports: modules of the cell with the requirement that brings each.
+        packages: requirements of the image beside the header's, if this cell opens the session.
     """
 
     source: str
@@ -56,6 +59,7 @@ class Cell:
     fetch_names: tuple[str, ...] = ()
     clean: bool = False
     stdin: bool = False
+    files: tuple[str, ...] = ()
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
 
@@ -83,8 +87,8 @@ class Session:
         self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
+        self.files = Files()
         self.generation: str | None = None
-        self.installed: tuple[str, ...] = ()
         self.warm_until = 0.0
         self._opening: Opening | None = None
         self._store: SharedStore | None = None
@@ -106,7 +110,7 @@ class Session:
             outgoing = self.values.outgoing(names, cell.wishes)
             app = self._open(cell, front, inbox)
             ended, outgoing = self._attempt(app, cell, names, outgoing, front, inbox)
-            home = self._come_home(ended, outgoing)
+            home = self._come_home(cell, ended, outgoing)
         return conclude(self, app, cell, ended, home, outgoing, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -129,6 +133,14 @@ class Session:
         self.stop()
         self.machine = machine
 
+    def builds_the_same(self, machine: Machine) -> bool:
+        """Whether an image held in a variable is still the session's: by what it builds, not by the Python object."""
+        mine, other = self.machine.image_object, machine.image_object
+        if mine is other or mine is None or self._opening is None:
+            return True
+        app = self._opening.result()
+        return app.image_id(mine) == app.image_id(other)
+
     def keep_warm(self, seconds: int) -> None:
         """Change how long the idle container stays, without a new machine."""
         if self._opening is not None and self._opening.app is not None:
@@ -148,7 +160,7 @@ class Session:
     def forget(self) -> tuple[str, ...]:
         """The container is gone: what was sent is sent again; returns the names that lived only there."""
         self.generation = None
-        self.installed = ()
+        self.files.forget()
         return self.values.forget()
 
     @property
@@ -209,7 +221,9 @@ class Session:
 
     def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing) -> Request:
         store = self._store or InlineStore()
-        packed = pack(outgoing.values, self.namespace, store, outgoing.hasher, session=self.name)
+        files = self.files.outgoing(cell.files)
+        values = {**outgoing.values, FILES: files} if files else outgoing.values
+        packed = pack(values, self.namespace, store, outgoing.hasher, session=self.name)
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
             run=f"{os.getpid()}-{next(_numbers)}",
@@ -233,13 +247,14 @@ class Session:
             known=outgoing.known,
         )
 
-    def _come_home(self, ended: Ended, outgoing: Outgoing) -> Homecoming:
+    def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()
             return Homecoming()
         self.generation = ended.answer.generation
         self.values.sent(outgoing)
+        self.files.sent(cell.files)
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         return self.values.incoming(ended.answer, store, self.fetch)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.events import Answer, Transfer
 
+LAST_RESULTS = frozenset({"_", "__", "___"})
+"""The last results: IPython counts them to its own names, but a cell that reads one means the value."""
+
 RESULT = "<result>"
 """Key under which the last expression's value travels; no variable can have this name."""
 
@@ -125,7 +128,7 @@ class Values:
             self.synced.pop(name, None)
 
     def forget(self) -> tuple[str, ...]:
-        """The container is gone: what was sent is sent again when it is read. Returns the names that lived only there."""
+        """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
         self.synced.clear()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
         return tuple(sorted(self.lost))
@@ -160,8 +163,9 @@ class Values:
     def _is_the_users(self, name: str, wishes: Wishes) -> bool:
         if name not in self.namespace or name in wishes.exclude:
             return False
-        value = self.namespace[name]
-        return not (name in self.hidden and self.hidden[name] is value) or name in wishes.include
+        if name in LAST_RESULTS or name in wishes.include:
+            return True
+        return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 
     def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
         if name in self.lost and self._lives_there(value):

@@ -110,7 +110,7 @@ class ModalGpu(Configurable):
         return parse(text, machines=machines)
 
     def _session(self, line: Line, front: Any) -> Session:
-        """The session of the header, with the machine it asks for. A new machine is announced before anything starts."""
+        """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
         from modal_gpu_magic.plan.machine import differences
         from modal_gpu_magic.session.session import Session
 
@@ -121,7 +121,8 @@ class ModalGpu(Configurable):
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
             return session
-        if session.is_open and differences(session.machine, machine):
+        replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
+        if replaced:
             session.move(machine) if line.options.move else session.replace(machine, front)
         elif machine != session.machine:
             keep_warm_changed = machine.keep_warm != session.machine.keep_warm
@@ -153,11 +154,12 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.names import analyse
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
+        from modal_gpu_magic.ui.output import cell_number
 
         options, kind = line.options, session.backend
         return Cell(
             source=_with_header(line.text, body),
-            count=self.shell.execution_count,
+            count=cell_number(self.shell),
             names=analyse(body),
             wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
@@ -179,6 +181,7 @@ def _with_header(text: str, body: str) -> str:
 
 def register(shell: InteractiveShell) -> None:
     """Make the magics known to `shell`."""
+    from modal_gpu_magic.ui import errors
     from modal_gpu_magic.ui.complete import matcher
 
     unregister(shell)
@@ -190,14 +193,18 @@ def register(shell: InteractiveShell) -> None:
     configurables.append(magics)
     shell.input_transformers_cleanup.append(header_first)
     shell.Completer.custom_matchers.append(matcher(shell))
+    errors.install(shell)
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
+    from modal_gpu_magic.ui import errors
+
     configurables: list[Any] = shell.configurables
     for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
         magics.close()
         configurables.remove(magics)
+    errors.remove(shell)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(NAME, None)
     for hooks, name in (

@@ -110,7 +110,7 @@ class NotebookFront:
         message = {
             "data": content["data"],
             "metadata": content["metadata"],
-            "execution_count": self.shell.execution_count,
+            "execution_count": cell_number(self.shell),
         }
         hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
 
@@ -182,13 +182,19 @@ class TextFront(NotebookFront):
     def _result(self, content: dict[str, Any]) -> None:
         self._flush()
         text = content["data"].get("text/plain", "")
-        print(f"Out[{self.shell.execution_count}]: " + ("\n" + text if "\n" in text else text) + "\n")
+        print(f"Out[{cell_number(self.shell)}]: " + ("\n" + text if "\n" in text else text) + "\n")
 
     def _error(self, content: dict[str, Any]) -> None:
         print("\n".join(content["traceback"]), file=sys.stderr)
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A terminal has no widgets; their text comes as a display of its own."""
+
+
+def cell_number(shell: InteractiveShell) -> int:
+    """The number of the cell that is running. IPython 9 counts on before it runs a cell, older ones after."""
+    hook: Any = shell.displayhook
+    return int(hook.prompt_count)
 
 
 def front_for(shell: InteractiveShell, *, quiet: bool) -> NotebookFront:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modal_gpu_magic.wire.events import FRAME_BYTES, Event, EventKind, Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 LOG_BYTES = 256 << 20
 """Bytes a run's log may hold in the container's memory; beyond it the oldest stream text goes."""
@@ -62,8 +64,9 @@ class Log:
     def since(self, number: int) -> tuple[Event, ...]:
         """Every event from `number` on. In the place of those given up: a note that says so, then empty text."""
         events: list[Event] = []
-        for lost, numbers in groupby(range(number, self.next_number), self._lost.__contains__):
-            events += self._fill(list(numbers)) if lost else [self._kept[n] for n in numbers if n in self._kept]
+        for lost, group in groupby(range(number, self.next_number), self._lost.__contains__):
+            numbers = list(group)
+            events += self._fill(numbers) if lost else [self._kept[n] for n in numbers if n in self._kept]
         return tuple(events)
 
     def forget(self, number: int) -> None:
@@ -79,7 +82,9 @@ class Log:
 
     def _fill(self, numbers: Sequence[int]) -> Iterator[Event]:
         megabytes = sum(self._lost[n] for n in numbers) / 1e6
-        yield Event(numbers[0], "note", {"text": f"{megabytes:,.1f} MB of output were dropped here: nobody read them in time."})
+        yield Event(
+            numbers[0], "note", {"text": f"{megabytes:,.1f} MB of output were dropped here: nobody read them in time."}
+        )
         for number in numbers[1:]:
             yield Event(number, "stream", {"name": "stdout", "text": ""})
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
 
+_STATE = 2
+"""Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
+
 NAMESPACE = "namespace"
 """Persistent id of the session's namespace."""
 
@@ -66,8 +69,11 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         if reduced is not NotImplemented:
             return reduced
         reduced = super().reducer_override(obj)
-        if isinstance(obj, types.FunctionType) and reduced is not NotImplemented and obj.__globals__ is self.namespace:
-            self.strip(obj, reduced[2][1])
+        if reduced is not NotImplemented:
+            if isinstance(obj, types.FunctionType) and obj.__globals__ is self.namespace:
+                self.strip(obj, reduced[_STATE][1])
+            elif isinstance(obj, type) and len(reduced) > _STATE:
+                reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
         return reduced
 
     def reduce(self, obj: Any) -> Any:

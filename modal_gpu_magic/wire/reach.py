@@ -24,6 +24,9 @@ then says how to send what it lacks."""
 _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL"})
 """Opcodes that look a name up among the globals; in a class body `LOAD_NAME` does."""
 
+_OF_EVERY_MODULE = frozenset(vars(types.ModuleType("any"))) | {"__file__", "__builtins__", "__builtin__"}
+"""Names that the other side's namespace has by itself; a class body looks up `__name__`."""
+
 _ATOMS: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
 """Types of values that refer to nothing of the notebook's."""
 
@@ -56,7 +59,8 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting.extend(used for used in _used_by(namespace[name], namespace, seen) if used in namespace)
+            used = _used_by(namespace[name], namespace, seen)
+            waiting.extend(other for other in used if other in namespace and other not in _OF_EVERY_MODULE)
     return found
 
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
     Reducer = Callable[[CellPickler, Any], Any]
 
+_REGISTERED = 2
+"""What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
+
+_WORD_BYTES = (1, 2, 4, 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Bare:
@@ -62,10 +67,18 @@ def _remote(pickler: CellPickler, value: RemoteValue) -> Any:
 
 def _array(pickler: CellPickler, array: Any) -> Any:
     """Numpy itself pickles only contiguous arrays out of band; others are copied, as it would copy them, too."""
-    if not (array.dtype.hasobject or array.flags.c_contiguous or array.flags.f_contiguous):
+    dtype = array.dtype
+    if not (dtype.hasobject or array.flags.c_contiguous or array.flags.f_contiguous):
         array = array.copy(order="C")
         pickler.temporary.append(array)
+    if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
+        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
     return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def array_of(words: Any, dtype: Any) -> Any:
+    """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
+    return words.view(dtype)
 
 
 def _memmap(pickler: CellPickler, array: Any) -> Any:

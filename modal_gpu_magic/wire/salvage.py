@@ -18,8 +18,7 @@ from modal_gpu_magic.wire.reasons import why_not_here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_HARMLESS = (str, bytes, int, float, complex, bool, type(None))
-"""Types of objects that are whole, whatever was lost around them."""
+_ATOMS = (str, bytes, int, float, complex, bool, type(None))
 
 
 class Missing:
@@ -103,9 +102,8 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
 
     def lose(self, error: BaseException) -> Missing:
         """What stands for an object that could not be made."""
-        reason = why_not_here(error)
-        self.loss = self.loss or reason
-        return Missing(reason)
+        self.loss = self.loss or why_not_here(error)  # what was lost first is the cause
+        return Missing(self.loss)
 
     def find_class(self, module: str, name: str) -> Any:
         """A class or function by name."""
@@ -127,10 +125,18 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
     def _seen(self, index: int, value: Any) -> None:
         if isinstance(value, Missing):
             self.loss = self.loss or value.reason
-        elif index < self._start and not isinstance(value, _HARMLESS) and id(value) not in self._named:
+        elif index < self._start and not self._is_whole(value):
             part = self._parts[bisect_right(self._parts, index, key=lambda part: part.start) - 1]
             if part.loss:
                 self.loss = self.loss or f"shares objects with {part.name}, which {part.loss}"
+
+    def _is_whole(self, value: Any) -> bool:
+        """Whether nothing can be missing in an object, whatever was lost around it."""
+        if type(value) in (tuple, frozenset):
+            return all(map(self._is_whole, value))
+        if isinstance(value, type):
+            return value.__module__ != "__main__"
+        return isinstance(value, _ATOMS) or id(value) in self._named
 
 
 def _tolerant(operands: int, load: Callable[[Any], None]) -> Callable[[Any], None]:

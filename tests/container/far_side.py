@@ -5,6 +5,7 @@ Real parts only: shell, streams, outlet, interrupt, watchdog, asker. What stands
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -15,10 +16,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.events import Event, Frame
 from modal_gpu_magic.wire.log import Assembler
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,13 +73,14 @@ class FarSide:
         self.count = 0
         self.late: list[tuple[str, Event]] = []
 
-    def __enter__(self) -> FarSide:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -89,12 +94,14 @@ class FarSide:
         return self.ended()
 
     def send(self, source: str, **options: Any) -> None:
-        """Begin a cell."""
+        """Begin a cell; comes back when user code is about to run."""
         self.count = options.pop("count", self.count + 1)
         _write(self.process.stdin, Cell(source, self.count, **options))
+        _read(self.process.stdout)
 
     def ended(self) -> Ran:
         """Wait for the cell to end. `EOFError`: the process did."""
+        ran: Ran
         ran, frames, tail = _read(self.process.stdout)
         run = f"run {self.count}"
         assembler = Assembler()
@@ -170,8 +177,9 @@ def main() -> None:
             answers.put(answer)
         outlet.begin(f"run {request.count}", posted.extend)
         asker.begin(answers.get if request.answers is not None else None)
-        began = time.perf_counter()
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, grace=request.grace):
+            _write(replies, "begun")
+            began = time.perf_counter()
             outcome = shell.run(request.source, request.count, interrupt)
             seconds = time.perf_counter() - began
         capture.drain()

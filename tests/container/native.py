@@ -88,9 +88,8 @@ def shown_natively(ran: Native) -> list[Any]:
     if ran.reply["status"] == "error" and ran.reply["traceback"]:
         last = max(i for i, (kind, _) in enumerate(messages) if kind == "error")
         messages.append(messages.pop(last))
-    for payload in ran.reply.get("payload", ()):
-        if payload["source"] == "page":
-            messages.append(("display_data", {"data": payload["data"], "metadata": {}, "transient": {}}))
+    pages = [payload["data"] for payload in ran.reply.get("payload", ()) if payload["source"] == "page"]
+    messages += [("display_data", {"data": page, "metadata": {}, "transient": {}}) for page in pages]
     return segments(messages)
 
 
@@ -123,7 +122,10 @@ def segments(messages: list[Message]) -> list[Any]:
                 display = kept["transient"]["display_id"]
                 kept["transient"] = {"display_id": ids.setdefault(display, f"display {len(ids)}")}
             found += [(kind, kept), {}]
-    return [{name: text for name, text in item.items() if text} if isinstance(item, dict) else item for item in map(scrub, found)]
+    return [
+        {name: text for name, text in item.items() if text} if isinstance(item, dict) else item
+        for item in map(scrub, found)
+    ]
 
 
 def scrub(value: Any) -> Any:

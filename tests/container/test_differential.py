@@ -193,11 +193,15 @@ def test_the_tenth_run_has_the_right_lines(kernel: Kernel, shared: FarSide) -> N
         ("input('end? ')", ("\x04",)),
     ],
 )
-def test_a_question_is_answered_as_in_a_kernel(kernel: Kernel, shared: FarSide, source: str, answers: tuple[str, ...]) -> None:
+def test_a_question_is_answered_as_in_a_kernel(
+    kernel: Kernel, shared: FarSide, source: str, answers: tuple[str, ...]
+) -> None:
     native = kernel.run(source, answers)
     ours = shared.run(source, count=native.count, answers=answers)
     assert [item for item in shown_far_away(ours) if "EOFError" not in str(item)] == [
-        item for item in shown_natively(native) if "EOFError" not in str(item)  # its traceback shows ipykernel's frames
+        item
+        for item in shown_natively(native)
+        if "EOFError" not in str(item)  # its traceback shows ipykernel's frames
     ]
     assert (ours.ename, ours.evalue) == (native.reply.get("ename", ""), native.reply.get("evalue", ""))
 

@@ -17,6 +17,7 @@ SCRUBS: Final = [
     (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
     (re.compile(r"(In|Out)\[\d+\]"), r"\1[n]"),
     (re.compile(r"<ipython-input-\d+-\w+>|/\S*/ipykernel_\d+/\d+\.py"), "<cell>"),
+    (re.compile(r"\b\d+\.py, line"), "cell.py, line"),
     (re.compile(r"# %%modal_gpu[^\n\x1b]*"), "# %%modal_gpu"),
     (re.compile(r"/tmp/[\w./-]+"), "/tmp/…"),
     (re.compile(r"\[\d\d:\d\d<[^\]]*\]"), "[bar]"),

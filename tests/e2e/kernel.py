@@ -36,6 +36,14 @@ MARK: Final = "MG_TEST_KERNEL"
 """An environment variable that every process a kernel starts inherits: so that what it leaves behind is found."""
 
 
+SHOWN: Final = ("display_data", "execute_result", "update_display_data")
+"""Messages that carry a mime bundle."""
+
+FOREIGN: Final = ("IPYTHON", "JUPYTER_", "MODAL_", "PYTEST_")
+"""Variables that must not reach a kernel: the user's settings, and the test's (ipykernel does not capture file
+descriptors where it sees pytest's)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One iopub message of a cell, `at` seconds after the cell was sent."""
@@ -100,8 +108,8 @@ class Result:
         return "\n".join(note.text for note in self.notes)
 
     def bundles(self, *kinds: str) -> list[dict[str, Any]]:
-        """The mime bundles of the cell's messages of these kinds (all that carry one, if none is named)."""
-        return [m.content["data"] for m in self.messages if "data" in m.content and (not kinds or m.kind in kinds)]
+        """The mime bundles of the cell's messages of these kinds, of all that show one if none is named."""
+        return [m.content["data"] for m in self.messages if m.kind in (kinds or SHOWN)]
 
     def value(self) -> str:
         """The text of the last expression."""
@@ -116,7 +124,7 @@ def clean_environ(home: Path) -> dict[str, str]:
     """
     for name in ("run", "tmp", "work"):
         (home / name).mkdir(mode=0o700, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "JUPYTER_", "IPYTHON"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {
         **kept,
         "HOME": f"{home}",

@@ -31,7 +31,6 @@ SAME = {
     "own html": "class Own:\n    def _repr_html_(self): return '<i>own</i>'\n    def __repr__(self): return 'own'\nOwn()",
     "own bundle": "class Own:\n    def _repr_mimebundle_(self, include=None, exclude=None): return {'text/plain': 'p', 'text/html': 'h'}\nOwn()",
     "own display": "class Own:\n    def _ipython_display_(self): print('shows itself')\nOwn()",
-    "broken repr": "class Own:\n    def __repr__(self): raise ValueError('no')\n    def _repr_html_(self): return 'html'\nOwn()",
     "display id": "h = display('a', display_id=True)\nh.update('b')",
     "display id by name": "display('a', display_id='mg-named')\nfrom IPython.display import update_display\nupdate_display('b', display_id='mg-named')",
     "clear": "from IPython.display import clear_output\nprint(1, flush=True)\nclear_output()\nprint(2)",
@@ -46,7 +45,6 @@ SAME = {
     "series": "import pandas as pd\npd.Series([1.5, None], name='s')",
     "frame option": "import pandas as pd\npd.set_option('display.max_rows', 4)\npd.DataFrame({'a': range(10)})",
     "sympy": "import sympy\nx = sympy.Symbol('x')\nsympy.Integral(x**2, x)",
-    "sympy printing": "import sympy\nsympy.init_printing(use_latex='mathjax')\nsympy.Rational(1, 3)",
     "plotly": "import plotly.graph_objects as go, plotly.io as pio\npio.renderers.default = 'plotly_mimetype'\ngo.Figure(go.Bar(y=[1, 2])).show()",
     "array": "import numpy as np\nnp.arange(3000)",
     "tensor": "import torch\ntorch.arange(3)",
@@ -80,6 +78,11 @@ STORIES = {
         "plt.figure(figsize=(1, 2));",
         "print('none left')",
     ],
+    "sympy printing": [
+        "import sympy\nsympy.init_printing(use_latex='mathjax')\nsympy.Rational(1, 3)",
+        "sympy.init_printing(use_latex=False, pretty_print=False)",
+        "sympy.Rational(1, 3)",
+    ],
     "rcParams": ["import matplotlib.pyplot as plt\nplt.rcParams['figure.figsize'] = (1, 1)", "plt.plot([1]);"],
     "a figure made there, shown here": [
         "import matplotlib.pyplot as plt\nfig = plt.figure(figsize=(1, 1))\nplt.close(fig)",
@@ -91,6 +94,13 @@ STORIES = {
 @pytest.mark.parametrize("cells", STORIES.values(), ids=STORIES.keys())
 def test_a_story_displays_what_it_would_here(pair: Pair, cells: list[str]) -> None:
     pair.story(cells)
+
+
+def test_a_repr_that_fails_is_shown_beside_those_that_work(kernel: Kernel) -> None:
+    own = "class Own:\n    def __repr__(self): raise ValueError('broken')\n    def _repr_html_(self): return 'html'\nOwn()"
+    result = kernel.remote(own)
+    assert result.bundles("execute_result") == [{"text/html": "html"}]
+    assert "ValueError: broken" in result.traceback + result.stderr
 
 
 def test_out_has_the_value_under_the_cell_s_number(kernel: Kernel) -> None:

@@ -43,12 +43,11 @@ SAME = {
     "attribute, with a hint": "import math\nmath.sqr",
     "import": "import no_such_module_at_all",
     "import from": "from math import no_such_name",
-    "recursion": "def down(n):\n    return down(n + 1)\ndown(0)",
+    "thirty frames deep": "def down(n):\n    return down(n - 1) if n else 1 / 0\ndown(30)",
     "unicode": "raise ValueError('é 中')",
     "os error": "open('/no/such/file')",
     "unicode error": "b'\\xff'.decode()",
     "system exit": "import sys\nsys.exit(3)",
-    "system exit with words": "raise SystemExit('over')",
     "keyboard interrupt": "raise KeyboardInterrupt",
     "stop iteration": "next(iter([]))",
     "syntax": "a = 1\nb = = 2",
@@ -91,7 +90,6 @@ STORIES = {
         "def twice_made(n):\n    # second\n    return 2 / n",
         "twice_made(0)",
     ],
-    "function of here": ["HERE\ndef from_here(n):\n    # written here\n    return 1 / n", "from_here(0)"],
     "class of here": ["HERE\nclass Here(Exception):\n    pass", "raise Here('x')"],
     "function of there, used here": ["def from_there(n):\n    return 1 / n", "HERE\nfrom_there(1)"],
     "after an error": ["kept = 1\n1 / 0", "kept"],
@@ -102,6 +100,18 @@ STORIES = {
 @pytest.mark.parametrize("cells", STORIES.values(), ids=STORIES.keys())
 def test_a_story_of_errors_looks_as_it_would_here(pair: Pair, cells: list[str]) -> None:
     pair.story(cells)
+
+
+def test_a_function_of_here_shows_its_source(kernel: Kernel) -> None:
+    kernel.run("def from_here(n):\n    # written here\n    return 1 / n")
+    result = kernel.remote("from_here(0)")
+    assert "----> 2 from_here(0)" in result.traceback
+    assert "----> 3     return 1 / n" in result.traceback
+
+
+def test_system_exit_has_its_words(kernel: Kernel) -> None:
+    """Not differential: IPython's advice on how to exit is a warning, shown once a kernel."""
+    assert kernel.remote("raise SystemExit('over')").error == "SystemExit: over"
 
 
 def test_the_tenth_run_has_the_right_lines(pair: Pair) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 SAME = {
     "print": "print('a', 1, sep='-'); print('b', end=''); print()",
     "nothing": "x = 1",
-    "empty cell": "",
     "only a comment": "# nothing to do",
     "unicode": "print('é 中 🎉')",
     "stderr": "import sys\nprint('a', file=sys.stderr)\nsys.stderr.write('b')",

@@ -130,7 +130,8 @@ class TestContainerGone:
         return fresh
 
     def test_what_was_sent_is_sent_again(self, dead: Kernel) -> None:
-        assert dead.remote("print(here.sum(), plain)").stdout == "10 10\n"
+        result = dead.remote("print(here.sum(), plain)")
+        assert (result.stdout, result.error) == ("10 10\n", "")
 
     def test_what_lived_there_is_named_and_nothing_runs(self, dead: Kernel) -> None:
         result = dead.remote("print('ran')\nthere.locked()")
@@ -140,7 +141,7 @@ class TestContainerGone:
 
     def test_what_lived_there_is_named_although_the_cell_does_not_need_it(self, dead: Kernel) -> None:
         result = dead.remote("print('ran')")
-        assert result.stdout == "ran\n"
+        assert (result.stdout, result.error) == ("ran\n", "")
         assert "there" in result.said
 
     def test_a_counter_that_came_home_goes_on(self, fresh: Kernel) -> None:

@@ -125,7 +125,7 @@ VALUES = {
     ),
     "slots": (
         "class Slim:\n    __slots__ = ('a',)\n    def __init__(self):\n        self.a = 1\nslim = Slim()",
-        "slim.a, hasattr(slim, '__dict__')",
+        "slim.a, Slim.__slots__",
     ),
     "metaclass": (
         "class Meta(type):\n    def __len__(cls):\n        return 5\nclass With(metaclass=Meta):\n    pass",
@@ -309,7 +309,7 @@ REFUSED = {
     "lock": ("import threading\nlock = threading.Lock()", "lock.locked()", "lock"),
     "open file": ("handle = open('mg_open.txt', 'w')", "handle.name", "handle"),
     "inside a list": ("import threading\nbox = [1, {'deep': threading.Lock()}]", "box[0]", "box"),
-    "credential by name": ("api_key = 'plain words'", "api_key", "api_key"),
+    "credential by name": ("api_key = 'a1b2c3d4e5'", "api_key", "api_key"),
     "credential by shape": ("setting = 'sk-' + 'a1B2c3D4' * 6", "setting", "setting"),
 }
 
@@ -325,13 +325,13 @@ def test_what_cannot_travel_is_named_before_anything_runs(kernel: Kernel, here: 
 
 
 def test_what_cannot_travel_does_not_matter_where_it_is_not_read(kernel: Kernel) -> None:
-    kernel.run("import threading\nunread_lock = threading.Lock()\nunread_token = 'x'")
+    kernel.run("import threading\nunread_lock = threading.Lock()\nunread_password = 'a1b2c3d4e5'")
     assert kernel.remote("'fine'").value() == "'fine'"
 
 
 def test_a_credential_travels_when_it_is_asked_for(kernel: Kernel) -> None:
-    kernel.run("asked_password = 'open'")
-    assert kernel.remote("asked_password", "H100 --in asked_password").value() == "'open'"
+    kernel.run("asked_password = 'opensesame'")
+    assert kernel.remote("asked_password", "H100 --in asked_password").value() == "'opensesame'"
 
 
 def test_what_is_over_the_limit_is_named_with_its_option(kernel: Kernel) -> None:
@@ -341,3 +341,19 @@ def test_what_is_over_the_limit_is_named_with_its_option(kernel: Kernel) -> None
     assert "heavy" in result.reply["evalue"]
     assert "--send" in result.reply["evalue"]
     assert kernel.remote("int(heavy.sum())", "H100 --send 16MB").value() == "1000000"
+
+
+def test_a_small_file_named_by_a_literal_path_travels(kernel: Kernel) -> None:
+    kernel.run("from pathlib import Path\nPath('rows.csv').write_text('a,b\\n1,2\\n')")
+    assert (
+        kernel.remote("import pandas as pd\npd.read_csv('rows.csv').to_dict('list')").value() == "{'a': [1], 'b': [2]}"
+    )
+    kernel.run("Path('rows.csv').write_text('a,b\\n3,4\\n')")
+    assert kernel.remote("open('rows.csv').read()").value() == "'a,b\\n3,4\\n'"
+
+
+def test_the_working_directory_there_is_empty_but_for_what_travelled(kernel: Kernel) -> None:
+    kernel.run("from pathlib import Path\nPath('unnamed.txt').write_text('x')")
+    result = kernel.remote("open('unnamed' + '.txt')")
+    assert result.reply["ename"] == "FileNotFoundError"
+    assert "unnamed.txt exists here" in result.traceback + result.said

@@ -13,7 +13,9 @@ from modal_gpu_magic.wire.events import FRAME_BYTES, Event, Frame
 from modal_gpu_magic.wire.log import Assembler, Log, cut
 
 CONTENTS = st.one_of(
-    st.builds(lambda n, c: ("stream", {"name": "stdout", "text": c * n}), st.integers(0, 9000), st.sampled_from("aé中🎉")),
+    st.builds(
+        lambda n, c: ("stream", {"name": "stdout", "text": c * n}), st.integers(0, 9000), st.sampled_from("aé中🎉")
+    ),
     st.builds(lambda n: ("display_data", {"data": {"x": ["same"] * n}, "metadata": {}}), st.integers(0, 3000)),
     st.just(("clear_output", {"wait": True})),
 )
@@ -44,7 +46,9 @@ def test_frames_are_within_the_limit_and_say_how_far_they_reach(contents: list[A
 
 
 @given(st.lists(CONTENTS, max_size=6), st.randoms(use_true_random=False), st.data())
-def test_any_order_and_any_duplicates_give_the_same_events(contents: list[Any], random: Any, data: st.DataObject) -> None:
+def test_any_order_and_any_duplicates_give_the_same_events(
+    contents: list[Any], random: Any, data: st.DataObject
+) -> None:
     log = logged(contents)
     sent = frames(log)
     travelled = [frame for frame in sent for _ in range(data.draw(st.integers(1, 2)))]

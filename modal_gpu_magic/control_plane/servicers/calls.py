@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 MAP_OUTSTANDING = 1000
 """Inputs a map may have under way; Modal's default."""
 
-CALLS_KEPT = 2_000
-"""Calls whose results can still be read. Modal keeps them for 7 days; a kernel keeps this server for as long."""
+CALLS_KEPT = 10_000
+BYTES_KEPT = 1 << 30
+"""Calls whose results can still be read, and their size. Modal keeps them for 7 days, and not in a machine's memory."""
 
 ABANDONED_AFTER = 120.0
 """Seconds after which a call is cancelled whose caller waited and hung up, as on Modal."""
@@ -43,7 +43,6 @@ class Calls:
 
     def __init__(self, state: State, scheduler: Scheduler) -> None:
         self._state, self._scheduler = state, scheduler
-        self._order: deque[Call] = deque()
 
     async def FunctionMap(
         self, request: api_pb2.FunctionMapRequest, peer: Container | None
@@ -171,14 +170,17 @@ class Calls:
         ]
 
     def _remember(self, call: Call) -> None:
-        """Keep the call, and forget the oldest finished ones."""
-        self._state.calls[call.id] = call
-        self._order.append(call)
-        while len(self._order) > CALLS_KEPT and not self._order[0].unfinished:
-            old = self._order.popleft()
-            self._state.calls.pop(old.id, None)
+        """Keep the call, and forget the oldest finished ones if there are too many."""
+        calls = self._state.calls
+        while len(calls) >= CALLS_KEPT or self._state.result_bytes > BYTES_KEPT:
+            old = next((each for each in calls.values() if not each.unfinished), None)
+            if old is None:
+                break
+            del calls[old.id]
+            self._state.result_bytes -= old.result_bytes
             for input_id in old.inputs:
-                self._state.inputs.pop(input_id, None)
+                del self._state.inputs[input_id]
+        calls[call.id] = call
 
     def _watch_abandoned(self, call: Call) -> None:
         """Cancel later if nobody waits for the call any more. The SDK says nothing when its caller is interrupted."""

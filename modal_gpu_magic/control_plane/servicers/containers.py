@@ -76,6 +76,7 @@ class ContainerSide:
             for chunk in request.data_chunks:
                 if chunk.index == len(call.chunks) + 1:
                     call.chunks.append(chunk)
+                    self._state.result_bytes += chunk.ByteSize()
             call.bell.ring()
         return Empty()
 
@@ -129,7 +130,7 @@ class ContainerSide:
     async def ContainerStop(
         self, request: api_pb2.ContainerStopRequest, peer: Container | None
     ) -> api_pb2.ContainerStopResponse:
-        """Take a container away. Gracefully it finishes its inputs, else they go to another one, as after preemption."""
+        """Take a container away: gracefully it finishes its inputs, else another one gets them, as after preemption."""
         container = next((each for each in self._state.containers() if each.id == request.task_id), None)
         if container is None:
             raise NotFound(f"There is no container {request.task_id!r}.")

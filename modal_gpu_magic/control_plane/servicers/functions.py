@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.furnish import ROOT
 from modal_gpu_magic.control_plane.gpus import Rack, checked
+from modal_gpu_magic.control_plane.links import refuse_occupied
 from modal_gpu_magic.control_plane.messages import known, shared_fields
 from modal_gpu_magic.control_plane.refusals import found
 from modal_gpu_magic.control_plane.servicers.mounts import mount_metadata
@@ -17,6 +20,8 @@ from modal_gpu_magic.control_plane.servicers.volumes import volume_metadata
 from modal_gpu_magic.control_plane.state import App, Container, Function, Scaling, State, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modal_gpu_magic.control_plane.scheduler import Scheduler
 
 INLINE_BYTES = 1 << 30
@@ -71,6 +76,7 @@ class Functions:
             definitions = [each.function for each in ranked]
         else:
             definitions = [request.function]
+        _check_volumes(definitions[0].volume_mounts)
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         function.definition.CopyFrom(definitions[0])
         await self._set_gpus(function, [definition.resources.gpu_config for definition in definitions])
@@ -99,6 +105,7 @@ class Functions:
         variant = Function(new_id("fu"), base.app, parameters=request.serialized_params, gpus=base.gpus)
         variant.definition.CopyFrom(base.definition)
         options = request.function_options
+        _check_volumes(options.volume_mounts)
         variant.scaling = with_options(base.scaling, options)
         apply_options(variant.definition, options)
         if options.HasField("resources") and options.resources.HasField("gpu_config"):
@@ -127,9 +134,7 @@ class Functions:
     ) -> api_pb2.FunctionUpdateSchedulingParamsResponse:
         """`autoscaler.update()`: what is given changes, at once, also for containers that are idle now."""
         function = self._function(request.function_id)
-        given = {field.name: value for field, value in request.settings.ListFields()}
-        zeros = [name for name in _SETTINGS if request.settings.HasField(name) and name not in given]
-        function.scaling = _updated(function.scaling, {**given, **dict.fromkeys(zeros, 0)})
+        function.scaling = _updated(function.scaling, _given(request.settings))
         self._scheduler.scale(function)
         return known(api_pb2.FunctionUpdateSchedulingParamsResponse, current_settings=settings_of(function.scaling))
 
@@ -177,11 +182,22 @@ class Functions:
 _SETTINGS = tuple(field.name for field in dataclasses.fields(Scaling))
 
 
+def _check_volumes(mounts: Iterable[api_pb2.VolumeMount]) -> None:
+    """Refuse a volume at a path where it cannot be; below /root each container has a directory of its own."""
+    for mount in mounts:
+        path = Path(mount.mount_path)
+        if not path.is_relative_to(ROOT):
+            refuse_occupied(path)
+
+
 def scaling_of(definition: api_pb2.Function) -> Scaling:
     """The scaling a function is defined with."""
-    settings = definition.autoscaler_settings
-    given = {name: getattr(settings, name) for name in _SETTINGS if settings.HasField(name)}  # type: ignore[arg-type]
-    return _updated(Scaling(), given)
+    return _updated(Scaling(), _given(definition.autoscaler_settings))
+
+
+def _given(settings: api_pb2.AutoscalerSettings) -> dict[str, int]:
+    """The settings that are set, zeros included."""
+    return {field.name: value for field, value in settings.ListFields()}
 
 
 def settings_of(scaling: Scaling) -> api_pb2.AutoscalerSettings:

@@ -86,7 +86,7 @@ class Images:
             if not image.layer.installs and not image.layer.not_applied:
                 image.finish(SUCCESS)
             else:
-                self._start_build(image, request.force_build)
+                self._start_build(image, force=request.force_build)
         done = image.result if image.result is not None else api_pb2.GenericResult()
         return known(
             api_pb2.ImageGetOrCreateResponse,
@@ -142,19 +142,19 @@ class Images:
             secrets.update(found(self._state.secrets, secret_id, "secret").values)
         return Image(new_id("im"), layer, base, request.builder_version, secrets)
 
-    def _start_build(self, image: Image, force: bool) -> None:
-        task = asyncio.get_running_loop().create_task(_build(image, force))
+    def _start_build(self, image: Image, *, force: bool) -> None:
+        task = asyncio.get_running_loop().create_task(_build(image, force=force))
         self._builds.add(task)
         task.add_done_callback(self._builds.discard)
 
 
-async def _build(image: Image, force: bool) -> None:
+async def _build(image: Image, *, force: bool) -> None:
     """Make the overlays of a layer's installs, and say what is not applied."""
     for instruction in image.layer.not_applied:
         image.say(f"Not applied by the local backend: {instruction}\n")
     try:
         for install in image.layer.installs:
-            await _add(image, install, force)
+            await _add(image, install, force=force)
     except overlays.BuildFailed as failed:
         status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
         image.finish(api_pb2.GenericResult(status=status, exception=str(failed)))
@@ -165,12 +165,12 @@ async def _build(image: Image, force: bool) -> None:
         image.finish(SUCCESS)
 
 
-async def _add(image: Image, install: PipInstall, force: bool) -> None:
+async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
     below = image.overlays
     if not force and overlays.satisfied(install, below):
         image.say(f"Already here: {' '.join(install.packages)}\n")
         return
-    image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force))
+    image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
 
 
 def _failed(image: Image) -> bool:

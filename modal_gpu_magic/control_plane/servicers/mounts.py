@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
 class Contents:
     """File contents by SHA-256, in a directory of the server."""
 
@@ -28,7 +32,7 @@ class Contents:
 
     def path(self, sha256: str) -> Path:
         """Where a content is, or would be."""
-        if len(sha256) != 64 or not all(digit in "0123456789abcdef" for digit in sha256):
+        if not _SHA256.fullmatch(sha256):
             raise Invalid(f"{sha256!r} is not a SHA-256 hash.")
         return self._directory / sha256
 

@@ -18,7 +18,7 @@ from modal_gpu_magic.control_plane.state import Container, Secret, State, new_id
 
 def named_secrets_file() -> Path:
     """Where named secrets are: `{"name": {"KEY": "value"}}`."""
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base, "modal_gpu_magic", "secrets.json")
 
 

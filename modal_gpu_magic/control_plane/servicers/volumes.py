@@ -26,7 +26,7 @@ _CREATES = (
 
 def volumes_directory() -> Path:
     """Where named volumes are."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base, "modal_gpu_magic", "volumes")
 
 

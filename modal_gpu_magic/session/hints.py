@@ -1,0 +1,37 @@
+"""What may be said of a cell's own error beside it: a name or a file that exists here and was not sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.session.files import FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
+    """One sentence with the way out, or None."""
+    if isinstance(error, NameError) and error.name:
+        name = error.name
+        if name in held:
+            return f"`{name}` was not sent: {held[name]}."
+        if name in namespace:
+            return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        return _file_hint(error.filename)
+    return None
+
+
+def _file_hint(path: str) -> str | None:
+    try:
+        size = Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
+    if size > FILE_BYTES:
+        return (
+            f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
+            "themselves: put it on a Volume and mount that with --volume NAME:/path."
+        )
+    return f"{path} exists here; it travels by itself if the cell names it literally, by a path below the notebook's folder."

@@ -1,0 +1,70 @@
+"""`input()` in a cell: asked through an event, answered, interrupted, refused."""
+
+from __future__ import annotations
+
+import time
+
+from tests.container.far_side import FarSide
+
+
+def asked(events: list[object]) -> list[tuple[str, bool]]:
+    return [(e.content["prompt"], e.content["password"]) for e in events if e.kind == "input_request"]  # type: ignore[attr-defined]
+
+
+def test_the_question_follows_what_was_printed_and_comes_at_once(far: FarSide) -> None:
+    ran = far.run("print('hello'); a = input('name? '); print('hi', a); b = input(5)", answers=("Ada", "Bob"))
+    assert ran.kinds() == ["stream", "input_request", "stream", "input_request"]
+    assert ran.text() == "hello\nhi Ada\n"
+    assert asked(list(ran.events)) == [("name? ", False), ("5", False)]
+    assert ran.frames == 2
+    assert ran.seconds < 1
+
+
+def test_a_password_is_asked_for_as_one(shared: FarSide) -> None:
+    ran = shared.run("import getpass\ngetpass.getpass('key: ')", answers=("s3",))
+    assert (asked(list(ran.events)), ran.result) == ([("key: ", True)], "'s3'")
+
+
+def test_end_of_input_and_nobody_to_ask(shared: FarSide) -> None:
+    assert shared.run("input()", answers=("\x04",)).ename == "EOFError"
+    ran = shared.run("input()")
+    assert ran.ename == "StdinNotImplementedError"
+    assert ran.evalue == "raw_input was called, but this frontend does not support input requests."
+    assert ran.kinds() == []
+    assert shared.run("input").result != "own_input"
+
+
+def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarSide) -> None:
+    source = "try:\n    input('one? ')\nexcept KeyboardInterrupt as e:\n    print(e)\ninput('two? ')"
+    shared.send(source, answers=())
+    time.sleep(0.3)
+    shared.press()
+    time.sleep(0.3)
+    shared.press()
+    ran = shared.ended()
+    assert ran.text() == "Interrupted by user\n"
+    assert (ran.ename, ran.evalue) == ("KeyboardInterrupt", "Interrupted by user")
+    assert shared.run("input('three? ')", answers=("3",)).result == "'3'"
+
+
+def test_a_late_answer_to_an_interrupted_question_is_nobody_s(shared: FarSide) -> None:
+    """The fetch for it is never broken off; what it brings belongs to the question it was asked for, or to the next."""
+    source = (
+        "import os, signal, threading\n"
+        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()\n"
+        "try:\n    input('one? ')\nexcept KeyboardInterrupt:\n    print('stopped')\n"
+    )
+    shared.send(source, answers=())
+    assert shared.ended().text() == "stopped\n"
+    assert shared.run("input('two? '), input('three? ')", answers=("2", "3")).result == "('2', '3')"
+
+
+def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide) -> None:
+    ran = shared.run("import builtins, getpass\nbuiltins.input.__name__, getpass.getpass.__name__")
+    assert ran.result == "('own_input', 'own_getpass')"
+    ran = shared.run(
+        "import atexit, threading\nseen = []\n"
+        "threading.Timer(0.3, lambda: seen.append((builtins.input.__name__, getpass.getpass.__name__))).start()"
+    )
+    shared.later(0.5)
+    assert shared.run("seen").result in ("[('input', 'unix_getpass')]", "[('input', 'getpass')]")

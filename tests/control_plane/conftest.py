@@ -1,0 +1,35 @@
+"""One server and one client a module, in directories of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.control_plane.plane import Plane
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The user's directories, as variables: nothing here touches the real ones."""
+    base = tmp_path_factory.mktemp("user")
+    names = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+    return {name: str(base / name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def plane(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A running control plane, with its working directory in a notebook's place."""
+    notebook: Path = tmp_path_factory.mktemp("notebook")
+    (notebook / "queue.py").write_text("raise RuntimeError('the notebook directory is not for the control plane')")
+    plane = Plane({**places, "KERNEL_OWN": "kept", "JPY_PARENT_PID": "1"}, "--cancel-grace", "1.5", cwd=notebook)
+    yield plane
+    plane.leave()
+
+
+@pytest.fixture(scope="module")
+def client(plane: Plane) -> Any:
+    """A client of it."""
+    return plane.client()

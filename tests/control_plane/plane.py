@@ -1,0 +1,98 @@
+"""The real server as its owner starts it, and clients made as the product makes them. What the tests here drive."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import modal
+import psutil
+from modal_proto import api_pb2
+
+COMMAND = (sys.executable, "-m", "modal_gpu_magic.control_plane")
+SOURCES = Path(__file__).parents[2]
+
+
+class Plane:
+    """One control plane in its own process. `environment` goes on top of ours."""
+
+    def __init__(self, environment: Mapping[str, str], *arguments: str, cwd: Path | None = None) -> None:
+        self.environment = {**os.environ, "PYTHONPATH": str(SOURCES), **environment}
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=self.environment,
+            cwd=cwd,
+        )
+        assert self.process.stdout is not None
+        self.hello: dict[str, Any] = json.loads(self.process.stdout.readline())
+        self.root = Path(self.hello["url"].removeprefix("unix://")).parent
+        self.store = Path(self.hello["store"])
+        self._clients: list[Any] = []
+
+    def client(self, token_id: str | None = None, token_secret: str | None = None) -> Any:
+        """A client of the SDK, with our token or another."""
+        token = (token_id or self.hello["token_id"], token_secret or self.hello["token_secret"])
+        client = modal.Client(self.hello["url"], api_pb2.CLIENT_TYPE_CLIENT, token)
+        client.__enter__()
+        self._clients.append(client)
+        return client
+
+    def family(self) -> list[psutil.Process]:
+        """The server and everything that it and its containers started."""
+        try:
+            server = psutil.Process(self.process.pid)
+        except psutil.NoSuchProcess:
+            return []
+        return [server, *server.children(recursive=True)]
+
+    def owned(self) -> list[int]:
+        """Processes of its containers, wherever they are in the tree, by the variable that they carry."""
+        needle = f"MODAL_GPU_CONTAINER={self.root}/".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                found += [int(process.parent.name)] if needle in process.read_bytes() else []
+            except OSError:
+                continue
+        return found
+
+    def leave(self) -> float:
+        """Let the owner be gone; the seconds until the server is."""
+        for client in self._clients:
+            client.close()
+        started = time.monotonic()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+        return time.monotonic() - started
+
+
+def run_command(environment: Mapping[str, str], *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m modal_gpu_magic.control_plane -- COMMAND`."""
+    env = {**os.environ, "PYTHONPATH": str(SOURCES), **environment}
+    return subprocess.run([*COMMAND, "--", *command], env=env, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def eventually(true: Callable[[], object], within: float = 5.0) -> float:
+    """Wait until `true()`; the seconds it took. Fails when it does not come."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < within, f"not within {within} s"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def texts(entries: Sequence[Any]) -> str:
+    """The text of log entries."""
+    return "".join(entry.message for entry in entries)

@@ -1,0 +1,92 @@
+"""Functions and a class to call, made anew for each app. Local to a function, so they travel by value, as a cell's do."""
+
+# No `from __future__ import annotations`: modal.parameter reads a class's annotations as types.
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import modal
+
+
+def make_subjects() -> SimpleNamespace:
+    """An app and what is in it, by name."""
+    app = modal.App("subjects")
+
+    @app.function(serialized=True)
+    @modal.concurrent(max_inputs=8)
+    async def many(x: int) -> tuple[int, int]:
+        import asyncio
+        import os
+
+        await asyncio.sleep(0.2)
+        return x, os.getpid()
+
+    @app.function(serialized=True)
+    @modal.batched(max_batch_size=4, wait_ms=300)
+    def squares(xs: list[int]) -> list[tuple[int, int]]:
+        return [(x * x, len(xs)) for x in xs]
+
+    @app.function(serialized=True)
+    @modal.clustered(size=2)
+    def ranks(x: int) -> tuple[int, int, list[str], list[str], bool]:
+        import os
+
+        import modal
+
+        cluster = modal.Cluster.from_context()
+        rank = cluster.container_rank()
+        known = cluster.container_ids()[rank] == os.environ["MODAL_TASK_ID"]
+        return x, rank, cluster.container_ips(), cluster.container_ips(family="ipv4"), known
+
+    @app.function(serialized=True, retries=modal.Retries(max_retries=2, initial_delay=0.0, backoff_coefficient=1.0))
+    def flaky(path: str, succeed_at: int) -> int:
+        from pathlib import Path
+
+        counter = Path(path)
+        attempt = len(counter.read_text()) if counter.exists() else 0
+        counter.write_text("x" * (attempt + 1))
+        if attempt < succeed_at:
+            raise RuntimeError(f"attempt {attempt}")
+        return attempt
+
+    @app.function(serialized=True)
+    def outer(x: int) -> int:
+        return int(many.remote(x)[0]) * 10
+
+    @app.cls(serialized=True, max_containers=1, scaledown_window=60)
+    class Box:
+        name: str = modal.parameter(default="box")
+
+        @modal.enter()
+        def start(self) -> None:
+            import os
+
+            self.count, self.pid, self.farewell = 0, os.getpid(), ""
+
+        @modal.method()
+        def add(self, by: int = 1) -> tuple[int, int, str]:
+            self.count += by
+            return self.count, self.pid, self.name
+
+        @modal.method()
+        def stream(self, items: int) -> Iterator[tuple[int, str | None]]:
+            for number in range(items):
+                self.count += 1
+                yield number, modal.current_function_call_id()
+
+        @modal.method()
+        def run(self, source: str, **names: Any) -> Any:
+            """Run statements; the value is that of `result`."""
+            scope: dict[str, Any] = {"self": self, **names}
+            exec(source, scope)
+            return scope.get("result")
+
+        @modal.exit()
+        def stop(self) -> None:
+            if self.farewell:
+                with open(self.farewell, "w") as stream:
+                    stream.write(self.name)
+
+    return SimpleNamespace(
+        app=app, many=many, squares=squares, ranks=ranks, flaky=flaky, outer=outer, Box=Box
+    )

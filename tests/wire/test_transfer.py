@@ -1,0 +1,320 @@
+"""Packing and unpacking in one process: values, what they share, objects written into in place."""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
+from modal_gpu_magic.wire.events import Transfer
+from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.transfer import dumps_exception, fingerprint, load_exception, pack, unpack, why_not
+from tests.wire.far_side import new_namespace
+
+ATOMS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
+    | st.text() | st.binary() | st.dates() | st.decimals(allow_nan=False) | st.fractions() | st.uuids()
+)
+HASHABLE = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=5)
+VALUES = st.recursive(
+    ATOMS | st.binary(min_size=1, max_size=4).map(bytearray),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+        | st.sets(HASHABLE, max_size=4)
+        | st.lists(inner, max_size=3).map(collections.deque)
+        | st.dictionaries(st.text(), inner, max_size=3).map(collections.OrderedDict)
+        | st.dictionaries(st.text(), inner, max_size=3).map(lambda items: collections.defaultdict(list, items))
+        | st.tuples(inner, inner)
+    ),
+    max_leaves=15,
+)
+
+
+def across(values: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """The values as they are after a transfer."""
+    store = InlineStore()
+    transfer = pack(values, new_namespace(), store)
+    message: Transfer = pickle.loads(pickle.dumps(transfer))
+    arrived = unpack(message, new_namespace(), InlineStore(message.inline), **options)
+    assert arrived.failed == {}
+    return arrived.values
+
+
+@given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4))
+def test_values_arrive_as_they_were(values: dict[str, Any]) -> None:
+    arrived = across(values)
+    assert arrived == values
+    assert {name: type(value) for name, value in arrived.items()} == {name: type(value) for name, value in values.items()}
+
+
+@given(VALUES)
+def test_a_fingerprint_is_the_same_as_long_as_the_value_is(value: Any) -> None:
+    first = fingerprint(value, new_namespace())
+    assert first is not None
+    assert len(first) == 16
+    assert fingerprint(value, new_namespace()) == first
+    assert fingerprint([value, "more"], new_namespace()) != first
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=12), st.randoms(use_true_random=False))
+def test_what_is_one_object_arrives_as_one(shape: list[int], random: Any) -> None:
+    """A random graph of lists and dicts, cycles included, each also a name of its own."""
+    nodes: list[Any] = [[] if kind % 2 else {} for kind in shape]
+    for node in nodes:
+        for _ in range(3):
+            other = random.choice(nodes)
+            if isinstance(node, list):
+                node.append(other)
+            else:
+                node[len(node)] = other
+    names = [f"n{number}" for number in range(len(nodes))]
+    random.shuffle(names)
+    arrived = across(dict(zip(names, nodes, strict=True)))
+    numbers = {id(node): name for name, node in zip(names, nodes, strict=True)}
+    there = {id(arrived[name]): name for name in names}
+    assert len(there) == len(names)
+    for name, node in zip(names, nodes, strict=True):
+        items = node if isinstance(node, list) else node.values()
+        far = arrived[name] if isinstance(node, list) else arrived[name].values()
+        assert [numbers[id(item)] for item in items] == [there[id(item)] for item in far]
+
+
+def test_two_names_of_one_object() -> None:
+    shared = [1]
+    arrived = across({"a": shared, "b": shared, "c": {"of": shared}, "d": (shared, 1)})
+    assert arrived["a"] is arrived["b"] is arrived["c"]["of"] is arrived["d"][0]
+
+
+@pytest.mark.parametrize("size", [0, 10, 70_000])
+def test_large_bytes_go_out_of_band_and_stay_bytes(size: int) -> None:
+    store = InlineStore()
+    values = {"b": b"x" * size, "a": bytearray(b"y" * size)}
+    transfer = pack(values, {}, store)
+    assert len(transfer.buffers) == (2 if size > 65_536 else 0)
+    arrived = unpack(transfer, {}, InlineStore(transfer.inline)).values
+    assert arrived == values
+    assert type(arrived["b"]) is bytes
+    arrived["a"].append(1)
+
+
+def test_a_large_stream_goes_where_the_buffers_go(tmp_path: Any) -> None:
+    for here, there in ((SharedStore(tmp_path), SharedStore(tmp_path)), (store := InlineStore(), store)):
+        values = {"numbers": list(range(400_000)), "text": "ü" * 600_000}
+        transfer = pack(values, {}, here)
+        assert transfer.stream == b""
+        assert transfer.buffers[-1] == transfer.body
+        assert transfer.nbytes > 1_000_000
+        assert unpack(transfer, {}, there).values == values
+
+
+class TestInto:
+    """What arrives is written into the object that is here, and all that arrives refers to that."""
+
+    def test_the_object_here_is_kept(self) -> None:
+        here = [1]
+        alias = here
+        changed = [1, 2]
+        arrived = across({"a": changed, "b": {"inner": changed}}, into={"a": here})
+        assert arrived["a"] is here
+        assert alias == [1, 2]
+        assert arrived["b"]["inner"] is here
+
+    def test_what_comes_before_the_name_refers_to_it_too(self) -> None:
+        here: dict[str, int] = {}
+        changed = {"k": 1}
+        arrived = across({"holder": ("x", [changed]), "a": changed}, into={"a": here})
+        assert arrived["holder"][1][0] is here
+        assert here == {"k": 1}
+
+    def test_a_cycle(self) -> None:
+        here: list[Any] = []
+        changed: list[Any] = [1]
+        changed.append({"back": changed})
+        arrived = across({"a": changed}, into={"a": here})
+        assert arrived["a"] is here
+        assert here[1]["back"] is here
+
+    def test_a_constructor_sees_the_whole_content(self) -> None:
+        changed = [1, 2, 3]
+        arrived = across({"counted": Counted(changed), "a": changed}, into={"a": []})
+        assert arrived["counted"].seen == 3
+
+    def test_another_type_is_left_alone(self) -> None:
+        here = (1,)
+        arrived = across({"a": [2]}, into={"a": here})
+        assert arrived["a"] == [2]
+        assert here == (1,)
+
+    def test_only_the_names_given(self) -> None:
+        store = InlineStore()
+        transfer = pack({"a": [1], "b": [2], "c": 3}, {}, store)
+        here: list[int] = []
+        arrived = unpack(transfer, {}, InlineStore(store.inline), into={"a": here, "c": 3, "other": []})
+        assert arrived.kept == {"a"}
+        assert arrived.values["a"] is here
+        assert arrived.values["b"] == [2]
+
+    def test_an_alias_bound_elsewhere_follows_the_name_changed_in_place(self) -> None:
+        """`b = a` over there: `b` was bound anew, `a` is the object that is here."""
+        here = [1]
+        shared = [1, 2]
+        arrived = across({"b": shared, "a": shared}, into={"a": here})
+        assert arrived["b"] is arrived["a"] is here
+
+
+class Counted:
+    """Pickles as a call with a list, and looks at it when it is called."""
+
+    def __init__(self, items: list[int]) -> None:
+        self.items, self.seen = items, len(items)
+
+    def __reduce__(self) -> Any:
+        return Counted, (self.items,)
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        (threading.Lock(), "it is a lock (_thread.lock)"),
+        ([threading.Lock()], "it holds a lock (_thread.lock)"),
+        ((n for n in "a"), "it is a running generator (generator)"),
+        (__import__("sys")._getframe(), "it is a running function's frame (frame)"),
+        (__import__("socket").socket.__new__(__import__("socket").socket), "it is a socket"),
+        (__import__("sqlite3").connect(":memory:"), "it is a database connection (sqlite3.Connection)"),
+        (threading.local(), "it is thread-local values (_thread._local)"),
+        (__import__("weakref").ref(Counted), "it is a weak reference"),
+        (open(__file__), "it is an open file (_io.TextIOWrapper)"),
+        ({"f": open(__file__, "rb")}, "it holds an open file (_io.BufferedReader)"),
+        (memoryview(b"ab"), None),
+        (len, None),
+        (threading.Lock, None),
+    ],
+)
+def test_why_a_value_does_not_travel(value: Any, reason: str | None) -> None:
+    said = why_not(value, {})
+    assert (said or "").startswith(reason or "")
+    assert (said is None) == (reason is None)
+    assert (fingerprint(value, {}) is None) == (reason is not None)
+
+
+def test_a_class_that_refuses_in_its_own_words() -> None:
+    class Proud:
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise ValueError("I do not travel\nsecond line")
+
+    assert why_not(Proud(), {}) == "it cannot be pickled (ValueError: I do not travel)"
+
+
+def test_nesting_too_deep_is_said() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert why_not(deep, {}) == "it is nested too deeply"
+
+
+def test_pack_names_what_does_not_travel() -> None:
+    with pytest.raises(TransferError, match=r"`bad` cannot travel: it holds a lock"):
+        pack({"good": 1, "bad": [threading.Lock()]}, {}, InlineStore())
+
+
+def test_unpack_without_its_buffers_is_an_error() -> None:
+    transfer = pack({"b": b"x" * 70_000}, {}, InlineStore())
+    with pytest.raises(TransferError, match="is gone"):
+        unpack(transfer, {}, InlineStore())
+
+
+def test_a_hasher_shared_with_pack_gives_the_same_transfer(tmp_path: Any) -> None:
+    values, hasher = {"b": b"x" * 3_000_000}, Hasher()
+    fingerprint(values["b"], {}, hasher)
+    assert pack(values, {}, SharedStore(tmp_path), hasher) == pack(values, {}, SharedStore(tmp_path))
+
+
+class TestRemoteValues:
+    def test_it_arrives_as_the_value_there(self) -> None:
+        remote = RemoteValue("big", "default", "list")
+        there = {**new_namespace(), "big": [1, 2, 3]}
+        store = InlineStore()
+        transfer = pack({"nested": {"x": remote}, "big": remote}, {}, store, session="default")
+        arrived = unpack(transfer, there, store)
+        assert arrived.values["nested"]["x"] is there["big"]
+
+    def test_one_that_is_gone_fails_by_name(self) -> None:
+        store = InlineStore()
+        transfer = pack({"ok": 1, "nested": [RemoteValue("big", "default", "list")]}, {}, store)
+        arrived = unpack(transfer, new_namespace(), store)
+        assert arrived.values == {"ok": 1}
+        assert "`big` is not in the container any more" in arrived.failed["nested"]
+
+    def test_one_of_another_session_is_refused(self) -> None:
+        with pytest.raises(TransferError, match=r"big lives in session other; big.fetch\(\) it first"):
+            pack({"nested": [RemoteValue("big", "other", "list")]}, {}, InlineStore(), session="default")
+
+
+class Own(Exception):
+    """An exception with an attribute."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Stubborn(Exception):
+    """An exception that pickles, and cannot be made again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+class TestExceptions:
+    def test_it_comes_back_with_its_chain(self) -> None:
+        try:
+            try:
+                {}["missing"]
+            except KeyError as cause:
+                raise Own("text", code=5) from cause
+        except Own as caught:
+            error = caught
+        pickled = dumps_exception(error, {})
+        assert pickled is not None
+        back = load_exception(pickled, {})
+        assert type(back) is Own
+        assert (str(back), back.code) == ("text", 5)
+        assert isinstance(back.__cause__, KeyError)
+        assert back.__suppress_context__
+
+    def test_a_class_of_the_notebook(self) -> None:
+        near = new_namespace()
+        exec("class Mine(Exception): pass", near)
+        pickled = dumps_exception(near["Mine"]("x"), near)
+        assert pickled is not None
+        assert isinstance(load_exception(pickled, near), near["Mine"])
+
+    def test_a_chain_that_does_not_pickle_is_left_out(self) -> None:
+        error, cause = ValueError("outer"), ValueError("inner")
+        cause.lock = threading.Lock()  # type: ignore[attr-defined]  # what somebody hangs on an exception
+        error.__cause__ = cause
+        pickled = dumps_exception(error, {})
+        assert pickled is not None
+        back = load_exception(pickled, {})
+        assert isinstance(back, ValueError)
+        assert back.__cause__ is None
+
+    def test_one_that_does_not_pickle(self) -> None:
+        error = ValueError("x")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]  # what somebody hangs on an exception
+        assert dumps_exception(error, {}) is None
+
+    def test_one_that_cannot_be_made_here(self) -> None:
+        pickled = dumps_exception(Stubborn("a", "b"), {})
+        assert pickled is not None
+        assert load_exception(pickled, {}) is None
+        assert load_exception(b"not a pickle", {}) is None
