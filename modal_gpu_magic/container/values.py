@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import Request, Stay, Transfer
 from modal_gpu_magic.container import files
+from modal_gpu_magic.wire.events import Request, Stay, Transfer
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
@@ -25,6 +28,8 @@ RESULT, FILES = "<result>", "<files>"
 CHECK_SECONDS = 0.2
 """Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
 CHECK_SHARE = 0.05
+SURE_BYTES = 64_000_000
+"""Values up to this size are looked at in any case."""
 UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
 """A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
@@ -46,6 +51,8 @@ class Leaving:
     stays: tuple[Stay, ...]
     kept: frozenset[str]
     gone: tuple[str, ...]
+    looks: dict[str, tuple[str, str]]
+    submodules: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -103,10 +110,14 @@ class Belongings:
         for stay in chosen.stays:
             self.prints.pop(stay.name, None)
         transfer = pack(chosen.values, self.namespace, store, hasher) if chosen.values else Transfer()
-        gone = tuple(n for n in before.identities if n not in self.namespace)
+        gone = tuple(n for n in {*before.identities, *request.deletes} if n not in self.namespace)
         for name in gone:
             self.prints.pop(name, None)
-        return Leaving(transfer, tuple(chosen.stays), frozenset(changed), gone)
+        looks = {
+            name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
+        }
+        submodules = _submodules(chosen.values.values(), request.source)
+        return Leaving(transfer, tuple(chosen.stays), frozenset(changed), gone, looks, submodules)
 
     def take(self, names: Iterable[str], store: Store) -> Transfer:
         """Values that stayed, asked for by name."""
@@ -128,7 +139,8 @@ class Belongings:
         here = [n for n in before.candidates if n in self.namespace and n not in bound]
         for name in sorted(here, key=lambda n: nbytes_of(self.namespace[n])):
             value = self.namespace[name]
-            if time.monotonic() + nbytes_of(value) / HASH_BYTES_PER_SECOND > deadline:
+            size = nbytes_of(value)
+            if size > SURE_BYTES and time.monotonic() + size / HASH_BYTES_PER_SECOND > deadline:
                 if name in request.mutates:
                     unchecked.append(name)
                 continue
@@ -159,6 +171,18 @@ class Belongings:
     @staticmethod
     def _stay(name: str, value: Any, why: str) -> Stay:
         return Stay(name, type(value).__name__, summary(value), why, bundle(value))
+
+
+def _may_lack(value: Any) -> bool:
+    """Whether a notebook may be unable to make such a value, for want of a package."""
+    return isinstance(value, ModuleType) or type(value).__module__ not in ("builtins", "__main__")
+
+
+def _submodules(values: Iterable[Any], source: str) -> tuple[str, ...]:
+    """Loaded modules below those that go home, as far as the cell's text names them with dots."""
+    heads = [value.__name__ + "." for value in values if isinstance(value, ModuleType)]
+    named = {match[0] for match in re.finditer(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", source)} if heads else set()
+    return tuple(name for name in sorted(named) if name in sys.modules and name.startswith(tuple(heads)))
 
 
 def _hasher(store: Store) -> Hasher:

@@ -144,6 +144,8 @@ class Worker:
             stays=leaving.stays if leaving else (),
             kept=leaving.kept if leaving else frozenset(),
             gone=leaving.gone if leaving else (),
+            looks=leaving.looks if leaving else {},
+            submodules=leaving.submodules if leaving else (),
             failed=failed or {},
             failure=self._failure(outcome) if outcome else None,
             stopped=bool(interrupt and interrupt.asked),

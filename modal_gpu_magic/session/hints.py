@@ -34,4 +34,4 @@ def _file_hint(path: str) -> str | None:
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
             "themselves: put it on a Volume and mount that with --volume NAME:/path."
         )
-    return f"{path} exists here; it travels by itself if the cell names it literally, by a path below the notebook's folder."
+    return f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."

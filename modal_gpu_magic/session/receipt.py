@@ -17,7 +17,7 @@ class Receipt:
         backend: `cloud` or `local`; on `local` without an NVIDIA driver the GPU is simulated.
         waited: from the spawn to the container's start. started: the container's own start-up. ran: the cell itself.
         cost: of start-up and run. hourly: of the machine. idle_seconds: how long the container stays now.
-        stays: names that stayed in the container.
+        stays: names that stayed in the container, each with the reason.
     """
 
     outcome: Outcome
@@ -33,7 +33,7 @@ class Receipt:
     price_date: str = ""
     sent_bytes: int = 0
     came_bytes: int = 0
-    stays: tuple[str, ...] = ()
+    stays: tuple[tuple[str, str], ...] = ()
 
     @property
     def cost(self) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.apps import Apps, Opening
@@ -224,6 +225,7 @@ class Session:
         files = self.files.outgoing(cell.files)
         values = {**outgoing.values, FILES: files} if files else outgoing.values
         packed = pack(values, self.namespace, store, outgoing.hasher, session=self.name)
+        augmented = only_augmented(cell.source)
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
             run=f"{os.getpid()}-{next(_numbers)}",
@@ -234,8 +236,9 @@ class Session:
             values=packed,
             drops=outgoing.drops,
             reads=tuple(names.reads),
-            binds=tuple(names.binds),
-            mutates=frozenset(names.mutates),
+            binds=tuple(names.binds - augmented),
+            deletes=tuple(names.deletes),
+            mutates=frozenset(names.mutates | augmented),
             imports=cell.imports,
             installs=extra,
             fetch_bytes=cell.fetch_bytes,

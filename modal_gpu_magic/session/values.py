@@ -6,6 +6,8 @@ value here never overwrites a newer one there.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -59,11 +61,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Homecoming:
-    """What a cell brought: the last expression's value, if it has one, and the names that stayed there."""
+    """What a cell brought: the last expression's value, if it has one, and what stayed there with the reasons."""
 
     result: Any = None
     has_result: bool = False
-    stays: tuple[str, ...] = ()
+    stays: tuple[tuple[str, str], ...] = ()
 
 
 class Values:
@@ -91,7 +93,7 @@ class Values:
         held: dict[str, str] = {}
         for name in wanted:
             value = self.namespace[name]
-            if self._lives_there(value) and name not in self.lost:
+            if self._lives_there(value) and name not in self.lost and facts(value).name == name:
                 continue
             reason = self._why_it_stays(name, value, wishes)
             mark = None if reason else fingerprint(value, self.namespace, hasher)
@@ -118,7 +120,7 @@ class Values:
         for name in answer.gone:
             self.namespace.pop(name, None)
             self.synced.pop(name, None)
-        return Homecoming(result, has_result, tuple(name for name in stays if name != RESULT))
+        return Homecoming(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
     def sent(self, outgoing: Outgoing) -> None:
         """The container has these values now."""
@@ -141,13 +143,15 @@ class Values:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
         here = {name: self.namespace[name] for name in answer.kept if name in self.namespace}
         arrived = unpack(cast("Transfer", answer.values), self.namespace, store, hasher, into=here)
+        _import(answer.submodules)
         result = arrived.values.pop(RESULT, None)
         self.namespace.update(arrived.values)
         self.lost.difference_update(arrived.values)
         for name in arrived.values:
             self._mark(name, hasher)
         for name, why in arrived.failed.items():
-            value = RemoteValue(name, self.session, "object", "", why, {}, fetch=fetch)
+            kind, line = answer.looks.get(name, ("object", ""))
+            value = RemoteValue(name, self.session, kind, line, why, {}, fetch=fetch)
             if name == RESULT:
                 result = value
             else:
@@ -203,3 +207,10 @@ class Values:
 
     def _lives_there(self, value: Any) -> bool:
         return type(value) is RemoteValue and facts(value).session == self.session
+
+
+def _import(submodules: Iterable[str]) -> None:
+    """`import xml.dom` binds `xml` and loads both; here, too."""
+    for name in submodules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)

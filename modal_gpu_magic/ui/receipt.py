@@ -60,7 +60,7 @@ def receipt_text(receipt: Receipt) -> str:
     if receipt.outcome != "done":
         parts.append(receipt.outcome)
     if receipt.stays:
-        parts.append(f"stays there: {', '.join(receipt.stays)}")
+        parts.append(f"stays there: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
     parts += _money(receipt)
     return " · ".join(parts)
 

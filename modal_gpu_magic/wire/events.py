@@ -153,6 +153,9 @@ class Request:
     """Names deleted here since the last sync: deleted there before the cell."""
     reads: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
+    """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""
+    deletes: tuple[str, ...] = ()
+    """Names the cell may unbind."""
     prints: dict[str, bytes] = field(default_factory=dict)
     """Fingerprints of the values sent, so that the container need not hash them again."""
     fetch_bytes: int = 256 << 20
@@ -195,6 +198,10 @@ class Answer:
     """Of the values that come home: those the cell changed in place, so that aliases here must see the change."""
     gone: tuple[str, ...] = ()
     """Names the cell deleted."""
+    looks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Type and one-line summary of values that come home: shown if one cannot be made there."""
+    submodules: tuple[str, ...] = ()
+    """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
     """Names sent that could not be made there, with the reason (a package the image lacks)."""
     result: str | None = None

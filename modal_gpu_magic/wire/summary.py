@@ -105,11 +105,8 @@ def _array(value: Any) -> str:
 
 
 def _table(value: Any) -> str:
-    rows, *columns = value.shape
-    size = size_text(nbytes_of(value))
-    if columns:
-        return f"{type(value).__name__} {rows:,} x {columns[0]:,}, {size}"
-    return f"{type(value).__name__} {value.dtype} of {rows:,}, {size}"
+    shape = " x ".join(f"{length:,}" for length in value.shape)
+    return f"{type(value).__name__} {shape}, {size_text(nbytes_of(value))}"
 
 
 def _is_module(value: Any) -> bool:

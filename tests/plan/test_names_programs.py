@@ -14,7 +14,7 @@ from tests.plan.programs import MADE, NAMES, programs, run, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-slow = settings(max_examples=6000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+slow = settings(max_examples=700, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def plain(source: str) -> str:

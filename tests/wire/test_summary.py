@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import collections
 import enum
 import math
@@ -71,7 +72,7 @@ LINES = [
     (torch.nn.Parameter(torch.zeros(3)), "Parameter float32 [3], 12 B"),
     (MODEL, "Sequential of 90,300 parameters, 361 kB"),
     (pd.DataFrame(np.zeros((1_000_000, 12))), "DataFrame 1,000,000 x 12, 96 MB"),
-    (pd.Series(np.zeros(1_000)), "Series float64 of 1,000, 8.1 kB"),
+    (pd.Series(np.zeros(1_000)), "Series float64 [1000], 8.1 kB"),
     (math, "module math"),
     (math.sin, "function sin"),
     (summary, "function summary"),
@@ -151,7 +152,7 @@ def test_size_does_not_take_long_and_does_not_raise() -> None:
     cyclic.append(cyclic)
     rows = [[[number] * 50 for _ in range(50)] for number in range(5_000)]
     began = time.perf_counter()
-    assert nbytes_of(rows) > 1_000_000
+    assert 10_000_000 < nbytes_of(rows) < 100_000_000
     assert time.perf_counter() - began < 0.5
     assert nbytes_of(cyclic) < 100
     assert nbytes_of(Broken()) < 100
@@ -178,7 +179,7 @@ class TestBundle:
         assert found["text/plain"].startswith(repr(frame)[:100])
 
     def test_containers_are_shortened(self) -> None:
-        found = bundle({number: list(range(100_000)) for number in range(1_000)})
+        found = bundle(dict.fromkeys(range(1_000), list(range(100_000))))
         assert set(found) == {"text/plain"}
         assert found["text/plain"].startswith("{0: [0, 1, 2")
         assert len(found["text/plain"]) <= 4_000
@@ -212,7 +213,7 @@ class TestBundleInIPython:
             def _repr_png_(self) -> bytes:
                 return b"\x89PNG" * 1_000
 
-        assert bundle(Picture())["image/png"].startswith("iVBOR") or bundle(Picture())["image/png"].startswith("iVBO")
+        assert base64.b64decode(bundle(Picture())["image/png"]) == b"\x89PNG" * 1_000
         assert set(bundle(Picture(), 2_000)) == {"text/plain"}
 
     def test_a_figure(self, shell: InteractiveShell) -> None:

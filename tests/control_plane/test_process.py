@@ -1,0 +1,231 @@
+"""The control plane as a process: its hello, who may come in, and that nothing of it outlives its owner or itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import modal
+import psutil
+import pytest
+
+from tests.control_plane.plane import COMMAND, SOURCES, Plane, eventually, run_command
+from tests.control_plane.subjects import make_subjects
+
+GONE = 1.5
+"""Seconds after a death within which everything of ours is gone (a second, and patience for a busy machine)."""
+
+ESCAPED = "import subprocess, sys\nself.child = subprocess.Popen(['sleep', '300'], start_new_session=True)\nresult = self.child.pid"
+
+
+@pytest.fixture
+def own(places: dict[str, str]) -> Iterator[Plane]:
+    """A control plane of a test's own, which it may end in its own way."""
+    plane = Plane(places)
+    yield plane
+    if plane.process.poll() is None:
+        plane.leave()
+
+
+def busy(plane: Plane) -> set[int]:
+    """Processes of a container that computes in C, holding the GIL, and of a child that left its session."""
+    made = make_subjects()
+    client = plane.client()
+    made.app.run(client=client).__enter__()
+    box = made.Box()
+    escaped, pid = box.run.remote(ESCAPED), box.add.remote()[1]
+    box.run.spawn("x = 3 ** 10_000_000")
+    time.sleep(0.3)
+    assert {escaped, pid} <= set(plane.owned())
+    return {escaped, *plane.owned()}
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+
+
+def test_the_hello_is_one_line_with_everything_a_client_needs(own: Plane) -> None:
+    assert set(own.hello) == {"url", "token_id", "token_secret", "store", "pid"}
+    assert own.hello["pid"] == own.process.pid
+    own.client().hello()
+    assert own.store.is_dir()
+
+
+def test_only_this_user_can_reach_it(own: Plane) -> None:
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    made = make_subjects()
+    with made.app.run(client=own.client()):
+        made.Box().add.remote()
+        sockets = [path for path in own.root.rglob("*") if stat.S_ISSOCK(path.stat().st_mode)]
+        assert len(sockets) == 2, "the client's and one for the container"
+        assert {mode(path) for path in sockets} == {0o600}
+        assert {mode(path) for path in (own.root, own.store, *(each.parent for each in sockets))} == {0o700}
+
+
+@pytest.mark.parametrize("token", [("ak-0", None), (None, "as-0"), (None, "")])
+def test_a_wrong_token_is_refused(plane: Plane, token: tuple[str | None, str | None]) -> None:
+    client = plane.client(*token) if token[1] != "" else modal.Client(plane.hello["url"], 1, None)
+    with client, pytest.raises(modal.exception.AuthError, match="not the one of this local control plane"):
+        client.hello()
+
+
+def test_noise_on_the_socket_disturbs_nobody(plane: Plane, client: Any) -> None:
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(plane.hello["url"].removeprefix("unix://"))
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)
+    client.hello()
+
+
+def test_it_leaves_with_its_owner(own: Plane) -> None:
+    pids = busy(own)
+    assert own.leave() < GONE
+    eventually(lambda: not alive(pids), within=GONE)
+    assert not own.root.exists()
+    assert not own.store.exists()
+
+
+def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(own: Plane, places: dict[str, str]) -> None:
+    pids = busy(own)
+    own.process.send_signal(signal.SIGKILL)
+    own.process.wait()
+    assert eventually(lambda: not alive(pids), within=GONE) < GONE
+    assert own.root.exists()
+    following = Plane(places)
+    try:
+        eventually(lambda: not own.root.exists() and not own.store.exists())
+    finally:
+        following.leave()
+
+
+def test_a_killed_owner_is_noticed_although_a_child_of_it_holds_the_pipe(places: dict[str, str]) -> None:
+    owner_source = f"""
+import os, subprocess, sys, time
+plane = subprocess.Popen({list(COMMAND)!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+sys.stdout.write(plane.stdout.readline().decode()); sys.stdout.flush()
+if os.fork() == 0:
+    time.sleep(20)
+    os._exit(0)
+time.sleep(60)
+"""
+    env = {**os.environ, **places, "PYTHONPATH": str(SOURCES)}
+    owner = subprocess.Popen([sys.executable, "-c", owner_source], stdout=subprocess.PIPE, env=env, start_new_session=True)
+    assert owner.stdout is not None
+    hello = json.loads(owner.stdout.readline())
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    root = Path(hello["url"].removeprefix("unix://")).parent
+    eventually(lambda: not psutil.pid_exists(hello["pid"]) and not root.exists(), within=GONE + 1)
+    os.killpg(owner.pid, signal.SIGKILL)
+    owner.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(own: Plane, number: int) -> None:
+    own.process.send_signal(number)
+    assert own.process.wait(5) == 0
+    assert not own.root.exists()
+
+
+def test_container_seconds_are_accounted_for(places: dict[str, str], tmp_path: Path) -> None:
+    account = tmp_path / "meter.json"
+    plane = Plane({**places, "MODAL_GPU_METER": str(account)})
+    made = make_subjects()
+    with made.app.run(client=plane.client()):
+        made.Box.with_options(gpu="L4:2")().add.remote()
+    plane.leave()
+    (row,) = json.loads(account.read_text())
+    assert (row["function"], row["gpu"]) == ("Box.*", "L4:2")
+    assert 0 < row["ended_at"] - row["started_at"] < 30
+
+
+SCRIPT = """
+import sys
+
+import modal
+
+app = modal.App("script")
+image = modal.Image.debian_slim()
+
+
+@app.function(gpu="L4", image=image)
+def square(x):
+    import subprocess
+    return x * x, subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout[:15]
+
+
+@app.cls()
+class Greeter:
+    word: str = modal.parameter(default="hello")
+
+    @modal.method()
+    def greet(self, name):
+        return f"{self.word} {name}"
+
+
+@app.local_entrypoint()
+def main(name: str = "world"):
+    print(Greeter(word="bye").greet.remote(name))
+
+
+if __name__ == "__main__":
+    with app.run():
+        print(square.remote(4), list(Greeter().greet.map(["a", "b"])))
+    sys.exit(int(sys.argv[1]))
+"""
+
+
+def test_a_plain_script_runs_and_its_exit_code_is_ours(places: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = run_command(places, "python", "script.py", "7", cwd=tmp_path)
+    assert done.stdout == "(16, 'GPU 0: NVIDIA L4') ['hello a', 'hello b']\n".replace("NVIDIA L4", "NVIDIA L")
+    assert done.returncode == 7
+
+
+def test_modal_run_works(places: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = run_command(places, "modal", "run", "script.py", "--name", "moon", cwd=tmp_path)
+    assert "bye moon" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["sh", "-c", "kill -TERM $$"], 143), (["mgm-no-such-command"], 127), (["sh", "-c", "exit 3"], 3)],
+)
+def test_exit_codes_of_commands(places: dict[str, str], tmp_path: Path, command: list[str], code: int) -> None:
+    assert run_command(places, *command, cwd=tmp_path).returncode == code
+
+
+def test_control_c_reaches_the_command_and_everything_ends(places: dict[str, str], tmp_path: Path) -> None:
+    source = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)"
+    env = {**os.environ, **places, "PYTHONPATH": str(SOURCES)}
+    process = subprocess.Popen(
+        [*COMMAND, "--", sys.executable, "-c", source],
+        env=env,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(5) == 9
+    process.stdout.close()
+
+
+def test_a_wrong_command_line_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, "--nonsense"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCES)})
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
