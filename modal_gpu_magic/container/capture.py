@@ -58,7 +58,7 @@ class Capture:
         faulthandler.enable(file=self._saved[2])
         sys.stdout, sys.stderr = (Stream(name, fd, self, outlet.text) for fd, name in NAMES.items())
         log = os.fdopen(os.dup(self._saved[2]), "w", buffering=1)
-        rebind_handlers(dict(zip(self._python, (sys.stdout, sys.stderr), strict=True)), log)
+        rebind_handlers(tuple(zip(self._python, (sys.stdout, sys.stderr), strict=True)), log)
         daemon("modal-gpu-capture", self._watch)
 
     def sweep(self) -> None:
@@ -111,15 +111,17 @@ class Capture:
         self.forked = True
 
 
-def rebind_handlers(streams: dict[Any, Any], log: Any) -> None:
-    """Logging handlers made before there was a cell hold on to the old streams.
+def rebind_handlers(moves: tuple[tuple[Any, Any], ...], log: Any) -> None:
+    """Logging handlers made before there was a cell hold on to the old streams; `moves` are pairs of old and new.
 
-    The SDK's get `log`; any other gets the stream that took its own one's place in `streams`.
+    The SDK's get `log`; any other gets the stream that took its own one's place.
     """
     for name, logger in [("root", logging.getLogger()), *logging.Logger.manager.loggerDict.items()]:
+        ours = name.partition(".")[0] in LOG_NAMES
         for handler in getattr(logger, "handlers", ()):  # a placeholder has none
-            if isinstance(handler, logging.StreamHandler) and handler.stream in streams:
-                handler.setStream(log if name.partition(".")[0] in LOG_NAMES else streams[handler.stream])
+            for old, new in moves:
+                if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+                    handler.setStream(log if ours else new)
 
 
 def _pipe_to(fd: int) -> int:

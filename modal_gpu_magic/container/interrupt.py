@@ -8,10 +8,15 @@ function of ours is left alone until it returns, unless it says that it can bear
 from __future__ import annotations
 
 import contextlib
+import functools
+import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from modal_gpu_magic.container.owners import daemon
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -44,9 +49,9 @@ class Interrupt:
     def __init__(self) -> None:
         self.asked = False
         self.timed_out = False
-        self._open = False
+        self._open = self._held = False
         self._lock = threading.Lock()
-        self._held = False
+        self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -81,7 +86,7 @@ class Interrupt:
     def expire(self) -> None:
         """The cell's time is up: user code is interrupted as by ■. From any thread; after the run it does nothing."""
         self.timed_out = self.timed_out or self._held
-        self._strike()
+        self.strike()
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
         if number == PRESS:
@@ -90,14 +95,28 @@ class Interrupt:
             return
         if _may_raise(frame):
             raise KeyboardInterrupt
-        retry = threading.Timer(RETRY_SECONDS, self._strike)
-        retry.daemon = True
-        retry.start()
+        self._again.put(self)
 
-    def _strike(self) -> None:
+    def strike(self) -> None:
+        """Make the main thread look again whether it may be interrupted. After the run it does nothing."""
         with self._lock:
             if self._held:
                 signal.pthread_kill(threading.main_thread().ident or 0, STRIKE)
+
+
+@functools.cache
+def _retries() -> queue.SimpleQueue[Interrupt]:
+    """Interrupts put in here strike again in a moment. One thread for all: a signal handler must not start one."""
+    waiting: queue.SimpleQueue[Interrupt] = queue.SimpleQueue()
+
+    def run() -> None:
+        while True:
+            interrupt = waiting.get()
+            time.sleep(RETRY_SECONDS)
+            interrupt.strike()
+
+    daemon("modal-gpu-interrupt", run)
+    return waiting
 
 
 def _may_raise(frame: FrameType | None) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.owners import adopt_threads, claim, claimed, daemon, owner
 from modal_gpu_magic.wire.events import Event, EventKind
-from modal_gpu_magic.wire.log import Log, cut
+from modal_gpu_magic.wire.log import Log, cut, weigh
 
 Post = Callable[[list[bytes]], None]
 
@@ -107,7 +107,7 @@ class Outlet:
     def emit(self, kind: EventKind, **content: Any) -> None:
         """One event of the run that this thread or task belongs to. A forked child has no way out: nothing happens."""
         if not self._forked:
-            self._put(owner() or self._current, kind, content, 0)
+            self._put(owner() or self._current, kind, content, weigh(content))
 
     def text(self, name: str, text: str) -> None:
         """Text that Python code in this thread wrote to the stream `name`."""

@@ -20,6 +20,7 @@ import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core import debugger, page
@@ -122,7 +123,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def _run_in_loop(self, source: str) -> Any:
         if self._awaits(source):
             return self.run_cell(source, store_history=True)  # it calls our `loop_runner`
-        return self._cells.run_plain(lambda: self.run_cell(source, store_history=True))
+        return self._cells.run_plain(partial(self.run_cell, source, store_history=True))
 
     @default("loop_runner")
     def _own_loop_runner(self) -> Callable[..., Any]:
@@ -251,6 +252,10 @@ class ZMQInteractiveShell(InteractiveShell):
     def _tee(self, channel: str) -> Iterator[None]:  # noqa: ARG002 - IPython's signature
         """IPython would keep a copy of all output for `%notebook`, at the price of a slower `print`."""
         yield
+
+    def _format_exception_for_storage(self, exception: BaseException, *_: Any, **__: Any) -> dict[str, Any]:
+        """For the same `%notebook` IPython would make each traceback twice."""
+        return {"ename": type(exception).__name__, "evalue": tracebacks.words(exception), "traceback": []}
 
     @default("exiter")
     def _own_exiter(self) -> ZMQExitAutocall:

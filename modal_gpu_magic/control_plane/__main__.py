@@ -7,6 +7,7 @@ exit code is ours.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Options:
 
 def main(argv: Sequence[str]) -> int:
     """Start the first standby, then everything that is slow to import, then serve."""
+    owner = os.getppid()  # before anything else: it may be dead by the time we look again
     options = read_options(argv) if argv else Options()
     forget_working_directory()
     from modal_gpu_magic.control_plane import premises, standby
@@ -40,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
     from modal_gpu_magic.control_plane.running import run
 
-    return asyncio.run(run(home, first, options.cancel_grace, options.command))
+    return asyncio.run(run(home, first, options.cancel_grace, options.command, owner))
 
 
 def forget_working_directory() -> None:

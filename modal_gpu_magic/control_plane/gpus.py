@@ -37,7 +37,7 @@ def checked(gpu_type: str, count: int) -> GpuSpec | None:
 
 
 class Rack:
-    """The machine's real GPUs, allotted by count; `size` 0 when they are simulated, None when that is to be found out."""
+    """The machine's real GPUs, allotted by count. `size` is 0 when they are simulated, None to find that out."""
 
     def __init__(self, size: int | None = None) -> None:
         self._surveyed = size is not None

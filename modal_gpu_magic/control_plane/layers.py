@@ -46,7 +46,12 @@ _TOOLS = frozenset({"pip", "wheel", "setuptools", "uv"})
 """Installed into every image by the SDK's own base layers; the notebook's stand for them."""
 
 _OWN_BASE = re.compile(r"python:[0-9.]+-slim")
-_OWN_LINES = ("debconf-set-selections", "apt-get update", "gcc gfortran build-essential")
+_OWN_LINES = (
+    "debconf-set-selections",
+    "apt-get update",
+    "gcc gfortran build-essential",
+    "ln -s /usr/local/bin/python3",
+)
 """Parts of commands that the SDK itself puts in front of a user's."""
 
 _SILENT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "COPY", "USER"})

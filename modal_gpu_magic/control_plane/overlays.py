@@ -102,7 +102,9 @@ async def build(
     """
     path = overlay_path(install, below)
     with await asyncio.to_thread(_lock, path):
-        if force or not await asyncio.to_thread(path.is_dir):
+        if not force and await asyncio.to_thread(path.is_dir):
+            log(f"Installed before: {' '.join(install.packages) or 'requirements'}\n")
+        else:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix="half-") as scratch:
                 await _install(install, below, env, log, Path(scratch))
                 _put_in_place(Path(scratch), path)

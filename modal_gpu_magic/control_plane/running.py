@@ -24,17 +24,17 @@ OWNER_CHECK = 0.5
 """Seconds between looks at the parent process: a forked child of the owner may hold our stdin open."""
 
 
-async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str]) -> int:
-    """Serve the owner, or run `command`. The exit code."""
+async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
+    """Serve the process `owner`, our parent, or run `command`. The exit code."""
     plane = ControlPlane(home, first, cancel_grace)
     try:
         await plane.start()
-        return await _run_command(plane, command) if command else await _serve_owner(plane)
+        return await _run_command(plane, command) if command else await _serve_owner(plane, owner)
     finally:
         await plane.stop()
 
 
-async def _serve_owner(plane: ControlPlane) -> int:
+async def _serve_owner(plane: ControlPlane, owner: int) -> int:
     """Say hello and wait for the owner's end."""
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -43,7 +43,6 @@ async def _serve_owner(plane: ControlPlane) -> int:
     threading.Thread(target=_read_to_end, args=(loop, leave), daemon=True, name="owner").start()
     sys.stdout.write(json.dumps(plane.hello) + "\n")
     sys.stdout.flush()
-    owner = os.getppid()
     while not leave.is_set() and os.getppid() == owner:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(leave.wait(), OWNER_CHECK)

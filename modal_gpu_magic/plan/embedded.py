@@ -30,6 +30,9 @@ class Piece:
     how: Literal["cell", "timed", "python", "elsewhere", "mention", "import"]
 
 
+SCRIPTS = frozenset({"bash", "perl", "pypy", "python", "python2", "python3", "ruby", "script", "sh"})
+"""Cell magics that run their body in a program of its own."""
+
 _LINES = {
     "time": "code",
     "timeit": "timed",
@@ -46,15 +49,7 @@ _LINES = {
     "load_ext": "module",
     "reload_ext": "module",
     "matplotlib": "matplotlib",
-    "bash": "script",
-    "perl": "script",
-    "pypy": "script",
-    "python": "script",
-    "python2": "script",
-    "python3": "script",
-    "ruby": "script",
-    "script": "script",
-    "sh": "script",
+    **dict.fromkeys(SCRIPTS, "script"),
 }
 """What the line of a magic of IPython's is. Any other is text, in which `{x}` and `$x` are filled in."""
 
@@ -86,6 +81,11 @@ _SQL_NAME = re.compile(r"\b(?:from|join)\s+([^\W\d]\w*)", re.IGNORECASE)
 
 _MENTIONS = {"query": _QUERY_NAME, "eval": _QUERY_NAME, "sql": _SQL_NAME}
 """Methods whose string names variables of the caller: pandas' `query("a > @x")`, duckdb's `sql("from df")`."""
+
+
+def last_word(node: ast.AST) -> str:
+    """`Literal` of `typing.Literal`, `open` of `open`; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def is_shell_call(call: ast.Call) -> bool:

@@ -11,7 +11,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
-from modal_gpu_magic.plan.embedded import is_shell_call, pieces
+from modal_gpu_magic.plan.embedded import is_shell_call, last_word, pieces
 from modal_gpu_magic.plan.ledger import Ledger, join
 from modal_gpu_magic.plan.scopes import block_scope, comprehension_scope, function_scope
 
@@ -212,8 +212,3 @@ def roots(node: ast.AST | None) -> Iterator[str]:
             yield from (name for each in nodes for name in roots(each))
         case ast.Dict(keys=keys, values=values):
             yield from (name for each in (*keys, *values) for name in roots(each))
-
-
-def last_word(node: ast.AST) -> str:
-    """`Literal` of `typing.Literal`, `open` of `open`; empty for anything else."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

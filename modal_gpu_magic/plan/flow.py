@@ -11,7 +11,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.expressions import Expressions, last_word
+from modal_gpu_magic.plan.embedded import last_word
+from modal_gpu_magic.plan.expressions import Expressions
 from modal_gpu_magic.plan.ledger import join
 from modal_gpu_magic.plan.scopes import annotation_scope, captures, class_scope, function_scope, imported
 

@@ -1,9 +1,7 @@
-"""Strings of a cell that look like paths of local files: `open("data/x.csv")`, `Path("data") / "x.csv"`, `!python a.py`.
+"""Strings of a cell that look like paths of local files: `open("data/x.csv")`, `Path("a") / "b.csv"`, `!python a.py`.
 
 Candidates only. Whether a file is there, small enough and meant, is for the caller to see; nothing here looks.
 """
-
-# ruff: noqa: N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
 
 from __future__ import annotations
 
@@ -11,21 +9,20 @@ import ast
 import posixpath
 import re
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cellsource import parse_cell
-from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, pieces
+from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, last_word, pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from modal_gpu_magic.plan.cellsource import Transform
 
-_LIKE_A_PATH = re.compile(
-    r"(?!-)"  # an option
-    r"(?=.*[^./~])"  # more than a way up
-    r"(?:[^\x00-\x1f/*?<>|\"{}]*/)*"
-    r"(?:(?<=/)[^\x00-\x1f/*?<>|\"{}]+"  # behind a slash, any name
-    r"|[^\x00-\x1f/*?<>|\"{}]*\.[A-Za-z]\w{0,9})"  # else one with an extension
-)
+_LIKE_A_PATH = re.compile(r"(?!-)[^*?<>|\"{}]*(?:/[^/*?<>|\"{}]+|\.[A-Za-z]\w{0,9})")
+"""A last part behind a slash, or an extension; no pattern, no markup, no option."""
+
 _LONGEST = 1024
 """Characters. Longer strings are texts; the systems we know refuse longer paths in one call."""
 
@@ -48,14 +45,13 @@ def paths(source: str, transform: Transform | None = None) -> tuple[str, ...]:
     """The candidates in a cell, as written, in the order they appear, each once. Never raises.
 
     Args:
-        source: the cell as typed. transform: how it becomes Python; None: as IPython does by default.
+        source: the cell as typed.
+        transform: how it becomes Python; None: as IPython does by default.
     """
     tree = parse_cell(source, transform)
     reader = _Literals(transform)
-    try:
+    with suppress(RecursionError):  # of a tree too deep to follow, what was found so far are candidates all the same
         reader.visit(tree or ast.Module([], []))
-    except RecursionError:  # a tree too deep to follow: what was found so far are candidates all the same
-        pass
     return tuple(dict.fromkeys(reader.found))
 
 
@@ -71,7 +67,7 @@ class _Literals(ast.NodeVisitor):
             self.found.append(node.value)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # a docstring
+        if not isinstance(node.value, ast.Constant):  # else a docstring
             self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
@@ -80,49 +76,78 @@ class _Literals(ast.NodeVisitor):
                 self.visit(part.value)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        self._whole(node)
+        whole = _joined(node)
+        if whole:
+            self.found.append(whole)
+        else:
+            self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        word = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        word = last_word(node.func)
+        whole = _joined(node)
         if is_shell_call(node):
-            self._shell(word, [each.value for each in node.args if isinstance(each, ast.Constant)])
-        elif word in _FOLDERS:
-            self._whole(node)
+            self._shell(node, [each.value for each in node.args if isinstance(each, ast.Constant)])
+        elif whole:
+            self.found.append(whole)
         elif _WRITERS.fullmatch(word) or (word == "open" and _opens_to_write(node)):
             self._visit_nested(node)
         else:
-            first = node.args[0] if node.args else None
-            if _READERS.fullmatch(word) and isinstance(first, ast.Constant) and _is_a_name(first.value):
+            first = node.args[0] if _READERS.fullmatch(word) and node.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and _may_be_a_name(first.value):
                 self.found.append(first.value)
             self.generic_visit(node)
 
-    def _whole(self, node: ast.BinOp | ast.Call) -> None:
-        """A path joined from constants counts as one; its parts are no paths of their own."""
-        joined = _joined(node)
-        if joined is None:
-            self.generic_visit(node)
-        elif _is_a_name(joined):
-            self.found.append(joined)
-
     def _visit_nested(self, node: ast.Call) -> None:
-        """Visit a call but for its own strings and paths."""
-        parts = [node.func, *node.args, *(each.value for each in node.keywords)]
-        for part in parts:
-            if _joined(part) is None:
+        """Visit a call that makes a file, without the paths it is given itself."""
+        for part in (node.func, *node.args, *(each.value for each in node.keywords)):
+            if not _joined(part) and not isinstance(part, ast.Constant):
                 self.visit(part)
 
-    def _shell(self, call: str, texts: list[object]) -> None:
-        """What IPython's own syntax names: words of a command, or of the cell that a magic runs."""
-        for piece in pieces(ast.Call(_shell_method(call), [ast.Constant(text) for text in texts], [])):
-            if piece.how in ("cell", "timed"):
-                self.found += paths(piece.source, self._transform)
-                return
-        name, *rest = (str(text) for text in texts) if call.startswith("run_") else ("!", *map(str, texts))
-        if not _WRITERS.fullmatch(name):
+    def _shell(self, node: ast.Call, texts: list[object]) -> None:
+        """What IPython's own syntax names: words of a command, or literals of the code that a magic runs."""
+        code = [piece for piece in pieces(node) if piece.how in ("cell", "timed")]
+        for piece in code:
+            self.found += paths(piece.source, self._transform)
+        name, *rest = texts if last_word(node.func).startswith("run_") else ("", *texts)
+        if not code and not _WRITERS.fullmatch(str(name)):
             for text in rest if name in SCRIPTS else rest[:1]:
-                self.found += _words(text)
+                self.found += filter(_looks_like_a_path, _words(str(text)))
+
+
+def _joined(node: ast.AST) -> str | None:
+    """The path that `Path("a", "b") / "c"` and `os.path.join("a", "b")` make of constants; None for anything else."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Div(), right=ast.Constant(value=str(name))):
+            before = _joined(left)
+            return before and posixpath.join(before, name)
+        case ast.Call(func=func, args=[_, *_] as parts, keywords=[]) if last_word(func) in _FOLDERS:
+            names = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            is_path = len(names) == len(parts) and all(map(_may_be_a_name, names))
+            return posixpath.join(*names) if is_path else None
+    return None
+
+
+def _opens_to_write(node: ast.Call) -> bool:
+    """Whether `open`'s mode makes the file anew: then what is here now does not matter."""
+    modes = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "mode")]
+    return any(isinstance(mode, ast.Constant) and set(str(mode.value)) & {"w", "x"} for mode in modes)
+
+
+def _words(command: str) -> Iterator[str]:
+    """Words of a shell command that it may read: not where output is redirected to; the value of `--option=value`."""
+    for line in _REDIRECTED.sub(" ", command).splitlines():
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:  # quotes that a later line closes
+            words = line.split()
+        yield from (word.rpartition("=")[2] for word in words)
 
 
 def _looks_like_a_path(text: str) -> bool:
-    fits = len(text) <= _LONGEST and "://" not in text and text == text.strip()
-    return fits and bool(_LIKE_A_PATH.fullmatch(text)) and not text.startswith(_OF_THE_MACHINE)
+    return _may_be_a_name(text) and bool(_LIKE_A_PATH.fullmatch(text))
+
+
+def _may_be_a_name(text: str) -> bool:
+    """Whether a text can name a file here at all: no address, no text with lines, not a file of every machine's own."""
+    named = text.strip("./~") and len(text) <= _LONGEST and text.isprintable() and text == text.strip()
+    return bool(named) and "://" not in text and not text.startswith(_OF_THE_MACHINE)

@@ -38,9 +38,7 @@ _KINDS = (
 
 _WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
-_SECRET_WORDS = frozenset(
-    {"apikey", "authtoken", "creds", "credential", "credentials", "passphrase", "passwd", "password", "pwd", "secret"}
-)
+_SECRET_WORDS = frozenset({"apikey", "authtoken", "creds", "credential", "credentials", "passphrase", "pwd", "secret"})
 """A name that ends in one of these is a credential's."""
 
 _ISSUERS = (
@@ -95,4 +93,6 @@ def _names_a_secret(name: str) -> bool:
     if not words:
         return False
     *before, last = words
-    return last in _SECRET_WORDS or (bool(before) and before[-1] in _QUALIFIERS.get(last, ()))
+    if last in _SECRET_WORDS or last.endswith(("passwd", "password")):
+        return True
+    return bool(before) and before[-1] in _QUALIFIERS.get(last, ())

@@ -4,50 +4,82 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
-from modal_gpu_magic.errors import BackendLost, CellTimeout, RemoteError
+from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError
 from modal_gpu_magic.plan.machine import specs_text
 from modal_gpu_magic.plan.quote import quote
+from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.hints import hint
+from modal_gpu_magic.session.pump import Ended
 from modal_gpu_magic.session.receipt import Outcome, Receipt
+from modal_gpu_magic.session.values import Outgoing
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine import Machine
-    from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.session.front import Front
-    from modal_gpu_magic.session.pump import Ended
     from modal_gpu_magic.session.session import Cell, Session
-    from modal_gpu_magic.session.values import Homecoming, Outgoing
+    from modal_gpu_magic.session.values import Homecoming
 
 
-def conclude(
-    session: Session, app: OpenApp, cell: Cell, ended: Ended, home: Homecoming, outgoing: Outgoing, front: Front
-) -> Homecoming:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run that is over: where it was, how it ended, what was sent."""
+
+    app: OpenApp
+    ended: Ended
+    outgoing: Outgoing
+
+
+def never_ran(ended: Ended) -> bool:
+    """Whether nothing of the user's ran, so that the run may be sent again: its container was another, or died before.
+
+    Raises:
+        MachineError: the container has another version of this package, and will have it again.
+    """
+    need = ended.answer.need if ended.answer else None
+    if need is not None and need.reason == "version":
+        raise MachineError(
+            f"the container has modal_gpu_magic {need.version}, this kernel {__version__}: "
+            "restart the kernel, so that both have the same."
+        )
+    if need is not None or ended.lost is None or ended.began or ended.stopped:
+        return need is not None
+    return is_gone(ended.lost) or isinstance(_translated(ended.lost), ContainerLost)
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
+    return type(error).__name__ in ("NotFoundError", "ConflictError")
+
+
+def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
     """Show the receipt, then raise what the run ended with, or return what it brought.
 
     Raises:
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
-    error = _error(session, app, cell, ended, front)
-    words = hint(error, session.namespace, outgoing.held) if error is not None else None
+    error = _error(session, told.app, cell, told.ended, front)
+    words = hint(error, session.namespace, told.outgoing.held) if error is not None else None
     if words:
         front.say(words)
-    front.finished(_receipt(session, app, ended, home, outgoing, error))
+    front.finished(_receipt(session, told, home, error))
     if error is not None:
         raise error
     return home
 
 
 def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Front) -> BaseException | None:
-    from modal_gpu_magic.sdk.faults import translate
-
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         return _timeout(cell, survives=not ended.terminated)
+    if ended.answer is not None and ended.answer.need is not None:
+        return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None:
         return own_error(ended.answer.failure, session.namespace) if ended.answer.failure else None
     if ended.stopped:
@@ -57,7 +89,13 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
-    return translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    return _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+
+
+def _translated(error: BaseException) -> BaseException:
+    from modal_gpu_magic.sdk.faults import translate
+
+    return translate(error)
 
 
 def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
@@ -86,9 +124,8 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(
-    session: Session, app: OpenApp, ended: Ended, home: Homecoming, outgoing: Outgoing, error: BaseException | None
-) -> Receipt:
+def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None) -> Receipt:
+    app, ended = told.app, told.ended
     answer = ended.answer
     booted_here = answer is not None and answer.booted_at > ended.spawned_at
     arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
@@ -104,7 +141,7 @@ def _receipt(
         idle_seconds=session.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
-        sent_bytes=outgoing.nbytes,
+        sent_bytes=told.outgoing.nbytes,
         came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
     )

@@ -34,4 +34,6 @@ def _file_hint(path: str) -> str | None:
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
             "themselves: put it on a Volume and mount that with --volume NAME:/path."
         )
-    return f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."
+    return (
+        f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."
+    )

@@ -78,6 +78,8 @@ class Ended:
     terminated: bool
     timed_out: bool = False
     spawned_at: float = 0.0
+    began: bool = False
+    """Whether user code began. What `started` says is in the queue before it does."""
     words: str = ""
     """What the container last wrote to Modal's log, if it was lost."""
 
@@ -127,7 +129,9 @@ class Pump:
         for event in self._missing(answer):
             self._event(event)
         words = self._last_words() if answer is None and not self.presses else ""
-        return Ended(answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, words)
+        return Ended(
+            answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, self.started, words
+        )
 
     def _last_words(self) -> str:
         """From Modal's log, if it answers in time."""

@@ -14,7 +14,7 @@ from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.apps import Apps, Opening
-from modal_gpu_magic.session.ending import conclude
+from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import FILES, Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often a run is sent: a container that is not the expected one asks again before user code starts."""
+
+REPLACED = "The container was replaced; what was sent from here is sent again."
 
 _numbers = itertools.count(1)
 APPS = Apps()
@@ -109,10 +111,9 @@ class Session:
         names = cell.names or analyse(cell.source)
         with Presses(inbox):
             outgoing = self.values.outgoing(names, cell.wishes)
-            app = self._open(cell, front, inbox)
-            ended, outgoing = self._attempt(app, cell, names, outgoing, front, inbox)
-            home = self._come_home(cell, ended, outgoing)
-        return conclude(self, app, cell, ended, home, outgoing, front)
+            told = self._attempt(cell, names, outgoing, front, inbox)
+            home = self._come_home(cell, told.ended, told.outgoing)
+        return conclude(self, told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""
@@ -193,32 +194,24 @@ class Session:
         self.values.unwritten = self._store.unwritten if self._store else None
         return app
 
-    def _attempt(
-        self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox
-    ) -> tuple[Ended, Outgoing]:
-        """Send the run, and again if the container is not the one it relied on (nothing of the user's ran there)."""
-        for _ in range(ATTEMPTS):
+    def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> Told:
+        """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
+        for left in reversed(range(ATTEMPTS)):
+            app = self._open(cell, front, inbox)
             request = self._request(app, cell, names, outgoing)
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
                 ended = Pump(call, inbox, front, self.machine.title, cell.timeout).run()
             finally:
                 app.finish(request.run)
-            need = ended.answer.need if ended.answer else None
-            if need is None:
-                return ended, outgoing
-            if need.reason == "version":
-                raise MachineError(
-                    f"the container has modal_gpu_magic {need.version}, this kernel {modal_gpu_magic.__version__}: "
-                    "restart the kernel, so that both have the same."
-                )
+            if not left or not never_ran(ended):
+                break
+            if is_gone(ended.lost):
+                self.stop()
             lost = self.forget()
-            front.say(
-                "The container was replaced; what was sent from here is sent again."
-                + (f" Lost with it: {', '.join(lost)}." if lost else "")
-            )
+            front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)
-        raise MachineError("the container was replaced again and again before the cell could start; run it once more.")
+        return Told(app, ended, outgoing)
 
     def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing) -> Request:
         store = self._store or InlineStore()

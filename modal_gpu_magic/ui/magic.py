@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
-from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.errors import LineError, MachineError
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,6 +22,8 @@ NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
 SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
+FUNCTION_TIMEOUT = 86_400
+"""Seconds: what a cell without a timeout may take at most."""
 SAID_ONCE = (
     "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
     "`modal setup` in a terminal connects to Modal."
@@ -47,6 +49,7 @@ class ModalGpu(Configurable):
         self.sessions: dict[str, Session] = {}
         self.current = "default"
         self._said_local = False
+        self._agreed: set[Machine] = set()
 
     def run_cell(self, text: str, body: str) -> None:
         """`%%modal_gpu [SPEC ...] [options]`: run the cell in a session's container.
@@ -66,6 +69,7 @@ class ModalGpu(Configurable):
 
             show(session, cell)
             return
+        self._agree(session, cell)
         home = session.execute(cell, front)
         if home.has_result and home.result is not None:
             hook: Any = self.shell.displayhook
@@ -101,6 +105,24 @@ class ModalGpu(Configurable):
         for session in self.sessions.values():
             session.stop()
         self.sessions.clear()
+
+    def _agree(self, session: Session, cell: Cell) -> None:
+        """Ask before a machine that may cost much, once, and only where someone can answer.
+
+        Raises:
+            MachineError: the answer was no.
+        """
+        from modal_gpu_magic.plan.quote import dollars, hourly
+
+        price = hourly(session.machine.gpus)
+        worst = None if price is None else price * (cell.timeout or FUNCTION_TIMEOUT) / 3600
+        if session.backend != "cloud" or session.machine in self._agreed or not cell.stdin:
+            return
+        if worst is not None and worst > self.ask_limit:
+            asked = f"{session.machine.title} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
+            if not input(asked).strip().lower().startswith("y"):
+                raise MachineError("not run. A shorter --timeout lowers the most it can cost; so does a smaller GPU.")
+        self._agreed.add(session.machine)
 
     def _parse(self, text: str) -> Line:
         from modal_gpu_magic.line.parse import parse
@@ -151,7 +173,9 @@ class ModalGpu(Configurable):
         return choice.kind
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
+        from modal_gpu_magic.plan.literals import paths
         from modal_gpu_magic.plan.names import analyse
+        from modal_gpu_magic.session.files import that_travel
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
         from modal_gpu_magic.ui.output import cell_number
@@ -166,6 +190,7 @@ class ModalGpu(Configurable):
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
             clean=bool(options.clean),
+            files=that_travel(paths(body)),
             stdin=self._can_ask(),
         )
 

@@ -237,44 +237,6 @@ class _Arrival:
             yield buffer
 
 
-def dumps_exception(error: BaseException, namespace: dict[str, Any]) -> bytes | None:
-    """An exception with the chain that led to it, as bytes for `load_exception`; None if it cannot be pickled."""
-    from modal_gpu_magic.wire.pickling import TransferPickler
-
-    for linked in (_linked(error), (error, None, None, True)):
-        file = io.BytesIO()
-        try:
-            TransferPickler(file, namespace).dump(linked)
-        except Exception:  # noqa: BLE001, S112 - whatever a user's exception raises when it is pickled
-            continue
-        return file.getvalue()
-    return None
-
-
-def load_exception(pickled: bytes, namespace: dict[str, Any]) -> BaseException | None:
-    """The exception, with its chain; None if its class cannot be imported here, or does not let itself be made."""
-    try:
-        error = _relinked(Loader(io.BytesIO(pickled), namespace, Roots({})).load())
-    except Exception:  # noqa: BLE001 - whatever a user's exception raises when it is made
-        return None
-    return error if isinstance(error, BaseException) else None
-
-
-def _linked(error: BaseException | None) -> Any:
-    """An exception and what pickle leaves out: its cause, its context, whether the context is shown."""
-    if error is None:
-        return None
-    return error, _linked(error.__cause__), _linked(error.__context__), error.__suppress_context__
-
-
-def _relinked(linked: Any) -> Any:
-    if linked is None:
-        return None
-    error, cause, context, suppress = linked
-    error.__cause__, error.__context__, error.__suppress_context__ = _relinked(cause), _relinked(context), suppress
-    return error
-
-
 def _roots(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, int]:
     """Numbers, by identity, for the values that can be written into in place."""
     roots: dict[int, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import modal
-import psutil
 from modal_proto import api_pb2
 
 COMMAND = (sys.executable, "-m", "modal_gpu_magic.control_plane")
@@ -42,28 +42,14 @@ class Plane:
         """A client of the SDK, with our token or another."""
         token = (token_id or self.hello["token_id"], token_secret or self.hello["token_secret"])
         client = modal.Client(self.hello["url"], api_pb2.CLIENT_TYPE_CLIENT, token)
-        client.__enter__()
+        client.__enter__()  # type: ignore[no-untyped-call]
         self._clients.append(client)
         return client
-
-    def family(self) -> list[psutil.Process]:
-        """The server and everything that it and its containers started."""
-        try:
-            server = psutil.Process(self.process.pid)
-        except psutil.NoSuchProcess:
-            return []
-        return [server, *server.children(recursive=True)]
 
     def owned(self) -> list[int]:
         """Processes of its containers, wherever they are in the tree, by the variable that they carry."""
         needle = f"MODAL_GPU_CONTAINER={self.root}/".encode()
-        found = []
-        for process in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                found += [int(process.parent.name)] if needle in process.read_bytes() else []
-            except OSError:
-                continue
-        return found
+        return [int(entry.parent.name) for entry in Path("/proc").glob("[0-9]*/environ") if needle in _content(entry)]
 
     def leave(self) -> float:
         """Let the owner be gone; the seconds until the server is."""
@@ -82,6 +68,13 @@ def run_command(environment: Mapping[str, str], *command: str, cwd: Path) -> sub
     """`python -m modal_gpu_magic.control_plane -- COMMAND`."""
     env = {**os.environ, "PYTHONPATH": str(SOURCES), **environment}
     return subprocess.run([*COMMAND, "--", *command], env=env, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def _content(path: Path) -> bytes:
+    """A file that may go while it is read."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def eventually(true: Callable[[], object], within: float = 5.0) -> float:

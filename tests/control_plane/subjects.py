@@ -8,7 +8,7 @@ from typing import Any
 import modal
 
 
-def make_subjects() -> SimpleNamespace:
+def make_subjects() -> SimpleNamespace:  # noqa: C901 - a list of definitions
     """An app and what is in it, by name."""
     app = modal.App("subjects")
 
@@ -51,7 +51,7 @@ def make_subjects() -> SimpleNamespace:
 
     @app.function(serialized=True)
     def outer(x: int) -> int:
-        return int(many.remote(x)[0]) * 10
+        return int(many.remote(x)[0]) * 10  # type: ignore[index]  # the SDK has it as a coroutine
 
     @app.cls(serialized=True, max_containers=1, scaledown_window=60)
     class Box:
@@ -75,7 +75,7 @@ def make_subjects() -> SimpleNamespace:
                 yield number, modal.current_function_call_id()
 
         @modal.method()
-        def run(self, source: str, **names: Any) -> Any:
+        def run(self, source: str, /, **names: Any) -> Any:
             """Run statements; the value is that of `result`."""
             scope: dict[str, Any] = {"self": self, **names}
             exec(source, scope)
@@ -83,10 +83,9 @@ def make_subjects() -> SimpleNamespace:
 
         @modal.exit()
         def stop(self) -> None:
-            if self.farewell:
-                with open(self.farewell, "w") as stream:
-                    stream.write(self.name)
+            import pathlib
 
-    return SimpleNamespace(
-        app=app, many=many, squares=squares, ranks=ranks, flaky=flaky, outer=outer, Box=Box
-    )
+            if self.farewell:
+                pathlib.Path(self.farewell).write_text(self.name)
+
+    return SimpleNamespace(app=app, many=many, squares=squares, ranks=ranks, flaky=flaky, outer=outer, Box=Box)

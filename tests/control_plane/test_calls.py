@@ -83,7 +83,7 @@ def test_spawn_map_is_read_by_index(subjects: SimpleNamespace) -> None:
 
 
 def test_one_container_takes_several_inputs_at_once(subjects: SimpleNamespace) -> None:
-    async def main() -> list[tuple[int, int]]:
+    async def main() -> Any:
         return await asyncio.gather(*(subjects.many.remote.aio(number) for number in range(8)))
 
     subjects.many.remote(0)

@@ -191,7 +191,7 @@ def stop(client: Any, task: str) -> None:
     from modal._utils.async_utils import synchronizer
 
     async def ask() -> None:
-        inner = synchronizer._translate_in(client)
+        inner = synchronizer._translate_in(client)  # type: ignore[no-untyped-call]
         await inner._stub.ContainerStop(api_pb2.ContainerStopRequest(task_id=task))
 
     synchronizer.create_blocking(ask)()

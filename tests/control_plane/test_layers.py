@@ -55,7 +55,10 @@ def test_read_install(command: str, install: PipInstall | None) -> None:
             Layer(),
         ),
         (["FROM base", "RUN python -m pip install torch"], Layer(installs=(PipInstall(("torch",)),))),
-        (["FROM base", "RUN apt-get update", "RUN apt-get install -y git"], Layer(not_applied=("RUN apt-get install -y git",))),
+        (
+            ["FROM base", "RUN apt-get update", "RUN apt-get install -y git"],
+            Layer(not_applied=("RUN apt-get install -y git",)),
+        ),
         (["FROM base", "ENV A=1 B='x y'", "ENV C 2 3"], Layer((("A", "1"), ("B", "x y"), ("C", "2 3")))),
         (
             ["FROM nvidia/cuda:12.8.0-devel-ubuntu22.04", "ENTRYPOINT []"],
@@ -66,11 +69,19 @@ def test_read_install(command: str, install: PipInstall | None) -> None:
             Layer(installs=(PipInstall(("a",)), PipInstall(("b",))), not_applied=("RUN make all",)),
         ),
         (
-            ["FROM base", "COPY /.requirements.txt /.requirements.txt", "RUN python -m pip install -r /.requirements.txt"],
+            [
+                "FROM base",
+                "COPY /.requirements.txt /.requirements.txt",
+                "RUN python -m pip install -r /.requirements.txt",
+            ],
             Layer(installs=(PipInstall(requirements=("a\n",)),)),
         ),
         (
-            ["FROM base", "COPY /.requirements.txt /.uv/0/r.txt", "RUN /.uv/uv pip install --requirements /.uv/0/r.txt"],
+            [
+                "FROM base",
+                "COPY /.requirements.txt /.uv/0/r.txt",
+                "RUN /.uv/uv pip install --requirements /.uv/0/r.txt",
+            ],
             Layer(installs=(PipInstall(requirements=("a\n",)),)),
         ),
         (["FROM base", "WORKDIR /data"], Layer(not_applied=("WORKDIR /data",))),

@@ -72,7 +72,9 @@ def test_a_half_made_directory_is_left_alone(marker: str) -> None:
 def test_a_marker_cannot_point_the_broom_elsewhere(tmp_path: Path) -> None:
     home = premises.move_in()
     (tmp_path / "precious").mkdir()
-    (home.root / "owner.json").write_text(json.dumps({"pid": 999999999, "started": "1", "store": str(tmp_path / "precious")}))
+    (home.root / "owner.json").write_text(
+        json.dumps({"pid": 999999999, "started": "1", "store": str(tmp_path / "precious")})
+    )
     premises.clear_dead()
     home.remove()
     assert (tmp_path / "precious").is_dir()

@@ -32,8 +32,7 @@ def own(places: dict[str, str]) -> Iterator[Plane]:
     """A control plane of a test's own, which it may end in its own way."""
     plane = Plane(places)
     yield plane
-    if plane.process.poll() is None:
-        plane.leave()
+    plane.leave()
 
 
 def busy(plane: Plane) -> set[int]:
@@ -95,7 +94,9 @@ def test_it_leaves_with_its_owner(own: Plane) -> None:
     assert not own.store.exists()
 
 
-def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(own: Plane, places: dict[str, str]) -> None:
+def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(
+    own: Plane, places: dict[str, str]
+) -> None:
     pids = busy(own)
     own.process.send_signal(signal.SIGKILL)
     own.process.wait()
@@ -119,7 +120,9 @@ if os.fork() == 0:
 time.sleep(60)
 """
     env = {**os.environ, **places, "PYTHONPATH": str(SOURCES)}
-    owner = subprocess.Popen([sys.executable, "-c", owner_source], stdout=subprocess.PIPE, env=env, start_new_session=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", owner_source], stdout=subprocess.PIPE, env=env, start_new_session=True
+    )
     assert owner.stdout is not None
     hello = json.loads(owner.stdout.readline())
     os.kill(owner.pid, signal.SIGKILL)
@@ -161,7 +164,7 @@ image = modal.Image.debian_slim()
 @app.function(gpu="L4", image=image)
 def square(x):
     import subprocess
-    return x * x, subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout[:15]
+    return x * x, subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout[:16]
 
 
 @app.cls()
@@ -188,7 +191,7 @@ if __name__ == "__main__":
 def test_a_plain_script_runs_and_its_exit_code_is_ours(places: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     done = run_command(places, "python", "script.py", "7", cwd=tmp_path)
-    assert done.stdout == "(16, 'GPU 0: NVIDIA L4') ['hello a', 'hello b']\n".replace("NVIDIA L4", "NVIDIA L")
+    assert done.stdout == "(16, 'GPU 0: NVIDIA L4') ['hello a', 'hello b']\n"
     assert done.returncode == 7
 
 
@@ -226,6 +229,8 @@ def test_control_c_reaches_the_command_and_everything_ends(places: dict[str, str
 
 
 def test_a_wrong_command_line_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    done = subprocess.run([*COMMAND, "--nonsense"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCES)})
+    done = subprocess.run(
+        [*COMMAND, "--nonsense"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCES)}
+    )
     assert done.returncode == 2
     assert "--nonsense" in done.stderr

@@ -61,7 +61,7 @@ class Scene:
         return await asyncio.wait_for(self.scheduler.next_inputs(container, batch, linger), 2)
 
     def answer(self, container: Container, each: Input, status: int = Status.GENERIC_STATUS_SUCCESS) -> None:
-        result = Status(status=status, data=b"y")  # type: ignore[arg-type]
+        result = Status(status=status, data=b"y")  # type: ignore[arg-type]  # its values are ints at run time
         item = api_pb2.FunctionPutOutputsItem(input_id=each.id, result=result, retry_count=each.attempt)
         self.scheduler.accept(container, item)
         self.scheduler.scale(container.function)

@@ -80,13 +80,17 @@ def test_fields_that_the_sdk_does_not_have_are_left_out() -> None:
 
 
 def test_shared_fields_of_every_shape() -> None:
-    source = api_pb2.Function(function_name="f", timeout_secs=7, function_type=1)
+    source = api_pb2.Function(function_name="f", timeout_secs=7, function_type=api_pb2.Function.FUNCTION_TYPE_GENERATOR)
     source.autoscaler_settings.max_containers = 0
     source.method_definitions["m"].function_name = "C.m"
     source.experimental_options["a"] = "1"
     source.supported_input_formats.append(api_pb2.DATA_FORMAT_PICKLE)
     target = messages.shared_fields(source, api_pb2.FunctionData)
-    assert (target.function_name, target.timeout_secs, target.function_type) == ("f", 7, 1)
+    assert (target.function_name, target.timeout_secs, target.function_type) == (
+        "f",
+        7,
+        api_pb2.Function.FUNCTION_TYPE_GENERATOR,
+    )
     assert target.autoscaler_settings.HasField("max_containers")
     assert target.method_definitions["m"].function_name == "C.m"
     assert dict(target.experimental_options) == {"a": "1"}
@@ -104,7 +108,12 @@ def test_a_token_is_both_halves(shown: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("rpc", "feature"),
-    [("SandboxCreate", "Sandboxes"), ("DictGet", "modal.Dict"), ("FunctionGet", "deployed functions"), ("X", "this part")],
+    [
+        ("SandboxCreate", "Sandboxes"),
+        ("DictGet", "modal.Dict"),
+        ("FunctionGet", "deployed functions"),
+        ("X", "this part"),
+    ],
 )
 def test_what_is_missing_is_named_with_the_way_out(rpc: str, feature: str) -> None:
     assert feature in unsupported(rpc)

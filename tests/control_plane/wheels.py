@@ -11,7 +11,9 @@ from pathlib import Path
 def make_wheel(directory: Path, name: str, version: str, requires: str = "", source: str = "") -> Path:
     """A wheel of one module; its `VERSION` is its version."""
     info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (f"Requires-Dist: {requires}\n" if requires else "")
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
+        f"Requires-Dist: {requires}\n" if requires else ""
+    )
     files = {
         f"{name}.py": f"VERSION = {version!r}\n{source}",
         f"{info}/METADATA": metadata,

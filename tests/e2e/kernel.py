@@ -113,6 +113,7 @@ class Result:
 
     def value(self) -> str:
         """The text of the last expression."""
+        assert self.ok, self.error
         (bundle,) = self.bundles("execute_result")
         return str(bundle["text/plain"])
 

@@ -8,22 +8,21 @@ if the names they found differ.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 NAMES = ("a", "b", "c", "d")
 """Names that the notebook has, and that programs read, bind and delete."""
 
 MADE = ("K", "g")
 """Names of decorated functions and of classes: never read, so that no body runs before its own name is bound."""
-
-Draw = Any
 
 
 @dataclass
@@ -47,8 +46,11 @@ class World:
 class Thing:
     """A value that can stand anywhere in a program."""
 
+    world: World
+    label: str
+
     def __init__(self, world: World, label: str) -> None:
-        self.__dict__.update(world=world, label=label)
+        self.__dict__.update(world=world, label=label)  # past __setattr__, which belongs to programs
 
     def __repr__(self) -> str:
         return self.label
@@ -76,10 +78,10 @@ class Thing:
     def __delitem__(self, key: Any) -> None:
         self.world.log.append(f"del {self.label}[{shown(key)}]")
 
-    def __add__(self, other: Any) -> Thing:
-        return self.world.thing(f"{self.label}+{shown(other)}")
+    def __sub__(self, other: Any) -> Thing:
+        return self.world.thing(f"{self.label}-{shown(other)}")
 
-    __radd__ = __add__
+    __rsub__ = __sub__
 
     def __bool__(self) -> bool:
         return bool(self.world.decide(2))
@@ -87,7 +89,10 @@ class Thing:
     def __iter__(self) -> Iterator[Thing]:
         return iter([self.world.thing(f"{self.label}#{n}") for n in range(self.world.decide(4))])
 
-    def __enter__(self) -> Thing:
+    def __lt__(self, other: Any) -> Thing:
+        return self.world.thing(f"{self.label}<{shown(other)}")
+
+    def __enter__(self) -> Thing:  # noqa: PYI034 - it is another one
         return self.world.thing(f"enter {self.label}")
 
     def __exit__(self, *error: object) -> bool:
@@ -103,8 +108,8 @@ def run(source: str, names: frozenset[str]) -> tuple[World, dict[str, Any], str]
     """Run a program in a notebook that has only these of NAMES: what happened, the namespace, how it ended."""
     world = World()
     namespace: dict[str, Any] = {name: Thing(world, name) for name in NAMES if name in names}
-    namespace["__builtins__"] = {"Exception": Exception, "__build_class__": __build_class__, "nullcontext": _same}
-    namespace["__builtins__"]["__import__"] = __import__
+    offered = {"Exception": Exception, "nullcontext": _same, "few": _Few()}
+    namespace["__builtins__"] = {**offered, "__build_class__": __build_class__, "__import__": __import__}
     namespace["__name__"] = "cell"
     end = "end"
     try:
@@ -114,108 +119,112 @@ def run(source: str, names: frozenset[str]) -> tuple[World, dict[str, Any], str]
     return world, namespace, end
 
 
+class _Few:
+    """What keeps loops short: `few(values)` is at most three of them, and `few` itself is true 20 times."""
+
+    def __init__(self) -> None:
+        self.left = 20
+
+    def __bool__(self) -> bool:
+        self.left -= 1
+        return self.left > 0
+
+    def __call__(self, values: Any) -> Iterator[Any]:
+        return itertools.islice(iter(values), 3)
+
+
 @contextlib.contextmanager
 def _same(value: object = None) -> Iterator[object]:
     """`contextlib.nullcontext`, which swallows nothing."""
     yield value
 
 
+EXPRESSIONS = (
+    *("@n", "(@n := @e)", "(@e - @e)", "(@e and @e)", "(@e if @e else @e)", "(@e < @e < @e)", "f'{@e}'", "(@e).m"),
+    *("(@e)[@e]", "[@e for @n in @e if @e]", "{@e for @n in @n for @n in @n}", "{(@e, 1)[1]: @e}"),
+    *("(lambda @n, p=@e: @q)", "@n(@e)"),
+)
+"""`@n` is a name, `@e` an expression, `@q` one without calls."""
+
+SIMPLE = (
+    *("@e", "@n = @e", "@n, *@n = @e", "@n = @n.m = @e", "@n[@e] = @e", "@n -= @e", "@n: @e = @e", "@n: @n", "del @n"),
+    *("del @n[@e]", "import math as @n", "raise Exception(@e)", "assert @e, @e", "@j", "@r"),
+)
+"""`@j` is a jump if there is a loop, `@r` a return if there is a function."""
+
+COMPOUND = (
+    "if @e:\n    @b\nelse:\n    @b",
+    "if @e:\n    @b",
+    "for @n in few(@e):\n    @l\nelse:\n    @b",
+    "while @e and few:\n    @l",
+    "try:\n    @b\nexcept Exception as @n:\n    @b\nelse:\n    @b\nfinally:\n    @c",
+    "try:\n    @b\nexcept Exception:\n    @b",
+    "with @e as @n, @n as @n.m:\n    @b",
+    "with nullcontext(@e) as @n:\n    @b",
+    "match @e:\n    case [@n, *_] if @e:\n        @b\n    case _:\n        @b",
+    "match @e:\n    case None:\n        @b",
+    "def @n(p, @n=@e):\n    global @n\n    @f",
+    "def @n(p, @n=@e):\n    @f",
+    "@@n\ndef g(@n=@e):\n    @f",
+    "class K:\n    global @n\n    @c",
+    "class K:\n    @c",
+)
+"""`@b` is a block, `@l` a loop's, `@f` a function's, `@c` one that nothing may jump out of."""
+
+
+@dataclass
+class Grammar:
+    """Draws from the tables. Functions make no calls, so that none calls another without end."""
+
+    draw: Callable[[Any], Any]
+    in_loop: bool = False
+    in_function: bool = False
+    quiet: bool = False
+
+    def pick(self, forms: Sequence[str]) -> str:
+        return str(self.draw(st.sampled_from(forms)))
+
+    def expression(self, depth: int) -> str:
+        forms = EXPRESSIONS[:-1] if self.quiet or self.in_function else EXPRESSIONS
+        return self.filled(self.pick(forms) if depth else "@n", depth)
+
+    def statement(self, depth: int) -> str:
+        return self.filled(self.pick((*SIMPLE, *COMPOUND) if depth else SIMPLE), depth)
+
+    def block(self, depth: int, longest: int) -> str:
+        return "\n".join(self.statement(depth) for _ in range(self.draw(st.integers(1, longest))))
+
+    def filled(self, form: str, depth: int) -> str:
+        """A form with each `@x` in it replaced; a block takes over the indentation of its mark."""
+
+        def part(mark: re.Match[str]) -> str:
+            indent, kind = mark[1] or "", mark[2]
+            return indent + self.part(kind, depth).replace("\n", "\n" + indent)
+
+        return re.sub(r"(^ +)?@([a-z])", part, form, flags=re.MULTILINE)
+
+    def part(self, kind: str, depth: int) -> str:
+        match kind:
+            case "n":
+                return self.pick(NAMES)
+            case "e":
+                return self.expression(min(depth, 2) - 1 if depth else 0)
+            case "q":
+                return replace(self, quiet=True).expression(max(depth - 1, 0))
+            case "j":
+                return self.pick(("break", "continue")) if self.in_loop else "pass"
+            case "r":
+                return f"return {self.expression(1)}" if self.in_function else "pass"
+        inside = {
+            "b": self,
+            "l": replace(self, in_loop=True),
+            "c": replace(self, in_loop=False),
+            "f": replace(self, in_loop=False, in_function=True),
+        }
+        return inside[kind].block(depth - 1, 2)
+
+
 @st.composite
 def programs(draw: Callable[[Any], Any]) -> str:
     """The source of a program of a few statements."""
-    return "\n".join(_block(draw, 3, in_loop=False, in_function=False))
-
-
-def _name(draw: Draw) -> str:
-    return draw(st.sampled_from(NAMES))
-
-
-def _block(draw: Draw, depth: int, *, in_loop: bool, in_function: bool, least: int = 1) -> list[str]:
-    return [
-        line
-        for _ in range(draw(st.integers(least, 4 if depth == 3 else 2)))
-        for line in _statement(draw, depth, in_loop, in_function)
-    ]
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return ["    " + line for line in lines]
-
-
-def _expression(draw: Draw, depth: int, *, calls: bool = True) -> str:
-    """Functions make no calls, so that none calls another without end."""
-    if depth <= 0:
-        return _name(draw)
-    inner = lambda: _expression(draw, depth - 1, calls=calls)  # noqa: E731 - forms below stay one line each
-    x, y = _name(draw), _name(draw)
-    forms: list[Callable[[], str]] = [
-        lambda: x,
-        lambda: f"({x} := {inner()})",
-        lambda: f"({inner()} + {inner()})",
-        lambda: f"({inner()} and {inner()})",
-        lambda: f"({inner()} if {inner()} else {inner()})",
-        lambda: f"[{inner()} for {x} in {inner()} if {inner()}]",
-        lambda: f"{{{inner()} for {x} in {y} for {y} in {x}}}",
-        lambda: f"{{({inner()}, 1)[1]: {inner()}}}",
-        lambda: f"(lambda {x}, {x}{x}={inner()}: {_expression(draw, depth - 1, calls=False)})",
-        lambda: f"f'{{{inner()}}}'",
-        lambda: f"({inner()}).m",
-        lambda: f"({inner()})[{inner()}]",
-    ]
-    if calls:
-        forms.append(lambda: f"{x}({inner()})")
-    return draw(st.sampled_from(forms))()
-
-
-def _statement(draw: Draw, depth: int, in_loop: bool, in_function: bool) -> list[str]:  # noqa: PLR0915 - a grammar
-    e = lambda: _expression(draw, 2, calls=not in_function)  # noqa: E731
-    block = lambda loop=in_loop: _indented(_block(draw, depth - 1, in_loop=loop, in_function=in_function))  # noqa: E731
-    x, y, z = _name(draw), _name(draw), _name(draw)
-    simple: list[Callable[[], list[str]]] = [
-        lambda: [e()],
-        lambda: [f"{x} = {e()}"],
-        lambda: [f"{x}, *{y} = {e()}"],
-        lambda: [f"{x} = {y}.m = {e()}"],
-        lambda: [f"{x}[{e()}] = {e()}"],
-        lambda: [f"{x} += {e()}"],
-        lambda: [f"{x}: {e()} = {e()}"] if not in_function else [f"{x} = {e()}"],
-        lambda: [f"{x}: {y}"],
-        lambda: [f"del {x}"],
-        lambda: [f"del {x}[{e()}]"],
-        lambda: [f"import math as {x}"],
-        lambda: [f"raise Exception({e()})"],
-        lambda: [f"assert {e()}, {e()}"],
-        lambda: [draw(st.sampled_from(["break", "continue"]))] if in_loop else ["pass"],
-        lambda: [f"return {e()}"] if in_function else ["pass"],
-    ]
-    if depth <= 0:
-        return draw(st.sampled_from(simple))()
-    compound: list[Callable[[], list[str]]] = [
-        lambda: [f"if {e()}:", *block(), "else:", *block()],
-        lambda: [f"if {e()}:", *block()],
-        lambda: [f"for {x} in {e()}:", *block(True), "else:", *block()],
-        lambda: [f"while {e()}:", *block(True)],
-        lambda: ["try:", *block(), f"except Exception as {x}:", *block(), "else:", *block(), "finally:", *block(False)],
-        lambda: ["try:", *block(), "except Exception:", *block()],
-        lambda: [f"with {e()} as {x}, {y} as {z}.m:", *block()],
-        lambda: [f"with nullcontext({e()}) as {x}:", *block()],
-        lambda: [f"match {e()}:", f"    case [{x}, *_] if {e()}:", *_indented(block()), "    case _:", *_indented(block())],
-        lambda: [f"match {e()}:", "    case None:", *_indented(block())],
-        lambda: _function(draw, depth, in_function),
-        lambda: _class(draw, depth),
-    ]
-    return draw(st.sampled_from([*simple, *compound]))()
-
-
-def _function(draw: Draw, depth: int, in_function: bool) -> list[str]:
-    x, y, z = _name(draw), _name(draw), _name(draw)
-    declared = draw(st.sampled_from([f"    global {x}", "    pass"]))
-    body = _indented(_block(draw, depth - 1, in_loop=False, in_function=True))
-    default = _expression(draw, 1, calls=not in_function)
-    head = draw(st.sampled_from([[f"def {z}(p, {y}={default}):"], [f"@{z}", f"def g({y}={default}):"]]))
-    return [*head, declared, *body]
-
-
-def _class(draw: Draw, depth: int) -> list[str]:
-    declared = draw(st.sampled_from([f"    global {_name(draw)}", "    pass"]))
-    return ["class K:", declared, *_indented(_block(draw, depth - 1, in_loop=False, in_function=False))]
+    return Grammar(draw).block(3, 4)

@@ -14,7 +14,9 @@ from tests.plan.programs import MADE, NAMES, programs, run, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-slow = settings(max_examples=700, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+slow = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 
 
 def plain(source: str) -> str:
@@ -45,7 +47,7 @@ def test_a_program_needs_no_more_than_what_it_reads(source: str) -> None:
     there, after, end_there = run(source, found.reads)
     assert (there.log, end_there) == (here.log, end)
     every = {*NAMES, *MADE}
-    changed = {name for name in every if name in before and not (shown(before[name]) == name)}
+    changed = {name for name in every if name in before and shown(before[name]) != name}
     assert changed <= found.binds
     assert {name for name in NAMES if name not in before} <= found.deletes
     for name in found.binds:
@@ -75,7 +77,24 @@ def test_any_text(text: str) -> None:
 
 PARTS = [
     *("%%time", "%timeit -n 1", "%%capture out", "!ls {", "}", "$x", "x", "=", "(", ")", "[", ":", "\n", "\n    "),
-    *("def f", "class", "lambda", "for", "in", "if", "else", "del", "global", "import", "*", "@", "f'{", "'", '"""', "?"),
+    *(
+        "def f",
+        "class",
+        "lambda",
+        "for",
+        "in",
+        "if",
+        "else",
+        "del",
+        "global",
+        "import",
+        "*",
+        "@",
+        "f'{",
+        "'",
+        '"""',
+        "?",
+    ),
     *("exec('", "')", "match x", "case", "_", "await", ",", "#", "\\", "\t", "%", "!", "with", "as", "try", "except"),
 ]
 

@@ -42,20 +42,53 @@ BY_VALUE = [
 ]
 
 
-@pytest.mark.parametrize(("value", "kind"), BY_VALUE, ids=[f"{kind} {number}" for number, (_, kind) in enumerate(BY_VALUE)])
+@pytest.mark.parametrize(
+    ("value", "kind"), BY_VALUE, ids=[f"{kind} {number}" for number, (_, kind) in enumerate(BY_VALUE)]
+)
 def test_a_known_form_is_told_by_whatever_name(value: Any, kind: str) -> None:
     assert looks_secret("x", value) == f"its value looks like {kind}"
-    assert looks_secret("config", {"a": {}, "b": value}) == f"its item 'b' seems to be a credential (its value looks like {kind})"
+    assert (
+        looks_secret("config", {"a": {}, "b": value})
+        == f"its item 'b' seems to be a credential (its value looks like {kind})"
+    )
     assert looks_secret("arguments", ["--auth", value]) == f"its value looks like {kind}"
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "API_KEY", "api_key", "apiKey", "apikey", "OPENAI_API_KEY", "openai_key", "WANDB_API_KEY", "hf_token", "HF_TOKEN",
-        "githubToken", "access_token", "auth_token", "AUTH_TOKEN", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "secret",
-        "client_secret", "modal_token_secret", "password", "db_password", "PASSWORD", "passwd", "PGPASSWD", "pwd", "passphrase",
-        "private_key", "ssh_key", "secret_key", "credentials", "slack_bot_token", "password1", "_password",
+        "API_KEY",
+        "api_key",
+        "apiKey",
+        "apikey",
+        "OPENAI_API_KEY",
+        "openai_key",
+        "WANDB_API_KEY",
+        "hf_token",
+        "HF_TOKEN",
+        "githubToken",
+        "access_token",
+        "auth_token",
+        "AUTH_TOKEN",
+        "aws_secret_access_key",
+        "AWS_SECRET_ACCESS_KEY",
+        "secret",
+        "client_secret",
+        "modal_token_secret",
+        "password",
+        "db_password",
+        "PASSWORD",
+        "passwd",
+        "PGPASSWD",
+        "pwd",
+        "passphrase",
+        "private_key",
+        "ssh_key",
+        "secret_key",
+        "credentials",
+        "slack_bot_token",
+        "password1",
+        "_password",
     ],
 )
 def test_a_name_that_says_so(name: str) -> None:

@@ -19,6 +19,8 @@ from modal_gpu_magic.wire.transfer import Unpacked, pack, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from typing_extensions import Self
+
     from modal_gpu_magic.wire.events import Transfer
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +40,7 @@ class FarSide:
         without: modules that cannot be imported there.
     """
 
-    def __init__(
-        self, namespace: dict[str, Any], directory: Path | None = None, without: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, namespace: dict[str, Any], directory: Path | None = None, without: Iterable[str] = ()) -> None:
         self.namespace, self.directory = namespace, directory
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "PYTHONWARNINGS": "default"}
         self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class FarSide:
         self._process.stdout.close()
         self._process.wait(timeout=20)
 
-    def __enter__(self) -> FarSide:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

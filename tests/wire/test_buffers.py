@@ -54,8 +54,8 @@ class TestBoth:
             store.get("0" * 32)
 
     def test_larger_than_a_chunk(self, store: Store) -> None:
-        array = np.random.default_rng(0).integers(0, 255, 9_000_001, dtype=np.uint8)
-        assert bytes(store.get(store.put(memoryview(array)))) == array.tobytes()
+        content = np.random.default_rng(0).bytes(9_000_001)
+        assert bytes(store.get(store.put(memoryview(content)))) == content
 
 
 class TestShared:
@@ -65,7 +65,7 @@ class TestShared:
         assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
         assert stat.S_IMODE((store.directory / key).stat().st_mode) == 0o600
         assert store.inline == {}
-        assert os.listdir(store.directory) == [key]
+        assert [file.name for file in store.directory.iterdir()] == [key]
 
     def test_the_longest_unused_make_room(self, tmp_path: Path) -> None:
         store = SharedStore(tmp_path, limit_bytes=350 * KB)
@@ -89,7 +89,7 @@ class TestShared:
         store = SharedStore(tmp_path, limit_bytes=150 * KB)
         mapped = store.get(aged(store, store.put(view(1)), 100))
         store.put(view(2))
-        assert len(os.listdir(tmp_path)) == 1
+        assert len(list(tmp_path.iterdir())) == 1
         assert bytes(mapped) == view(1)
 
     def test_what_another_process_wrote_counts(self, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class TestShared:
         store = SharedStore(tmp_path)
         with pytest.raises(BufferError):
             store.put(memoryview(bytes(1000))[::2])  # in pieces, so it cannot be written
-        assert os.listdir(tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
 
     def test_half_of_the_file_system_is_the_limit(self, tmp_path: Path) -> None:
         facts = os.statvfs(tmp_path)
@@ -124,8 +124,8 @@ class TestShared:
         """Both put the same and other buffers into a store too small for them, and read what they have just put."""
         running = [subprocess.Popen([sys.executable, "-c", BUSY, str(tmp_path), str(seed)]) for seed in range(2)]
         assert [process.wait(timeout=60) for process in running] == [0, 0]
-        for name in os.listdir(tmp_path):
-            assert xxhash.xxh3_128_hexdigest((tmp_path / name).read_bytes()) == name
+        for file in tmp_path.iterdir():
+            assert xxhash.xxh3_128_hexdigest(file.read_bytes()) == file.name
 
 
 BUSY = """
@@ -140,7 +140,7 @@ for number in range(300):
     try:
         assert bytes(store.get(key)) == content
     except TransferError:  # the other has made room in between
-        assert not store.has(key) or True
+        continue
 """
 
 
@@ -149,9 +149,8 @@ class TestUnwritten:
 
     def test_known_until_it_is_written_to(self, tmp_path: Path) -> None:
         store = SharedStore(tmp_path)
-        array = np.random.default_rng(0).integers(0, 255, 3_000_001, dtype=np.uint8)
-        key = store.put(memoryview(array))
-        mapped = np.frombuffer(store.get(key), np.uint8)
+        key = store.put(memoryview(np.random.default_rng(0).bytes(3_000_001)))
+        mapped: Any = np.frombuffer(store.get(key), np.uint8)
         mapped.sum()
         assert store.unwritten(memoryview(mapped)) == bytes.fromhex(key)
         assert store.unwritten(memoryview(mapped)[:-1]) is None
@@ -160,7 +159,7 @@ class TestUnwritten:
 
     def test_written_with_what_it_had(self, tmp_path: Path) -> None:
         store = SharedStore(tmp_path)
-        mapped = np.frombuffer(store.get(store.put(view(1, 2_000_000))), np.uint8)
+        mapped: Any = np.frombuffer(store.get(store.put(view(1, 2_000_000))), np.uint8)
         mapped[-1] = mapped[-1]
         assert store.unwritten(memoryview(mapped)) is None
 
@@ -175,7 +174,7 @@ class TestUnwritten:
     def test_a_hasher_asks_before_it_reads(self, tmp_path: Path) -> None:
         store = SharedStore(tmp_path)
         key = store.put(view(1, 5_000_000))
-        mapped = np.frombuffer(store.get(key), np.uint8)
+        mapped: Any = np.frombuffer(store.get(key), np.uint8)
         broke = Hasher(seconds=0, unwritten=store.unwritten)  # has no time to read anything
         assert broke.digest(memoryview(mapped)) == bytes.fromhex(key)
 
@@ -196,4 +195,4 @@ def aged(store: SharedStore, key: str, seconds: float) -> str:
 
 
 def used(directory: Path) -> int:
-    return sum(entry.stat().st_size for entry in os.scandir(directory))
+    return sum(file.stat().st_size for file in directory.iterdir())

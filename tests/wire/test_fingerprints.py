@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
-import datetime
+import datetime as dt
 import random
 from typing import Any
 
@@ -93,6 +93,13 @@ USES = {
 }
 
 
+def across(value: Any, near: dict[str, Any], far: dict[str, Any]) -> Any:
+    """The value as it is after a transfer."""
+    store = InlineStore()
+    arrived = unpack(pack({"v": value}, near, store), far, store)
+    return arrived.values["v"]  # noqa: PD011 - not pandas'
+
+
 @pytest.fixture
 def near() -> dict[str, Any]:
     namespace = new_namespace()
@@ -109,15 +116,17 @@ def test_it_holds_while_a_value_is_only_looked_at(near: dict[str, Any], name: st
 
 @pytest.mark.parametrize("name", USES)
 def test_it_holds_on_the_other_side(near: dict[str, Any], name: str) -> None:
-    store, far = InlineStore(), new_namespace()
+    far = new_namespace()
     exec("import numpy as np, pandas as pd, torch", far)
-    far.update(unpack(pack({name: near[name]}, near, store), far, store).values)
+    far[name] = across(near[name], near, far)
     before = fingerprint(far[name], far)
     exec(USES[name], far)
     assert fingerprint(far[name], far) == before is not None
 
 
-@pytest.mark.parametrize(("name", "change"), [(name, change) for name, changes in CHANGES.items() for change in changes])
+@pytest.mark.parametrize(
+    ("name", "change"), [(name, change) for name, changes in CHANGES.items() for change in changes]
+)
 def test_it_differs_when_a_value_was_changed(near: dict[str, Any], name: str, change: str) -> None:
     before = fingerprint(near[name], near)
     exec(change, near)
@@ -137,19 +146,31 @@ def test_it_does_not_depend_on_what_is_loaded(near: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1, "a", [1, [2, "a"]], {"a": 1}, (1, 2), np.arange(100_000), np.arange(5), torch.arange(5), torch.nn.Linear(300, 3),
-     datetime.date(2024, 1, 1), random.Random(0), collections.Counter("aab"), np.random.default_rng(0)],
+    [
+        1,
+        "a",
+        [1, [2, "a"]],
+        {"a": 1},
+        (1, 2),
+        np.arange(100_000),
+        np.arange(5),
+        torch.arange(5),
+        torch.nn.Linear(300, 3),
+        dt.date(2024, 1, 1),
+        random.Random(0),
+        collections.Counter("aab"),
+        np.random.default_rng(0),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_most_values_have_the_same_on_both_sides(value: Any) -> None:
     """No more is needed than that it holds on each; where it is the same in both, nobody wonders."""
-    store = InlineStore()
-    arrived = unpack(pack({"v": value}, {}, store), {}, store).values["v"]
+    arrived = across(value, {}, {})
     assert fingerprint(arrived, {}) == fingerprint(value, {})
 
 
 def test_a_class_holds_while_its_instances_are_pickled(near: dict[str, Any]) -> None:
-    """pickle itself leaves an attribute in the class."""
+    """Pickling itself leaves an attribute in the class."""
     before = fingerprint(near["K"], near)
     copy.copy(near["inst"])
     assert fingerprint(near["inst"], near) is not None
@@ -162,7 +183,6 @@ def test_a_frame_that_came_and_went_is_not_sent_for_ever() -> None:
     frame = pd.DataFrame({"a": range(5), "b": list("abcde")})
     marks = []
     for _ in range(3):
-        store = InlineStore()
-        frame = unpack(pack({"v": frame}, {}, store), {}, store).values["v"]
+        frame = across(frame, {}, {})
         marks.append(fingerprint(frame, {}))
     assert marks[1] == marks[2]

@@ -158,7 +158,11 @@ EXPRESSIONS = [
     ("Square", "Square().area()", 9),
     ("decorated", "decorated(2)", 12),
     ("cached", "(cached(2), cached(2), cached.cache_info().hits, cached.cache_parameters()['maxsize'])", (6, 6, 1, 7)),
-    ("Lazy", "(lambda it: (it.value, it.value, it.method(), it.static(1), it.prop, type(it.made()) is Lazy))(Lazy())", (15, 15, 3, 3, 3, True)),
+    (
+        "Lazy",
+        "(lambda it: (it.value, it.value, it.method(), it.static(1), it.prop, type(it.made()) is Lazy))(Lazy())",
+        (15, 15, 3, 3, 3, True),
+    ),
     ("managed", "(lambda m: m.__enter__())(managed())", 3),
     ("typed UserId Box", "(typed(UserId(1), Box(2)), UserId.__supertype__ is int, Box[int](3).item)", (3, True, 3)),
     ("partial", "partial()", 15),
@@ -244,7 +248,12 @@ def test_a_redefined_class_is_another_one_as_natively() -> None:
         near["old"] = near["inst"]
         exec("class Model:\n    def run(self, x): return 'v2'\ninst2 = Model()", near)
         far.send("Model", "inst2")
-        assert far.run("(inst.run(1), inst2.run(1), isinstance(inst, Model), isinstance(inst2, Model))") == (3, "v2", False, True)
+        assert far.run("(inst.run(1), inst2.run(1), isinstance(inst, Model), isinstance(inst2, Model))") == (
+            3,
+            "v2",
+            False,
+            True,
+        )
 
 
 def test_a_class_changed_in_place_is_the_same_class() -> None:

@@ -15,6 +15,11 @@ from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 BYTES = 3_000_000
 
 
+def zeros(count: int) -> Any:
+    """An array of bytes."""
+    return np.zeros(count, np.uint8)
+
+
 def test_a_digest_is_xxh3_of_the_content() -> None:
     for size in (0, 1, 100_000, 70_000_000):
         content = bytes(size)
@@ -22,7 +27,7 @@ def test_a_digest_is_xxh3_of_the_content() -> None:
 
 
 def test_a_buffer_is_read_once() -> None:
-    array, hasher = np.zeros(BYTES, np.uint8), Hasher()
+    array, hasher = zeros(BYTES), Hasher()
     first = hasher.digest(memoryview(array))
     array[0] = 1  # behind its back, to see that it does not look again
     assert hasher.digest(memoryview(array)) == hasher.known(memoryview(array)) == first
@@ -31,7 +36,7 @@ def test_a_buffer_is_read_once() -> None:
 
 
 def test_small_ones_are_read_again() -> None:
-    array, hasher = np.zeros(1000, np.uint8), Hasher()
+    array, hasher = zeros(1000), Hasher()
     first = hasher.digest(memoryview(array))
     array[0] = 1
     assert hasher.digest(memoryview(array)) != first
@@ -41,7 +46,7 @@ def test_an_address_never_comes_to_mean_something_else() -> None:
     """What is remembered is held; what is not held is not remembered."""
     hasher = Hasher()
     for number in range(20):
-        array = np.full(BYTES, number, np.uint8)
+        array = zeros(BYTES) + number
         assert hasher.digest(memoryview(array), remember=number % 2 == 0) == xxhash.xxh3_128_digest(array)
         del array
 
@@ -98,7 +103,7 @@ def test_a_file_of_nothing_but_its_hash() -> None:
 
 
 def test_addresses() -> None:
-    array = np.zeros(10, np.uint8)
+    array = zeros(10)
     assert address(memoryview(array)) == array.ctypes.data
     assert address(memoryview(array)[3:]) == array.ctypes.data + 3
     array.flags.writeable = False

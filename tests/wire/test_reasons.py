@@ -31,7 +31,10 @@ def test_why_unpicklable(error: Exception, clause: str) -> None:
         (NotHereError("needs a.b"), "needs a.b"),
         (TransferError("gone"), "gone"),
         (ModuleNotFoundError("No module named 'x.y'", name="x.y"), "needs x, which is not installed here"),
-        (ModuleNotFoundError("No module named 'json.y'", name="json.y"), "needs json.y, which the json installed here does not have"),
+        (
+            ModuleNotFoundError("No module named 'json.y'", name="json.y"),
+            "needs json.y, which the json installed here does not have",
+        ),
         (ImportError("libcuda.so.1: not found"), "could not be made here (ImportError: libcuda.so.1: not found)"),
         (TypeError("bad\nmore"), "could not be made here (TypeError: bad)"),
     ],

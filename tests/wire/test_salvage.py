@@ -70,7 +70,12 @@ def test_the_names_that_can_be_made_arrive(only_here: Any) -> None:
         failed = far.send(*names)
         assert failed == dict.fromkeys(["thing", "module", "function", "nested", "sub", "base", "instance"], NEEDS)
         assert far.run("(cfg, also, later[1] is also, text, int(array[-1]), array.flags.writeable)") == (
-            {"part": 1, "lr": 0.1}, ["shared"], True, "text", 99_999, True,
+            {"part": 1, "lr": 0.1},
+            ["shared"],
+            True,
+            "text",
+            99_999,
+            True,
         )
         assert far.run("'thing' in globals()") is False
 
@@ -159,7 +164,10 @@ def test_a_kernel_without_torch_and_numpy_gets_the_rest() -> None:
 
 def test_functions_arrive_though_others_do_not(only_here: Any) -> None:
     near = new_namespace()
-    exec("import only_here\ndef bad(x=only_here.Thing()): return x\ndef good(x): return x + 1\nclass C:\n    def m(self): return good(1)", near)
+    exec(
+        "import only_here\ndef bad(x=only_here.Thing()): return x\ndef good(x): return x + 1\nclass C:\n    def m(self): return good(1)",
+        near,
+    )
     with FarSide(near) as far:
         assert far.send("bad", "good", "C") == {"bad": NEEDS}
         assert far.run("(good(1), C().m())") == (2, 2)
@@ -169,7 +177,7 @@ def test_what_main_means_is_the_namespace() -> None:
     resolving = Resolving()
     resolving.namespace = {"Outer": type("Outer", (), {"inner": 5})}
     assert resolving.find_class("__main__", "Outer.inner") == 5
-    with pytest.raises(Exception, match="needs Outer.missing, which is not defined here"):
+    with pytest.raises(Exception, match=r"needs Outer\.missing, which is not defined here"):
         resolving.find_class("__main__", "Outer.missing")
 
 
@@ -178,7 +186,13 @@ def test_salvage_gives_what_the_fast_loader_gives(only_here: Any) -> None:
     store = InlineStore()
     shared: dict[str, Any] = {"list": [1, 2], "set": {1}, "tuple": (1, (2,)), "bytes": b"x" * 70_000}
     shared["me"] = shared
-    values = {"a": shared, "b": [shared, shared["list"]], "c": np.arange(70_000), "d": SimpleNamespace(x=shared), "e": torch.arange(5)}
+    values = {
+        "a": shared,
+        "b": [shared, shared["list"]],
+        "c": np.arange(70_000),
+        "d": SimpleNamespace(x=shared),
+        "e": torch.arange(5),
+    }
     whole = unpack(pack(values, {}, store), {}, store)
     transfer = pack({"lost": only_here.Thing(), **values}, {}, store)
     del sys.modules["only_here"].Thing
@@ -199,7 +213,8 @@ def check(arrived: Unpacked) -> None:
 
 def test_the_stand_in_bears_what_a_pickle_does() -> None:
     missing = Missing("r")
-    assert missing(1, k=2) is missing.__new__(missing, 1) is missing
+    new: Any = missing.__new__
+    assert missing(1, k=2) is new(missing, 1) is missing
     missing[1] = 2
     missing.append(1)
     missing.add(1)

@@ -93,8 +93,18 @@ def test_summary(value: Any, line: str) -> None:
 
 @pytest.mark.parametrize(
     ("nbytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (1_540, "1.5 kB"), (9_999, "10.0 kB"), (10_000, "10 kB"), (67_108_864, "67 MB"),
-     (5_100_000_000, "5.1 GB"), (2 * 10**12, "2.0 TB"), (10**16, "10000 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (1_540, "1.5 kB"),
+        (9_999, "10.0 kB"),
+        (10_000, "10 kB"),
+        (67_108_864, "67 MB"),
+        (5_100_000_000, "5.1 GB"),
+        (2 * 10**12, "2.0 TB"),
+        (10**16, "10000 TB"),
+    ],
 )
 def test_size_text(nbytes: int, text: str) -> None:
     assert size_text(nbytes) == text
@@ -179,7 +189,8 @@ class TestBundle:
         assert found["text/plain"].startswith(repr(frame)[:100])
 
     def test_containers_are_shortened(self) -> None:
-        found = bundle(dict.fromkeys(range(1_000), list(range(100_000))))
+        numbers = list(range(100_000))
+        found = bundle(dict.fromkeys(range(1_000), numbers))
         assert set(found) == {"text/plain"}
         assert found["text/plain"].startswith("{0: [0, 1, 2")
         assert len(found["text/plain"]) <= 4_000

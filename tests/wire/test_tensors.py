@@ -77,7 +77,10 @@ def test_every_kind_arrives_equal(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # quantized tensors are going, torch says
 def test_large_ones_are_not_in_the_stream() -> None:
     store = InlineStore()
-    values = {"plain": torch.randn(LARGE), "quantized": torch.quantize_per_tensor(torch.randn(LARGE), 0.1, 0, torch.qint8)}
+    values = {
+        "plain": torch.randn(LARGE),
+        "quantized": torch.quantize_per_tensor(torch.randn(LARGE), 0.1, 0, torch.qint8),
+    }
     transfer = pack({**values, "model": nn.Linear(1000, 1000)}, {}, store)
     assert len(transfer.stream) < 10_000
     assert transfer.nbytes > 9_000_000
@@ -85,7 +88,9 @@ def test_large_ones_are_not_in_the_stream() -> None:
 
 def test_views_share_there_and_names_do_not_matter() -> None:
     whole = torch.arange(LARGE)
-    arrived = across({"model": {"w": whole[: LARGE // 2 + 1]}, "view": whole[10:], "t": whole.view(1000, 1000), "small": whole[:3]})
+    arrived = across(
+        {"model": {"w": whole[: LARGE // 2 + 1]}, "view": whole[10:], "t": whole.view(1000, 1000), "small": whole[:3]}
+    )
     arrived["t"][0, 11] = -1
     assert arrived["view"][1] == -1
     assert arrived["model"]["w"][11] == -1
@@ -153,7 +158,7 @@ def test_small_ones_can_be_resized_and_large_ones_written_to(tmp_path: Any) -> N
     assert arrived["large"].sum() == 2 * LARGE
 
 
-class Tagged(torch.Tensor):
+class Tagged(torch.Tensor):  # type: ignore[misc]  # mypy does not follow torch, see pyproject.toml
     """A subclass, as libraries have them."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import io
 import pickle
 import threading
 from typing import Any
@@ -16,12 +17,21 @@ from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import Transfer
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.remote import RemoteValue
-from modal_gpu_magic.wire.transfer import dumps_exception, fingerprint, load_exception, pack, unpack, why_not
+from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
 from tests.wire.far_side import new_namespace
 
 ATOMS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
-    | st.text() | st.binary() | st.dates() | st.decimals(allow_nan=False) | st.fractions() | st.uuids()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.dates()
+    | st.decimals(allow_nan=False)
+    | st.fractions()
+    | st.uuids()
 )
 HASHABLE = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=5)
 VALUES = st.recursive(
@@ -53,7 +63,9 @@ def across(values: dict[str, Any], **options: Any) -> dict[str, Any]:
 def test_values_arrive_as_they_were(values: dict[str, Any]) -> None:
     arrived = across(values)
     assert arrived == values
-    assert {name: type(value) for name, value in arrived.items()} == {name: type(value) for name, value in values.items()}
+    assert {name: type(value) for name, value in arrived.items()} == {
+        name: type(value) for name, value in values.items()
+    }
 
 
 @given(VALUES)
@@ -181,6 +193,9 @@ class Counted:
         return Counted, (self.items,)
 
 
+TEXT_FILE = io.TextIOWrapper(io.BufferedReader(io.FileIO(__file__)))
+
+
 @pytest.mark.parametrize(
     "value, reason",
     [
@@ -192,8 +207,8 @@ class Counted:
         (__import__("sqlite3").connect(":memory:"), "it is a database connection (sqlite3.Connection)"),
         (threading.local(), "it is thread-local values (_thread._local)"),
         (__import__("weakref").ref(Counted), "it is a weak reference"),
-        (open(__file__), "it is an open file (_io.TextIOWrapper)"),
-        ({"f": open(__file__, "rb")}, "it holds an open file (_io.BufferedReader)"),
+        (TEXT_FILE, "it is an open file (_io.TextIOWrapper)"),
+        ({"f": TEXT_FILE.buffer}, "it holds an open file (_io.BufferedReader)"),
         (memoryview(b"ab"), None),
         (len, None),
         (threading.Lock, None),
@@ -257,64 +272,3 @@ class TestRemoteValues:
     def test_one_of_another_session_is_refused(self) -> None:
         with pytest.raises(TransferError, match=r"big lives in session other; big.fetch\(\) it first"):
             pack({"nested": [RemoteValue("big", "other", "list")]}, {}, InlineStore(), session="default")
-
-
-class Own(Exception):
-    """An exception with an attribute."""
-
-    def __init__(self, text: str, code: int = 0) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class Stubborn(Exception):
-    """An exception that pickles, and cannot be made again."""
-
-    def __init__(self, first: str, second: str) -> None:
-        super().__init__(first)
-
-
-class TestExceptions:
-    def test_it_comes_back_with_its_chain(self) -> None:
-        try:
-            try:
-                {}["missing"]
-            except KeyError as cause:
-                raise Own("text", code=5) from cause
-        except Own as caught:
-            error = caught
-        pickled = dumps_exception(error, {})
-        assert pickled is not None
-        back = load_exception(pickled, {})
-        assert type(back) is Own
-        assert (str(back), back.code) == ("text", 5)
-        assert isinstance(back.__cause__, KeyError)
-        assert back.__suppress_context__
-
-    def test_a_class_of_the_notebook(self) -> None:
-        near = new_namespace()
-        exec("class Mine(Exception): pass", near)
-        pickled = dumps_exception(near["Mine"]("x"), near)
-        assert pickled is not None
-        assert isinstance(load_exception(pickled, near), near["Mine"])
-
-    def test_a_chain_that_does_not_pickle_is_left_out(self) -> None:
-        error, cause = ValueError("outer"), ValueError("inner")
-        cause.lock = threading.Lock()  # type: ignore[attr-defined]  # what somebody hangs on an exception
-        error.__cause__ = cause
-        pickled = dumps_exception(error, {})
-        assert pickled is not None
-        back = load_exception(pickled, {})
-        assert isinstance(back, ValueError)
-        assert back.__cause__ is None
-
-    def test_one_that_does_not_pickle(self) -> None:
-        error = ValueError("x")
-        error.lock = threading.Lock()  # type: ignore[attr-defined]  # what somebody hangs on an exception
-        assert dumps_exception(error, {}) is None
-
-    def test_one_that_cannot_be_made_here(self) -> None:
-        pickled = dumps_exception(Stubborn("a", "b"), {})
-        assert pickled is not None
-        assert load_exception(pickled, {}) is None
-        assert load_exception(b"not a pickle", {}) is None

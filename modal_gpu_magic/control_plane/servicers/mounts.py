@@ -60,6 +60,7 @@ class Mounts:
 
     def __init__(self, state: State, contents: Contents, blobs: Blobs) -> None:
         self._state, self._contents, self._blobs = state, contents, blobs
+        self._ids: dict[tuple[str, tuple[MountedFile, ...]], str] = {}
 
     async def MountBatchedCheckExistence(
         self, request: api_pb2.MountBatchedCheckExistenceRequest, peer: Container | None
@@ -81,12 +82,11 @@ class Mounts:
     async def MountGetOrCreate(
         self, request: api_pb2.MountGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.MountGetOrCreateResponse:
-        """A list of files. A named mount is Modal's own client, which the notebook's environment has."""
-        mount_id = new_id("mo")
+        """A list of files; the same list, or name, is the same mount. A named one is Modal's own client or Python."""
         files = tuple(MountedFile(file.filename, file.sha256_hex, file.mode) for file in request.files)
+        mount_id = self._ids.setdefault((request.deployment_name, files), new_id("mo"))
         self._state.mounts[mount_id] = files
-        metadata = mount_metadata(files)
-        return known(api_pb2.MountGetOrCreateResponse, mount_id=mount_id, handle_metadata=metadata)
+        return known(api_pb2.MountGetOrCreateResponse, mount_id=mount_id, handle_metadata=mount_metadata(files))
 
 
 def mount_metadata(files: Sequence[MountedFile]) -> api_pb2.MountHandleMetadata:

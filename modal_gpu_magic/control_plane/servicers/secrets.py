@@ -38,7 +38,8 @@ class Secrets:
         missing = sorted(set(request.required_keys) - set(values))
         if missing:
             raise Invalid(f"Secret {name!r} lacks {', '.join(missing)}.")
-        secret = Secret(new_id("st"), name, values)
+        same = (each for each in self._state.secrets.values() if (each.name, each.values) == (name, values))
+        secret = next(same, None) or Secret(new_id("st"), name, values)  # an image with it is the same image, too
         self._state.secrets[secret.id] = secret
         return known(api_pb2.SecretGetOrCreateResponse, secret_id=secret.id, metadata=_metadata(secret))
 

@@ -1,0 +1,103 @@
+"""From the modules a cell imports to the distributions an image needs, pinned to the notebook's versions.
+
+Pure: what is installed here and which files lie beside the notebook come in as values
+(`importlib.metadata.packages_distributions()`, `importlib.metadata.version`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+OWN = frozenset({"modal-gpu-magic", "modal"})
+"""Distributions that an image gets anyway: our container code, and Modal's client, which Modal itself puts there."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Requirement:
+    """A distribution at a version, as pip is asked for it: `str(r)` is `pandas==2.2.1`.
+
+    Attributes:
+        name: the normalized name (PEP 503): lower case, single hyphens.
+        version: the public version, without a build's own part (`2.13.0+cpu` here is `2.13.0` there: the index has no
+            other, and a GPU image wants another build); None: any.
+    """
+
+    name: str
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what pip would take for an option or a path.
+
+        Raises:
+            ValueError: `name` is no normalized name.
+        """
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no normalized name of a distribution, like 'scikit-learn'.")
+
+    def __str__(self) -> str:
+        """The requirement as pip takes it."""
+        return f"{self.name}=={self.version}" if self.version else self.name
+
+
+def requirements(
+    modules: Iterable[str], installed: Mapping[str, list[str]], versions: Callable[[str], str | None]
+) -> tuple[Requirement, ...]:
+    """What must be installed so that these modules can be imported, sorted by name.
+
+    The standard library, this package and modules that no distribution installed here provides are left out. A module
+    that several distributions share (`google`, `cv2`) brings all of them.
+
+    Args:
+        modules: top-level names, as `Names.imports` has them; take `local_modules` away first.
+        installed: module -> names of the distributions that provide it.
+        versions: a distribution's version here; None if it has none.
+    """
+    names = {
+        distribution for module in modules if not _is_standard(module) for distribution in installed.get(module, ())
+    }
+    found = {
+        Requirement(normalized(name), _public(versions(name))) for name in names if _NAME.fullmatch(normalized(name))
+    }
+    return tuple(sorted((each for each in found if each.name not in OWN), key=str))
+
+
+def local_modules(
+    modules: Iterable[str], installed: Mapping[str, list[str]], exists: Callable[[str], bool]
+) -> dict[str, str]:
+    """Modules that are files beside the notebook: module -> its path there (`tools.py`, `tools/__init__.py`, `tools/`).
+
+    They win over installed ones, as they do on `sys.path`, but for a bare folder, which is only a namespace package.
+
+    Args:
+        modules: top-level names.
+        installed: module -> names of the distributions that provide it.
+        exists: whether a path, relative to the notebook's folder, is there (a folder if it ends in `/`).
+    """
+    found: dict[str, str] = {}
+    for module in modules:
+        forms = [f"{module}/__init__.py", f"{module}.py", *([] if module in installed else [f"{module}/"])]
+        path = next((form for form in forms if exists(form)), None)
+        if path and not _is_standard(module):
+            found[module] = path
+    return found
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as the index compares it (PEP 503): `Scikit_learn` is `scikit-learn`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _public(version: str | None) -> str | None:
+    return version.partition("+")[0] if version else None
+
+
+def _is_standard(module: str) -> bool:
+    return module in sys.stdlib_module_names
