@@ -3,13 +3,15 @@
 The unmodified Modal SDK talks to it over a Unix socket, as client and from inside the containers, which are child
 processes on this machine. Nobody imports this package; it reads `errors`, `catalog` and `line` and nothing above them.
 
-  __main__      the entry: standby first, then the server, one line of JSON on stdout
-  server        puts the parts together; start and stop
+  __main__      the entry: standby first, then what is slow to import; running serves the owner, or runs a command
+  server        puts the parts together; premises is where it lives on disk
   state         what there is: apps, functions, calls, inputs, containers. No I/O
   capacity      decisions about containers as pure functions; scheduler acts on them
-  containers    child processes: start, logs, kill ladder, meter; standby keeps one warm
-  furnish       what a container finds: world (its directory), links (absolute paths), overlays (packages), GPUs
-  listener      gRPC in, errors out
+  definitions   what a function may ask for, and how options change it
+  containers    child processes: start, logs, kill ladder, meter. child is one of them, standby keeps one warm
+  furnish       what a container finds: world (its directory), links (absolute paths), overlays (packages), gpus
+  layers        what the lines of an image mean here
+  listener      gRPC in; refusals out
   servicers/    one file per resource of the API
   shim          first code of a container; smi_program the simulated nvidia-smi. Both run alone, standard library only
 """

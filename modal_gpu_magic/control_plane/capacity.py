@@ -34,7 +34,16 @@ def missing_units(function: Function) -> int:
     units, group = leaders(function), function.group_size
     wanted = len(units) + _beyond(function, units)
     wanted = max(wanted, ceil(function.scaling.min_containers / group), _with_buffer(function, units))
-    return max(0, min(wanted, ceiling(function)) - len(units))
+    return max(0, min(wanted, ceiling(function) - _on_their_way_out(function)) - len(units))
+
+
+def _on_their_way_out(function: Function) -> int:
+    """Units that take no more work but still have some: they count, or `max_containers` would be exceeded."""
+    return sum(
+        bool(container.running)
+        for container in function.containers.values()
+        if container.leaving and container.rank == 0
+    )
 
 
 def _beyond(function: Function, units: list[Container]) -> int:

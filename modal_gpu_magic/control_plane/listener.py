@@ -6,7 +6,9 @@ import asyncio
 import hmac
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -79,12 +81,14 @@ class Token:
 
     def check(self, metadata: Any) -> None:
         """Raise Unauthorized unless the request carries this token; takes the same time for every wrong one."""
-        shown = (str(metadata.get(f"x-modal-token-{part}", "")).encode() for part in ("id", "secret"))
-        right = [
-            hmac.compare_digest(*pair) for pair in zip(shown, (self.id.encode(), self.secret.encode()), strict=True)
-        ]
-        if not all(right):
+        same_id = _same(metadata.get("x-modal-token-id"), self.id)
+        same_secret = _same(metadata.get("x-modal-token-secret"), self.secret)
+        if not (same_id and same_secret):
             raise refusals.Unauthorized("This token is not the one of this local control plane.")
+
+
+def _same(shown: object, right: str) -> bool:
+    return hmac.compare_digest(str(shown).encode(), right.encode())
 
 
 class Door:
@@ -146,12 +150,18 @@ async def listen(door: Door, path: Path) -> Server:
     """Serve `door` at a Unix socket that only this user may open."""
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
     server = Server([door], config=config)
-    before = os.umask(0o177)
-    try:
-        await server.start(path=str(path))
-    finally:
-        os.umask(before)
+    await server.start(sock=private_socket(path))
     return server
+
+
+def private_socket(path: Path) -> socket.socket:
+    """A socket of mode 0600 from its first moment on, without the umask, which belongs to all threads and children."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with suppress(OSError):  # macOS gives modes to sockets only by their path
+        os.fchmod(listening.fileno(), 0o600)
+    listening.bind(str(path))
+    path.chmod(0o600)
+    return listening
 
 
 def rpcs_of(*servicers: object) -> dict[str, Rpc]:

@@ -12,10 +12,12 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modal_gpu_magic.control_plane.layers import PipInstall
+
+LOOK_AGAIN = 0.1
+"""Seconds between looks at the lock of an overlay that another process builds. (A thread would hold up our end.)"""
 
 LAST_LINES = 20
 """Lines of pip's output that a failed build is told with."""
@@ -101,22 +106,32 @@ async def build(
     Raises BuildFailed.
     """
     path = overlay_path(install, below)
-    with await asyncio.to_thread(_lock, path):
+    with await _lock(path):
+        _remove_leftovers(path)
         if not force and await asyncio.to_thread(path.is_dir):
             log(f"Installed before: {' '.join(install.packages) or 'requirements'}\n")
         else:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix="half-") as scratch:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"half-{path.name}-") as scratch:
                 await _install(install, below, env, log, Path(scratch))
                 _put_in_place(Path(scratch), path)
     return str(path)
 
 
-def _lock(path: Path) -> IO[str]:
+async def _lock(path: Path) -> IO[str]:
     """Wait until no other process builds this overlay. Closing the file lets the next one in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.with_suffix(".lock").open("w")
-    fcntl.flock(stream, fcntl.LOCK_EX)
-    return stream
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return stream
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what builds of this overlay left that were killed; whoever has the lock is alone."""
+    for half in path.parent.glob(f"half-{path.name}-*"):
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def _put_in_place(scratch: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,7 @@ class ControlPlane:
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
         )
-        self._containers.rpcs = self._rpcs
-        self._containers.on_end = self._scheduler.ended
-        self._containers.arguments = lambda container: container_arguments(self.state, container)
+        self._containers.connect(self._rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
         self._chores: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
 

@@ -99,8 +99,8 @@ def become(order: dict[str, Any]) -> None:
     site = next((place for place, entry in enumerate(sys.path) if entry.endswith("-packages")), len(sys.path))
     sys.path[site + 1 : site + 1] = order["overlays"]
     os.chdir(order["cwd"])
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # pipes: a line is seen when it is printed
+    for stream in (sys.stdout, sys.stderr):  # pipes: a line is seen when it is printed, and as one piece
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.line.spec import GpuSpec
 
-LOG_ENTRIES = 20_000
-"""Log entries kept per app. Who reads later sees the newest."""
+LOG_BYTES = 32 << 20
+"""Size of the log kept of an app. Who reads later sees the newest."""
 
 _counters: Counter[str] = Counter()
 
@@ -34,8 +34,9 @@ def new_id(prefix: str) -> str:
 class Log:
     """Log entries of one app, numbered from 1; the oldest are dropped."""
 
-    batches: deque[api_pb2.TaskLogsBatch] = field(default_factory=lambda: deque(maxlen=LOG_ENTRIES))
+    batches: deque[api_pb2.TaskLogsBatch] = field(default_factory=deque)
     count: int = 0
+    size: int = 0
     bell: Bell = field(default_factory=Bell)
 
     def append(self, batch: api_pb2.TaskLogsBatch) -> None:
@@ -43,6 +44,9 @@ class Log:
         self.count += 1
         batch.entry_id = str(self.count)
         self.batches.append(batch)
+        self.size += batch.ByteSize()
+        while self.size > LOG_BYTES:
+            self.size -= self.batches.popleft().ByteSize()
         self.bell.ring()
 
     def after(self, number: int) -> list[api_pb2.TaskLogsBatch]:

@@ -50,7 +50,8 @@ class World:
         for alias in ("python3", PYTHON_NAME):
             (self.bin / alias).symlink_to("python")
         (self.venv / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
-        self.program("pip", f'exec {quoted(self.python)} -m pip "$@"')
+        for name in ("pip", "pip3"):
+            self.program(name, f'exec {quoted(self.python)} -m pip "$@"')
         self._add_sites("b_notebook", site_directories())
 
     def program(self, name: str, command: str) -> None:

@@ -23,6 +23,7 @@ ITEMS = 500
 """Queue items taken at once."""
 CLOSE_SECONDS = 2.0
 """How long the reader may take to notice that its App is closed."""
+CRASH = "Fatal Python error"
 APP_NAME = "modal-gpu-magic"
 
 Tell = Callable[[str, Any], None]
@@ -220,12 +221,14 @@ class Call:
             return None
         return bool(stats.num_total_runners)
 
-    def last_words(self, limit: int = 4000) -> str:
+    def last_words(self, limit: int = 6000) -> str:
         """What the container wrote to Modal's log during the call: a segfault's stack, a CUDA assertion."""
         try:
-            return "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())[-limit:]
+            text = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
         except Exception:  # noqa: BLE001 - the log is an extra; the error it explains is raised anyway
             return ""
+        begin = text.rfind(CRASH)  # faulthandler names the fault and the thread it was in first
+        return text[begin : begin + limit] if begin >= 0 else text[-limit:]
 
 
 def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:

@@ -16,13 +16,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
 from modal_gpu_magic.wire.buffers import SharedStore
-
-if TYPE_CHECKING:
-    import modal
 
 Kind = Literal["cloud", "local"]
 KINDS: tuple[Kind, ...] = ("cloud", "local")
@@ -43,7 +40,8 @@ class Backend:
     """A reachable control plane. `store` is the directory of shared buffers (local), or None (cloud)."""
 
     kind: Kind
-    client: modal.Client
+    client: Any
+    """A `modal.Client`."""
     store: str | None = None
     process: subprocess.Popen[bytes] | None = None
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)

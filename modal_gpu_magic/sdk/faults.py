@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.container.watchdog import EXIT_STATUS
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def _lost(error: BaseException) -> ModalGpuError:
     code = re.search(r"exit code: (-?\d+)(?: \((SIG\w+)\))?", text)
     if code is None:
         return ContainerLost(f"the container was lost: {text.strip() or type(error).__name__}. {_GONE}")
+    if code.group(1) == str(EXIT_STATUS):
+        return CellTimeout(f"the cell ran into its timeout and did not react, so its container was ended. {_GONE}")
     name = code.group(2) or {
         "-9": "SIGKILL",
         "-11": "SIGSEGV",

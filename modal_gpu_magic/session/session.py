@@ -110,6 +110,7 @@ class Session:
         inbox = Inbox()
         names = cell.names or analyse(cell.source)
         with Presses(inbox):
+            self._leave_the_dead()
             outgoing = self.values.outgoing(names, cell.wishes)
             told = self._attempt(cell, names, outgoing, front, inbox)
             home = self._come_home(cell, told.ended, told.outgoing)
@@ -170,11 +171,15 @@ class Session:
         """Whether the session has a machine that runs or idles."""
         return self._opening is not None and not self._opening.dead
 
+    def _leave_the_dead(self) -> None:
+        """An App that cannot serve any more is let go before it is decided what must travel."""
+        if self._opening is not None and self._opening.dead:
+            self.forget()
+            self._opening = None
+
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
-        if self._opening is None or self._opening.dead:
-            if self._opening is not None:
-                self.forget()
+        if self._opening is None:
             self._opening = APPS.opening(self.machine, self.backend, cell.packages)
         opening = self._opening
         if not opening.ready:

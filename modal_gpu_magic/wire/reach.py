@@ -6,6 +6,7 @@ Values are looked at, never asked: no method or property of a user's class runs 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dis
 import functools
 import sys
@@ -119,18 +120,16 @@ def _items(value: Any) -> Iterator[Any]:
 
 def _attributes(value: Any) -> Iterator[Any]:
     """What an instance holds in its `__dict__`, its slots, or as one of Python's own kinds of values."""
-    kind = type(value)
-    for base in kind.__mro__:
+    for base in type(value).__mro__:
         for name in _MEMBERS.get(base, ()):
             yield object.__getattribute__(value, name)
-        for slot in vars(base).values() if base.__module__ == "__main__" else ():
+        its = vars(base)
+        if type(its.get("__dict__")) is types.GetSetDescriptorType:
+            yield from _more_than_atoms(its["__dict__"].__get__(value).values())
+        for slot in its.values() if base.__module__ == "__main__" else ():
             if type(slot) is types.MemberDescriptorType:
-                try:
+                with contextlib.suppress(AttributeError):  # never set
                     yield slot.__get__(value)
-                except AttributeError:  # never set
-                    continue
-    if kind.__dictoffset__:
-        yield from _more_than_atoms(object.__getattribute__(value, "__dict__").values())
 
 
 def _more_than_atoms(values: Iterable[Any]) -> Iterable[Any]:

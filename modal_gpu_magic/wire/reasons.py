@@ -12,7 +12,7 @@ from modal_gpu_magic.errors import TransferError
 LONGEST = 200
 """Characters of somebody else's message that are passed on."""
 
-_CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? object")
+_CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? (?:object|instances)")
 
 _NOUNS = {
     "_thread.lock": "a lock",
@@ -23,11 +23,11 @@ _NOUNS = {
     "coroutine": "a running coroutine",
     "frame": "a running function's frame",
     "traceback": "a traceback",
-    "_io.TextIOWrapper": "an open file",
-    "_io.BufferedReader": "an open file",
-    "_io.BufferedWriter": "an open file",
-    "_io.BufferedRandom": "an open file",
-    "_io.FileIO": "an open file",
+    "TextIOWrapper": "an open file",
+    "BufferedReader": "an open file",
+    "BufferedWriter": "an open file",
+    "BufferedRandom": "an open file",
+    "FileIO": "an open file",
     "socket": "a socket",
     "socket.socket": "a socket",
     "SSLContext": "a TLS context",
@@ -63,7 +63,8 @@ def why_unpicklable(value: Any, error: BaseException) -> str:
     name = refused[1]
     own = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     verb = "is" if name in (own, type(value).__qualname__) else "holds"
-    return f"it {verb} {_NOUNS[name]} ({name})" if name in _NOUNS else f"it {verb} a {name}, which cannot be pickled"
+    noun = _NOUNS.get(name) or _NOUNS.get(name.rpartition(".")[2])
+    return f"it {verb} {noun} ({name})" if noun else f"it {verb} a {name}, which cannot be pickled"
 
 
 def why_not_here(error: BaseException) -> str:

@@ -112,6 +112,8 @@ def _known(value: Any) -> float | None:
         if isinstance(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
             return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
     nbytes = getattr(value, "nbytes", None)
+    if nbytes is None and hasattr(type(value), "estimated_size"):  # polars
+        nbytes = value.estimated_size()
     return float(nbytes) if isinstance(nbytes, int) else None
 
 

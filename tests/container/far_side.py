@@ -64,6 +64,7 @@ class FarSide:
 
     def __init__(self, **environment: str) -> None:
         env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        env.pop("PYTHONUNBUFFERED", None)  # it would flush what the far side has to flush
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
         )

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+import signal
+import threading
 import time
 
+import pytest
+
+from modal_gpu_magic.container.ask import Asker
+from modal_gpu_magic.container.interrupt import PRESS, Interrupt
+from modal_gpu_magic.container.outlet import Outlet
 from tests.container.far_side import FarSide
 
 
@@ -46,16 +54,42 @@ def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarS
     assert shared.run("input('three? ')", answers=("3",)).result == "'3'"
 
 
-def test_a_late_answer_to_an_interrupted_question_is_nobody_s(shared: FarSide) -> None:
-    """The fetch for it is never broken off; what it brings belongs to the question it was asked for, or to the next."""
-    source = (
-        "import os, signal, threading\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()\n"
-        "try:\n    input('one? ')\nexcept KeyboardInterrupt:\n    print('stopped')\n"
-    )
-    shared.send(source, answers=())
-    assert shared.ended().text() == "stopped\n"
-    assert shared.run("input('two? '), input('three? ')", answers=("2", "3")).result == "('2', '3')"
+def interrupted(asker: Asker) -> None:
+    """A question that is interrupted while it waits."""
+    threading.Timer(0.1, signal.raise_signal, (PRESS,)).start()
+    with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.window():
+        asker.ask("one? ")
+
+
+def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
+    outlet, answers = Outlet(), queue.SimpleQueue[str]()
+    asker = Asker(outlet)
+    outlet.begin("r", [].extend)
+    asker.begin(answers.get)
+    interrupted(asker)
+    answers.put("late")
+    time.sleep(0.05)
+    answers.put("2")
+    assert asker.ask("two? ") == "2"
+    outlet.close()
+
+
+def test_the_fetch_of_an_interrupted_question_serves_the_next_one() -> None:
+    outlet, answers = Outlet(), queue.SimpleQueue[str]()
+    asker = Asker(outlet)
+    fetches: list[None] = []
+
+    def answer() -> str:
+        fetches.append(None)
+        return answers.get()
+
+    outlet.begin("r", [].extend)
+    asker.begin(answer)
+    interrupted(asker)
+    threading.Timer(0.05, answers.put, ("2",)).start()
+    assert asker.ask("two? ") == "2"
+    assert len(fetches) == 1
+    outlet.close()
 
 
 def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide) -> None:

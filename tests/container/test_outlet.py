@@ -192,6 +192,26 @@ def test_user_code_waits_for_a_slow_reader_but_not_for_ever(reader: Reader) -> N
     outlet.close()
 
 
+def test_displays_wait_for_a_slow_reader_too(reader: Reader) -> None:
+    outlet = Outlet(patience=0.3)
+    gate = threading.Event()
+
+    def post(blobs: list[bytes]) -> None:
+        gate.wait(10)
+        reader.post(blobs)
+
+    outlet.begin("r", post)
+    began = time.monotonic()
+    count = 0
+    while time.monotonic() < began + 0.25:
+        outlet.emit("display_data", data={"text/html": "x" * 1_000_000})
+        count += 1
+    assert count < 30
+    gate.set()
+    assert len(reader.events(*outlet.finish().tail)) == count
+    outlet.close()
+
+
 def test_a_reader_that_missed_numbers_asks_for_them(outlet: Outlet, reader: Reader) -> None:
     outlet.begin("r", reader.post)
     outlet.text("stdout", "a")
@@ -247,6 +267,30 @@ def test_a_thread_started_in_a_run_is_that_run_s(outlet: Outlet, reader: Reader)
     thread.start()
     thread.join()
     assert [event.content["text"] for event in outlet.finish().tail] == ["mine"]
+
+
+def test_a_pool_s_worker_works_for_whoever_gives_it_work(outlet: Outlet, reader: Reader) -> None:
+    """Busy when the next run begins, it still is the first one's; idle when the one after begins, it is nobody's."""
+    outlet.begin("first", reader.post)
+    hold = threading.Event()
+
+    def work(word: str) -> None:
+        hold.wait()
+        outlet.text("stdout", word)
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(work, "first")
+        outlet.finish()
+        outlet.begin("second", reader.post)
+        hold.set()
+        job.result()
+        assert outlet.finish().tail == ()
+        time.sleep(0.05)
+        outlet.begin("third", reader.post)
+        pool.submit(work, "third").result()
+        assert [event.content["text"] for event in outlet.finish().tail] == ["third"]
+    assert outlet.flush_now()
+    assert {pickle.loads(blob).run for blob in reader.blobs} == {"first"}
 
 
 def test_late_output_that_cannot_be_posted_goes_nowhere(outlet: Outlet, reader: Reader) -> None:

@@ -54,6 +54,8 @@ def situation(
         (situation(5, (1,), slots=4), 1),
         (situation(3, (1,), slots=4), 0),
         (situation(1, (0,), leaving=1), 1),
+        (situation(1, (0,), leaving=1, max_containers=1), 1),
+        (situation(1, (1,), leaving=1, max_containers=1), 0),
         (situation(min_containers=2), 2),
         (situation(0, (0,), min_containers=2), 1),
         (situation(min_containers=3, max_containers=2), 2),

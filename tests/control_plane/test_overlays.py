@@ -68,6 +68,8 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_missing_is_added_and_nothing_else(wheels: Path) -> None:
     said: list[str] = []
     install = PipInstall(("cloudpickle",), requirements=("mgm_top\n",))
+    left = overlays.overlay_path(install, []).with_name(f"half-{overlays.overlay_path(install, []).name}-killed")
+    left.mkdir(parents=True)
     path = Path(asyncio.run(overlays.build(install, [], {}, said.append)))
     assert sorted(entry.name for entry in path.glob("*.dist-info")) == [
         "mgm_dependency-1.5.dist-info",
@@ -75,6 +77,7 @@ def test_what_is_missing_is_added_and_nothing_else(wheels: Path) -> None:
     ]
     assert any("mgm_top" in line for line in said)
     assert wheels / "cache" in path.parents
+    assert not left.exists(), "what a killed build left is removed"
     again: list[str] = []
     assert asyncio.run(overlays.build(install, [], {}, again.append)) == str(path)
     assert again == ["Installed before: cloudpickle\n"]

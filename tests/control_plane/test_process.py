@@ -152,6 +152,34 @@ def test_container_seconds_are_accounted_for(places: dict[str, str], tmp_path: P
     assert 0 < row["ended_at"] - row["started_at"] < 30
 
 
+DRIVER = """#!/bin/sh
+[ "$*" = -L ] && printf 'GPU 0: NVIDIA A (UUID: GPU-a)\\nGPU 1: NVIDIA B (UUID: GPU-b)\\n'
+[ "$*" = -L ] || echo "real $*"
+"""
+
+
+def test_real_gpus_are_allotted_by_count(places: dict[str, str], tmp_path: Path) -> None:
+    """On a machine whose nvidia-smi lists two GPUs."""
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(DRIVER)
+    driver.chmod(0o755)
+    plane = Plane({**places, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    made, seen = (
+        make_subjects(),
+        "import os; result = os.environ['CUDA_VISIBLE_DEVICES'], 'MODAL_GPU_SIMULATED' in os.environ",
+    )
+    smi = "import subprocess; result = subprocess.getoutput('nvidia-smi --query-gpu=name; nvidia-smi topo -m')"
+    with made.app.run(client=plane.client()):
+        one, two = (made.Box.with_options(gpu="H100")(name=name) for name in ("one", "two"))
+        assert (one.run.remote(seen), two.run.remote(seen)) == (("0", False), ("1", False))
+        assert two.run.remote(smi) == "real -i 1 --query-gpu=name\nreal topo -m"
+        both = made.Box.with_options(gpu="H100:2")()
+        assert both.run.remote(seen) == ("0,1", False), "idle containers make room"
+        with pytest.raises(modal.exception.InvalidError, match=r"asks for 4 GPUs and this machine has 2.*SIMULATE=1"):
+            made.Box.with_options(gpu="H100:4")().add.remote()
+    plane.leave()
+
+
 SCRIPT = """
 import sys
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -71,13 +72,13 @@ def status_of(each: Input) -> str:
     return Status.GenericStatus.Name(each.call.outputs[each.index].result.status).removeprefix("GENERIC_STATUS_")
 
 
-def scene(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+def scene(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     """Run an async test on a loop of its own."""
 
-    def run(**arguments: Any) -> None:
-        asyncio.run(test(**arguments))  # type: ignore[arg-type]
+    @functools.wraps(test)
+    def run() -> None:
+        asyncio.run(test())
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
     return run
 
 

@@ -14,7 +14,7 @@ from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.control_plane.child import describe_end
 from modal_gpu_magic.control_plane.listener import Token, unsupported
 from modal_gpu_magic.control_plane.servicers.queues import ITEM_BYTES, ITEMS, PARTITION_BYTES, Partition
-from modal_gpu_magic.control_plane.state import LOG_ENTRIES, Log, new_id
+from modal_gpu_magic.control_plane.state import LOG_BYTES, Log, new_id
 
 
 def test_ids_are_what_the_sdk_takes_for_ids() -> None:
@@ -39,10 +39,11 @@ def test_a_log_goes_on_behind_what_was_seen(written: int, seen: int, first: int 
 
 def test_a_log_drops_the_oldest() -> None:
     log = Log()
-    for number in range(LOG_ENTRIES + 5):
-        log.append(entry(str(number)))
+    for _ in range(10):
+        log.append(entry("x" * (LOG_BYTES // 8)))
     kept = log.after(0)
-    assert (len(kept), kept[0].entry_id, kept[-1].entry_id) == (LOG_ENTRIES, "6", str(LOG_ENTRIES + 5))
+    assert [int(batch.entry_id) for batch in kept] == list(range(4, 11))
+    assert log.size == sum(batch.ByteSize() for batch in kept) <= LOG_BYTES
 
 
 @given(st.lists(st.one_of(st.lists(st.binary(max_size=20), max_size=5), st.integers(1, 6)), max_size=30))

@@ -234,6 +234,20 @@ def test_gpus_that_modal_does_not_have(client: Any, gpu: Any, words: list[str]) 
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": 86401}, "over Modal's limit of 86400 s"),
+        ({"volumes": {"/bucket": modal.CloudBucketMount("b")}}, "cloud bucket mounts"),
+    ],
+)
+def test_what_a_function_may_not_ask_for(client: Any, options: dict[str, Any], words: str) -> None:
+    app = modal.App("refused")
+    app.function(serialized=True, **options)(lambda: None)
+    with pytest.raises(modal.exception.Error, match=words), app.run(client=client):
+        pass
+
+
 def test_a_gpu_is_checked_in_options_too(subjects: SimpleNamespace) -> None:
     with pytest.raises(modal.exception.InvalidError, match="1 to 8"):
         subjects.Box.with_options(gpu="H100:16")().add.remote()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modal_gpu_magic.wire.events import Transfer
+    from modal_gpu_magic.wire.hashing import Hasher
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,17 +51,17 @@ class FarSide:
             env=environment,
         )
 
-    def send(self, *names: str, into: Iterable[str] = ()) -> dict[str, str]:
+    def send(self, *names: str, into: Iterable[str] = (), hasher: Hasher | None = None) -> dict[str, str]:
         """Send names there; returns the ones that failed, with the reason."""
         store = SharedStore(self.directory) if self.directory else InlineStore()
-        transfer = pack({name: self.namespace[name] for name in names}, self.namespace, store)
+        transfer = pack({name: self.namespace[name] for name in names}, self.namespace, store, hasher)
         return dict(self._ask("take", transfer, tuple(into)))
 
-    def bring(self, *names: str, into: Mapping[str, Any] | None = None) -> Unpacked:
+    def bring(self, *names: str, into: Mapping[str, Any] | None = None, hasher: Hasher | None = None) -> Unpacked:
         """Bring names home and bind those that arrived."""
         transfer: Transfer = self._ask("give", names)
         store = SharedStore(self.directory) if self.directory else InlineStore(transfer.inline)
-        arrived = unpack(transfer, self.namespace, store, into=into)
+        arrived = unpack(transfer, self.namespace, store, hasher, into=into)
         self.namespace.update(arrived.values)
         return arrived
 

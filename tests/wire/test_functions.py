@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+import tokenize
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +194,28 @@ def test_works_there_as_here(sides: tuple[dict[str, Any], FarSide], names: str, 
     assert home.failed == {}
     if "step" not in names:  # it counts on
         assert eval(expression, near) == value
+
+
+ALIAS = "type Alias[T] = list[T]" if sys.version_info >= (3, 12) else "Alias = list"
+
+
+def test_what_pickle_knows_only_by_the_name_of_a_variable() -> None:
+    near = new_namespace()
+    exec(f"{NOTEBOOK}\n{ALIAS}\ndef aliased(x: Alias[int]) -> UserId: return x", near)
+    with FarSide(near) as far:
+        assert far.send("aliased", "Alias", "UserId", "P", "T") == {}
+        assert far.run("(aliased(1), str(Alias), UserId.__name__, P.__name__, T.__name__)") == (
+            (1, str(near["Alias"]), "UserId", "P", "T")
+        )
+        assert far.run("UserId.__module__") == "__main__"
+
+
+def test_a_library_s_own_go_by_name() -> None:
+    store = InlineStore()
+    values = {"cached": tokenize._compile, "stream": functools.partial(print, file=sys.stdout)}  # type: ignore[attr-defined]  # the standard library has few such
+    arrived = unpack(pack(values, {}, store), {}, store)
+    assert arrived.values["cached"] is values["cached"]
+    assert arrived.values["stream"].keywords["file"] is sys.stdout
 
 
 def test_globals_are_the_namespace_on_both_sides() -> None:

@@ -57,6 +57,7 @@ def test_any_order_and_any_duplicates_give_the_same_events(
     came = [event for frame in travelled for event in assembler.feed(frame)]
     assert came == list(log.since(0))
     assert not assembler.missing
+    assert not assembler._parts, "parts of what has come are not kept"
 
 
 @given(st.lists(CONTENTS, min_size=1, max_size=6), st.data())

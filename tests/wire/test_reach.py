@@ -12,7 +12,7 @@ from modal_gpu_magic.wire.remote import RemoteValue
 from tests.wire.far_side import new_namespace
 
 NOTEBOOK = """
-import collections, dataclasses, functools, math, torch
+import collections, dataclasses, functools, math, typing, torch
 import numpy as np
 
 scale = 3
@@ -88,6 +88,8 @@ class Slots:
 slots = Slots()
 slots.f = helper
 class Evil:
+    @property
+    def __dict__(self): raise RuntimeError
     def __getattribute__(self, name): raise RuntimeError(name)
     def __eq__(self, other): raise RuntimeError
     def __hash__(self): raise RuntimeError
@@ -95,6 +97,9 @@ class Evil:
     def __len__(self): raise RuntimeError
     def use(self): return limit
 evil = Evil()
+class Heir(Evil): pass
+heir = Heir()
+T = typing.TypeVar("T")
 class EvilDict(dict):
     def values(self): raise RuntimeError
     def __iter__(self): raise RuntimeError
@@ -142,6 +147,7 @@ CASES = [
     ("Point", "Point scale"),
     ("slots", "slots scale"),
     ("evil", "evil limit"),
+    ("heir T", "heir limit T"),
     ("evil_dict", "evil_dict scale"),
     ("inst", "inst scale"),
     ("held", "held scale"),
