@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.owners import daemon
-from modal_gpu_magic.container.publish import flush_streams
+from modal_gpu_magic.container.streams import flush_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable

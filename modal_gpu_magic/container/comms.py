@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.container.publish import flush_streams, plain
+from modal_gpu_magic.container.publish import plain
+from modal_gpu_magic.container.streams import flush_streams
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.outlet import Outlet

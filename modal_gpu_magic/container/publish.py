@@ -6,7 +6,6 @@ What ipykernel's publisher and display hook do, without its sockets (importing i
 from __future__ import annotations
 
 import numbers
-import sys
 from collections.abc import Iterable
 from datetime import date
 from typing import Any
@@ -16,6 +15,7 @@ from IPython.core.displaypub import DisplayPublisher
 from traitlets import Any as AnyTrait
 
 from modal_gpu_magic.container.outlet import sound
+from modal_gpu_magic.container.streams import flush_streams
 
 ATOMS = (bool, int, float, bytes, type(None))
 
@@ -78,10 +78,12 @@ class Hook(DisplayHook):
     """The value of a cell's last expression."""
 
     outlet = AnyTrait()
+    showing = False
+    """A value is being shown: an error meanwhile fails the cell, it is not one in passing."""
 
     def start_displayhook(self) -> None:
-        """A value is being shown: an error from now on is the cell's, not one in passing."""
-        self._is_active = True
+        """A value is about to be shown."""
+        self.showing = True
 
     def write_output_prompt(self) -> None:
         """`Out[n]:` is written where the notebook is."""
@@ -93,15 +95,9 @@ class Hook(DisplayHook):
 
     def finish_displayhook(self) -> None:
         """The value has been shown."""
-        self._is_active = False
+        self.showing = False
 
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there, as if they had been shown here."""
         names: Any = self.shell.user_ns  # type: ignore[union-attr]  # it has one
         self._, self.__, self.___ = (names.get(name, "") for name in ("_", "__", "___"))
-
-
-def flush_streams() -> None:
-    """What was written so far goes first."""
-    sys.stdout.flush()
-    sys.stderr.flush()

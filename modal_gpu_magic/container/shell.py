@@ -35,7 +35,8 @@ from traitlets.config import Config
 from modal_gpu_magic.container import comms, tracebacks
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.loop import CellLoop
-from modal_gpu_magic.container.publish import Hook, Publisher, flush_streams
+from modal_gpu_magic.container.publish import Hook, Publisher
+from modal_gpu_magic.container.streams import flush_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,9 +97,9 @@ class ZMQInteractiveShell(InteractiveShell):
         self._unshowable = self._has_comms = False
         super().__init__(**traits)
         self._cells = CellLoop(self.outlet.claim)
-        publishers: tuple[Any, ...] = (self.displayhook, self.display_pub)
-        for publisher in publishers:
-            publisher.outlet = self.outlet
+        self._hook: Any = self.displayhook
+        publisher: Any = self.display_pub
+        self._hook.outlet = publisher.outlet = self.outlet
 
     # A cell.
 
@@ -116,8 +117,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there."""
-        hook: Any = self.displayhook
-        hook.take_underscores()
+        self._hook.take_underscores()
 
     @interruptible
     def _run_in_loop(self, source: str) -> Any:
@@ -138,7 +138,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _begin(self, execution_count: int) -> None:
         """The notebook counts; cells that ran elsewhere leave gaps, and `In[n]` is found all the same."""
-        self._failure, self._unshowable = None, False
+        self._failure, self._unshowable, self._hook.showing = None, False, False
         self._has_comms = self._has_comms or comms.install(self.outlet)
         self.execution_count = execution_count
         history: Any = self.history_manager
@@ -184,7 +184,7 @@ class ZMQInteractiveShell(InteractiveShell):
         return etype, error, error.__traceback__
 
     def _passing(self) -> bool:
-        return not self.displayhook.is_active and tracebacks.is_running(self.user_global_ns)
+        return not self._hook.showing and tracebacks.is_running(self.user_global_ns)
 
     def _fail(self, error: BaseException, lines: tuple[str, ...]) -> None:
         flush_streams()
@@ -193,7 +193,7 @@ class ZMQInteractiveShell(InteractiveShell):
             self._pass(failure)
         else:
             self._failure = failure
-            self._unshowable = self._unshowable or self.displayhook.is_active
+            self._unshowable = self._unshowable or self._hook.showing
 
     def _pass(self, failure: Outcome) -> None:
         self.outlet.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))

@@ -7,6 +7,7 @@ so that no cell can take the output away from the next one.
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -100,3 +101,9 @@ class _Bytes(io.BufferedWriter):
         written = super().write(data)
         self.flush()
         return written
+
+
+def flush_streams() -> None:
+    """Before anything that is not text is put out: what was written so far goes first."""
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,6 +1,7 @@
 """Where a server lives on disk: its directory of sockets and containers, and its store of shared buffers.
 
-Both are this user's alone (0700). A marker says whose they are, so that the next server removes what a dead one left.
+Both are this user's alone (0700). A marker in each says whose it is, so that the next server removes what a dead one
+left.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "mgm-"
+UNMARKED = 60.0
+"""Seconds after which a directory that nobody has marked as theirs is taken for left over."""
+
 _MARKER = "owner.json"
 _LINKS = "links.json"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there, 0700, with a random name
@@ -25,26 +30,31 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """The two directories of one server."""
+    """The two directories of one server; `shared` is in memory where the system has a file system there."""
 
     root: Path
-    store: Path
+    shared: Path
+
+    @property
+    def store(self) -> Path:
+        """Where kernel and containers put their buffers."""
+        return self.shared / "buffers"
 
     def remove(self) -> None:
         """Remove everything, links made outside included."""
-        _remove_links(self.root)
-        shutil.rmtree(self.store, ignore_errors=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        for directory in (self.shared, self.root):
+            _remove(directory)
 
 
 def move_in() -> Premises:
     """Make the directories and mark them as ours."""
     root = _base() / (PREFIX + os.urandom(4).hex())
-    shared = os.access(_SHARED_MEMORY, os.W_OK)
-    home = Premises(root, _SHARED_MEMORY / root.name if shared else root / "store")
-    root.mkdir(mode=0o700)
-    owner = {"pid": os.getpid(), "started": started(os.getpid()), "store": str(home.store)}
-    (root / _MARKER).write_text(json.dumps(owner))
+    in_memory = os.access(_SHARED_MEMORY, os.W_OK)
+    home = Premises(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
+    mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
+    for directory in (home.root, home.shared):
+        directory.mkdir(mode=0o700)
+        (directory / _MARKER).write_text(mark)
     home.store.mkdir(mode=0o700)
     return home
 
@@ -68,22 +78,26 @@ def started(pid: int) -> str | None:
 
 def clear_dead() -> None:
     """Remove the directories of servers that are gone: killed, or lost with a crash of the machine."""
-    for root in _base().glob(f"{PREFIX}*"):
-        if _is_ours(root) and (home := _abandoned(root)):
-            home.remove()
+    for base in (_base(), _SHARED_MEMORY):
+        for directory in base.glob(f"{PREFIX}*"):
+            if _is_ours(directory) and _is_dead(directory):
+                _remove(directory)
 
 
-def _abandoned(root: Path) -> Premises | None:
-    """The premises at `root` if their owner is dead. What is half made or half removed is another server's business."""
+def _is_dead(directory: Path) -> bool:
+    """Its owner is gone; or nobody has marked it for a while: a kernel made it again, after its server had left."""
     try:
-        owner = json.loads((root / _MARKER).read_text())
-        if started(owner["pid"]) == owner["started"]:
-            return None
-        store = Path(owner["store"])
+        owner = json.loads((directory / _MARKER).read_text())
+        return bool(started(int(owner["pid"])) != owner["started"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    made_by_us = (_SHARED_MEMORY / root.name, root / "store")
-    return Premises(root, store if store in made_by_us else root / "store")
+        with suppress(OSError):
+            return time.time() - directory.stat().st_mtime > UNMARKED
+    return False
+
+
+def _remove(directory: Path) -> None:
+    _remove_links(directory)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _is_ours(path: Path) -> bool:

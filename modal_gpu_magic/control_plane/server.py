@@ -52,7 +52,7 @@ class ControlPlane:
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
         self._blobs = Blobs(premises.root / "blobs")
         apps = Apps(self.state, self._scheduler)
-        self._rpcs = rpcs_of(
+        self.rpcs = rpcs_of(
             apps,
             Functions(self.state, self._scheduler, rack),
             Calls(self.state, self._scheduler),
@@ -64,7 +64,7 @@ class ControlPlane:
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
         )
-        self._containers.connect(self._rpcs, partial(container_arguments, self.state), self._scheduler.ended)
+        self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
         self._chores: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
 
@@ -81,7 +81,7 @@ class ControlPlane:
 
     async def start(self) -> None:
         """Accept connections. Returns when it does."""
-        self._server = await listen(Door(self._rpcs, token=self.token), self.socket)
+        self._server = await listen(Door(self.rpcs, token=self.token), self.socket)
         self._chores.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
 
     async def stop(self) -> None:

@@ -178,7 +178,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.session.files import that_travel
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
-        from modal_gpu_magic.ui.output import cell_number
+        from modal_gpu_magic.ui.output import can_ask, cell_number
 
         options, kind = line.options, session.backend
         return Cell(
@@ -191,12 +191,8 @@ class ModalGpu(Configurable):
             fetch_names=tuple(options.out or ()),
             clean=bool(options.clean),
             files=that_travel(paths(body)),
-            stdin=self._can_ask(),
+            stdin=can_ask(self.shell),
         )
-
-    def _can_ask(self) -> bool:
-        kernel: Any = getattr(self.shell, "kernel", None)
-        return bool(getattr(kernel, "_allow_stdin", False)) if kernel is not None else sys.stdin.isatty()
 
 
 def _with_header(text: str, body: str) -> str:

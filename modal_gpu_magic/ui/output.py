@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 1.0
 """A cell that is faster shows no status line, just its receipt."""
+WIDGET = "application/vnd.jupyter.widget-view+json"
 MARK = "modal_gpu"
 """Metadata key of every output of ours, as opposed to the cell's."""
 
@@ -27,8 +28,8 @@ MARK = "modal_gpu"
 class NotebookFront:
     """Shows a run in a kernel's cell. All calls come on the main thread."""
 
-    def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
-        self.shell, self.quiet = shell, quiet
+    def __init__(self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True) -> None:
+        self.shell, self.quiet, self.widgets = shell, quiet, widgets
         self.status_id: str | None = None
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
             "stream": self._stream,
@@ -98,21 +99,25 @@ class NotebookFront:
 
     def _display(self, content: dict[str, Any]) -> None:
         self._flush()
-        self._publish(content["data"], content["metadata"], content.get("transient"))
+        self._publish(self._shown(content["data"]), content["metadata"], content.get("transient"))
 
     def _update(self, content: dict[str, Any]) -> None:
         self._flush()
-        self._publish(content["data"], content["metadata"], content.get("transient"), update=True)
+        self._publish(self._shown(content["data"]), content["metadata"], content.get("transient"), update=True)
 
     def _result(self, content: dict[str, Any]) -> None:
         self._flush()
         hook: Any = self.shell.displayhook
         message = {
-            "data": content["data"],
+            "data": self._shown(content["data"]),
             "metadata": content["metadata"],
             "execution_count": cell_number(self.shell),
         }
         hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
+
+    def _shown(self, bundle: dict[str, Any]) -> dict[str, Any]:
+        """A bundle less what nobody is there to show: a saved widget is "model not found" for ever."""
+        return bundle if self.widgets else {mime: it for mime, it in bundle.items() if mime != WIDGET}
 
     def _error(self, content: dict[str, Any]) -> None:
         """An error shown in passing, as `%run bad.py` does: the cell goes on."""
@@ -128,6 +133,8 @@ class NotebookFront:
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A widget made in the container: its messages go to the front end as if they came from here."""
+        if not self.widgets:
+            return
         self._flush()
         kernel: Any = self.shell.kernel  # type: ignore[attr-defined]  # ipykernel's shell has it
         hook: Any = self.shell.displayhook
@@ -145,7 +152,7 @@ class TextFront(NotebookFront):
     """Shows a run in a terminal: the status line is rewritten in place and gone before anything else is printed."""
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
-        super().__init__(shell, quiet=quiet)
+        super().__init__(shell, quiet=quiet, widgets=False)
         self._width = 0
 
     def event(self, event: Event) -> None:
@@ -199,8 +206,12 @@ def cell_number(shell: InteractiveShell) -> int:
 
 def front_for(shell: InteractiveShell, *, quiet: bool) -> NotebookFront:
     """The front that fits where the cell was run: a kernel, or a terminal."""
-    return (
-        NotebookFront(shell, quiet=quiet)
-        if getattr(shell, "kernel", None) is not None
-        else TextFront(shell, quiet=quiet)
-    )
+    if getattr(shell, "kernel", None) is None:
+        return TextFront(shell, quiet=quiet)
+    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell))
+
+
+def can_ask(shell: InteractiveShell) -> bool:
+    """Whether a person is there: nbclient, papermill and `jupyter execute` say that nobody is."""
+    kernel: Any = getattr(shell, "kernel", None)
+    return bool(getattr(kernel, "_allow_stdin", False)) if kernel is not None else sys.stdin.isatty()

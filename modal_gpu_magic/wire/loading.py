@@ -14,6 +14,9 @@ from modal_gpu_magic.wire.reasons import NotHereError, missing_module, missing_n
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+NAMESPACE = "namespace"
+"""Persistent id of the session's namespace; a device's is its name, a root's begins with its number."""
+
 
 class Roots:
     """The objects of one transfer that can be written into in place, by number.
@@ -70,7 +73,7 @@ class Resolving:
         """The namespace, the device for a storage, or a root."""
         if isinstance(pid, tuple):
             return self.roots.take(*pid)
-        if pid == "namespace":
+        if pid == NAMESPACE:
             return self.namespace
         return pid if self.restore_devices else "cpu"
 

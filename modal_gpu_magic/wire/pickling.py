@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from modal_gpu_magic.wire.absorb import CONTAINERS
+from modal_gpu_magic.wire.loading import NAMESPACE
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
 
@@ -25,9 +26,6 @@ OUT_OF_BAND_BYTES = 64 << 10
 
 _STATE = 2
 """Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
-
-NAMESPACE = "namespace"
-"""Persistent id of the session's namespace."""
 
 
 def outermost(value: Any) -> Any:

@@ -139,8 +139,8 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
         return isinstance(value, _ATOMS) or id(value) in self._named
 
 
-def _tolerant(operands: int, load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """An opcode that takes so many operands off the stack and leaves one object, or a stand-in for it."""
+def _making(operands: int, load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An opcode that takes so many operands off the stack and leaves an object, or a stand-in for it."""
 
     def opcode(self: Any) -> None:
         rest = len(self.stack) - operands
@@ -152,18 +152,33 @@ def _tolerant(operands: int, load: Callable[[Any], None]) -> Callable[[Any], Non
     return opcode
 
 
-_OPERANDS = {
+def _filling(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An opcode that takes its operands off the stack and gives them to the object below, which may be lost by it."""
+
+    def opcode(self: Any) -> None:
+        try:
+            load(self)
+        except Exception as error:  # noqa: BLE001 - whatever a user's class raises while it is filled
+            self.stack[-1] = self.lose(error)
+
+    return opcode
+
+
+_MAKING = {
     pickle.GLOBAL: 0,
     pickle.STACK_GLOBAL: 2,
     pickle.REDUCE: 2,
     pickle.NEWOBJ: 2,
     pickle.NEWOBJ_EX: 3,
-    pickle.BUILD: 2,
     pickle.BINPERSID: 1,
 }
-"""The opcodes that call what a pickle names, and how many operands each takes off the stack."""
+"""The opcodes that call what a pickle names, and how many operands each takes."""
 
+_FILLING = (pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS, pickle.BUILD)
+
+_STRICT = pickle._Unpickler.dispatch  # noqa: SLF001 - see above
 Salvager.dispatch = {
-    **pickle._Unpickler.dispatch,  # noqa: SLF001 - see above
-    **{code[0]: _tolerant(taken, pickle._Unpickler.dispatch[code[0]]) for code, taken in _OPERANDS.items()},  # noqa: SLF001
+    **_STRICT,
+    **{code[0]: _making(operands, _STRICT[code[0]]) for code, operands in _MAKING.items()},
+    **{code[0]: _filling(_STRICT[code[0]]) for code in _FILLING},
 }

@@ -255,10 +255,9 @@ def _rank(value: Any) -> int:
 
 def _is_simple(value: Any) -> bool:
     """Whether a value is made of the standard library's own atoms, or is an array."""
-    if type(value) is dict:
-        return _ATOMS.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values()))
     if type(value) in CONTAINERS:
-        return _ATOMS.issuperset(map(type, value))
+        inner = value.values() if isinstance(value, dict) else ()
+        return _ATOMS.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, inner))
     return type(value) in _ATOMS or can_be_written(value)
 
 

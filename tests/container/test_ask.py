@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import queue
-import signal
 import threading
 import time
 
@@ -56,7 +56,7 @@ def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarS
 
 def interrupted(asker: Asker) -> None:
     """A question that is interrupted while it waits."""
-    threading.Timer(0.1, signal.raise_signal, (PRESS,)).start()
+    threading.Timer(0.1, os.kill, (os.getpid(), PRESS)).start()
     with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.window():
         asker.ask("one? ")
 
@@ -64,7 +64,7 @@ def interrupted(asker: Asker) -> None:
 def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
     outlet, answers = Outlet(), queue.SimpleQueue[str]()
     asker = Asker(outlet)
-    outlet.begin("r", [].extend)
+    outlet.begin("r", list[bytes]().extend)
     asker.begin(answers.get)
     interrupted(asker)
     answers.put("late")
@@ -83,7 +83,7 @@ def test_the_fetch_of_an_interrupted_question_serves_the_next_one() -> None:
         fetches.append(None)
         return answers.get()
 
-    outlet.begin("r", [].extend)
+    outlet.begin("r", list[bytes]().extend)
     asker.begin(answer)
     interrupted(asker)
     threading.Timer(0.05, answers.put, ("2",)).start()

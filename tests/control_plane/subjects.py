@@ -8,7 +8,7 @@ from typing import Any
 import modal
 
 
-def make_subjects() -> SimpleNamespace:  # noqa: C901 - a list of definitions
+def make_subjects() -> SimpleNamespace:
     """An app and what is in it, by name."""
     app = modal.App("subjects")
 
@@ -53,7 +53,20 @@ def make_subjects() -> SimpleNamespace:  # noqa: C901 - a list of definitions
     def outer(x: int) -> int:
         return int(many.remote(x)[0]) * 10  # type: ignore[index]  # the SDK has it as a coroutine
 
-    @app.cls(serialized=True, max_containers=1, scaledown_window=60)
+    return SimpleNamespace(
+        app=app,
+        many=many,
+        squares=squares,
+        ranks=ranks,
+        flaky=flaky,
+        outer=outer,
+        Box=app.cls(serialized=True, max_containers=1, scaledown_window=60)(make_box()),
+    )
+
+
+def make_box() -> type:
+    """A class with state, whose instances run any source."""
+
     class Box:
         name: str = modal.parameter(default="box")
 
@@ -88,4 +101,4 @@ def make_subjects() -> SimpleNamespace:  # noqa: C901 - a list of definitions
             if self.farewell:
                 pathlib.Path(self.farewell).write_text(self.name)
 
-    return SimpleNamespace(app=app, many=many, squares=squares, ranks=ranks, flaky=flaky, outer=outer, Box=Box)
+    return Box

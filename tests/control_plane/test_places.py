@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,16 @@ def root(tmp_path: Path) -> Path:
     return path
 
 
-def test_both_directories_are_the_users_alone() -> None:
+def test_all_directories_are_the_users_alone() -> None:
     home = premises.move_in()
     try:
-        assert [stat.S_IMODE(each.stat().st_mode) for each in (home.root, home.store)] == [0o700, 0o700]
+        modes = [stat.S_IMODE(each.stat().st_mode) for each in (home.root, home.shared, home.store)]
+        assert modes == [0o700, 0o700, 0o700]
         assert len(str(home.root)) <= 50, "a socket's path must fit"
     finally:
         home.remove()
     assert not home.root.exists()
-    assert not home.store.exists()
+    assert not home.shared.exists()
 
 
 def test_what_a_dead_server_left_is_removed_and_a_living_ones_stays() -> None:
@@ -41,43 +43,39 @@ def test_what_a_dead_server_left_is_removed_and_a_living_ones_stays() -> None:
     dead = [Path(path) for path in done.stdout.split()]
     living = premises.move_in()
     try:
-        assert all(path.is_dir() for path in dead)
         premises.clear_dead()
         assert not any(path.exists() for path in dead)
         assert living.root.is_dir()
+        assert living.store.is_dir()
     finally:
         living.remove()
+    assert done.returncode == 0
 
 
 def test_a_reused_pid_is_not_the_owner() -> None:
     home = premises.move_in()
-    marker = home.root / "owner.json"
-    owner = json.loads(marker.read_text())
-    marker.write_text(json.dumps({**owner, "started": "1"}))
+    for directory in (home.root, home.shared):
+        (directory / "owner.json").write_text(json.dumps({"pid": os.getpid(), "started": "1"}))
     premises.clear_dead()
     assert not home.root.exists()
+    assert not home.shared.exists()
 
 
-@pytest.mark.parametrize("marker", ["", "{", "[]", '{"pid": 1}', '{"pid": 999999999, "started": "1", "store": 5}'])
-def test_a_half_made_directory_is_left_alone(marker: str) -> None:
+@pytest.mark.parametrize("marker", [None, "", "{", "[]", '{"pid": 1}', '{"pid": "x", "started": []}'])
+def test_what_nobody_has_marked_is_given_a_minute(marker: str | None) -> None:
     home = premises.move_in()
     try:
-        (home.root / "owner.json").write_text(marker)
+        (home.root / "owner.json").unlink()
+        if marker is not None:
+            (home.root / "owner.json").write_text(marker)
         premises.clear_dead()
         assert home.root.is_dir()
+        long_ago = time.time() - premises.UNMARKED - 1
+        os.utime(home.root, (long_ago, long_ago))
+        premises.clear_dead()
+        assert not home.root.exists()
     finally:
         home.remove()
-
-
-def test_a_marker_cannot_point_the_broom_elsewhere(tmp_path: Path) -> None:
-    home = premises.move_in()
-    (tmp_path / "precious").mkdir()
-    (home.root / "owner.json").write_text(
-        json.dumps({"pid": 999999999, "started": "1", "store": str(tmp_path / "precious")})
-    )
-    premises.clear_dead()
-    home.remove()
-    assert (tmp_path / "precious").is_dir()
 
 
 def test_a_process_is_told_by_its_start() -> None:
@@ -137,6 +135,6 @@ def test_links_of_a_dead_server_go_with_it(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "volume"
     target.mkdir()
     Links(root).take(tmp_path / "d", target)
-    premises.Premises(root, root / "store").remove()
+    premises.Premises(root, root / "shared").remove()
     assert not (tmp_path / "d").is_symlink()
     assert target.is_dir()

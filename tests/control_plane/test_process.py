@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from tests.control_plane.subjects import make_subjects
 GONE = 1.5
 """Seconds after a death within which everything of ours is gone (a second, and patience for a busy machine)."""
 
-ESCAPED = "import subprocess, sys\nself.child = subprocess.Popen(['sleep', '300'], start_new_session=True)\nresult = self.child.pid"
-
 
 @pytest.fixture
 def own(places: dict[str, str]) -> Iterator[Plane]:
@@ -35,21 +32,26 @@ def own(places: dict[str, str]) -> Iterator[Plane]:
     plane.leave()
 
 
-def busy(plane: Plane) -> set[int]:
-    """Processes of a container that computes in C, holding the GIL, and of a child that left its session."""
-    made = make_subjects()
-    client = plane.client()
-    made.app.run(client=client).__enter__()
-    box = made.Box()
-    escaped, pid = box.run.remote(ESCAPED), box.add.remote()[1]
-    box.run.spawn("x = 3 ** 10_000_000")
-    time.sleep(0.3)
-    assert {escaped, pid} <= set(plane.owned())
-    return {escaped, *plane.owned()}
+@pytest.fixture
+def owner(places: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """A kernel with a busy container: what `owner.py` says, and its own process id."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.control_plane.owner"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **places, "PYTHONPATH": str(SOURCES)},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    hello = json.loads(process.stdout.readline())
+    yield {**hello, "owner": process, "root": Path(hello["url"].removeprefix("unix://")).parent}
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
 
 
-def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+def alive(pids: list[int]) -> list[int]:
+    """Those that have not ended; a zombie has."""
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
 def test_the_hello_is_one_line_with_everything_a_client_needs(own: Plane) -> None:
@@ -87,50 +89,35 @@ def test_noise_on_the_socket_disturbs_nobody(plane: Plane, client: Any) -> None:
 
 
 def test_it_leaves_with_its_owner(own: Plane) -> None:
-    pids = busy(own)
-    assert own.leave() < GONE
-    eventually(lambda: not alive(pids), within=GONE)
+    made = make_subjects()
+    with made.app.run(client=own.client()):
+        made.Box().add.remote()
+        pids = own.owned()
+        assert own.leave() < GONE
+    assert alive(pids) == []
     assert not own.root.exists()
-    assert not own.store.exists()
+    assert not own.store.parent.exists()
+
+
+def test_a_killed_owner_is_noticed_although_a_child_of_it_holds_the_pipe(owner: dict[str, Any]) -> None:
+    owner["owner"].send_signal(signal.SIGKILL)
+    owner["owner"].wait()
+    eventually(lambda: not alive([*owner["pids"], owner["pid"]]), within=GONE + 1)
+    assert not owner["root"].exists()
+    assert not Path(owner["store"]).parent.exists()
 
 
 def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(
-    own: Plane, places: dict[str, str]
+    owner: dict[str, Any], places: dict[str, str]
 ) -> None:
-    pids = busy(own)
-    own.process.send_signal(signal.SIGKILL)
-    own.process.wait()
-    assert eventually(lambda: not alive(pids), within=GONE) < GONE
-    assert own.root.exists()
+    os.kill(owner["pid"], signal.SIGKILL)
+    eventually(lambda: not alive(owner["pids"]), within=GONE)
+    assert owner["root"].exists()
     following = Plane(places)
     try:
-        eventually(lambda: not own.root.exists() and not own.store.exists())
+        eventually(lambda: not owner["root"].exists() and not Path(owner["store"]).parent.exists())
     finally:
         following.leave()
-
-
-def test_a_killed_owner_is_noticed_although_a_child_of_it_holds_the_pipe(places: dict[str, str]) -> None:
-    owner_source = f"""
-import os, subprocess, sys, time
-plane = subprocess.Popen({list(COMMAND)!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-sys.stdout.write(plane.stdout.readline().decode()); sys.stdout.flush()
-if os.fork() == 0:
-    time.sleep(20)
-    os._exit(0)
-time.sleep(60)
-"""
-    env = {**os.environ, **places, "PYTHONPATH": str(SOURCES)}
-    owner = subprocess.Popen(
-        [sys.executable, "-c", owner_source], stdout=subprocess.PIPE, env=env, start_new_session=True
-    )
-    assert owner.stdout is not None
-    hello = json.loads(owner.stdout.readline())
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.wait()
-    root = Path(hello["url"].removeprefix("unix://")).parent
-    eventually(lambda: not psutil.pid_exists(hello["pid"]) and not root.exists(), within=GONE + 1)
-    os.killpg(owner.pid, signal.SIGKILL)
-    owner.stdout.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -31,6 +31,11 @@ class Fussy:
 class Late:
     def __setstate__(self, state): raise ValueError("not like this")
     def __getstate__(self): return {"x": 1}
+class Picky(dict):
+    def __setitem__(self, key, value): raise KeyError(key)
+class Full(list):
+    def extend(self, items): raise OverflowError("full")
+    def append(self, item): raise OverflowError("full")
 def function(): return 1
 """
 
@@ -111,6 +116,9 @@ def test_a_lost_container_is_lost_wherever_it_is(only_here: Any) -> None:
     [
         (lambda module: module.Fussy(1), "could not be made here (TypeError: "),
         (lambda module: module.Late(), "could not be made here (ValueError: not like this)"),
+        (lambda module: module.Picky(a=1, b=2), "could not be made here (KeyError: 'a')"),
+        (lambda module: module.Picky(a=1), "could not be made here (KeyError: 'a')"),
+        (lambda module: module.Full([1, 2]), "could not be made here (OverflowError: full)"),
     ],
 )
 def test_a_class_that_fails_while_it_is_made(only_here: Any, make: Any, reason: str) -> None:

@@ -1,0 +1,66 @@
+"""A control plane in this process whose requests are kept: what the SDK sends is compared, nothing runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import modal
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane import premises
+from modal_gpu_magic.control_plane.server import ControlPlane
+from modal_gpu_magic.sdk.client import Backend
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+RECORDED = ("FunctionCreate", "ImageGetOrCreate")
+
+
+class Recorder:
+    """The real control plane, with its requests kept by the name of their RPC. Use it in a `with`."""
+
+    def __init__(self) -> None:
+        self.requests: dict[str, list[Any]] = defaultdict(list)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._plane = self._wait(self._start())
+        token = (self._plane.token.id, self._plane.token.secret)
+        client: Any = modal.Client(f"unix://{self._plane.socket}", api_pb2.CLIENT_TYPE_CLIENT, token)
+        self.client = client.__enter__()
+        self.backend = Backend("local", self.client)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.__exit__(None, None, None)
+        self._wait(self._plane.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _start(self) -> ControlPlane:
+        plane = ControlPlane(premises.move_in(), None, 30.0)
+        for name in RECORDED:
+            plane.rpcs[name] = self._keeping(name, plane.rpcs[name])
+        await plane.start()
+        return plane
+
+    def _keeping(self, name: str, rpc: Any) -> Any:
+        async def keep(request: Any, peer: Any) -> Any:
+            self.requests[name].append(request)
+            return await rpc(request, peer)
+
+        return keep
+
+    def _wait(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)

@@ -1,0 +1,161 @@
+"""What `%%modal_gpu ...` creates at Modal equals what the hand-written code of Modal's own guide creates.
+
+Meant differences, and no others: a timeout of 24 h, one container a session, one more image layer, and our own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import modal
+import pytest
+
+from modal_gpu_magic.line.parse import parse
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
+from modal_gpu_magic.plan.quote import default_keep_warm
+from modal_gpu_magic.sdk.app import OpenApp
+from modal_gpu_magic.sdk.image import OURS, local_version, pinned
+from tests.sdk.recorder import Recorder
+
+TORCH = pinned("torch")
+ENVIRON = {"FROM_HERE": "value"}
+
+Options = Callable[[], dict[str, Any]]
+
+CASES: dict[str, tuple[str, Options]] = {
+    "one GPU": ("H100", lambda: {"gpu": "H100"}),
+    "A100": ("A100", lambda: {"gpu": "A100"}),
+    "several": ("H100:8", lambda: {"gpu": "H100:8"}),
+    "fallbacks": ("H100 A100-80GB A100-40GB:2", lambda: {"gpu": ["H100", "A100-80GB", "A100-40GB:2"]}),
+    "40 GB": ("A100-40GB", lambda: {"gpu": "A100-40GB"}),
+    "80 GB": ("a100-80gb", lambda: {"gpu": "A100-80GB"}),
+    "strict": ("H100!", lambda: {"gpu": "H100!"}),
+    "strict, several": ("H100!:2", lambda: {"gpu": "H100!:2"}),
+    "every other GPU": (
+        "T4 L4 A10 L40S H200 B200",
+        lambda: {"gpu": ["T4", "L4", "A10", "L40S", "H200", "B200"]},
+    ),
+    "volume": (
+        "H100 --volume data:/data",
+        lambda: {"gpu": "H100", "volumes": {"/data": modal.Volume.from_name("data", create_if_missing=True)}},
+    ),
+    "secret": ("H100 --secret hf", lambda: {"gpu": "H100", "secrets": [modal.Secret.from_name("hf")]}),
+    "keep-warm": ("L40S --keep-warm 300", lambda: {"gpu": "L40S", "scaledown_window": 300}),
+    "cpu and memory": ("T4 --cpu 2 --memory 4GiB", lambda: {"gpu": "T4", "cpu": 2.0, "memory": 4096}),
+    "packages": (
+        "H100 --apt ffmpeg --pip einops",
+        lambda: {
+            "gpu": "H100",
+            "image": modal.Image.debian_slim().pip_install(TORCH).apt_install("ffmpeg").pip_install("einops"),
+        },
+    ),
+    "slim": ("--image slim", lambda: {"image": modal.Image.debian_slim()}),
+    "registry": (
+        "H100 --image nvidia/cuda:12.8.1-devel-ubuntu24.04 --python 3.12",
+        lambda: {
+            "gpu": "H100",
+            "image": modal.Image.from_registry("nvidia/cuda:12.8.1-devel-ubuntu24.04", add_python="3.12").entrypoint(
+                []
+            ),
+        },
+    ),
+    "environment": (
+        "T4 --env A=1 --env FROM_HERE",
+        lambda: {
+            "gpu": "T4",
+            "image": modal.Image.debian_slim().pip_install(TORCH).env({"A": "1", "FROM_HERE": "value"}),
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
+    """One control plane for all, with the secret that a case names."""
+    home = tmp_path_factory.mktemp("config")
+    (home / "modal_gpu_magic").mkdir()
+    (home / "modal_gpu_magic" / "secrets.json").write_text('{"hf": {"HF_TOKEN": "x"}}')
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CONFIG_HOME", str(home))
+        environment.setenv("XDG_DATA_HOME", str(home))
+        with Recorder() as started:
+            yield started
+
+
+@pytest.mark.parametrize(("line", "options"), CASES.values(), ids=CASES.keys())
+def test_a_header_creates_the_function_that_hand_written_code_creates(
+    recorder: Recorder, line: str, options: Options
+) -> None:
+    ours, our_layers = _ours(recorder, line)
+    theirs, their_layers = _theirs(recorder, options())
+    assert _definition(ours) == _definition(theirs)
+    assert our_layers[: len(their_layers)] == their_layers
+    assert [command for layer in our_layers[len(their_layers) :] for command in layer] == _last_layer()
+
+
+def test_the_meant_differences(recorder: Recorder) -> None:
+    ours, _ = _ours(recorder, "H100")
+    function = _functions(ours)[0]
+    assert function.timeout_secs == FUNCTION_TIMEOUT
+    assert function.autoscaler_settings.max_containers == 1
+
+
+def _ours(recorder: Recorder, line: str) -> tuple[Any, list[list[str]]]:
+    app = OpenApp(inherit(None, parse(line), {}, ENVIRON), recorder.backend, ())
+    recorder.requests.clear()
+    app.open()
+    app.close()
+    return _recorded(recorder)
+
+
+def _theirs(recorder: Recorder, options: dict[str, Any]) -> tuple[Any, list[list[str]]]:
+    app = modal.App()
+
+    def function() -> None:
+        """Nothing: only its definition counts."""
+
+    options.setdefault("image", modal.Image.debian_slim().pip_install(TORCH))
+    app.function(serialized=True, **options)(function)
+    recorder.requests.clear()
+    with app.run(client=recorder.client):
+        pass
+    return _recorded(recorder)
+
+
+def _recorded(recorder: Recorder) -> tuple[Any, list[list[str]]]:
+    (created,) = recorder.requests["FunctionCreate"]
+    return created, [list(request.image.dockerfile_commands) for request in recorder.requests["ImageGetOrCreate"]]
+
+
+def _functions(created: Any) -> list[Any]:
+    ranked = sorted(created.function_data.ranked_functions, key=lambda each: each.rank)
+    return [each.function for each in ranked] or [created.function]
+
+
+def _definition(created: Any) -> list[dict[str, Any]]:
+    """What a user of Modal decides about a Function; ids are equal because the control plane is the same."""
+    return [
+        {
+            "gpu": (function.resources.gpu_config.gpu_type, function.resources.gpu_config.count),
+            "cpu": function.resources.milli_cpu,
+            "memory": function.resources.memory_mb,
+            "volumes": [(mount.volume_id, mount.mount_path) for mount in function.volume_mounts],
+            "secrets": list(function.secret_ids),
+            "regions": list(function.scheduler_placement.regions),
+            "idle": function.autoscaler_settings.scaledown_window or _default_idle(created),
+        }
+        for function in _functions(created)
+    ]
+
+
+def _default_idle(created: Any) -> int:
+    """Hand-written code that says nothing gets Modal's default; a session's own default is meant, so it counts as that."""
+    gpus = [function.resources.gpu_config for function in _functions(created)]
+    return default_keep_warm([GpuSpec.parse(f"{gpu.gpu_type}:{gpu.count}") for gpu in gpus if gpu.count])
+
+
+def _last_layer() -> list[str]:
+    pins = " ".join(sorted(f"{package}=={local_version(package)}" for package in OURS))
+    return ["FROM base", f"RUN python -m pip install {pins}"]
