@@ -98,8 +98,9 @@ class ZMQInteractiveShell(InteractiveShell):
         super().__init__(**traits)
         self._cells = CellLoop(self.outlet.claim)
         self._hook: Any = self.displayhook
-        publisher: Any = self.display_pub
-        self._hook.outlet = publisher.outlet = self.outlet
+        publishers: tuple[Any, ...] = (self.displayhook, self.display_pub)
+        for publisher in publishers:
+            publisher.outlet = self.outlet
 
     # A cell.
 
@@ -163,8 +164,10 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         """Show an error; IPython would print an exception group itself."""
-        error = self._get_exc_info(exc_tuple)[1]
-        if tracebacks.is_group(error) and not self._passing():
+        error: BaseException | None = None
+        with contextlib.suppress(ValueError):  # there is none: IPython says so
+            error = self._get_exc_info(exc_tuple)[1]
+        if error is not None and tracebacks.is_group(error) and not self._passing():
             self._fail(error, tracebacks.python_traceback(error))
         else:
             super().showtraceback(exc_tuple, *args, **kwargs)

@@ -22,6 +22,9 @@ UNMARKED = 60.0
 
 _MARKER = "owner.json"
 _LINKS = "links.json"
+_ENDED = ("Z", "X", "")
+"""States of a process that has ended, though its parent may not have noticed."""
+
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there, 0700, with a random name
 _TEMPORARY = Path("/tmp")  # noqa: S108 - likewise; TMPDIR is too long for a socket's path on macOS
 _LONGEST = 40
@@ -66,14 +69,17 @@ def _base() -> Path:
 
 
 def started(pid: int) -> str | None:
-    """When a process started, in the system's own words; None when there is no such process. A pid alone is reused."""
+    """When a living process started, in the system's own words; None when there is none. A pid alone is reused."""
     if Path("/proc/self").exists():
         try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            # proc(5): after the name in brackets come the state, and as the 20th field the start
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
-    command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+        return None if fields[0] in _ENDED else fields[19]
+    command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    state, _, start = subprocess.run(command, capture_output=True, text=True, check=False).stdout.partition(" ")
+    return start.strip() or None if state[:1] not in _ENDED else None
 
 
 def clear_dead() -> None:

@@ -95,8 +95,8 @@ class Machine:
 
     @property
     def identity(self) -> Machine:
-        """The machine less what a running container can change: keep-warm, and packages that are added to it."""
-        return replace(self, keep_warm=None, pip=())
+        """What an App is defined by: the machine less keep-warm, which a running one can change."""
+        return replace(self, keep_warm=None)
 
 
 _WORDS = {"gpus": "GPU", "env": "environment", "volumes": "volume", "secrets": "secret"}

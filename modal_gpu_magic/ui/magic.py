@@ -176,15 +176,19 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.literals import paths
         from modal_gpu_magic.plan.names import analyse
         from modal_gpu_magic.session.files import that_travel
+        from modal_gpu_magic.session.needs import Needs, needs
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
         from modal_gpu_magic.ui.output import can_ask, cell_number
 
         options, kind = line.options, session.backend
+        names = analyse(body)
+        # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
+        needed = needs(names, self.shell.user_ns) if kind == "cloud" else Needs()
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
-            names=analyse(body),
+            names=names,
             wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
@@ -192,6 +196,8 @@ class ModalGpu(Configurable):
             clean=bool(options.clean),
             files=that_travel(paths(body)),
             stdin=can_ask(self.shell),
+            imports=needed.imports,
+            packages=needed.packages,
         )
 
 

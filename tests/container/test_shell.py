@@ -53,6 +53,10 @@ def test_numbers_with_gaps_find_their_cells(far: FarSide) -> None:
     assert "In[12]" in "".join(far.run("1 / 0", count=12).traceback)
 
 
+def test_no_traceback_yet(far: FarSide) -> None:
+    assert far.run("%tb").text("stderr") == "No traceback available to show.\n"
+
+
 def test_a_cell_may_shadow_any_name(far: FarSide) -> None:
     far.run("print = display = get_ipython = input = open = os = sys = signal = time = exit = None")
     assert far.run("len('still here')").result == "10"

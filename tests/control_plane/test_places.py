@@ -15,6 +15,7 @@ import pytest
 from modal_gpu_magic.control_plane import premises
 from modal_gpu_magic.control_plane.links import Links
 from modal_gpu_magic.control_plane.refusals import Conflict
+from tests.control_plane.plane import eventually
 
 
 @pytest.fixture
@@ -81,6 +82,9 @@ def test_what_nobody_has_marked_is_given_a_minute(marker: str | None) -> None:
 def test_a_process_is_told_by_its_start() -> None:
     assert premises.started(os.getpid()) == premises.started(os.getpid()) is not None
     assert premises.started(999999999) is None
+    with subprocess.Popen(["true"]) as ended:
+        eventually(lambda: premises.started(ended.pid) is None)
+        assert Path(f"/proc/{ended.pid}").exists(), "a zombie until it is waited for"
 
 
 def test_a_link_lives_as_long_as_its_last_user(root: Path, tmp_path: Path) -> None:

@@ -90,10 +90,10 @@ def test_noise_on_the_socket_disturbs_nobody(plane: Plane, client: Any) -> None:
 
 def test_it_leaves_with_its_owner(own: Plane) -> None:
     made = make_subjects()
-    with made.app.run(client=own.client()):
-        made.Box().add.remote()
-        pids = own.owned()
-        assert own.leave() < GONE
+    with made.app.run(client=own.client(), detach=True):
+        made.Box().run.spawn("x = 3 ** 10_000_000")
+    pids = own.owned()
+    assert own.leave() < GONE
     assert alive(pids) == []
     assert not own.root.exists()
     assert not own.store.parent.exists()

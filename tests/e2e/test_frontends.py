@@ -26,7 +26,7 @@ CELLS = [
     "%%modal_gpu H100\nimport sys\nprint('from there')\nprint('careful', file=sys.stderr)\nnumbers = [1, 2, 3]",
     "%%modal_gpu\nimport pandas as pd\ntable = pd.DataFrame({'n': numbers})\ntable",
     "%%modal_gpu\nimport matplotlib.pyplot as plt\nplt.plot(numbers);",
-    "%%modal_gpu\nfrom tqdm.auto import tqdm\nfor n in tqdm(numbers): pass",
+    "%%modal_gpu\nfrom tqdm import tqdm\nfor n in tqdm(numbers): pass",
     "sum(table['n'])",
 ]
 
@@ -141,6 +141,9 @@ class TestRunners:
         assert "input" in done.stderr + done.stdout
 
 
+PROMPT = r"In \[\d+\]: $"
+
+
 @pytest.fixture
 def terminal(home: Path) -> Iterator[pexpect.spawn[str]]:
     """A plain IPython terminal with the extension loaded."""
@@ -156,18 +159,21 @@ def terminal(home: Path) -> Iterator[pexpect.spawn[str]]:
     )
     child.expect_exact("In [1]: ")
     child.sendline("%load_ext modal_gpu_magic")
-    child.expect(r"In \[\d+\]: ")
+    child.expect(PROMPT)
     yield child
     child.close(force=True)
 
 
+def type_in(terminal: pexpect.spawn[str], source: str) -> None:
+    """Type a cell; one with a cell magic ends with two blank lines."""
+    for line in [*source.splitlines(), *(["", ""] if source.startswith("%%") else [])]:
+        terminal.sendline(line)
+
+
 def typed(terminal: pexpect.spawn[str], source: str) -> str:
     """What the terminal shows for one cell, up to its next prompt."""
-    for line in source.splitlines():
-        terminal.sendline(line)
-    if source.startswith("%%"):
-        terminal.sendline("")
-    terminal.expect(r"In \[\d+\]: $")
+    type_in(terminal, source)
+    terminal.expect(PROMPT)
     return str(terminal.before)
 
 
@@ -191,20 +197,18 @@ class TestTerminal:
 
     def test_control_c_stops_the_cell(self, terminal: pexpect.spawn[str]) -> None:
         typed(terminal, "%%modal_gpu H100\nimport time\nreached = 1")
-        for line in ("%%modal_gpu", "print('read' + 'y', flush=True)", "time.sleep(60)", ""):
-            terminal.sendline(line)
+        type_in(terminal, "%%modal_gpu\nprint('read' + 'y', flush=True)\ntime.sleep(60)")
         terminal.expect_exact("ready")
         terminal.sendintr()
-        terminal.expect(r"In \[\d+\]: $", timeout=15)
+        terminal.expect(PROMPT, timeout=15)
         assert "KeyboardInterrupt" in str(terminal.before)
         assert "1" in typed(terminal, "print(reached)")
 
     def test_input_is_asked_in_the_terminal(self, terminal: pexpect.spawn[str]) -> None:
-        for line in ("%%modal_gpu H100", "print('hello', input('your ' + 'name? '))", ""):
-            terminal.sendline(line)
+        type_in(terminal, "%%modal_gpu H100\nprint('hello', input('your ' + 'name? '))")
         terminal.expect_exact("your name? ")
         terminal.sendline("Ada")
-        terminal.expect(r"In \[\d+\]: $")
+        terminal.expect(PROMPT)
         assert "hello Ada" in str(terminal.before)
 
 

@@ -1,0 +1,55 @@
+"""What the image of a session must have for a cell: the distributions of its modules, at the notebook's versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.plan.requirements import local_modules, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from modal_gpu_magic.plan.names import Names
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Requirements of a cell, and for each module the cell needs the one that brings it."""
+
+    packages: tuple[str, ...] = ()
+    imports: dict[str, str] = field(default_factory=dict)
+
+
+def needs(names: Names, namespace: Mapping[str, object]) -> Needs:
+    """What a cell imports, and what the values it reads are made of.
+
+    A module that no distribution of this environment provides is left out: to guess its distribution's name would let
+    anybody who registers that name run code in the user's container.
+    """
+    modules = {*names.imports, *_modules_of(names, namespace)}
+    installed = packages_distributions()
+    beside = local_modules(modules, installed, lambda path: Path(path).exists())
+    imports = {
+        module: str(requirement)
+        for module in sorted(modules - beside.keys())
+        for requirement in requirements((module,), installed, _version)
+    }
+    return Needs(tuple(dict.fromkeys(imports.values())), imports)
+
+
+def _modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
+    for name in names.reads & namespace.keys():
+        value = namespace[name]
+        module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+        yield module.partition(".")[0]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
