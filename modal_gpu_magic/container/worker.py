@@ -54,9 +54,9 @@ class Worker:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
         self.asker.begin(answer if request.stdin else None)
-        with Interrupt() as interrupt, Watchdog(interrupt, request.timeout):
+        with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt)
-            self.capture.sweep()
+            self.capture.drain()
             if interrupt.asked:  # the server throws this call's result away: the end goes through the queue
                 self.outlet.emit("end", answer=ended)
                 self.outlet.flush_now()
@@ -73,7 +73,7 @@ class Worker:
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
-        self.capture.sweep()
+        self.capture.drain()
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""

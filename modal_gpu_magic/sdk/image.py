@@ -48,7 +48,7 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
     image = _base(machine)
     if machine.apt:
         image = image.apt_install(*machine.apt)
-    wanted = tuple(dict.fromkeys((*machine.pip, *packages)))
+    wanted = tuple(package for package in dict.fromkeys((*machine.pip, *packages)) if package not in _there(machine))
     if wanted:
         image = image.pip_install(*wanted)
     if machine.run:
@@ -56,6 +56,12 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
     if machine.env:
         image = image.env(dict(machine.env))
     return _with_ours(image)
+
+
+def _there(machine: Machine) -> tuple[str, ...]:
+    """What the preset brings already, and what our last layer will."""
+    preset = PRESETS.get(machine.image)
+    return tuple(pinned(package) for package in (*(preset.pip if preset else ()), *OURS))
 
 
 def _base(machine: Machine) -> modal.Image:
