@@ -23,6 +23,8 @@ from modal_gpu_magic.wire.buffers import SharedStore
 
 Kind = Literal["cloud", "local"]
 KINDS: tuple[Kind, ...] = ("cloud", "local")
+ROOT = Path(__file__).parents[2]
+"""Where this package lies."""
 START_SECONDS = 30
 """How long the local control plane may take to say hello; measured: well under two seconds."""
 
@@ -141,6 +143,7 @@ def _local() -> Backend:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
+        cwd=ROOT,  # `-m` looks for modules there first, and the notebook's folder may have a `queue.py`
         env=_with_our_path(os.environ),
     )
     modal = _modal()  # while the control plane starts: both take some 0.5 s of one core
@@ -180,6 +183,5 @@ def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 def _with_our_path(environ: Mapping[str, str]) -> dict[str, str]:
     """The child imports this very package and sees what the kernel sees, also when its sys.path was changed."""
-    root = str(Path(__file__).parents[2])
-    paths = dict.fromkeys([root, *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
+    paths = dict.fromkeys([str(ROOT), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
     return {**environ, "PYTHONPATH": os.pathsep.join(paths)}
