@@ -110,7 +110,9 @@ def main() -> None:
     post_warden(guard_fd, order_fd)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the server's parent left behind
     resolve_i6pn()
+    root = sys.path.pop(0)  # may be furnished right now: a package found there with half of its files is another one
     import_early()
+    sys.path.insert(0, root)
     with os.fdopen(order_fd, "rb") as stream:
         line = stream.readline()
     if not line:

@@ -146,6 +146,18 @@ def differences(old: Machine, new: Machine) -> tuple[str, ...]:
     )
 
 
+def not_applied(machine: Machine) -> tuple[str, ...]:
+    """What the local backend leaves out of an image: there the kernel's own packages stand for it."""
+    reference = machine.image if "/" in machine.image or ":" in machine.image else ""
+    parts = (
+        f"the image {reference}" if reference and not reference.startswith("variable:") else "",
+        f"apt {', '.join(machine.apt)}" if machine.apt else "",
+        f"run {', '.join(machine.run)}" if machine.run else "",
+        f"Python {machine.python}" if machine.python else "",
+    )
+    return tuple(part for part in parts if part)
+
+
 def _difference(name: str, old: Any, new: Any) -> str:
     word = _WORDS.get(name, name)
     if name == "env":  # values may be secrets: names only

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import Machine, differences
+from modal_gpu_magic.plan.machine import Machine, differences, not_applied
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
@@ -181,6 +181,9 @@ class Session:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
         if self._opening is None:
             self._opening = APPS.opening(self.machine, self.backend, cell.packages)
+            missing = not_applied(self.machine) if self.backend == "local" else ()
+            if missing:
+                front.say(f"Not applied by the local backend: {'; '.join(missing)}.")
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))

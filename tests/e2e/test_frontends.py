@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def home() -> Iterator[Path]:
     """A home of its own."""
     path = Path(tempfile.mkdtemp(prefix="mgh-", dir="/tmp"))
     yield path
-    shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)  # a server that ends removes its part of it at the same time
 
 
 def notebook(cells: list[str], path: Path) -> Path:
@@ -109,25 +110,22 @@ def runner(home: Path, request: pytest.FixtureRequest) -> Runner:
 class TestRunners:
     """A notebook run by a program: nobody can answer, and the file is what remains."""
 
-    def test_the_cells_work(self, runner: Runner) -> None:
+    def test_the_cells_work_and_are_saved_as_text_and_images(self, runner: Runner) -> None:
         done, saved = runner(CELLS)
         assert done.returncode == 0, done.stderr
-        texts = [json.dumps(cell) for cell in outputs(saved)]
+        nbformat.validate(nbformat.read(saved, 4))
+        cells = outputs(saved)
+        texts = [json.dumps(cell) for cell in cells]
         assert "from there" in texts[1]
         assert "careful" in texts[1]
         assert "<table" in texts[2]
         assert "image/png" in texts[3]
+        assert "3/3" in texts[4]
         assert '"text/plain": "6"' in texts[5]
-
-    def test_the_saved_file_holds_text_and_images_only(self, runner: Runner) -> None:
-        _, saved = runner(CELLS)
-        book = nbformat.read(saved, 4)
-        nbformat.validate(book)
-        shown = [output for cell in outputs(saved) for output in cell]
-        kinds = {mime for output in shown for mime in output.get("data", {})}
+        kinds = {mime for cell in cells for output in cell for mime in output.get("data", {})}
         assert {kind for kind in kinds if not kind.startswith(("text/", "image/"))} == set()
-        assert "widgets" not in book.metadata
-        assert len([output for output in shown if OURS in output.get("metadata", {})]) >= 4, "a receipt a remote cell"
+        receipts = [output for cell in cells for output in cell if OURS in output.get("metadata", {})]
+        assert len(receipts) >= 4, "one a remote cell"
 
     def test_an_error_stops_the_run(self, runner: Runner) -> None:
         done, saved = runner([CELLS[0], "%%modal_gpu H100\nprint('before')\n1 / 0", "print('never')"])
@@ -171,10 +169,10 @@ def type_in(terminal: pexpect.spawn[str], source: str) -> None:
 
 
 def typed(terminal: pexpect.spawn[str], source: str) -> str:
-    """What the terminal shows for one cell, up to its next prompt."""
+    """What the terminal shows for one cell, up to its next prompt, less colours."""
     type_in(terminal, source)
     terminal.expect(PROMPT)
-    return str(terminal.before)
+    return re.sub(r"\x1b\[[\d;]*m", "", str(terminal.before))
 
 
 class TestTerminal:

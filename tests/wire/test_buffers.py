@@ -72,7 +72,15 @@ class TestShared:
         keys = [aged(store, store.put(view(number)), 100 - number) for number in range(3)]
         store.has(keys[0])  # used now
         store.put(view(9))
-        assert [store.has(key) for key in keys] == [True, False, True]
+        assert present(store, keys) == [True, False, True]
+
+    def test_what_was_taken_or_put_again_was_used(self, tmp_path: Path) -> None:
+        store = SharedStore(tmp_path, limit_bytes=350 * KB)
+        keys = [aged(store, store.put(view(number)), 100 - number) for number in range(3)]
+        store.get(keys[0])
+        store.put(view(1))
+        store.put(view(9))
+        assert present(store, keys) == [True, True, False]
         assert used(tmp_path) <= 350 * KB
 
     def test_what_a_transfer_needs_stays(self, tmp_path: Path) -> None:
@@ -192,6 +200,10 @@ def aged(store: SharedStore, key: str, seconds: float) -> str:
     when = time.time() - seconds
     os.utime(store.directory / key, (when, when))
     return key
+
+
+def present(store: SharedStore, keys: list[str]) -> list[bool]:
+    return [(store.directory / key).exists() for key in keys]
 
 
 def used(directory: Path) -> int:

@@ -66,6 +66,7 @@ def test_what_is_known_here_stays(near: dict[str, Any]) -> None:
     store = InlineStore()
     transfer = pack({"fails": near["fails"]}, near, store)
     unpack(transfer, near, store)
+    spread({NAME: "another text\n"})
     assert "".join(linecache.getlines(NAME)) == CELL
     assert inspect.getsource(near["fails"]).startswith("def fails(x):")
 

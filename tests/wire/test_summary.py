@@ -110,6 +110,8 @@ def test_size_text(nbytes: int, text: str) -> None:
     assert size_text(nbytes) == text
 
 
+SHARED_TENSOR = torch.zeros(1000)
+
 EXACT = [
     (np.zeros((100, 100)), 80_000),
     (np.zeros((100, 100))[::2], 40_000),
@@ -117,6 +119,7 @@ EXACT = [
     (torch.zeros(1000)[:3], 4_000),
     (torch.zeros(1_000_000)[:3], 12),
     ([torch.zeros(1_000_000)[:3]], 4_000_000),
+    ((SHARED_TENSOR, SHARED_TENSOR.view(100, 10), SHARED_TENSOR[5:]), 4_000),
     (MODEL, 4 * 90_300),
     (b"x" * 1000, 1_000),
 ]
