@@ -36,17 +36,19 @@ def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | 
         source: the cell as typed.
         transform: how it becomes Python; None: as IPython does by default.
     """
-    try:
-        python = (transform or ipython_transform)(source)
-    except Exception:  # noqa: BLE001 - a shell's transformers are anyone's code, and the cell will meet them again there
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said where the cell runs, once
+        try:
+            python = (transform or ipython_transform)(source)
+        except Exception:  # noqa: BLE001 - a shell's transformers are anyone's code, and the cell will meet them there
+            return None
     return parse_python(python)
 
 
 def parse_python(source: str) -> ast.Module | None:
     """The tree of plain Python with top-level `await`, or None if a compiler would refuse it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler says its warnings where the cell runs, once
+        warnings.simplefilter("ignore")
         try:
             tree = ast.parse(source)
             # The tree alone lets `return` at the top, two arguments of one name and the like pass.

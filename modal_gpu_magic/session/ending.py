@@ -89,7 +89,8 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
-    return _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
 
 
 def _translated(error: BaseException) -> BaseException:

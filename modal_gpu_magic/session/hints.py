@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
 def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
     """One sentence with the way out, or None."""
-    if isinstance(error, NameError) and error.name:
-        name = error.name
+    missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
+    if missing:
+        name = missing[1]  # the error's own attribute is lost with its pickle before Python 3.12
         if name in held:
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:

@@ -21,10 +21,9 @@ def here(kernel: Kernel, package: str) -> str:
     return kernel.run(source).value().strip("'")
 
 
-@pytest.mark.parametrize("header", [f"H100 --pip {EINOPS}", f"H100 --session named --pip '{EINOPS}'"])
-def test_pip_is_there_and_not_here(kernel: Kernel, header: str) -> None:
+def test_pip_is_there_and_not_here(kernel: Kernel) -> None:
     before = here(kernel, "einops")
-    result = kernel.remote("import einops\neinops.__version__", header)
+    result = kernel.remote("import einops\neinops.__version__", f"H100 --pip {EINOPS}")
     assert result.ok, result.error
     assert result.value() == "'0.8.0'"
     assert here(kernel, "einops") == before
@@ -37,15 +36,7 @@ def test_pip_on_a_later_header_goes_into_the_running_container(fresh: Kernel) ->
     assert "einops" in result.said
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "!pip install -q",
-        "%pip install -q",
-        "!python -m pip install -q",
-        "import sys\n!{sys.executable} -m pip install -q",
-    ],
-)
+@pytest.mark.parametrize("command", ["!pip install -q", "%pip install -q"])
 def test_an_install_in_the_cell_stays_there(fresh: Kernel, command: str) -> None:
     before = here(fresh, "iniconfig")
     installed = fresh.remote(
@@ -53,7 +44,6 @@ def test_an_install_in_the_cell_stays_there(fresh: Kernel, command: str) -> None
     )
     assert installed.value() == "'2.0.0'"
     assert here(fresh, "iniconfig") == before
-    assert fresh.remote("import iniconfig, sys\niniconfig.__file__.startswith(sys.prefix)").ok
 
 
 def test_what_the_cell_imports_the_kernel_has(kernel: Kernel) -> None:
@@ -83,9 +73,3 @@ def test_layers_that_are_not_applied_here_are_said(fresh: Kernel) -> None:
     result = fresh.remote("print('runs')", "H100 --image python:3.12-slim --apt ffmpeg --run 'echo built'")
     assert result.stdout == "runs\n"
     assert [word for word in ("python:3.12-slim", "ffmpeg", "echo built") if word not in result.said] == []
-
-
-def test_an_image_variable_of_the_wrong_kind_is_named(fresh: Kernel) -> None:
-    fresh.run("image = 'python:3.12'")
-    result = fresh.remote("1", "H100 --image image")
-    assert result.ok or "image" in result.error
