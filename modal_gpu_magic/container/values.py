@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.buffers import Store
 
+LAST_RESULTS = frozenset({"_", "__", "___"})
 RESULT, FILES = "<result>", "<files>"
 """Keys of what travels among the values and is no variable."""
 CHECK_SECONDS = 0.2
@@ -85,6 +86,8 @@ class Belongings:
         files.write(arrived.values.pop(FILES, {}), self.root)
         self.namespace.update(arrived.values)
         for name, value in arrived.values.items():
+            if name in LAST_RESULTS:
+                continue
             mark = fingerprint(value, self.namespace, hasher)
             if mark is not None:
                 self.prints[name] = mark

@@ -7,9 +7,12 @@ Text and time come in as values; starting nvidia-smi is the container's business
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUERY = (
     *("index", "uuid", "utilization.gpu", "utilization.memory", "memory.used", "memory.total", "power.draw"),
@@ -28,7 +31,8 @@ class GpuSample:
 
     Attributes:
         time: when it was read, in seconds on the reader's clock.
-        index: the GPU's number in its container; not always from 0. uuid: `GPU-...`, by which GPUs are told apart.
+        index: the GPU's number in its container; not always from 0.
+        uuid: `GPU-...`, by which GPUs are told apart. name: `NVIDIA H100 80GB HBM3`.
         utilization, memory_utilization: % of the last sample period in which a kernel ran, or memory was accessed.
         memory_used_mib, memory_total_mib: MiB. power_w, power_limit_w: W. temperature_c: °C.
         clock_sm_mhz, clock_sm_max_mhz: MHz. pstate: `P0` (fastest) to `P15`.
@@ -83,6 +87,15 @@ class Reading:
 
     samples: tuple[GpuSample, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a tick without a row.
+
+        Raises:
+            ValueError: `samples` is empty.
+        """
+        if not self.samples:
+            raise ValueError("a reading has at least one sample; where nvidia-smi printed none there is no reading.")
+
     @property
     def time(self) -> float:
         """When its first row was read."""
@@ -104,16 +117,16 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
-def _words(pattern: str) -> Callable[[str], str | None]:
+def _matching(pattern: str) -> Callable[[str], str | None]:
     return lambda text: text if re.fullmatch(pattern, text) else None
 
 
 _FIELDS: dict[str, tuple[str, Callable[[str], int | float | str | None]]] = {
     "index": ("index", _count),
-    "uuid": ("uuid", _words(r"(GPU|MIG)-\S+")),
-    "gpu_uuid": ("uuid", _words(r"(GPU|MIG)-\S+")),
-    "name": ("name", _words(r"(?!\[|N/A$|ERR!$).+")),
-    "gpu_name": ("name", _words(r"(?!\[|N/A$|ERR!$).+")),
+    "uuid": ("uuid", _matching(r"(GPU|MIG)-\S+")),
+    "gpu_uuid": ("uuid", _matching(r"(GPU|MIG)-\S+")),
+    "name": ("name", _matching(r"(?!\[|N/A$|ERR!$).+")),
+    "gpu_name": ("name", _matching(r"(?!\[|N/A$|ERR!$).+")),
     "utilization.gpu": ("utilization", _number),
     "utilization.memory": ("memory_utilization", _number),
     "memory.used": ("memory_used_mib", _number),
@@ -124,13 +137,13 @@ _FIELDS: dict[str, tuple[str, Callable[[str], int | float | str | None]]] = {
     "clocks.sm": ("clock_sm_mhz", _number),
     "clocks.current.sm": ("clock_sm_mhz", _number),
     "clocks.max.sm": ("clock_sm_max_mhz", _number),
-    "pstate": ("pstate", _words(r"P[0-9]{1,2}")),
+    "pstate": ("pstate", _matching(r"P[0-9]{1,2}")),
     "pcie.link.gen.current": ("pcie_generation", _count),
     "pcie.link.width.current": ("pcie_width", _count),
-    "mig.mode.current": ("mig", _words(r"Enabled|Disabled")),
-    "driver_version": ("driver", _words(r"[\w.]+")),
+    "mig.mode.current": ("mig", _matching(r"Enabled|Disabled")),
+    "driver_version": ("driver", _matching(r"[\w.]+")),
 }
-"""Query field -> attribute of a sample, and how its text is read. Other fields may be asked for; they are passed over."""
+"""Query field -> attribute of a sample, and how its text is read. Other fields that are asked for are passed over."""
 
 _HEADER_CELL = re.compile(r"([a-z][a-z0-9_.]*)(?: \[[^\]]*\])?")
 
@@ -150,9 +163,13 @@ def _sample(cells: list[str], query: tuple[str, ...], time: float) -> GpuSample 
         cells = [*cells[:name], ", ".join(cells[name : name + surplus + 1]), *cells[name + surplus + 1 :]]
     if len(cells) != len(query):
         return None
-    values = {_FIELDS[field][0]: _FIELDS[field][1](cell) for field, cell in zip(query, cells, strict=True) if field in _FIELDS}
+    values: dict[str, Any] = {}
+    for field, cell in zip(query, cells, strict=True):
+        if field in _FIELDS:
+            attribute, read = _FIELDS[field]
+            values[attribute] = read(cell)
     known = any(value is not None for value in values.values())
-    return GpuSample(time=time, **values) if known else None  # type: ignore[arg-type]  # the table pairs them
+    return GpuSample(time=time, **values) if known else None
 
 
 # -- a stream of rows --------------------------------------------------------------------------------------------------
@@ -216,33 +233,3 @@ def parse(text: str, query: tuple[str, ...] = QUERY, time: float = 0.0) -> list[
     """The samples in a whole output of nvidia-smi. Never raises: what is no row is passed over."""
     reader = SampleReader(query)
     return [sample for reading in (*reader.feed(text, time), *reader.finish(time)) for sample in reading.samples]
-
-
-# -- health ------------------------------------------------------------------------------------------------------------
-
-_HEALTH = re.compile(r"\[gpu-health\]\s*\[(CRITICAL|WARN)\w*\]\s*(GPU-[^\s:]+):?\s*([^\r\n]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class HealthEvent:
-    """A fault of a GPU that Modal wrote into the container's log.
-
-    Attributes:
-        critical: Modal takes the machine out of service; else a warning, for the user to act on.
-        uuid: the GPU. message: what Modal says of it.
-        xid: NVIDIA's number of the error, if it is named.
-    """
-
-    critical: bool
-    uuid: str
-    message: str
-    xid: int | None = None
-
-
-def health_events(text: str) -> tuple[HealthEvent, ...]:
-    """The `[gpu-health] [CRITICAL|WARN] GPU-UUID: XID: ...` lines of a log (reference/modal-facts.md, section 5)."""
-    events = []
-    for level, uuid, message in _HEALTH.findall(text):
-        xid = re.search(r"\bXID\b\W{0,3}([0-9]{1,5})", message, re.IGNORECASE)
-        events.append(HealthEvent(level == "CRITICAL", uuid, message.strip(), int(xid[1]) if xid else None))
-    return tuple(events)

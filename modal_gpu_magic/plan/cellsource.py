@@ -26,7 +26,7 @@ def ipython_transform(source: str) -> str:
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
-    return TransformerManager().transform_cell(source)  # type: ignore[no-untyped-call]  # IPython's lack
+    return TransformerManager().transform_cell(source)
 
 
 def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | None:

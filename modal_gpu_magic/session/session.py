@@ -261,7 +261,7 @@ class Session:
         self.files.sent(cell.files)
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
-        return self.values.incoming(ended.answer, store, self.fetch)
+        return self.values.incoming(ended.answer, store, self.fetch, cell.count)
 
     def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
         if self._opening is None:

@@ -93,24 +93,27 @@ class Values:
         held: dict[str, str] = {}
         for name in wanted:
             value = self.namespace[name]
-            if self._lives_there(value) and name not in self.lost and facts(value).name == name:
+            if self._is_there(name, value):
                 continue
             reason = self._why_it_stays(name, value, wishes)
             mark = None if reason else fingerprint(value, self.namespace, hasher)
             if reason or mark is None:
                 held[name] = reason or f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
+            elif name in LAST_RESULTS:
+                values[name] = value  # each side binds it anew with every result: no sync holds
             elif self.synced.get(name) != mark:
                 values[name], prints[name] = value, mark
         self._check({name: why for name, why in held.items() if name in sure})
         self._check(self._too_large(values, wishes.limit))
         return Outgoing(values, prints, held, self._drops(), self._known(wanted), hasher)
 
-    def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any]) -> Homecoming:
-        """Bind what came home; also after an error and after a stop, as in a kernel."""
+    def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int) -> Homecoming:
+        """Bind what came home; also after an error and after a stop, as in a kernel. `count`: the cell's number."""
         stays = {stay.name: stay for stay in answer.stays}
         result, has_result = self._bind(answer, store, fetch) if answer.values else (None, False)
         for name, stay in stays.items():
-            value = RemoteValue(name, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetch)
+            there = f"_{count}" if name == RESULT else name  # where IPython keeps a cell's result
+            value = RemoteValue(there, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetch)
             if name == RESULT:
                 result, has_result = value, True
             else:
@@ -204,6 +207,12 @@ class Values:
 
     def _known(self, wanted: Iterable[str]) -> frozenset[str]:
         return frozenset(self.namespace.keys() - set(wanted) - self.hidden.keys())
+
+    def _is_there(self, name: str, value: Any) -> bool:
+        """Whether the container has this very value under this name."""
+        return (
+            self._lives_there(value) and name not in self.lost and (facts(value).name == name or name in LAST_RESULTS)
+        )
 
     def _lives_there(self, value: Any) -> bool:
         return type(value) is RemoteValue and facts(value).session == self.session

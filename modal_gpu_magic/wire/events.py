@@ -9,15 +9,15 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   display_data         {"data": mime bundle, "metadata": {...}, "transient": {...}}
   update_display_data  the same
   execute_result       {"data": mime bundle, "metadata": {...}}
-  error                {"ename": str, "evalue": str, "traceback": [str]}   shown in passing (`%run bad.py`): the cell goes on
+  error                {"ename": str, "evalue": str, "traceback": [str]}   in passing (`%run bad.py`): the cell goes on
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
-  note                 {"text": str}          a line of ours (an install, a restart), shown apart from the cell's output
+  note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
   started              {"generation": str}    user code is about to begin
   end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
 
-What a thread or child writes after its cell has ended belongs to that cell all the same: its content has `"late": True`.
+What a thread or child writes after its cell has ended belongs to that cell all the same: it has `"late": True`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Event:
 class Frame:
     """One queue item: events of a run, or a slice of one that is too large for an item.
 
-    `part` is `(index, count)` of the slice in `blob`, `number` that of the event it is cut from; `events` is empty then.
+    `part` is `(index, count)` of the slice in `blob`, `number` that of the event it is cut from; no `events` then.
     """
 
     run: str
@@ -112,7 +112,7 @@ class Stay:
     summary: str
     """One line: shape, dtype, device, size, or length."""
     why: str
-    """Why it stayed: `5.1 GB, over --fetch 256MB`, `cannot be pickled: ...`, `needs torch, which is not installed here`."""
+    """Why it stayed: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle (head of the frame and the like), bounded."""
 
@@ -164,7 +164,7 @@ class Request:
     mutates: frozenset[str] = frozenset()
     """Names the cell may change in place, as far as its text tells."""
     imports: dict[str, str] = field(default_factory=dict)
-    """Modules the cell imports and the requirement that brings each (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
+    """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
     clean: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import sys
+import types
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,8 @@ class _Search:
     def _content(self, value: Any, depth: int) -> float:
         if is_plain(value):
             return self._tensor(value, depth)
-        if isinstance(value, type) or hasattr(value, "__code__"):
-            return _CODE
+        if isinstance(value, type | types.ModuleType) or hasattr(value, "__code__"):
+            return _CODE  # travels by name, or as its code
         if isinstance(value, dict):
             keys, values = self._items(value.keys(), len(value), depth), self._items(value.values(), len(value), depth)
             return _OBJECT + keys + values

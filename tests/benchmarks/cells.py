@@ -70,13 +70,17 @@ def warm() -> Iterator[Row]:
         figures = json.loads(kernel.run(_IN_KERNEL, timeout=300).stdout)
         round_trip = statistics.median(kernel.run(f"{HEADER} --quiet\npass").seconds for _ in range(40))
     yield ratio("warm empty cell", figures["ours"], ("`Function.remote()`", figures["remote"]), 2.5, 1.5)
-    yield ratio("warm cell over `app.run()` a cell", figures["ours"], ("`with app.run()`", figures["run"]), 1 / 5, 1 / 20)
+    yield ratio(
+        "warm cell over `app.run()` a cell", figures["ours"], ("`with app.run()`", figures["run"]), 1 / 5, 1 / 20
+    )
     yield ratio("warm cell with the kernel's round trip", round_trip, ("`%%px`", _px()), 2.5, 1.0)
 
 
 def _px() -> float:
     """Seconds of an empty `%%px` cell in a kernel of its own, with its round trip."""
-    start = "import ipyparallel as ipp\ncluster = ipp.Cluster(n=1)\nview = cluster.start_and_connect_sync(activate=True)"
+    start = (
+        "import ipyparallel as ipp\ncluster = ipp.Cluster(n=1)\nview = cluster.start_and_connect_sync(activate=True)"
+    )
     with Kernel() as kernel:
         kernel.run(start, timeout=120)
         times = [kernel.run("%%px\npass").seconds for _ in range(43)]
@@ -107,7 +111,9 @@ def output() -> Iterator[Row]:
         began = time.time()
         result = kernel.run(f"{HEADER}\n{slow}")
         lines = [(m.at, float(m.text.split()[0])) for m in result.messages if m.kind == "stream"]
-        yield seconds("a printed line arrives", statistics.median(began + at - printed for at, printed in lines), 0.1, 0.06)
+        yield seconds(
+            "a printed line arrives", statistics.median(began + at - printed for at, printed in lines), 0.1, 0.06
+        )
         native = min(kernel.run(many).seconds for _ in range(3))
         remote = min(kernel.run(f"{HEADER}\n{many}").seconds for _ in range(3))
     yield ratio("100,000 lines", remote, ("native", native), 2.0, 1.3)

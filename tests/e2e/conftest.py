@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +24,9 @@ def _loop() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _fonts() -> None:
+def _fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Matplotlib lists the fonts once a test session, not once a kernel: that takes seconds."""
-    os.environ.setdefault("MPLCONFIGDIR", tempfile.mkdtemp(prefix="mgf-", dir="/tmp"))
+    os.environ.setdefault("MPLCONFIGDIR", str(tmp_path_factory.mktemp("fonts")))
 
 
 @pytest.fixture(scope="module")

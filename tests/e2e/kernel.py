@@ -186,7 +186,7 @@ class Kernel:
         """Run one cell and wait for its end.
 
         `press` is when to press ■: a text waits until it was shown, a number waits so many seconds more.
-        `answers` are typed at the prompts of `input()`, in order; None: nobody is there to ask.
+        `answers` are typed at the prompts of `input()`, in order; none: a person who is not asked. None: nobody is there.
         """
         shown: list[Message] = []
         asked: list[str] = []

@@ -118,7 +118,8 @@ def test_a_widget_shows_at_least_its_text(kernel: Kernel) -> None:
 
 def test_a_notebook_bar_moves(kernel: Kernel) -> None:
     """`tqdm.notebook` is a widget: what moves it are comm messages, and they must belong to what was displayed."""
-    result = kernel.remote("from tqdm.notebook import tqdm\nfor i in tqdm(range(3), mininterval=0): pass")
+    cell = "from tqdm.notebook import tqdm\nfor i in tqdm(range(3), mininterval=0): pass"
+    result = kernel.remote(cell, answers=())
     (bundle,) = result.bundles("display_data")
     opened = {m.content["comm_id"] for m in result.messages if m.kind == "comm_open"}
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] in opened
@@ -129,6 +130,13 @@ def test_a_notebook_bar_moves(kernel: Kernel) -> None:
     ]
     assert 3 in values
     assert {m.content["comm_id"] for m in result.messages if m.kind == "comm_msg"} <= opened
+
+
+def test_where_nobody_is_there_a_widget_is_its_text(kernel: Kernel) -> None:
+    """A saved widget would be "model not found" for ever."""
+    result = kernel.remote("from tqdm.notebook import tqdm\nfor i in tqdm(range(3)): pass")
+    assert [set(bundle) for bundle in result.bundles()] == [{"text/plain"}]
+    assert [message for message in result.messages if message.kind.startswith("comm")] == []
 
 
 def test_a_missing_widget_library_is_not_our_error(kernel: Kernel) -> None:

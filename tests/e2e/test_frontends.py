@@ -27,7 +27,7 @@ CELLS = [
     "%%modal_gpu H100\nimport sys\nprint('from there')\nprint('careful', file=sys.stderr)\nnumbers = [1, 2, 3]",
     "%%modal_gpu\nimport pandas as pd\ntable = pd.DataFrame({'n': numbers})\ntable",
     "%%modal_gpu\nimport matplotlib.pyplot as plt\nplt.plot(numbers);",
-    "%%modal_gpu\nfrom tqdm import tqdm\nfor n in tqdm(numbers): pass",
+    "%%modal_gpu\nfrom tqdm import tqdm\nfrom tqdm.notebook import tqdm as widget\nfor n in widget(tqdm(numbers)): pass",
     "sum(table['n'])",
 ]
 
@@ -232,6 +232,7 @@ def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
     done = run(home, str(ROOT / "notebooks" / "run.py"), str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated" in done.stdout, "a receipt"
+    assert "Warning" not in done.stdout + done.stderr
 
 
 def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:

@@ -89,7 +89,7 @@ def test_it_is_done_once(lines: list[str]) -> None:
 
 def test_ipython_hands_over_the_body_at_its_lines() -> None:
     source = "# Train it.\n\n%%modal_gpu H100:2 \\\n    --timeout 2h\n\nimport torch\nraise ValueError('line 7')\n"
-    transformer = TransformerManager()  # type: ignore[no-untyped-call]  # IPython's constructor has no types
+    transformer = TransformerManager()
     transformer.cleanup_transforms.insert(0, lambda lines: normalise("".join(lines)).splitlines(keepends=True))
     call = ast.parse(transformer.transform_cell(source)).body[0]
     assert isinstance(call, ast.Expr)
