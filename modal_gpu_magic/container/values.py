@@ -14,7 +14,7 @@ from modal_gpu_magic.container import files
 from modal_gpu_magic.wire.events import Request, Stay, Transfer
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.size import nbytes_of
+from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
 
@@ -155,10 +155,11 @@ class Belongings:
         chosen = _Chosen({}, [])
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
-            value, size = candidates[name], nbytes_of(candidates[name])
+            value = candidates[name]
+            size = 0 if isinstance(value, ModuleType) else nbytes_of(value)  # a module travels by its name
             asked = name in request.fetch_names
             if size > left and not asked:
-                why = f"{size / 1e6:,.0f} MB does not fit --fetch {request.fetch_bytes / 1e6:,.0f}MB"
+                why = f"{size_text(size)} does not fit --fetch {size_text(request.fetch_bytes).replace(' ', '')}"
                 chosen.stays.append(self._stay(name, value, why))
                 continue
             mark = fingerprint(value, self.namespace, hasher)

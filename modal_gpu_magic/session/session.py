@@ -13,6 +13,7 @@ from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import Machine, differences, not_applied
 from modal_gpu_magic.plan.names import Names, analyse
+from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import FILES, Files
@@ -111,6 +112,8 @@ class Session:
         names = cell.names or analyse(cell.source)
         with Presses(inbox):
             self._leave_the_dead()
+            if cell.clean:
+                self.forget()
             outgoing = self.values.outgoing(names, cell.wishes)
             told = self._attempt(cell, names, outgoing, front, inbox)
             home = self._come_home(cell, told.ended, told.outgoing)
@@ -119,22 +122,27 @@ class Session:
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""
         lost = self.values.remote_names()
-        changes = ", ".join(differences(self.machine, machine))
+        changes = ", ".join(differences(self.machine, machine)) or f"what {machine.image} builds"
         front.say(
-            f"New machine ({changes}): a new container starts"
-            + (f"; {', '.join(lost)} lived in the old one and are lost" if lost else "")
+            f"New machine ({changes}): a new container starts, {rate(hourly(machine.gpus))} at Modal"
+            + (f"; lost with the old one: {', '.join(lost)}" if lost else "")
             + ". --session NAME keeps both, --move carries the values over."
         )
         self.stop()
         self.machine = machine
 
-    def move(self, machine: Machine) -> None:
-        """Go on with another machine and carry the values over, through this kernel."""
-        names = self.values.remote_names()
-        if names:
-            self.namespace.update(self._fetch(names))
+    def move(self, machine: Machine, front: Front) -> None:
+        """Go on with another machine and carry the values over, through this kernel; what cannot be is named."""
+        for name in self.values.remote_names():
+            self._carry(name, front)
         self.stop()
         self.machine = machine
+
+    def _carry(self, name: str, front: Front) -> None:
+        try:
+            self.namespace[name] = self.fetch(name)
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything when it is pickled
+            front.say(f"`{name}` cannot be carried over: {error}")
 
     def builds_the_same(self, machine: Machine) -> bool:
         """Whether an image held in a variable is still the session's: by what it builds, not by the Python object."""

@@ -75,6 +75,8 @@ class Values:
         self.session, self.namespace, self.hidden = session, namespace, hidden
         self.synced: dict[str, bytes] = {}
         self.lost: set[str] = set()
+        self.alive: frozenset[str] = frozenset()
+        """Names bound in the container after the last cell: one that is deleted here goes there, too."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Tells the digest of a buffer that came from the store and that nobody has written to since."""
 
@@ -109,6 +111,7 @@ class Values:
 
     def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int) -> Homecoming:
         """Bind what came home; also after an error and after a stop, as in a kernel. `count`: the cell's number."""
+        self.alive = frozenset(answer.names)
         stays = {stay.name: stay for stay in answer.stays}
         result, has_result = self._bind(answer, store, fetch) if answer.values else (None, False)
         for name, stay in stays.items():
@@ -135,6 +138,7 @@ class Values:
     def forget(self) -> tuple[str, ...]:
         """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
         self.synced.clear()
+        self.alive = frozenset()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
         return tuple(sorted(self.lost))
 
@@ -203,7 +207,7 @@ class Values:
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self) -> tuple[str, ...]:
-        return tuple(name for name in self.synced if name not in self.namespace)
+        return tuple(sorted(name for name in {*self.alive, *self.synced} if name not in self.namespace))
 
     def _known(self, wanted: Iterable[str]) -> frozenset[str]:
         return frozenset(self.namespace.keys() - set(wanted) - self.hidden.keys())

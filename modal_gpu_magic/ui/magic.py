@@ -145,7 +145,7 @@ class ModalGpu(Configurable):
             return session
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
-            session.move(machine) if line.options.move else session.replace(machine, front)
+            session.move(machine, front) if line.options.move else session.replace(machine, front)
         elif machine != session.machine:
             keep_warm_changed = machine.keep_warm != session.machine.keep_warm
             session.machine = machine
@@ -182,7 +182,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.ui.output import can_ask, cell_number
 
         options, kind = line.options, session.backend
-        names = analyse(body)
+        names = analyse(body, self.shell.transform_cell)
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
         needed = needs(names, self.shell.user_ns) if kind == "cloud" else Needs()
         return Cell(
@@ -194,7 +194,7 @@ class ModalGpu(Configurable):
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
             clean=bool(options.clean),
-            files=that_travel(paths(body)),
+            files=that_travel(paths(body, self.shell.transform_cell)),
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,

@@ -47,6 +47,9 @@ class Store(Protocol):
     def has(self, key: str) -> bool:
         """Whether `get` would find it."""
 
+    def unwritten(self, view: memoryview) -> bytes | None:
+        """The digest of a buffer from `get` that nobody has written to since, without reading it; None: not known."""
+
 
 class InlineStore:
     """Buffers that travel in the message, as to the cloud. One for each transfer.
@@ -81,6 +84,9 @@ class InlineStore:
     def has(self, key: str) -> bool:
         """Whether the message brought it."""
         return key in self.inline
+
+    def unwritten(self, view: memoryview) -> None:
+        """Not known: a copy in ordinary memory keeps no account of writes."""
 
 
 class SharedStore:

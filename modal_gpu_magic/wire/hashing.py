@@ -31,7 +31,7 @@ class Hasher:
 
     Args:
         seconds: time to spend in all; None: no limit. When it is up `spent` is true and fingerprints are None.
-        unwritten: tells the digest of a buffer that nobody has written to since it arrived (`SharedStore.unwritten`).
+        unwritten: tells the digest of a buffer that nobody has written to since it arrived (`Store.unwritten`).
         clock: seconds that only go forward.
     """
 

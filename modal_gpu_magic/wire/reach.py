@@ -18,9 +18,9 @@ from modal_gpu_magic.wire.remote import RemoteValue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_VALUES = 50_000
-"""How many values are looked at (0.1 s). In a larger structure a function may be overlooked; the cell's NameError
-then says how to send what it lacks."""
+MOST_VALUES = 10_000
+"""How many values are looked at for one name (30 ms). In a larger structure a function may be overlooked; the cell's
+NameError then says how to send what it lacks."""
 
 _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL"})
 """Opcodes that look a name up among the globals; in a class body `LOAD_NAME` does."""
@@ -67,8 +67,8 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
 
 def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Iterator[str]:
     """The global names that a value uses, itself or through what it refers to."""
-    waiting, opaque = [value], _opaque()
-    while waiting and len(seen) < MOST_VALUES:
+    waiting, opaque, most = [value], _opaque(), len(seen) + MOST_VALUES
+    while waiting and len(seen) < most:
         value = waiting.pop()
         if id(value) in seen or type(value) in opaque:
             continue

@@ -241,6 +241,14 @@ def test_a_gpu_that_falls_silent_ends_its_tick_with_the_next() -> None:
     assert shape(readings) == [[(0, 0), (1, 0)], [(0, 1), (1, 1)], [(0, 2)], [(0, 3)], [(0, 4), (1, 4)]]
 
 
+def test_a_tick_that_lacks_its_last_gpu_and_one_that_lacks_its_first() -> None:
+    reader = SampleReader(SHORT_QUERY)
+    lines = rows(3, 3)
+    del lines[5:7]
+    readings = [*reader.feed("".join(lines)), *reader.finish()]
+    assert shape(readings) == [[(0, 0), (1, 0), (2, 0)], [(0, 1), (1, 1)], [(1, 2), (2, 2)]]
+
+
 def test_the_end_gives_what_is_left() -> None:
     reader = SampleReader(SHORT_QUERY)
     assert reader.feed("".join(rows(1, 2)).rstrip("\n"), 3.0) == []

@@ -53,6 +53,11 @@ class TestBoth:
         with pytest.raises(TransferError, match="buffer 00000000… of this transfer is gone"):
             store.get("0" * 32)
 
+    def test_what_was_written_to_is_not_known(self, store: Store) -> None:
+        mapped = store.get(store.put(view(1, 2_000_000)))
+        mapped[5] = 9
+        assert store.unwritten(memoryview(mapped)) is None
+
     def test_larger_than_a_chunk(self, store: Store) -> None:
         content = np.random.default_rng(0).bytes(9_000_001)
         assert bytes(store.get(store.put(memoryview(content)))) == content
