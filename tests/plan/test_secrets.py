@@ -150,7 +150,6 @@ def test_a_name_that_says_so(name: str) -> None:
         ("", "s3cr3t-Value"),
         ("__", "s3cr3t-Value"),
     ],
-    ids=str,
 )
 def test_what_only_sounds_like_one(name: str, value: Any) -> None:
     assert looks_secret(name, value) is None
