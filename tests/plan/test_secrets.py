@@ -117,7 +117,7 @@ def test_a_name_that_says_so(name: str) -> None:
         ("primary_key", "identifier"),
         ("cache_key", "abcdef123456"),
         ("keys", ["a_long_key", "b_long_key"]),
-        ("key", lambda item: item),
+        ("key", str.lower),
         ("api_key", None),
         ("api_key", ""),
         ("api_key", "OPENAI_API_KEY"),
