@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cellsource import parse_cell
+from modal_gpu_magic.plan.scopes import captures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,3 +32,5 @@ def _bound_otherwise(tree: ast.AST, targets: set[int]) -> Iterator[str]:
             yield (node.asname or node.name).partition(".")[0]
         elif isinstance(node, ast.ExceptHandler) and node.name:
             yield node.name
+        elif isinstance(node, ast.match_case):
+            yield from captures(node.pattern)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.quote import default_keep_warm
@@ -56,6 +57,9 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Refuse what Modal would refuse, before anything is sent."""
+        for name in _LISTS:
+            if isinstance(text := getattr(self, name), str):
+                raise MachineError(f"{name} is the text {text!r}; write a list: {name}=[{text!r}].")
         low, high = KEEP_WARM_RANGE
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
             raise MachineError(f"keep_warm is {self.keep_warm} s; Modal keeps an idle container {low} to {high} s.")
@@ -67,15 +71,16 @@ class Machine:
             raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
 
     @classmethod
-    def of(cls, *specs: str, volumes: Mapping[str, str] | None = None, **options: Any) -> Machine:
+    def of(cls, *specs: str, **options: Any) -> Machine:
         """A machine from plain Python: `Machine.of("H100:2", "A100-80GB", pip=["einops"], volumes={"d": "/d"})`.
+
+        Lists may stand for tuples, and dicts for pairs.
 
         Raises:
             LineError: a spec is unknown or malformed. MachineError: an option Modal would refuse.
         """
         gpus = tuple(GpuSpec.parse(spec) for spec in specs)
-        frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        return cls(gpus, volumes=tuple((volumes or {}).items()), **frozen)
+        return cls(gpus, **{name: _frozen(value) for name, value in options.items()})
 
     @property
     def title(self) -> str:
@@ -98,6 +103,9 @@ class Machine:
         """What an App is defined by: the machine less keep-warm, which a running one can change."""
         return replace(self, keep_warm=None)
 
+
+_LISTS = ("pip", "apt", "run", "secrets")
+"""Fields of several texts: one text alone would be taken letter by letter."""
 
 _WORDS = {"gpus": "GPU", "env": "environment", "volumes": "volume", "secrets": "secret"}
 
@@ -123,10 +131,14 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
         changed["pip"] = tuple(dict.fromkeys((*start.pip, *line.options.pip)))
     if line.options.env:
         changed["env"] = tuple((key, _value(key, value, environ)) for key, value in line.options.env)
-    if changed.get("image") in images:
-        name = changed["image"]
-        changed.update(image=f"variable:{name}", image_object=images[name])
+    if name := line.options.image:
+        held = images.get(name)
+        changed.update(image=name if held is None else f"variable:{name}", image_object=held)
     return replace(start, **changed)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
 
 
 def _value(key: str, value: str | None, environ: Mapping[str, str]) -> str:
@@ -148,9 +160,9 @@ def differences(old: Machine, new: Machine) -> tuple[str, ...]:
 
 def not_applied(machine: Machine) -> tuple[str, ...]:
     """What the local backend leaves out of an image: there the kernel's own packages stand for it."""
-    reference = machine.image if "/" in machine.image or ":" in machine.image else ""
+    is_reference = machine.image not in PRESETS and not machine.image.startswith("variable:")
     parts = (
-        f"the image {reference}" if reference and not reference.startswith("variable:") else "",
+        f"the image {machine.image}" if is_reference else "",
         f"apt {', '.join(machine.apt)}" if machine.apt else "",
         f"run {', '.join(machine.run)}" if machine.run else "",
         f"Python {machine.python}" if machine.python else "",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.plan.cellsource import parse_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +22,7 @@ image = {image}
 
 
 @app.function({arguments})
-def cell({reads}):
+{kind} cell({reads}):
 {body}
     return {{{returns}}}
 
@@ -34,13 +38,38 @@ def program(
     """The equivalent program: the machine as the decorator's arguments, names read as parameters, names bound returned.
 
     It shows what is sent; unlike it, a session keeps its container and its variables between cells.
+
+    Args:
+        machine: the session's.
+        source: the cell, with IPython's syntax as it is.
+        reads: names that are sent.
+        binds: names that come home.
+        timeout: seconds; None: Modal's default.
+        pip: packages that the image gets beside the machine's own.
     """
     arguments = ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
     body = textwrap.indent(source.strip() or "pass", "    ")
     returns = ", ".join(f'"{name}": {name}' for name in binds)
     return _TEMPLATE.format(
-        image=_image(machine, pip), arguments=arguments, reads=", ".join(reads), body=body, returns=returns
+        image=_image(machine, pip),
+        arguments=arguments,
+        kind="async def" if _awaits(source) else "def",
+        reads=", ".join(reads),
+        body=body,
+        returns=returns,
     )
+
+
+def _awaits(source: str) -> bool:
+    """Whether the cell has an `await` of its own, which a plain function may not have."""
+    tree = parse_cell(source)
+    if tree is None:
+        return False
+    try:
+        compile(tree, "<cell>", "exec", dont_inherit=True)
+    except SyntaxError:
+        return True
+    return False
 
 
 def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]:
@@ -63,15 +92,19 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
 
 
 def _image(machine: Machine, pip: Sequence[str]) -> str:
+    preset = PRESETS.get(machine.image)
+    reference = preset.reference if preset else machine.image
     if machine.image.startswith("variable:"):
         text = machine.image.partition(":")[2]
-    elif "/" in machine.image or ":" in machine.image:
-        text = f'modal.Image.from_registry("{machine.image}", add_python="3").entrypoint([])'
+    elif reference:
+        python = machine.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+        text = f'modal.Image.from_registry("{reference}", add_python="{python}").entrypoint([])'
     else:
-        text = "modal.Image.debian_slim()"
+        text = f"modal.Image.debian_slim({f'python_version={machine.python!r}' if machine.python else ''})"
     steps = [
+        ("pip_install", preset.pip if preset else ()),
         ("apt_install", machine.apt),
-        ("pip_install", tuple(pip)),
+        ("pip_install", tuple(dict.fromkeys((*machine.pip, *pip)))),
         ("run_commands", machine.run),
     ]
     for method, words in steps:

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -104,8 +105,8 @@ def has_token(environ: Mapping[str, str]) -> bool:
         return True
     path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
     try:
-        return "token_id" in path.read_text()
-    except OSError:
+        return bool(re.search(r"^\s*token_id\s*=", path.read_text(encoding="utf-8"), re.MULTILINE))
+    except (OSError, UnicodeDecodeError):
         return False
 
 

@@ -46,6 +46,10 @@ def _refused(error: BaseException) -> ModalGpuError:
     return MachineError(f"Modal refused the machine: {error}")
 
 
+def _own(error: BaseException) -> ModalGpuError:
+    return BackendLost(f"Modal had an error of its own: {error}")
+
+
 _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("ImageBuildError", lambda e: MachineError(f"the image could not be built. {e}")),
     ("FunctionTimeoutError", lambda _: CellTimeout("the container ran into Modal's limit of 24 hours. " + _GONE)),
@@ -56,13 +60,16 @@ _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("InternalFailure", _lost),
     ("RemoteError", _lost),
     ("ConnectionError", lambda e: BackendLost(f"the connection to Modal was lost: {e}")),
-    ("ServiceError", lambda e: BackendLost(f"Modal had an error of its own: {e}")),
+    ("ServiceError", _own),
+    ("InternalError", _own),
+    ("DataLossError", _own),
     ("ClientClosed", lambda _: BackendLost("the connection to Modal was closed.")),
     ("NotFoundError", _refused),
     ("InvalidError", _refused),
     ("ResourceExhaustedError", _refused),
     ("PermissionDeniedError", _refused),
     ("ExecutionError", _refused),
+    ("UnimplementedError", _refused),
     ("VersionError", lambda e: SetupError(str(e))),
     ("DeserializationError", lambda e: MachineError(f"the container lacks a package that a value needs: {e}")),
     ("OutputExpiredError", lambda _: ContainerLost("Modal no longer has the result of this cell (kept for 7 days).")),

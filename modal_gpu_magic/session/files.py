@@ -22,14 +22,17 @@ class Files:
 
     def __init__(self) -> None:
         self._sent: dict[str, Stamp] = {}
+        self._read: dict[str, Stamp] = {}
 
     def outgoing(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents of the files that must travel, by the relative path the cell names them with."""
-        return {path: Path(path).read_bytes() for path in paths if self._sent.get(path) != _stamp(path)}
+        # As they are now: one that is written to while the cell runs must travel again.
+        self._read = {path: stamp for path in paths if (stamp := _stamp(path))}
+        return {path: Path(path).read_bytes() for path, stamp in self._read.items() if self._sent.get(path) != stamp}
 
     def sent(self, files: Iterable[str]) -> None:
-        """The container has these now."""
-        self._sent.update({path: stamp for path in files if (stamp := _stamp(path))})
+        """The container has these now, as `outgoing` last saw them."""
+        self._sent.update({path: self._read[path] for path in files if path in self._read})
 
     def forget(self) -> None:
         """The container is gone."""

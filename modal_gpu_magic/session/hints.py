@@ -11,6 +11,8 @@ from modal_gpu_magic.session.files import FILE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MOUNT = "and mount that with --volume NAME:/path"
+
 
 def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
     """One sentence with the way out, or None."""
@@ -31,10 +33,12 @@ def _file_hint(path: str) -> str | None:
         size = Path(path).stat().st_size
     except (OSError, ValueError):
         return None
+    if Path(path).is_dir():
+        return f"{path} is a folder here, and only files travel by themselves: put it on a Volume, {_MOUNT}."
     if size > FILE_BYTES:
         return (
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            "themselves: put it on a Volume and mount that with --volume NAME:/path."
+            "themselves: put it on a Volume, " + _MOUNT + "."
         )
     return (
         f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."

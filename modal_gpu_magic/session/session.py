@@ -19,9 +19,10 @@ from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import FILES, Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
+from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Request
+from modal_gpu_magic.wire.events import Request, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ class Session:
         """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
-            request = self._request(app, cell, names, outgoing)
+            packed = self._pack(cell, outgoing, front, inbox)
+            request = self._request(app, cell, names, outgoing, packed)
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
                 ended = Pump(call, inbox, front, self.machine.title, cell.timeout).run()
@@ -229,11 +231,21 @@ class Session:
             outgoing = self.values.outgoing(names, cell.wishes)
         return Told(app, ended, outgoing)
 
-    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing) -> Request:
+    def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Transfer:
+        """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
         store = self._store or InlineStore()
         files = self.files.outgoing(cell.files)
         values = {**outgoing.values, FILES: files} if files else outgoing.values
-        packed = pack(values, self.namespace, store, outgoing.hasher, session=self.name)
+
+        def write() -> Transfer:
+            return pack(values, self.namespace, store, outgoing.hasher, session=self.name)
+
+        total = outgoing.nbytes
+        if self._store is None or total < LARGE_BYTES:
+            return write()
+        return Sending(self._store, total).run(write, front, inbox)
+
+    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Transfer) -> Request:
         augmented = only_augmented(cell.source)
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(

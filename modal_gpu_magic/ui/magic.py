@@ -62,13 +62,14 @@ class ModalGpu(Configurable):
 
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
-        session = self._session(line, front)
-        cell = self._cell(line, body, session)
         if line.options.dry_run:
             from modal_gpu_magic.ui.dry_run import show
 
-            show(session, cell)
+            session = self._rehearsal(line, front)
+            show(session, self._cell(line, body, session))
             return
+        session = self._session(line, front)
+        cell = self._cell(line, body, session)
         self._agree(session, cell)
         home = session.execute(cell, front)
         if home.has_result and home.result is not None:
@@ -91,10 +92,12 @@ class ModalGpu(Configurable):
         Raises:
             LineError: the line is wrong, or has options of a single cell.
         """
+        from modal_gpu_magic.line.options import OPTIONS
         from modal_gpu_magic.ui.output import front_for
 
         line = self._parse(text)
-        only_cells = line.options.given("how")
+        given = line.options.given("how")
+        only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
         session = self._session(line, front_for(self.shell, quiet=self.quiet))
@@ -152,6 +155,19 @@ class ModalGpu(Configurable):
             if keep_warm_changed:
                 session.keep_warm(machine.scaledown)
         return session
+
+    def _rehearsal(self, line: Line, front: Any) -> Session:
+        """The session as the header would have it, with nothing changed: no machine is replaced, none is remembered."""
+        from modal_gpu_magic.plan.machine import differences
+        from modal_gpu_magic.session.session import Session
+
+        name = line.options.session or self.current
+        session, kind = self.sessions.get(name), self._backend(line, front)
+        machine = self._machine(line, session)
+        rehearsal = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+        if session is not None and session.backend == kind and not differences(session.machine, machine):
+            rehearsal.values = session.values
+        return rehearsal
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
         from modal_gpu_magic.plan.machine import inherit

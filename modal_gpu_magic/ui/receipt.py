@@ -17,6 +17,7 @@ TENTHS_BELOW, SECONDS_BELOW = 10, 120
 _PHASES = {
     "connecting": "connecting for {subject}",
     "building": "building image",
+    "sending": "sending {subject}",
     "waiting": "waiting for {subject}",
     "starting": "starting {subject}",
     "running": "running on {subject}",
@@ -35,11 +36,11 @@ def duration(seconds: float | None) -> str:
     """`12 ms`, `1.4 s`, `12 s`, `3:05`; `–` if unknown."""
     if seconds is None:
         return UNKNOWN
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < TENTHS_BELOW:
+    if round(seconds, 1) < TENTHS_BELOW:
         return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < SECONDS_BELOW else clock(seconds)
+    return f"{seconds:.0f} s" if round(seconds) < SECONDS_BELOW else clock(seconds)
 
 
 def status_text(state: State) -> str:

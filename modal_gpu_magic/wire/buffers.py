@@ -11,20 +11,26 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.hashing import new_hash
 from modal_gpu_magic.wire.pages import Mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 CHUNK_BYTES = 4 << 20
 """How much is hashed and then written at a time: what the hash has read is still in the cache for the write."""
 
+Wrote: TypeAlias = "Callable[[int], object]"
+
 STALE_SECONDS = 600.0
 """An unfinished file of this age belongs to a process that died in the middle of it."""
+
+
+MAPPINGS = Mappings()
+"""What this process has mapped, by whatever store."""
 
 
 class Store(Protocol):
@@ -104,8 +110,9 @@ class SharedStore:
         self.directory = Path(directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.limit_bytes = _half_of_the_disk(self.directory) if limit_bytes is None else limit_bytes
+        self.wrote: Wrote = lambda _: None
+        """Called with the number of bytes after each piece that is written; what it raises ends the transfer."""
         self._room = 0
-        self._mappings = Mappings()
 
     @property
     def inline(self) -> dict[str, bytes]:
@@ -119,7 +126,7 @@ class SharedStore:
         self._make_room(view.nbytes, keep)
         part = self.directory / f".{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            key = _write(part, view, key)
+            key = _write(part, view, key, self.wrote)
             part.rename(self.directory / key)
         finally:
             part.unlink(missing_ok=True)
@@ -140,7 +147,7 @@ class SharedStore:
         finally:
             os.close(fd)
         self._touch(key)
-        self._mappings.add(mapped, bytes.fromhex(key))
+        MAPPINGS.add(mapped, bytes.fromhex(key))
         return mapped
 
     def has(self, key: str) -> bool:
@@ -149,7 +156,7 @@ class SharedStore:
 
     def unwritten(self, view: memoryview) -> bytes | None:
         """The digest of a buffer from `get` that nobody has written to since, without reading it; None: not known."""
-        return self._mappings.unwritten(view)
+        return MAPPINGS.unwritten(view)
 
     def _touch(self, key: str) -> bool:
         try:
@@ -186,21 +193,20 @@ class SharedStore:
                     yield facts.st_mtime, facts.st_size, entry.name
 
 
-def _write(path: Path, view: memoryview, key: str | None) -> str:
+def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
     """Write a new file; returns the key, found on the way if it is not known."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    running = new_hash() if key is None else None
     try:
-        if key is not None:
-            _write_all(fd, view)
-            return key
-        running = new_hash()
         for start in range(0, view.nbytes, CHUNK_BYTES):
             chunk = view[start : start + CHUNK_BYTES]
-            running.update(chunk)
+            if running is not None:
+                running.update(chunk)
             _write_all(fd, chunk)
-        return str(running.hexdigest())
+            wrote(chunk.nbytes)
     finally:
         os.close(fd)
+    return key if running is None else str(running.hexdigest())  # type: ignore[return-value]  # one of the two is there
 
 
 def _write_all(fd: int, view: memoryview) -> None:
