@@ -1,0 +1,71 @@
+"""Which backend a cell runs on, and whether there is a token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modal_gpu_magic.errors import SetupError
+from modal_gpu_magic.sdk.client import Choice, choose, has_token
+
+
+@pytest.mark.parametrize(
+    "explicit, configured, variable, token, kind, automatic",
+    [
+        (None, None, None, False, "local", True),
+        (None, None, None, True, "cloud", True),
+        (None, "", "", True, "cloud", True),
+        ("local", "cloud", "cloud", True, "local", False),
+        (None, "local", "cloud", True, "local", False),
+        (None, "", "local", True, "local", False),
+        ("cloud", None, None, False, "cloud", False),
+    ],
+)
+def test_the_nearest_wish_decides(
+    explicit: str | None, configured: str | None, variable: str | None, token: bool, kind: str, automatic: bool
+) -> None:
+    environ = {} if variable is None else {"MODAL_GPU_BACKEND": variable}
+    choice = choose(explicit, configured, environ, token=token)
+    assert isinstance(choice, Choice)
+    assert (choice.kind, choice.automatic) == (kind, automatic)
+
+
+@pytest.mark.parametrize(
+    "explicit, configured, variable, where",
+    [("lokal", None, "", "--backend"), (None, "x", "", "%config"), (None, None, "Cloud", "MODAL_GPU_BACKEND")],
+)
+def test_a_backend_that_does_not_exist(explicit: str | None, configured: str | None, variable: str, where: str) -> None:
+    with pytest.raises(SetupError, match=rf"^{where}.*cloud, local"):
+        choose(explicit, configured, {"MODAL_GPU_BACKEND": variable}, token=True)
+
+
+@pytest.mark.parametrize(
+    "content, there",
+    [
+        (b'[default]\ntoken_id = "ak-1"\ntoken_secret = "as-1"\nactive = true\n', True),
+        (b'[mine]\n  token_id="ak-1"\n', True),
+        (b"", False),
+        (b'[default]\nenvironment = "main"\n', False),
+        (b'[default]\n# token_id = "ak-1"\n', False),
+        (b"\xff\xfe\x00", False),
+    ],
+)
+def test_a_token_in_the_configuration_file(tmp_path: Path, content: bytes, there: bool) -> None:
+    path = tmp_path / "modal.toml"
+    path.write_bytes(content)
+    assert has_token({"MODAL_CONFIG_PATH": str(path)}) is there
+
+
+def test_without_a_file_the_environment_has_both_halves_or_none(tmp_path: Path) -> None:
+    nowhere = {"MODAL_CONFIG_PATH": str(tmp_path / "none.toml")}
+    assert not has_token(nowhere)
+    assert not has_token({**nowhere, "MODAL_TOKEN_ID": "ak-1"})
+    assert has_token({**nowhere, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"})
+
+
+def test_the_file_is_looked_for_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not has_token({})
+    (tmp_path / ".modal.toml").write_text('[default]\ntoken_id = "ak-1"\n')
+    assert has_token({})

@@ -1,0 +1,65 @@
+"""Modal's errors and ours for them."""
+
+from __future__ import annotations
+
+import pytest
+from modal import exception as modals
+
+from modal_gpu_magic.container.watchdog import EXIT_STATUS
+from modal_gpu_magic.errors import (
+    BackendLost,
+    CellTimeout,
+    ContainerLost,
+    LineError,
+    MachineError,
+    ModalGpuError,
+    SetupError,
+)
+from modal_gpu_magic.sdk.faults import translate
+
+LEFT = "Container terminated with exit code: "
+CASES: list[tuple[BaseException, type[ModalGpuError], str]] = [
+    (modals.InternalFailure(f"{LEFT}3"), ContainerLost, "exit code 3"),
+    (modals.InternalFailure(f"{LEFT}-9 (SIGKILL)"), ContainerLost, "want of memory.*--memory 32GB"),
+    (modals.InternalFailure(f"{LEFT}-9"), ContainerLost, "SIGKILL"),
+    (modals.InternalFailure(f"{LEFT}137"), ContainerLost, "SIGKILL"),
+    (modals.InternalFailure(f"{LEFT}-11 (SIGSEGV)"), ContainerLost, "native code crashed"),
+    (modals.RemoteError(f"{LEFT}139"), ContainerLost, "SIGSEGV"),
+    (modals.InternalFailure(f"{LEFT}-6"), ContainerLost, "SIGABRT"),
+    (modals.InternalFailure(f"{LEFT}-12 (SIGUSR2)"), ContainerLost, "signal SIGUSR2 ended it"),
+    (modals.InternalFailure(f"{LEFT}{EXIT_STATUS}"), CellTimeout, "did not react"),
+    (modals.RemoteError("worker went away"), ContainerLost, "worker went away.*variables are gone"),
+    (modals.RemoteError(""), ContainerLost, "RemoteError"),
+    (modals.ImageBuildError("pip failed", "im-1"), MachineError, "image could not be built.*pip failed"),
+    (modals.AuthError("bad token."), SetupError, "bad token.*modal setup.*--backend local"),
+    (modals.ConnectionError("no route"), BackendLost, "no route"),
+    (modals.ServiceError("busy"), BackendLost, "error of its own: busy"),
+    (modals.InternalError("oops"), BackendLost, "error of its own: oops"),
+    (modals.DataLossError("oops"), BackendLost, "error of its own: oops"),
+    (modals.ClientClosed(), BackendLost, "closed"),
+    (modals.NotFoundError("Secret 'hf' not found"), MachineError, "Secret 'hf' not found"),
+    (modals.InvalidError("no such region"), MachineError, "no such region"),
+    (modals.ConflictError("taken"), MachineError, "taken"),
+    (modals.ResourceExhaustedError("limit"), MachineError, "limit"),
+    (modals.PermissionDeniedError("no"), MachineError, "refused"),
+    (modals.ExecutionError("no"), MachineError, "refused"),
+    (modals.UnimplementedError("SandboxCreate"), MachineError, "SandboxCreate"),
+    (modals.VersionError("too old"), SetupError, "too old"),
+    (modals.DeserializationError("No module named 'x'"), MachineError, "lacks a package.*'x'"),
+    (modals.FunctionTimeoutError("t"), CellTimeout, "24 hours"),
+    (modals.OutputExpiredError(), ContainerLost, "7 days"),
+]
+
+
+@pytest.mark.parametrize("error, kind, said", CASES, ids=[f"{type(e).__name__} {e}" for e, _, _ in CASES])
+def test_each_of_modals_errors_is_one_of_ours(error: BaseException, kind: type[ModalGpuError], said: str) -> None:
+    ours = translate(error)
+    assert type(ours) is kind
+    assert ours.__cause__ is error
+    with pytest.raises(kind, match=said):
+        raise ours
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ConnectionError("x"), KeyboardInterrupt(), LineError("x")])
+def test_any_other_error_stays_what_it_is(error: BaseException) -> None:
+    assert translate(error) is error

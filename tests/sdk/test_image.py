@@ -1,0 +1,89 @@
+"""Pins of the image's packages, and which of our files travel to the container."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import modal_gpu_magic
+from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version, pinned
+
+PACKAGE = Path(modal_gpu_magic.__file__).parent
+RICH = version("rich")
+
+
+@pytest.mark.parametrize(
+    "package, text",
+    [
+        ("rich", f"rich=={RICH}"),
+        ("Rich", f"Rich=={RICH}"),
+        ("rich==1", "rich==1"),
+        ("rich>=1", "rich>=1"),
+        ("rich[jupyter]", "rich[jupyter]"),
+        ("no-such-package-here", "no-such-package-here"),
+        ("git+https://github.com/a/b@main", "git+https://github.com/a/b@main"),
+    ],
+)
+def test_a_package_is_pinned_to_the_notebooks_version(package: str, text: str) -> None:
+    assert pinned(package) == text
+
+
+def test_a_build_tag_is_no_part_of_the_version() -> None:
+    assert local_version("torch") == version("torch").split("+")[0]
+    assert local_version("no-such-package-here") is None
+    assert all(local_version(package) for package in OURS)
+
+
+def test_an_image_variable_that_holds_something_else_is_refused() -> None:
+    with pytest.raises(MachineError, match=r"--image mine is a int, not a modal\.Image"):
+        build(Machine(image="variable:mine", image_object=3), ())
+
+
+TRAVELLING = sorted(
+    path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if not _not_for_the_container(path)
+)
+
+
+@pytest.mark.parametrize(
+    "path, travels",
+    [
+        ("container/worker.py", True),
+        ("wire/events.py", True),
+        ("metrics/sample.py", True),
+        ("__init__.py", True),
+        ("errors.py", True),
+        ("sdk/entry.py", True),
+        ("sdk/client.py", False),
+        ("ui/magic.py", False),
+        ("ui/errors.py", False),
+        ("control_plane/server.py", False),
+        ("wire/__pycache__/events.cpython-311.pyc", False),
+    ],
+)
+def test_which_files_travel(path: str, travels: bool) -> None:
+    assert _not_for_the_container(Path(path)) is not travels
+    assert _not_for_the_container(PACKAGE / path) is not travels
+
+
+def test_what_travels_is_enough_for_the_container(tmp_path: Path) -> None:
+    """Every module that travels is imported where nothing else of ours is."""
+    for name in TRAVELLING:
+        target = tmp_path / "modal_gpu_magic" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / name, target)
+    modules = [f"modal_gpu_magic.{name[:-3].replace('/', '.')}" for name in TRAVELLING if "__init__" not in name]
+    source = (
+        f"import sys, importlib; sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"for name in {['modal_gpu_magic.sdk.entry', *modules]!r}: importlib.import_module(name)\n"
+        "import modal_gpu_magic; print(modal_gpu_magic.__file__)"
+    )
+    child = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=tmp_path, env={})
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.strip() == str(tmp_path / "modal_gpu_magic" / "__init__.py")

@@ -1,0 +1,42 @@
+"""What the image of a session must have for a cell."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modal_gpu_magic.plan.names import analyse
+from modal_gpu_magic.session.needs import needs
+
+NUMPY = f"numpy=={version('numpy')}"
+
+
+@pytest.mark.parametrize(
+    "source, namespace, imports",
+    [
+        ("x = 1", {}, {}),
+        ("import os, sys", {}, {}),
+        ("import modal_gpu_magic", {}, {}),
+        ("import numpy", {}, {"numpy": NUMPY}),
+        ("from numpy.linalg import norm", {}, {"numpy": NUMPY}),
+        ("def f():\n    import numpy", {}, {"numpy": NUMPY}),
+        ("import no_such_module_here", {}, {}),
+        ("np.zeros(1)", {"np": np}, {"numpy": NUMPY}),
+        ("y = x + 1", {"x": np.zeros(1)}, {"numpy": NUMPY}),
+        ("y = z + 1", {"x": np.zeros(1), "z": 1}, {}),
+        ("import pandas", {}, {"pandas": f"pandas=={version('pandas')}"}),
+    ],
+)
+def test_modules_and_what_brings_them(source: str, namespace: dict[str, object], imports: dict[str, str]) -> None:
+    found = needs(analyse(source), namespace)
+    assert found.imports == imports
+    assert found.packages == tuple(imports.values())
+
+
+def test_a_file_beside_the_notebook_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("numpy.py").write_text("")
+    assert needs(analyse("import numpy"), {}).packages == ()

@@ -1,0 +1,78 @@
+"""`%modal_gpu WORD`, in a real shell. None of the words starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.line.options import OPTIONS
+from modal_gpu_magic.ui.commands import COMMANDS
+from tests.ui.shell import in_shell
+
+SCRIPT = """
+run("%load_ext modal_gpu_magic")
+for line in ["help", "", "gpus", "status", "stop", "stop nobody", "stopp", "zzz", "use H100:2 --session big --pip einops",
+             "use A10 --timeout 2h --in x", "use H1000", "use big_one"]:
+    out[line] = run("%modal_gpu " + line)
+out["status after use"] = run("%modal_gpu status")
+run("import modal_gpu_magic as mg\\nbig_one = mg.Machine.of('L4', cpu=2.0)\\n%modal_gpu use big_one --session other")
+out["two"] = run("%modal_gpu status")
+out["stop one"] = run("%modal_gpu stop other")
+out["modal"] = [str("modal" in sys.modules)]
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What each line printed, and its error."""
+    home: Path = tmp_path_factory.mktemp("home")
+    return in_shell(home, SCRIPT)
+
+
+def test_help_names_every_option_and_word(said: dict[str, list[str]]) -> None:
+    printed, error = said["help"]
+    assert error == ""
+    assert [word for word in (*OPTIONS, *(f"%modal_gpu {word}" for word in COMMANDS)) if word not in printed] == []
+    assert said[""] == said["help"]
+
+
+def test_gpus_are_the_catalog(said: dict[str, list[str]]) -> None:
+    printed, error = said["gpus"]
+    rows = [line.split()[0] for line in printed.splitlines()[1:-1]]
+    assert (rows, error) == (list(GPUS), "")
+
+
+@pytest.mark.parametrize(
+    "line, printed",
+    [
+        ("status", "No session yet"),
+        ("status after use", "big: H100:2 · local · not running · lives there: nothing"),
+        ("two", "other: L4 · local · not running"),
+        ("stop one", "other: ended"),
+        ("stop", ""),
+    ],
+)
+def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) -> None:
+    assert said[line][1] == ""
+    assert printed in said[line][0]
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        ("stopp", "did you mean stop?"),
+        ("zzz", "there is: use, gpus, status, stop, help."),
+        ("stop nobody", "There is no session 'nobody'; there is: none."),
+        ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
+        ("use H1000", "did you mean H100"),
+    ],
+)
+def test_what_is_refused(said: dict[str, list[str]], line: str, error: str) -> None:
+    assert said[line][1].startswith(("LineError", "UnknownGpuError"))
+    assert error in said[line][1]
+
+
+def test_the_sdk_is_not_loaded_for_any_of_it(said: dict[str, list[str]]) -> None:
+    assert said["modal"] == ["False"]

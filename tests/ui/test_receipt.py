@@ -1,0 +1,90 @@
+"""The texts of a run. What is not known is `–` or left out, never 0."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from modal_gpu_magic.session.front import Phase, State
+from modal_gpu_magic.session.receipt import Receipt
+from modal_gpu_magic.ui.receipt import clock, duration, receipt_text, status_text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0:00"), (41.9, "0:41"), (60, "1:00"), (3599, "59:59"), (3723, "1:02:03")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (None, "–"),
+        (0.0, "0 ms"),
+        (0.0124, "12 ms"),
+        (0.9996, "1.0 s"),
+        (1.44, "1.4 s"),
+        (9.96, "10 s"),
+        (12.3, "12 s"),
+        (119.4, "119 s"),
+        (119.6, "1:59"),
+        (185, "3:05"),
+        (7384, "2:03:04"),
+    ],
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "phase, text",
+    [
+        ("connecting", "connecting for H100:2 0:12"),
+        ("building", "building image 0:12"),
+        ("waiting", "waiting for H100:2 0:12"),
+        ("starting", "starting H100:2 0:12"),
+        ("running", "running on H100:2 0:12"),
+        ("stopping", "stopping on H100:2 0:12"),
+    ],
+)
+def test_status(phase: Phase, text: str) -> None:
+    assert status_text(State(phase, "H100:2", 12.9)) == text
+
+
+def text(**facts: Any) -> str:
+    base: dict[str, Any] = dict(outcome="done", asked="H100", backend="cloud", simulated=False, price_date="2026-01-01")
+    return receipt_text(Receipt(**{**base, **facts}))
+
+
+ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
+
+
+@pytest.mark.parametrize(
+    "facts, line",
+    [
+        (dict(), "H100 · run –"),
+        (dict(outcome="lost"), "H100 · run – · lost"),
+        (dict(ran=12.0), "H100 · run 12 s"),
+        (dict(waited=0.0, started=4.0, ran=0.0), "H100 · queue 0 ms · start 4.0 s · run 0 ms"),
+        (dict(hourly=3.6), "H100 · run –"),
+        (
+            dict(ran=12.0, stays=(("m", "it is open"), ("n", "2 GB"))),
+            "H100 · run 12 s · stays there: m (it is open), n (2 GB)",
+        ),
+        (dict(ran=100.0, hourly=3.6), "H100 · run 100 s · run $0.10 · prices of 2026-01-01"),
+        (
+            dict(ran=100.0, hourly=3.6, idle_seconds=300, ended_at=ENDED),
+            "H100 · run 100 s · run $0.10 · idle until 14:05 adds up to $0.30 · prices of 2026-01-01",
+        ),
+        (
+            dict(backend="local", simulated=True, asked="H100:2 L4", ran=100.0, hourly=3.6, idle_seconds=300),
+            "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free here, at Modal $0.10",
+        ),
+        (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s"),
+    ],
+)
+def test_receipt(facts: dict[str, Any], line: str) -> None:
+    assert text(**facts) == line
