@@ -15,7 +15,7 @@ UNKNOWN = "–"
 TENTHS_BELOW, SECONDS_BELOW = 10, 120
 """Seconds: durations below the first show tenths, below the second whole seconds, above it a clock."""
 _PHASES = {
-    "connecting": "connecting for {subject}",
+    "connecting": "connecting",
     "building": "building image",
     "sending": "sending {subject}",
     "waiting": "waiting for {subject}",
@@ -68,12 +68,12 @@ def receipt_text(receipt: Receipt) -> str:
 
 def _money(receipt: Receipt) -> list[str]:
     """What it cost, as an estimate with its date; a local run is free and says what it would be at Modal."""
-    if receipt.hourly is None or receipt.cost is None:
-        return []
-    if receipt.backend == "local":
-        return [f"free here, at Modal {dollars(receipt.cost)}"]
-    money = [f"run {dollars(receipt.cost)}"]
-    if receipt.idle_seconds and receipt.idle_cost is not None:
+    local = receipt.backend == "local"
+    if receipt.cost is None:
+        return ["free here" if local else f"cost {UNKNOWN}"]
+    cost = f"free here, at Modal {dollars(receipt.cost)}" if local else f"cost {dollars(receipt.cost)}"
+    money = [cost]
+    if not local and receipt.idle_seconds and receipt.idle_cost is not None:
         until = time.strftime("%H:%M", time.localtime(receipt.ended_at + receipt.idle_seconds))
         money.append(f"idle until {until} adds up to {dollars(receipt.idle_cost)}")
     return [*money, f"prices of {receipt.price_date}"]

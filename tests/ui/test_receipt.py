@@ -42,7 +42,7 @@ def test_duration(seconds: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     "phase, text",
     [
-        ("connecting", "connecting for H100:2 0:12"),
+        ("connecting", "connecting 0:12"),
         ("building", "building image 0:12"),
         ("waiting", "waiting for H100:2 0:12"),
         ("starting", "starting H100:2 0:12"),
@@ -65,25 +65,25 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
 @pytest.mark.parametrize(
     "facts, line",
     [
-        (dict(), "H100 · run –"),
-        (dict(outcome="lost"), "H100 · run – · lost"),
-        (dict(ran=12.0), "H100 · run 12 s"),
-        (dict(waited=0.0, started=4.0, ran=0.0), "H100 · queue 0 ms · start 4.0 s · run 0 ms"),
-        (dict(hourly=3.6), "H100 · run –"),
+        (dict(), "H100 · run – · cost –"),
+        (dict(outcome="lost"), "H100 · run – · lost · cost –"),
+        (dict(ran=12.0), "H100 · run 12 s · cost –"),
+        (dict(waited=0.0, started=4.0, ran=0.0), "H100 · queue 0 ms · start 4.0 s · run 0 ms · cost –"),
+        (dict(hourly=3.6), "H100 · run – · cost –"),
         (
             dict(ran=12.0, stays=(("m", "it is open"), ("n", "2 GB"))),
-            "H100 · run 12 s · stays there: m (it is open), n (2 GB)",
+            "H100 · run 12 s · stays there: m (it is open), n (2 GB) · cost –",
         ),
-        (dict(ran=100.0, hourly=3.6), "H100 · run 100 s · run $0.10 · prices of 2026-01-01"),
+        (dict(ran=100.0, hourly=3.6), "H100 · run 100 s · cost $0.10 · prices of 2026-01-01"),
         (
             dict(ran=100.0, hourly=3.6, idle_seconds=300, ended_at=ENDED),
-            "H100 · run 100 s · run $0.10 · idle until 14:05 adds up to $0.30 · prices of 2026-01-01",
+            "H100 · run 100 s · cost $0.10 · idle until 14:05 adds up to $0.30 · prices of 2026-01-01",
         ),
         (
             dict(backend="local", simulated=True, asked="H100:2 L4", ran=100.0, hourly=3.6, idle_seconds=300),
-            "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free here, at Modal $0.10",
+            "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free here, at Modal $0.10 · prices of 2026-01-01",
         ),
-        (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s"),
+        (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s · free here"),
     ],
 )
 def test_receipt(facts: dict[str, Any], line: str) -> None:
