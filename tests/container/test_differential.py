@@ -34,7 +34,7 @@ OUTPUT = {
     "printed traceback": "import traceback\ntry: 1/0\nexcept ZeroDivisionError: traceback.print_exc()",
     "redirected": "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as text: print('hidden')\ntext.getvalue()",
     "bash": "%%bash\necho from bash\necho oops >&2",
-    "writefile and run": "%%writefile /tmp/mg_differential.py\nprint('in a file')\nfound = 5",
+    "writefile": "%%writefile /dev/null\nprint(1)",
     "run": "open('/tmp/mg_differential2.py', 'w').write('print(__name__); found = 6')\n%run /tmp/mg_differential2.py\nfound",
     "env": "%env MG_WORD=yes\n!echo $MG_WORD",
     "cd": "%cd /tmp\nimport os\nos.getcwd()",

@@ -20,7 +20,6 @@ SAME = {
     "writelines": "import sys\nsys.stdout.writelines(['a\\n', 'b\\n']);",
     "descriptor 1": "import os\nos.write(1, b'a\\n');",
     "descriptor 2": "import os\nos.write(2, b'a\\n');",
-    "C without a flush": "import ctypes\nctypes.CDLL(None).printf(b'from C\\n');",
     "a thread, joined": "import threading\nt = threading.Thread(target=print, args=('from a thread',))\nt.start(); t.join()",
     "subprocess": "import subprocess\nsubprocess.run(['echo', 'from a child']);",
     "os.system": "import os\nos.system('echo from a shell');",
@@ -61,6 +60,11 @@ SAME = {
 @pytest.mark.parametrize("source", SAME.values(), ids=SAME.keys())
 def test_a_cell_shows_what_it_would_here(pair: Pair, source: str) -> None:
     pair.there(source, ordered=False)
+
+
+def test_what_c_did_not_flush_is_shown_at_the_end_of_the_cell(kernel: Kernel) -> None:
+    """A native kernel shows it with some later cell, or never."""
+    assert kernel.remote("import ctypes\nctypes.CDLL(None).printf(b'from C\\n');").stdout == "from C\n"
 
 
 def test_order_across_python_c_and_children(kernel: Kernel) -> None:
