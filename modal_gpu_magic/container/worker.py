@@ -5,7 +5,6 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -87,15 +86,15 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt) -> Answer:
         store = self._store(request.store, request.values)
-        begun = threading.Thread(target=self._begin, daemon=True)
-        begun.start()
+        self.outlet.emit("started", generation=self.generation)
+        self.outlet.flush_now(0)
         if request.clean:
             self._clean()
         installs.install(request.installs, request.imports, lambda text: self.outlet.emit("note", text=text))
         failed = self.belongings.arrive(request, store)
         self.shell.take_underscores()
         before = self.belongings.before(request)
-        begun.join(BEGIN_SECONDS)
+        self.outlet.flush_now(BEGIN_SECONDS)
         started = time.time()
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
         ended = time.time()
@@ -103,10 +102,6 @@ class Worker:
         return self._answer(
             outcome=outcome, leaving=leaving, failed=failed, interrupt=interrupt, started_at=started, ended_at=ended
         )
-
-    def _begin(self) -> None:
-        self.outlet.emit("started", generation=self.generation)
-        self.outlet.flush_now()
 
     def _clean(self) -> None:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 Transform: TypeAlias = Callable[[str], str]
@@ -29,8 +30,11 @@ def ipython_transform(source: str) -> str:
     return TransformerManager().transform_cell(source)
 
 
+@lru_cache(maxsize=4)
 def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | None:
     """The tree of a cell with IPython's syntax, or None if it is not valid.
+
+    Kept for the few who look at the same cell one after the other; nobody changes a tree.
 
     Args:
         source: the cell as typed.

@@ -11,10 +11,12 @@ from modal_gpu_magic.plan.scopes import captures
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from modal_gpu_magic.plan.cellsource import Transform
 
-def only_augmented(source: str) -> frozenset[str]:
-    """Names whose every binding in the cell is an augmented assignment."""
-    tree = parse_cell(source, None)
+
+def only_augmented(source: str, transform: Transform | None = None) -> frozenset[str]:
+    """Names whose every binding in the cell is an augmented assignment. The arguments are those of `analyse`."""
+    tree = parse_cell(source, transform)
     if tree is None:
         return frozenset()
     targets = [node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign)]

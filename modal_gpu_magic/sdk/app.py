@@ -75,7 +75,7 @@ class OpenApp:
         """Begin a run and return at once; `tell` hears `spawned`, `frame`, then `result` or `lost`."""
         self._listeners[request.run] = tell
         call = Call(self, session, request, tell)
-        threading.Thread(target=call.follow, name="modal-gpu-call", daemon=True).start()
+        FOLLOWERS.run(call.follow)
         return call
 
     def finish(self, run: str) -> None:
@@ -178,6 +178,33 @@ class OpenApp:
     def _tell_all(self, kind: str, body: Any) -> None:
         for tell in list(self._listeners.values()):
             tell(kind, body)
+
+
+class Followers:
+    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Do `job` in a thread, at once."""
+        with self._lock:
+            spare = self._idle > 0
+            self._idle -= spare
+        self._jobs.put(job)
+        if not spare:
+            threading.Thread(target=self._work, name="modal-gpu-call", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            with self._lock:
+                self._idle += 1
+
+
+FOLLOWERS = Followers()
 
 
 class Call:

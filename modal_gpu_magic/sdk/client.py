@@ -81,7 +81,9 @@ class Backend:
                 tell(self.lost)
 
 
-def choose(explicit: str | None, configured: str | None, environ: Mapping[str, str], *, token: bool) -> Choice:
+def choose(
+    explicit: str | None, configured: str | None, environ: Mapping[str, str], *, token: Callable[[], bool]
+) -> Choice:
     """`--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in that order; else cloud if there is a token.
 
     Raises:
@@ -96,7 +98,7 @@ def choose(explicit: str | None, configured: str | None, environ: Mapping[str, s
             if value not in KINDS:
                 raise SetupError(f"{where} is {value!r}; a backend is one of: {', '.join(KINDS)}.")
             return Choice(value, automatic=False)
-    return Choice("cloud" if token else "local", automatic=True)
+    return Choice("cloud" if token() else "local", automatic=True)
 
 
 def has_token(environ: Mapping[str, str]) -> bool:

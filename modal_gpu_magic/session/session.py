@@ -46,6 +46,7 @@ class Cell:
 
     Attributes:
         source: the body, padded so that line numbers are the notebook's.
+        names: what it does with names; augmented: those it binds by `+=` and the like alone.
         count: the notebook's execution count. stdin: whether somebody can answer `input()`.
         timeout: seconds; None: as long as Modal lets a Function run.
         fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
@@ -58,6 +59,7 @@ class Cell:
     source: str
     count: int = 1
     names: Names | None = None
+    augmented: frozenset[str] = frozenset()
     wishes: Wishes = field(default_factory=Wishes)
     timeout: float | None = 3600.0
     fetch_bytes: int = 256 << 20
@@ -105,7 +107,8 @@ class Session:
             ModalGpuError: the cell could not run, or did not end by itself.
             Exception: the cell's own, with its own traceback.
         """
-        return self.execute(Cell(source, names=analyse(source), **options), front or SilentFront()).result
+        cell = Cell(source, names=analyse(source), augmented=only_augmented(source), **options)
+        return self.execute(cell, front or SilentFront()).result
 
     def execute(self, cell: Cell, front: Front) -> Homecoming:
         """The story of one cell, from what must travel to what came home."""
@@ -246,7 +249,7 @@ class Session:
         return Sending(self._store, total).run(write, front, inbox)
 
     def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Transfer) -> Request:
-        augmented = only_augmented(cell.source)
+        augmented = cell.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
             run=f"{os.getpid()}-{next(_numbers)}",

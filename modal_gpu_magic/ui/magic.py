@@ -182,13 +182,14 @@ class ModalGpu(Configurable):
     def _backend(self, line: Line, front: Any) -> Any:
         from modal_gpu_magic.sdk.client import choose, has_token
 
-        choice = choose(line.options.backend, self.backend, os.environ, token=has_token(os.environ))
+        choice = choose(line.options.backend, self.backend, os.environ, token=lambda: has_token(os.environ))
         if choice.automatic and choice.kind == "local" and not self._said_local:
             self._said_local = True
             front.say(SAID_ONCE)
         return choice.kind
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
+        from modal_gpu_magic.plan.inplace import only_augmented
         from modal_gpu_magic.plan.literals import paths
         from modal_gpu_magic.plan.names import analyse
         from modal_gpu_magic.session.files import that_travel
@@ -198,19 +199,21 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.ui.output import can_ask, cell_number
 
         options, kind = line.options, session.backend
-        names = analyse(body, self.shell.transform_cell)
+        transform = self.shell.transform_cell
+        names = analyse(body, transform)
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
         needed = needs(names, self.shell.user_ns) if kind == "cloud" else Needs()
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
             names=names,
+            augmented=only_augmented(body, transform),
             wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
             clean=bool(options.clean),
-            files=that_travel(paths(body, self.shell.transform_cell)),
+            files=that_travel(paths(body, transform)),
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,

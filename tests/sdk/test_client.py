@@ -26,7 +26,7 @@ def test_the_nearest_wish_decides(
     explicit: str | None, configured: str | None, variable: str | None, token: bool, kind: str, automatic: bool
 ) -> None:
     environ = {} if variable is None else {"MODAL_GPU_BACKEND": variable}
-    choice = choose(explicit, configured, environ, token=token)
+    choice = choose(explicit, configured, environ, token=lambda: token)
     assert isinstance(choice, Choice)
     assert (choice.kind, choice.automatic) == (kind, automatic)
 
@@ -37,7 +37,7 @@ def test_the_nearest_wish_decides(
 )
 def test_a_backend_that_does_not_exist(explicit: str | None, configured: str | None, variable: str, where: str) -> None:
     with pytest.raises(SetupError, match=rf"^{where}.*cloud, local"):
-        choose(explicit, configured, {"MODAL_GPU_BACKEND": variable}, token=True)
+        choose(explicit, configured, {"MODAL_GPU_BACKEND": variable}, token=lambda: True)
 
 
 @pytest.mark.parametrize(
