@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 CUTOFF = 0.6
 """Least likeness of two words, 0 to 1; difflib's own default."""
 
+_LOOK_ALIKE = str.maketrans("oil", "011")
+
 MARGIN = 0.1
 """A word is named beside the nearest one if it is less alike by no more than this."""
 
@@ -18,6 +20,9 @@ def nearest(word: str, known: Collection[str], limit: int = 3) -> list[str]:
     """The words of `known` that `word` may have meant, nearest first, whatever their case; empty if none is near."""
     from difflib import SequenceMatcher
 
+    looks_like = [candidate for candidate in known if _folded(candidate) == _folded(word)]
+    if looks_like:
+        return looks_like[:limit]
     matcher = SequenceMatcher(b=word.lower(), autojunk=False)
     scored = []
     for place, candidate in enumerate(known):
@@ -28,6 +33,11 @@ def nearest(word: str, known: Collection[str], limit: int = 3) -> list[str]:
         return []
     worst = scored[0][0] + MARGIN
     return [candidate for score, _, candidate in scored[:limit] if score <= worst and -score >= CUTOFF]
+
+
+def _folded(word: str) -> str:
+    """Without case, and with letters for the digits they are taken for: `H1OO` is as good as `H100`."""
+    return word.lower().translate(_LOOK_ALIKE)
 
 
 def either(words: Collection[str]) -> str:

@@ -140,11 +140,11 @@ class Values:
         self.synced.clear()
         self.alive = frozenset()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
-        return tuple(sorted(self.lost))
+        return _worth_naming(self.lost)
 
     def remote_names(self) -> tuple[str, ...]:
         """Names whose values live in this session's container."""
-        return tuple(sorted(n for n, v in self.namespace.items() if self._lives_there(v) and n not in self.lost))
+        return _worth_naming(n for n, v in self.namespace.items() if self._lives_there(v) and n not in self.lost)
 
     def _bind(self, answer: Answer, store: Store, fetch: Callable[[str], Any]) -> tuple[Any, bool]:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
@@ -220,6 +220,15 @@ class Values:
 
     def _lives_there(self, value: Any) -> bool:
         return type(value) is RemoteValue and facts(value).session == self.session
+
+
+def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:
+    """Names a user gave: not `_`, `__` and `_12`, under which IPython keeps results."""
+    return tuple(sorted(name for name in names if not _is_result(name)))
+
+
+def _is_result(name: str) -> bool:
+    return name in LAST_RESULTS or (name.startswith("_") and name[1:].isdigit())
 
 
 def _import(submodules: Iterable[str]) -> None:
