@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container import files
-from modal_gpu_magic.wire.events import Request, Stay, Transfer
+from modal_gpu_magic.wire.events import FILES, LAST_RESULTS, RESULT, Request, Stay, Transfer
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of, size_text
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.buffers import Store
 
-LAST_RESULTS = frozenset({"_", "__", "___"})
-RESULT, FILES = "<result>", "<files>"
-"""Keys of what travels among the values and is no variable."""
 CHECK_SECONDS = 0.2
 """Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
 CHECK_SHARE = 0.05

@@ -66,6 +66,8 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
     error = _error(session, told.app, cell, told.ended, front)
+    for name, why in (told.ended.answer.failed if told.ended.answer else {}).items():
+        front.say(f"`{name}` could not be made there: {why}.")
     words = hint(error, session.namespace, told.outgoing.held) if error is not None else None
     if words:
         front.say(words)

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 FILE_BYTES = 10_000_000
 """The largest file that travels by itself."""
 
-FILES = "<files>"
-"""Key under which files travel among the values; no variable can have this name."""
-
 Stamp = tuple[int, int]
 
 

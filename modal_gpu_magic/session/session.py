@@ -16,13 +16,13 @@ from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
-from modal_gpu_magic.session.files import FILES, Files
+from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Request, Transfer
+from modal_gpu_magic.wire.events import FILES, Request, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -271,7 +271,6 @@ class Session:
             timeout=cell.timeout,
             store=app.backend.store,
             stdin=cell.stdin,
-            known=outgoing.known,
         )
 
     def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.names import Names
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.events import Answer, Transfer
-
-LAST_RESULTS = frozenset({"_", "__", "___"})
-"""The last results: IPython counts them to its own names, but a cell that reads one means the value."""
-
-RESULT = "<result>"
-"""Key under which the last expression's value travels; no variable can have this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,6 @@ class Outgoing:
     prints: dict[str, bytes] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
-    known: frozenset[str] = frozenset()
     hasher: Hasher = field(default_factory=Hasher)
 
     @property
@@ -107,7 +101,7 @@ class Values:
                 values[name], prints[name] = value, mark
         self._check({name: why for name, why in held.items() if name in sure})
         self._check(self._too_large(values, wishes.limit))
-        return Outgoing(values, prints, held, self._drops(), self._known(wanted), hasher)
+        return Outgoing(values, prints, held, self._drops(), hasher)
 
     def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int) -> Homecoming:
         """Bind what came home; also after an error and after a stop, as in a kernel. `count`: the cell's number."""
@@ -208,9 +202,6 @@ class Values:
 
     def _drops(self) -> tuple[str, ...]:
         return tuple(sorted(name for name in {*self.alive, *self.synced} if name not in self.namespace))
-
-    def _known(self, wanted: Iterable[str]) -> frozenset[str]:
-        return frozenset(self.namespace.keys() - set(wanted) - self.hidden.keys())
 
     def _is_there(self, name: str, value: Any) -> bool:
         """Whether the container has this very value under this name."""

@@ -41,6 +41,12 @@ EventKind = Literal[
     "end",
 ]
 
+RESULT, FILES = "<result>", "<files>"
+"""Keys of what travels among the values and is no variable: the last expression's value, files of the notebook's."""
+
+LAST_RESULTS = frozenset({"_", "__", "___"})
+"""The last results: each side binds them anew with every result, so no sync holds for them."""
+
 FRAME_BYTES = 512 << 10
 """Largest queue item we put. Modal refuses items over 1 MiB (measured; DESIGN decision 4)."""
 
@@ -156,8 +162,6 @@ class Request:
     """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""
     deletes: tuple[str, ...] = ()
     """Names the cell may unbind."""
-    prints: dict[str, bytes] = field(default_factory=dict)
-    """Fingerprints of the values sent, so that the container need not hash them again."""
     fetch_bytes: int = 256 << 20
     fetch_names: tuple[str, ...] = ()
     """`--out`: these come back whatever their size."""
@@ -173,8 +177,6 @@ class Request:
     """Directory of shared buffers (local backend); None: buffers travel inline."""
     stdin: bool = False
     """Whether someone can answer `input()`."""
-    known: frozenset[str] = frozenset()
-    """Names that exist in the notebook but were not sent: a NameError for one of them says `--in NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +193,6 @@ class Answer:
     tail: tuple[Event, ...] = ()
     """Events younger than a batch: they never were in the queue."""
     values: Transfer | None = None
-    prints: dict[str, bytes] = field(default_factory=dict)
-    """Fingerprints of the values that come home, as computed there."""
     stays: tuple[Stay, ...] = ()
     kept: frozenset[str] = frozenset()
     """Of the values that come home: those the cell changed in place, so that aliases here must see the change."""
@@ -204,8 +204,6 @@ class Answer:
     """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
     """Names sent that could not be made there, with the reason (a package the image lacks)."""
-    result: str | None = None
-    """Name under which the last expression's value travels (`_`), if it did."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
