@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
@@ -147,6 +147,11 @@ class Session:
             self.namespace[name] = self.fetch(name)
         except Exception as error:  # noqa: BLE001 - a user's class may raise anything when it is pickled
             front.say(f"`{name}` cannot be carried over: {error}")
+
+    def fall_back(self, machine: Machine | None) -> None:
+        """A machine that could not be made is nothing to inherit from, but for its GPUs: go on from the one before."""
+        if not self.is_open:
+            self.machine = replace(machine or Machine(), gpus=self.machine.gpus)
 
     def builds_the_same(self, machine: Machine) -> bool:
         """Whether an image held in a variable is still the session's: by what it builds, not by the Python object."""

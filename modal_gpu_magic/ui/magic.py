@@ -68,10 +68,16 @@ class ModalGpu(Configurable):
             session = self._rehearsal(line, front)
             show(session, self._cell(line, body, session))
             return
+        before = self.sessions.get(line.options.session or self.current)
+        machine = before.machine if before is not None else None
         session = self._session(line, front)
         cell = self._cell(line, body, session)
         self._agree(session, cell)
-        home = session.execute(cell, front)
+        try:
+            home = session.execute(cell, front)
+        except MachineError:
+            session.fall_back(machine)
+            raise
         if home.has_result and home.result is not None:
             hook: Any = self.shell.displayhook
             hook.update_user_ns(home.result)
@@ -143,6 +149,9 @@ class ModalGpu(Configurable):
         session = self.sessions.get(name)
         kind = self._backend(line, front)
         machine = self._machine(line, session)
+        if session is not None and session.backend != kind:
+            front.say(f"Session {name} goes on in the {kind} backend; its {session.backend} container ends.")
+            session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
             return session

@@ -60,6 +60,9 @@ def test_a_package_that_does_not_exist_is_named_with_pip_s_words(fresh: Kernel) 
     assert "mg-no-such-package" in result.error
     assert "No matching distribution" in result.error + result.said
     assert result.stdout == ""
+    after = fresh.remote("print('next')", "")
+    assert (after.stdout, after.error) == ("next\n", ""), "a machine that could not be made is not inherited"
+    assert "H100" in after.said
 
 
 @pytest.mark.parametrize("package", ["--index-url=http://x", "-r", "--pre", "'-e .'"])

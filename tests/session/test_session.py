@@ -34,12 +34,13 @@ def app_of(session: Session) -> OpenApp:
 
 def stop_at_the_server(app: OpenApp) -> None:
     """What Modal does to an App without heartbeats: the kernel's side hears nothing of it."""
-    client: Any = synchronizer._translate_in(app.backend.client)
+    border: Any = synchronizer
+    client = border._translate_in(app.backend.client)
 
     async def stop() -> None:
-        await client._stub.AppStop(api_pb2.AppStopRequest(app_id=app._app.app_id))
+        await client._stub.AppStop(api_pb2.AppStopRequest(app_id=app._app.app_id or ""))
 
-    synchronizer.create_blocking(stop)()
+    border.create_blocking(stop)()
 
 
 def test_a_value_goes_and_comes(session: Session) -> None:
@@ -60,7 +61,7 @@ def test_output_and_receipt_are_seen(session: Session) -> None:
 
 def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:
     session.namespace["lock"] = threading.Lock()
-    with pytest.raises(TransferError, match="`lock` does not travel.*--no-in lock"):
+    with pytest.raises(TransferError, match=r"`lock` does not travel.*--no-in lock"):
         session.run("ran = True\nlock")
     assert "ran" not in session.namespace
 
