@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,3 +209,13 @@ def test_quiet_shows_the_cell_alone(kernel: Kernel) -> None:
 def test_the_receipt_is_honest_about_where_it_ran(kernel: Kernel) -> None:
     receipt = kernel.remote("print(1)", "H100").notes[-1].text
     assert all(part in receipt for part in ("H100", "local", "simulated", "run")), receipt
+
+
+def test_keep_warm_changes_without_a_new_machine(fresh: Kernel) -> None:
+    fresh.remote("n = 1", "H100 --keep-warm 60")
+    changed = fresh.remote("n += 1", "--keep-warm 2")
+    assert "New machine" not in changed.said
+    time.sleep(4)
+    result = fresh.remote("n")
+    assert result.value() == "2"
+    assert "sent again" in result.said, "the idle container should have been gone by now"
