@@ -10,6 +10,7 @@ import functools
 import io
 import pickle
 import sys
+import types
 import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ class Bare:
     value: Any
     alone: bool = False
     """A tensor that is a small part of its storage goes without the rest."""
+
+
+_ANY_FILE = "<dynamic-code>"
 
 
 def reducers() -> dict[type, Reducer]:
@@ -96,6 +100,12 @@ def _stream(_: CellPickler, stream: Any) -> Any:
     return NotImplemented
 
 
+def _code(pickler: CellPickler, code: types.CodeType) -> Any:
+    """From 3.1.3 on cloudpickle calls every file by one name; tracebacks and sources know a cell by its own."""
+    made, arguments = pickler.dispatch_table[types.CodeType](code)
+    return made, tuple(code.co_filename if argument == _ANY_FILE else argument for argument in arguments)
+
+
 def _lru_cached(_: CellPickler, cached: Any) -> Any:
     if _is_importable(cached):
         return NotImplemented
@@ -147,6 +157,7 @@ _ALWAYS: dict[type, Reducer] = {
     Bare: _bare,
     RemoteValue: _remote,
     io.TextIOWrapper: _stream,
+    types.CodeType: _code,
     type(functools.lru_cache(_is_importable)): _lru_cached,
     functools.cached_property: _cached_property,
     typing.NewType: _new_type,
