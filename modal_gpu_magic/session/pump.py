@@ -7,7 +7,6 @@ put; or, after a stop, an `end` event with the whole answer (the server throws t
 from __future__ import annotations
 
 import queue
-import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -15,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
+from modal_gpu_magic.session.presses import Inbox, interruptible
 from modal_gpu_magic.wire.events import Answer, Event, Frame
 from modal_gpu_magic.wire.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
-
-    from typing_extensions import Self
 
     from modal_gpu_magic.sdk.app import Call
 
@@ -40,32 +37,6 @@ WORDS_LIMIT = 3.0
 """Seconds Modal's log has to say what a lost container wrote last."""
 TIMEOUT_GRACE = 15.0
 """Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
-
-Inbox = queue.SimpleQueue[tuple[str, Any]]
-
-
-class Presses:
-    """■ as a message instead of an exception: nothing of ours is torn, and no event is lost between two statements."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self._before: Any = None
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._pressed)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _pressed(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        self._inbox.put(("press", None))  # SimpleQueue.put is safe in a signal handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +183,8 @@ class Pump:
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:
-            text = self.front.ask(question["prompt"], password=question["password"])
+            with interruptible():
+                text = self.front.ask(question["prompt"], password=question["password"])
         except KeyboardInterrupt:
             self._press(None)
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.session.front import Front
-    from modal_gpu_magic.session.pump import Inbox
+    from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.wire.buffers import SharedStore
     from modal_gpu_magic.wire.events import Transfer
 

@@ -18,7 +18,8 @@ from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
-from modal_gpu_magic.session.pump import TICK, Ended, Inbox, Presses, Pump
+from modal_gpu_magic.session.presses import Inbox, Presses
+from modal_gpu_magic.session.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
@@ -108,19 +109,18 @@ class Session:
             Exception: the cell's own, with its own traceback.
         """
         cell = Cell(source, names=analyse(source), augmented=only_augmented(source), **options)
-        return self.execute(cell, front or SilentFront()).result
+        with Presses() as presses:
+            return self.execute(cell, front or SilentFront(), presses.inbox).result
 
-    def execute(self, cell: Cell, front: Front) -> Homecoming:
-        """The story of one cell, from what must travel to what came home."""
-        inbox = Inbox()
+    def execute(self, cell: Cell, front: Front, inbox: Inbox) -> Homecoming:
+        """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or analyse(cell.source)
-        with Presses(inbox):
-            self._leave_the_dead()
-            if cell.clean:
-                self.forget()
-            outgoing = self.values.outgoing(names, cell.wishes)
-            told = self._attempt(cell, names, outgoing, front, inbox)
-            home = self._come_home(cell, told.ended, told.outgoing)
+        self._leave_the_dead()
+        if cell.clean:
+            self.forget()
+        outgoing = self.values.outgoing(names, cell.wishes)
+        told = self._attempt(cell, names, outgoing, front, inbox)
+        home = self._come_home(cell, told.ended, told.outgoing)
         return conclude(self, told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:

@@ -10,13 +10,16 @@ from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
 from modal_gpu_magic.errors import LineError, MachineError
+from modal_gpu_magic.session.presses import Presses, interruptible
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.values import Homecoming
 
 NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
@@ -58,6 +61,13 @@ class ModalGpu(Configurable):
             ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
             Exception: the cell's own.
         """
+        with Presses() as presses:
+            home = self._run(text, body, presses.inbox)
+        if home is not None and home.has_result and home.result is not None:
+            hook: Any = self.shell.displayhook
+            hook.update_user_ns(home.result)
+
+    def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
         from modal_gpu_magic.ui.output import front_for
 
         line = self._parse(text)
@@ -67,20 +77,17 @@ class ModalGpu(Configurable):
 
             session = self._rehearsal(line, front)
             show(session, self._cell(line, body, session))
-            return
+            return None
         before = self.sessions.get(line.options.session or self.current)
         machine = before.machine if before is not None else None
         session = self._session(line, front)
         cell = self._cell(line, body, session)
         self._agree(session, cell)
         try:
-            home = session.execute(cell, front)
+            return session.execute(cell, front, inbox)
         except MachineError:
             session.fall_back(machine)
             raise
-        if home.has_result and home.result is not None:
-            hook: Any = self.shell.displayhook
-            hook.update_user_ns(home.result)
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu use | gpus | status | stop | help`."""
@@ -129,7 +136,9 @@ class ModalGpu(Configurable):
             return
         if worst is not None and worst > self.ask_limit:
             asked = f"{session.machine.title} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
-            if not input(asked).strip().lower().startswith("y"):
+            with interruptible():
+                answer = input(asked)
+            if not answer.strip().lower().startswith("y"):
                 raise MachineError("not run. A shorter --timeout lowers the most it can cost; so does a smaller GPU.")
         self._agreed.add(session.machine)
 

@@ -116,10 +116,15 @@ def servers(kernel: Kernel) -> list[str]:
     return [path.name for path in (kernel.home / "run").iterdir()]
 
 
+def alive(process: psutil.Process) -> bool:
+    """Not one that has ended and only waits to be counted."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def left_of(kernel: Kernel, names: list[str]) -> list[str]:
     """What is left of a kernel: processes it started, directories of sockets and of buffers."""
     paths = [place / name for place in (kernel.home / "run", Path("/dev/shm")) for name in names]
-    processes = [f"{process.pid} {' '.join(process.cmdline())}" for process in kernel.processes()]
+    processes = [f"{process.pid} {' '.join(process.cmdline())}" for process in kernel.processes() if alive(process)]
     return processes + [str(path) for path in paths if path.exists()]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modal_gpu_magic.session.front import SilentFront, State
-from modal_gpu_magic.session.pump import Inbox
+from modal_gpu_magic.session.presses import Inbox
 from modal_gpu_magic.session.sending import Sending
 from modal_gpu_magic.wire.buffers import SharedStore
 from modal_gpu_magic.wire.events import Transfer

@@ -1,0 +1,56 @@
+"""■ while a cell is ours: a message in the inbox, from the magic's first line to its last. Light to import."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType, TracebackType
+
+    from typing_extensions import Self
+
+Inbox = queue.SimpleQueue[tuple[str, Any]]
+"""What happens to a run, in order: `(kind, body)`."""
+
+
+class Presses:
+    """■ as a message instead of an exception: nothing of ours is torn, no import left half done, no event lost.
+
+    `inbox` gets `("press", None)` for each. Outside the main thread nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.inbox: Inbox = Inbox()
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._pressed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _pressed(self, _number: int, _frame: FrameType | None) -> None:
+        self.inbox.put(("press", None))  # SimpleQueue.put is safe in a signal handler
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While somebody is asked, ■ is a KeyboardInterrupt as always: `input()` waits for nothing else."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
