@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.recommend import recommend
     from modal_gpu_magic.session.session import Session
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _HOMES = {
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Session": "modal_gpu_magic.session.session",
+    "recommend": "modal_gpu_magic.plan.recommend",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Session",
     "__version__",
     "load_ipython_extension",
+    "recommend",
     "unload_ipython_extension",
 ]
 

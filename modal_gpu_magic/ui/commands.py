@@ -11,6 +11,7 @@ from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.ui.advice import advice
 
 if TYPE_CHECKING:
     from modal_gpu_magic.ui.magic import ModalGpu
@@ -29,6 +30,11 @@ def gpus(_magics: ModalGpu, _rest: str) -> None:
     for gpu in GPUS.values():
         print(f"{gpu.name:<14}{gpu.vram_gb:>4} GB{gpu.max_count:>5}{gpu.price_per_hour:>8.2f}  {gpu.best_for or '–'}")
     print(f"Prices a GPU and hour, as of {PRICE_DATE}.")
+
+
+def recommend(_magics: ModalGpu, rest: str) -> None:
+    """`recommend MODEL [TASK]`: GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
+    print(advice(rest))
 
 
 def status(magics: ModalGpu, _rest: str) -> None:
@@ -59,10 +65,17 @@ def show_help(_magics: ModalGpu, _rest: str) -> None:
     print(help_text())
     print("\nCommands:")
     for word, command in COMMANDS.items():
-        print(f"  %modal_gpu {word:<8} {(command.__doc__ or '').partition(': ')[2]}")
+        print(f"  %modal_gpu {word:<10} {(command.__doc__ or '').partition(': ')[2]}")
 
 
-COMMANDS: dict[str, Command] = {"use": use, "gpus": gpus, "status": status, "stop": stop, "help": show_help}
+COMMANDS: dict[str, Command] = {
+    "use": use,
+    "gpus": gpus,
+    "recommend": recommend,
+    "status": status,
+    "stop": stop,
+    "help": show_help,
+}
 
 
 def unknown(word: str) -> str:

@@ -14,7 +14,9 @@ from tests.ui.shell import in_shell
 SCRIPT = """
 run("%load_ext modal_gpu_magic")
 for line in ["help", "", "gpus", "status", "stop", "stop nobody", "stopp", "zzz", "use H100:2 --session big --pip einops",
-             "use A10 --timeout 2h --in x", "use H1000", "use big_one"]:
+             "use A10 --timeout 2h --in x", "use H1000", "use big_one",
+             "recommend 13B lora", "recommend 13B lora --dtype=int8 --budget $1/h", "recommend", "recommend 13B lorra",
+             "recommend 13B --dtyp int8", "recommend 13B --budget", "recommend 13B --budget x", "recommend 13B --budget 0.1"]:
     out[line] = run("%modal_gpu " + line)
 out["status after use"] = run("%modal_gpu status")
 run("import modal_gpu_magic as mg\\nbig_one = mg.Machine.of('L4', cpu=2.0)\\n%modal_gpu use big_one --session other")
@@ -51,6 +53,10 @@ def test_gpus_are_the_catalog(said: dict[str, list[str]]) -> None:
         ("status after use", "big: H100:2 · local · not running · lives there: nothing"),
         ("two", "other: L4 · local · not running"),
         ("stop one", "other: ended"),
+        ("recommend 13B lora", "A100-40GB           2.10  the reference's A100-40GB for 'Fine-tuning (LoRA)'\nL40S "),
+        ("recommend 13B lora", "13B lora in bf16: 13B × 2 bytes = 26 GB frozen weights + "),
+        ("recommend 13B lora", "Prices of the GPUs, as of 2026-09-01."),
+        ("recommend 13B lora --dtype=int8 --budget $1/h", "13B lora in int8: 13B × 1 byte = 13 GB"),
         ("stop", ""),
     ],
 )
@@ -63,14 +69,20 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
     "line, error",
     [
         ("stopp", "did you mean stop?"),
-        ("zzz", "there is: use, gpus, status, stop, help."),
+        ("zzz", "there is: use, gpus, recommend, status, stop, help."),
         ("stop nobody", "There is no session 'nobody'; there is: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),
+        ("recommend", "write %modal_gpu recommend 13B lora"),
+        ("recommend 13B lorra", "did you mean lora?"),
+        ("recommend 13B --dtyp int8", "did you mean --dtype?"),
+        ("recommend 13B --budget", "--budget has no value"),
+        ("recommend 13B --budget x", "'x' is no budget"),
+        ("recommend 13B --budget 0.1", "the cheapest is "),
     ],
 )
 def test_what_is_refused(said: dict[str, list[str]], line: str, error: str) -> None:
-    assert said[line][1].startswith(("LineError", "UnknownGpuError"))
+    assert said[line][1].startswith(("LineError", "UnknownGpuError", "MachineError"))
     assert error in said[line][1]
 
 
