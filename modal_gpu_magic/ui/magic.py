@@ -193,8 +193,8 @@ class ModalGpu(Configurable):
         base = session.machine if session is not None else None
         if line.machine is not None:
             base = self.shell.user_ns[line.machine]
-        modal = sys.modules.get("modal")
-        images = {n: v for n, v in self.shell.user_ns.items() if modal is not None and isinstance(v, modal.Image)}
+        kind = getattr(sys.modules.get("modal"), "Image", None)  # a thread of ours may be importing it right now
+        images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and isinstance(v, kind)}
         return inherit(base, line, images, os.environ)
 
     def _backend(self, line: Line, front: Any) -> Any:
