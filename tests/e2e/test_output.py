@@ -34,11 +34,6 @@ SAME = {
     "traceback printed": "import traceback\ntry: 1/0\nexcept ZeroDivisionError: traceback.print_exc()",
     "redirected": "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as text: print('hidden')\ntext.getvalue()",
     "captured": "%%capture held\nprint('hidden')",
-    "forked pool": (
-        "import multiprocessing\n"
-        "def square(x):\n    print('child', x, flush=True)\n    return x * x\n"
-        "with multiprocessing.get_context('fork').Pool(1) as pool: print(pool.map(square, [1, 2]))"
-    ),
     "bash": "%%bash\necho from bash",
     "await": "import asyncio\nawait asyncio.sleep(0.01)\nprint('woke')",
     "async for": "async def three():\n    for i in range(3): yield i\nasync for i in three(): print(i)",
@@ -60,6 +55,16 @@ SAME = {
 @pytest.mark.parametrize("source", SAME.values(), ids=SAME.keys())
 def test_a_cell_shows_what_it_would_here(pair: Pair, source: str) -> None:
     pair.there(source, ordered=False)
+
+
+def test_a_forked_pool_prints_in_order(kernel: Kernel) -> None:
+    """A native kernel joins a child's lines with its own as they happen to come; here they share one pipe."""
+    source = (
+        "import multiprocessing\n"
+        "def square(x):\n    print('child', x, flush=True)\n    return x * x\n"
+        "with multiprocessing.get_context('fork').Pool(1) as pool: print(pool.map(square, [1, 2]))"
+    )
+    assert kernel.remote(source).stdout == "child 1\nchild 2\n[1, 4]\n"
 
 
 def test_what_c_did_not_flush_is_shown_at_the_end_of_the_cell(kernel: Kernel) -> None:
