@@ -11,6 +11,7 @@ import contextlib
 import functools
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 PRESS, STRIKE = signal.SIGUSR1, signal.SIGINT
 """■ arrives as Modal's SIGUSR1; SIGINT is how we, or user code itself, interrupt the main thread without a press."""
 RETRY_SECONDS = 0.002
+LINE_SECONDS = 0.05
+"""How long an exception may wait for the end of a line."""
 OURS = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
 
 _bearable: set[CodeType] = set()
+_waiting: list[tuple[Interrupt, float]] = []
+"""The run whose exception waits for a function of ours to end, if there is one, and since when."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -43,13 +48,30 @@ def is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith(OURS)
 
 
+@interruptible
+def checkpoint(*, whole: bool = True) -> None:
+    """The last statement of what user code calls all the time (a write, a display).
+
+    Such a call gives the interpreter up in a system call of ours, so without this a loop of them could be struck there
+    again and again and nowhere else. `whole`: a line is complete; `print` writes its text and its newline one by one.
+
+    Raises:
+        KeyboardInterrupt: it had to wait, and user code called the caller.
+    """
+    if not _waiting or threading.current_thread() is not threading.main_thread():
+        return
+    interrupt, since = _waiting[0]
+    if (whole or time.monotonic() - since > LINE_SECONDS) and _may_raise(sys._getframe(2)):  # noqa: SLF001
+        interrupt.raise_waiting()
+
+
 class Interrupt:
     """Holds the signals for the length of a run. `asked`: ■ was pressed. `timed_out`: the watchdog's time is over."""
 
     def __init__(self) -> None:
         self.asked = False
         self.timed_out = False
-        self._open = self._held = False
+        self._open = self._held = self._striking = False
         self._lock = threading.Lock()
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
@@ -65,6 +87,7 @@ class Interrupt:
     ) -> None:
         with self._lock:  # a strike that was under way hits our handler still, not whose turn it is next
             self._held = False
+        _waiting.clear()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -82,26 +105,45 @@ class Interrupt:
             yield
         finally:
             self._open = False
+            _waiting.clear()
 
     def expire(self) -> None:
         """The cell's time is up: user code is interrupted as by ■. From any thread; after the run it does nothing."""
         self.timed_out = self.timed_out or self._held
+        self._wait()
         self.strike()
 
-    def _pressed(self, number: int, frame: FrameType | None) -> None:
-        if number == PRESS:
-            self.asked = True
-        if not self._open:
-            return
-        if _may_raise(frame):
+    def raise_waiting(self) -> None:
+        """Raise what had to wait, in the main thread.
+
+        Raises:
+            KeyboardInterrupt: user code runs.
+        """
+        _waiting.clear()
+        if self._open:
             raise KeyboardInterrupt
-        self._again.put(self)
 
     def strike(self) -> None:
-        """Make the main thread look again whether it may be interrupted. After the run it does nothing."""
+        """Make the main thread look again whether it may raise what waits. After the run it does nothing."""
         with self._lock:
-            if self._held:
+            if self._held and _waiting:
+                self._striking = True
                 signal.pthread_kill(threading.main_thread().ident or 0, STRIKE)
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
+        ours, self._striking = self._striking and number == STRIKE, False
+        if number == PRESS:
+            self.asked = True
+        if not self._open or (ours and not _waiting):  # a checkpoint was faster
+            return
+        if _may_raise(frame):
+            self.raise_waiting()
+        self._wait()
+        self._again.put(self)
+
+    def _wait(self) -> None:
+        if self._open and not _waiting:
+            _waiting.append((self, time.monotonic()))
 
 
 @functools.cache

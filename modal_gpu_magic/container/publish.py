@@ -14,6 +14,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from traitlets import Any as AnyTrait
 
+from modal_gpu_magic.container.interrupt import checkpoint
 from modal_gpu_magic.container.outlet import sound
 from modal_gpu_magic.container.streams import flush_streams
 
@@ -67,11 +68,13 @@ class Publisher(DisplayPublisher):
             metadata=plain(metadata),
             transient=plain(transient or {}),
         )
+        checkpoint()
 
     def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
         """Clear the cell's output; `wait`: when something new comes."""
         flush_streams()
         self.outlet.emit("clear_output", wait=bool(wait))
+        checkpoint()
 
 
 class Hook(DisplayHook):

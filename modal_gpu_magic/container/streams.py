@@ -10,6 +10,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modal_gpu_magic.container.interrupt import checkpoint
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import RLock
@@ -62,6 +64,7 @@ class Stream(io.TextIOBase):
             if pipes.pending(0):
                 pipes.sweep()
         self._emit(self.name, text)
+        checkpoint(whole=text[-1:] in {"", "\n"})
         return len(text)
 
     def flush(self) -> None:

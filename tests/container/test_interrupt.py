@@ -14,6 +14,7 @@ MANY = {
     "sleep": "import time\ntime.sleep(30)",
     "loop": "while True: pass",
     "printing": "i = 0\nwhile True:\n    i += 1; print(i, 'x' * 500)",
+    "printing a long line": "import sys\nwhile True: sys.stdout.write('x')",
     "displaying": "while True: display('x')",
     "timeit": "%timeit -n1 -r1 __import__('time').sleep(30)",
     "await": "import asyncio\nawait asyncio.sleep(30)",
