@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
+    from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.wire.batching import batched
 
 __version__ = "0.1.0"
 
@@ -24,7 +26,9 @@ _HOMES = {
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
+    "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
+    "batched": "modal_gpu_magic.wire.batching",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
 
@@ -33,8 +37,10 @@ __all__ = [
     "Gpu",
     "GpuSpec",
     "Machine",
+    "Service",
     "Session",
     "__version__",
+    "batched",
     "load_ipython_extension",
     "recommend",
     "unload_ipython_extension",

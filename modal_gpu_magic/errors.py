@@ -7,6 +7,7 @@ ModalGpuError                  what a user may meet; printed as its message, wit
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
 │   └── RemoteValueError       a value that lives in the container was used here
 ├── MachineError               an image failed to build, or Modal refused the machine
+├── ServiceError               a service that cannot be made, or used, as asked: what to change
 ├── RunError                   a cell did not end by itself
 │   ├── CellTimeout            it ran into its `--timeout`
 │   ├── ContainerLost          its container died: exit code, signal, out of memory
@@ -64,6 +65,10 @@ class RemoteValueError(TransferError):
 
 class MachineError(ModalGpuError):
     """The machine could not be made: a failed image build, a refusal by Modal."""
+
+
+class ServiceError(ModalGpuError):
+    """A service that cannot be made as written (no function, a batched generator) or used as asked (it was stopped)."""
 
 
 class RunError(ModalGpuError):

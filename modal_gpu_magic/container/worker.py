@@ -20,8 +20,8 @@ from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.calls import failure_of
 from modal_gpu_magic.wire.events import Answer, Event, Failure, Need, Request, Transfer
-from modal_gpu_magic.wire.transfer import fingerprint, pack
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
@@ -154,7 +154,4 @@ class Worker:
     def _failure(self, outcome: Outcome) -> Failure | None:
         if outcome.error is None:
             return None
-        namespace = self.shell.user_ns
-        travels = fingerprint(outcome.error, namespace) is not None
-        exception = pack({"error": outcome.error}, namespace, InlineStore()) if travels else None
-        return Failure(outcome.ename, outcome.evalue, outcome.traceback, exception)
+        return failure_of(outcome.error, outcome.traceback, outcome.evalue, self.shell.user_ns)

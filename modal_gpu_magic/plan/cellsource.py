@@ -49,6 +49,20 @@ def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | 
     return parse_python(python)
 
 
+def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
+    """The tree of a cell.
+
+    Raises:
+        SyntaxError: it is not valid; as Python says it, with the line.
+    """
+    tree = parse_cell(source, transform)
+    if tree is None:
+        python = (transform or ipython_transform)(source)
+        compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
+        raise SyntaxError("this is no valid cell")
+    return tree
+
+
 def parse_python(source: str) -> ast.Module | None:
     """The tree of plain Python with top-level `await`, or None if a compiler would refuse it."""
     with warnings.catch_warnings():

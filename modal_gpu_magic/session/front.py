@@ -39,6 +39,9 @@ class Front(Protocol):
     def finished(self, receipt: Receipt) -> None:
         """The run is over; the last call."""
 
+    def settled(self, text: str) -> None:
+        """What goes on from here (a service): the last call, in the place of a receipt."""
+
 
 class SilentFront:
     """Shows nothing and keeps what the cell printed in `text`; for plain Python and tests."""
@@ -71,3 +74,7 @@ class SilentFront:
     def finished(self, receipt: Receipt) -> None:
         """Keep it."""
         self.receipt = receipt
+
+    def settled(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)

@@ -66,8 +66,12 @@ class NotebookFront:
 
     def finished(self, receipt: Receipt) -> None:
         """The receipt takes the status line's place."""
+        self.settled(receipt_text(receipt))
+
+    def settled(self, text: str) -> None:
+        """The last line takes the status line's place."""
         if not self.quiet:
-            self._status(receipt_text(receipt), "receipt")
+            self._status(text, "receipt")
 
     def _status(self, text: str, kind: str) -> None:
         update = self.status_id is not None
@@ -174,11 +178,11 @@ class TextFront(NotebookFront):
         sys.stderr.flush()
         self._width = len(text)
 
-    def finished(self, receipt: Receipt) -> None:
-        """The receipt, as a last line."""
+    def settled(self, text: str) -> None:
+        """The last line."""
         self._wipe()
         if not self.quiet:
-            print(receipt_text(receipt), file=sys.stderr)
+            print(text, file=sys.stderr)
 
     def _wipe(self) -> None:
         if self._width:
