@@ -122,6 +122,18 @@ class Options:
         "start with an empty namespace")
     move: bool | None = _option("--move", "how", kinds.FLAG,
         "carry the session's values over to the machine that replaces the old one")
+    service: str | None = _option("--service", "how", kinds.SERVICE,
+        "serve the cell's functions under this name: its top level runs once a container")
+    batch: int | None = _option("--batch", "how", kinds.BATCH,
+        "calls that the service's only function takes at once, as lists", "as @batched says")
+    wait_ms: int | None = _option("--wait-ms", "how", kinds.WAIT_MS,
+        "how long a batch waits to be full", "100")
+    min_containers: int | None = _option("--min", "how", kinds.LEAST,
+        "containers of the service that are always there, and paid for", "0")
+    max_containers: int | None = _option("--max", "how", kinds.COUNT,
+        "containers of the service at most", "as many as Modal starts")
+    concurrent: int | None = _option("--concurrent", "how", kinds.COUNT,
+        "calls that one container of the service takes at once", "1")
     dry_run: bool | None = _option("--dry-run", "how", kinds.FLAG,
         "show what would run and be sent, and run nothing")
     quiet: bool | None = _option("--quiet", "how", kinds.FLAG,

@@ -6,6 +6,7 @@ What the calls mean that IPython's syntax becomes is in `plan.embedded`; what th
 from __future__ import annotations
 
 import ast
+import traceback
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -58,7 +59,12 @@ def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
     tree = parse_cell(source, transform)
     if tree is None:
         python = (transform or ipython_transform)(source)
-        compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
+        try:
+            compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
+        except SyntaxError as error:
+            lines = "".join(traceback.format_exception_only(error)).splitlines()
+            error.__dict__["_render_traceback_"] = lambda: lines  # IPython's hook: the cell's line, not ours
+            raise
         raise SyntaxError("this is no valid cell")
     return tree
 

@@ -47,20 +47,20 @@ def program(
         timeout: seconds; None: Modal's default.
         pip: packages that the image gets beside the machine's own.
     """
-    arguments = ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
+    arguments = arguments_text(machine, timeout)
     body = textwrap.indent(source.strip() or "pass", "    ")
     returns = ", ".join(f'"{name}": {name}' for name in binds)
     return _TEMPLATE.format(
-        image=_image(machine, pip),
+        image=image_text(machine, pip),
         arguments=arguments,
-        kind="async def" if _awaits(source) else "def",
+        kind="async def" if awaits(source) else "def",
         reads=", ".join(reads),
         body=body,
         returns=returns,
     )
 
 
-def _awaits(source: str) -> bool:
+def awaits(source: str) -> bool:
     """Whether the cell has an `await` of its own, which a plain function may not have."""
     tree = parse_cell(source)
     if tree is None:
@@ -70,6 +70,11 @@ def _awaits(source: str) -> bool:
     except SyntaxError:
         return True
     return False
+
+
+def arguments_text(machine: Machine, timeout: float | None) -> str:
+    """A machine as the arguments of `app.function` or `app.cls`."""
+    return ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
 
 
 def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]:
@@ -91,7 +96,8 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _image(machine: Machine, pip: Sequence[str]) -> str:
+def image_text(machine: Machine, pip: Sequence[str]) -> str:
+    """A machine's image as an expression of the SDK; `pip` are packages beside the machine's own."""
     preset = PRESETS.get(machine.image)
     reference = preset.reference if preset else machine.image
     if machine.image.startswith("variable:"):

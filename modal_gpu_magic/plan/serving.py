@@ -87,7 +87,9 @@ class Serving:
     def __post_init__(self) -> None:
         low, high = self.min_containers or 0, self.max_containers
         if low < 0 or (high is not None and high < max(1, low)):
-            raise ServiceError(f"from {low} to {high} containers cannot be; the least is 0, and the most at least that.")
+            raise ServiceError(
+                f"from {low} to {high} containers cannot be; the least is 0, and the most at least that."
+            )
         least, most = CONCURRENT
         if self.concurrent is not None and not least <= self.concurrent <= most:
             raise ServiceError(f"concurrent is {self.concurrent}; a container takes {least} to {most:,} calls at once.")
@@ -136,7 +138,9 @@ def _chosen(found: Sequence[Method], given: Batch | None) -> tuple[tuple[Method,
         )
     for method in found:
         if method.name in HANDLE:
-            raise ServiceError(f"{method.name} is the service's own name for something else; call the function otherwise.")
+            raise ServiceError(
+                f"{method.name} is the service's own name for something else; call the function otherwise."
+            )
     marked = [method for method in found if method.batch]
     if given:
         marked = [_given(found, marked, given)]
@@ -224,8 +228,12 @@ def _mark(decorator: ast.expr, name: str) -> Batch | None:
     target = decorator.func if isinstance(decorator, ast.Call) else decorator
     if not (isinstance(target, ast.Name | ast.Attribute) and _last(target) == "batched"):
         return None
-    if not isinstance(decorator, ast.Call) or (isinstance(target, ast.Attribute) and ast.unparse(target.value) == "modal"):
-        raise ServiceError(f"{name} is decorated with @{ast.unparse(decorator)}; write {EXAMPLE}, and Modal's is made from it.")
+    if not isinstance(decorator, ast.Call) or (
+        isinstance(target, ast.Attribute) and ast.unparse(target.value) == "modal"
+    ):
+        raise ServiceError(
+            f"{name} is decorated with @{ast.unparse(decorator)}; write {EXAMPLE}, and Modal's is made from it."
+        )
     try:
         args = [ast.literal_eval(arg) for arg in decorator.args]
         words = {str(word.arg): ast.literal_eval(word.value) for word in decorator.keywords}

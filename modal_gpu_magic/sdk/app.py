@@ -79,6 +79,7 @@ class OpenApp(HeldApp):
         """What was typed for the run's `input()`."""
         self.queue.put(text, partition=f"stdin-{run}")
 
+
 class Followers:
     """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond."""
 

@@ -14,7 +14,7 @@ from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.wire.calls import Fault, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from modal_gpu_magic.plan.serving import Method
     from modal_gpu_magic.session.service import Service
@@ -100,7 +100,7 @@ class ServiceMethod:
                     data = next(following)
                 except StopIteration:
                     return
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a user's, or Modal's
                     raise self._service.own(error) from None
                 failed = isinstance(data, BaseException)
                 yield self._service.own(data) if failed else decode(data, self._service.namespace)
@@ -127,7 +127,7 @@ class ServiceMethod:
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
         try:
             yield from items
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - Modal's
             raise self._service.own(error) from None
 
     async def _stream_aio(self, data: bytes) -> AsyncIterator[Any]:
@@ -168,7 +168,7 @@ class ServiceCall:
             data = self._call.get(timeout=timeout)
         except TimeoutError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's, or Modal's
             raise self._service.own(error) from None
         except KeyboardInterrupt:
             self.cancel()
@@ -179,7 +179,7 @@ class ServiceCall:
         """The same from a coroutine; a task that is cancelled cancels the call."""
         try:
             data = await self._call.get.aio()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's, or Modal's
             raise self._service.own(error) from None
         except asyncio.CancelledError:
             await self._call.cancel.aio()

@@ -15,9 +15,9 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError, TransferError
 from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.plan.cellsource import tree_of
-from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.plan.machine import Machine, quote_of
 from modal_gpu_magic.plan.names import Names, analyse
-from modal_gpu_magic.plan.quote import dollars, idle_words, quote, rate
+from modal_gpu_magic.plan.quote import dollars, idle_words, rate
 from modal_gpu_magic.plan.serving import Method, Serving, methods_of, methods_of_cell
 from modal_gpu_magic.session.ending import own_error
 from modal_gpu_magic.session.files import Files
@@ -48,6 +48,10 @@ DEFINITION_BYTES = 16 << 20
 Source = str | Iterable[Callable[..., Any]]
 Watch = Callable[[Iterator[Any], "int | None", str], Iterator[Any]]
 """`watch(results, total, title)`: iterates over the results of a map, and shows how far it is."""
+
+
+class NoMethodError(ServiceError, AttributeError):
+    """A service has no method of that name."""
 
 
 class Service:
@@ -125,11 +129,15 @@ class Service:
         if self._app is not None or self._stopped:
             raise ServiceError(f"{self.name} was started before; make it anew.")
         front = front or SilentFront()
-        outgoing = self._outgoing()
+        outgoing = self.outgoing()
         began = time.monotonic()
         with Presses() as presses:
             starting = Starting(
-                self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox or presses.inbox
+                self.backend,
+                lambda backend: self._make(backend, outgoing),
+                self.machine.title,
+                front,
+                inbox or presses.inbox,
             )
             try:
                 self._app, answer = starting.run()
@@ -209,7 +217,7 @@ class Service:
         why = f"it has {', '.join(methods)}"
         if name in self.serving.helpers:
             why = f"Modal gives a class with a batched method no other, and {', '.join(methods)} is batched"
-        raise AttributeError(f"{self.name} has no method {name}: {why}.")
+        raise NoMethodError(f"{self.name} has no method {name}: {why}.")
 
     def __dir__(self) -> list[str]:
         return sorted([*self._methods, "machine", "methods", "running", "stop"])
@@ -231,20 +239,16 @@ class Service:
 
     def _cost(self) -> str:
         """What it has cost until now, as an estimate: Modal tells no live figure."""
-        price = self._quote.cost(self._seconds)
+        price = quote_of(self.machine)
         where = "free here, at Modal about" if self.backend == "local" else "about"
-        return f"{where} {dollars(price)} so far ({rate(self._quote.per_hour)} a container, prices of {PRICE_DATE})"
+        spent = dollars(price.cost(self._seconds))
+        return f"{where} {spent} so far ({rate(price.per_hour)} a container, prices of {price.date})"
 
     @property
     def _seconds(self) -> float:
         if self._app is None:
             return self.__dict__.get("_spent", 0.0)  # type: ignore[no-any-return]
         return self.usage.seconds
-
-    @property
-    def _quote(self) -> Any:
-        machine = self.machine
-        return quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory)
 
     def _started(self, seconds: float) -> str:
         """The line at the cell's end: what is served, and what it costs."""
@@ -253,15 +257,20 @@ class Service:
             where += ["local", "CPU"] + ([f"{self.machine.title} simulated"] if self.machine.gpus else [])
         served = [str(method) for method in self.methods]
         if self.serving.helpers:
-            served.append(f"{', '.join(self.serving.helpers)} only inside (Modal: no other method beside a batched one)")
-        money = [f"{rate(self._quote.per_hour)} a container at Modal", idle_words(self._quote, self.machine.scaledown)]
+            served.append(
+                f"{', '.join(self.serving.helpers)} only inside (Modal: no other method beside a batched one)"
+            )
+        money = [
+            f"{rate(quote_of(self.machine).per_hour)} a container at Modal",
+            idle_words(quote_of(self.machine), self.machine.scaledown),
+        ]
         if self.serving.min_containers:
             money[1] = f"{self.serving.min_containers} always there, until {self.name}.stop()"
         return " · ".join((self.name, *where, *served, f"start {seconds:.1f} s", *money, f"prices of {PRICE_DATE}"))
 
     # What goes there.
 
-    def _outgoing(self) -> Outgoing:
+    def outgoing(self) -> Outgoing:
         """The notebook's values that the source or the functions read.
 
         Raises:

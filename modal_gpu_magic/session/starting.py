@@ -11,7 +11,6 @@ from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
 from modal_gpu_magic.session.pump import DRAIN_LIMIT, TICK
 from modal_gpu_magic.wire.calls import Fault
-from modal_gpu_magic.wire.events import Answer, Event, Failure, Frame
 from modal_gpu_magic.wire.log import Assembler
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.presses import Inbox
+    from modal_gpu_magic.wire.events import Answer, Event, Failure, Frame
 
 
 class Starting:
@@ -33,7 +33,9 @@ class Starting:
         inbox: also gets the presses of ■.
     """
 
-    def __init__(self, kind: Kind, make: Callable[[Backend], ServiceApp], subject: str, front: Front, inbox: Inbox) -> None:
+    def __init__(
+        self, kind: Kind, make: Callable[[Backend], ServiceApp], subject: str, front: Front, inbox: Inbox
+    ) -> None:
         self.kind, self.make, self.subject, self.front, self.inbox = kind, make, subject, front, inbox
         self.app: ServiceApp | None = None
         self.answer: Answer | None = None

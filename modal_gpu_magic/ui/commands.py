@@ -14,6 +14,8 @@ from modal_gpu_magic.line.help import help_text
 from modal_gpu_magic.ui.advice import advice
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.service import Service
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.ui.magic import ModalGpu
 
 Command = Callable[["ModalGpu", str], None]
@@ -38,8 +40,8 @@ def recommend(_magics: ModalGpu, rest: str) -> None:
 
 
 def status(magics: ModalGpu, _rest: str) -> None:
-    """`status`: the sessions, their machines, and what lives there."""
-    if not magics.sessions:
+    """`status`: the sessions, their machines, and what lives there; the services."""
+    if not (magics.sessions or magics.services):
         print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
     for name, session in magics.sessions.items():
         idle = (
@@ -49,15 +51,20 @@ def status(magics: ModalGpu, _rest: str) -> None:
         )
         lives = ", ".join(session.values.remote_names()) or "nothing"
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+    for service in magics.services.values():
+        print(f"service {service!r}")
 
 
 def stop(magics: ModalGpu, rest: str) -> None:
-    """`stop [SESSION]`: end containers now; what lives there is gone."""
-    if rest and rest not in magics.sessions:
-        raise LineError(f"There is no session {rest!r}; there is: {', '.join(magics.sessions) or 'none'}.")
-    for name in [rest] if rest else list(magics.sessions):
-        magics.sessions[name].stop()
-        print(f"{name}: ended")
+    """`stop [NAME]`: end containers now, of a session or a service; what lives there is gone."""
+    running: list[tuple[str, Session | Service]] = [*magics.sessions.items(), *magics.services.items()]
+    if rest and rest not in dict(running):
+        names = ", ".join(name for name, _ in running)
+        raise LineError(f"There is no session or service {rest!r}; there is: {names or 'none'}.")
+    for name, each in running:
+        if rest in ("", name):
+            each.stop()
+            print(f"{name}: ended")
 
 
 def show_help(_magics: ModalGpu, _rest: str) -> None:

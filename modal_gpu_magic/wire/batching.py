@@ -31,7 +31,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         for what, value, (low, high) in (("size", self.size, SIZES), ("wait_ms", self.wait_ms, WAITS)):
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise ServiceError(f"the {what} of a batch is {value!r}; Modal takes {low} to {high:,}.")
 
     def __str__(self) -> str:
