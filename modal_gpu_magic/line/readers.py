@@ -196,8 +196,8 @@ def read_service(text: str) -> str:
     """The name of a service: of the variable that will hold it."""
     name = read_variable(text)
     if hasattr(builtins, name) or name.startswith("_"):
-        whose = "one of Python's own" if hasattr(builtins, name) else "a hidden one"
-        raise refusal(f"{name} is {whose} names; write for example --service my_{name.strip('_') or 'model'}.", text)
+        what = "one of Python's own names" if hasattr(builtins, name) else "a hidden name"
+        raise refusal(f"{name} is {what}; write for example --service my_{name.strip('_') or 'model'}.", text)
     return name
 
 
