@@ -11,6 +11,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.session.driving import driven
 from modal_gpu_magic.wire.calls import Fault, decode, encode
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class ServiceMethod:
         rows = (self._arguments(args, {}) for args in zip(*iterables))  # noqa: B905 - as `map` does
         lengths = [len(each) for each in iterables if isinstance(each, Sized)]
         total = min(lengths) if len(lengths) == len(iterables) and lengths else None
-        results = self._function.map(rows, return_exceptions=return_exceptions)
+        function = self._function
+        results = driven(lambda: function.map.aio(rows, return_exceptions=return_exceptions))
         return self._service.watch(self._results(results), total, self._title)
 
     def aio(self, *args: Any, **kwargs: Any) -> Any:
@@ -92,16 +94,9 @@ class ServiceMethod:
     def _spawned(self, data: bytes) -> ServiceCall:
         return ServiceCall(self._function.spawn(data), self._service)
 
-    def _results(self, results: Iterable[Any]) -> Iterator[Any]:
-        following = iter(results)
-        with self._service.usage.use():
-            while True:
-                try:
-                    data = next(following)
-                except StopIteration:
-                    return
-                except Exception as error:  # noqa: BLE001 - a user's, or Modal's
-                    raise self._service.own(error) from None
+    def _results(self, results: Iterator[Any]) -> Iterator[Any]:
+        with self._service.usage.use(), contextlib.closing(results):  # type: ignore[type-var]  # it is a generator
+            for data in self._items(results):
                 failed = isinstance(data, BaseException)
                 yield self._service.own(data) if failed else decode(data, self._service.namespace)
 

@@ -126,23 +126,19 @@ class Service:
         Raises:
             TransferError: a value that is read cannot travel. KeyboardInterrupt: ■. Exception: the top level's own.
         """
+        if inbox is None:
+            with Presses() as presses:
+                return self.start(front, presses.inbox)
         if self._app is not None or self._stopped:
             raise ServiceError(f"{self.name} was started before; make it anew.")
-        front = front or SilentFront()
-        outgoing = self.outgoing()
-        began = time.monotonic()
-        with Presses() as presses:
-            starting = Starting(
-                self.backend,
-                lambda backend: self._make(backend, outgoing),
-                self.machine.title,
-                front,
-                inbox or presses.inbox,
-            )
-            try:
-                self._app, answer = starting.run()
-            except Fault as fault:
-                raise own_error(fault.failure, self.namespace) from None
+        front, outgoing, began = front or SilentFront(), self.outgoing(), time.monotonic()
+        starting = Starting(
+            self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox
+        )
+        try:
+            self._app, answer = starting.run()
+        except Fault as fault:
+            raise own_error(fault.failure, self.namespace) from None
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be made there: {why}.")
         front.settled(self._started(time.monotonic() - began))

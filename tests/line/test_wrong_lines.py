@@ -51,9 +51,7 @@ def test_a_message_is_one_sentence_with_a_way_out(message: str) -> None:
 
 
 SUGGESTED = [
-    (line, caret, meant[1])
-    for line, caret, text in WRONG_LINES
-    if (meant := re.search(r"did you mean (\S+)\?$", text))
+    (line, caret, meant[1]) for line, caret, text in WRONG_LINES if (meant := re.search(r"did you mean (\S+)\?$", text))
 ]
 
 
