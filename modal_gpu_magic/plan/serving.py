@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Kind = Literal["function", "coroutine", "generator", "async generator"]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 EXAMPLE = "@batched(32, wait_ms=100)"
-HANDLE = frozenset({"name", "machine", "backend", "methods", "start", "stop", "serving"})
-"""Attributes of the handle itself, which a method may not hide."""
 CONCURRENT = (1, 1_000)
 """Calls that one container may take at once."""
 
@@ -136,11 +134,6 @@ def _chosen(found: Sequence[Method], given: Batch | None) -> tuple[tuple[Method,
             "there is no function to serve: the cell's top-level functions become methods, but for those whose "
             "names begin with _; write one, such as def predict(x): ..."
         )
-    for method in found:
-        if method.name in HANDLE:
-            raise ServiceError(
-                f"{method.name} is the service's own name for something else; call the function otherwise."
-            )
     marked = [method for method in found if method.batch]
     if given:
         marked = [_given(found, marked, given)]

@@ -32,6 +32,7 @@ from modal_gpu_magic.wire.batching import WAIT_MS, Batch
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.calls import Fault, Program
 from modal_gpu_magic.wire.events import FILES
+from modal_gpu_magic.wire.remote import RemoteValue, facts
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.transfer import pack
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
 
+_OF_MODAL = ("update_autoscaler",)
+"""Attributes of an object of Modal's classes."""
 DEFINITION_BYTES = 16 << 20
 """Modal's limit for what comes with a Function's definition (modal/_functions.py, 1.6.4)."""
 
@@ -119,6 +122,9 @@ class Service:
         self._app: ServiceApp | None = None
         self._stopped = False
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
+        hidden_here = [each for each in self._methods if each in {*dir(Service), *vars(self), *_OF_MODAL}]
+        if hidden_here:
+            raise ServiceError(f"a service has a {hidden_here[0]} of its own; give the function another name.")
 
     def start(self, front: Front | None = None, inbox: Inbox | None = None) -> Self:
         """Start the first container and run the top level there; its output and its error are shown as a cell's.
@@ -273,6 +279,13 @@ class Service:
             TransferError: one cannot travel, or they are too large for a definition.
         """
         names = self._cell.names or Names()
+        for name in sorted(names.reads):
+            value = self.namespace.get(name)
+            if type(value) is RemoteValue:
+                raise TransferError(
+                    f"`{name}` lives in the container of session {facts(value).session!r}, and a service has "
+                    f"containers of its own: run {name} = {name}.fetch() first, or make it in the cell."
+                )
         marked = self.serving.batch is not None and not self._functions
         exclude = ("batched", *self._cell.wishes.exclude) if marked else self._cell.wishes.exclude
         outgoing = self._values.outgoing(names, replace(self._cell.wishes, exclude=exclude))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.wire.events import Answer, Event, Failure, Frame
 
+LAST_OUTPUT = 0.5
+"""Seconds that what a lost container wrote last may still be on its way."""
+
 
 class Starting:
     """One start. `run()` is the whole of it; everything slow happens in a thread, and is told to the inbox.
@@ -44,7 +47,7 @@ class Starting:
         self._given_up = False
         self._assembler, self._life = Assembler(), ""
         self._phase: Phase = "connecting"
-        self._phase_since = self._ended_at = time.monotonic()
+        self._phase_since = self._ended_at = self._shown_at = time.monotonic()
 
     def run(self) -> tuple[ServiceApp, Answer | None]:
         """Start, and return the App with how the top level ended in the first container.
@@ -108,13 +111,21 @@ class Starting:
             self.awake, self._ended_at = True, time.monotonic()
         elif kind in ("lost", "reader", "closed"):
             self._lose(body)
-        self.front.show(State(self._phase, self.subject, time.monotonic() - self._phase_since))
+        if time.monotonic() - self._shown_at >= TICK:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown_at = time.monotonic()
+        subject = "values" if self._phase == "sending" else self.subject
+        self.front.show(State(self._phase, subject, self._shown_at - self._phase_since))
 
     def _lose(self, error: BaseException | None) -> None:
         self.lost = error or BackendLost("the service ended while it was starting.")
         self._ended_at = time.monotonic()
-        if not isinstance(error, Fault):  # nothing of the top level's is on its way
+        if self._phase not in ("waiting", "starting"):  # nothing of the top level's can be on its way
             self._ended_at -= DRAIN_LIMIT
+        elif not isinstance(error, Fault):  # and no word of its end
+            self._ended_at -= DRAIN_LIMIT - LAST_OUTPUT
 
     def _frame(self, frame: Frame) -> None:
         """Several containers may start at once: the first one that is heard of is shown."""
@@ -137,6 +148,7 @@ class Starting:
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._phase_since = phase, time.monotonic()
+        self._show()
 
     def _check(self) -> None:
         from modal_gpu_magic.sdk.faults import translate

@@ -23,7 +23,7 @@ def watcher(shell: InteractiveShell) -> Callable[[Iterator[Any], int | None, str
 
     def watch(results: Iterator[Any], total: int | None, title: str) -> Iterator[Any]:
         if importlib.util.find_spec("tqdm") is None:
-            return _line(results, total, title)
+            return line(results, total, title)
         # Where nobody is (papermill), a saved widget would be "model not found" for ever: text instead.
         bars: Any = importlib.import_module("tqdm.auto" if can_ask(shell) else "tqdm")
         return iter(bars.tqdm(results, total=total, desc=title, unit="call"))
@@ -31,7 +31,8 @@ def watcher(shell: InteractiveShell) -> Callable[[Iterator[Any], int | None, str
     return watch
 
 
-def _line(results: Iterator[Any], total: int | None, title: str) -> Iterator[Any]:
+def line(results: Iterator[Any], total: int | None, title: str) -> Iterator[Any]:
+    """The results, and on stderr one line that counts them, rewritten in place."""
     shown = 0.0
     done = 0
     for done, result in enumerate(results, 1):

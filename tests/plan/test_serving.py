@@ -104,7 +104,6 @@ REFUSED = [
     ("@batched()\ndef a(x): ...", None, "no plain numbers"),
     ("@batched(1001)\ndef a(x): ...", None, "size of a batch is 1001; Modal takes 1 to 1,000"),
     ("@batched(8, wait_ms=600001)\ndef a(x): ...", None, "wait_ms of a batch is 600001; Modal takes 0 to 600,000"),
-    ("def stop(): ...", None, "stop is the service's own name"),
 ]
 
 

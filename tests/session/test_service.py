@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -21,7 +20,6 @@ import pytest
 from modal_gpu_magic import Service, batched
 from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError, TransferError
 from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.session.service import refuse_large
 
 CELL = """
 import asyncio, os, time
@@ -262,6 +260,21 @@ def test_a_call_that_is_cancelled_ends_there(service: Service, tmp_path: Path) -
     assert service.scale(1) == 10, "the container goes on"
 
 
+def test_a_task_that_is_cancelled_cancels_the_call(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "running"
+
+    async def main() -> None:
+        task = asyncio.create_task(service.wait.aio(str(path)))
+        while not path.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    eventually(lambda: not path.exists())
+
+
 def test_a_press_cancels_the_call(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "running"
 
@@ -337,69 +350,3 @@ def test_arrays_cross_and_the_timeout_is_held() -> None:
         assert np.array_equal(service.sum(np.ones(300_000)), np.full(300_000, 2.0))
         with pytest.raises(CellTimeout, match="arrays ran into its timeout of 3s; give it more with --timeout"):
             service.slow()
-
-
-def test_a_start_that_fails_raises_the_cells_own_error() -> None:
-    front = SilentFront()
-    service = Service("print('before')\n1 / 0\ndef f(): ...", name="broken")
-    with pytest.raises(ZeroDivisionError) as caught:
-        service.start(front)
-    assert front.text == "before\n"
-    assert "line 2" in traceback_of(caught.value)
-    assert not service.running
-
-
-def test_a_function_that_the_cell_takes_away_again() -> None:
-    with pytest.raises(ServiceError, match="f is no function any more"):
-        Service("def f(): ...\ndel f", name="gone").start()
-
-
-def test_a_container_that_dies_in_its_start() -> None:
-    with pytest.raises(ContainerLost, match="exit code 3"):
-        Service("import os\nos._exit(3)\ndef f(): ...", name="dies").start()
-
-
-def test_a_press_ends_the_start() -> None:
-    front = SilentFront()
-    service = Service("import time\nprint('begun', flush=True)\ntime.sleep(60)\ndef f(): ...", name="pressed")
-
-    def press() -> None:
-        eventually(lambda: "begun" in front.text)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    presser = threading.Thread(target=press)
-    presser.start()
-    with pytest.raises(KeyboardInterrupt, match="while the service was starting"):
-        service.start(front)
-    presser.join()
-    assert not service.running
-
-
-def test_after_stop_it_says_so() -> None:
-    service = Service("def f(): return 1", name="brief")
-    with pytest.raises(ServiceError, match="brief is not started"):
-        service.f()
-    with service:
-        assert service.f() == 1
-    for use in (service.f, lambda: service.f.map([]), service.start):
-        with pytest.raises(ServiceError, match="brief was"):
-            use()
-    assert "stopped" in repr(service)
-
-
-def test_several_containers_may_start_at_once() -> None:
-    front = SilentFront()
-    with Service("print('loading')\ndef f(): return 1", name="two", min_containers=2).start(front) as service:
-        assert service.f() == 1
-    assert front.text == "loading\n", "of one of them"
-    assert any("2 always there" in note for note in front.notes)
-
-
-def test_values_that_are_too_large_for_a_definition() -> None:
-    with pytest.raises(
-        TransferError, match=r"`weights` \(32 MB\) does not travel.*Put it on a Volume.*--volume NAME:/path"
-    ):
-        refuse_large("embed", {"weights": np.zeros(4_000_000), "k": 1})
-    refuse_large("embed", {"weights": np.zeros(1_000_000)})
-    with contextlib.suppress(ServiceError):
-        Service("def f(): ...", backend="cloud").cancel("fc-1")
