@@ -6,35 +6,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from types import FunctionType
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.prices import PRICE_DATE
-from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError, TransferError
+from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError
 from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.plan.cellsource import tree_of
-from modal_gpu_magic.plan.machine import Machine, quote_of
-from modal_gpu_magic.plan.names import Names, analyse
-from modal_gpu_magic.plan.quote import dollars, idle_words, rate
+from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.plan.service_text import started_text, state_text
 from modal_gpu_magic.plan.serving import Method, Serving, methods_of, methods_of_cell
+from modal_gpu_magic.session.contents import Contents, Source
 from modal_gpu_magic.session.ending import own_error
-from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, SilentFront
 from modal_gpu_magic.session.method import ServiceMethod
 from modal_gpu_magic.session.presses import Inbox, Presses
-from modal_gpu_magic.session.session import Cell
 from modal_gpu_magic.session.starting import Starting
 from modal_gpu_magic.session.usage import Usage
-from modal_gpu_magic.session.values import Outgoing, Values
 from modal_gpu_magic.wire.batching import WAIT_MS, Batch
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.calls import Fault, Program
-from modal_gpu_magic.wire.events import FILES
-from modal_gpu_magic.wire.remote import RemoteValue, facts
-from modal_gpu_magic.wire.size import nbytes_of, size_text
-from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.calls import Fault
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,13 +31,11 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.cellsource import Transform
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
+    from modal_gpu_magic.session.session import Cell
+    from modal_gpu_magic.session.values import Outgoing
 
 _OF_MODAL = ("update_autoscaler",)
 """Attributes of an object of Modal's classes."""
-DEFINITION_BYTES = 16 << 20
-"""Modal's limit for what comes with a Function's definition (modal/_functions.py, 1.6.4)."""
-
-Source = str | Iterable[Callable[..., Any]]
 Watch = Callable[[Iterator[Any], "int | None", str], Iterator[Any]]
 """`watch(results, total, title)`: iterates over the results of a map, and shows how far it is."""
 
@@ -101,30 +88,24 @@ class Service:
     ) -> None:
         self.name, self.backend = name, backend
         self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
+        self._contents = Contents(source, name, namespace, hidden or {}, cell, transform)
+        self.namespace = self._contents.namespace
         given = Batch(batch, wait_ms) if isinstance(batch, int) else batch
-        self._functions: dict[str, Any] = {}
-        helpers: tuple[str, ...] = ()
-        if isinstance(source, str):
-            methods, helpers = methods_of_cell(tree_of(source, transform), given)
-            self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
-            self._cell = cell or Cell(source, names=analyse(source, transform))
-        else:
-            functions = tuple(source)
-            methods = methods_of(functions, given)
-            self._functions = {function.__name__: function for function in functions}
-            self.namespace = _globals(functions) if namespace is None else namespace
-            self._cell = Cell("", names=Names(reads=frozenset(self._functions)))
+        methods, helpers = (
+            methods_of_cell(tree_of(source, transform), given)
+            if isinstance(source, str)
+            else (methods_of(self._contents.functions.values(), given), ())
+        )
         self.serving = Serving(methods, helpers, min_containers, max_containers, concurrent, int(timeout))
+        self.usage = Usage(self.machine.scaledown)
         self.watch: Watch = lambda results, _total, _title: results
         """Shows how far a map is; the notebook's has a progress bar."""
-        self.usage = Usage(self.machine.scaledown, min_containers or 0)
-        self._values = Values(f"service {name}", self.namespace, hidden or {})
         self._app: ServiceApp | None = None
         self._stopped = False
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
-        hidden_here = [each for each in self._methods if each in {*dir(Service), *vars(self), *_OF_MODAL}]
-        if hidden_here:
-            raise ServiceError(f"a service has a {hidden_here[0]} of its own; give the function another name.")
+        for each in self._methods:
+            if each in {*dir(Service), *vars(self), *_OF_MODAL}:
+                raise ServiceError(f"a service has a {each} of its own; give the function another name.")
 
     def start(self, front: Front | None = None, inbox: Inbox | None = None) -> Self:
         """Start the first container and run the top level there; its output and its error are shown as a cell's.
@@ -147,14 +128,16 @@ class Service:
             raise own_error(fault.failure, self.namespace) from None
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be made there: {why}.")
-        front.settled(self._started(time.monotonic() - began))
+        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
+        took = time.monotonic() - began
+        front.settled(started_text(self.name, self.machine, self.serving, self.backend, took))
         return self
 
     def stop(self) -> None:
         """End its containers. It cannot be called any more."""
         app, self._app, self._stopped = self._app, None, True
         if app is not None:
-            self._spent = self.usage.seconds
+            self.usage.end()
             app.close()
 
     @property
@@ -228,105 +211,24 @@ class Service:
         raise TypeError(f"the service {self.name} is called from the notebook, so it stays there")
 
     def __repr__(self) -> str:
-        parts = [self.name, self.machine.title, self.backend, *map(str, self.methods)]
-        stats = self._app.stats() if self._app is not None and self.running else None
-        if stats is not None:
-            self.usage.seen(stats[0])
-        if self.running:
-            containers, queued = stats or ("–", "–")
-            parts += [f"containers {containers}", f"queue {queued}"]
-        else:
-            parts.append("stopped" if self._stopped else "lost" if self._app else "not started")
-        return f"<{' · '.join((*parts, self._cost()))}>"
-
-    def _cost(self) -> str:
-        """What it has cost until now, as an estimate: Modal tells no live figure."""
-        price = quote_of(self.machine)
-        where = "free here, at Modal about" if self.backend == "local" else "about"
-        spent = dollars(price.cost(self._seconds))
-        return f"{where} {spent} so far ({rate(price.per_hour)} a container, prices of {price.date})"
-
-    @property
-    def _seconds(self) -> float:
-        if self._app is None:
-            return self.__dict__.get("_spent", 0.0)  # type: ignore[no-any-return]
-        return self.usage.seconds
-
-    def _started(self, seconds: float) -> str:
-        """The line at the cell's end: what is served, and what it costs."""
-        where = [self.machine.title]
-        if self.backend == "local":
-            where += ["local", "CPU"] + ([f"{self.machine.title} simulated"] if self.machine.gpus else [])
-        served = [str(method) for method in self.methods]
-        if self.serving.helpers:
-            served.append(
-                f"{', '.join(self.serving.helpers)} only inside (Modal: no other method beside a batched one)"
-            )
-        money = [
-            f"{rate(quote_of(self.machine).per_hour)} a container at Modal",
-            idle_words(quote_of(self.machine), self.machine.scaledown),
-        ]
-        if self.serving.min_containers:
-            money[1] = f"{self.serving.min_containers} always there, until {self.name}.stop()"
-        return " · ".join((self.name, *where, *served, f"start {seconds:.1f} s", *money, f"prices of {PRICE_DATE}"))
-
-    # What goes there.
+        state: str | tuple[int, int] | None = "stopped" if self._stopped else "lost" if self._app else "not started"
+        if self._app is not None and self.running:
+            state = self._app.stats()
+            if state is not None:
+                self.usage.seen(state[0])
+        text = state_text(self.name, self.machine, self.serving, self.backend, state, self.usage.seconds)
+        return f"<{text}>"
 
     def outgoing(self) -> Outgoing:
-        """The notebook's values that the source or the functions read.
+        """The notebook's values that go to its containers.
 
         Raises:
-            TransferError: one cannot travel, or they are too large for a definition.
+            TransferError: one cannot travel, or they are too large.
         """
-        names = self._cell.names or Names()
-        for name in sorted(names.reads):
-            value = self.namespace.get(name)
-            if type(value) is RemoteValue:
-                raise TransferError(
-                    f"`{name}` lives in the container of session {facts(value).session!r}, and a service has "
-                    f"containers of its own: run {name} = {name}.fetch() first, or make it in the cell."
-                )
-        marked = self.serving.batch is not None and not self._functions
-        exclude = ("batched", *self._cell.wishes.exclude) if marked else self._cell.wishes.exclude
-        outgoing = self._values.outgoing(names, replace(self._cell.wishes, exclude=exclude))
-        if self.backend == "cloud":
-            refuse_large(self.name, outgoing.values)
-        return outgoing
+        return self._contents.outgoing(self.backend, marked=self.serving.batch is not None)
 
     def _make(self, backend: Backend, outgoing: Outgoing) -> ServiceApp:
         from modal_gpu_magic.sdk.service import ServiceApp
 
-        store = backend.shared_store() or InlineStore()
-        files = Files().outgoing(self._cell.files)
-        values = {**outgoing.values, **self._functions, **({FILES: files} if files else {})}
-        program = Program(
-            service=self.name,
-            source=self._cell.source if not self._functions else "",
-            functions=tuple(self._methods),
-            count=self._cell.count,
-            values=pack(values, self.namespace, store, outgoing.hasher, session=f"service {self.name}"),
-            store=backend.store,
-        )
-        return ServiceApp(self.machine, backend, self._cell.packages, self.serving, program)
-
-
-def refuse_large(name: str, values: Mapping[str, Any]) -> None:
-    """Refuse values that are too large to travel with a service's definition to Modal.
-
-    Raises:
-        TransferError: naming the largest, and the way out.
-    """
-    sizes = {each: nbytes_of(value) for each, value in values.items()}
-    total = sum(sizes.values())
-    if total > DEFINITION_BYTES:
-        largest = max(sizes, key=lambda each: sizes[each])
-        raise TransferError(
-            f"`{largest}` ({size_text(sizes[largest])}) does not travel: what {name} reads has {size_text(total)}, and "
-            "Modal takes 16 MiB with a service. Put it on a Volume, mount that with --volume NAME:/path, and load it "
-            "in the cell."
-        )
-
-
-def _globals(functions: tuple[Callable[..., Any], ...]) -> dict[str, Any]:
-    """The globals of the first that has some."""
-    return next((each.__globals__ for each in functions if isinstance(each, FunctionType)), {"__name__": "__main__"})
+        program = self._contents.program(self.name, self._methods, outgoing, backend)
+        return ServiceApp(self.machine, backend, self._contents.packages, self.serving, program)

@@ -43,6 +43,12 @@ class Usage:
             self._settle()
             self._containers = max(1, containers)
 
+    def end(self) -> None:
+        """All containers end now."""
+        with self._lock:
+            self._settle()
+            self._least, self._running, self._warm_until = 0, 0, self._since
+
     @property
     def seconds(self) -> float:
         """Container-seconds until now."""

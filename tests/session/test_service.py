@@ -6,11 +6,10 @@ import asyncio
 import itertools
 import json
 import os
-import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 from modal_gpu_magic import Service, batched
 from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError, TransferError
 from modal_gpu_magic.session.front import SilentFront
+from tests.session.serving import eventually, traceback_of
 
 CELL = """
 import asyncio, os, time
@@ -89,19 +89,6 @@ class Wrong(Exception): ...
 class Point:
     def __init__(self, x): self.x = x
 """
-
-
-def eventually(true: Callable[[], object], within: float = 20.0) -> None:
-    """Wait until `true()`."""
-    end = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-
-
-def traceback_of(error: Any) -> str:
-    """What IPython shows of it, less its colours."""
-    return re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error._render_traceback_()))
 
 
 @pytest.fixture(scope="module")

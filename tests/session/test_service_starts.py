@@ -12,10 +12,10 @@ import pytest
 
 from modal_gpu_magic import Service
 from modal_gpu_magic.errors import ContainerLost, ServiceError, TransferError
+from modal_gpu_magic.session.contents import refuse_large
 from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.session.service import refuse_large
 from modal_gpu_magic.wire.remote import RemoteValue
-from tests.session.test_service import eventually, traceback_of
+from tests.session.serving import eventually, traceback_of
 
 
 def test_a_start_that_fails_raises_the_cells_own_error() -> None:
@@ -91,7 +91,7 @@ def test_values_that_are_too_large_for_a_definition() -> None:
     with pytest.raises(
         TransferError, match=r"`weights` \(32 MB\) does not travel.*Put it on a Volume.*--volume NAME:/path"
     ):
-        refuse_large("embed", {"weights": np.zeros(4_000_000), "k": 1})
-    refuse_large("embed", {"weights": np.zeros(1_000_000)})
+        refuse_large({"weights": np.zeros(4_000_000), "k": 1})
+    refuse_large({"weights": np.zeros(1_000_000)})
     with contextlib.suppress(ServiceError):
         Service("def f(): ...", backend="cloud").cancel("fc-1")

@@ -49,3 +49,13 @@ def test_containers_that_are_always_there() -> None:
     usage = Usage(window=10, least=2, clock=clock)
     clock.now = 100.0
     assert usage.seconds == 200
+
+
+def test_the_end_ends_it() -> None:
+    clock = Clock()
+    usage = Usage(window=10, least=1, clock=clock)
+    with usage.use():
+        clock.now = 5.0
+        usage.end()
+        clock.now = 50.0
+    assert usage.seconds == 5
