@@ -25,5 +25,7 @@ def show(session: Session, cell: Cell) -> None:
     print(program(session.machine, cell.source, reads, sorted(names.binds), cell.timeout, cell.packages))
     for name in reads:
         print(f"# sends {name}: {summary(outgoing.values[name])}")
+    for path in session.modules.find(names.imports, cell.wishes.exclude).files:
+        print(f"# sends the notebook's own {path}")
     for name, why in outgoing.held.items():
         print(f"# keeps {name} here: {why}")
