@@ -96,6 +96,7 @@ class Containers:
             self.log(container, note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         own = {
             "MODAL_SERVER_URL": f"unix://{world.socket}",
+            "MODAL_DISABLE_API_PROXY": "1",  # for the SDK, which only speaks to us: it asks a proxy for loopback, too
             "MODAL_TASK_ID": container.id,
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",

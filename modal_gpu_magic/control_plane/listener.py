@@ -35,6 +35,7 @@ WINDOW = 64 << 20
 _STATUS: Mapping[type[refusals.Refusal], Status] = {
     refusals.NotFound: Status.NOT_FOUND,
     refusals.Invalid: Status.INVALID_ARGUMENT,
+    refusals.Exists: Status.ALREADY_EXISTS,
     refusals.Conflict: Status.FAILED_PRECONDITION,
     refusals.Full: Status.RESOURCE_EXHAUSTED,
     refusals.Unauthorized: Status.UNAUTHENTICATED,

@@ -12,6 +12,7 @@ from modal_gpu_magic.control_plane.containers import Containers
 from modal_gpu_magic.control_plane.furnish import Furnisher
 from modal_gpu_magic.control_plane.gpus import Rack
 from modal_gpu_magic.control_plane.listener import Door, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.loopback import Loopback
 from modal_gpu_magic.control_plane.premises import Premises, clear_dead
 from modal_gpu_magic.control_plane.scheduler import Scheduler
 from modal_gpu_magic.control_plane.servicers.apps import Apps
@@ -23,6 +24,7 @@ from modal_gpu_magic.control_plane.servicers.images import Images
 from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
 from modal_gpu_magic.control_plane.servicers.queues import Queues
 from modal_gpu_magic.control_plane.servicers.secrets import Secrets
+from modal_gpu_magic.control_plane.servicers.volume_files import VolumeFiles
 from modal_gpu_magic.control_plane.servicers.volumes import Volumes
 from modal_gpu_magic.control_plane.standby import Spare, Spares
 from modal_gpu_magic.control_plane.state import State
@@ -50,7 +52,8 @@ class ControlPlane:
         furnisher = Furnisher(self.state, rack, contents, images.images, premises.root)
         self._containers = Containers(Spares(premises.root, first), furnisher)
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
-        self._blobs = Blobs(premises.root / "blobs")
+        self._loopback = Loopback()
+        blobs = Blobs(premises.root / "blobs", self._loopback)
         apps = Apps(self.state, self._scheduler)
         self.rpcs = rpcs_of(
             apps,
@@ -58,11 +61,12 @@ class ControlPlane:
             Calls(self.state, self._scheduler),
             ContainerSide(self.state, self._scheduler),
             images,
-            Mounts(self.state, contents, self._blobs),
-            self._blobs,
+            Mounts(self.state, contents, blobs),
+            blobs,
             Queues(),
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
+            VolumeFiles(self.state, contents, self._loopback),
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
@@ -91,7 +95,7 @@ class ControlPlane:
         if self._server is not None:
             self._server.close()
         self._containers.end_all()
-        await self._blobs.close()
+        await self._loopback.close()
         await self._containers.all_gone(LEAVE)
         if path := os.environ.get(METER):
             self._containers.write_meter(Path(path))

@@ -233,6 +233,9 @@ class Volume:
     id: str
     name: str
     path: Path
+    version: int = api_pb2.VOLUME_FS_VERSION_V2
+    """Of Modal's file system. It decides how the SDK sends files; here both are a directory."""
+    created_at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, eq=False)
