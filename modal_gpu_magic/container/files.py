@@ -20,8 +20,8 @@ TOLD = 20
 """How many files the notebook hears of."""
 COARSE_SECONDS = 0.02
 """How far the clock of a file system may be behind: the kernel advances it at its ticks."""
-_CACHES = frozenset({"__pycache__", "node_modules"})
-"""Directories whose files nobody wants to fetch; hidden ones are left out, too."""
+_CACHES = frozenset({"__pycache__", "node_modules", "modal_gpu_magic"})
+"""Directories whose files nobody wants to fetch, and our own package; hidden ones are left out, too."""
 
 Stamp = tuple[int, int]
 
@@ -37,9 +37,8 @@ class Watch:
         """These files came from the notebook: no cell wrote them."""
         for path in paths:
             name = os.path.normpath(path)
-            found = _stamp(os.stat(self._root / name)) if (self._root / name).is_file() else None
-            if found is not None:
-                self._seen[name] = found
+            if (self._root / name).is_file():
+                self._seen[name] = _stamp((self._root / name).stat())
 
     def written(self, since: float) -> tuple[tuple[str, int], ...]:
         """Files that are new, or were changed, since `since` (seconds of the epoch): path and bytes, biggest first."""

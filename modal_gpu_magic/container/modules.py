@@ -64,11 +64,11 @@ class LocalModules:
 
         before = _own(module)
         try:
-            superreload(module, importlib.reload, self._old)  # type: ignore[no-untyped-call]  # IPython's own
+            superreload(module, importlib.reload, self._old)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's module raises anything; the old one goes on
             trace = error.__traceback__.tb_next if error.__traceback__ else None
             failed = "".join(traceback.format_exception(type(error), error, trace, FRAMES))
-            print(f"[autoreload of {module.__name__} failed: {failed}]", file=sys.stderr)
+            sys.stderr.write(f"[autoreload of {module.__name__} failed: {failed}]\n")
         _restore_submodules(module)
         after = vars(module)
         newer = {id(old): after[name] for name, old in before.items() if after.get(name, old) is not old}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    Act = Callable[[], object]
-    Say = Callable[[str], None]
+Act = Callable[[], object]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +18,27 @@ class Volumes:
 
     def reload(self, say: Say) -> None:
         """See what others have committed. Modal refuses it while a file of the Volume is open."""
-        for name, act in self.reloads.items():
-            try:
-                act()
-            except Exception as error:  # noqa: BLE001 - whatever Modal raises
-                say(f"Volume {name} was not reloaded, so the cell sees it as it was: {_line(error)}")
+        _each(self.reloads, "was not reloaded, so the cell sees it as it was", say)
 
     def commit(self, say: Say) -> None:
         """Make what the cell wrote last; also after an error and after a stop."""
-        for name, act in self.commits.items():
-            try:
-                act()
-            except Exception as error:  # noqa: BLE001 - whatever Modal raises
-                say(f"Volume {name} could not be committed; Modal does it when the container ends: {_line(error)}")
+        _each(self.commits, "could not be committed; Modal does it when the container ends", say)
 
 
 NO_VOLUMES = Volumes()
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _each(acts: Mapping[str, Act], failed: str, say: Say) -> None:
+    for name, act in acts.items():
+        why = _attempt(act)
+        if why is not None:
+            say(f"Volume {name} {failed}: {why}")
+
+
+def _attempt(act: Act) -> str | None:
+    """Why it did not work, in one line; None: it did."""
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - whatever Modal raises
+        return " ".join(str(error).split()) or type(error).__name__
+    return None

@@ -22,6 +22,7 @@ from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
+from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Event, Failure, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
@@ -70,12 +71,22 @@ class Worker:
         """Values that stayed, asked for by name."""
         return self.belongings.take(names, self._store(store))
 
-    def listed(self, path: str) -> tuple[FileThere, ...]:
-        """The file at a path of the working directory, or all files below it."""
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the working directory, or all files below it.
+
+        Raises:
+            CopyError: the files were another container's.
+        """
+        self._check(generation)
         return files.listed(self.belongings.root, path)
 
-    def part(self, path: str, offset: int, nbytes: int) -> bytes:
-        """Some bytes of a file; fewer at its end."""
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file; fewer at its end.
+
+        Raises:
+            CopyError: the file was another container's. OSError: it cannot be read.
+        """
+        self._check(generation)
         return files.part(self.belongings.root, path, offset, nbytes)
 
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
@@ -85,6 +96,10 @@ class Worker:
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
         self.capture.drain()
+
+    def _check(self, generation: str) -> None:
+        if generation != self.generation:
+            raise CopyError("the container was replaced, and the files of the one before went with it.")
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""

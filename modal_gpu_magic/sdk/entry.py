@@ -44,14 +44,14 @@ class Runner:
         return self.worker.fetch(names, store)
 
     @modal.method()
-    def listed(self, path: str) -> tuple[FileThere, ...]:
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """The file at a path of the working directory, or all files below it."""
-        return self.worker.listed(path)
+        return self.worker.listed(generation, path)
 
     @modal.method()
-    def part(self, path: str, offset: int, nbytes: int) -> bytes:
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
         """Some bytes of a file; fewer at its end."""
-        return self.worker.part(path, offset, nbytes)
+        return self.worker.part(generation, path, offset, nbytes)
 
     @modal.method()
     def replay(self, run: str, number: int) -> tuple[Event, ...]:

@@ -12,7 +12,7 @@ from modal_gpu_magic.session.homes import homes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOUNT = "and mount that with --volume NAME:/path"
+_MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
 
 
 def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
@@ -40,11 +40,11 @@ def _file_hint(path: str) -> str | None:
     except (OSError, ValueError):
         return None
     if Path(path).is_dir():
-        return f"{path} is a folder here, and only files travel by themselves: put it on a Volume, {_MOUNT}."
+        return f"{path} is a folder here, and only files travel by themselves: {_MOUNT.format(path=path)}"
     if size > FILE_BYTES:
         return (
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            "themselves: put it on a Volume, " + _MOUNT + "."
+            f"themselves: {_MOUNT.format(path=path)}"
         )
     return (
         f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."

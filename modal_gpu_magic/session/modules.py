@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import TransferError
@@ -19,7 +20,6 @@ from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 TOTAL_BYTES = 20_000_000
 """Of all files that a session's container gets this way."""

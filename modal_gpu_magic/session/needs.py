@@ -31,7 +31,10 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
     anybody who registers that name run code in the user's container.
 
     Args:
-        names: of the cell. namespace: the notebook's. local: the session's. exclude: modules to do without, `--no-in`.
+        names: the cell's.
+        namespace: the notebook's.
+        local: the session's.
+        exclude: modules to do without, `--no-in`.
     """
     modules = {*names.imports, *_modules_of(names, namespace)}
     installed = packages_distributions()

@@ -191,6 +191,11 @@ class Session:
         """Whether the session has a machine that runs or idles."""
         return self._opening is not None and not self._opening.dead
 
+    @property
+    def app(self) -> OpenApp | None:
+        """Its App, if it is open."""
+        return self._opening.app if self._opening is not None and not self._opening.dead else None
+
     def _leave_the_dead(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""
         if self._opening is not None and self._opening.dead:

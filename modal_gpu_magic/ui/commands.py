@@ -11,6 +11,7 @@ from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.ui import files
 from modal_gpu_magic.ui.advice import advice
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ COMMANDS: dict[str, Command] = {
     "use": use,
     "gpus": gpus,
     "recommend": recommend,
+    "put": files.put,
+    "get": files.get,
+    "ls": files.ls,
     "status": status,
     "stop": stop,
     "help": show_help,

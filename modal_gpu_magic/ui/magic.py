@@ -90,7 +90,7 @@ class ModalGpu(Configurable):
             raise
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | status | stop | help`."""
+        """`%modal_gpu use | gpus | recommend | put | get | ls | status | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
@@ -115,6 +115,10 @@ class ModalGpu(Configurable):
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
         session = self._session(line, front_for(self.shell, quiet=self.quiet))
         self.current = session.name
+
+    def volumes(self) -> set[str]:
+        """The names of the Volumes that the sessions mount."""
+        return {name for session in self.sessions.values() for name, _ in session.machine.volumes}
 
     def close(self) -> None:
         """End every session of this kernel."""
@@ -156,7 +160,7 @@ class ModalGpu(Configurable):
 
         name = line.options.session or self.current
         session = self.sessions.get(name)
-        kind = self._backend(line, front)
+        kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         if session is not None and session.backend != kind:
             front.say(f"Session {name} goes on in the {kind} backend; its {session.backend} container ends.")
@@ -180,7 +184,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.session.session import Session
 
         name = line.options.session or self.current
-        session, kind = self.sessions.get(name), self._backend(line, front)
+        session, kind = self.sessions.get(name), self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         rehearsal = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
         if session is not None and session.backend == kind and not differences(session.machine, machine):
@@ -197,10 +201,11 @@ class ModalGpu(Configurable):
         images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and isinstance(v, kind)}
         return inherit(base, line, images, os.environ)
 
-    def _backend(self, line: Line, front: Any) -> Any:
+    def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
+        """Where cells run; `explicit` is a line's `--backend`. An automatic `local` is said once a kernel."""
         from modal_gpu_magic.sdk.client import choose, has_token
 
-        choice = choose(line.options.backend, self.backend, os.environ, token=lambda: has_token(os.environ))
+        choice = choose(explicit, self.backend, os.environ, token=lambda: has_token(os.environ))
         if choice.automatic and choice.kind == "local" and not self._said_local:
             self._said_local = True
             front.say(SAID_ONCE)
@@ -257,7 +262,7 @@ def register(shell: InteractiveShell) -> None:
     configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
     configurables.append(magics)
     shell.input_transformers_cleanup.append(header_first)
-    shell.Completer.custom_matchers.append(matcher(shell))
+    shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
     errors.install(shell)
 
 

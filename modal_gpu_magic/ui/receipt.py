@@ -27,6 +27,7 @@ _PHASES = {
     "starting": "starting {subject}",
     "running": "running on {subject}",
     "stopping": "stopping on {subject}",
+    "copying": "copying {subject}",
 }
 
 

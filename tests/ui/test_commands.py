@@ -69,7 +69,7 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
     "line, error",
     [
         ("stopp", "did you mean stop?"),
-        ("zzz", "there is: use, gpus, recommend, status, stop, help."),
+        ("zzz", "there is: use, gpus, recommend, put, get, ls, status, stop, help."),
         ("stop nobody", "There is no session 'nobody'; there is: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),
