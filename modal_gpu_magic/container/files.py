@@ -27,11 +27,16 @@ Stamp = tuple[int, int]
 
 
 class Watch:
-    """Tells which files below a directory a cell made or changed. A very large directory is looked at in part."""
+    """Tells which files below a directory a cell made or changed. A very large directory is looked at in part.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._seen = dict(_stamps(root))
+    Args:
+        root: the directory.
+        most: how many of its entries are looked at.
+    """
+
+    def __init__(self, root: Path, most: int = MOST_ENTRIES) -> None:
+        self._root, self._most = root, most
+        self._seen = dict(_stamps(root, most))
 
     def note(self, paths: Iterable[str]) -> None:
         """These files came from the notebook: no cell wrote them."""
@@ -43,7 +48,7 @@ class Watch:
     def written(self, since: float) -> tuple[tuple[str, int], ...]:
         """Files that are new, or were changed, since `since` (seconds of the epoch): path and bytes, biggest first."""
         earliest = int((since - COARSE_SECONDS) * 1e9)
-        now = dict(_stamps(self._root))
+        now = dict(_stamps(self._root, self._most))
         new = [(path, s[1]) for path, s in now.items() if s[0] >= earliest and self._seen.get(path) != s]
         self._seen = now
         return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:TOLD])
@@ -89,7 +94,7 @@ def _left_out(directory: str) -> bool:
     return directory in _CACHES or directory.startswith(".")
 
 
-def _stamps(root: Path) -> Iterator[tuple[str, Stamp]]:
+def _stamps(root: Path, most: int) -> Iterator[tuple[str, Stamp]]:
     """Regular files below a directory, less what other file systems hold (Volumes): path, time of change, size."""
     deadline, entries, device = time.monotonic() + MOST_SECONDS, 0, root.stat().st_dev
     waiting = [""]
@@ -101,7 +106,7 @@ def _stamps(root: Path) -> Iterator[tuple[str, Stamp]]:
             continue
         for entry in found:
             entries += 1
-            if entries > MOST_ENTRIES or time.monotonic() > deadline:
+            if entries > most or time.monotonic() > deadline:
                 return
             path = f"{folder}{entry.name}"
             facts = _facts(entry)

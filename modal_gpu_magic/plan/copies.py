@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.events import FileThere
 
+SECOND = 1_000_000_000
+
 Standing = Literal["absent", "same", "ours", "other"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileHere:
-    """A local file: its size, the second that its content claims to be of, and when it was last touched at all."""
+    """A local file.
+
+    Attributes:
+        nbytes: its size.
+        changed_ns: the time that its content claims to be of, nanoseconds of the epoch: a fetched one has that of the
+            file it was fetched from, a whole second; one written here as good as never has.
+        touched: when it was last touched at all, seconds.
+    """
 
     nbytes: int
-    changed: int
+    changed_ns: int
     touched: float
 
 
@@ -42,7 +51,7 @@ def standing(here: FileHere | None, there: FileThere) -> Standing:
     """
     if here is None:
         return "absent"
-    if (here.nbytes, here.changed) != (there.nbytes, there.changed):
+    if (here.nbytes, here.changed_ns) != (there.nbytes, there.changed * SECOND):
         return "other"
     return "same" if here.touched >= there.changed + 1 else "ours"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from modal_gpu_magic.errors import CopyError
-from modal_gpu_magic.plan.copies import FileHere, standing
+from modal_gpu_magic.plan.copies import SECOND, FileHere, standing
 from modal_gpu_magic.plan.places import Place, goes_into
 from modal_gpu_magic.sdk.client import chosen, connect
 from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
@@ -158,7 +158,7 @@ def _here(path: Path) -> FileHere | None:
     facts = path.stat()
     if not path.is_file():
         raise CopyError(f"{path} is a folder here; give another target.")
-    return FileHere(facts.st_size, int(facts.st_mtime), facts.st_ctime)
+    return FileHere(facts.st_size, facts.st_mtime_ns, facts.st_ctime)
 
 
 def _in_the_way(paths: list[Path]) -> str:
@@ -177,7 +177,7 @@ async def _fetch(source: Source, fetch: _Fetch, progress: Progress) -> None:
             async for piece in source.read(fetch.there):
                 file.write(piece)
                 progress.done += len(piece)
-        os.utime(half, (fetch.there.changed, fetch.there.changed))
+        os.utime(half, ns=(fetch.there.changed * SECOND, fetch.there.changed * SECOND))
         half.replace(fetch.here)
     except OSError as error:
         raise CopyError(f"{fetch.here} cannot be written: {error}.") from error

@@ -46,17 +46,30 @@ def homes(module: str) -> tuple[Path, ...] | None:
     return tuple(place for place in places if place.exists() and not _is_installed(place))
 
 
-def files_of(module: str, place: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a module at one of its homes: their paths below a directory of `sys.path`, and where they are."""
+def files_of(module: str, place: Path) -> Iterator[tuple[str, str, os.stat_result]]:
+    """The files of a module at one of its homes: the path below a directory of `sys.path`, where it is, its facts."""
     if place.is_file():
-        yield place.name, place
+        yield place.name, str(place), place.stat()
         return
-    for folder, directories, names in os.walk(place):
-        directories[:] = sorted(each for each in directories if each not in _LEFT_OUT and each[0] != ".")
-        for name in sorted(names):
-            path = Path(folder, name)
-            if name[0] != "." and not name.endswith(".pyc"):
-                yield f"{module}/{path.relative_to(place).as_posix()}", path
+    waiting = [(module, str(place))]
+    while waiting:
+        above, folder = waiting.pop()
+        for entry in _entries(folder):
+            path = f"{above}/{entry.name}"
+            with suppress(OSError):  # a link that leads nowhere
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [(path, entry.path)] if entry.name not in _LEFT_OUT else []
+                elif entry.is_file() and not entry.name.endswith(".pyc"):
+                    yield path, entry.path, entry.stat()
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, less what is hidden, in the order of the names."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((each for each in entries if each.name[0] != "."), key=lambda each: each.name)
+    except OSError:  # removed meanwhile
+        return []
 
 
 def _is_installed(place: Path) -> bool:

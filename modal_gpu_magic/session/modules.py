@@ -49,17 +49,18 @@ class Found:
 
     modules: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 class LocalModules:
-    """What the session's container has of the notebook's own modules."""
+    """What the session's container has of the notebook's own modules; `most` files at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_FILES) -> None:
+        self._most = most
         self._modules: frozenset[str] = frozenset()
         self._there: dict[str, bytes] = {}
         self._next: tuple[frozenset[str], dict[str, bytes]] = (frozenset(), {})
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[str, _Known] = {}
         self._installed: set[str] = set()
 
     def outgoing(self, names: Iterable[str], exclude: Iterable[str] = ()) -> Modules | None:
@@ -74,7 +75,7 @@ class LocalModules:
         if digests == self._there:
             return None
         changed = [path for path, digest in digests.items() if self._there.get(path) != digest]
-        return Modules(tuple(digests), {path: self._known[found.files[path]].content for path in changed})
+        return Modules(tuple(sorted(digests)), {path: self._known[found.files[path]].content for path in changed})
 
     def arrived(self) -> None:
         """The container has what `outgoing` last found."""
@@ -92,7 +93,7 @@ class LocalModules:
         """
         waiting = [*(name.partition(".")[0] for name in names), *self._modules]
         seen, modules = set(exclude), set[str]()
-        files: dict[str, Path] = {}
+        files: dict[str, str] = {}
         while waiting:
             module = waiting.pop()
             if module in seen:
@@ -102,13 +103,13 @@ class LocalModules:
                 modules.add(module)
                 files[there] = here
                 waiting += self._known[here].imports
-                if len(files) > MOST_FILES:
-                    raise self._too_much(f"more than {MOST_FILES:,} files", files)
+                if len(files) > self._most:
+                    raise self._too_much(f"more than {self._most:,} files", files)
         if sum(self._known[here].stamp[1] for here in files.values()) > TOTAL_BYTES:
             raise self._too_much(f"over the limit of {size_text(TOTAL_BYTES)}", files)
         return Found(frozenset(modules), frozenset(seen - modules - set(exclude)), files)
 
-    def _files(self, module: str) -> Iterator[tuple[str, Path]]:
+    def _files(self, module: str) -> Iterator[tuple[str, str]]:
         """The files of a module that travel; none if it is not the user's own."""
         if module in self._installed:
             return
@@ -116,28 +117,27 @@ class LocalModules:
         if places == ():
             self._installed.add(module)
         for place in places or ():
-            for there, here in files_of(module, place):
-                if self._look(here):
+            for there, here, facts in files_of(module, place):
+                if self._look(here, (facts.st_mtime_ns, facts.st_size)):
                     yield there, here
 
-    def _look(self, path: Path) -> bool:
+    def _look(self, path: str, stamp: tuple[int, int]) -> bool:
         """Know a file as it is now, read only if it was changed. False: it is gone, or too large to come along."""
-        is_source = path.suffix == ".py"
+        known = self._known.get(path)
+        if known is not None and known.stamp == stamp:
+            return True
+        is_source = path.endswith(".py")
+        if stamp[1] > DATA_BYTES and not is_source:
+            return False
         try:
-            facts = path.stat()
-            stamp = (facts.st_mtime_ns, facts.st_size)
-            if path in self._known and self._known[path].stamp == stamp:
-                return True
-            if facts.st_size > DATA_BYTES and not is_source:
-                return False
-            content = path.read_bytes()
+            content = Path(path).read_bytes()
         except OSError:
             return False
         digest = hashlib.blake2b(content, digest_size=16).digest()
         self._known[path] = _Known(stamp, content, digest, imported(content) if is_source else frozenset())
         return True
 
-    def _too_much(self, how_much: str, files: dict[str, Path]) -> TransferError:
+    def _too_much(self, how_much: str, files: dict[str, str]) -> TransferError:
         sizes = {there: self._known[here].stamp[1] for there, here in files.items()}
         biggest = max(sizes, key=lambda there: sizes[there])
         module = biggest.partition("/")[0].removesuffix(".py")

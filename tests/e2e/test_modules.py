@@ -90,7 +90,9 @@ def test_a_file_that_is_new_arrives_and_one_that_is_removed_goes(project: Projec
 def test_modules_that_only_values_refer_to_travel(project: Project) -> None:
     project.write("base.py", "SCALE = 3\n")
     project.write("work.py", "import base\ndef scaled(x): return x * base.SCALE\nclass Box:\n    size = base.SCALE\n")
-    project.kernel.run("import work\nact, box = work.scaled, work.Box()\ndef late():\n    import inner\n    return inner.X")
+    project.kernel.run(
+        "import work\nact, box = work.scaled, work.Box()\ndef late():\n    import inner\n    return inner.X"
+    )
     project.write("inner.py", "X = 7")
     assert project.value("act(2), box.size") == "(6, 3)"
     assert project.value("work.scaled(3)") == "9"
