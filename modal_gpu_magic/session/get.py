@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from modal_gpu_magic.errors import CopyError
-from modal_gpu_magic.plan.copies import SECOND, FileHere, standing
+from modal_gpu_magic.plan.copies import SECOND, FileHere, Standing, is_unchanged, standing
 from modal_gpu_magic.plan.places import Place, goes_into
 from modal_gpu_magic.sdk.client import chosen, connect
 from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
 from modal_gpu_magic.session.jobs import Job, Progress, Show, silent, together
+from modal_gpu_magic.session.notes import Notes, digest_of
 from modal_gpu_magic.session.put import Copied
 from modal_gpu_magic.wire.events import FileThere
 
@@ -103,7 +104,8 @@ async def _get(
         raise CopyError(await source.no_path(place))
     fetches = [_Fetch(there, target) for there, target in _targets(place, found, local)]
     progress.total = sum(each.there.nbytes for each in fetches)
-    standings = {each.here: standing(_here(each.here), each.there) for each in fetches}
+    notes = Notes(source.key) if isinstance(source, VolumeFiles) else None
+    standings = {each.here: await _standing(each, notes) for each in fetches}
     in_the_way = [each.here for each in fetches if standings[each.here] == "other"]
     if in_the_way and not force:
         raise CopyError(_in_the_way(in_the_way))
@@ -150,6 +152,16 @@ def _targets(place: Place, found: dict[str, FileThere], local: str) -> list[tupl
         if ".." in target.relative_to(base).parts:
             raise CopyError(f"{there.path!r} leads out of {place}.")
     return targets
+
+
+async def _standing(fetch: _Fetch, notes: Notes | None) -> Standing:
+    """What is here already; also known again: a file that was put from here, and is still what was put."""
+    here = _here(fetch.here)
+    found = standing(here, fetch.there)
+    if found != "other" or notes is None or here is None or here.nbytes != fetch.there.nbytes:
+        return found
+    digest = await digest_of(fetch.here)
+    return "same" if is_unchanged(notes.of(fetch.there.path), fetch.there, digest) else found
 
 
 def _here(path: Path) -> FileHere | None:
