@@ -111,7 +111,7 @@ class Options:
     in_: tuple[str, ...] | None = _option("--in", "how", kinds.VARIABLES,
         "variables to send although the cell does not seem to read them")
     no_in: tuple[str, ...] | None = _option("--no-in", "how", kinds.VARIABLES,
-        "variables not to send")
+        "variables and own modules not to send")
     out: tuple[str, ...] | None = _option("--out", "how", kinds.VARIABLES,
         "variables to bring home whatever their size")
     fetch: int | None = _option("--fetch", "how", kinds.SIZE,

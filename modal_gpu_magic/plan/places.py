@@ -20,7 +20,7 @@ class Place:
 
     Attributes:
         volume: the Volume's name; `session` is the container's working directory.
-        path: relative to its root, with no `.` or `..`; empty: the root itself.
+        path: relative to its root, with no `.` or `..`; empty: the root itself. In a container it may be absolute.
         into: whether it was written with a slash at its end: what is copied goes into it, under its own name.
     """
 
@@ -45,7 +45,8 @@ class Place:
         if ".." in path.split("/"):
             raise CopyError(f"{text} leads out of {name}: a path there has no '..'.")
         clean = posixpath.normpath(path).strip("/") if path else ""
-        return cls(name, "" if clean == "." else clean, path.endswith("/") or not path)
+        root = "/" if name == SESSION and path.startswith("/") else ""
+        return cls(name, root + ("" if clean == "." else clean), path.endswith("/") or not path)
 
     @property
     def is_session(self) -> bool:

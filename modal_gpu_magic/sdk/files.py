@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from modal_gpu_magic.catalog.nearest import either, nearest
-from modal_gpu_magic.errors import CopyError
+from modal_gpu_magic.errors import CopyError, MachineError
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.wire.events import FileThere
 
@@ -58,7 +58,7 @@ class VolumeFiles:
         except modal.exception.NotFoundError:
             raise CopyError(await _no_volume(backend, name)) from None
         except Exception as error:
-            raise translate(error) from error
+            raise _translated(error) from error
         local = backend.kind == "local"
         return cls(volume, f"{backend.kind}-{name if local else volume.object_id}", same_clock=local)
 
@@ -71,7 +71,7 @@ class VolumeFiles:
         except (modal.exception.NotFoundError, FileNotFoundError):
             return None
         except Exception as error:
-            raise translate(error) from error
+            raise _translated(error) from error
         kinds: dict[Any, Kind] = {"FILE": "file", "DIRECTORY": "folder"}
         return [
             Entry(kinds.get(each.type.name, "other"), FileThere(each.path.strip("/"), each.size, int(each.mtime)))
@@ -91,7 +91,7 @@ class VolumeFiles:
         except FileNotFoundError:
             raise CopyError(f"{file.path} was removed while it was read.") from None
         except Exception as error:
-            raise translate(error) from error
+            raise _translated(error) from error
 
     async def put(self, files: Mapping[str, Path]) -> None:
         """Put local files at paths of the Volume, over what is there. What Modal has of a content is not sent again."""
@@ -100,9 +100,9 @@ class VolumeFiles:
                 for path, here in files.items():
                     batch.put_file(here, f"/{path}")
         except OSError as error:
-            raise CopyError(f"a file cannot be read: {error}.") from error
+            raise CopyError(f"this cannot be put: {str(error).rstrip('.')}.") from error
         except Exception as error:
-            raise translate(error) from error
+            raise _translated(error) from error
 
     async def no_path(self, place: Place) -> str:
         """The sentence for a path where nothing is, with those that are near."""
@@ -112,6 +112,12 @@ class VolumeFiles:
         return f"there is no {place}; {meant or f'`%modal_gpu ls {place.volume}` shows what is there.'}"
 
 
+def _translated(error: Exception) -> BaseException:
+    """Our error for one of Modal's; what is refused here is no machine."""
+    ours = translate(error)
+    return CopyError(f"Modal refused it: {error}") if isinstance(ours, MachineError) else ours
+
+
 async def names(backend: Backend) -> list[str]:
     """The names of all Volumes, newest first."""
     import modal
@@ -119,7 +125,7 @@ async def names(backend: Backend) -> list[str]:
     try:
         return [str(volume.name) for volume in await modal.Volume.objects.list.aio(client=backend.client)]
     except Exception as error:
-        raise translate(error) from error
+        raise _translated(error) from error
 
 
 async def _no_volume(backend: Backend, name: str) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Kind
     from modal_gpu_magic.session.session import Session
 
+ONE_PIECE = 8 << 20
+"""Bytes. A larger file is fetched by itself: the SDK has many pieces of it on their way at a time."""
 TOLD = 3
 """How many files in the way are named."""
 
@@ -111,7 +113,10 @@ async def _get(
         raise CopyError(_in_the_way(in_the_way))
     wanted = [each for each in fetches if standings[each.here] != "same"]
     progress.done = progress.total - sum(each.there.nbytes for each in wanted)
-    await together([partial(_fetch, source, each, progress) for each in wanted])
+    await together([partial(_fetch, source, each, progress) for each in wanted if each.there.nbytes <= ONE_PIECE])
+    for each in wanted:
+        if each.there.nbytes > ONE_PIECE:
+            await _fetch(source, each, progress)
     nbytes = sum(each.there.nbytes for each in wanted)
     return Copied(local, len(wanted), nbytes, len(fetches) - len(wanted), time.monotonic() - began)
 

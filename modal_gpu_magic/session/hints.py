@@ -26,9 +26,7 @@ def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[st
             return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
     if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
         module = error.name.partition(".")[0]
-        return (
-            f"`{module}` is a module here, but the cell's text does not import it: write `import {module}` in the cell."
-        )
+        return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename)
     return None

@@ -111,10 +111,11 @@ def ls(magics: ModalGpu, rest: str) -> None:
 class Bar:
     """Shows how far a copy is, once it has taken a second: tqdm's bar where tqdm is installed, else a status line."""
 
-    def __init__(self, magics: ModalGpu, verb: str) -> None:
-        self._shell, self._verb = magics.shell, verb
+    def __init__(self, magics: ModalGpu) -> None:
+        self._shell = magics.shell
         self._front = front_for(magics.shell, quiet=magics.quiet)
         self._began = time.monotonic()
+        self._make: Callable[[], Any] | None = self._tqdm
         self._bar: Any = None
 
     def show(self, progress: Progress) -> None:
@@ -122,7 +123,8 @@ class Bar:
         seconds = time.monotonic() - self._began
         if seconds < QUIET_SECONDS or self._front.quiet:
             return
-        self._bar = self._bar or self._make()
+        if self._make is not None:
+            self._bar, self._make = self._make(), None
         if self._bar is None:
             total = f" of {size_text(progress.total)}" if progress.total else ""
             self._front.show(State("copying", f"{progress.name} {size_text(progress.done)}{total}", seconds))
@@ -136,7 +138,7 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def _make(self) -> Any:
+    def _tqdm(self) -> Any:
         kind = "auto" if can_ask(self._shell) else "std"  # a widget that nobody sees is "model not found" for ever
         try:
             bars = importlib.import_module(f"tqdm.{kind}")
@@ -146,7 +148,7 @@ class Bar:
 
 
 def _shown(magics: ModalGpu, verb: str, copy: Callable[[Show], list[Copied]]) -> None:
-    bar = Bar(magics, verb)
+    bar = Bar(magics)
     try:
         done = copy(bar.show)
     except KeyboardInterrupt:
@@ -201,7 +203,7 @@ def _paths(begun: str) -> list[str]:
     except OSError:
         return []
     shown = [each for each in entries if each.name.startswith(name) and (name or not each.name.startswith("."))]
-    return [f"{folder}{slash}{each.name}{'/' if each.is_dir() else ''}" for each in shown]
+    return [shlex.quote(f"{folder}{slash}{each.name}{'/' if each.is_dir() else ''}") for each in shown]
 
 
 def _backend(magics: ModalGpu, words: Words) -> Kind:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 
 
@@ -9,8 +11,8 @@ def test_each_is_reloaded_and_committed() -> None:
     done: list[str] = []
     said: list[str] = []
     volumes = Volumes(
-        {name: lambda name=name: done.append(f"reload {name}") for name in "ab"},
-        {name: lambda name=name: done.append(f"commit {name}") for name in "ab"},
+        {name: partial(done.append, f"reload {name}") for name in "ab"},
+        {name: partial(done.append, f"commit {name}") for name in "ab"},
     )
     volumes.reload(said.append)
     volumes.commit(said.append)

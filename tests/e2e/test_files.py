@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,13 @@ class Desk:
         target.write_bytes(content.encode() if isinstance(content, str) else content)
         return target
 
+    def on_volume(self, volume: str, path: str, content: str) -> Path:
+        """Write a file onto a local Volume, as somebody else may."""
+        target = self.kernel.home / "data/modal_gpu_magic/volumes" / volume / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+        return target
+
     def line(self, text: str) -> Result:
         """Run `%modal_gpu TEXT`."""
         return self.kernel.run(f"%modal_gpu {text}")
@@ -42,9 +49,9 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(kernel: Kernel) -> Iterator[Desk]:
+def desk(kernel: Kernel) -> Desk:
     """One for all tests of the module, so each uses names of its own."""
-    yield Desk(kernel)
+    return Desk(kernel)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -71,21 +78,20 @@ def test_a_folder_goes_and_comes_and_what_is_there_is_not_sent_again(desk: Desk)
 def test_where_things_go(desk: Desk) -> None:
     desk.write("one.txt", "1")
     desk.write("pair/x", "x")
-    for line in ("put one.txt where:/named", "put pair where:/", "put pair where:/same", "put one.txt where:/same"):
-        desk.says(line)
-    rows = [line.split()[-1] for line in desk.says("ls where:/same").splitlines()]
-    assert rows == ["same/one.txt", "same/x"]
-    assert [line.split()[-1] for line in desk.says("ls where").splitlines()] == ["named", "pair/", "same/"]
+    desk.on_volume("where", "named", "1")
+    desk.says("put pair where:/")
+    desk.says("put one.txt where:/pair")
+    assert [line.split()[-1] for line in desk.says("ls where:/pair").splitlines()] == ["pair/one.txt", "pair/x"]
+    assert [line.split()[-1] for line in desk.says("ls where").splitlines()] == ["named", "pair/"]
     assert "where/" in desk.says("ls")
     for line in ("get where:/pair .", "get where:/pair into/", "get where:/named into/", "get where:/pair exact"):
         desk.says(line)
-    assert tree(desk.folder / "into") == {"pair/x": b"x", "named": b"1"}
-    assert tree(desk.folder / "exact") == {"x": b"x"}
+    assert tree(desk.folder / "into") == {"pair/x": b"x", "pair/one.txt": b"1", "named": b"1"}
+    assert tree(desk.folder / "exact") == {"x": b"x", "one.txt": b"1"}
 
 
 def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
-    desk.write("mine/a", "theirs")
-    desk.says("put mine guard:/mine")
+    desk.on_volume("guard", "mine/a", "theirs")
     desk.write("mine/a", "edited")
     refused = desk.line("get guard:/mine mine")
     assert refused.error == (
@@ -117,9 +123,8 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
     ],
 )
 def test_what_is_refused(desk: Desk, line: str, error: str) -> None:
-    desk.write("errors/file", "1")
-    if "errors:/errors/file" not in desk.line("ls errors:/errors").stdout:
-        desk.says("put errors errors:")
+    desk.write("errors", "1")
+    desk.on_volume("errors", "errors/file", "1")
     result = desk.line(line)
     assert error in result.error
     assert len(result.traceback.splitlines()) == 1
@@ -141,11 +146,9 @@ def test_what_had_arrived_before_an_error_is_not_sent_again(desk: Desk) -> None:
     with desk.write("broken/a", "").open("wb") as file:
         file.truncate(BATCH_BYTES + 1)
     desk.write("broken/b", "b")
-    desk.write("way/x", "x")
-    desk.says("put way half:/broken/b")
-    assert "b" in desk.line("put broken half:/broken").error
-    desk.kernel.run("import modal")
-    desk.kernel.remote("import shutil\nshutil.rmtree('/tmp/mgt-half/broken/b')", "H100 --volume half:/tmp/mgt-half")
+    in_the_way = desk.on_volume("half", "broken/b/x", "x").parent
+    assert "'/broken/b' is a directory" in desk.line("put broken half:/broken").error
+    shutil.rmtree(in_the_way)
     assert desk.says("put broken half:/broken").startswith("put 1 file (1 B) to half:/broken in ")
     assert desk.says("get half:/broken broken") == "nothing to do: 2 files there already"
 
@@ -214,3 +217,48 @@ def test_a_secret_s_values_are_nowhere_but_in_the_container(desk: Desk) -> None:
     assert not any(value in repr(result) for result in results)
     kept = [path for path in desk.kernel.home.rglob("*") if path.is_file() and value.encode() in path.read_bytes()]
     assert kept == [config / "secrets.json"]
+
+
+def test_without_tqdm_a_status_line_shows_how_far_it_is(desk: Desk) -> None:
+    shown = desk.kernel.run(
+        "import sys, time\n"
+        "from modal_gpu_magic.session.jobs import Progress\n"
+        "from modal_gpu_magic.ui.files import Bar\n"
+        "before, sys.modules['tqdm.std'] = sys.modules.get('tqdm.std'), None\n"
+        "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__)\n"
+        "bar.show(Progress(100, 10, 'early'))\n"
+        "time.sleep(1.01)\n"
+        "bar.show(Progress(100, 50, 'model.pt'))\n"
+        "bar.close()\n"
+        "sys.modules['tqdm.std'] = before"
+    )
+    assert shown.ok, shown.traceback
+    assert shown.said == "copying model.pt 50 B of 100 B 0:01"
+
+
+NOTING = """
+import modal, time
+done = []
+
+def refuse(volume):
+    raise RuntimeError("there are open files preventing the operation")
+
+modal.Volume.commit = lambda volume: done.append(volume.name)
+modal.Volume.reload = refuse
+"""
+
+
+def test_a_volume_is_committed_after_an_error_and_after_a_stop_too(desk: Desk) -> None:
+    """Modal's own methods are replaced in the container, since the local backend never refuses a reload."""
+    header = "H100 --volume noted:/tmp/mgt-noted --session noting"
+    desk.kernel.remote(NOTING, header)
+    failed = desk.kernel.remote("1 / 0", header)
+    assert failed.error.startswith("ZeroDivisionError")
+    assert failed.said.splitlines()[0] == (
+        "Volume noted was not reloaded, so the cell sees it as it was: there are open files preventing the operation"
+    )
+    assert desk.kernel.remote("done", header).value() == "['noted']"
+    stopped = desk.kernel.remote("print('begun', flush=True)\ntime.sleep(60)", header, press=["begun"])
+    assert stopped.error.startswith("KeyboardInterrupt")
+    assert desk.kernel.remote("done", header).value() == "['noted', 'noted', 'noted']"
+    desk.says("stop noting")

@@ -21,6 +21,7 @@ from modal_gpu_magic.plan.places import Place, goes_into
         ("my-data_1.x:/a b", "my-data_1.x", "a b", False),
         ("data:/a:b", "data", "a:b", False),
         ("session:model.pt", "session", "model.pt", False),
+        ("session:/tmp/out/", "session", "/tmp/out", True),
     ],
 )
 def test_read(text: str, volume: str, path: str, into: bool) -> None:

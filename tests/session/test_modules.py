@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,10 @@ from modal_gpu_magic.wire.events import Modules
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the user's on the path."""
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def write(folder: Path, **files: str) -> None:
@@ -96,7 +95,7 @@ def test_what_the_user_s_own_modules_import_is_known(own: Path) -> None:
     assert found.foreign == {"numpy", "json", "pandas", "torch"}
 
 
-def test_a_cell_without_local_modules_pays_next_to_nothing(own: Path) -> None:  # noqa: ARG001 - it is on the path
+def test_a_cell_without_local_modules_pays_next_to_nothing(own: Path) -> None:
     modules = LocalModules()
     modules.outgoing(["numpy", "pandas", "torch", "json"])
 

@@ -18,10 +18,23 @@ TEXTS = [
     "# about\n%%modal_gpu T",
     "my_d",
     "%%modal_gpu H100\nmy_d",
+    "%modal_gpu pu",
+    "%modal_gpu put no",
+    "%modal_gpu put notes/",
+    "%modal_gpu put notes da",
+    "%modal_gpu get se",
+    "%modal_gpu get data:/x --f",
+    "%modal_gpu put x --f",
+    "%modal_gpu ls --backend l",
+    "%modal_gpu status x",
 ]
 
 SCRIPT = f"""
 run("%load_ext modal_gpu_magic")
+import os
+os.makedirs("notes")
+open("notes/a b.txt", "w").close()
+run("%modal_gpu use L4 --volume data:/data")
 run("import modal_gpu_magic as mg\\nmy_data = [1]\\nmy_machine = mg.Machine.of('L4')\\n_hidden = 1")
 out.update({{text: tab(text) for text in {TEXTS!r}}})
 run("%unload_ext modal_gpu_magic")
@@ -48,6 +61,13 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("# about\n%%modal_gpu T", "# about\n%%modal_gpu T4"),
         ("my_d", "my_data"),
         ("%%modal_gpu H100\nmy_d", "%%modal_gpu H100\nmy_data"),
+        ("%modal_gpu pu", "%modal_gpu put"),
+        ("%modal_gpu put no", "%modal_gpu put notes/"),
+        ("%modal_gpu put notes/", "%modal_gpu put 'notes/a b.txt'"),
+        ("%modal_gpu put notes da", "%modal_gpu put notes data:/"),
+        ("%modal_gpu get se", "%modal_gpu get session:"),
+        ("%modal_gpu get data:/x --f", "%modal_gpu get data:/x --force"),
+        ("%modal_gpu ls --backend l", "%modal_gpu ls --backend local"),
     ],
 )
 def test_what_is_offered(offered: dict[str, list[str]], text: str, first: str) -> None:
@@ -62,6 +82,11 @@ def test_variables_of_the_user_are_offered_and_no_others(offered: dict[str, list
 
 def test_only_gpus_stand_where_gpus_stand(offered: dict[str, list[str]]) -> None:
     assert {text.rpartition(" ")[2] for text in offered["%%modal_gpu H"]} == {"H100", "H200"}
+
+
+@pytest.mark.parametrize("text", ["%modal_gpu put x --f", "%modal_gpu status x"])
+def test_a_word_s_own_options_only(offered: dict[str, list[str]], text: str) -> None:
+    assert not [each for each in offered[text] if each.startswith(("%modal_gpu put x --force", "%modal_gpu status x/"))]
 
 
 def test_nothing_is_offered_when_the_extension_is_gone(offered: dict[str, list[str]]) -> None:
