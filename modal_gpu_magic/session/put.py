@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ async def _put(source: Path, name: str, place: Place, backend: Kind, progress: P
             sent.update(await _send(volume, batch))
             progress.done += sum(here.stat().st_size for here in batch.values())
     finally:
-        if sent:
+        with suppress(Exception):  # what is not remembered costs a transfer, and hides no error
             await _remember(volume, place, sent, notes)
     return Copied(
         str(place), len(sent), sum(each.stamp[1] for each in sent.values()), len(unchanged), time.monotonic() - began
@@ -155,6 +156,8 @@ async def _send(volume: VolumeFiles, batch: dict[str, Path]) -> dict[str, _Sent]
 
 async def _remember(volume: VolumeFiles, place: Place, sent: dict[str, _Sent], notes: Notes) -> None:
     """Note what was sent, as the Volume lists it, once the second is over: whatever is written there later differs."""
+    if not sent:
+        return
     there = await volume.files(place.path)
     newest = max((there[path].changed for path in sent if path in there), default=0)
     await asyncio.sleep(min(1.0, max(0.0, newest + 1 - time.time())) if volume.same_clock else 1.0)

@@ -23,7 +23,7 @@ out["bound"] = "y" in shell.user_ns
 import os
 open("own_tools.py", "w").close()
 sys.path.insert(0, os.getcwd())
-out["module"] = run("%%modal_gpu L4 --dry-run\nimport own_tools, json")
+out["module"] = run("%%modal_gpu L4 --dry-run\\nimport own_tools, json")
 out["modal"] = "modal" in sys.modules
 out["children"] = [child.name() for child in psutil.Process().children(recursive=True)]
 """
