@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOON = 8.0
+SOON = 25.0
 """Seconds from the cell's start to its end that count as stopped soon: reaching `ready` takes most of a second."""
 
 FIRST_PRESS = {
