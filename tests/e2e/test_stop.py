@@ -90,6 +90,14 @@ print("goes on")
         assert kernel.remote("'next'").value() == "'next'"
 
 
+def test_it_stops_a_cell_that_asks_and_is_not_answered(kernel: Kernel) -> None:
+    kernel.remote("reached = 'nowhere'")
+    result = kernel.remote("reached = 'the question'\ninput('name? ')\nreached = 'beyond'", press=[2.0], answers=[])
+    assert result.asked == ("name? ",)
+    assert "KeyboardInterrupt" in result.error
+    assert kernel.remote("reached").value() == "'the question'"
+
+
 STUBBORN = {
     "C call that does not return": "sum(range(10**11))",  # it holds the GIL, so that nothing printed leaves either
     "swallows everything": "while True:\n    try: time.sleep(0.1)\n    except BaseException: pass",
