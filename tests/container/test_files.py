@@ -79,19 +79,6 @@ def test_a_very_large_directory_is_looked_at_in_part(root: Path) -> None:
     assert len(watch.written(began)) == TOLD
 
 
-def test_a_cell_that_wrote_nothing_pays_next_to_nothing(root: Path) -> None:
-    for number in range(20):
-        (root / f"f{number}").touch()
-    watch = Watch(root)
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        watch.written(time.time())
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(50)) < 0.001
-
-
 def test_listed_and_read_in_parts(root: Path) -> None:
     (root / "sub/__pycache__").mkdir()
     (root / "sub/__pycache__/m.pyc").touch()

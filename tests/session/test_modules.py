@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -93,18 +92,6 @@ def test_what_the_user_s_own_modules_import_is_known(own: Path) -> None:
     found = LocalModules().find(["mt_d", "torch"])
     assert found.modules == {"mt_d", "mt_e"}
     assert found.foreign == {"numpy", "json", "pandas", "torch"}
-
-
-def test_a_cell_without_local_modules_pays_next_to_nothing(own: Path) -> None:
-    modules = LocalModules()
-    modules.outgoing(["numpy", "pandas", "torch", "json"])
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        modules.outgoing(["numpy", "pandas", "torch", "json"])
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(50)) < 0.001
 
 
 Edit = tuple[str, str | None]
