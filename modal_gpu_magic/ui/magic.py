@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Float
@@ -72,6 +73,7 @@ class ModalGpu(Configurable):
 
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
+        line = self._choose(line, front)
         if line.options.dry_run:
             from modal_gpu_magic.ui.dry_run import show
 
@@ -113,7 +115,8 @@ class ModalGpu(Configurable):
         only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
-        session = self._session(line, front_for(self.shell, quiet=self.quiet))
+        front = front_for(self.shell, quiet=self.quiet)
+        session = self._session(self._choose(line, front), front)
         self.current = session.name
 
     def close(self) -> None:
@@ -148,6 +151,16 @@ class ModalGpu(Configurable):
 
         machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
         return parse(text, machines=machines)
+
+    def _choose(self, line: Line, front: Any) -> Line:
+        """With `--model`, the line with the GPUs that are picked for it; what is picked, or too small, is said."""
+        from modal_gpu_magic.plan.choice import choose
+
+        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        choice = choose(line.options, held.gpus if held else line.specs)
+        if choice.said:
+            front.say(choice.said)
+        return line if held and held.gpus else replace(line, specs=choice.specs)
 
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for. A new machine is announced beforehand."""

@@ -16,6 +16,7 @@ TEXTS = [
     "%%modal_gpu my_m",
     "%modal_gpu use A100-4",
     "# about\n%%modal_gpu T",
+    "%modal_gpu recommend 13B lo",
     "my_d",
     "%%modal_gpu H100\nmy_d",
 ]
@@ -45,6 +46,7 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("%%modal_gpu --image s", "%%modal_gpu --image slim"),
         ("%%modal_gpu my_m", "%%modal_gpu my_machine"),
         ("%modal_gpu use A100-4", "%modal_gpu use A100-40GB"),
+        ("%modal_gpu recommend 13B lo", "%modal_gpu recommend 13B lora"),
         ("# about\n%%modal_gpu T", "# about\n%%modal_gpu T4"),
         ("my_d", "my_data"),
         ("%%modal_gpu H100\nmy_d", "%%modal_gpu H100\nmy_data"),
