@@ -87,7 +87,7 @@ class Options:
     run: tuple[str, ...] | None = _option("--run", "where", kinds.COMMAND,
         "a shell command of the image's build")
     python: str | None = _option("--python", "where", kinds.PYTHON,
-        "the image's Python", "the notebook's")
+        "the image's Python, which must be the notebook's minor: functions cross", "the notebook's")
     volumes: tuple[tuple[str, str], ...] | None = _option("--volume", "where", kinds.VOLUMES,
         "Volumes to mount, made if there are none of that name")
     secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,

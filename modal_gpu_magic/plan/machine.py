@@ -5,6 +5,7 @@ No I/O and no modal here; `sdk.image` and `sdk.app` turn a Machine into Modal's 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ KEEP_WARM_RANGE = (2, 3600)
 """Seconds. Bounds of `scaledown_window` in SDK 1.6.4 (reference/modal-facts.md, section 6)."""
 
 
+KERNEL_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The one Python that notebook functions can cross to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What a session runs on. Two equal machines are served by one App.
@@ -34,7 +39,7 @@ class Machine:
         image: a preset's name, a registry reference, or `variable:NAME` for a `modal.Image` held in the notebook.
         image_object: that `modal.Image`; not compared (a re-run cell makes an equal image in a new object).
         pip, apt, run: packages and commands added to the image, in order.
-        python: the image's Python (`3.12`); None: the kernel's minor.
+        python: the image's Python (`3.12`), which must be the kernel's minor; None: it is.
         volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
         cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
         keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
@@ -60,6 +65,11 @@ class Machine:
         for name in _LISTS:
             if isinstance(text := getattr(self, name), str):
                 raise MachineError(f"{name} is the text {text!r}; write a list: {name}=[{text!r}].")
+        if self.python is not None and self.python != KERNEL_PYTHON:
+            raise MachineError(
+                f"the image's Python would be {self.python}, and this notebook's is {KERNEL_PYTHON}: functions cross "
+                f"as byte code, which another minor cannot run. Leave --python out, or start a kernel with {self.python}."
+            )
         low, high = KEEP_WARM_RANGE
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
             raise MachineError(f"keep_warm is {self.keep_warm} s; Modal keeps an idle container {low} to {high} s.")
@@ -165,7 +175,6 @@ def not_applied(machine: Machine) -> tuple[str, ...]:
         f"the image {machine.image}" if is_reference else "",
         f"apt {', '.join(machine.apt)}" if machine.apt else "",
         f"run {', '.join(machine.run)}" if machine.run else "",
-        f"Python {machine.python}" if machine.python else "",
     )
     return tuple(part for part in parts if part)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import Machine, differences, not_applied
+from modal_gpu_magic.plan.machine import Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
@@ -20,6 +20,7 @@ from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
+from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
@@ -198,9 +199,8 @@ class Session:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
         if self._opening is None:
             self._opening = APPS.opening(self.machine, self.backend, cell.packages)
-            missing = not_applied(self.machine) if self.backend == "local" else ()
-            if missing:
-                front.say(f"Not applied by the local backend: {'; '.join(missing)}.")
+            for line in remarks(self.machine, self.backend):
+                front.say(line)
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))

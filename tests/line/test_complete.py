@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.complete import complete, complete_recommend
 from modal_gpu_magic.line.options import OPTIONS
 
@@ -36,8 +37,8 @@ def texts(line: str, cursor: int | None = None) -> list[str]:
         ("H100 --dr", ["--dry-run"]),
         ("--quiet --qu", []),
         ("--pip torch --pi", ["--pip"]),
-        ("--image ", ["torch", "slim", "cuda", "my_image"]),
-        ("--image=", ["torch", "slim", "cuda", "my_image"]),
+        ("--image ", [*PRESETS, "my_image"]),
+        ("--image=", [*PRESETS, "my_image"]),
         ("--image cu", ["cuda"]),
         ("--backend l", ["local"]),
         ("--in ", ["model", "x"]),
