@@ -5,13 +5,14 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
 import modal_gpu_magic
-from modal_gpu_magic.container import installs
+from modal_gpu_magic.container import cache, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
@@ -35,6 +36,7 @@ class Worker:
         self.session = session
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
+        cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
         self.asker = Asker(self.outlet)

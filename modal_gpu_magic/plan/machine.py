@@ -13,6 +13,7 @@ from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.quote import default_keep_warm
+from modal_gpu_magic.wire import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,7 @@ class Machine:
         python: the image's Python (`3.12`), which must be the kernel's minor; None: it is.
         volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
         cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
+        cache: a GPU machine has the Volume of `wire.cache`, where Hugging Face and torch keep what they download.
         keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
     """
 
@@ -59,6 +61,7 @@ class Machine:
     memory: int | None = None
     region: str | None = None
     keep_warm: int | None = None
+    cache: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what Modal would refuse, before anything is sent."""
@@ -68,7 +71,8 @@ class Machine:
         if self.python is not None and self.python != KERNEL_PYTHON:
             raise MachineError(
                 f"the image's Python would be {self.python}, and this notebook's is {KERNEL_PYTHON}: functions cross "
-                f"as byte code, which another minor cannot run. Leave --python out, or start a kernel with {self.python}."
+                "as byte code, which another minor cannot run. "
+                f"Leave --python out, or start a kernel with Python {self.python}."
             )
         low, high = KEEP_WARM_RANGE
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
@@ -104,6 +108,12 @@ class Machine:
         return texts if len(texts) > 1 else texts[0] if texts else None
 
     @property
+    def mounts(self) -> tuple[tuple[str, str], ...]:
+        """All Volumes with their paths: `volumes`, and the cache unless one of them takes its name or its place."""
+        taken = any(name == cache.VOLUME or _overlap(path, cache.PATH) for name, path in self.volumes)
+        return self.volumes if taken or not (self.cache and self.gpus) else (*self.volumes, (cache.VOLUME, cache.PATH))
+
+    @property
     def scaledown(self) -> int:
         """Seconds an idle container stays: `keep_warm`, or the default for these GPUs."""
         return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus)
@@ -112,6 +122,11 @@ class Machine:
     def identity(self) -> Machine:
         """What an App is defined by: the machine less keep-warm, which a running one can change."""
         return replace(self, keep_warm=None)
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether one of two paths is the other, or is above it."""
+    return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
 
 
 _LISTS = ("pip", "apt", "run", "secrets")

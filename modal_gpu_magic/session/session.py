@@ -99,6 +99,8 @@ class Session:
         self.files = Files()
         self.generation: str | None = None
         self.warm_until = 0.0
+        self.cache = True
+        """Whether its next machine may have the cache Volume."""
         self._opening: Opening | None = None
         self._store: SharedStore | None = None
 
@@ -198,7 +200,8 @@ class Session:
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
         if self._opening is None:
-            self._opening = APPS.opening(self.machine, self.backend, cell.packages)
+            machine = replace(self.machine, cache=self.machine.cache and self.cache)
+            self._opening = APPS.opening(machine, self.backend, cell.packages)
             for line in remarks(self.machine, self.backend):
                 front.say(line)
         opening = self._opening

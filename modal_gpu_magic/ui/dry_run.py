@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.sdk.image import local_version
+from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
 from modal_gpu_magic.wire.summary import summary
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def show(session: Session, cell: Cell) -> None:
     reads = sorted(outgoing.values)
     binds = sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
+    if len(session.machine.mounts) > len(session.machine.volumes):
+        print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
     for name in reads:
         print(f"# sends {name}: {summary(outgoing.values[name])}")
     for name, why in outgoing.held.items():

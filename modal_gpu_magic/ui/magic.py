@@ -45,6 +45,9 @@ class ModalGpu(Configurable):
     ask_limit = Float(
         5.0, help="Ask before a cell that could cost more than this many dollars at Modal, where someone can answer."
     ).tag(config=True)
+    cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache at GPU machines, for HF_HOME and TORCH_HOME.").tag(
+        config=True
+    )
     quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -176,7 +179,9 @@ class ModalGpu(Configurable):
             session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+            session.cache = self.cache
             return session
+        session.cache = self.cache
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)

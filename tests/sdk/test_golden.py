@@ -1,12 +1,14 @@
 """What `%%modal_gpu ...` creates at Modal equals what the hand-written code of Modal's own guide creates.
 
-Meant differences, and no others: a timeout of 24 h, one container a session, one more image layer, and our own code.
+Meant differences, and no others: a timeout of 24 h, one container a session, one more image layer, our own code, and
+the cache Volume of GPU machines (off in the cases, which compare Volumes).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import modal
@@ -21,6 +23,7 @@ from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
 from modal_gpu_magic.plan.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.image import OURS, local_version
+from modal_gpu_magic.wire.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
 TORCH = pinned("torch", local_version)
@@ -159,8 +162,29 @@ def test_the_meant_differences(recorder: Recorder) -> None:
     assert function.autoscaler_settings.max_containers == 1
 
 
-def _ours(recorder: Recorder, line: str) -> tuple[Any, list[list[str]]]:
-    app = OpenApp(inherit(None, parse(line), {}, ENVIRON), recorder.backend, ())
+@pytest.mark.parametrize(
+    "line, paths",
+    [
+        ("H100", [PATH]),
+        ("H100 --volume d:/d --env HF_HOME=/d/hf", ["/d", PATH]),
+        ("H100 --image ubuntu:24.04", [PATH]),
+        ("", []),
+        (f"H100 --volume d:{PATH}", [PATH]),
+        ("H100 --volume d:/root/.cache", ["/root/.cache"]),
+        (f"H100 --volume {VOLUME}:/mine", ["/mine"]),
+    ],
+)
+def test_a_gpu_machine_has_the_cache_unless_a_volume_takes_its_place(
+    recorder: Recorder, line: str, paths: list[str]
+) -> None:
+    created, _ = _ours(recorder, line, cache=True)
+    for function in _functions(created):
+        assert sorted(mount.mount_path for mount in function.volume_mounts) == sorted(paths)
+
+
+def _ours(recorder: Recorder, line: str, *, cache: bool = False) -> tuple[Any, list[list[str]]]:
+    machine = replace(inherit(None, parse(line), {}, ENVIRON), cache=cache)
+    app = OpenApp(machine, recorder.backend, ())
     recorder.requests.clear()
     app.open()
     app.close()
