@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.session.files import FILE_BYTES
+from modal_gpu_magic.session.homes import homes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,11 @@ def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[st
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
             return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
+        module = error.name.partition(".")[0]
+        return (
+            f"`{module}` is a module here, but the cell's text does not import it: write `import {module}` in the cell."
+        )
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename)
     return None

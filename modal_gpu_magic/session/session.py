@@ -18,6 +18,7 @@ from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
+from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.remarks import remarks
@@ -97,6 +98,7 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
+        self.modules = LocalModules()
         self.generation: str | None = None
         self.warm_until = 0.0
         self.cache = True
@@ -184,6 +186,7 @@ class Session:
         """The container is gone: what was sent is sent again; returns the names that lived only there."""
         self.generation = None
         self.files.forget()
+        self.modules.forget()
         return self.values.forget()
 
     @property
@@ -273,6 +276,8 @@ class Session:
             mutates=frozenset(names.mutates | augmented),
             imports=cell.imports,
             installs=extra,
+            modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
+            volumes=tuple(name for name, _ in app.machine.mounts),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
             clean=cell.clean,
@@ -289,6 +294,7 @@ class Session:
         self.generation = ended.answer.generation
         self.values.sent(outgoing)
         self.files.sent(cell.files)
+        self.modules.arrived()
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         return self.values.incoming(ended.answer, store, self.fetch, cell.count)

@@ -30,5 +30,7 @@ def show(session: Session, cell: Cell) -> None:
         print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
     for name in reads:
         print(f"# sends {name}: {summary(outgoing.values[name])}")
+    for path in session.modules.find(names.imports, cell.wishes.exclude).files:
+        print(f"# sends the notebook's own {path}")
     for name, why in outgoing.held.items():
         print(f"# keeps {name} here: {why}")

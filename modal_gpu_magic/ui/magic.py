@@ -238,13 +238,14 @@ class ModalGpu(Configurable):
         transform = self.shell.transform_cell
         names = analyse(body, transform)
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
-        needed = needs(names, self.shell.user_ns) if kind == "cloud" else Needs()
+        left_out = tuple(options.no_in or ())
+        needed = needs(names, self.shell.user_ns, session.modules, left_out) if kind == "cloud" else Needs()
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
             names=names,
             augmented=only_augmented(body, transform),
-            wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
+            wishes=Wishes(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),

@@ -102,11 +102,33 @@ class Transfer:
     """By file name, the text of functions that travel, for tracebacks and `inspect` over there."""
     nbytes: int = 0
     """Size of it all, bytes, also of what is over there already."""
+    modules: tuple[str, ...] = ()
+    """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names whose values it brings."""
         return tuple(segment.name for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The notebook's own modules: sent when a file of them is new, was changed, or was removed."""
+
+    paths: tuple[str, ...] = ()
+    """Of all their files, below a directory that is put on `sys.path`. A file there that is not among them goes."""
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Of those that the container does not have as they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileThere:
+    """A file on the other side."""
+
+    path: str
+    nbytes: int
+    changed: int
+    """Time of its last change, seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +193,10 @@ class Request:
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
+    modules: Modules | None = None
+    """The notebook's own modules, if the container does not have them as they are now."""
+    volumes: tuple[str, ...] = ()
+    """Names of the Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
@@ -212,3 +238,5 @@ class Answer:
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names alive in the container's namespace after the run."""
+    wrote: tuple[tuple[str, int], ...] = ()
+    """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
