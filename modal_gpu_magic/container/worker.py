@@ -6,6 +6,7 @@ Reads as the far half of one cell's way: check the generation, take in what came
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
@@ -30,6 +32,9 @@ from modal_gpu_magic.wire.transfer import fingerprint, pack
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
 """How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
+
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Worker:
@@ -46,6 +51,7 @@ class Worker:
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
         self.modules = LocalModules(Path.cwd())
+        self.versions = Versions()
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
@@ -92,6 +98,8 @@ class Worker:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
         if request.version != modal_gpu_magic.__version__:
             return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.python and request.python != PYTHON:
+            return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
             return Need(self.generation, "generation")
         store = self._store(request.store, request.values)
@@ -108,7 +116,9 @@ class Worker:
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
         volumes.reload(self._say)
-        failed = self.belongings.arrive(request, store)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
@@ -171,6 +181,7 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
+            versions=self.versions.of(leaving.values.modules) if leaving else {},
             wrote=wrote,
             failure=self._failure(outcome) if outcome else None,
             stopped=bool(interrupt and interrupt.asked),

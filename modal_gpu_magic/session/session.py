@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import Machine, differences
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
@@ -24,6 +24,7 @@ from modal_gpu_magic.session.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
+from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import FILES, Request, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
@@ -99,6 +100,7 @@ class Session:
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
         self.modules = LocalModules()
+        self.versions = Versions()
         self.generation: str | None = None
         self.warm_until = 0.0
         self.cache = True
@@ -187,6 +189,7 @@ class Session:
         self.generation = None
         self.files.forget()
         self.modules.forget()
+        self.versions.forget()
         return self.values.forget()
 
     @property
@@ -276,6 +279,8 @@ class Session:
             mutates=frozenset(names.mutates | augmented),
             imports=cell.imports,
             installs=extra,
+            python=KERNEL_PYTHON,
+            versions=self.versions.outgoing(packed.modules, app.machine),
             modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
             volumes=tuple(name for name, _ in app.machine.mounts),
             fetch_bytes=cell.fetch_bytes,
@@ -295,9 +300,11 @@ class Session:
         self.values.sent(outgoing)
         self.files.sent(cell.files)
         self.modules.arrived()
+        self.versions.arrived()
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
-        return self.values.incoming(ended.answer, store, self.fetch, cell.count)
+        unlike = self.versions.unlike(ended.answer.versions, self.machine)
+        return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
 
     def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
         if self._opening is None:
