@@ -65,6 +65,18 @@ CASES: dict[str, tuple[str, Options]] = {
             "image": modal.Image.debian_slim().pip_install(TORCH).apt_install("ffmpeg").pip_install("einops"),
         },
     ),
+    "every layer": (
+        "T4 --env A=1 --run 'make it' --run 'make more' --pip einops,timm --apt git,ffmpeg",
+        lambda: {
+            "gpu": "T4",
+            "image": modal.Image.debian_slim()
+            .pip_install(TORCH)
+            .apt_install("ffmpeg", "git")
+            .pip_install("einops", "timm")
+            .run_commands("make it", "make more")
+            .env({"A": "1"}),
+        },
+    ),
     "slim": ("--image slim", lambda: {"image": modal.Image.debian_slim()}),
     "registry": (
         f"H100 --image {CUDA_12} --python {PYTHON}",
