@@ -122,7 +122,7 @@ def compiles(machine: Machine, versions: Versions) -> str:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return (
         f"{asked} has no known release wheel for {f'torch {torch}' if torch else 'the newest torch'}, Python {python}: "
-        f"it is compiled while the image is built, once, which can take an hour; {_with_a_wheel()} has one."
+        f"it is compiled once, while the image is built, which takes long{_with_a_wheel('; {} has one')}."
     )
 
 
@@ -135,7 +135,7 @@ def _attention(machine: Machine, preset: Preset | None, versions: Versions) -> I
     if not wheel and preset is not None and not preset.nvcc:
         raise MachineError(
             f"{asked} must be compiled for the torch it gets, and --image {preset.name} has no nvcc; write "
-            f"--image {flash_attn.NAME}, or take a torch that has a release wheel: {_with_a_wheel()}."
+            f"--image {flash_attn.NAME}{_with_a_wheel(', or take a torch with a release wheel: {}')}."
         )
     yield Step("pip_install", (_torch(machine, preset, versions),))
     if wheel:
@@ -180,7 +180,7 @@ def _wheel(machine: Machine, preset: Preset | None, versions: Versions) -> str |
     return flash_attn.wheel(_torch_version(machine, preset, versions), sys.version_info.minor)
 
 
-def _with_a_wheel() -> str:
-    """The newest torch that has a wheel for this Python, as the header takes it."""
+def _with_a_wheel(clause: str) -> str:
+    """A clause about the newest torch that has a wheel for this Python, as the header takes it; none if none has."""
     fits = [torch for torch, (_, pythons) in flash_attn.WHEELS.items() if sys.version_info.minor in pythons]
-    return '--pip "torch=={}.{}.0"'.format(*max(fits)) if fits else "--pip torch at a version with a wheel"
+    return clause.format('--pip "torch=={}.{}.0"'.format(*max(fits))) if fits else ""

@@ -73,5 +73,5 @@ def _version(distribution: str) -> str | None:
         return None
     try:
         return version(distribution).partition("+")[0]
-    except (PackageNotFoundError, ValueError):  # ValueError: an empty name
+    except (PackageNotFoundError, ValueError, KeyError, AttributeError):  # an empty name; metadata without a version
         return None

@@ -135,7 +135,9 @@ def test_without_a_wheel_it_is_compiled_behind_torch_without_isolation(line: str
     assert chain(line) == ["pip_install('torch==2.13.0')", *COMPILED]
     said = compiles(machine(line), HERE.get)
     assert said.startswith(f"flash-attn has no known release wheel for torch 2.13.0, Python 3.{MINOR}: it is compiled")
-    assert "\n" not in said
+    assert said.endswith(
+        '; --pip "torch==2.9.0" has one.' if MINOR == 12 else " has one." if MINOR in WHEEL else "once."
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_it_is_compiled_with_the_cuda_that_torch_is_built_with(line: str, cuda: 
 
 @pytest.mark.parametrize("line", ["--pip flash-attn", "--image slim --pip flash-attn==2.7.0,torch==2.8.0"])
 def test_an_image_that_cannot_compile_is_refused_with_the_ways_out(line: str) -> None:
-    with pytest.raises(MachineError, match=r"has no nvcc; write --image flash-attn, or .*--pip"):
+    with pytest.raises(MachineError, match=r"has no nvcc; write --image flash-attn"):
         chain(line)
 
 
