@@ -7,7 +7,7 @@ then the header's Debian packages, packages, commands and environment, and last 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog import flash_attn
@@ -48,8 +48,10 @@ class Step:
         return f".{self.method}({', '.join([*words, *(f'{name}={value!r}' for name, value in self.options.items())])})"
 
 
-def base(machine: Machine, versions: Versions) -> tuple[Step, ...]:
+def base(machine: Machine, packages: Iterable[str], versions: Versions) -> tuple[Step, ...]:
     """What the image begins with, as functions of `modal.Image`; nothing for one that a variable holds.
+
+    The arguments are those of `layers`.
 
     Raises:
         MachineError: the preset has no packages for this Python.
@@ -63,7 +65,7 @@ def base(machine: Machine, versions: Versions) -> tuple[Step, ...]:
             f"--image {preset.name} needs Python 3.{preset.least_python} or newer, and this notebook's is {python}; "
             f"start its kernel with a newer Python."
         )
-    reference = _reference(machine, preset, versions)
+    reference = _reference(_asking(machine, packages), preset, versions)
     if not reference:
         return (Step("debian_slim", options={"python_version": machine.python} if machine.python else {}),)
     python = machine.python or f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -84,7 +86,8 @@ def layers(
     Raises:
         MachineError: flash-attn must be compiled, and the image has nothing to compile it with.
     """
-    preset = PRESETS.get(machine.image)
+    preset, packages = PRESETS.get(machine.image), tuple(packages)
+    machine = _asking(machine, packages)
     own = {package_name(package) for package in machine.pip}
     attention = tuple(_attention(machine, preset, versions))
     apart = {"torch", flash_attn.NAME} if attention else set[str]()
@@ -123,6 +126,16 @@ def compiles(machine: Machine, versions: Versions) -> str:
     return (
         f"{asked} has no known release wheel for {f'torch {torch}' if torch else 'the newest torch'}, Python {python}: "
         f"it is compiled once, while the image is built, which takes long{_with_a_wheel('; {} has one')}."
+    )
+
+
+def _asking(machine: Machine, packages: Iterable[str]) -> Machine:
+    """The machine, asking for flash-attn if the cells import it: pip alone, without torch, cannot build it."""
+    imported = tuple(each for each in packages if package_name(each) == flash_attn.NAME)
+    return (
+        replace(machine, pip=(*machine.pip, *imported))
+        if not _flash_attn(machine, PRESETS.get(machine.image))
+        else machine
     )
 
 

@@ -101,5 +101,5 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
 def _image(machine: Machine, pip: Sequence[str], versions: Versions) -> str:
     """The image as a chain of calls."""
     begun = "" if machine.image.startswith("variable:") else "modal.Image"
-    steps = (*base(machine, versions), *layers(machine, pip, versions))
+    steps = (*base(machine, pip, versions), *layers(machine, pip, versions))
     return (begun or machine.image.partition(":")[2]) + "".join(map(str, steps))

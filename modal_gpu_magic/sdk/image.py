@@ -39,7 +39,7 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
         MachineError: the image variable does not hold a `modal.Image`, or the image cannot be built as asked for.
     """
     image: Any = _base(machine)
-    for step in (*base(machine, local_version), *layers(machine, packages, local_version, OURS)):
+    for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, OURS)):
         image = getattr(image, step.method)(*step.arguments, **step.options)
     return _with_ours(image)
 

@@ -31,7 +31,3 @@ def test_downloads_outlive_the_session_and_the_cache_can_be_refused(fresh: Kerne
 
     fresh.run("%modal_gpu stop")
     assert fresh.remote(SEEN, "").stdout == "None None\n"
-
-    fresh.run("%config ModalGpu.cache = True\n%modal_gpu stop")
-    own = fresh.remote(SEEN, "--env HF_HOME=/mine")
-    assert own.stdout == f"/mine {kept}/torch\n"

@@ -87,9 +87,9 @@ def test_every_preset_has_a_base(name: str) -> None:
     preset, made = PRESETS[name], machine(f"--image {name}")
     if preset.least_python > MINOR:
         with pytest.raises(MachineError, match=f"{name} needs Python 3.{preset.least_python} or newer"):
-            base(made, HERE.get)
+            base(made, (), HERE.get)
         return
-    first, *rest = map(str, base(made, HERE.get))
+    first, *rest = map(str, base(made, (), HERE.get))
     assert first.startswith(".from_registry('nvidia/cuda:" if preset.reference else ".debian_slim()")
     assert rest == ([".entrypoint([])"] if preset.reference else [])
     assert f"add_python='3.{MINOR}'" in first or not preset.reference
@@ -158,7 +158,20 @@ def test_where_nothing_is_compiled_nothing_is_said(line: str) -> None:
     ],
 )
 def test_it_is_compiled_with_the_cuda_that_torch_is_built_with(line: str, cuda: str) -> None:
-    assert f"'nvidia/cuda:{cuda}-devel-ubuntu24.04'" in str(base(machine(line), HERE.get)[0])
+    assert f"'nvidia/cuda:{cuda}-devel-ubuntu24.04'" in str(base(machine(line), (), HERE.get)[0])
+
+
+def test_flash_attn_that_a_cell_imports_is_built_as_if_it_were_asked_for() -> None:
+    imported = "flash-attn==2.8.3"
+    assert chain("--image cuda", imported, "einops") == [
+        *chain(f"--image cuda --pip {imported}"),
+        "pip_install('einops')",
+    ]
+    assert base(machine("--image cuda"), (imported,), HERE.get) == base(
+        machine(f"--image cuda --pip {imported}"), (), HERE.get
+    )
+    with pytest.raises(MachineError, match="has no nvcc"):
+        chain("", imported)
 
 
 @pytest.mark.parametrize("line", ["--pip flash-attn", "--image slim --pip flash-attn==2.7.0,torch==2.8.0"])
