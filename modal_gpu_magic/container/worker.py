@@ -5,6 +5,8 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import modal_gpu_magic
-from modal_gpu_magic.container import files, installs
+from modal_gpu_magic.container import cache, files, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
@@ -20,6 +22,7 @@ from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
@@ -32,6 +35,9 @@ BEGIN_SECONDS = 1.0
 """How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
 
 
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 class Worker:
     """The session's container side. `run` is called once a cell, on the main thread."""
 
@@ -39,12 +45,14 @@ class Worker:
         self.session = session
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
+        cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
         self.modules = LocalModules(Path.cwd())
+        self.versions = Versions()
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
@@ -105,6 +113,8 @@ class Worker:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
         if request.version != modal_gpu_magic.__version__:
             return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.python and request.python != PYTHON:
+            return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
             return Need(self.generation, "generation")
         store = self._store(request.store, request.values)
@@ -121,7 +131,9 @@ class Worker:
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
         volumes.reload(self._say)
-        failed = self.belongings.arrive(request, store)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
@@ -184,6 +196,7 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
+            versions=self.versions.of(leaving.values.modules) if leaving else {},
             wrote=wrote,
             failure=self._failure(outcome) if outcome else None,
             stopped=bool(interrupt and interrupt.asked),

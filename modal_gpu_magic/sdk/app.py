@@ -292,7 +292,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
         "image": image.build(machine, packages),
         "timeout": FUNCTION_TIMEOUT,
         "scaledown_window": machine.scaledown,
-        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.volumes},
+        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.mounts},
         "secrets": [modal.Secret.from_name(name) for name in machine.secrets],
         "cpu": machine.cpu,
         "memory": machine.memory,

@@ -25,6 +25,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modal_gpu_magic.wire.versions import Version
+
 EventKind = Literal[
     "stream",
     "display_data",
@@ -161,9 +163,10 @@ class Need:
     """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version"]
+    reason: Literal["generation", "buffers", "version", "python"]
     buffers: tuple[str, ...] = ()
     version: str = ""
+    """Of this package, or of Python, over there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,10 @@ class Request:
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
+    python: str = ""
+    """The notebook's minor, `3.11`: functions cross to no other."""
+    versions: dict[str, Version] = field(default_factory=dict)
+    """By module, packages of the values at the notebook's version, as far as this container was not told them."""
     modules: Modules | None = None
     """The notebook's own modules, if the container does not have them as they are now."""
     volumes: tuple[str, ...] = ()
@@ -229,7 +236,9 @@ class Answer:
     submodules: tuple[str, ...] = ()
     """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Names sent that could not be made there, with the reason (a package the image lacks)."""
+    """Names sent that could not be made there, with the reason (a package the image lacks, another version of it)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """By module, the versions there of the packages whose objects come home."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
