@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
+    from modal_gpu_magic.container.current import Current, current
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
@@ -20,21 +21,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Current": "modal_gpu_magic.container.current",
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Session": "modal_gpu_magic.session.session",
+    "current": "modal_gpu_magic.container.current",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
 
 __all__ = [
+    "Current",
     "GPUS",
     "Gpu",
     "GpuSpec",
     "Machine",
     "Session",
     "__version__",
+    "current",
     "load_ipython_extension",
     "recommend",
     "unload_ipython_extension",

@@ -5,22 +5,25 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
 import modal_gpu_magic
-from modal_gpu_magic.container import installs
+from modal_gpu_magic.container import current, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.outlet import Outlet
+from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.watchdog import Watchdog
+from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Event, Failure, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
 
 Post = Callable[[list[bytes]], None]
@@ -37,6 +40,7 @@ class Worker:
         self.booted_at = time.time()
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
+        self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
@@ -52,6 +56,7 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt)
@@ -72,7 +77,17 @@ class Worker:
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
+        self.sampler.close()
         self.capture.drain()
+
+    def _look_at_gpus(self, asked: Asked) -> None:
+        read = self.sampler.readings
+        current.publish(asked, read[-1].samples if read else (), os.environ)
+        if asked.specs:
+            self.sampler.begin(current.certain_count(asked))
+
+    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
+        self.outlet.emit("sample", time=reading.time, node=0, running=running, rows=reading.rows)
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
@@ -96,8 +111,10 @@ class Worker:
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
         started = time.time()
+        self.sampler.starts(started)
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
         ended = time.time()
+        self.sampler.ends(ended)
         leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
         return self._answer(
             outcome=outcome, leaving=leaving, failed=failed, interrupt=interrupt, started_at=started, ended_at=ended

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
 
@@ -30,6 +31,9 @@ class Front(Protocol):
     def event(self, event: Event) -> None:
         """Something the cell put out, in the form of one of Jupyter's iopub messages."""
 
+    def sample(self, reading: Reading) -> None:
+        """What nvidia-smi said of the GPUs, about once a second."""
+
     def say(self, text: str) -> None:
         """A line of ours: a notice, a warning."""
 
@@ -45,6 +49,7 @@ class SilentFront:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.readings: list[Reading] = []
         self.notes: list[str] = []
         self.receipt: Receipt | None = None
 
@@ -59,6 +64,10 @@ class SilentFront:
     def event(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)
+
+    def sample(self, reading: Reading) -> None:
+        """Keep it."""
+        self.readings.append(reading)
 
     def say(self, text: str) -> None:
         """Keep it."""

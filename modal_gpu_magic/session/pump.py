@@ -19,9 +19,10 @@ from modal_gpu_magic.wire.events import Answer, Event, Frame
 from modal_gpu_magic.wire.log import Assembler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.sdk.app import Call
+    from modal_gpu_magic.session.watch import Watch
 
 TICK = 1.0
 """Seconds between two looks at the clock: the status line moves once a second."""
@@ -58,8 +59,11 @@ class Ended:
 class Pump:
     """Drives one call to its end. `run()` is the whole of it."""
 
-    def __init__(self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None) -> None:
+    def __init__(
+        self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None, watch: Watch
+    ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
+        self.watch = watch
         self.assembler = Assembler()
         self.life = ""
         self.answer: Answer | None = None
@@ -172,10 +176,18 @@ class Pump:
             self.ended_at = time.monotonic()
         elif event.kind == "note":
             self.front.say(event.content["text"])
+        elif event.kind == "sample":
+            self.front.sample(self.watch.take(event))
+            self._say(self.watch.sample())
         elif event.kind == "input_request":
             self._ask(event.content)
         else:
             self.front.event(event)
+            self._say(self.watch.output(event))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.front.say(line)
 
     def _begun(self) -> None:
         self.started, self.started_at = True, time.monotonic()
