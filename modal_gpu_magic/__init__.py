@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
-    from modal_gpu_magic.container.current import Current, current
+    from modal_gpu_magic.container.current import current
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Current": "modal_gpu_magic.container.current",
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuSpec": "modal_gpu_magic.line.spec",
@@ -32,7 +31,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "Current",
     "GPUS",
     "Gpu",
     "GpuSpec",

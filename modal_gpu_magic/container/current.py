@@ -1,4 +1,4 @@
-"""`modal_gpu_magic.current()`: what a cell's code asks of the container it runs in. Ranks and other children may ask too.
+"""`modal_gpu_magic.current()`: what a cell's code asks of its container. Ranks and other children may ask, too.
 
 What was asked for, and the GPUs once they are known, stand in two environment variables, so every child has them. In
 the notebook's own process there is no container; the answer says so, and the same code runs in both places.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from modal_gpu_magic.container.sampler import command
@@ -71,26 +71,26 @@ def current() -> Current:
     The first call of a container may wait for nvidia-smi; later ones, and those of its children, read the environment.
     """
     environ = os.environ
-    numbers = {
-        "rank": _number(environ, "RANK", 0),
-        "local_rank": _number(environ, "LOCAL_RANK", 0),
-        "world_size": _number(environ, "WORLD_SIZE", 1),
-        "node": _number(environ, "GROUP_RANK", 0),
-        "nodes": _number(environ, "GROUP_WORLD_SIZE", 1),
-    }
+    alone = Current(
+        rank=_number(environ, "RANK", 0),
+        local_rank=_number(environ, "LOCAL_RANK", 0),
+        world_size=_number(environ, "WORLD_SIZE", 1),
+        node=_number(environ, "GROUP_RANK", 0),
+        nodes=_number(environ, "GROUP_WORLD_SIZE", 1),
+    )
     if ASKED not in environ:
-        return Current(**numbers)
+        return alone
     asked = Asked(**json.loads(environ[ASKED]))
     devices = _devices(environ) if asked.specs else ()
     known = [asked.names.get(device.name or "") for device in devices]
     spec = known[0] if known and len(set(known)) == 1 else None
-    return Current(
+    return replace(
+        alone,
         spec=spec if spec is None or len(known) == 1 else f"{spec}:{len(known)}",
         asked=tuple(asked.specs),
         gpus=devices,
         backend="cloud" if asked.backend == "cloud" else "local",
-        simulated=bool(asked.specs) and environ.get(SIMULATED) == "1",
-        **numbers,
+        simulated=is_simulated(environ),
     )
 
 
@@ -105,6 +105,11 @@ def publish(asked: Asked, samples: Iterable[GpuSample], environ: MutableMapping[
     devices = [Device(sample.index, sample.uuid, sample.name, sample.memory_total_mib) for sample in samples]
     if devices and FOUND not in environ:
         environ[FOUND] = json.dumps([astuple(device) for device in devices])
+
+
+def is_simulated(environ: Mapping[str, str]) -> bool:
+    """Whether the container's GPUs are not there."""
+    return environ.get(SIMULATED) == "1"
 
 
 def certain_count(asked: Asked) -> int | None:

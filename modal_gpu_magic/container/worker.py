@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import modal_gpu_magic
 from modal_gpu_magic.container import current, installs
@@ -21,10 +22,12 @@ from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.watchdog import Watchdog
-from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
@@ -166,6 +169,7 @@ class Worker:
             ended_at=ended_at,
             booted_at=self.booted_at,
             names=self.belongings.names,
+            simulated=current.is_simulated(os.environ),
         )
 
     def _failure(self, outcome: Outcome) -> Failure | None:

@@ -120,7 +120,7 @@ class Reading:
         Raises:
             ValueError: there are none, or numbers that no GPU has.
         """
-        return cls(tuple(GpuSample(time, *row, node=node) for row in rows))
+        return cls(tuple(GpuSample(*(time, *row, node)) for row in rows))
 
 
 _CROSSING = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import modal_gpu_magic
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import Machine, differences, not_applied
 from modal_gpu_magic.plan.names import Names, analyse
@@ -50,7 +51,7 @@ class Cell:
 
     Attributes:
         source: the body, padded so that line numbers are the notebook's.
-        header: what follows `%%modal_gpu`, to name a better one by; None: there is no header.
+        line: its header, for advice to name a better one; None: it has none.
         names: what it does with names; augmented: those it binds by `+=` and the like alone.
         count: the notebook's execution count. stdin: whether somebody can answer `input()`.
         timeout: seconds; None: as long as Modal lets a Function run.
@@ -63,7 +64,7 @@ class Cell:
 
     source: str
     count: int = 1
-    header: str | None = None
+    line: Line | None = None
     names: Names | None = None
     augmented: frozenset[str] = frozenset()
     wishes: Wishes = field(default_factory=Wishes)

@@ -114,5 +114,7 @@ def _lies_on_cpu(value: Any) -> bool:
 def health_words(events: Iterable[HealthEvent]) -> Iterator[str]:
     """A line for each fault that Modal reported."""
     for event in events:
-        what = "takes the machine out of service" if event.critical else "leaves it to you: run the cell again elsewhere"
+        what = (
+            "takes the machine out of service" if event.critical else "leaves it to you: run the cell again elsewhere"
+        )
         yield f"GPU fault, Modal {what}. {event.uuid}: {event.message}"

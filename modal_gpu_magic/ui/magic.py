@@ -224,6 +224,7 @@ class ModalGpu(Configurable):
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
+            line=line,
             names=names,
             augmented=only_augmented(body, transform),
             wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),

@@ -228,3 +228,5 @@ class Answer:
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names alive in the container's namespace after the run."""
+    simulated: bool = False
+    """The container's GPUs are not there: the local control plane answers for them."""
