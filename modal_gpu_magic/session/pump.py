@@ -36,6 +36,10 @@ DRAIN_LIMIT = 3.0
 """Seconds to wait for events that are still under way when the end is known."""
 WORDS_LIMIT = 3.0
 """Seconds Modal's log has to say what a lost container wrote last."""
+LOG_SECONDS = 60.0
+"""Between two looks into Modal's log while a cell runs: faults of its GPUs are said there."""
+GPU_FAULT = "CUDA"
+"""In an error of the cell: the log may say that it was not the cell's fault."""
 TIMEOUT_GRACE = 15.0
 """Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
 
@@ -75,6 +79,7 @@ class Pump:
         self.phase: Phase = "waiting"
         now = time.monotonic()
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
+        self.looked = 0.0
         self.frames = 0
         self._take: dict[str, Callable[[Any], None]] = {
             "spawned": self._spawned,
@@ -86,6 +91,7 @@ class Pump:
             "flush": self._flush,
             "press": self._press,
             "booting": self._booting,
+            "log": lambda text: self._say(self.watch.log(text)),
             "tick": self._tick,
             "opened": lambda _: None,  # the App was ready before it was waited for
         }
@@ -103,17 +109,22 @@ class Pump:
         answer = self.answer or self.end
         for event in self._missing(answer):
             self._event(event)
-        words = self._last_words() if answer is None and not self.presses else ""
+        words = self._within(self.call.last_words) if self._crashed(answer) else ""
+        if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
+            self._say(self.watch.log(self._within(self.call.app.log)))
         return Ended(
             answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, self.started, words
         )
 
-    def _last_words(self) -> str:
-        """From Modal's log, if it answers in time."""
-        if self.lost is None or isinstance(self.lost, BackendLost):
-            return ""
+    def _crashed(self, answer: Answer | None) -> bool:
+        """Whether the container died, so that Modal's log may say how."""
+        return answer is None and not self.presses and self.lost is not None and not isinstance(self.lost, BackendLost)
+
+    @staticmethod
+    def _within(read: Callable[[], str]) -> str:
+        """A text from Modal's log, if it answers in time."""
         words: list[str] = []
-        thread = threading.Thread(target=lambda: words.append(self.call.last_words()), daemon=True)
+        thread = threading.Thread(target=lambda: words.append(read()), daemon=True)
         thread.start()
         thread.join(WORDS_LIMIT)
         return "".join(words)
@@ -251,6 +262,9 @@ class Pump:
         self.front.show(State(self.phase, self.subject, now - self.phase_since))
         if self.phase in ("waiting", "starting"):
             self._in_thread(self._look)
+        elif now > max(self.looked, self.started_at) + LOG_SECONDS:
+            self.looked = now
+            self._in_thread(lambda: self.inbox.put(("log", self.call.app.log())))
 
     def _look(self) -> None:
         if self.call.running():
