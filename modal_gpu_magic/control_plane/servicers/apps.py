@@ -147,12 +147,15 @@ def _page(app: App) -> str:
 def _wanted(request: api_pb2.AppGetLogsRequest | api_pb2.AppFetchLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
     """Whether a log entry passes the request's filters; an empty filter passes all."""
     item = batch.items[0]
-    following = isinstance(request, api_pb2.AppGetLogsRequest)
+    if isinstance(request, api_pb2.AppGetLogsRequest):
+        input_id, source = request.input_id, request.file_descriptor
+    else:
+        input_id, source = "", request.source
     pairs = (
         (request.function_id, batch.function_id),
         (request.task_id, batch.task_id),
         (request.function_call_id, item.function_call_id),
-        (request.input_id if following else "", item.input_id),
-        (request.file_descriptor if following else request.source, item.file_descriptor),
+        (input_id, item.input_id),
+        (source, item.file_descriptor),
     )
     return all(not wanted or wanted == has for wanted, has in pairs) and request.search_text in item.data
