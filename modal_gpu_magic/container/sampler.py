@@ -77,20 +77,20 @@ class Sampler:
         """Ask until nvidia-smi ends; returns whether it ever gave a reading."""
         reader, heard = SampleReader(query, gpus), False
         for text in _output(query, self._period):
-            readings = reader.feed(text)
-            now = time.time()
-            for left, reading in zip(reversed(range(len(readings))), readings, strict=True):
-                # Several at once waited for us (native code held the interpreter): they came at their own times.
-                self._take(reading.at(now - left * self._period))
-                heard = True
+            heard = self._take(reader.feed(text)) or heard
             if self._closed:
                 break
-        return heard
+        return self._take(reader.finish(killed=True)) or heard
 
-    def _take(self, reading: Reading) -> None:
-        self.readings.append(reading)
+    def _take(self, readings: list[Reading]) -> bool:
+        """Tell readings. Several at once had to wait for us (native code held the interpreter): they have own times."""
+        now = time.time()
         start, end = self._span
-        self._tell(reading, start <= reading.time <= end)
+        for left, reading in zip(reversed(range(len(readings))), readings, strict=True):
+            timed = reading.at(now - left * self._period)
+            self.readings.append(timed)
+            self._tell(timed, start <= timed.time <= end)
+        return bool(readings)
 
 
 def command(query: tuple[str, ...], *more: str) -> tuple[str, ...]:

@@ -222,9 +222,14 @@ class SampleReader:
         *lines, self._line = (self._line + text).split("\n")
         return [reading for line in lines for reading in self._row(line, time)]
 
-    def finish(self, time: float = 0.0) -> list[Reading]:
-        """What is left when nvidia-smi has ended: the line without an end, the tick without a successor."""
-        line, self._line = self._line, ""
+    def finish(self, time: float = 0.0, *, killed: bool = False) -> list[Reading]:
+        """What is left when nvidia-smi has ended: the line without an end, the tick without a successor.
+
+        Args:
+            time: when they count as read.
+            killed: it did not end by itself, so a line without an end is half a row.
+        """
+        line, self._line = "" if killed else self._line, ""
         return [*self._row(line, time), *self._complete()]
 
     def _row(self, line: str, time: float) -> list[Reading]:
