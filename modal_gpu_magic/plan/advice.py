@@ -85,7 +85,7 @@ def larger(spec: GpuSpec, need_mib: float = 0.0) -> GpuSpec | None:
         gpu
         for gpu in GPUS.values()
         if gpu.pinned
-        and gpu.vram_gb > max(GPUS[name].vram_gb for name in (spec.name, *spec.gives) if name in GPUS)
+        and gpu.vram_gb > spec.gpu.vram_gb
         and (gpu.nvidia_smi_memory_mib or 0) >= need_mib
         and spec.count <= gpu.max_count
     ]

@@ -1,8 +1,8 @@
 """A scripted nvidia-smi on the PATH: says what its folder holds, and nothing else.
 
-  full, short   what it prints for the long and the short query, then it ends; a pipe there is read to its end.
-                Without the file the query has a field that it does not know.
-  asked         the arguments of every start, a line each
+full, short   what it prints for the long and the short query, then it ends; a pipe there is read to its end.
+              Without the file the query has a field that it does not know.
+asked         the arguments of every start, a line each
 """
 
 from __future__ import annotations
