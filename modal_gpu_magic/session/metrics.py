@@ -133,6 +133,7 @@ class Metrics(History):
         peak, mean = self.peak("memory_used_mib"), self.mean("utilization")
         words += [f"peak {peak / 1024:.1f} GB"] if peak is not None else []
         words += [f"mean {mean:.0f} %"] if mean is not None else []
-        words += [f"{len(self.health)} faults"] if self.health else []
+        faults = len(self.health)
+        words += [f"{faults} fault{'' if faults == 1 else 's'}"] if faults else []
         kind = "simulated GPU" if all(sample.simulated for sample in self.latest) else "GPU"
         return f"<metrics of {count} {kind}{'' if count == 1 else 's'}: {', '.join(words)}>"

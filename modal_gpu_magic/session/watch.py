@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 30.0
 """For how long a GPU may say 0 % before that is said (DESIGN decision 16)."""
 
+OUT_OF_SERVICE: Final = "takes the machine out of service"
+LEFT_TO_YOU: Final = "leaves it to you: run the cell again, on another machine if need be"
+
 _SAYS_CPU: Final = re.compile(
     r"""device\s*=\s*["']cpu["']|\.to\(\s*["']cpu["']\s*\)|torch\.device\(\s*["']cpu["']\s*\)|\.cpu\(\)"""
 )
@@ -97,7 +100,7 @@ def suspect(source: str, values: Mapping[str, Any]) -> str:
 
 def _is_cpu(value: object) -> bool:
     """Whether a value is the name of the CPU, as a text or as torch's device."""
-    return (isinstance(value, str) or type(value).__module__ == "torch") and str(value) == "cpu"
+    return (type(value) is str or type(value).__module__ == "torch") and str(value) == "cpu"
 
 
 def _lies_on_cpu(value: Any) -> bool:
@@ -114,7 +117,5 @@ def _lies_on_cpu(value: Any) -> bool:
 def health_words(events: Iterable[HealthEvent]) -> Iterator[str]:
     """A line for each fault that Modal reported."""
     for event in events:
-        what = (
-            "takes the machine out of service" if event.critical else "leaves it to you: run the cell again elsewhere"
-        )
-        yield f"GPU fault, Modal {what}. {event.uuid}: {event.message}"
+        what = OUT_OF_SERVICE if event.critical else LEFT_TO_YOU
+        yield f"GPU fault; Modal {what}. {event.uuid}: {event.message}"

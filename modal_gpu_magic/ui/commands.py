@@ -14,9 +14,10 @@ from modal_gpu_magic.line.help import help_text
 from modal_gpu_magic.ui.advice import advice
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.metrics import Metrics
     from modal_gpu_magic.ui.magic import ModalGpu
 
-Command = Callable[["ModalGpu", str], None]
+Command = Callable[["ModalGpu", str], Any]
 
 
 def use(magics: ModalGpu, rest: str) -> None:
@@ -51,6 +52,14 @@ def status(magics: ModalGpu, _rest: str) -> None:
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
 
 
+def metrics(magics: ModalGpu, rest: str) -> Metrics:
+    """`metrics [SESSION]`: the readings of its GPUs: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    name = rest or magics.current
+    if name not in magics.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(magics.sessions) or 'none'}.")
+    return magics.sessions[name].metrics
+
+
 def stop(magics: ModalGpu, rest: str) -> None:
     """`stop [SESSION]`: end containers now; what lives there is gone."""
     if rest and rest not in magics.sessions:
@@ -73,6 +82,7 @@ COMMANDS: dict[str, Command] = {
     "gpus": gpus,
     "recommend": recommend,
     "status": status,
+    "metrics": metrics,
     "stop": stop,
     "help": show_help,
 }

@@ -90,7 +90,7 @@ class ModalGpu(Configurable):
             raise
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | status | stop | help`."""
+        """`%modal_gpu use | gpus | recommend | status | metrics | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")

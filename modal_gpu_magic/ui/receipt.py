@@ -58,7 +58,7 @@ def receipt_text(receipt: Receipt) -> str:
     """
     parts = [f"{receipt.got} (asked {receipt.asked})" if receipt.got else receipt.asked]
     if receipt.backend == "local":
-        parts.append("local · CPU" + (f" · {receipt.asked.split()[0]} simulated" if receipt.simulated else ""))
+        parts.append(_place(receipt))
     parts += [
         f"{word} {duration(seconds)}"
         for word, seconds in (("queue", receipt.waited), ("start", receipt.started), ("run", receipt.ran))
@@ -73,6 +73,13 @@ def receipt_text(receipt: Receipt) -> str:
     if receipt.advice:
         parts.append(str(receipt.advice))
     return " · ".join(parts)
+
+
+def _place(receipt: Receipt) -> str:
+    """Where on this machine it ran: on its CPU, unless it has GPUs of its own."""
+    if receipt.simulated:
+        return f"local · CPU · {receipt.asked.split()[0]} simulated"
+    return "local · CPU" if receipt.asked == "CPU" else "local"
 
 
 def _money(receipt: Receipt) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -218,11 +219,9 @@ def container(smi: Smi) -> Iterator[subprocess.Popen[str]]:
 def started_by(mark: str) -> list[int]:
     found = []
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if process.environ().get("SAMPLER_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
     return found
 
 
