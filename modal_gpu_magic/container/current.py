@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.sampler import command
 from modal_gpu_magic.metrics.sample import parse
 from modal_gpu_magic.wire.events import Asked
@@ -65,6 +66,7 @@ class Current:
     simulated: bool = False
 
 
+@interruptible
 def current() -> Current:
     """What was asked for and what arrived, and which of its processes this one is.
 
@@ -118,12 +120,14 @@ def certain_count(asked: Asked) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
+@interruptible
 def _devices(environ: MutableMapping[str, str]) -> tuple[Device, ...]:
     if FOUND not in environ:
         publish(Asked(**json.loads(environ[ASKED])), _ask(), environ)
     return tuple(Device(*fields) for fields in json.loads(environ.get(FOUND, "[]")))
 
 
+@interruptible
 def _ask() -> list[GpuSample]:
     """The GPUs, from nvidia-smi; none where it cannot say."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -44,12 +45,16 @@ class Front(Protocol):
         """The run is over; the last call."""
 
 
+READINGS = 3600
+"""Readings that a silent front keeps: an hour's."""
+
+
 class SilentFront:
     """Shows nothing and keeps what the cell printed in `text`; for plain Python and tests."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.readings: list[Reading] = []
+        self.readings: deque[Reading] = deque(maxlen=READINGS)
         self.notes: list[str] = []
         self.receipt: Receipt | None = None
 

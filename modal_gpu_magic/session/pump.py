@@ -174,6 +174,7 @@ class Pump:
             if self.life:  # Modal runs an input again after a preemption
                 self.front.say("The container was replaced by Modal: the cell began again.")
                 self.assembler, self.frames = Assembler(), 0
+                self.watch.begin()
             self.life = life
         self.frames += 1
         for event in self.assembler.feed(frame):

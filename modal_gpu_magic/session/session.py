@@ -87,6 +87,9 @@ class Session:
         backend: `cloud` or `local`.
         namespace: where its variables are bound here; changed in place.
         hidden: names of the namespace that are not the user's (IPython's own).
+
+    Attributes:
+        metrics: what nvidia-smi said of its GPUs, and their faults: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
     """
 
     def __init__(

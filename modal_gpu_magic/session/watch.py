@@ -36,8 +36,12 @@ class Watch:
 
     def __init__(self, metrics: Metrics, source: str, values: Mapping[str, Any]) -> None:
         self._metrics, self._source, self._values = metrics, source, values
+        self.begin()
+
+    def begin(self) -> None:
+        """The run begins, or begins again in another container."""
         self._said = False
-        metrics.begin()
+        self._metrics.begin()
 
     def take(self, event: Event) -> Reading:
         """Keep what a `sample` event brings."""

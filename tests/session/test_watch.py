@@ -64,6 +64,15 @@ def test_the_next_run_begins_anew() -> None:
         assert lines == []
 
 
+def test_a_run_that_begins_again_elsewhere_has_not_been_idle() -> None:
+    watch = Watch(Metrics(), "", {})
+    for event in seconds([[0]] * (LONG - 1)):
+        watch.take(event)
+    watch.begin()
+    watch.take(sample(100 + LONG, 0))
+    assert list(watch.sample()) == []
+
+
 class TestSuspects:
     @pytest.mark.parametrize(
         "source, words",
