@@ -21,6 +21,11 @@ def leaders(function: Function) -> list[Container]:
     return [container for container in function.live if container.rank == 0]
 
 
+def together(leader: Container) -> bool:
+    """Whether the other nodes of its cluster are through with the last input, so that all begin the next one."""
+    return not any(member.running for member in leader.cluster.members[1:]) if leader.cluster else True
+
+
 def ceiling(function: Function) -> int:
     """Units the function may have at most."""
     limit = function.scaling.max_containers

@@ -1,10 +1,12 @@
 """Reading the layers of an image: what of a Dockerfile's lines can be done on this machine. Pure text.
 
-`pip install` lines and environment variables are applied; base images, apt and other commands are not, and are listed.
+`pip install` lines, environment variables and copied files are applied; base images, apt and other commands are not,
+and are listed.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from dataclasses import dataclass
@@ -54,8 +56,8 @@ _OWN_LINES = (
 )
 """Parts of commands that the SDK itself puts in front of a user's."""
 
-_SILENT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "COPY", "USER"})
-"""Instructions that change nothing for code that runs here. (COPY is followed for requirements only.)"""
+_SILENT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "USER"})
+"""Instructions that change nothing for code that runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,31 @@ class PipInstall:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """One `COPY` of files or directories of the build's own files."""
+
+    sources: tuple[str, ...]
+    target: str
+
+    def of(self, path: str) -> str | None:
+        """Where a file at `path` among the build's files goes; None if it is not copied."""
+        for source in self.sources:
+            top = posixpath.normpath(f"/{source}")
+            if path == top:
+                into = self.target.endswith("/") or len(self.sources) > 1
+                return posixpath.join("/", self.target, posixpath.basename(path)) if into else f"/{self.target}"
+            if top == "/" or path.startswith(f"{top}/"):
+                return posixpath.join("/", self.target, posixpath.relpath(path, top))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """What one layer of an image means on this machine."""
 
     environment: tuple[tuple[str, str], ...] = ()
     installs: tuple[PipInstall, ...] = ()
+    copies: tuple[Copy, ...] = ()
     not_applied: tuple[str, ...] = ()
     """Instructions that a container here does without."""
 
@@ -87,6 +109,7 @@ def read_layer(commands: Sequence[str], files: Mapping[str, str]) -> Layer:
     """The meaning of Dockerfile lines. `files` are the texts of the build's context files by name."""
     environment: list[tuple[str, str]] = []
     installs: list[PipInstall] = []
+    copies: list[Copy] = []
     not_applied: list[str] = []
     copied = dict(files)
     for instruction, rest in _instructions(commands):
@@ -96,6 +119,10 @@ def read_layer(commands: Sequence[str], files: Mapping[str, str]) -> Layer:
             source, _, target = rest.rpartition(" ")
             if source in files:
                 copied[target] = files[source]
+            elif copy := _read_copy(rest):
+                copies.append(copy)
+            else:
+                not_applied.append(f"COPY {rest}")
         elif instruction == "RUN":
             for command in _commands(rest):
                 install = read_install(command, copied)
@@ -105,7 +132,15 @@ def read_layer(commands: Sequence[str], files: Mapping[str, str]) -> Layer:
                     installs.append(install)
         elif not (instruction in _SILENT or (instruction == "FROM" and _is_plain_base(rest))):
             not_applied.append(f"{instruction} {rest}")
-    return Layer(tuple(environment), tuple(installs), tuple(not_applied))
+    return Layer(tuple(environment), tuple(installs), tuple(copies), tuple(not_applied))
+
+
+def _read_copy(text: str) -> Copy | None:
+    """Sources and a target; None for options and patterns, which are not followed here."""
+    *sources, target = _words(text) or [""]
+    if not sources or any(source.startswith("--") or set(source) & set("*?[") for source in sources):
+        return None
+    return Copy(tuple(sources), target)
 
 
 def _is_plain_base(reference: str) -> bool:

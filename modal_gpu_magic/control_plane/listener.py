@@ -49,6 +49,7 @@ _FEATURES = {
     "Proxy": "proxies",
     "Tunnel": "tunnels",
     "Workspace": "workspaces",
+    "FunctionGetCallGraph": "call graphs",
     "FunctionGet": "deployed functions",
     "ClassGet": "deployed classes",
     "AppGetByDeploymentName": "deployed apps",

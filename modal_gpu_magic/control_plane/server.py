@@ -40,9 +40,11 @@ LEAVE = 0.5
 
 
 class ControlPlane:
-    """One running control plane."""
+    """One running control plane. `detachable`: its end is not that of the client, so an app may be left behind."""
 
-    def __init__(self, premises: Premises, first: Spare | None, cancel_grace: float) -> None:
+    def __init__(
+        self, premises: Premises, first: Spare | None, cancel_grace: float, *, detachable: bool = True
+    ) -> None:
         self.premises = premises
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
         self.socket = premises.root / "api"
@@ -54,7 +56,7 @@ class ControlPlane:
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
         self._loopback = Loopback()
         blobs = Blobs(premises.root / "blobs", self._loopback)
-        apps = Apps(self.state, self._scheduler)
+        apps = Apps(self.state, self._scheduler, detachable=detachable)
         self.rpcs = rpcs_of(
             apps,
             Functions(self.state, self._scheduler, rack),

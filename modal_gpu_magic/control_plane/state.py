@@ -103,6 +103,11 @@ class Function:
         return self.definition._experimental_group_size or 1
 
     @property
+    def clustered(self) -> bool:
+        """Its containers say hello to each other first; one alone is a cluster, too."""
+        return self.definition._experimental_group_size > 0
+
+    @property
     def slots(self) -> int:
         """Inputs one container takes at once (`@modal.concurrent`, `@modal.batched`)."""
         definition = self.definition
@@ -128,17 +133,18 @@ class Call:
     invocation: int
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[int, api_pb2.FunctionGetOutputsItem] = field(default_factory=dict)
+    """By index; none while an input is tried again."""
     chunks: list[api_pb2.DataChunk] = field(default_factory=list)
+    completed: list[api_pb2.FunctionGetOutputsItem] = field(default_factory=list)
+    """Outputs in order of completion, those of attempts that were tried again included: maps read from an entry on."""
     bell: Bell = field(default_factory=Bell)
-    delivered: int = 0
-    """Outputs handed out in order of completion (maps read each one once)."""
     readers: int = 0
     created_at: float = field(default_factory=time.time)
 
     @property
     def result_bytes(self) -> int:
         """Size of its results and generator items."""
-        kept = (*self.outputs.values(), *self.chunks)
+        kept = (*self.completed, *self.chunks)
         return sum(each.ByteSize() for each in kept)
 
     @property

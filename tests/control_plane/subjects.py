@@ -26,7 +26,7 @@ def make_subjects() -> SimpleNamespace:
     def squares(xs: list[int]) -> list[tuple[int, int]]:
         return [(x * x, len(xs)) for x in xs]
 
-    @app.function(serialized=True)
+    @app.function(serialized=True, gpu="H100:8")
     @modal.clustered(size=2)
     def ranks(x: int) -> tuple[int, int, list[str], list[str], bool]:
         import os

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
@@ -17,10 +17,10 @@ from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
-from modal_gpu_magic.control_plane.state import Container, State, new_id
+from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
 
@@ -35,6 +35,7 @@ class Image:
     builder_version: str
     build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
     own_overlays: list[str] = field(default_factory=list)
+    own_files: tuple[MountedFile, ...] = ()
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
     bell: Bell = field(default_factory=Bell)
@@ -48,6 +49,11 @@ class Image:
     def environment(self) -> dict[str, str]:
         """Variables of all layers."""
         return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
+
+    @property
+    def files(self) -> tuple[MountedFile, ...]:
+        """What its layers copied; of two files at one path the topmost layer's comes last."""
+        return (*(self.base.files if self.base else ()), *self.own_files)
 
     @property
     def not_applied(self) -> list[str]:
@@ -132,15 +138,16 @@ class Images:
 
     def _new(self, request: api_pb2.ImageGetOrCreateRequest) -> Image:
         definition = request.image
-        files = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
-        layer = read_layer(definition.dockerfile_commands, files)
+        texts = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
+        layer = read_layer(definition.dockerfile_commands, texts)
         if definition.HasField("build_function"):
             layer = Layer(not_applied=("run_function",))
         base = next((self.images.get(each.image_id) for each in definition.base_images), None)
         secrets: dict[str, str] = {}
         for secret_id in definition.secret_ids:
             secrets.update(found(self._state.secrets, secret_id, "secret").values)
-        return Image(new_id("im"), layer, base, request.builder_version, secrets)
+        files = tuple(_copied(layer, self._state.mounts.get(definition.context_mount_id, ())))
+        return Image(new_id("im"), layer, base, request.builder_version, secrets, own_files=files)
 
     def _start_build(self, image: Image, *, force: bool) -> None:
         task = asyncio.get_running_loop().create_task(_build(image, force=force))
@@ -171,6 +178,14 @@ async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
         image.say(f"Already here: {' '.join(install.packages)}\n")
         return
     image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
+
+
+def _copied(layer: Layer, context: Iterable[MountedFile]) -> Iterator[MountedFile]:
+    """The build's own files where the layer's COPY lines put them."""
+    for copy in layer.copies:
+        for file in context:
+            if path := copy.of(file.remote_path):
+                yield replace(file, remote_path=path)
 
 
 def _failed(image: Image) -> bool:
