@@ -76,10 +76,15 @@ class Rack:
         self._free = sorted({*self._free, *devices})
 
 
+def driver() -> str | None:
+    """NVIDIA's program on this machine; None without one, or where GPUs are to be simulated in spite of it."""
+    return None if os.environ.get(SIMULATE) == "1" else shutil.which("nvidia-smi")
+
+
 def devices_of_this_machine() -> int:
     """Number of GPUs that the NVIDIA driver lists; 0 without a driver, or when simulation is asked for."""
-    program = shutil.which("nvidia-smi")
-    if program is None or os.environ.get(SIMULATE) == "1":
+    program = driver()
+    if program is None:
         return 0
     try:
         listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout

@@ -72,6 +72,16 @@ def status_of(each: Input) -> str:
     return Status.GenericStatus.Name(each.call.outputs[each.index].result.status).removeprefix("GENERIC_STATUS_")
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for something that a timer of the scheduler does."""
+
+    async def look() -> None:
+        while not true():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(look(), 10)
+
+
 def scene(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     """Run an async test on a loop of its own."""
 
@@ -327,6 +337,34 @@ async def test_the_failure_of_any_rank_is_the_clusters() -> None:
     await here.take(other)
     here.answer(other, each, Status.GENERIC_STATUS_FAILURE)
     assert status_of(each) == "FAILURE"
+    assert [leader.leaving, other.leaving] == [True, True]
+    here.submit()
+    assert len(here.machine.started) == 4, "the next input has a cluster of its own"
+    await until(lambda: here.machine.killed == [leader])
+
+
+@scene
+async def test_nodes_begin_the_next_input_together() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=2))
+    first, second = here.submit(2)
+    leader, other = here.machine.started[:2]
+    await here.take(leader)
+    await here.take(other)
+    here.answer(leader, first)
+    asked = asyncio.create_task(here.take(leader))
+    await asyncio.sleep(0)
+    assert not asked.done(), "the other is still in the first"
+    here.answer(other, first)
+    assert await asked == [second]
+
+
+@scene
+async def test_one_node_is_a_cluster_too() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=1))
+    here.submit()
+    (alone,) = here.machine.started
+    assert alone.cluster
+    assert alone.cluster.members == [alone]
 
 
 @scene

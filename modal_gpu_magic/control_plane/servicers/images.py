@@ -14,7 +14,9 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane import overlays
 from modal_gpu_magic.control_plane.bell import Bell
-from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_layer
+from modal_gpu_magic.control_plane.gpus import driver
+from modal_gpu_magic.control_plane.installs import PipInstall, is_nvidia_only, without_cuda
+from modal_gpu_magic.control_plane.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
 from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
@@ -36,6 +38,8 @@ class Image:
     build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
     own_overlays: list[str] = field(default_factory=list)
     own_files: tuple[MountedFile, ...] = ()
+    left_out: list[str] = field(default_factory=list)
+    """Packages that this machine has no use for."""
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
     bell: Bell = field(default_factory=Bell)
@@ -58,7 +62,7 @@ class Image:
     @property
     def not_applied(self) -> list[str]:
         """Instructions of all layers that a container here does without."""
-        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied]
+        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied, *self.left_out]
 
     def say(self, line: str) -> None:
         """Add to the build's log."""
@@ -173,11 +177,25 @@ async def _build(image: Image, *, force: bool) -> None:
 
 
 async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
+    """Make the overlay of one install, as far as this machine has not got it."""
     below = image.overlays
+    if driver() is None:
+        install = _without_nvidia(image, install)
     if not force and overlays.satisfied(install, below):
-        image.say(f"Already here: {' '.join(install.packages)}\n")
+        if install.packages:
+            image.say(f"Already here: {' '.join(install.packages)}\n")
         return
     image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
+
+
+def _without_nvidia(image: Image, install: PipInstall) -> PipInstall:
+    """Leave out, and say so, what is only for NVIDIA's GPUs: it would be compiled for minutes, or load gigabytes."""
+    packages = [without_cuda(each) for each in install.packages]
+    out = [each for each in packages if is_nvidia_only(each) and not overlays.satisfied(PipInstall((each,)), [])]
+    for each in out:
+        image.left_out.append(f"pip install {each} (for NVIDIA GPUs only)")
+        image.say(f"Not applied by the local backend: {image.left_out[-1]}\n")
+    return replace(install, packages=tuple(each for each in packages if each not in out))
 
 
 def _copied(layer: Layer, context: Iterable[MountedFile]) -> Iterator[MountedFile]:
