@@ -44,7 +44,7 @@ _STATUS: Mapping[type[refusals.Refusal], Status] = {
 
 _FEATURES = {
     "Sandbox": "Sandboxes",
-    "Dict": "modal.Dict",
+    "Dict": "this operation on a Dict",
     "SharedVolume": "network file systems",
     "Proxy": "proxies",
     "Tunnel": "tunnels",

@@ -199,6 +199,7 @@ class Scheduler:
             asyncio.get_running_loop().call_later(delay, self.again, each, each.attempt + 1)
             return
         each.done = True
+        each.children.clear()
         each.payload = api_pb2.FunctionInput()  # may be large, and a retry by the SDK brings it again
         output = api_pb2.FunctionGetOutputsItem(
             result=result,

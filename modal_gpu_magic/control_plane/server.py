@@ -19,6 +19,7 @@ from modal_gpu_magic.control_plane.servicers.apps import Apps
 from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 from modal_gpu_magic.control_plane.servicers.calls import Calls
 from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
+from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
 from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
@@ -66,6 +67,7 @@ class ControlPlane:
             Mounts(self.state, contents, blobs),
             blobs,
             Queues(),
+            Dicts(),
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
             VolumeFiles(self.state, contents, self._loopback),

@@ -174,8 +174,13 @@ class Input:
     cancelled: bool = False
     members: list[Container] = field(default_factory=list)
     """Containers that have it: one, or all of a cluster."""
-    deadline: float | None = None
-    """On the monotonic clock, while it runs."""
+    children: list[Call] = field(default_factory=list)
+    """Calls that its code has made."""
+
+    @property
+    def waiting(self) -> bool:
+        """Its code is waiting for a call of its own."""
+        return any(call.unfinished and (call.synchronous or call.readers) for call in self.children)
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +206,19 @@ class Container:
     startup_failure: api_pb2.GenericResult | None = None
     started_at: float = field(default_factory=time.time)
     ended_at: float | None = None
+
+    def log(self, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
+        """Add output to its app's log, under the call that it is working on."""
+        running = next(iter(self.running.values()), None)
+        item = api_pb2.TaskLogs(
+            data=text,
+            file_descriptor=descriptor,
+            timestamp=time.time(),
+            function_call_id=running.call.id if running else "",
+            input_id=running.id if running else "",
+        )
+        batch = api_pb2.TaskLogsBatch(task_id=self.id, function_id=self.function.id, items=[item])
+        self.function.app.log.append(batch)
 
 
 @dataclass(slots=True, eq=False)

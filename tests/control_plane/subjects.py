@@ -39,13 +39,19 @@ def make_subjects() -> SimpleNamespace:
         return x, rank, cluster.container_ips(), cluster.container_ips(family="ipv4"), known
 
     @app.function(serialized=True, retries=modal.Retries(max_retries=2, initial_delay=0.0, backoff_coefficient=1.0))
-    def flaky(path: str, succeed_at: int) -> int:
+    def flaky(path: str, succeed_at: int, how: str = "raise") -> int:
+        import os
+        import time
         from pathlib import Path
 
         counter = Path(path)
         attempt = len(counter.read_text()) if counter.exists() else 0
         counter.write_text("x" * (attempt + 1))
         if attempt < succeed_at:
+            if how == "exit":
+                os._exit(3)
+            if how == "sleep":
+                time.sleep(60)
             raise RuntimeError(f"attempt {attempt}")
         return attempt
 

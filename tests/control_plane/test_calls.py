@@ -117,6 +117,35 @@ def test_the_server_retries_what_was_spawned(subjects: SimpleNamespace, tmp_path
         subjects.flaky.spawn(str(tmp_path / "hopeless"), 9).get()
 
 
+def test_a_map_retries_each_input_by_itself(subjects: SimpleNamespace, tmp_path: Path) -> None:
+    inputs = [(str(tmp_path / f"map-{succeed_at}"), succeed_at) for succeed_at in (0, 1, 2, 9)]
+    *good, hopeless = subjects.flaky.starmap(inputs, return_exceptions=True)
+    assert good == [0, 1, 2]
+    assert (type(hopeless), str(hopeless)) == (RuntimeError, "attempt 2")
+
+
+def test_a_crash_and_a_timeout_are_retried(subjects: SimpleNamespace, tmp_path: Path) -> None:
+    impatient = subjects.flaky.with_options(timeout=3)
+    slow = impatient.spawn(str(tmp_path / "slow"), 1, "sleep")
+    assert impatient.remote(str(tmp_path / "crashed"), 1, "exit") == 1
+    assert slow.get() == 1
+
+
+def test_a_map_without_order_and_one_without_results(subjects: SimpleNamespace) -> None:
+    assert sorted(x for x, _ in subjects.many.map(range(20), order_outputs=False)) == list(range(20))
+    subjects.many.for_each(range(3))
+
+
+def test_batching_and_concurrency_are_options_too(subjects: SimpleNamespace) -> None:
+    pairs = list(subjects.squares.with_batching(max_batch_size=2, wait_ms=300).map(range(4)))
+    assert [square for square, _ in pairs] == [0, 1, 4, 9]
+    assert max(size for _, size in pairs) == 2
+    single = subjects.many.with_concurrency(max_inputs=1).with_options(max_containers=1)
+    started = time.monotonic()
+    assert len({pid for _, pid in single.map(range(4))}) == 1
+    assert time.monotonic() - started > 0.8, "four sleeps of 0.2 s, one after the other"
+
+
 def test_a_function_calls_another(subjects: SimpleNamespace) -> None:
     assert subjects.outer.remote(3) == 30
 

@@ -27,6 +27,7 @@ class Machine:
     def __init__(self) -> None:
         self.started: list[Container] = []
         self.killed: list[Container] = []
+        self.struck = asyncio.Event()
         self.scheduler: Scheduler
 
     def start(self, container: Container) -> None:
@@ -34,6 +35,7 @@ class Machine:
 
     async def kill(self, container: Container, grace: float = 0.0) -> None:
         self.killed.append(container)
+        self.struck.set()
         self.scheduler.ended(container, DIED)
 
 
@@ -70,16 +72,6 @@ class Scene:
 
 def status_of(each: Input) -> str:
     return Status.GenericStatus.Name(each.call.outputs[each.index].result.status).removeprefix("GENERIC_STATUS_")
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for something that a timer of the scheduler does."""
-
-    async def look() -> None:
-        while not true():
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(look(), 10)
 
 
 def scene(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -340,7 +332,8 @@ async def test_the_failure_of_any_rank_is_the_clusters() -> None:
     assert [leader.leaving, other.leaving] == [True, True]
     here.submit()
     assert len(here.machine.started) == 4, "the next input has a cluster of its own"
-    await until(lambda: here.machine.killed == [leader])
+    await asyncio.wait_for(here.machine.struck.wait(), 10)
+    assert here.machine.killed == [leader]
 
 
 @scene

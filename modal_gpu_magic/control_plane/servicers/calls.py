@@ -53,6 +53,8 @@ class Calls:
         if function.app.stopped:
             raise NotFound(f"App {function.app.id} has been stopped; run it again.")
         call = Call(new_id("fc"), function, request.function_call_invocation_type)
+        if parent := self._state.inputs.get(request.parent_input_id):
+            parent.children.append(call)
         self._remember(call)
         return known(
             api_pb2.FunctionMapResponse,
@@ -92,6 +94,8 @@ class Calls:
         call = self._call(request.function_call_id)
         end = time.monotonic() + request.timeout
         call.readers += 1
+        if peer is not None:
+            self._scheduler.scale(call.function)  # who asks waits, and may be in the way of what it waits for
         try:
             while True:
                 outputs = _ready(call, request)
