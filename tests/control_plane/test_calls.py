@@ -100,11 +100,22 @@ def test_batches_form(subjects: SimpleNamespace) -> None:
 
 
 def test_a_cluster_has_ranks_and_addresses(subjects: SimpleNamespace) -> None:
-    x, rank, ips, ipv4, known = subjects.ranks.remote(7)
-    assert (x, rank, known) == (7, 0, True)
+    x, rank, ips, ipv4, gpus = subjects.ranks.remote(7)
+    assert (x, rank, gpus) == (7, 0, 8)
     assert len(set(ipv4)) == 2
     assert all(address.startswith("127.") for address in ipv4)
     assert ips == [f"::ffff:{address}" for address in ipv4]
+
+
+def test_one_failure_ends_all_nodes(subjects: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match="rank 1 has failed"):
+        subjects.ranks.remote(7, fail=True)
+    eventually(lambda: subjects.ranks.get_current_stats().num_total_runners == 0, within=30)
+
+
+def test_a_cluster_of_parts_of_nodes_is_refused(subjects: SimpleNamespace) -> None:
+    with pytest.raises(modal.exception.InvalidError, match="whole nodes on Modal: H100:8, not H100:4"):
+        subjects.ranks.with_options(gpu="H100:4").remote(7)
 
 
 def test_the_sdk_retries_what_it_waits_for(subjects: SimpleNamespace, tmp_path: Path) -> None:
