@@ -51,7 +51,6 @@ def make_subjects() -> SimpleNamespace:
         app=app,
         many=many,
         squares=squares,
-        ranks=add_ranks(app),
         flaky=flaky,
         outer=outer,
         Box=app.cls(serialized=True, max_containers=1, scaledown_window=60)(make_box()),

@@ -13,13 +13,14 @@ import modal
 import pytest
 
 from tests.control_plane.plane import Plane, eventually
-from tests.control_plane.subjects import make_subjects
+from tests.control_plane.subjects import add_ranks, make_subjects
 
 
 @pytest.fixture(scope="module")
 def subjects(client: Any) -> Iterator[SimpleNamespace]:
     """The app, held open as a notebook holds it."""
     made = make_subjects()
+    made.ranks = add_ranks(made.app)
     with made.app.run(client=client):
         yield made
 
