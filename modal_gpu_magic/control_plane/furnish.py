@@ -124,8 +124,7 @@ class Furnisher:
             directories[str(path)] = str(directory)
             _link_inside(world, path, directory)
             self._link(container, path, directory, furnished)
-        if directories:
-            furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
+        furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
 
     def _link(self, container: Container, path: Path, target: Path, furnished: Furnished) -> None:
         """Link an absolute path, or note where its content is instead. Below /root being in the way is no fault."""

@@ -18,6 +18,8 @@ class Receipt:
         waited: from the spawn to the container's start. started: the container's own start-up. ran: the cell itself.
         cost: of start-up and run. hourly: of the machine. idle_seconds: how long the container stays now.
         stays: names that stayed in the container, each with the reason.
+        wrote: files the cell wrote outside Volumes, biggest first: path and bytes. They go with the container.
+        session: the name of the session that has them.
     """
 
     outcome: Outcome
@@ -34,6 +36,8 @@ class Receipt:
     sent_bytes: int = 0
     came_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
+    wrote: tuple[tuple[str, int], ...] = ()
+    session: str = "default"
 
     @property
     def cost(self) -> float | None:

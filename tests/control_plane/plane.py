@@ -77,7 +77,7 @@ def _content(path: Path) -> bytes:
     return b""
 
 
-def eventually(true: Callable[[], object], within: float = 5.0) -> float:
+def eventually(true: Callable[[], object], within: float = 30.0) -> float:
     """Wait until `true()`; the seconds it took. Fails when it does not come."""
     started = time.monotonic()
     while not true():

@@ -18,7 +18,7 @@ def make_subjects() -> SimpleNamespace:
         import asyncio
         import os
 
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
         return x, os.getpid()
 
     @app.function(serialized=True)

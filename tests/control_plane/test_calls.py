@@ -91,7 +91,7 @@ def test_one_container_takes_several_inputs_at_once(subjects: SimpleNamespace) -
     started = time.monotonic()
     answers = asyncio.run(main())
     assert sorted(number for number, _ in answers) == list(range(8))
-    assert time.monotonic() - started < 1.5, "eight sleeps of 0.2 s, side by side"
+    assert time.monotonic() - started < 6, "eight sleeps of a second, side by side"
 
 
 def test_batches_form(subjects: SimpleNamespace) -> None:
