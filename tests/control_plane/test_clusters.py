@@ -1,12 +1,16 @@
-"""Which clusters are refused, as Modal documents it, and with which way out."""
+"""Clusters: which are refused, as Modal documents it; nodes begin, fail and end together."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.clusters import check_cluster
 from modal_gpu_magic.control_plane.refusals import Invalid
 from modal_gpu_magic.line.spec import GpuSpec
+from tests.control_plane.scene import DIED, Scene, Status, scene, status_of
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,61 @@ def test_what_modal_takes(nodes: int, specs: list[str], rdma: bool) -> None:
 def test_what_modal_refuses(nodes: int, specs: list[str], rdma: bool, sentence: str) -> None:
     with pytest.raises(Invalid, match=sentence):
         check_cluster(nodes, [GpuSpec.parse(spec) for spec in specs], rdma=rdma)
+
+
+@scene
+async def test_a_cluster_runs_each_input_together_and_dies_together() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=2))
+    (each,) = here.submit()
+    leader, other = here.machine.started
+    assert leader.cluster is other.cluster
+    assert (leader.rank, other.rank) == (0, 1)
+    assert await here.take(leader) == [each]
+    assert await here.take(other) == [each]
+    here.answer(other, each)
+    assert not each.done, "rank 0 answers"
+    here.answer(leader, each)
+    assert status_of(each) == "SUCCESS"
+    here.scheduler.ended(other, DIED)
+    await asyncio.sleep(0)
+    assert here.machine.killed == [leader]
+
+
+@scene
+async def test_the_failure_of_any_rank_is_the_clusters() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=2))
+    (each,) = here.submit()
+    leader, other = here.machine.started
+    await here.take(leader)
+    await here.take(other)
+    here.answer(other, each, Status.GENERIC_STATUS_FAILURE)
+    assert status_of(each) == "FAILURE"
+    assert [leader.leaving, other.leaving] == [True, True]
+    here.submit()
+    assert len(here.machine.started) == 4, "the next input has a cluster of its own"
+    await asyncio.wait_for(here.machine.struck.wait(), 10)
+    assert here.machine.killed == [leader]
+
+
+@scene
+async def test_nodes_begin_the_next_input_together() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=2))
+    first, second = here.submit(2)
+    leader, other = here.machine.started[:2]
+    await here.take(leader)
+    await here.take(other)
+    here.answer(leader, first)
+    asked = asyncio.create_task(here.take(leader))
+    await asyncio.sleep(0)
+    assert not asked.done(), "the other is still in the first"
+    here.answer(other, first)
+    assert await asked == [second]
+
+
+@scene
+async def test_one_node_is_a_cluster_too() -> None:
+    here = Scene(api_pb2.Function(_experimental_group_size=1))
+    here.submit()
+    (alone,) = here.machine.started
+    assert alone.cluster
+    assert alone.cluster.members == [alone]
