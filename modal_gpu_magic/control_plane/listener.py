@@ -44,11 +44,12 @@ _STATUS: Mapping[type[refusals.Refusal], Status] = {
 
 _FEATURES = {
     "Sandbox": "Sandboxes",
-    "Dict": "modal.Dict",
+    "Dict": "this operation on a Dict",
     "SharedVolume": "network file systems",
     "Proxy": "proxies",
     "Tunnel": "tunnels",
     "Workspace": "workspaces",
+    "FunctionGetCallGraph": "call graphs",
     "FunctionGet": "deployed functions",
     "ClassGet": "deployed classes",
     "AppGetByDeploymentName": "deployed apps",
