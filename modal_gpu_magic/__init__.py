@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
+    from modal_gpu_magic.container.current import current
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
+    from modal_gpu_magic.session.get import get, ls
+    from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.wire.batching import batched
@@ -29,6 +32,10 @@ _HOMES = {
     "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
     "batched": "modal_gpu_magic.wire.batching",
+    "get": "modal_gpu_magic.session.get",
+    "ls": "modal_gpu_magic.session.get",
+    "put": "modal_gpu_magic.session.put",
+    "current": "modal_gpu_magic.container.current",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
 
@@ -41,7 +48,11 @@ __all__ = [
     "Session",
     "__version__",
     "batched",
+    "current",
+    "get",
     "load_ipython_extension",
+    "ls",
+    "put",
     "recommend",
     "unload_ipython_extension",
 ]

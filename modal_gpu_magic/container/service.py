@@ -7,6 +7,7 @@ and the functions: their output goes to Modal's log, as in code written by hand.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import time
 import uuid
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import modal_gpu_magic
-from modal_gpu_magic.container import files, tracebacks
+from modal_gpu_magic.container import cache, current, files, tracebacks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
+from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
 from modal_gpu_magic.errors import ServiceError
@@ -40,6 +42,8 @@ class Host:
 
     def __init__(self, program: Program, post: Post) -> None:
         self.program = program
+        cache.settle(os.environ)
+        current.publish(program.asked, (), os.environ)
         outlet = Outlet()
         capture = Capture(outlet)
         self._shell: RemoteShell = make_shell(outlet, Asker(outlet).ask)
@@ -133,6 +137,8 @@ class Host:
 
     def _arrive(self) -> dict[str, str]:
         values, namespace = self.program.values, self._namespace
+        if self.program.modules is not None:
+            LocalModules(Path.cwd()).take(self.program.modules, namespace)
         store: Store = SharedStore(self.program.store) if self.program.store else InlineStore(dict(values.inline))
         arrived = unpack(values, namespace, store, restore_devices=True)
         files.write(arrived.values.pop(FILES, {}), Path.cwd())

@@ -11,6 +11,7 @@ from modal_gpu_magic.plan.program import arguments_text, awaits, image_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modal_gpu_magic.plan.layers import Versions
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.serving import Method, Serving
 
@@ -48,6 +49,7 @@ def service_program(
     reads: Sequence[str],
     binds: Sequence[str],
     pip: Sequence[str],
+    versions: Versions,
 ) -> str:
     """The equivalent program: the cell as the class's `enter`, its functions as methods, names read as globals.
 
@@ -59,12 +61,13 @@ def service_program(
         reads: names that are sent.
         binds: names that the cell binds.
         pip: packages that the image gets beside the machine's own.
+        versions: the notebook's version of a distribution.
     """
     scaling = [("min_containers", serving.min_containers), ("max_containers", serving.max_containers)]
     arguments = [arguments_text(machine, serving.timeout), *(f"{key}={n}" for key, n in scaling if n is not None)]
     cell = re.sub(r"(?m)^@(\w+\.)?batched\(.*\)\n", "", source).strip()
     return _TEMPLATE.format(
-        image=image_text(machine, pip),
+        image=image_text(machine, pip, versions),
         values="".join(f"{each} = ...  # sent from the notebook\n" for each in reads),
         arguments=", ".join(arguments),
         concurrent=f"@modal.concurrent(max_inputs={serving.concurrent})\n" if serving.concurrent else "",

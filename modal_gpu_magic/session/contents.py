@@ -7,20 +7,23 @@ from dataclasses import replace
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.session.files import Files
+from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.session import Cell
 from modal_gpu_magic.session.values import Outgoing, Values
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.calls import Program
-from modal_gpu_magic.wire.events import FILES
+from modal_gpu_magic.wire.events import FILES, Asked
 from modal_gpu_magic.wire.remote import RemoteValue, facts
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.transfer import pack
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cellsource import Transform
+    from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.sdk.client import Backend, Kind
 
 Source = str | Iterable[Callable[..., Any]]
@@ -80,18 +83,24 @@ class Contents:
             refuse_large(outgoing.values)
         return outgoing
 
-    def program(self, service: str, methods: Iterable[str], outgoing: Outgoing, backend: Backend) -> Program:
-        """What a container runs, with the values packed."""
+    def program(
+        self, service: str, methods: Iterable[str], machine: Machine, outgoing: Outgoing, backend: Backend
+    ) -> Program:
+        """What a container of `machine` runs, with the values packed."""
         store = backend.shared_store() or InlineStore()
         files = Files().outgoing(self._cell.files)
         values = {**outgoing.values, **self.functions, **({FILES: files} if files else {})}
+        packed = pack(values, self.namespace, store, outgoing.hasher, session=self._service)
+        imports = self._cell.names.imports if self._cell.names else frozenset()
         return Program(
             service=service,
             source=self._cell.source,
             functions=tuple(methods),
             count=self._cell.count,
-            values=pack(values, self.namespace, store, outgoing.hasher, session=self._service),
+            values=packed,
             store=backend.store,
+            modules=LocalModules().outgoing((*imports, *packed.modules), self._cell.wishes.exclude),
+            asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
         )
 
 

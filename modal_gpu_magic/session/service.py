@@ -230,5 +230,5 @@ class Service:
     def _make(self, backend: Backend, outgoing: Outgoing) -> ServiceApp:
         from modal_gpu_magic.sdk.service import ServiceApp
 
-        program = self._contents.program(self.name, self._methods, outgoing, backend)
+        program = self._contents.program(self.name, self._methods, self.machine, outgoing, backend)
         return ServiceApp(self.machine, backend, self._contents.packages, self.serving, program)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.service import Service
 from modal_gpu_magic.ui.progress import watcher
 from modal_gpu_magic.wire.batching import WAIT_MS, Batch
@@ -29,7 +31,7 @@ def make(magics: ModalGpu, line: Line, cell: Cell, session: Session) -> Service:
     wait_ms = WAIT_MS if options.wait_ms is None else options.wait_ms
     service = Service(
         cell.source,
-        session.machine,
+        replace(session.machine, cache=session.machine.cache and magics.cache),
         name,
         batch=Batch(options.batch, wait_ms) if options.batch else None,
         min_containers=options.min_containers,
@@ -54,6 +56,8 @@ def start(magics: ModalGpu, service: Service, front: Front, inbox: Inbox) -> Non
     Raises:
         Exception: what its start raises; the notebook has no new service then.
     """
+    for text in remarks(service.machine, service.backend):
+        front.say(text)
     former = magics.services.get(service.name)
     if former is not None and former.running and service.machine.gpus:
         front.say(f"The running {service.name} ends first: two at once would need their GPUs twice.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Failure, Transfer
+from modal_gpu_magic.wire.events import Asked, Failure, Modules, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 
 WAKE = b""
@@ -34,6 +34,8 @@ class Program:
         functions: names to call, bound when the source has run.
         values: of the notebook, which the source and the functions read.
         store: directory of shared buffers (local backend); None: buffers travel in `values`.
+        modules: the notebook's own, as far as source and functions use them.
+        asked: what the container was asked for, for the functions to see.
     """
 
     service: str
@@ -42,6 +44,8 @@ class Program:
     count: int = 1
     values: Transfer = field(default_factory=Transfer)
     store: str | None = None
+    modules: Modules | None = None
+    asked: Asked = field(default_factory=Asked)
 
 
 class Fault(Exception):  # noqa: N818 - it carries an error, and is none of ours

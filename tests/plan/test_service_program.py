@@ -22,7 +22,9 @@ def program(source: str, **options: int) -> str:
     methods, helpers = methods_of_cell(tree_of(source), None)
     serving = Serving(methods, helpers, timeout=60, **options)
     machine = Machine.of("L40S", keep_warm=300)
-    return service_program(machine, serving, "embed", source, ["path"], ["model", methods[0].name], ["einops"])
+    return service_program(
+        machine, serving, "embed", source, ["path"], ["model", methods[0].name], ["einops"], lambda _: None
+    )
 
 
 def test_the_reference_s_service() -> None:

@@ -1,11 +1,13 @@
 """What a `--service` cell creates at Modal equals the class that one writes by hand, as in Modal's own guide.
 
-Meant differences, and no others: one more image layer, and methods that take their arguments as bytes.
+Meant differences, and no others: one more image layer, methods that take their arguments as bytes, and the cache
+Volume of GPU machines (off here).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import modal
@@ -139,7 +141,8 @@ def _ours(recorder: Recorder, line: str, cell: str) -> Any:
         given.timeout or 3600,
     )
     program = Program("embed", cell, tuple(method.name for method in methods))
-    app = ServiceApp(inherit(None, parsed, {}, {}), recorder.backend, (), serving, program)
+    machine = replace(inherit(None, parsed, {}, {}), cache=False)
+    app = ServiceApp(machine, recorder.backend, (), serving, program)
     recorder.requests.clear()
     app.open()
     app.close()

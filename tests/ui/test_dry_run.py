@@ -21,6 +21,10 @@ run("%modal_gpu use A10")
 out["other"] = run("%%modal_gpu L4 --dry-run\\ny = 1")
 out["after"] = run("%modal_gpu status")
 out["bound"] = "y" in shell.user_ns
+import os
+open("own_tools.py", "w").close()
+sys.path.insert(0, os.getcwd())
+out["module"] = run("%%modal_gpu L4 --dry-run\\nimport own_tools, json")
 out["modal"] = "modal" in sys.modules
 out["children"] = [child.name() for child in psutil.Process().children(recursive=True)]
 """
@@ -60,6 +64,11 @@ def test_a_service_is_shown_as_a_class(found: dict[str, Any]) -> None:
     compile(program, "<dry run>", "exec")
     for part in ("@app.cls(gpu='L40S'", "max_containers=2", "max_batch_size=8, wait_ms=100", "# sends x: "):
         assert part in program
+
+
+def test_the_notebook_s_own_modules_are_named(found: dict[str, Any]) -> None:
+    lines = [line for line in found["module"][0].splitlines() if "notebook's own" in line]
+    assert lines == ["# sends the notebook's own own_tools.py"]
 
 
 def test_nothing_is_started(found: dict[str, Any]) -> None:
