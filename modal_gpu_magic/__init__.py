@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
+    from modal_gpu_magic.session.get import get, ls
+    from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.session import Session
 
 __version__ = "0.1.0"
@@ -26,6 +28,9 @@ _HOMES = {
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Session": "modal_gpu_magic.session.session",
+    "get": "modal_gpu_magic.session.get",
+    "ls": "modal_gpu_magic.session.get",
+    "put": "modal_gpu_magic.session.put",
     "current": "modal_gpu_magic.container.current",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
@@ -38,7 +43,10 @@ __all__ = [
     "Session",
     "__version__",
     "current",
+    "get",
     "load_ipython_extension",
+    "ls",
+    "put",
     "recommend",
     "unload_ipython_extension",
 ]

@@ -6,24 +6,30 @@ Reads as the far half of one cell's way: check the generation, take in what came
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modal_gpu_magic
-from modal_gpu_magic.container import current, installs
+from modal_gpu_magic.container import cache, current, files, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
+from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.versions import Versions
+from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
+from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
 
 if TYPE_CHECKING:
@@ -34,6 +40,9 @@ BEGIN_SECONDS = 1.0
 """How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
 
 
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 class Worker:
     """The session's container side. `run` is called once a cell, on the main thread."""
 
@@ -41,17 +50,20 @@ class Worker:
         self.session = session
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
+        cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
         self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
+        self.modules = LocalModules(Path.cwd())
+        self.versions = Versions()
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
 
-    def run(self, request: Request, post: Post, answer: Callable[[], str]) -> Answer:
+    def run(self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes = NO_VOLUMES) -> Answer:
         """Run one cell. Never raises for what user code does: the answer says how it ended."""
         if request.run == self.last_run and self.last is not None:
             return self.last  # the same input, delivered again
@@ -62,7 +74,7 @@ class Worker:
         self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
-            ended = self._cell(request, interrupt)
+            ended = self._cell(request, interrupt, volumes)
             self.capture.drain()
             if interrupt.asked:  # the server throws this call's result away: the end goes through the queue
                 self.outlet.emit("end", answer=ended)
@@ -74,6 +86,24 @@ class Worker:
         """Values that stayed, asked for by name."""
         return self.belongings.take(names, self._store(store))
 
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the working directory, or all files below it.
+
+        Raises:
+            CopyError: the files were another container's.
+        """
+        self._check(generation)
+        return files.listed(self.belongings.root, path)
+
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file; fewer at its end.
+
+        Raises:
+            CopyError: the file was another container's. OSError: it cannot be read.
+        """
+        self._check(generation)
+        return files.part(self.belongings.root, path, offset, nbytes)
+
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Events of the last run from `number` on; none if it is another run."""
         return self.outlet.events_from(number) if run == self.last_run else ()
@@ -82,6 +112,10 @@ class Worker:
         """The container is scaled down: what cells left running ends with it."""
         self.sampler.close()
         self.capture.drain()
+
+    def _check(self, generation: str) -> None:
+        if generation != self.generation:
+            raise CopyError("the container was replaced, and the files of the one before went with it.")
 
     def _look_at_gpus(self, asked: Asked) -> None:
         read = self.sampler.readings
@@ -96,20 +130,27 @@ class Worker:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
         if request.version != modal_gpu_magic.__version__:
             return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.python and request.python != PYTHON:
+            return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
             return Need(self.generation, "generation")
         store = self._store(request.store, request.values)
         missing = tuple(key for key in request.values.buffers if not store.has(key))
         return Need(self.generation, "buffers", missing) if missing else None
 
-    def _cell(self, request: Request, interrupt: Interrupt) -> Answer:
+    def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
         self.outlet.emit("started", generation=self.generation)
         self.outlet.flush_now(0)
         if request.clean:
             self._clean()
-        installs.install(request.installs, request.imports, lambda text: self.outlet.emit("note", text=text))
-        failed = self.belongings.arrive(request, store)
+        installs.install(request.installs, request.imports, self._say)
+        if request.modules is not None:
+            self.modules.take(request.modules, self.shell.user_ns)
+        volumes.reload(self._say)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
@@ -118,10 +159,21 @@ class Worker:
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
         ended = time.time()
         self.sampler.ends(ended)
+        volumes.commit(self._say)
+        wrote = self.belongings.watch.written(started)
         leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
         return self._answer(
-            outcome=outcome, leaving=leaving, failed=failed, interrupt=interrupt, started_at=started, ended_at=ended
+            outcome=outcome,
+            leaving=leaving,
+            failed=failed,
+            wrote=wrote,
+            interrupt=interrupt,
+            started_at=started,
+            ended_at=ended,
         )
+
+    def _say(self, text: str) -> None:
+        self.outlet.emit("note", text=text)
 
     def _clean(self) -> None:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
@@ -147,6 +199,7 @@ class Worker:
         outcome: Outcome | None = None,
         leaving: Leaving | None = None,
         failed: dict[str, str] | None = None,
+        wrote: tuple[tuple[str, int], ...] = (),
         interrupt: Interrupt | None = None,
         started_at: float = 0.0,
         ended_at: float = 0.0,
@@ -162,6 +215,8 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
+            versions=self.versions.of(leaving.values.modules) if leaving else {},
+            wrote=wrote,
             failure=self._failure(outcome) if outcome else None,
             stopped=bool(interrupt and interrupt.asked),
             timed_out=bool(interrupt and interrupt.timed_out),

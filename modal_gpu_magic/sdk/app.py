@@ -15,7 +15,7 @@ from modal_gpu_magic.sdk.faults import translate
 
 if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Event, Frame, Request, Transfer
+    from modal_gpu_magic.wire.events import Event, FileThere, Frame, Request, Transfer
 
 POLL_SECONDS = 45
 """Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
@@ -110,6 +110,29 @@ class OpenApp:
         except Exception as error:
             raise translate(error) from error
         return fetched
+
+    def listed(self, session: str, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the container's working directory, or all files below it."""
+        try:
+            files: tuple[FileThere, ...] = self.runner(session).listed.remote(generation, path)
+        except Exception as error:
+            raise translate(error) from error
+        return files
+
+    def part(self, session: str, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file in the container; fewer at its end."""
+        try:
+            content: bytes = self.runner(session).part.remote(generation, path, offset, nbytes)
+        except Exception as error:
+            raise translate(error) from error
+        return content
+
+    def is_warm(self, session: str) -> bool:
+        """Whether the session's container is there; to ask starts none."""
+        try:
+            return bool(self.runner(session).run.get_current_stats().num_total_runners)
+        except Exception as error:
+            raise translate(error) from error
 
     def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
         """A run's events from `number` on."""
@@ -278,7 +301,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
         "image": image.build(machine, packages),
         "timeout": FUNCTION_TIMEOUT,
         "scaledown_window": machine.scaledown,
-        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.volumes},
+        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.mounts},
         "secrets": [modal.Secret.from_name(name) for name in machine.secrets],
         "cpu": machine.cpu,
         "memory": machine.memory,

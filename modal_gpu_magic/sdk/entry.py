@@ -6,8 +6,9 @@ from typing import Any
 
 import modal
 
+from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.events import Answer, Event, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Event, FileThere, Request, Transfer
 
 STDIN_SECONDS = 24 * 3600
 """How long `input()` waits for its answer: as long as a Function may run."""
@@ -22,6 +23,7 @@ class Runner:
     def start(self) -> None:
         """Make the shell; the first cell finds it warm."""
         self.worker = Worker(self.session)
+        self.volumes: dict[str, modal.Volume] = {}
 
     @modal.method()
     def run(self, request: Request, events: modal.Queue) -> Answer:
@@ -34,7 +36,7 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        return self.worker.run(request, post, answer)
+        return self.worker.run(request, post, answer, self.mounted(request.volumes))
 
     @modal.method()
     def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
@@ -42,9 +44,31 @@ class Runner:
         return self.worker.fetch(names, store)
 
     @modal.method()
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the working directory, or all files below it."""
+        return self.worker.listed(generation, path)
+
+    @modal.method()
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file; fewer at its end."""
+        return self.worker.part(generation, path, offset, nbytes)
+
+    @modal.method()
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """A run's events from `number` on, for a reader that missed some."""
         return self.worker.replay(run, number)
+
+    def mounted(self, names: tuple[str, ...]) -> Volumes:
+        """What reloads and commits the Volumes of this container."""
+        if not names:
+            return NO_VOLUMES
+        for name in names:
+            self.volumes.setdefault(name, modal.Volume.from_name(name))
+        volumes = {name: self.volumes[name] for name in names}
+        return Volumes(
+            {name: volume.reload for name, volume in volumes.items()},
+            {name: volume.commit for name, volume in volumes.items()},
+        )
 
     @modal.exit()
     def stop(self) -> None:

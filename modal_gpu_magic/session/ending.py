@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError
-from modal_gpu_magic.plan.machine import specs_text
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.hints import hint, memory_hint
 from modal_gpu_magic.session.pump import Ended
@@ -41,13 +41,19 @@ def never_ran(ended: Ended) -> bool:
     """Whether nothing of the user's ran, so that the run may be sent again: its container was another, or died before.
 
     Raises:
-        MachineError: the container has another version of this package, and will have it again.
+        MachineError: the container has another version of this package, or of Python, and will have it again.
     """
     need = ended.answer.need if ended.answer else None
     if need is not None and need.reason == "version":
         raise MachineError(
             f"the container has modal_gpu_magic {need.version}, this kernel {__version__}: "
             "restart the kernel, so that both have the same."
+        )
+    if need is not None and need.reason == "python":
+        raise MachineError(
+            f"the image has Python {need.version}, and this notebook {KERNEL_PYTHON}: functions cross as byte code, "
+            f"which another minor cannot run. Build the image with Python {KERNEL_PYTHON}, "
+            f'such as modal.Image.debian_slim("{KERNEL_PYTHON}").'
         )
     if need is not None or ended.lost is None or ended.began or ended.stopped:
         return need is not None
@@ -66,6 +72,8 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
     error = _error(session, told.app, cell, told.ended, front)
+    for line in session.versions.news(told.ended.answer.versions, session.machine) if told.ended.answer else ():
+        front.say(line)
     for name, why in (told.ended.answer.failed if told.ended.answer else {}).items():
         front.say(f"`{name}` could not be made there: {why}.")
     sized = sizing(session, told.app.backend.kind, told.ended.answer)
@@ -152,6 +160,8 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
         sent_bytes=told.outgoing.nbytes,
         came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
+        wrote=answer.wrote if answer else (),
+        session=session.name,
         got=str(sized.got) if sized.got else None,
         uses=session.metrics.run.uses,
         advice=sized.advice,

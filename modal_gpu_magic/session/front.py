@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
 
-Phase = Literal["connecting", "building", "sending", "waiting", "starting", "running", "stopping"]
+Phase = Literal["connecting", "building", "sending", "waiting", "starting", "running", "stopping", "copying"]
 
 
 @dataclass(frozen=True, slots=True)

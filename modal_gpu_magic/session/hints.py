@@ -11,6 +11,7 @@ from modal_gpu_magic.errors import ContainerLost
 from modal_gpu_magic.plan.advice import larger, ready_line
 from modal_gpu_magic.plan.quote import rate
 from modal_gpu_magic.session.files import FILE_BYTES
+from modal_gpu_magic.session.homes import homes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MAIN_MEMORY_MIB = 16 << 10
 """What a container that was killed is taken to have had, where its header does not say."""
 
-_MOUNT = "and mount that with --volume NAME:/path"
+_MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
 
 
 def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
@@ -34,6 +35,9 @@ def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[st
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
             return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
+        module = error.name.partition(".")[0]
+        return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename)
     return None
@@ -45,11 +49,11 @@ def _file_hint(path: str) -> str | None:
     except (OSError, ValueError):
         return None
     if Path(path).is_dir():
-        return f"{path} is a folder here, and only files travel by themselves: put it on a Volume, {_MOUNT}."
+        return f"{path} is a folder here, and only files travel by themselves: {_MOUNT.format(path=path)}"
     if size > FILE_BYTES:
         return (
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            "themselves: put it on a Volume, " + _MOUNT + "."
+            f"themselves: {_MOUNT.format(path=path)}"
         )
     return (
         f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."

@@ -25,6 +25,8 @@ class Receipt:
         cost: of start-up and run. hourly: of what is billed; an H200 that came for H100 is billed as an H100.
         idle_seconds: how long the container stays now.
         stays: names that stayed in the container, each with the reason.
+        wrote: files the cell wrote outside Volumes, biggest first: path and bytes. They go with the container.
+        session: the name of the session that has them.
     """
 
     outcome: Outcome
@@ -41,6 +43,8 @@ class Receipt:
     sent_bytes: int = 0
     came_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
+    wrote: tuple[tuple[str, int], ...] = ()
+    session: str = "default"
     got: str | None = None
     uses: tuple[Use, ...] = ()
     advice: Advice | None = None

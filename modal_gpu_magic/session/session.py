@@ -13,7 +13,7 @@ from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import Machine, differences, not_applied
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
@@ -21,10 +21,13 @@ from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.metrics import Metrics
+from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
+from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
+from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import FILES, Asked, Request, Transfer
@@ -105,9 +108,13 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
+        self.modules = LocalModules()
+        self.versions = Versions()
         self.metrics = Metrics()
         self.generation: str | None = None
         self.warm_until = 0.0
+        self.cache = True
+        """Whether its next machine may have the cache Volume."""
         self._opening: Opening | None = None
         self._last_run = ""
         self._store: SharedStore | None = None
@@ -192,12 +199,19 @@ class Session:
         """The container is gone: what was sent is sent again; returns the names that lived only there."""
         self.generation = None
         self.files.forget()
+        self.modules.forget()
+        self.versions.forget()
         return self.values.forget()
 
     @property
     def is_open(self) -> bool:
         """Whether the session has a machine that runs or idles."""
         return self._opening is not None and not self._opening.dead
+
+    @property
+    def app(self) -> OpenApp | None:
+        """Its App, if it is open."""
+        return self._opening.app if self._opening is not None and not self._opening.dead else None
 
     def _leave_the_dead(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""
@@ -208,10 +222,10 @@ class Session:
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
         if self._opening is None:
-            self._opening = APPS.opening(self.machine, self.backend, cell.packages)
-            missing = not_applied(self.machine) if self.backend == "local" else ()
-            if missing:
-                front.say(f"Not applied by the local backend: {'; '.join(missing)}.")
+            machine = replace(self.machine, cache=self.machine.cache and self.cache)
+            self._opening = APPS.opening(machine, self.backend, cell.packages)
+            for line in remarks(self.machine, self.backend):
+                front.say(line)
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))
@@ -290,6 +304,10 @@ class Session:
             mutates=frozenset(names.mutates | augmented),
             imports=cell.imports,
             installs=extra,
+            python=KERNEL_PYTHON,
+            versions=self.versions.outgoing(packed.modules, app.machine),
+            modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
+            volumes=tuple(name for name, _ in app.machine.mounts),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
             clean=cell.clean,
@@ -307,9 +325,12 @@ class Session:
         self.generation = ended.answer.generation
         self.values.sent(outgoing)
         self.files.sent(cell.files)
+        self.modules.arrived()
+        self.versions.arrived()
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
-        return self.values.incoming(ended.answer, store, self.fetch, cell.count)
+        unlike = self.versions.unlike(ended.answer.versions, self.machine)
+        return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
 
     def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
         if self._opening is None:

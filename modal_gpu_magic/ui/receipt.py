@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 import time
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.quote import dollars
+from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.receipt import Receipt
 
 UNKNOWN = "–"
+WRITTEN_TOLD = 3
+"""How many files that a cell wrote are named."""
 TENTHS_BELOW, SECONDS_BELOW = 10, 120
 """Seconds: durations below the first show tenths, below the second whole seconds, above it a clock."""
 _PHASES = {
@@ -24,6 +29,7 @@ _PHASES = {
     "starting": "starting {subject}",
     "running": "running on {subject}",
     "stopping": "stopping on {subject}",
+    "copying": "copying {subject}",
 }
 
 
@@ -69,10 +75,23 @@ def receipt_text(receipt: Receipt) -> str:
     parts += _load(receipt)
     if receipt.stays:
         parts.append(f"stays there: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
+    if receipt.wrote:
+        parts.append(_wrote(receipt))
     parts += _money(receipt)
     if receipt.advice:
         parts.append(str(receipt.advice))
     return " · ".join(parts)
+
+
+def _wrote(receipt: Receipt) -> str:
+    """`wrote model.pt (12 MB): %modal_gpu get session:model.pt .`; many files by their folder, if they share one."""
+    told, more = receipt.wrote[:WRITTEN_TOLD], len(receipt.wrote) - WRITTEN_TOLD
+    files = ", ".join(f"{path} ({size_text(nbytes)})" for path, nbytes in told)
+    folder = posixpath.commonpath([posixpath.dirname(path) for path, _ in receipt.wrote])
+    fetched = [folder] if folder and more > 0 else [path for path, _ in told]
+    sources = " ".join(shlex.quote(f"session:{path}") for path in fetched)
+    session = "" if receipt.session == "default" else f" --session {receipt.session}"
+    return f"wrote {files}{f' and {more} more' if more > 0 else ''}: %modal_gpu get {sources} .{session}"
 
 
 def _place(receipt: Receipt) -> str:

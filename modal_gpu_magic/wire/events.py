@@ -27,6 +27,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modal_gpu_magic.wire.versions import Version
+
 EventKind = Literal[
     "stream",
     "display_data",
@@ -105,11 +107,33 @@ class Transfer:
     """By file name, the text of functions that travel, for tracebacks and `inspect` over there."""
     nbytes: int = 0
     """Size of it all, bytes, also of what is over there already."""
+    modules: tuple[str, ...] = ()
+    """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names whose values it brings."""
         return tuple(segment.name for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The notebook's own modules: sent when a file of them is new, was changed, or was removed."""
+
+    paths: tuple[str, ...] = ()
+    """Of all their files, below a directory that is put on `sys.path`. A file there that is not among them goes."""
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Of those that the container does not have as they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileThere:
+    """A file on the other side."""
+
+    path: str
+    nbytes: int
+    changed: int
+    """Time of its last change, seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +166,10 @@ class Need:
     """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version"]
+    reason: Literal["generation", "buffers", "version", "python"]
     buffers: tuple[str, ...] = ()
     version: str = ""
+    """Of this package, or of Python, over there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +211,14 @@ class Request:
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
+    python: str = ""
+    """The notebook's minor, `3.11`: functions cross to no other."""
+    versions: dict[str, Version] = field(default_factory=dict)
+    """By module, packages of the values at the notebook's version, as far as this container was not told them."""
+    modules: Modules | None = None
+    """The notebook's own modules, if the container does not have them as they are now."""
+    volumes: tuple[str, ...] = ()
+    """Names of the Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
@@ -219,7 +252,9 @@ class Answer:
     submodules: tuple[str, ...] = ()
     """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Names sent that could not be made there, with the reason (a package the image lacks)."""
+    """Names sent that could not be made there, with the reason (a package the image lacks, another version of it)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """By module, the versions there of the packages whose objects come home."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
@@ -228,5 +263,7 @@ class Answer:
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names alive in the container's namespace after the run."""
+    wrote: tuple[tuple[str, int], ...] = ()
+    """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
     simulated: bool = False
     """The container's GPUs are not there: the local control plane answers for them."""

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Conflict, found
+from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, found
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
 from modal_gpu_magic.control_plane.state import App, Container, State, new_id
 
@@ -31,8 +31,8 @@ HEARTBEAT_LIMIT = 300.0
 class Apps:
     """RPCs of apps, environments and clients."""
 
-    def __init__(self, state: State, scheduler: Scheduler) -> None:
-        self._state, self._scheduler = state, scheduler
+    def __init__(self, state: State, scheduler: Scheduler, *, detachable: bool) -> None:
+        self._state, self._scheduler, self._detachable = state, scheduler, detachable
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def ClientHello(self, request: Empty, peer: Container | None) -> api_pb2.ClientHelloResponse:
@@ -50,6 +50,11 @@ class Apps:
     async def AppCreate(self, request: api_pb2.AppCreateRequest, peer: Container | None) -> api_pb2.AppCreateResponse:
         """`app.run()` begins."""
         detached = request.app_state == api_pb2.APP_STATE_DETACHED
+        if detached and not self._detachable:
+            raise Unsupported(
+                "The local backend ends with the command that it was started for, and so would a detached app. "
+                "Run it without --detach, or on Modal."
+            )
         app = App(new_id("ap"), detached, request.description)
         self._state.apps[app.id] = app
         return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=_page(app))
