@@ -5,31 +5,42 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import modal_gpu_magic
-from modal_gpu_magic.container import files, installs
+from modal_gpu_magic.container import cache, current, files, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
+from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Event, Failure, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
 """How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
+
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Worker:
@@ -39,12 +50,15 @@ class Worker:
         self.session = session
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
+        cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
+        self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
         self.modules = LocalModules(Path.cwd())
+        self.versions = Versions()
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
@@ -57,6 +71,7 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt, volumes)
@@ -95,16 +110,28 @@ class Worker:
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
+        self.sampler.close()
         self.capture.drain()
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
             raise CopyError("the container was replaced, and the files of the one before went with it.")
 
+    def _look_at_gpus(self, asked: Asked) -> None:
+        read = self.sampler.readings
+        current.publish(asked, read[-1].samples if read else (), os.environ)
+        if asked.specs:
+            self.sampler.begin(current.certain_count(asked))
+
+    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
+        self.outlet.emit("sample", time=reading.time, node=0, running=running, rows=reading.rows)
+
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
         if request.version != modal_gpu_magic.__version__:
             return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.python and request.python != PYTHON:
+            return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
             return Need(self.generation, "generation")
         store = self._store(request.store, request.values)
@@ -121,13 +148,17 @@ class Worker:
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
         volumes.reload(self._say)
-        failed = self.belongings.arrive(request, store)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
         started = time.time()
+        self.sampler.starts(started)
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
         ended = time.time()
+        self.sampler.ends(ended)
         volumes.commit(self._say)
         wrote = self.belongings.watch.written(started)
         leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
@@ -184,6 +215,7 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
+            versions=self.versions.of(leaving.values.modules) if leaving else {},
             wrote=wrote,
             failure=self._failure(outcome) if outcome else None,
             stopped=bool(interrupt and interrupt.asked),
@@ -192,6 +224,7 @@ class Worker:
             ended_at=ended_at,
             booted_at=self.booted_at,
             names=self.belongings.names,
+            simulated=current.is_simulated(os.environ),
         )
 
     def _failure(self, outcome: Outcome) -> Failure | None:

@@ -26,7 +26,7 @@ from modal_gpu_magic.control_plane.world import installed, site_directories
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from modal_gpu_magic.control_plane.layers import PipInstall
+    from modal_gpu_magic.control_plane.installs import PipInstall
 
 LOOK_AGAIN = 0.1
 """Seconds between looks at the lock of an overlay that another process builds. (A thread would hold up our end.)"""

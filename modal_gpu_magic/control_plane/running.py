@@ -26,7 +26,7 @@ OWNER_CHECK = 0.5
 
 async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
     """Serve the process `owner`, our parent, or run `command`. The exit code."""
-    plane = ControlPlane(home, first, cancel_grace)
+    plane = ControlPlane(home, first, cancel_grace, detachable=not command)
     try:
         await plane.start()
         return await _run_command(plane, command) if command else await _serve_owner(plane, owner)

@@ -19,6 +19,7 @@ from modal_gpu_magic.control_plane.servicers.apps import Apps
 from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 from modal_gpu_magic.control_plane.servicers.calls import Calls
 from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
+from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
 from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
@@ -40,9 +41,11 @@ LEAVE = 0.5
 
 
 class ControlPlane:
-    """One running control plane."""
+    """One running control plane. `detachable`: its end is not that of the client, so an app may be left behind."""
 
-    def __init__(self, premises: Premises, first: Spare | None, cancel_grace: float) -> None:
+    def __init__(
+        self, premises: Premises, first: Spare | None, cancel_grace: float, *, detachable: bool = True
+    ) -> None:
         self.premises = premises
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
         self.socket = premises.root / "api"
@@ -54,7 +57,7 @@ class ControlPlane:
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
         self._loopback = Loopback()
         blobs = Blobs(premises.root / "blobs", self._loopback)
-        apps = Apps(self.state, self._scheduler)
+        apps = Apps(self.state, self._scheduler, detachable=detachable)
         self.rpcs = rpcs_of(
             apps,
             Functions(self.state, self._scheduler, rack),
@@ -64,6 +67,7 @@ class ControlPlane:
             Mounts(self.state, contents, blobs),
             blobs,
             Queues(),
+            Dicts(),
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
             VolumeFiles(self.state, contents, self._loopback),

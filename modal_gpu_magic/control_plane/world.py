@@ -72,6 +72,7 @@ class World:
         (self.venv / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
         for name in ("pip", "pip3"):
             self.program(name, f'exec {quoted(self.python)} -m pip "$@"')
+        self.program("torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"')  # so that ranks are in it
         self._add_sites("b_notebook", site_directories())
         (self.site / "c_own.pth").write_text(_WITHOUT.format(directories=own_directories()))
 

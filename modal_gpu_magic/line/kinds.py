@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modal_gpu_magic.catalog.images import PRESETS
-from modal_gpu_magic.line import readers
+from modal_gpu_magic.line import models, readers
 from modal_gpu_magic.line.scan import Span
 from modal_gpu_magic.line.units import read_duration, read_size, write_duration, write_size
 
@@ -120,4 +120,8 @@ TIMEOUT = Kind(
     unit="seconds",
 )
 VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
+MODEL = Kind("PARAMETERS", "13B", models.read_name)
+TASK = Kind("TASK", "lora", models.read_task, choices=models.TASKS)
+DTYPE = Kind("DTYPE", "int8", models.read_dtype, choices=tuple(models.BYTES))
+BUDGET = Kind("DOLLARS", "5", models.read_budget, "{:g}".format, unit="USD an hour")
 SIZE = Kind("SIZE", "100MB", read_size, write_size, unit="bytes")

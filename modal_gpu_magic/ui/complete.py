@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-STARTS = ("%%modal_gpu ", "%modal_gpu use ")
+RECOMMEND = "%modal_gpu recommend "
+STARTS = ("%%modal_gpu ", "%modal_gpu use ", RECOMMEND)
 COMMAND = "%modal_gpu "
 _NAMES = ("--in", "--no-in", "--out")
 """Options whose values are the notebook's variables."""
@@ -29,17 +30,16 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
             return {"completions": completions, "matched_fragment": fragment, "suppress": bool(texts)}
         if start is None or context.cursor_position < len(start):
             return {"completions": []}
-        from modal_gpu_magic.line.complete import complete
+        from modal_gpu_magic.line.complete import complete, complete_recommend
         from modal_gpu_magic.plan.machine import Machine
 
         names = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
         machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]
-        found = complete(
-            line[len(start) :],
-            context.cursor_position - len(start),
-            machines=machines,
-            values=dict.fromkeys(_NAMES, names),
-        )
+        text, cursor = line[len(start) :], context.cursor_position - len(start)
+        if start == RECOMMEND:
+            found = complete_recommend(text, cursor)
+        else:
+            found = complete(text, cursor, machines=machines, values=dict.fromkeys(_NAMES, names))
         begin = len(start) + (found[0].start if found else 0)
         return {
             "completions": [SimpleCompletion(each.text, type=each.type) for each in found],

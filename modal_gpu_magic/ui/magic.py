@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Float
@@ -44,6 +45,9 @@ class ModalGpu(Configurable):
     ask_limit = Float(
         5.0, help="Ask before a cell that could cost more than this many dollars at Modal, where someone can answer."
     ).tag(config=True)
+    cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache at GPU machines, for HF_HOME and TORCH_HOME.").tag(
+        config=True
+    )
     quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -72,6 +76,7 @@ class ModalGpu(Configurable):
 
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
+        line = self._choose(line, front)
         if line.options.dry_run:
             from modal_gpu_magic.ui.dry_run import show
 
@@ -90,7 +95,7 @@ class ModalGpu(Configurable):
             raise
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | put | get | ls | status | stop | help`."""
+        """`%modal_gpu use | gpus | recommend | put | get | ls | status | metrics | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
@@ -113,7 +118,8 @@ class ModalGpu(Configurable):
         only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
-        session = self._session(line, front_for(self.shell, quiet=self.quiet))
+        front = front_for(self.shell, quiet=self.quiet)
+        session = self._session(self._choose(line, front), front)
         self.current = session.name
 
     def volumes(self) -> set[str]:
@@ -153,6 +159,16 @@ class ModalGpu(Configurable):
         machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
         return parse(text, machines=machines)
 
+    def _choose(self, line: Line, front: Any) -> Line:
+        """With `--model`, the line with the GPUs that are picked for it; what is picked, or too small, is said."""
+        from modal_gpu_magic.plan.choice import choose
+
+        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        choice = choose(line.options, held.gpus if held else line.specs)
+        if choice.said:
+            front.say(choice.said)
+        return line if held and held.gpus else replace(line, specs=choice.specs)
+
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
         from modal_gpu_magic.plan.machine import differences
@@ -167,7 +183,9 @@ class ModalGpu(Configurable):
             session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+            session.cache = self.cache
             return session
+        session.cache = self.cache
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
@@ -230,6 +248,7 @@ class ModalGpu(Configurable):
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
+            line=line,
             names=names,
             augmented=only_augmented(body, transform),
             wishes=Wishes(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),

@@ -14,6 +14,8 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
   note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
+  sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}   nvidia-smi's
+                       reading; `running`: of the time in which user code ran. Between cells late ones of the last run
   started              {"generation": str}    user code is about to begin
   end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
 
@@ -24,6 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from modal_gpu_magic.wire.versions import Version
 
 EventKind = Literal[
     "stream",
@@ -37,6 +41,7 @@ EventKind = Literal[
     "comm_close",
     "input_request",
     "note",
+    "sample",
     "started",
     "end",
 ]
@@ -161,9 +166,22 @@ class Need:
     """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version"]
+    reason: Literal["generation", "buffers", "version", "python"]
     buffers: tuple[str, ...] = ()
     version: str = ""
+    """Of this package, or of Python, over there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the container was asked for, for the cell to see (`modal_gpu_magic.current()`)."""
+
+    specs: tuple[str, ...] = ()
+    """The spec and its fallbacks, as the line has them; none: a container without GPUs."""
+    backend: str = "local"
+    """`cloud` or `local`."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The catalog's name of a GPU, by what nvidia-smi calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +211,10 @@ class Request:
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
+    python: str = ""
+    """The notebook's minor, `3.11`: functions cross to no other."""
+    versions: dict[str, Version] = field(default_factory=dict)
+    """By module, packages of the values at the notebook's version, as far as this container was not told them."""
     modules: Modules | None = None
     """The notebook's own modules, if the container does not have them as they are now."""
     volumes: tuple[str, ...] = ()
@@ -203,6 +225,7 @@ class Request:
     """Directory of shared buffers (local backend); None: buffers travel inline."""
     stdin: bool = False
     """Whether someone can answer `input()`."""
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +252,9 @@ class Answer:
     submodules: tuple[str, ...] = ()
     """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Names sent that could not be made there, with the reason (a package the image lacks)."""
+    """Names sent that could not be made there, with the reason (a package the image lacks, another version of it)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """By module, the versions there of the packages whose objects come home."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
@@ -240,3 +265,5 @@ class Answer:
     """User names alive in the container's namespace after the run."""
     wrote: tuple[tuple[str, int], ...] = ()
     """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
+    simulated: bool = False
+    """The container's GPUs are not there: the local control plane answers for them."""
