@@ -12,14 +12,16 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import modal_gpu_magic
-from modal_gpu_magic.container import cache, files, installs
+from modal_gpu_magic.container import cache, current, files, installs
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
+from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import Outcome, make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.versions import Versions
@@ -27,8 +29,11 @@ from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Event, Failure, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
@@ -48,6 +53,7 @@ class Worker:
         cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
+        self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
@@ -65,6 +71,7 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt, volumes)
@@ -103,11 +110,21 @@ class Worker:
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
+        self.sampler.close()
         self.capture.drain()
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
             raise CopyError("the container was replaced, and the files of the one before went with it.")
+
+    def _look_at_gpus(self, asked: Asked) -> None:
+        read = self.sampler.readings
+        current.publish(asked, read[-1].samples if read else (), os.environ)
+        if asked.specs:
+            self.sampler.begin(current.certain_count(asked))
+
+    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
+        self.outlet.emit("sample", time=reading.time, node=0, running=running, rows=reading.rows)
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
@@ -138,8 +155,10 @@ class Worker:
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
         started = time.time()
+        self.sampler.starts(started)
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
         ended = time.time()
+        self.sampler.ends(ended)
         volumes.commit(self._say)
         wrote = self.belongings.watch.written(started)
         leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
@@ -205,6 +224,7 @@ class Worker:
             ended_at=ended_at,
             booted_at=self.booted_at,
             names=self.belongings.names,
+            simulated=current.is_simulated(os.environ),
         )
 
     def _failure(self, outcome: Outcome) -> Failure | None:

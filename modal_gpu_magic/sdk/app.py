@@ -21,6 +21,8 @@ POLL_SECONDS = 45
 """Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
 ITEMS = 500
 """Queue items taken at once."""
+LOG_LINES = 200
+"""Lines of the log that are looked at; what cells print does not pass through it."""
 CLOSE_SECONDS = 2.0
 """How long the reader may take to notice that its App is closed."""
 CRASH = "Fatal Python error"
@@ -144,6 +146,13 @@ class OpenApp:
         with warnings.catch_warnings():  # 1.6.4 warns on the class's own method, and offers no other for a class
             warnings.simplefilter("ignore")
             self.runner(session).update_autoscaler(scaledown_window=seconds)
+
+    def log(self) -> str:
+        """The newest lines of the App's log: what Modal itself says of the machine stands there. One round trip."""
+        try:
+            return "".join(str(getattr(entry, "message", entry)) for entry in self._app.logs.tail(LOG_LINES))
+        except Exception:  # noqa: BLE001 - the log is an extra
+            return ""
 
     def answer(self, run: str, text: str) -> None:
         """What was typed for the run's `input()`."""

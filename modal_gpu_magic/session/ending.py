@@ -11,18 +11,18 @@ from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
-from modal_gpu_magic.plan.quote import quote
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.session.hints import hint
+from modal_gpu_magic.session.hints import hint, memory_hint
 from modal_gpu_magic.session.pump import Ended
 from modal_gpu_magic.session.receipt import Outcome, Receipt
+from modal_gpu_magic.session.sizing import Sizing, sizing
 from modal_gpu_magic.session.values import Outgoing
+from modal_gpu_magic.session.watch import health_words
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
@@ -76,10 +76,13 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
         front.say(line)
     for name, why in (told.ended.answer.failed if told.ended.answer else {}).items():
         front.say(f"`{name}` could not be made there: {why}.")
-    words = hint(error, session.namespace, told.outgoing.held) if error is not None else None
-    if words:
-        front.say(words)
-    front.finished(_receipt(session, told, home, error))
+    sized = sizing(session, told.app.backend.kind, told.ended.answer)
+    if error is not None:
+        asked = session.machine.gpus[0] if session.machine.gpus else None
+        words = hint(error, session.namespace, told.outgoing.held) or memory_hint(error, sized, asked, cell.line)
+        if words:
+            front.say(words)
+    front.finished(_receipt(session, told, home, error, sized))
     if error is not None:
         raise error
     return home
@@ -99,6 +102,8 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
+        for line in health_words(session.metrics.faults(ended.words)):
+            front.say(line)
     error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
     return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
 
@@ -135,7 +140,7 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None) -> Receipt:
+def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = told.app, told.ended
     answer = ended.answer
     booted_here = answer is not None and answer.booted_at > ended.spawned_at
@@ -144,11 +149,11 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
         outcome=_outcome(ended, error),
         asked=specs_text(session.machine.gpus) or "CPU",
         backend=app.backend.kind,
-        simulated=app.backend.kind == "local" and bool(session.machine.gpus),
+        simulated=sized.simulated,
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
         started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
         ran=answer.ended_at - answer.started_at if answer else None,
-        hourly=_hourly(session.machine),
+        hourly=sized.hourly,
         idle_seconds=session.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
@@ -157,11 +162,10 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
         stays=home.stays,
         wrote=answer.wrote if answer else (),
         session=session.name,
+        got=str(sized.got) if sized.got else None,
+        uses=session.metrics.run.uses,
+        advice=sized.advice,
     )
-
-
-def _hourly(machine: Machine) -> float | None:
-    return quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory).per_hour
 
 
 def _outcome(ended: Ended, error: BaseException | None) -> Outcome:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
+from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
@@ -18,6 +20,7 @@ from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
+from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
@@ -25,8 +28,9 @@ from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.session.versions import Versions
+from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Request, Transfer
+from modal_gpu_magic.wire.events import FILES, Asked, Request, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ class Cell:
 
     Attributes:
         source: the body, padded so that line numbers are the notebook's.
+        line: its header, for advice to name a better one; None: it has none.
         names: what it does with names; augmented: those it binds by `+=` and the like alone.
         count: the notebook's execution count. stdin: whether somebody can answer `input()`.
         timeout: seconds; None: as long as Modal lets a Function run.
@@ -62,6 +67,7 @@ class Cell:
 
     source: str
     count: int = 1
+    line: Line | None = None
     names: Names | None = None
     augmented: frozenset[str] = frozenset()
     wishes: Wishes = field(default_factory=Wishes)
@@ -84,6 +90,9 @@ class Session:
         backend: `cloud` or `local`.
         namespace: where its variables are bound here; changed in place.
         hidden: names of the namespace that are not the user's (IPython's own).
+
+    Attributes:
+        metrics: what nvidia-smi said of its GPUs, and their faults: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
     """
 
     def __init__(
@@ -101,11 +110,13 @@ class Session:
         self.files = Files()
         self.modules = LocalModules()
         self.versions = Versions()
+        self.metrics = Metrics()
         self.generation: str | None = None
         self.warm_until = 0.0
         self.cache = True
         """Whether its next machine may have the cache Volume."""
         self._opening: Opening | None = None
+        self._last_run = ""
         self._store: SharedStore | None = None
 
     def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
@@ -239,11 +250,14 @@ class Session:
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
             request = self._request(app, cell, names, outgoing, packed)
+            app.finish(self._last_run)
+            self._last_run = request.run
+            watch = Watch(self.metrics, cell.source, {n: self.namespace.get(n) for n in names.reads})
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
-                ended = Pump(call, inbox, front, self.machine.title, cell.timeout).run()
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch).run()
             finally:
-                app.finish(request.run)
+                app.listen(request.run, self._take_late)
             if not left or not never_ran(ended):
                 break
             if is_gone(ended.lost):
@@ -252,6 +266,12 @@ class Session:
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)
         return Told(app, ended, outgoing)
+
+    def _take_late(self, kind: str, body: Any) -> None:
+        """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
+        for event in body.events if kind == "frame" else ():
+            if event.kind == "sample":
+                self.metrics.take(event)
 
     def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Transfer:
         """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
@@ -294,6 +314,7 @@ class Session:
             timeout=cell.timeout,
             store=app.backend.store,
             stdin=cell.stdin,
+            asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
     def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:

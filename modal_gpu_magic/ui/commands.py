@@ -16,12 +16,13 @@ from modal_gpu_magic.ui.advice import advice
 from modal_gpu_magic.ui.catalog import gpu_table
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.metrics import Metrics
     from modal_gpu_magic.ui.magic import ModalGpu
 
 NARROWEST, WIDEST = 80, 160
 """Columns of a table in a terminal, whatever its own width."""
 
-Command = Callable[["ModalGpu", str], None]
+Command = Callable[["ModalGpu", str], Any]
 
 
 def use(magics: ModalGpu, rest: str) -> None:
@@ -61,6 +62,14 @@ def status(magics: ModalGpu, _rest: str) -> None:
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
 
 
+def metrics(magics: ModalGpu, rest: str) -> Metrics:
+    """`metrics [SESSION]`: the readings of its GPUs: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    name = rest or magics.current
+    if name not in magics.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(magics.sessions) or 'none'}.")
+    return magics.sessions[name].metrics
+
+
 def stop(magics: ModalGpu, rest: str) -> None:
     """`stop [SESSION]`: end containers now; what lives there is gone."""
     if rest and rest not in magics.sessions:
@@ -86,6 +95,7 @@ COMMANDS: dict[str, Command] = {
     "get": files.get,
     "ls": files.ls,
     "status": status,
+    "metrics": metrics,
     "stop": stop,
     "help": show_help,
 }

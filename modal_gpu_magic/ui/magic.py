@@ -95,7 +95,7 @@ class ModalGpu(Configurable):
             raise
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | put | get | ls | status | stop | help`."""
+        """`%modal_gpu use | gpus | recommend | put | get | ls | status | metrics | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
@@ -248,6 +248,7 @@ class ModalGpu(Configurable):
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
+            line=line,
             names=names,
             augmented=only_augmented(body, transform),
             wishes=Wishes(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),

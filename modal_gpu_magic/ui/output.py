@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import State
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
@@ -52,6 +53,9 @@ class NotebookFront:
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
         self._publishers[event.kind](event.content)
+
+    def sample(self, reading: Reading) -> None:
+        """Nothing: the receipt says what came of it."""
 
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""

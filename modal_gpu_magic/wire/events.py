@@ -14,6 +14,8 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
   note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
+  sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}   nvidia-smi's
+                       reading; `running`: of the time in which user code ran. Between cells late ones of the last run
   started              {"generation": str}    user code is about to begin
   end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
 
@@ -39,6 +41,7 @@ EventKind = Literal[
     "comm_close",
     "input_request",
     "note",
+    "sample",
     "started",
     "end",
 ]
@@ -170,6 +173,18 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What the container was asked for, for the cell to see (`modal_gpu_magic.current()`)."""
+
+    specs: tuple[str, ...] = ()
+    """The spec and its fallbacks, as the line has them; none: a container without GPUs."""
+    backend: str = "local"
+    """`cloud` or `local`."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The catalog's name of a GPU, by what nvidia-smi calls it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One cell's execution, as the kernel asks for it."""
 
@@ -210,6 +225,7 @@ class Request:
     """Directory of shared buffers (local backend); None: buffers travel inline."""
     stdin: bool = False
     """Whether someone can answer `input()`."""
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +265,5 @@ class Answer:
     """User names alive in the container's namespace after the run."""
     wrote: tuple[tuple[str, int], ...] = ()
     """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
+    simulated: bool = False
+    """The container's GPUs are not there: the local control plane answers for them."""

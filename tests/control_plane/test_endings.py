@@ -206,6 +206,9 @@ def test_the_log_of_a_call_has_what_it_printed_and_how_it_died(box: Any) -> None
     assert "out ü\n" in texts([entry for entry in entries if entry.source == "stdout"])
     assert "err\n" in texts([entry for entry in entries if entry.source == "stderr"])
     assert "Runner failed with exit code: 7" in texts(entries)
+    newest = list(call.logs.tail(2))
+    assert [entry.message for entry in newest] == [entry.message for entry in entries[-2:]]
+    assert texts(list(call.logs.tail(50, source="stdout"))) == "out ü\n"
 
 
 def test_leaving_the_app_runs_exit_hooks_and_ends_every_process(client: Any, plane: Plane, tmp_path: Path) -> None:

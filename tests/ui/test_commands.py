@@ -25,6 +25,8 @@ out["use --model 13B --task lora --session picked"] = run("%modal_gpu use --mode
 out["status of the picked"] = run("%modal_gpu status")
 run("import modal_gpu_magic as mg\\nbig_one = mg.Machine.of('L4', cpu=2.0)\\n%modal_gpu use big_one --session other")
 out["two"] = run("%modal_gpu status")
+out["metrics"] = run("m = %modal_gpu metrics big\\nprint(m)")
+out["metrics nobody"] = run("%modal_gpu metrics nobody")
 out["stop one"] = run("%modal_gpu stop other")
 out["small machine"] = run("%modal_gpu use big_one --model 70B --session small\\n%modal_gpu status")
 from IPython.utils.capture import capture_output
@@ -96,6 +98,7 @@ def test_a_gpu_of_a_machine_variable_is_checked(said: dict[str, list[str]]) -> N
         ("status after use", "big: H100:2 · local · not running · lives there: nothing"),
         ("two", "other: L4 · local · not running"),
         ("stop one", "other: ended"),
+        ("metrics", "<metrics: no GPU has been read yet>"),
         ("recommend 13B lora", "A100-40GB      40 GB  2.10  the reference's A100-40GB for 'Fine-tuning (LoRA)'\nL40S "),
         ("recommend 13B lora", "13B lora in bf16: 13B × 2 bytes = 26 GB frozen weights + "),
         ("recommend 13B lora", "Prices of the GPUs, as of 2026-09-01."),
@@ -112,7 +115,8 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
     "line, error",
     [
         ("stopp", "did you mean stop?"),
-        ("zzz", "there is: use, gpus, recommend, put, get, ls, status, stop, help."),
+        ("metrics nobody", "There is no session 'nobody'; there is: big, picked, other."),
+        ("zzz", "there is: use, gpus, recommend, put, get, ls, status, metrics, stop, help."),
         ("stop nobody", "There is no session 'nobody'; there is: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),

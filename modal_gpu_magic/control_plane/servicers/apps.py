@@ -115,6 +115,18 @@ class Apps:
             if left <= 0 or not await app.log.bell.wait(left):
                 return
 
+    async def AppFetchLogs(
+        self, request: api_pb2.AppFetchLogsRequest, peer: Container | None
+    ) -> api_pb2.AppFetchLogsResponse:
+        """The newest entries of a time, as far as they are still kept; `limit` at most."""
+        since, until = request.since.ToNanoseconds() / 1e9, request.until.ToNanoseconds() / 1e9
+        batches = [
+            batch
+            for batch in self._app(request.app_id).log.batches
+            if _wanted(request, batch) and since <= batch.items[0].timestamp <= until
+        ]
+        return api_pb2.AppFetchLogsResponse(batches=batches[-request.limit :])
+
     async def reap(self) -> None:
         """For ever: end apps whose client is gone without a word."""
         while True:
@@ -137,14 +149,18 @@ def _page(app: App) -> str:
     return f"http://localhost/{app.id}"
 
 
-def _wanted(request: api_pb2.AppGetLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
+def _wanted(request: api_pb2.AppGetLogsRequest | api_pb2.AppFetchLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
     """Whether a log entry passes the request's filters; an empty filter passes all."""
     item = batch.items[0]
+    if isinstance(request, api_pb2.AppGetLogsRequest):
+        input_id, source = request.input_id, request.file_descriptor
+    else:
+        input_id, source = "", request.source
     pairs = (
         (request.function_id, batch.function_id),
         (request.task_id, batch.task_id),
         (request.function_call_id, item.function_call_id),
-        (request.input_id, item.input_id),
-        (request.file_descriptor, item.file_descriptor),
+        (input_id, item.input_id),
+        (source, item.file_descriptor),
     )
     return all(not wanted or wanted == has for wanted, has in pairs) and request.search_text in item.data
