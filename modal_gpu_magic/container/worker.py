@@ -11,17 +11,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import modal_gpu_magic
-from modal_gpu_magic.container import installs
+from modal_gpu_magic.container import installs, ranks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
+from modal_gpu_magic.container.failures import failure_of
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.outlet import Outlet
-from modal_gpu_magic.container.shell import Outcome, make_shell
+from modal_gpu_magic.container.ranks import Place, Ran
+from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Event, Failure, Need, Request, Transfer
-from modal_gpu_magic.wire.transfer import fingerprint, pack
+from modal_gpu_magic.wire.events import Answer, Event, Need, Request, Transfer
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
@@ -31,8 +32,8 @@ BEGIN_SECONDS = 1.0
 class Worker:
     """The session's container side. `run` is called once a cell, on the main thread."""
 
-    def __init__(self, session: str) -> None:
-        self.session = session
+    def __init__(self, session: str, place: Place | None = None) -> None:
+        self.session, self.place = session, place or Place()
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
         self.outlet = Outlet()
@@ -56,9 +57,7 @@ class Worker:
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt)
             self.capture.drain()
-            if interrupt.asked:  # the server throws this call's result away: the end goes through the queue
-                self.outlet.emit("end", answer=ended)
-                self.outlet.flush_now()
+            self._close(ended, interrupt)
         self.last, self.last_run = self._with_tail(ended), request.run
         return self.last
 
@@ -73,6 +72,15 @@ class Worker:
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
         self.capture.drain()
+
+    def _close(self, ended: Answer, interrupt: Interrupt) -> None:
+        """After ■ the server throws the call's result away: the end goes through the queue."""
+        if interrupt.asked:
+            self._say_end(ended)
+
+    def _say_end(self, ended: Answer) -> None:
+        self.outlet.emit("end", answer=ended)
+        self.outlet.flush_now()
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
@@ -95,13 +103,17 @@ class Worker:
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
+        ran = self._ran(request, interrupt)
+        leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+        return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, interrupt=interrupt)
+
+    def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
+        """User code: in this process, or in ranks."""
+        if request.spread is not None:
+            return ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
         started = time.time()
         outcome = self.shell.run(request.source, request.execution_count, interrupt)
-        ended = time.time()
-        leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
-        return self._answer(
-            outcome=outcome, leaving=leaving, failed=failed, interrupt=interrupt, started_at=started, ended_at=ended
-        )
+        return Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
 
     def _clean(self) -> None:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
@@ -124,12 +136,10 @@ class Worker:
         self,
         *,
         need: Need | None = None,
-        outcome: Outcome | None = None,
+        ran: Ran | None = None,
         leaving: Leaving | None = None,
         failed: dict[str, str] | None = None,
         interrupt: Interrupt | None = None,
-        started_at: float = 0.0,
-        ended_at: float = 0.0,
     ) -> Answer:
         return Answer(
             generation=self.generation,
@@ -142,19 +152,11 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
-            failure=self._failure(outcome) if outcome else None,
+            failure=ran.failure if ran else None,
             stopped=bool(interrupt and interrupt.asked),
             timed_out=bool(interrupt and interrupt.timed_out),
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=ran.started_at if ran else 0.0,
+            ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,
             names=self.belongings.names,
         )
-
-    def _failure(self, outcome: Outcome) -> Failure | None:
-        if outcome.error is None:
-            return None
-        namespace = self.shell.user_ns
-        travels = fingerprint(outcome.error, namespace) is not None
-        exception = pack({"error": outcome.error}, namespace, InlineStore()) if travels else None
-        return Failure(outcome.ename, outcome.evalue, outcome.traceback, exception)

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.images import PRESETS, RDMA_DEBIAN
 from modal_gpu_magic.errors import MachineError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ OURS = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime; both sides must have the same versions (a pickle crosses)."""
 
 CONTAINER_FLOORS = ("container", "metrics", "wire")
-CONTAINER_FILES = ("__init__.py", "errors.py", "sdk/__init__.py", "sdk/entry.py")
+CONTAINER_FILES = ("__init__.py", "errors.py", "sdk/__init__.py", "sdk/entry.py", "sdk/nodes.py")
 
 
 def local_version(package: str) -> str | None:
@@ -46,8 +46,9 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
         MachineError: the image variable does not hold a `modal.Image`.
     """
     image = _base(machine)
-    if machine.apt:
-        image = image.apt_install(*machine.apt)
+    debian = (*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))
+    if debian:
+        image = image.apt_install(*dict.fromkeys(debian))
     wanted = tuple(package for package in dict.fromkeys((*machine.pip, *packages)) if package not in _there(machine))
     if wanted:
         image = image.pip_install(*wanted)

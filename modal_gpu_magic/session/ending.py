@@ -54,6 +54,13 @@ def never_ran(ended: Ended) -> bool:
     return is_gone(ended.lost) or isinstance(_translated(ended.lost), ContainerLost)
 
 
+def failed(ended: Ended) -> bool:
+    """Whether the cell, or its container, failed by itself."""
+    answer = ended.answer
+    by_itself = not (ended.stopped or ended.timed_out or (answer and answer.timed_out))
+    return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
+
+
 def is_gone(error: BaseException | None) -> bool:
     """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
     return type(error).__name__ in ("NotFoundError", "ConflictError")
@@ -134,7 +141,7 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
     arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
     return Receipt(
         outcome=_outcome(ended, error),
-        asked=specs_text(session.machine.gpus) or "CPU",
+        asked=_asked(session.machine),
         backend=app.backend.kind,
         simulated=app.backend.kind == "local" and bool(session.machine.gpus),
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
@@ -151,7 +158,13 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
 
 
 def _hourly(machine: Machine) -> float | None:
-    return quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory).per_hour
+    node = quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory).per_hour
+    return None if node is None else node * machine.nodes
+
+
+def _asked(machine: Machine) -> str:
+    specs = specs_text(machine.gpus) or "CPU"
+    return f"{machine.nodes} x {specs}" if machine.nodes > 1 else specs
 
 
 def _outcome(ended: Ended, error: BaseException | None) -> Outcome:
