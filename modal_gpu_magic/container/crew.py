@@ -1,7 +1,7 @@
 """The processes of a cell's ranks on this node: started, listened to, stopped, and none left behind.
 
-A rank may be stuck where no exception reaches it (a collective whose partner is gone, a kernel that does not return), may
-be killed, may have children of its own. Whatever it is, when `close` returns nothing of them lives.
+A rank may be stuck where no exception reaches it (a collective whose partner is gone, a kernel that does not return),
+may be killed, may have children of its own. Whatever it is, when `close` returns nothing of them lives.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from modal_gpu_magic.wire.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from typing_extensions import Self
 
     from modal_gpu_magic.wire.events import Event
 
@@ -77,7 +79,7 @@ class Crew:
         self._address = str(directory / "ranks")
         self._closed = False
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Self:
         self._listener = Listener(self._address, "AF_UNIX", backlog=64)
         daemon("modal-gpu-ranks", self._accept)
         return self
@@ -87,7 +89,12 @@ class Crew:
 
     def start(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         """Start the ranks, by a command that ends when they have; its own words go to a log."""
-        environ = {**os.environ, **variables, ADDRESS: self._address, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environ = {
+            **os.environ,
+            **variables,
+            ADDRESS: self._address,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, start_new_session=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -25,8 +26,11 @@ def count() -> int:
     told = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip(", ")
     if told:
         return len(told.split(","))
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
+        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

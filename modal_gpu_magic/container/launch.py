@@ -21,7 +21,7 @@ def main() -> None:
 
     report, *arguments = sys.argv[1:]
     try:
-        run.run(run.parse_args(arguments))  # type: ignore[no-untyped-call]  # torch's
+        run.run(run.parse_args(arguments))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         Path(report).write_text(json.dumps({"rank": rank, "exitcode": failure.exitcode}), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from modal_gpu_magic.errors import RunError
 from modal_gpu_magic.wire.events import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from modal_gpu_magic.container.interrupt import Interrupt
     from modal_gpu_magic.container.ranks import Place
     from modal_gpu_magic.container.worker import Post

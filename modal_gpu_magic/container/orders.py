@@ -17,11 +17,10 @@ From a rank:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from modal_gpu_magic.container.values import Leaving
-    from modal_gpu_magic.wire.events import Failure, Request
+from modal_gpu_magic.container.values import Leaving
+from modal_gpu_magic.wire.events import Failure, Request
 
 ADDRESS: Final = "MODAL_GPU_RANKS"
 """Environment variable: the socket's path. Whatever is started below a rank has it too, and is found by it."""

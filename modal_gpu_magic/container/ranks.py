@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,8 +33,6 @@ from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modal_gpu_magic.container.ask import Asker
     from modal_gpu_magic.container.interrupt import Interrupt
     from modal_gpu_magic.container.outlet import Outlet
@@ -43,7 +42,8 @@ EVERYTHING: Final = 1 << 62
 """Bytes: from rank 0 into the session nothing stays behind for its size."""
 PORTS: Final = (20_000, 12_000)
 """First and number of ports for a cluster's rendezvous: below those that Linux gives to outgoing connections."""
-MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where there is such a thing, and room in it
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - files only this user can read
+"""Where values wait for the ranks, if there is such a place and room in it."""
 NEEDS_TORCH = (
     "torchrun is PyTorch's, and the image has none: use the image torch (--image torch), or add it with --pip torch."
 )
@@ -80,9 +80,7 @@ class Ran:
         return self.ended_at - self.started_at
 
 
-def run(
-    request: Request, place: Place, shell: RemoteShell, outlet: Outlet, asker: Asker, interrupt: Interrupt
-) -> Ran:
+def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, asker: Asker, interrupt: Interrupt) -> Ran:
     """Run a cell in ranks, to its end or to ■. Never raises for what becomes of them."""
     began = time.time()
     spread, namespace = request.spread or Spread(), shell.user_ns
@@ -138,7 +136,8 @@ def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, d
         else:
             values[name] = value
     transfer = pack(values, namespace, SharedStore(directory))
-    script = spawned.write(directory, transfer, shell.transform_cell(request.source))
+    source: str = shell.transform_cell(request.source)  # type: ignore[no-untyped-call]  # IPython's
+    script = spawned.write(directory, transfer, source)
     fetch_bytes = request.fetch_bytes if place.stateless else EVERYTHING
     ranked = replace(request, values=transfer, drops=(), store=str(directory), fetch_bytes=fetch_bytes, spread=None)
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
@@ -223,7 +222,10 @@ def _take_home(
     arrived = unpack(leaving.values, namespace, store, into=here, restore_devices=True)
     result = (arrived.values.pop(RESULT),) if RESULT in arrived.values else ()
     namespace.update(arrived.values)
-    lost = [replace(stay, why=f"it ended with rank 0: {stay.why}{_way_out(stay, place)}", gone=True) for stay in leaving.stays]
+    lost = [
+        replace(stay, why=f"it ended with rank 0: {stay.why}{_way_out(stay, place)}", gone=True)
+        for stay in leaving.stays
+    ]
     for name, why in arrived.failed.items():
         kind, look = leaving.looks.get(name, ("object", ""))
         lost.append(Stay(name, kind, look, f"it ended with rank 0: {why}", gone=True))

@@ -74,7 +74,7 @@ def bind_classes(namespace: dict[str, Any], values: Iterable[Any]) -> None:
 
 
 def definitions(source: str) -> list[ast.stmt]:
-    """The statements of a cell that define: imports, functions, classes, plain constants. Text that is no Python: none."""
+    """The statements of a cell that define: imports, functions, classes, plain constants."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -35,9 +35,13 @@ def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str |
             )
     most = max(spec.count for spec in gpus) * nodes
     if nodes > MOST_NODES or most > MOST_GPUS:
-        return f"{nodes} nodes with {most} GPUs are more than Modal links ({MOST_NODES}, {MOST_GPUS}); write fewer nodes."
+        return (
+            f"{nodes} nodes with {most} GPUs are more than Modal links ({MOST_NODES}, {MOST_GPUS}); write fewer nodes."
+        )
     if rdma and not has_rdma(gpus):
-        return f"{without_rdma(gpus)} has no RDMA at Modal; write rdma=False (--no-rdma), or use H100, H200, B200 or B300."
+        return (
+            f"{without_rdma(gpus)} has no RDMA at Modal; write rdma=False (--no-rdma), or use H100, H200, B200 or B300."
+        )
     return None
 
 
@@ -84,7 +88,9 @@ def _too_many(processes: int, gpus: Sequence[GpuSpec]) -> str | None:
     fewest = min(gpus, key=lambda spec: spec.count)
     if processes <= fewest.count:
         return None
-    return f"{processes} processes are more than {fewest} has GPUs; write --torchrun {fewest.count}, or ask for more GPUs."
+    return (
+        f"{processes} processes are more than {fewest} has GPUs; write --torchrun {fewest.count}, or ask for more GPUs."
+    )
 
 
 def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
@@ -96,4 +102,6 @@ def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
     a_node = 1 if options.torchrun is None else options.torchrun or max(spec.count for spec in gpus)
     world = a_node * (options.nodes or 1)
     beyond = [rank for rank in ranks if int(rank) >= world]
-    return f"There is no rank {beyond[0]}: they are 0 to {world - 1}; write --ranks all for every one." if beyond else None
+    return (
+        f"There is no rank {beyond[0]}: they are 0 to {world - 1}; write --ranks all for every one." if beyond else None
+    )

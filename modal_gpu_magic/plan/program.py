@@ -6,7 +6,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.images import PRESETS, RDMA_DEBIAN
 from modal_gpu_magic.plan.cellsource import parse_cell
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ image = {image}
 
 
 @app.function({arguments})
-{kind} cell({reads}):
+{clustered}{kind} cell({reads}):
 {body}
     return {{{returns}}}
 
@@ -53,6 +53,7 @@ def program(
     return _TEMPLATE.format(
         image=_image(machine, pip),
         arguments=arguments,
+        clustered=f"@modal.clustered(size={machine.nodes}, rdma={machine.rdma})\n" if machine.nodes > 1 else "",
         kind="async def" if _awaits(source) else "def",
         reads=", ".join(reads),
         body=body,
@@ -103,7 +104,7 @@ def _image(machine: Machine, pip: Sequence[str]) -> str:
         text = f"modal.Image.debian_slim({f'python_version={machine.python!r}' if machine.python else ''})"
     steps = [
         ("pip_install", preset.pip if preset else ()),
-        ("apt_install", machine.apt),
+        ("apt_install", (*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))),
         ("pip_install", tuple(dict.fromkeys((*machine.pip, *pip)))),
         ("run_commands", machine.run),
     ]

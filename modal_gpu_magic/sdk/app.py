@@ -87,7 +87,7 @@ class OpenApp:
         self._listeners[run] = tell
 
     def runner(self, session: str) -> Any:
-        """The Runner of a session: a class parameter, so each session has a container of its own. Of a cluster: all's."""
+        """The Runner of a session: a class parameter, so each session has a container of its own."""
         with self._lock:
             if session not in self._runners:
                 clustered = self.machine.nodes > 1

@@ -23,6 +23,9 @@ def show(session: Session, cell: Cell) -> None:
     outgoing = session.values.outgoing(names, cell.wishes)
     reads = sorted(outgoing.values)
     print(program(session.machine, cell.source, reads, sorted(names.binds), cell.timeout, cell.packages))
+    if cell.spread is not None and cell.spread.torchrun:
+        processes = cell.spread.processes or "as many as there are GPUs"
+        print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
     for name in reads:
         print(f"# sends {name}: {summary(outgoing.values[name])}")
     for name, why in outgoing.held.items():

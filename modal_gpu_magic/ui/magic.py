@@ -118,7 +118,9 @@ class ModalGpu(Configurable):
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
         if self._name(line).endswith(CLUSTER):
-            raise LineError("A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu.")
+            raise LineError(
+                "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu."
+            )
         session = self._session(line, front_for(self.shell, quiet=self.quiet))
         self.current = session.name
 

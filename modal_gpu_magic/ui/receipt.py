@@ -52,7 +52,10 @@ def receipt_text(receipt: Receipt) -> str:
     """One line: `H100:2 · queue 2.0 s · start 4.0 s · run 12 s · run $0.04 · idle until 14:05 adds up to $0.66`."""
     parts = [receipt.asked]
     if receipt.backend == "local":
-        parts.append("local · CPU" + (f" · {receipt.asked.rpartition(" x ")[2].split()[0]} simulated" if receipt.simulated else ""))
+        parts.append(
+            "local · CPU"
+            + (f" · {receipt.asked.rpartition(' x ')[2].split()[0]} simulated" if receipt.simulated else "")
+        )
     parts += [
         f"{word} {duration(seconds)}"
         for word, seconds in (("queue", receipt.waited), ("start", receipt.started), ("run", receipt.ran))
