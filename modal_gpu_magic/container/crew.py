@@ -37,6 +37,8 @@ STOP_SECONDS: Final = 6.0
 EXIT_SECONDS: Final = 15.0
 """How long ranks that have ended may take to leave: exit handlers, torchrun's own barrier."""
 CRASH_CHARACTERS: Final = 1500
+REPORT_SECONDS: Final = 2.0
+"""How long torchrun has to say how a rank died that is gone; it says nothing of one that left with status 0."""
 LAST_LINES: Final = 20
 """Lines kept of each rank's output, for the error that says how it died."""
 
@@ -59,6 +61,8 @@ class _Member:
     said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     done: Done | None = None
     stuck: bool = False
+    left: bool = False
+    """Its process is gone, and its cell had not ended."""
 
 
 class Crew:
@@ -124,7 +128,9 @@ class Crew:
             self._send(rank, "stop")
         with self._changed:
             self._changed.wait_for(
-                lambda: self.exited is not None or all(each.done or each.stuck for each in running.values()),
+                lambda: (
+                    self.exited is not None or all(each.done or each.stuck or each.left for each in running.values())
+                ),
                 STOP_SECONDS,
             )
 
@@ -147,9 +153,10 @@ class Crew:
 
     def death(self) -> Death | None:
         """How the first rank died; None: none did, by itself."""
-        if self.exited in (None, 0):
+        left = min((rank for rank, member in self.members.items() if member.left), default=None)
+        if self.exited in (None, 0) and left is None:
             return None
-        rank, code = self._reported()
+        rank, code = self._reported() if self.exited else (left, 0)
         member = self.members.get(-1 if rank is None else rank)
         said = "".join(member.said).splitlines(keepends=True)[-LAST_LINES:] if member else []
         log = (self.directory / "log").read_text("utf-8", "replace")
@@ -180,8 +187,13 @@ class Crew:
             link.send(self.order if rank == 0 else _quieter(self.order))
             with self._changed:
                 self.members[rank] = member
-            while True:
-                self._take(rank, member, *link.recv())
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._take(rank, member, *link.recv())
+            with self._changed:
+                self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
+                member.left = member.done is None
+                self._notice()
 
     def _take(self, rank: int, member: _Member, kind: str, body: Any) -> None:
         if kind == "frames":
@@ -212,7 +224,8 @@ class Crew:
     def _notice(self) -> None:
         """Something has changed: whether that is the end. With the lock held."""
         dones = self.dones
-        if len(dones) == self.size or self.exited is not None or any(done.failure for done in dones.values()):
+        failed = any(done.failure for done in dones.values()) or any(each.left for each in self.members.values())
+        if len(dones) == self.size or self.exited is not None or failed:
             self._over.put(None)
         self._changed.notify_all()
 

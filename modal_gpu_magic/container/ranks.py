@@ -96,6 +96,8 @@ def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, aske
             hearing.crew = crew
             crew.start(_command(spread, place, size, request.run, directory), _variables(spread, place))
             _await(crew, interrupt)
+        for name, why in crew.dones[0].failed.items() if 0 in crew.dones else ():
+            outlet.emit("note", text=f"`{name}` could not be made in the ranks: {why}.")
         return _brought(crew, namespace, SharedStore(directory), interrupt, place, began)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -250,7 +252,7 @@ def _failure(crew: Crew, interrupt: Interrupt) -> Failure | None:
         theirs = [done.failure for _, done in sorted(crew.dones.items()) if done.failure]
         words = "stopped; ranks that sat in a call that does not return were ended"
         return theirs[0] if theirs else failure_from(KeyboardInterrupt(words))
-    death = crew.death()
+    death = crew.death() if len(crew.dones) < crew.size else None
     if death is not None:
         return failure_from(RankLost(_obituary(death)))
     return None

@@ -178,7 +178,7 @@ class Values:
     def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
         if name in self.lost and self._lives_there(value):
             return "it lived in a container that is gone; run the cell that made it again"
-        if type(value) is RemoteValue and is_gone(value):
+        if self._is_gone(value):
             return f"{facts(value).why or 'it is out of reach'}; run the cell that made it again"
         if type(value) is RemoteValue and not self._lives_there(value):
             other = facts(value).session
@@ -207,7 +207,7 @@ class Values:
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
             lines = [f"`{name}` does not travel: {why}." for name, why in refused.items()]
-            lost = all(name in self.lost for name in refused)
+            lost = all(name in self.lost or self._is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self) -> tuple[str, ...]:
@@ -218,6 +218,11 @@ class Values:
         return (
             self._lives_there(value) and name not in self.lost and (facts(value).name == name or name in LAST_RESULTS)
         )
+
+    @staticmethod
+    def _is_gone(value: Any) -> bool:
+        """Whether it was a rank's, and ended with it."""
+        return type(value) is RemoteValue and is_gone(value)
 
     def _lives_there(self, value: Any) -> bool:
         return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
