@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
+    from modal_gpu_magic.container.current import current
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
+    from modal_gpu_magic.session.get import get, ls
+    from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.session import Session
 
 __version__ = "0.1.0"
@@ -25,6 +28,10 @@ _HOMES = {
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Session": "modal_gpu_magic.session.session",
+    "get": "modal_gpu_magic.session.get",
+    "ls": "modal_gpu_magic.session.get",
+    "put": "modal_gpu_magic.session.put",
+    "current": "modal_gpu_magic.container.current",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
 
@@ -35,7 +42,11 @@ __all__ = [
     "Machine",
     "Session",
     "__version__",
+    "current",
+    "get",
     "load_ipython_extension",
+    "ls",
+    "put",
     "recommend",
     "unload_ipython_extension",
 ]

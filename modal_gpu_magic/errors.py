@@ -6,6 +6,7 @@ ModalGpuError                  what a user may meet; printed as its message, wit
 ├── SetupError                 a backend cannot be reached or used: no token, an expired one, a missing package
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
 │   └── RemoteValueError       a value that lives in the container was used here
+├── CopyError                  put, get, ls: no such Volume or path, or something is in the way
 ├── MachineError               an image failed to build, or Modal refused the machine
 ├── RunError                   a cell did not end by itself
 │   ├── CellTimeout            it ran into its `--timeout`
@@ -61,6 +62,10 @@ class TransferError(ModalGpuError):
 
 class RemoteValueError(TransferError):
     """A value that lives in the container was used in the notebook."""
+
+
+class CopyError(ModalGpuError):
+    """Files cannot be copied as asked: no such Volume or path, or a file that would be overwritten."""
 
 
 class MachineError(ModalGpuError):

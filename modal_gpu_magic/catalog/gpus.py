@@ -141,6 +141,9 @@ _ROWS = (
 GPUS: Mapping[str, Gpu] = MappingProxyType({gpu.name: gpu for gpu in _ROWS})
 """Every GPU by the name Modal is sent: the reference's nine in its order, then what Modal takes beyond it."""
 
+SMI_NAMES: Mapping[str, str] = MappingProxyType({gpu.nvidia_smi_name: gpu.name for gpu in _ROWS if gpu.nvidia_smi_name})
+"""The name Modal is sent, by what nvidia-smi prints in Modal's containers."""
+
 _BY_WORD = {word: gpu for gpu in _ROWS for word in (gpu.name, *gpu.aliases)}
 
 _NOT_A_TYPE = {

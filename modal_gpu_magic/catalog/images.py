@@ -1,6 +1,12 @@
 """The images that have a name: what `--image torch` stands for, as plain values. `sdk.image` builds them.
 
 What a session adds (packages of the line and of the cells' imports, our own last layer) is not here.
+
+Sources:
+  CUDA images: hub.docker.com/r/nvidia/cuda; 12.8.1 is the one of Modal's GPU reference.
+  vLLM: its installation guide (its wheels are compiled for one torch, so it takes a fresh environment), and the
+    requirements of vllm 0.33.0 on pypi.org, 2026-11-24. It compiles kernels as it starts, so it needs nvcc.
+  JAX: docs.jax.dev/en/latest/installation.html, 2026-11.
 """
 
 from __future__ import annotations
@@ -25,6 +31,9 @@ class Preset:
         pip: packages, at the notebook's versions where it has them.
         apt: Debian packages.
         env: environment variables, as pairs.
+        brings: packages whose versions its own packages decide; the notebook's versions are not asked for there.
+        least_python: the oldest minor of Python 3 that its packages are for.
+        nvcc: it can compile CUDA code.
     """
 
     name: str
@@ -34,6 +43,9 @@ class Preset:
     pip: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    brings: tuple[str, ...] = ()
+    least_python: int = 10
+    nvcc: bool = False
 
     def __post_init__(self) -> None:
         """Hold base and reference together."""
@@ -55,7 +67,27 @@ _ROWS = (
         "NVIDIA's CUDA 12.8 toolkit (nvcc, headers) on Ubuntu 24.04, for packages that compile",
         base="registry",
         reference="nvidia/cuda:12.8.1-devel-ubuntu24.04",
+        nvcc=True,
     ),
+    Preset(
+        "flash-attn",
+        "PyTorch and flash-attn on NVIDIA's CUDA toolkit; a release wheel where there is one, else compiled",
+        base="registry",
+        reference="nvidia/cuda:12.8.1-devel-ubuntu24.04",
+        pip=("torch", "flash-attn"),
+        nvcc=True,
+    ),
+    Preset(
+        "vllm",
+        "vLLM 0.33.0 with the PyTorch it is compiled for, on NVIDIA's CUDA 13.0 toolkit",
+        base="registry",
+        reference="nvidia/cuda:13.0.2-devel-ubuntu24.04",
+        pip=("vllm==0.33.0",),
+        brings=("torch", "torchaudio", "torchvision", "numpy", "transformers", "tokenizers", "safetensors", "pillow"),
+        least_python=11,
+        nvcc=True,
+    ),
+    Preset("jax", "JAX with its CUDA 12 libraries on a slim Debian", pip=("jax[cuda12]",)),
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ROWS})

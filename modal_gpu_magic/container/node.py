@@ -13,6 +13,7 @@ from modal_gpu_magic.wire.events import Spread
 if TYPE_CHECKING:
     from modal_gpu_magic.container.interrupt import Interrupt
     from modal_gpu_magic.container.ranks import Place
+    from modal_gpu_magic.container.volumes import Volumes
     from modal_gpu_magic.container.worker import Post
     from modal_gpu_magic.wire.events import Answer, Request
 
@@ -38,7 +39,9 @@ class Node(Worker):
         self._mates: Mates | None = None
         self._theirs = 0
 
-    def take_part(self, request: Request, post: Post, answer: Callable[[], str], mates: Mates) -> Answer:
+    def take_part(
+        self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes, mates: Mates
+    ) -> Answer:
         """Run one cell's part of this node.
 
         Raises:
@@ -57,6 +60,7 @@ class Node(Worker):
             ),
             post,
             answer,
+            volumes,
         )
         if ended.need is None and _has_failed(ended):
             raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # it has

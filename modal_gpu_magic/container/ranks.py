@@ -172,7 +172,9 @@ def _command(spread: Spread, place: Place, size: int, run: str, directory: Path)
 
 
 def _variables(spread: Spread, place: Place) -> dict[str, str]:
-    return {**place.variables, **({} if spread.torchrun else {ONE_A_NODE: str(place.node)})}
+    """A rank's environment beside the container's; without torchrun, what torchrun would say of the nodes."""
+    nodes = {ONE_A_NODE: str(place.node), "GROUP_RANK": str(place.node), "GROUP_WORLD_SIZE": str(place.nodes)}
+    return {**place.variables, **({} if spread.torchrun else nodes)}
 
 
 class _Hearing:

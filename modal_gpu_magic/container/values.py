@@ -73,6 +73,7 @@ class Belongings:
         self.prints: dict[str, bytes] = {}
         self.root = Path.cwd()
         """Where the session began: a cell may change the working directory."""
+        self.watch = files.Watch(self.root)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +87,9 @@ class Belongings:
             self.namespace.pop(name, None)
             self.prints.pop(name, None)
         arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=restore_devices)
-        files.write(arrived.values.pop(FILES, {}), self.root)
+        came = arrived.values.pop(FILES, {})
+        files.write(came, self.root)
+        self.watch.note(came)
         self.namespace.update(arrived.values)
         for name, value in arrived.values.items():
             if name in LAST_RESULTS:

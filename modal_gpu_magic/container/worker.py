@@ -5,28 +5,43 @@ Reads as the far half of one cell's way: check the generation, take in what came
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import modal_gpu_magic
-from modal_gpu_magic.container import installs, ranks
+from modal_gpu_magic.container import cache, current, files, installs, ranks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.failures import failure_of
 from modal_gpu_magic.container.interrupt import Interrupt
+from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.ranks import Place, Ran
+from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.versions import Versions
+from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
+from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Event, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
 """How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
+
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Worker:
@@ -36,16 +51,20 @@ class Worker:
         self.session, self.place = session, place or Place()
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
+        cache.settle(os.environ)
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
+        self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
+        self.modules = LocalModules(Path.cwd())
+        self.versions = Versions()
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
 
-    def run(self, request: Request, post: Post, answer: Callable[[], str]) -> Answer:
+    def run(self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes = NO_VOLUMES) -> Answer:
         """Run one cell. Never raises for what user code does: the answer says how it ended."""
         if request.run == self.last_run and self.last is not None:
             return self.last  # the same input, delivered again
@@ -53,9 +72,10 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
-            ended = self._cell(request, interrupt)
+            ended = self._cell(request, interrupt, volumes)
             self.capture.drain()
             self._close(ended, interrupt)
         self.last, self.last_run = self._with_tail(ended), request.run
@@ -65,12 +85,31 @@ class Worker:
         """Values that stayed, asked for by name."""
         return self.belongings.take(names, self._store(store))
 
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the working directory, or all files below it.
+
+        Raises:
+            CopyError: the files were another container's.
+        """
+        self._check(generation)
+        return files.listed(self.belongings.root, path)
+
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file; fewer at its end.
+
+        Raises:
+            CopyError: the file was another container's. OSError: it cannot be read.
+        """
+        self._check(generation)
+        return files.part(self.belongings.root, path, offset, nbytes)
+
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Events of the last run from `number` on; none if it is another run."""
         return self.outlet.events_from(number) if run == self.last_run else ()
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
+        self.sampler.close()
         self.capture.drain()
 
     def _close(self, ended: Answer, interrupt: Interrupt) -> None:
@@ -82,38 +121,67 @@ class Worker:
         self.outlet.emit("end", answer=ended)
         self.outlet.flush_now()
 
+    def _check(self, generation: str) -> None:
+        if generation != self.generation:
+            raise CopyError("the container was replaced, and the files of the one before went with it.")
+
+    def _look_at_gpus(self, asked: Asked) -> None:
+        read = self.sampler.readings
+        current.publish(asked, read[-1].samples if read else (), os.environ)
+        if asked.specs:
+            self.sampler.begin(current.certain_count(asked))
+
+    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
+        self.outlet.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
+
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
         if request.version != modal_gpu_magic.__version__:
             return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.python and request.python != PYTHON:
+            return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
             return Need(self.generation, "generation")
         store = self._store(request.store, request.values)
         missing = tuple(key for key in request.values.buffers if not store.has(key))
         return Need(self.generation, "buffers", missing) if missing else None
 
-    def _cell(self, request: Request, interrupt: Interrupt) -> Answer:
+    def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
         self.outlet.emit("started", generation=self.generation)
         self.outlet.flush_now(0)
         if request.clean:
             self._clean()
-        installs.install(request.installs, request.imports, lambda text: self.outlet.emit("note", text=text))
-        failed = self.belongings.arrive(request, store)
+        installs.install(request.installs, request.imports, self._say)
+        if request.modules is not None:
+            self.modules.take(request.modules, self.shell.user_ns)
+        volumes.reload(self._say)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
         ran = self._ran(request, interrupt)
+        volumes.commit(self._say)
+        wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
         leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
-        return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, interrupt=interrupt)
+        return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt)
 
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
         """User code: in this process, or in ranks."""
-        if request.spread is not None:
-            return ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
         started = time.time()
-        outcome = self.shell.run(request.source, request.execution_count, interrupt)
-        return Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
+        self.sampler.starts(started)
+        if request.spread is not None:
+            ran = ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
+        else:
+            outcome = self.shell.run(request.source, request.execution_count, interrupt)
+            ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
+        self.sampler.ends(ran.ended_at)
+        return ran
+
+    def _say(self, text: str) -> None:
+        self.outlet.emit("note", text=text)
 
     def _clean(self) -> None:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
@@ -139,6 +207,7 @@ class Worker:
         ran: Ran | None = None,
         leaving: Leaving | None = None,
         failed: dict[str, str] | None = None,
+        wrote: tuple[tuple[str, int], ...] = (),
         interrupt: Interrupt | None = None,
     ) -> Answer:
         return Answer(
@@ -152,6 +221,8 @@ class Worker:
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},
+            versions=self.versions.of(leaving.values.modules) if leaving else {},
+            wrote=wrote,
             failure=ran.failure if ran else None,
             stopped=bool(interrupt and interrupt.asked),
             timed_out=bool(interrupt and interrupt.timed_out),
@@ -159,4 +230,5 @@ class Worker:
             ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,
             names=self.belongings.names,
+            simulated=current.is_simulated(os.environ),
         )

@@ -10,8 +10,10 @@ processes on this machine. Nobody imports this package; it reads `errors`, `cata
   definitions   what a function may ask for, and how options change it
   containers    child processes: start, logs, kill ladder, meter. child is one of them, standby keeps one warm
   furnish       what a container finds: world (its directory), links (absolute paths), overlays (packages), gpus
-  layers        what the lines of an image mean here
-  listener      gRPC in; refusals out
+  layers        what the lines of an image mean here; installs those that are `pip install`
+  clusters      which clusters Modal takes
+  listener      gRPC in; refusals out. loopback is HTTP, for what the SDK sends no other way
+  tree          the files of a volume from outside; parts are those on their way in
   servicers/    one file per resource of the API
   shim          first code of a container; smi_program the simulated nvidia-smi. Both run alone, standard library only
 """

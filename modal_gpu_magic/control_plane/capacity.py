@@ -21,10 +21,23 @@ def leaders(function: Function) -> list[Container]:
     return [container for container in function.live if container.rank == 0]
 
 
+def together(leader: Container) -> bool:
+    """Whether the other nodes of its cluster are through with the last input, so that all begin the next one."""
+    return not any(member.running for member in leader.cluster.members[1:]) if leader.cluster else True
+
+
 def ceiling(function: Function) -> int:
-    """Units the function may have at most."""
+    """Units the function may have at most. Without a limit, those that wait for calls of their own do not count.
+
+    Else a function that calls itself would wait for ever: all units would be taken by callers.
+    """
     limit = function.scaling.max_containers
-    return LOCAL_CONTAINERS if limit is None else max(1, limit // function.group_size)
+    if limit is not None:
+        return max(1, limit // function.group_size)
+    waiting = sum(
+        bool(unit.running) and all(each.waiting for each in unit.running.values()) for unit in leaders(function)
+    )
+    return LOCAL_CONTAINERS + waiting
 
 
 def missing_units(function: Function) -> int:

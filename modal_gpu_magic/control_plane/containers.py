@@ -67,7 +67,7 @@ class Containers:
     async def _live(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """The life of one container, from its order to its account."""
         world = child.spare.world
-        await child.watch(lambda text, descriptor: self.log(container, text, descriptor))
+        await child.watch(container.log)
         server = await listen(Door(self.rpcs, peer=container), world.socket)
         limit = container.function.startup_seconds
         startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
@@ -83,7 +83,7 @@ class Containers:
         self._children.pop(container.id, None)
         result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
-            self.log(container, result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
+            container.log(result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         self._account(container, code)
         self.on_end(container, result)
 
@@ -93,9 +93,10 @@ class Containers:
         furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, leader)
         await asyncio.to_thread(world.arguments.write_bytes, self.arguments(container))
         for note in furnished.notes:
-            self.log(container, note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
+            container.log(note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         own = {
             "MODAL_SERVER_URL": f"unix://{world.socket}",
+            "MODAL_DISABLE_API_PROXY": "1",  # for the SDK, which only speaks to us: it asks a proxy for loopback, too
             "MODAL_TASK_ID": container.id,
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
@@ -141,19 +142,6 @@ class Containers:
         """Wait until every container has ended, at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
-
-    def log(self, container: Container, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
-        """Add output of a container to its app's log, under the call that it is working on."""
-        running = next(iter(container.running.values()), None)
-        item = api_pb2.TaskLogs(
-            data=text,
-            file_descriptor=descriptor,
-            timestamp=time.time(),
-            function_call_id=running.call.id if running else "",
-            input_id=running.id if running else "",
-        )
-        batch = api_pb2.TaskLogsBatch(task_id=container.id, function_id=container.function.id, items=[item])
-        container.function.app.log.append(batch)
 
     def _clear_up(self, container: Container, world: World) -> None:
         self._furnisher.clear_up(container)

@@ -18,12 +18,12 @@ from modal_gpu_magic.control_plane.shim import I6PN_ADDRESS
 from modal_gpu_magic.control_plane.world import World, place, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.control_plane.gpus import Rack
     from modal_gpu_magic.control_plane.servicers.images import Image
     from modal_gpu_magic.control_plane.servicers.mounts import Contents
-    from modal_gpu_magic.control_plane.state import Container, State
+    from modal_gpu_magic.control_plane.state import Container, MountedFile, State
     from modal_gpu_magic.line.spec import GpuSpec
 
 ROOT = Path("/root")
@@ -70,12 +70,13 @@ class Furnisher:
             furnished.overlays = image.overlays
             world.add_overlays(image.overlays)
             furnished.notes += [f"Not applied by the local backend: {each}" for each in image.not_applied]
+            self._lay_out(container, image.id, image.files, world, furnished)
         if container.devices:
             self._narrow_smi(world, container.devices)
         elif container.function.gpus:
             simulate_smi(world, container.function.gpus[0], container.id, leader)
         for mount_id in definition.mount_ids:
-            self._lay_out_mount(container, mount_id, world, furnished)
+            self._lay_out(container, mount_id, self._state.mounts.get(mount_id, ()), world, furnished)
         self._attach_volumes(container, world, furnished)
         return furnished
 
@@ -91,11 +92,13 @@ class Furnisher:
             chosen = f'exec {quoted(real)} -i {",".join(map(str, devices))} "$@"'
             world.program("nvidia-smi", f'case "${{1:--}}" in -*) {chosen};; esac\nexec {quoted(real)} "$@"')
 
-    def _lay_out_mount(self, container: Container, mount_id: str, world: World, furnished: Furnished) -> None:
-        """Copy its files: below the container's own /root, or once for all containers and linked to."""
-        shared = self._mounts / mount_id
+    def _lay_out(
+        self, container: Container, key: str, files: Iterable[MountedFile], world: World, furnished: Furnished
+    ) -> None:
+        """Copy files of a mount or an image: below the container's own /root, or once for all and linked to."""
+        shared = self._mounts / key
         tops: set[Path] = set()
-        for file in self._state.mounts.get(mount_id, ()):
+        for file in files:
             path = Path(os.path.normpath(file.remote_path))
             content = self._contents.path(file.sha256)
             if path.is_relative_to(ROOT):
@@ -121,8 +124,7 @@ class Furnisher:
             directories[str(path)] = str(directory)
             _link_inside(world, path, directory)
             self._link(container, path, directory, furnished)
-        if directories:
-            furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
+        furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
 
     def _link(self, container: Container, path: Path, target: Path, furnished: Furnished) -> None:
         """Link an absolute path, or note where its content is instead. Below /root being in the way is no fault."""

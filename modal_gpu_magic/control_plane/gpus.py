@@ -49,16 +49,17 @@ class Rack:
         """No real device is used."""
         return self.size == 0
 
-    async def survey(self, request: GpuSpec) -> None:
-        """Count the devices, the first time, and refuse what this machine can never serve."""
+    async def survey(self, request: GpuSpec, nodes: int = 1) -> None:
+        """Count the devices, the first time, and refuse what this machine can never serve to `nodes` containers."""
         if not self._surveyed:
             self._surveyed = True
             self.size = await asyncio.to_thread(devices_of_this_machine)
             self._free = list(range(self.size))
-        if 0 < self.size < request.count:
+        asked = request.count * nodes
+        if 0 < self.size < asked:
             raise Invalid(
-                f"{request} asks for {request.count} GPUs and this machine has {self.size}. "
-                f"Ask for {self.size}, or set {SIMULATE}=1 to run on the CPU with simulated GPUs."
+                f"{request}{f' on {nodes} nodes' if nodes > 1 else ''} asks for {asked} GPUs and this machine has "
+                f"{self.size}. Ask for {self.size}, or set {SIMULATE}=1 to run on the CPU with simulated GPUs."
             )
 
     def take(self, count: int, containers: int) -> list[tuple[int, ...]] | None:
@@ -75,10 +76,15 @@ class Rack:
         self._free = sorted({*self._free, *devices})
 
 
+def driver() -> str | None:
+    """NVIDIA's program on this machine; None without one, or where GPUs are to be simulated in spite of it."""
+    return None if os.environ.get(SIMULATE) == "1" else shutil.which("nvidia-smi")
+
+
 def devices_of_this_machine() -> int:
     """Number of GPUs that the NVIDIA driver lists; 0 without a driver, or when simulation is asked for."""
-    program = shutil.which("nvidia-smi")
-    if program is None or os.environ.get(SIMULATE) == "1":
+    program = driver()
+    if program is None:
         return 0
     try:
         listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout

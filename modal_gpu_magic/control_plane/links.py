@@ -58,16 +58,16 @@ class Links:
     def _make(self, path: Path, target: Path) -> Link | None:
         """Make the link, or find it made by another control plane."""
         link = Link(target)
-        if not leads_to(path, target):
-            refuse_occupied(path)
-            if path.is_symlink():
-                raise Conflict(f"{path} leads to {path.readlink()}: another notebook uses it for something else.")
-            try:
+        try:
+            if not leads_to(path, target):
+                refuse_occupied(path)
+                if path.is_symlink():
+                    raise Conflict(f"{path} leads to {path.readlink()}: another notebook uses it for something else.")
                 _make_parents(path.parent, link.made)
                 path.symlink_to(target)
-            except OSError:
-                _remove_empty(link.made)
-                return None
+        except OSError:  # also where this user may not even look: /root is its owner's alone
+            _remove_empty(link.made)
+            return None
         self._links[path] = link
         self._record()
         return link

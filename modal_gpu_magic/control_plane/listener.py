@@ -35,6 +35,7 @@ WINDOW = 64 << 20
 _STATUS: Mapping[type[refusals.Refusal], Status] = {
     refusals.NotFound: Status.NOT_FOUND,
     refusals.Invalid: Status.INVALID_ARGUMENT,
+    refusals.Exists: Status.ALREADY_EXISTS,
     refusals.Conflict: Status.FAILED_PRECONDITION,
     refusals.Full: Status.RESOURCE_EXHAUSTED,
     refusals.Unauthorized: Status.UNAUTHENTICATED,
@@ -43,17 +44,17 @@ _STATUS: Mapping[type[refusals.Refusal], Status] = {
 
 _FEATURES = {
     "Sandbox": "Sandboxes",
-    "Dict": "modal.Dict",
+    "Dict": "this operation on a Dict",
     "SharedVolume": "network file systems",
     "Proxy": "proxies",
     "Tunnel": "tunnels",
     "Workspace": "workspaces",
+    "FunctionGetCallGraph": "call graphs",
     "FunctionGet": "deployed functions",
     "ClassGet": "deployed classes",
     "AppGetByDeploymentName": "deployed apps",
     "AppGetOrCreate": "looking up apps by name",
-    "AppFetchLogs": "fetching old logs",
-    "AppCountLogs": "fetching old logs",
+    "AppCountLogs": "fetching logs by time",
     "Volume": "this operation on a Volume from outside a container",
     "Image": "this operation on an Image",
     "Function": "this operation on a Function",

@@ -21,12 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from modal_gpu_magic.control_plane.world import site_directories
+from modal_gpu_magic.control_plane.world import installed, site_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from modal_gpu_magic.control_plane.layers import PipInstall
+    from modal_gpu_magic.control_plane.installs import PipInstall
 
 LOOK_AGAIN = 0.1
 """Seconds between looks at the lock of an overlay that another process builds. (A thread would hold up our end.)"""
@@ -49,13 +49,8 @@ def overlay_path(install: PipInstall, below: Sequence[str]) -> Path:
     """Where the overlay of an install is, or will be: by what is asked for, the overlays below, and the environment."""
     parts = [sys.version, sysconfig.get_platform(), repr(install), *below]
     for directory in site_directories():
-        parts += [directory, *sorted(_listed(directory))]
+        parts += [directory, *sorted(installed(directory))]
     return overlays_directory() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _listed(directory: str) -> list[str]:
-    """The metadata directories of a directory of packages, which may be missing."""
-    return [entry.name for entry in Path(directory).glob("*.dist-info")]
 
 
 def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
@@ -82,7 +77,7 @@ def _versions(directories: Sequence[str]) -> dict[str, str]:
     """Installed packages by name, from the names of their metadata directories; the first directory counts."""
     versions: dict[str, str] = {}
     for directory in directories:
-        for entry in _listed(directory):
+        for entry in installed(directory):
             name, dash, version = entry.removesuffix(".dist-info").rpartition("-")
             if dash:
                 versions.setdefault(_normal(name), version)

@@ -3,6 +3,7 @@
 Refusal
 ├── NotFound       no such object here
 ├── Invalid        the request is wrong as written
+├── Exists         what is to be made is there already
 ├── Conflict       it is right, but not in this state
 ├── Full           a documented limit is reached for now; the SDK may try again
 ├── Unauthorized   the token is not ours
@@ -29,6 +30,10 @@ class NotFound(Refusal):
 
 class Invalid(Refusal):
     """The request cannot be right in any state."""
+
+
+class Exists(Refusal):
+    """There is one already. The SDK raises AlreadyExistsError, or FileExistsError for a file."""
 
 
 class Conflict(Refusal):

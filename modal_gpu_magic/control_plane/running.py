@@ -26,7 +26,7 @@ OWNER_CHECK = 0.5
 
 async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
     """Serve the process `owner`, our parent, or run `command`. The exit code."""
-    plane = ControlPlane(home, first, cancel_grace)
+    plane = ControlPlane(home, first, cancel_grace, detachable=not command)
     try:
         await plane.start()
         return await _run_command(plane, command) if command else await _serve_owner(plane, owner)
@@ -62,6 +62,7 @@ async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
     env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_")}
     env["MODAL_SERVER_URL"] = f"unix://{plane.socket}"
     env["MODAL_TOKEN_ID"], env["MODAL_TOKEN_SECRET"] = plane.token.id, plane.token.secret
+    env["MODAL_DISABLE_API_PROXY"] = "1"  # for its SDK, which only speaks to us: it asks a proxy for loopback, too
     env["MODAL_CONFIG_PATH"] = str(plane.premises.root / "no-profile.toml")
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     try:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Status = api_pb2.GenericResult
 
+CLUSTER_GRACE = 1.0
+"""Seconds that the other nodes have to fail by themselves, and say why, after one has failed."""
+
 APP_GRACE = 5.0
 """Seconds the containers of an ended app have for their `@exit`."""
 
@@ -60,7 +63,7 @@ class Scheduler:
         if devices is None:
             self._make_room()
             return False
-        cluster = Cluster(new_id("cu")) if function.group_size > 1 else None
+        cluster = Cluster(new_id("cu")) if function.clustered else None
         for rank, mine in enumerate(devices):
             container = Container(new_id("ta"), function, cluster, rank, mine)
             function.containers[container.id] = container
@@ -111,7 +114,7 @@ class Scheduler:
                     return self._assign(container, [container.inbox.popleft()])
                 await container.bell.wait()
                 continue
-            if function.pending:
+            if function.pending and capacity.together(container):
                 await self._gather_batch(function, batch, linger)
                 if taken := [function.pending.popleft() for _ in range(min(batch, len(function.pending)))]:
                     return self._assign(container, taken)
@@ -161,8 +164,22 @@ class Scheduler:
             container.idle_since = time.monotonic()
         if each is None or each.done or each.attempt != item.retry_count:
             return
-        if container.rank == 0 or item.result.status == Status.GENERIC_STATUS_FAILURE:
+        failed = item.result.status == Status.GENERIC_STATUS_FAILURE
+        if failed and container.cluster:
+            self._end_cluster(container)
+        if failed or container.rank == 0:
             self.settle(each, item.result, container.id, item.data_format, item.input_started_at)
+
+    def _end_cluster(self, container: Container) -> None:
+        """A node has failed: the others may wait for it for ever, so all end. The next input gets a new cluster."""
+        self._retire(container)
+        for member in container.cluster.members if container.cluster else ():
+            asyncio.get_running_loop().call_later(CLUSTER_GRACE, self._kill_if_busy, member)
+
+    def _kill_if_busy(self, container: Container) -> None:
+        """End a node that is still in the input that failed elsewhere; an idle one leaves by itself."""
+        if container.running:
+            self._kill(container)
 
     def settle(
         self,
@@ -182,6 +199,7 @@ class Scheduler:
             asyncio.get_running_loop().call_later(delay, self.again, each, each.attempt + 1)
             return
         each.done = True
+        each.children.clear()
         each.payload = api_pb2.FunctionInput()  # may be large, and a retry by the SDK brings it again
         output = api_pb2.FunctionGetOutputsItem(
             result=result,
@@ -194,6 +212,7 @@ class Scheduler:
             retry_count=each.attempt,
         )
         each.call.outputs[each.index] = output
+        each.call.completed.append(output)
         self._state.result_bytes += output.ByteSize()
         each.call.bell.ring()
 
@@ -202,8 +221,7 @@ class Scheduler:
         if each.cancelled or each.call.function.app.stopped:
             return
         self._stop_timer(each)
-        if failed := each.call.outputs.pop(each.index, None):
-            self._state.result_bytes -= failed.ByteSize()
+        each.call.outputs.pop(each.index, None)
         each.done, each.attempt, each.members = False, attempt, []
         each.call.function.pending.appendleft(each)
         self.scale(each.call.function)
@@ -278,7 +296,7 @@ class Scheduler:
             self.settle(each, container.startup_failure or result, container.id)
         container.running.clear()
         for member in container.cluster.members if container.cluster else ():
-            if member.ended_at is None and not member.leaving:
+            if member.ended_at is None and (member.running or not member.leaving):
                 self._kill(member)  # the members of a cluster live and die together
         if container.ready or on_purpose:
             self.scale(function)

@@ -12,17 +12,20 @@ from modal_gpu_magic.control_plane.containers import Containers
 from modal_gpu_magic.control_plane.furnish import Furnisher
 from modal_gpu_magic.control_plane.gpus import Rack
 from modal_gpu_magic.control_plane.listener import Door, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.loopback import Loopback
 from modal_gpu_magic.control_plane.premises import Premises, clear_dead
 from modal_gpu_magic.control_plane.scheduler import Scheduler
 from modal_gpu_magic.control_plane.servicers.apps import Apps
 from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 from modal_gpu_magic.control_plane.servicers.calls import Calls
 from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
+from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
 from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
 from modal_gpu_magic.control_plane.servicers.queues import Queues
 from modal_gpu_magic.control_plane.servicers.secrets import Secrets
+from modal_gpu_magic.control_plane.servicers.volume_files import VolumeFiles
 from modal_gpu_magic.control_plane.servicers.volumes import Volumes
 from modal_gpu_magic.control_plane.standby import Spare, Spares
 from modal_gpu_magic.control_plane.state import State
@@ -38,9 +41,11 @@ LEAVE = 0.5
 
 
 class ControlPlane:
-    """One running control plane."""
+    """One running control plane. `detachable`: its end is not that of the client, so an app may be left behind."""
 
-    def __init__(self, premises: Premises, first: Spare | None, cancel_grace: float) -> None:
+    def __init__(
+        self, premises: Premises, first: Spare | None, cancel_grace: float, *, detachable: bool = True
+    ) -> None:
         self.premises = premises
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
         self.socket = premises.root / "api"
@@ -50,19 +55,22 @@ class ControlPlane:
         furnisher = Furnisher(self.state, rack, contents, images.images, premises.root)
         self._containers = Containers(Spares(premises.root, first), furnisher)
         self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
-        self._blobs = Blobs(premises.root / "blobs")
-        apps = Apps(self.state, self._scheduler)
+        self._loopback = Loopback()
+        blobs = Blobs(premises.root / "blobs", self._loopback)
+        apps = Apps(self.state, self._scheduler, detachable=detachable)
         self.rpcs = rpcs_of(
             apps,
             Functions(self.state, self._scheduler, rack),
             Calls(self.state, self._scheduler),
             ContainerSide(self.state, self._scheduler),
             images,
-            Mounts(self.state, contents, self._blobs),
-            self._blobs,
+            Mounts(self.state, contents, blobs),
+            blobs,
             Queues(),
+            Dicts(),
             Secrets(self.state),
             Volumes(self.state, premises.root / "volumes"),
+            VolumeFiles(self.state, contents, self._loopback),
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
@@ -91,7 +99,7 @@ class ControlPlane:
         if self._server is not None:
             self._server.close()
         self._containers.end_all()
-        await self._blobs.close()
+        await self._loopback.close()
         await self._containers.all_gone(LEAVE)
         if path := os.environ.get(METER):
             self._containers.write_meter(Path(path))

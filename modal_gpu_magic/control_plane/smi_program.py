@@ -17,12 +17,13 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 DRIVER = "simulated"
 NOT_AVAILABLE = "[N/A]"
 FIRST_WINDOW = 0.1
 """Seconds over which the first reading measures; later ones measure since the one before."""
+TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 MEASURED = {
     "timestamp": ("", "{now}"),
@@ -89,48 +90,81 @@ class Gpu:
         self.busy, self.full = busy, 100 * used // total
 
 
-def processes() -> Iterator[tuple[int, int, int, float, int]]:
-    """All processes: pid, parent, group, processor seconds, resident bytes."""
+class Row:
+    """One process: its parent and group, processor seconds so far, and resident bytes."""
+
+    def __init__(self, pid: int, parent: int, group: int, seconds: float, resident: int) -> None:
+        self.pid, self.parent, self.group, self.seconds, self.resident = pid, parent, group, seconds, resident
+
+
+def processes(known: Container[int] = ()) -> tuple[set[int], list[Row]]:
+    """The number of every process, and the rows of those not `known` to be of no interest: to read one costs more."""
     if not os.path.isdir("/proc/self"):
-        yield from _processes_by_ps()
-        return
-    tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat") as stream:
-                # proc(5): after the name in brackets come state, ppid, pgrp, ..., utime (12th), stime, ..., rss (22nd)
-                fields = stream.read().rpartition(")")[2].split()
-        except OSError:  # gone meanwhile
-            continue
-        seconds = (int(fields[11]) + int(fields[12])) / tick
-        yield int(entry), int(fields[1]), int(fields[2]), seconds, int(fields[21]) * page
+        rows = _processes_by_ps()
+        return {row.pid for row in rows}, rows
+    pids = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    return pids, [row for pid in pids if pid not in known and (row := _row(pid))]
 
 
-def _processes_by_ps() -> Iterator[tuple[int, int, int, float, int]]:
+def _row(pid: int) -> Row | None:
+    """proc(5): after the name in brackets come state, ppid, pgrp, ..., utime (12th), stime, ..., rss (22nd)."""
+    try:
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    except OSError:  # gone meanwhile
+        return None
+    try:
+        fields = os.read(file, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    seconds = (int(fields[11]) + int(fields[12])) / TICKS
+    return Row(pid, int(fields[1]), int(fields[2]), seconds, int(fields[21]) * PAGE)
+
+
+def _processes_by_ps() -> list[Row]:
     """The same where there is no /proc (macOS)."""
     import subprocess
 
     command = ["/bin/ps", "-axo", "pid=,ppid=,pgid=,rss=,time="]
+    rows = []
     for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
         pid, parent, group, size, clock = line.split()
         seconds = 0.0
         for part in clock.replace("-", ":").split(":"):
             seconds = seconds * 60 + float(part)
-        yield int(pid), int(parent), int(group), seconds, int(size) * 1024
+        rows.append(Row(int(pid), int(parent), int(group), seconds, int(size) * 1024))
+    return rows
 
 
-def family_load(leader: int) -> tuple[float, int]:
-    """Processor seconds and resident bytes of a process, its group, and all that descends from it, less ourselves."""
-    table = list(processes())
-    parents = {pid: parent for pid, parent, _, _, _ in table}
+class Family:
+    """A process, its group, and all that descends from it, less ourselves; looked at again and again.
 
-    def belongs(pid: int) -> bool:
-        while pid in parents and pid != leader:
+    Who was once seen outside stays outside, so a look reads no more than the family and who is new.
+    """
+
+    def __init__(self, leader: int) -> None:
+        self._leader = leader
+        self._members: dict[int, float] = {}
+        self._strangers: set[int] = {os.getpid()}
+
+    def look(self) -> tuple[float, int]:
+        """Processor seconds of the family since the last look, and its resident bytes now."""
+        pids, rows = processes(self._strangers)
+        parents = {row.pid: row.parent for row in rows}
+        family = [row for row in rows if row.pid not in self._strangers and self._belongs(row, parents)]
+        spent = sum(row.seconds - self._members.get(row.pid, 0.0) for row in family)
+        self._members = {row.pid: row.seconds for row in family}
+        self._strangers = {os.getpid(), *(pids - self._members.keys())}
+        return spent, sum(row.resident for row in family)
+
+    def _belongs(self, row: Row, parents: dict[int, int]) -> bool:
+        if row.group == self._leader or row.pid in self._members:
+            return True
+        pid = row.pid
+        while pid in parents and pid != self._leader:
             pid = parents[pid]
-        return pid == leader
-
-    family = [row for row in table if (row[2] == leader or belongs(row[0])) and row[0] != os.getpid()]
-    return sum(row[3] for row in family), sum(row[4] for row in family)
+        return pid == self._leader
 
 
 class Sampler:
@@ -140,17 +174,18 @@ class Sampler:
         with open(listing) as stream:
             head, *rows = stream.read().splitlines()
         leader, self._container = head.split()
-        self._leader = int(leader)
+        self._family = Family(int(leader))
         self._gpus = [(name, int(total)) for name, _, total in (row.partition("\t") for row in rows)]
-        self._seconds, self._at = family_load(self._leader)[0], time.monotonic()
+        self._family.look()
+        self._at = time.monotonic()
         time.sleep(FIRST_WINDOW)
 
     def read(self) -> list[Gpu]:
         """The GPUs now. Their load is that since the last reading."""
-        (seconds, resident), at = family_load(self._leader), time.monotonic()
+        (seconds, resident), at = self._family.look(), time.monotonic()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = max(0.0, seconds - self._seconds) / (at - self._at) / cores
-        self._seconds, self._at = seconds, at
+        share = seconds / (at - self._at) / cores
+        self._at = at
         each = (resident >> 20) // len(self._gpus)
         return [
             Gpu(index, name, self._container, total, min(each, total), min(100, round(100 * share)))

@@ -71,6 +71,7 @@ class Spares:
     def __init__(self, root: Path, first: Spare | None) -> None:
         self._root, self._spare = root, first
         self._count = itertools.count(1)
+        self._closed = False
 
     def take(self, extra: Mapping[str, str]) -> Spare:
         """A process for a container. `extra` variables that matter before Python runs need a fresh one."""
@@ -81,11 +82,12 @@ class Spares:
 
     def refill(self) -> None:
         """Start the next spare, if there is none."""
-        if self._spare is None:
+        if self._spare is None and not self._closed:
             self._spare = self._start({})
 
     def close(self) -> None:
-        """Let the spare go."""
+        """Let the spare go; there is no other."""
+        self._closed = True
         if self._spare is not None:
             self._spare.discard()
             self._spare = None

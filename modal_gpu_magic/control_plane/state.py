@@ -103,6 +103,11 @@ class Function:
         return self.definition._experimental_group_size or 1
 
     @property
+    def clustered(self) -> bool:
+        """Its containers say hello to each other first; one alone is a cluster, too."""
+        return self.definition._experimental_group_size > 0
+
+    @property
     def slots(self) -> int:
         """Inputs one container takes at once (`@modal.concurrent`, `@modal.batched`)."""
         definition = self.definition
@@ -128,17 +133,18 @@ class Call:
     invocation: int
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[int, api_pb2.FunctionGetOutputsItem] = field(default_factory=dict)
+    """By index; none while an input is tried again."""
     chunks: list[api_pb2.DataChunk] = field(default_factory=list)
+    completed: list[api_pb2.FunctionGetOutputsItem] = field(default_factory=list)
+    """Outputs in order of completion, those of attempts that were tried again included: maps read from an entry on."""
     bell: Bell = field(default_factory=Bell)
-    delivered: int = 0
-    """Outputs handed out in order of completion (maps read each one once)."""
     readers: int = 0
     created_at: float = field(default_factory=time.time)
 
     @property
     def result_bytes(self) -> int:
         """Size of its results and generator items."""
-        kept = (*self.outputs.values(), *self.chunks)
+        kept = (*self.completed, *self.chunks)
         return sum(each.ByteSize() for each in kept)
 
     @property
@@ -168,8 +174,13 @@ class Input:
     cancelled: bool = False
     members: list[Container] = field(default_factory=list)
     """Containers that have it: one, or all of a cluster."""
-    deadline: float | None = None
-    """On the monotonic clock, while it runs."""
+    children: list[Call] = field(default_factory=list)
+    """Calls that its code has made."""
+
+    @property
+    def waiting(self) -> bool:
+        """Its code is waiting for a call of its own."""
+        return any(call.unfinished and (call.synchronous or call.readers) for call in self.children)
 
 
 @dataclass(slots=True, eq=False)
@@ -195,6 +206,19 @@ class Container:
     startup_failure: api_pb2.GenericResult | None = None
     started_at: float = field(default_factory=time.time)
     ended_at: float | None = None
+
+    def log(self, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
+        """Add output to its app's log, under the call that it is working on."""
+        running = next(iter(self.running.values()), None)
+        item = api_pb2.TaskLogs(
+            data=text,
+            file_descriptor=descriptor,
+            timestamp=time.time(),
+            function_call_id=running.call.id if running else "",
+            input_id=running.id if running else "",
+        )
+        batch = api_pb2.TaskLogsBatch(task_id=self.id, function_id=self.function.id, items=[item])
+        self.function.app.log.append(batch)
 
 
 @dataclass(slots=True, eq=False)
@@ -233,6 +257,9 @@ class Volume:
     id: str
     name: str
     path: Path
+    version: int = api_pb2.VOLUME_FS_VERSION_V2
+    """Of Modal's file system. It decides how the SDK sends files; here both are a directory."""
+    created_at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, eq=False)

@@ -19,12 +19,20 @@ from modal_gpu_magic.control_plane.shim import MARKER
 STRIPPED = ("MODAL_", "JPY_", "IPYTHON", "PYTHONSTARTUP", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND", "COVERAGE_PROCESS")
 """Variables of the notebook's process that mean nothing, or the wrong thing, in a container."""
 
+OURS = Path(__file__).parents[2]
+"""Where this package lies."""
+
 PYTHON_NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def site_directories() -> list[str]:
     """Where this interpreter's packages are: the environment of the notebook, which stands for the image's."""
     return [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+
+
+def installed(directory: str | Path) -> list[str]:
+    """The metadata directories of the packages in a directory, which may be missing."""
+    return [entry.name for entry in Path(directory).glob("*.dist-info")]
 
 
 class World:
@@ -52,6 +60,7 @@ class World:
         (self.venv / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
         for name in ("pip", "pip3"):
             self.program(name, f'exec {quoted(self.python)} -m pip "$@"')
+        self.program("torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"')  # so that ranks are in it
         self._add_sites("b_notebook", site_directories())
 
     def program(self, name: str, command: str) -> None:
@@ -72,7 +81,7 @@ class World:
     def environment(self) -> dict[str, str]:
         """The variables of the container before its function's own: the user's, less what is the notebook's alone."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(STRIPPED)}
-        paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+        paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if _is_the_images(entry)]
         programs = (str(self.bin), str(Path(sys.executable).parent), env.get("PATH", os.defpath))
         return {
             **env,
@@ -88,6 +97,14 @@ class World:
     def remove(self) -> None:
         """Remove everything; what user code made undeletable stays for the system's cleaner."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _is_the_images(entry: str) -> bool:
+    """Whether a directory of PYTHONPATH stands for something of the image: packages, or this very package.
+
+    The user's own code does not: in Modal's container it is only what was sent there.
+    """
+    return Path(entry).is_absolute() and (entry == str(OURS) or bool(installed(entry)))
 
 
 def quoted(path: str | Path) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from modal_gpu_magic.catalog.gpus import GPUS, lookup
+from modal_gpu_magic.line.models import TASKS
 from modal_gpu_magic.line.options import OPTIONS, Option
 from modal_gpu_magic.line.scan import comment_start
 
@@ -35,6 +36,12 @@ class Completion:
 
 
 _NEEDS = ("16GB", "24GB", "40GB", "80GB", "24GB..80GB")
+
+_SIZES = ("350M", "1B", "3B", "7B", "8B", "13B", "32B", "70B", "405B")
+"""Numbers of parameters that models often have: they show the form."""
+
+RECOMMEND_FLAGS = ("--dtype", "--budget")
+"""Options of `%modal_gpu recommend`; they mean what they mean on a cell's line."""
 
 _NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
@@ -69,6 +76,26 @@ def complete(
     if current.startswith("-"):
         return _options(current, cursor, line[:cursor].split()[:-1] + line[cursor:].split())
     return _requests(current.rpartition(",")[2], cursor, machines)
+
+
+def complete_recommend(line: str, cursor: int) -> list[Completion]:
+    """What fits at the cursor behind `%modal_gpu recommend `: a model's size, then a task; options beside them."""
+    words = line[:cursor].split()
+    current = words.pop() if line[:cursor][-1:].strip() else ""
+    option = _awaiting(words)
+    if option and option.flag in RECOMMEND_FLAGS:
+        return _values(option, current, cursor, _NOTHING)
+    start = cursor - len(current)
+    if current.startswith("-"):
+        return [Completion(flag, "option", start, OPTIONS[flag].help) for flag in _begin(current, RECOMMEND_FLAGS)]
+    flags = [place for place, word in enumerate(words) if word in RECOMMEND_FLAGS]
+    place = len(words) - 2 * len(flags)
+    fits = _begin(current, (_SIZES, TASKS)[place]) if place in (0, 1) else []
+    return [Completion(text, "value", start) for text in fits]
+
+
+def _begin(current: str, texts: Collection[str]) -> list[str]:
+    return [text for text in texts if text.lower().startswith(current.lower())]
 
 
 def _awaiting(words: list[str]) -> Option | None:

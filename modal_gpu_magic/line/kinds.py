@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modal_gpu_magic.catalog.images import PRESETS
-from modal_gpu_magic.line import readers
+from modal_gpu_magic.line import models, readers
 from modal_gpu_magic.line.scan import Span
 from modal_gpu_magic.line.units import read_duration, read_size, write_duration, write_size
 
@@ -126,4 +126,8 @@ PROCESSES = Kind("[N]", "4", readers.ranged(readers.read_whole, str, 1, 1_024), 
 """Processes on each node; 0: one a GPU."""
 NODES = Kind("N", "4", readers.ranged(readers.read_whole, str, 1, 32))  # Modal's most
 RANKS = Kind("all|RANK,...", "0,3", readers.read_rank, many=True, cut=_at_commas, choices=("all",))
+MODEL = Kind("PARAMETERS", "13B", models.read_name)
+TASK = Kind("TASK", "lora", models.read_task, choices=models.TASKS)
+DTYPE = Kind("DTYPE", "int8", models.read_dtype, choices=tuple(models.BYTES))
+BUDGET = Kind("DOLLARS", "5", models.read_budget, "{:g}".format, unit="USD an hour")
 SIZE = Kind("SIZE", "100MB", read_size, write_size, unit="bytes")

@@ -11,7 +11,8 @@ from dataclasses import Field, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from modal_gpu_magic.line import kinds
+from modal_gpu_magic.catalog.nearest import either
+from modal_gpu_magic.line import kinds, models
 from modal_gpu_magic.line.kinds import Kind
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Options:
     run: tuple[str, ...] | None = _option("--run", "where", kinds.COMMAND,
         "a shell command of the image's build")
     python: str | None = _option("--python", "where", kinds.PYTHON,
-        "the image's Python", "the notebook's")
+        "the image's Python, which must be the notebook's minor: functions cross", "the notebook's")
     volumes: tuple[tuple[str, str], ...] | None = _option("--volume", "where", kinds.VOLUMES,
         "Volumes to mount, made if there are none of that name")
     secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,
@@ -102,6 +103,14 @@ class Options:
         "where in the world it runs; costs more", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
         "how long the idle container stays, and is paid for", "5m, or what $0.25 buys if that is less")
+    model: str | None = _option("--model", "where", kinds.MODEL,
+        "a model's number of parameters: picks the GPU, or checks the one that is asked for")
+    task: str | None = _option("--task", "where", kinds.TASK,
+        f"what is done with the model: {either(models.TASKS)}", "inference")
+    dtype: str | None = _option("--dtype", "where", kinds.DTYPE,
+        f"of the model's weights: {either(models.BYTES)}", "bf16")
+    budget: float | None = _option("--budget", "where", kinds.BUDGET,
+        "dollars an hour that the GPU for the model may cost")
     session: str | None = _option("--session", "where", kinds.SESSION,
         "which session, where you keep several")
     backend: str | None = _option("--backend", "where", kinds.BACKEND,
@@ -112,7 +121,7 @@ class Options:
     in_: tuple[str, ...] | None = _option("--in", "how", kinds.VARIABLES,
         "variables to send although the cell does not seem to read them")
     no_in: tuple[str, ...] | None = _option("--no-in", "how", kinds.VARIABLES,
-        "variables not to send")
+        "variables and own modules not to send")
     out: tuple[str, ...] | None = _option("--out", "how", kinds.VARIABLES,
         "variables to bring home whatever their size")
     fetch: int | None = _option("--fetch", "how", kinds.SIZE,

@@ -40,8 +40,30 @@ class _Total:
             self.peak = max(self.peak, value)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one GPU did over a history. None: it never said.
+
+    Attributes:
+        gpu: as `GpuSample.gpu` names it. name: as nvidia-smi prints it.
+        peak_mib, total_mib: memory, MiB.
+        mean_utilization, peak_utilization: %. mean_power_w, peak_power_w: W.
+        simulated: the numbers are the container's own load, not a GPU's.
+    """
+
+    gpu: str
+    name: str | None = None
+    peak_mib: float | None = None
+    total_mib: float | None = None
+    mean_utilization: float | None = None
+    peak_utilization: float | None = None
+    mean_power_w: float | None = None
+    peak_power_w: float | None = None
+    simulated: bool = False
+
+
 class History:
-    """The readings of one run or session.
+    """The readings of one run or session. One thread adds; any may look.
 
     Args:
         capacity: samples kept for each GPU (at one a second, an hour); older ones go, peaks and means stay.
@@ -70,7 +92,7 @@ class History:
     @property
     def latest(self) -> tuple[GpuSample, ...]:
         """The newest sample of each GPU."""
-        return tuple(samples[-1] for samples in self._samples.values())
+        return tuple(samples[-1] for samples in list(self._samples.values()))
 
     def samples(self, gpu: str) -> tuple[GpuSample, ...]:
         """The samples kept of a GPU, oldest first; empty for one never seen."""
@@ -86,9 +108,28 @@ class History:
         totals = self._known(measure, gpu)
         return sum(total.sum for total in totals) / sum(total.count for total in totals) if totals else None
 
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What each GPU did, in the order they were first read."""
+        return tuple(self._use(sample) for sample in self.latest)
+
+    def _use(self, latest: GpuSample) -> Use:
+        gpu = latest.gpu
+        return Use(
+            gpu=gpu,
+            name=latest.name,
+            peak_mib=self.peak("memory_used_mib", gpu),
+            total_mib=latest.memory_total_mib,
+            mean_utilization=self.mean("utilization", gpu),
+            peak_utilization=self.peak("utilization", gpu),
+            mean_power_w=self.mean("power_w", gpu),
+            peak_power_w=self.peak("power_w", gpu),
+            simulated=latest.simulated,
+        )
+
     def idle_seconds(self, gpu: str) -> float:
         """For how long the newest samples of a GPU have said 0 % utilization: 0 if they do not, or do not say."""
-        samples = self._samples.get(gpu, ())
+        samples = self.samples(gpu)
         since = now = samples[-1].time if samples else 0.0
         for sample in reversed(samples):
             if sample.utilization != 0:
@@ -97,5 +138,5 @@ class History:
         return now - since
 
     def _known(self, measure: Measure, gpu: str | None) -> list[_Total]:
-        totals = self._totals.values() if gpu is None else [self._totals[gpu]] if gpu in self._totals else []
+        totals = list(self._totals.values()) if gpu is None else [self._totals[gpu]] if gpu in self._totals else []
         return [each[measure] for each in totals if each[measure].count]

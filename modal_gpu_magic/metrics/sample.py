@@ -7,12 +7,12 @@ Text and time come in as values; starting nvidia-smi is the container's business
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 QUERY = (
     *("index", "uuid", "utilization.gpu", "utilization.memory", "memory.used", "memory.total", "power.draw"),
@@ -38,6 +38,7 @@ class GpuSample:
         clock_sm_mhz, clock_sm_max_mhz: MHz. pstate: `P0` (fastest) to `P15`.
         pcie_generation, pcie_width: of the link as it is now, which an idle GPU turns down.
         mig: `Enabled` or `Disabled`; None: the card cannot. driver: its version.
+        node: the container, of a cluster's, that the GPU is in.
     """
 
     time: float = 0.0
@@ -58,6 +59,7 @@ class GpuSample:
     pcie_width: int | None = None
     mig: str | None = None
     driver: str | None = None
+    node: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers no GPU has.
@@ -72,8 +74,9 @@ class GpuSample:
 
     @property
     def gpu(self) -> str:
-        """What tells GPUs apart: the uuid, else the index; empty if neither was asked for."""
-        return self.uuid or ("" if self.index is None else str(self.index))
+        """What tells GPUs apart: the uuid, else the index in its node; empty if neither was asked for."""
+        number = "" if self.index is None else str(self.index)
+        return self.uuid or (f"{self.node}/{number}" if self.node else number)
 
     @property
     def simulated(self) -> bool:
@@ -100,6 +103,28 @@ class Reading:
     def time(self) -> float:
         """When its first row was read."""
         return self.samples[0].time
+
+    def at(self, time: float) -> Reading:
+        """The same as read at another time."""
+        return Reading(tuple(replace(sample, time=time) for sample in self.samples))
+
+    @property
+    def rows(self) -> tuple[tuple[Any, ...], ...]:
+        """Its samples as plain tuples, to cross between container and kernel."""
+        return tuple(tuple(getattr(sample, name) for name in _CROSSING) for sample in self.samples)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[Any, ...]], time: float, node: int = 0) -> Reading:
+        """A reading from its `rows`, as read at `time` in container `node`.
+
+        Raises:
+            ValueError: there are none, or numbers that no GPU has.
+        """
+        return cls(tuple(GpuSample(*(time, *row, node)) for row in rows))
+
+
+_CROSSING = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))
+"""Attributes of a sample that cross in `Reading.rows`, in the order GpuSample takes them."""
 
 
 # -- one row -----------------------------------------------------------------------------------------------------------
@@ -197,9 +222,14 @@ class SampleReader:
         *lines, self._line = (self._line + text).split("\n")
         return [reading for line in lines for reading in self._row(line, time)]
 
-    def finish(self, time: float = 0.0) -> list[Reading]:
-        """What is left when nvidia-smi has ended: the line without an end, the tick without a successor."""
-        line, self._line = self._line, ""
+    def finish(self, time: float = 0.0, *, killed: bool = False) -> list[Reading]:
+        """What is left when nvidia-smi has ended: the line without an end, the tick without a successor.
+
+        Args:
+            time: when they count as read.
+            killed: it did not end by itself, so a line without an end is half a row.
+        """
+        line, self._line = "" if killed else self._line, ""
         return [*self._row(line, time), *self._complete()]
 
     def _row(self, line: str, time: float) -> list[Reading]:

@@ -5,6 +5,7 @@ No I/O and no modal here; `sdk.image` and `sdk.app` turn a Machine into Modal's 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan import clusters
 from modal_gpu_magic.plan.quote import default_keep_warm, hourly
+from modal_gpu_magic.wire import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +28,10 @@ KEEP_WARM_RANGE = (2, 3600)
 """Seconds. Bounds of `scaledown_window` in SDK 1.6.4 (reference/modal-facts.md, section 6)."""
 
 
+KERNEL_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The one Python that notebook functions can cross to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What a session runs on. Two equal machines are served by one App.
@@ -35,9 +41,10 @@ class Machine:
         image: a preset's name, a registry reference, or `variable:NAME` for a `modal.Image` held in the notebook.
         image_object: that `modal.Image`; not compared (a re-run cell makes an equal image in a new object).
         pip, apt, run: packages and commands added to the image, in order.
-        python: the image's Python (`3.12`); None: the kernel's minor.
+        python: the image's Python (`3.12`), which must be the kernel's minor; None: it is.
         volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
         cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
+        cache: a GPU machine has the Volume of `wire.cache`, where Hugging Face and torch keep what they download.
         keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
         nodes: containers that work as one cluster, each with all GPUs of its host; such a machine keeps no state.
         rdma: the nodes are linked by RDMA.
@@ -57,6 +64,7 @@ class Machine:
     memory: int | None = None
     region: str | None = None
     keep_warm: int | None = None
+    cache: bool = True
     nodes: int = 1
     rdma: bool = False
 
@@ -65,6 +73,12 @@ class Machine:
         for name in _LISTS:
             if isinstance(text := getattr(self, name), str):
                 raise MachineError(f"{name} is the text {text!r}; write a list: {name}=[{text!r}].")
+        if self.python is not None and self.python != KERNEL_PYTHON:
+            raise MachineError(
+                f"the image's Python would be {self.python}, and this notebook's is {KERNEL_PYTHON}: functions cross "
+                "as byte code, which another minor cannot run. "
+                f"Leave --python out, or start a kernel with Python {self.python}."
+            )
         low, high = KEEP_WARM_RANGE
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
             raise MachineError(f"keep_warm is {self.keep_warm} s; Modal keeps an idle container {low} to {high} s.")
@@ -109,6 +123,12 @@ class Machine:
         return texts if len(texts) > 1 else texts[0] if texts else None
 
     @property
+    def mounts(self) -> tuple[tuple[str, str], ...]:
+        """All Volumes with their paths: `volumes`, and the cache unless one of them takes its name or its place."""
+        taken = any(name == cache.VOLUME or _overlap(path, cache.PATH) for name, path in self.volumes)
+        return self.volumes if taken or not (self.cache and self.gpus) else (*self.volumes, (cache.VOLUME, cache.PATH))
+
+    @property
     def scaledown(self) -> int:
         """Seconds an idle container stays: `keep_warm`, or the default for these GPUs."""
         return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes)
@@ -117,6 +137,11 @@ class Machine:
     def identity(self) -> Machine:
         """What an App is defined by: the machine less keep-warm, which a running one can change."""
         return replace(self, keep_warm=None)
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether one of two paths is the other, or is above it."""
+    return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
 
 
 _LISTS = ("pip", "apt", "run", "secrets")
@@ -186,7 +211,6 @@ def not_applied(machine: Machine) -> tuple[str, ...]:
         f"the image {machine.image}" if is_reference else "",
         f"apt {', '.join(machine.apt)}" if machine.apt else "",
         f"run {', '.join(machine.run)}" if machine.run else "",
-        f"Python {machine.python}" if machine.python else "",
     )
     return tuple(part for part in parts if part)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.images import PRESETS, RDMA_DEBIAN
 from modal_gpu_magic.plan.cellsource import parse_cell
+from modal_gpu_magic.plan.layers import base, layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modal_gpu_magic.plan.layers import Versions
     from modal_gpu_magic.plan.machine import Machine
 
 _TEMPLATE = """\
@@ -33,7 +33,13 @@ with app.run():
 
 
 def program(
-    machine: Machine, source: str, reads: Sequence[str], binds: Sequence[str], timeout: float | None, pip: Sequence[str]
+    machine: Machine,
+    source: str,
+    reads: Sequence[str],
+    binds: Sequence[str],
+    timeout: float | None,
+    pip: Sequence[str],
+    versions: Versions,
 ) -> str:
     """The equivalent program: the machine as the decorator's arguments, names read as parameters, names bound returned.
 
@@ -46,12 +52,13 @@ def program(
         binds: names that come home.
         timeout: seconds; None: Modal's default.
         pip: packages that the image gets beside the machine's own.
+        versions: the notebook's version of a distribution.
     """
     arguments = ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
     body = textwrap.indent(source.strip() or "pass", "    ")
     returns = ", ".join(f'"{name}": {name}' for name in binds)
     return _TEMPLATE.format(
-        image=_image(machine, pip),
+        image=_image(machine, pip, versions),
         arguments=arguments,
         clustered=f"@modal.clustered(size={machine.nodes}, rdma={machine.rdma})\n" if machine.nodes > 1 else "",
         kind="async def" if _awaits(source) else "def",
@@ -92,25 +99,8 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _image(machine: Machine, pip: Sequence[str]) -> str:
-    preset = PRESETS.get(machine.image)
-    reference = preset.reference if preset else machine.image
-    if machine.image.startswith("variable:"):
-        text = machine.image.partition(":")[2]
-    elif reference:
-        python = machine.python or f"{sys.version_info.major}.{sys.version_info.minor}"
-        text = f'modal.Image.from_registry("{reference}", add_python="{python}").entrypoint([])'
-    else:
-        text = f"modal.Image.debian_slim({f'python_version={machine.python!r}' if machine.python else ''})"
-    steps = [
-        ("pip_install", preset.pip if preset else ()),
-        ("apt_install", (*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))),
-        ("pip_install", tuple(dict.fromkeys((*machine.pip, *pip)))),
-        ("run_commands", machine.run),
-    ]
-    for method, words in steps:
-        if words:
-            text += f".{method}({', '.join(repr(word) for word in words)})"
-    if machine.env:
-        text += f".env({{{', '.join(f'{key!r}: ...' for key, _ in machine.env)}}})"
-    return text
+def _image(machine: Machine, pip: Sequence[str], versions: Versions) -> str:
+    """The image as a chain of calls."""
+    begun = "" if machine.image.startswith("variable:") else "modal.Image"
+    steps = (*base(machine, pip, versions), *layers(machine, pip, versions))
+    return (begun or machine.image.partition(":")[2]) + "".join(map(str, steps))

@@ -1,7 +1,6 @@
 """From the modules a cell imports to the distributions an image needs, pinned to the notebook's versions.
 
-Pure: what is installed here and which files lie beside the notebook come in as values
-(`importlib.metadata.packages_distributions()`, `importlib.metadata.version`).
+Pure: what is installed here comes in as values (`importlib.metadata.packages_distributions()`, and `.version`).
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def requirements(
     that several distributions share (`google`, `cv2`) brings all of them.
 
     Args:
-        modules: top-level names, as `Names.imports` has them; take `local_modules` away first.
+        modules: top-level names, as `Names.imports` has them; the user's own modules left out.
         installed: module -> names of the distributions that provide it.
         versions: a distribution's version here; None if it has none.
     """
@@ -67,27 +66,6 @@ def requirements(
         Requirement(normalized(name), _public(versions(name))) for name in names if _NAME.fullmatch(normalized(name))
     }
     return tuple(sorted((each for each in found if each.name not in OWN), key=str))
-
-
-def local_modules(
-    modules: Iterable[str], installed: Mapping[str, list[str]], exists: Callable[[str], bool]
-) -> dict[str, str]:
-    """Modules that are files beside the notebook: module -> its path there (`tools.py`, `tools/__init__.py`, `tools/`).
-
-    They win over installed ones, as they do on `sys.path`, but for a bare folder, which is only a namespace package.
-
-    Args:
-        modules: top-level names.
-        installed: module -> names of the distributions that provide it.
-        exists: whether a path, relative to the notebook's folder, is there (a folder if it ends in `/`).
-    """
-    found: dict[str, str] = {}
-    for module in modules:
-        forms = [f"{module}/__init__.py", f"{module}.py", *([] if module in installed else [f"{module}/"])]
-        path = next((form for form in forms if exists(form)), None)
-        if path and not _is_standard(module):
-            found[module] = path
-    return found
 
 
 def normalized(name: str) -> str:

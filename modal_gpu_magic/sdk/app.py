@@ -15,12 +15,14 @@ from modal_gpu_magic.sdk.faults import translate
 
 if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Event, Frame, Request, Transfer
+    from modal_gpu_magic.wire.events import Event, FileThere, Frame, Request, Transfer
 
 POLL_SECONDS = 45
 """Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
 ITEMS = 500
 """Queue items taken at once."""
+LOG_LINES = 200
+"""Lines of the log that are looked at; what cells print does not pass through it."""
 CLOSE_SECONDS = 2.0
 """How long the reader may take to notice that its App is closed."""
 CRASH = "Fatal Python error"
@@ -110,6 +112,29 @@ class OpenApp:
             raise translate(error) from error
         return fetched
 
+    def listed(self, session: str, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the container's working directory, or all files below it."""
+        try:
+            files: tuple[FileThere, ...] = self.runner(session).listed.remote(generation, path)
+        except Exception as error:
+            raise translate(error) from error
+        return files
+
+    def part(self, session: str, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file in the container; fewer at its end."""
+        try:
+            content: bytes = self.runner(session).part.remote(generation, path, offset, nbytes)
+        except Exception as error:
+            raise translate(error) from error
+        return content
+
+    def is_warm(self, session: str) -> bool:
+        """Whether the session's container is there; to ask starts none."""
+        try:
+            return bool(self.runner(session).run.get_current_stats().num_total_runners)
+        except Exception as error:
+            raise translate(error) from error
+
     def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
         """A run's events from `number` on."""
         events: tuple[Event, ...] = self.runner(session).replay.remote(run, number)
@@ -122,6 +147,13 @@ class OpenApp:
         with warnings.catch_warnings():  # 1.6.4 warns on the class's own method, and offers no other for a class
             warnings.simplefilter("ignore")
             self.runner(session).update_autoscaler(scaledown_window=seconds)
+
+    def log(self) -> str:
+        """The newest lines of the App's log: what Modal itself says of the machine stands there. One round trip."""
+        try:
+            return "".join(str(getattr(entry, "message", entry)) for entry in self._app.logs.tail(LOG_LINES))
+        except Exception:  # noqa: BLE001 - the log is an extra
+            return ""
 
     def answer(self, run: str, text: str) -> None:
         """What was typed for the run's `input()`."""
@@ -284,7 +316,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
         "image": image.build(machine, packages),
         "timeout": FUNCTION_TIMEOUT,
         "scaledown_window": machine.scaledown,
-        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.volumes},
+        "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.mounts},
         "secrets": [modal.Secret.from_name(name) for name in machine.secrets],
         "cpu": machine.cpu,
         "memory": machine.memory,

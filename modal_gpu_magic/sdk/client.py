@@ -101,6 +101,15 @@ def choose(
     return Choice("cloud" if token() else "local", automatic=True)
 
 
+def chosen(explicit: str | None = None) -> Kind:
+    """The backend that plain Python gets: the one named, else that of the environment, else cloud if there is a token.
+
+    Raises:
+        SetupError: a backend that does not exist.
+    """
+    return choose(explicit, None, os.environ, token=lambda: has_token(os.environ)).kind
+
+
 def has_token(environ: Mapping[str, str]) -> bool:
     """Whether a Modal token is configured, in the environment or in the configuration file. Imports nothing."""
     if environ.get("MODAL_TOKEN_ID") and environ.get("MODAL_TOKEN_SECRET"):

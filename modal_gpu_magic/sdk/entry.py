@@ -2,12 +2,14 @@
 
 # No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
 import contextlib
+import functools
 from typing import Any
 
 import modal
 
+from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.events import Answer, Event, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Event, FileThere, Request, Transfer
 
 STDIN_SECONDS = 24 * 3600
 """How long `input()` waits for its answer: as long as a Function may run."""
@@ -34,12 +36,22 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        return self.worker.run(request, post, answer)
+        return self.worker.run(request, post, answer, mounted(request.volumes))
 
     @modal.method()
     def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
         """Values that stayed, on request."""
         return self.worker.fetch(names, store)
+
+    @modal.method()
+    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+        """The file at a path of the working directory, or all files below it."""
+        return self.worker.listed(generation, path)
+
+    @modal.method()
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+        """Some bytes of a file; fewer at its end."""
+        return self.worker.part(generation, path, offset, nbytes)
 
     @modal.method()
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
@@ -51,6 +63,18 @@ class Runner:
         """Scale-down: end what the session's cells left running."""
         with contextlib.suppress(Exception):
             self.worker.close()
+
+
+@functools.cache
+def mounted(names: tuple[str, ...]) -> Volumes:
+    """What reloads and commits the Volumes of this container."""
+    if not names:
+        return NO_VOLUMES
+    volumes = {name: modal.Volume.from_name(name) for name in names}
+    return Volumes(
+        {name: volume.reload for name, volume in volumes.items()},
+        {name: volume.commit for name, volume in volumes.items()},
+    )
 
 
 def methods() -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """A Machine's image as a `modal.Image`: the preset or reference, the packages, and one last layer of ours.
 
-Layers are ordered from what changes least to what changes most, so that a small change rebuilds little.
+Which layers, and in which order, is decided in `plan.layers`.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.images import PRESETS, RDMA_DEBIAN
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.plan.layers import base, layers
 
 if TYPE_CHECKING:
     import modal
@@ -33,59 +32,28 @@ def local_version(package: str) -> str | None:
         return None
 
 
-def pinned(package: str) -> str:
-    """`torch` as `torch==2.13.0` at the notebook's version; as it is, if a version is given or it is not installed."""
-    found = None if any(sign in package for sign in "=<>!~@ [") else local_version(package)
-    return f"{package}=={found}" if found else package
-
-
 def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
     """The image of a session: `machine`'s layers, `packages` the cells import, then our last layer.
 
     Raises:
-        MachineError: the image variable does not hold a `modal.Image`.
+        MachineError: the image variable does not hold a `modal.Image`, or the image cannot be built as asked for.
     """
-    image = _base(machine)
-    debian = (*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))
-    if debian:
-        image = image.apt_install(*dict.fromkeys(debian))
-    wanted = tuple(package for package in dict.fromkeys((*machine.pip, *packages)) if package not in _there(machine))
-    if wanted:
-        image = image.pip_install(*wanted)
-    if machine.run:
-        image = image.run_commands(*machine.run)
-    if machine.env:
-        image = image.env(dict(machine.env))
+    image: Any = _base(machine)
+    for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, OURS)):
+        image = getattr(image, step.method)(*step.arguments, **step.options)
     return _with_ours(image)
 
 
-def _there(machine: Machine) -> tuple[str, ...]:
-    """What the preset brings already, and what our last layer will."""
-    preset = PRESETS.get(machine.image)
-    return tuple(pinned(package) for package in (*(preset.pip if preset else ()), *OURS))
-
-
-def _base(machine: Machine) -> modal.Image:
+def _base(machine: Machine) -> Any:
+    """What the first layer is a method of: the image that a variable holds, or `modal.Image` itself."""
     import modal
 
-    if machine.image_object is not None:
-        if not isinstance(machine.image_object, modal.Image):
-            name, kind = machine.image.partition(":")[2], type(machine.image_object).__name__
-            raise MachineError(f"--image {name} is a {kind}, not a modal.Image.")
-        return machine.image_object
-    python = machine.python or f"{sys.version_info.major}.{sys.version_info.minor}"
-    preset = PRESETS.get(machine.image)
-    if preset is None:
-        return modal.Image.from_registry(machine.image, add_python=python).entrypoint([])
-    if preset.reference:
-        image = modal.Image.from_registry(preset.reference, add_python=python).entrypoint([])
-    else:
-        image = modal.Image.debian_slim(python_version=machine.python)
-    if preset.apt:
-        image = image.apt_install(*preset.apt)
-    if preset.pip:
-        image = image.pip_install(*(pinned(package) for package in preset.pip))
-    return image.env(dict(preset.env)) if preset.env else image
+    if machine.image_object is None:
+        return modal.Image
+    if not isinstance(machine.image_object, modal.Image):
+        name, kind = machine.image.partition(":")[2], type(machine.image_object).__name__
+        raise MachineError(f"--image {name} is a {kind}, not a modal.Image.")
+    return machine.image_object
 
 
 def _with_ours(image: modal.Image) -> modal.Image:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.node import Mates, Node
 from modal_gpu_magic.container.ranks import Place
-from modal_gpu_magic.sdk.entry import STDIN_SECONDS
+from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
 
 if TYPE_CHECKING:
     import modal
@@ -48,7 +48,7 @@ def run(request: Request, events: modal.Queue) -> Answer:
             pass
         return frames
 
-    return node().take_part(request, post, answer, Mates(tell, await_all))
+    return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))
 
 
 @functools.cache

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError
-from modal_gpu_magic.plan.machine import specs_text
-from modal_gpu_magic.plan.quote import quote
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.session.hints import hint
+from modal_gpu_magic.session.hints import hint, memory_hint
 from modal_gpu_magic.session.pump import Ended
 from modal_gpu_magic.session.receipt import Outcome, Receipt
+from modal_gpu_magic.session.sizing import Sizing, sizing
 from modal_gpu_magic.session.values import Outgoing
+from modal_gpu_magic.session.watch import health_words
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
 from modal_gpu_magic.wire.transfer import unpack
@@ -41,13 +42,19 @@ def never_ran(ended: Ended) -> bool:
     """Whether nothing of the user's ran, so that the run may be sent again: its container was another, or died before.
 
     Raises:
-        MachineError: the container has another version of this package, and will have it again.
+        MachineError: the container has another version of this package, or of Python, and will have it again.
     """
     need = ended.answer.need if ended.answer else None
     if need is not None and need.reason == "version":
         raise MachineError(
             f"the container has modal_gpu_magic {need.version}, this kernel {__version__}: "
             "restart the kernel, so that both have the same."
+        )
+    if need is not None and need.reason == "python":
+        raise MachineError(
+            f"the image has Python {need.version}, and this notebook {KERNEL_PYTHON}: functions cross as byte code, "
+            f"which another minor cannot run. Build the image with Python {KERNEL_PYTHON}, "
+            f'such as modal.Image.debian_slim("{KERNEL_PYTHON}").'
         )
     if need is not None or ended.lost is None or ended.began or ended.stopped:
         return need is not None
@@ -73,12 +80,17 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
     error = _error(session, told.app, cell, told.ended, front)
+    for line in session.versions.news(told.ended.answer.versions, session.machine) if told.ended.answer else ():
+        front.say(line)
     for name, why in (told.ended.answer.failed if told.ended.answer else {}).items():
         front.say(f"`{name}` could not be made there: {why}.")
-    words = hint(error, session.namespace, told.outgoing.held) if error is not None else None
-    if words:
-        front.say(words)
-    front.finished(_receipt(session, told, home, error))
+    sized = sizing(session, told.app.backend.kind, told.ended.answer)
+    if error is not None:
+        asked = session.machine.gpus[0] if session.machine.gpus else None
+        words = hint(error, session.namespace, told.outgoing.held) or memory_hint(error, sized, asked, cell.line)
+        if words:
+            front.say(words)
+    front.finished(_receipt(session, told, home, error, sized))
     if error is not None:
         raise error
     return home
@@ -98,6 +110,8 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
+        for line in health_words(session.metrics.faults(ended.words)):
+            front.say(line)
     error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
     return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
 
@@ -134,37 +148,36 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None) -> Receipt:
+def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = told.app, told.ended
     answer = ended.answer
     booted_here = answer is not None and answer.booted_at > ended.spawned_at
     arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
     return Receipt(
         outcome=_outcome(ended, error),
-        asked=_asked(session.machine),
+        asked=_of_all(session.machine, specs_text(session.machine.gpus) or "CPU"),
         backend=app.backend.kind,
-        simulated=app.backend.kind == "local" and bool(session.machine.gpus),
+        simulated=sized.simulated,
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
         started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
         ran=answer.ended_at - answer.started_at if answer else None,
-        hourly=_hourly(session.machine),
+        hourly=sized.hourly,
         idle_seconds=session.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
         sent_bytes=told.outgoing.nbytes,
         came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
+        wrote=answer.wrote if answer else (),
+        session=session.name,
+        got=_of_all(session.machine, str(sized.got)) if sized.got else None,
+        uses=session.metrics.run.uses,
+        advice=sized.advice,
     )
 
 
-def _hourly(machine: Machine) -> float | None:
-    node = quote(machine.gpus[0] if machine.gpus else None, cpu=machine.cpu, memory_mib=machine.memory).per_hour
-    return None if node is None else node * machine.nodes
-
-
-def _asked(machine: Machine) -> str:
-    specs = specs_text(machine.gpus) or "CPU"
-    return f"{machine.nodes} x {specs}" if machine.nodes > 1 else specs
+def _of_all(machine: Machine, node: str) -> str:
+    return f"{machine.nodes} x {node}" if machine.nodes > 1 else node
 
 
 def _outcome(ended: Ended, error: BaseException | None) -> Outcome:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
 
-Phase = Literal["connecting", "building", "sending", "waiting", "starting", "running", "stopping"]
+Phase = Literal["connecting", "building", "sending", "waiting", "starting", "running", "stopping", "copying"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Front(Protocol):
     def event(self, event: Event) -> None:
         """Something the cell put out, in the form of one of Jupyter's iopub messages."""
 
+    def sample(self, reading: Reading) -> None:
+        """What nvidia-smi said of the GPUs, about once a second."""
+
     def say(self, text: str) -> None:
         """A line of ours: a notice, a warning."""
 
@@ -40,11 +45,16 @@ class Front(Protocol):
         """The run is over; the last call."""
 
 
+READINGS = 3600
+"""Readings that a silent front keeps: an hour's."""
+
+
 class SilentFront:
     """Shows nothing and keeps what the cell printed in `text`; for plain Python and tests."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.readings: deque[Reading] = deque(maxlen=READINGS)
         self.notes: list[str] = []
         self.receipt: Receipt | None = None
 
@@ -59,6 +69,10 @@ class SilentFront:
     def event(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)
+
+    def sample(self, reading: Reading) -> None:
+        """Keep it."""
+        self.readings.append(reading)
 
     def say(self, text: str) -> None:
         """Keep it."""

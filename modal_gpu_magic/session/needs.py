@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.requirements import local_modules, requirements
+from modal_gpu_magic.plan.requirements import requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modal_gpu_magic.plan.names import Names
+    from modal_gpu_magic.session.modules import LocalModules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,23 @@ class Needs:
     imports: dict[str, str] = field(default_factory=dict)
 
 
-def needs(names: Names, namespace: Mapping[str, object]) -> Needs:
-    """What a cell imports, and what the values it reads are made of.
+def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, exclude: Iterable[str] = ()) -> Needs:
+    """What a cell imports, what the user's own modules that travel with it import, and what the values are made of.
 
     A module that no distribution of this environment provides is left out: to guess its distribution's name would let
     anybody who registers that name run code in the user's container.
+
+    Args:
+        names: the cell's.
+        namespace: the notebook's.
+        local: the session's.
+        exclude: modules to do without, `--no-in`.
     """
     modules = {*names.imports, *_modules_of(names, namespace)}
     installed = packages_distributions()
-    beside = local_modules(modules, installed, lambda path: Path(path).exists())
     imports = {
         module: str(requirement)
-        for module in sorted(modules - beside.keys())
+        for module in sorted(local.find(modules, exclude).foreign)
         for requirement in requirements((module,), installed, _version)
     }
     return Needs(tuple(dict.fromkeys(imports.values())), imports)

@@ -19,9 +19,10 @@ from modal_gpu_magic.wire.events import Answer, Event, Frame
 from modal_gpu_magic.wire.log import Assembler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.sdk.app import Call
+    from modal_gpu_magic.session.watch import Watch
 
 TICK = 1.0
 """Seconds between two looks at the clock: the status line moves once a second."""
@@ -35,6 +36,10 @@ DRAIN_LIMIT = 3.0
 """Seconds to wait for events that are still under way when the end is known."""
 WORDS_LIMIT = 3.0
 """Seconds Modal's log has to say what a lost container wrote last."""
+LOG_SECONDS = 60.0
+"""Between two looks into Modal's log while a cell runs: faults of its GPUs are said there."""
+GPU_FAULT = "CUDA"
+"""In an error of the cell: the log may say that it was not the cell's fault."""
 TIMEOUT_GRACE = 15.0
 """Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
 
@@ -58,8 +63,11 @@ class Ended:
 class Pump:
     """Drives one call to its end. `run()` is the whole of it."""
 
-    def __init__(self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None) -> None:
+    def __init__(
+        self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None, watch: Watch
+    ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
+        self.watch = watch
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
         """Of the other nodes of a cluster: each numbers its own events."""
@@ -75,6 +83,7 @@ class Pump:
         self.phase: Phase = "waiting"
         now = time.monotonic()
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
+        self.looked = 0.0
         self.frames = 0
         self._take: dict[str, Callable[[Any], None]] = {
             "spawned": self._spawned,
@@ -86,6 +95,7 @@ class Pump:
             "flush": self._flush,
             "press": self._press,
             "booting": self._booting,
+            "log": lambda text: self._say(self.watch.log(text)),
             "tick": self._tick,
             "opened": lambda _: None,  # the App was ready before it was waited for
         }
@@ -103,17 +113,22 @@ class Pump:
         answer = self.answer or self.end
         for event in self._missing(answer):
             self._event(event)
-        words = self._last_words() if answer is None and not self.presses else ""
+        words = self._within(self.call.last_words) if self._crashed(answer) else ""
+        if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
+            self._say(self.watch.log(self._within(self.call.app.log)))
         return Ended(
             answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, self.started, words
         )
 
-    def _last_words(self) -> str:
-        """From Modal's log, if it answers in time."""
-        if self.lost is None or isinstance(self.lost, BackendLost):
-            return ""
+    def _crashed(self, answer: Answer | None) -> bool:
+        """Whether the container died, so that Modal's log may say how."""
+        return answer is None and not self.presses and self.lost is not None and not isinstance(self.lost, BackendLost)
+
+    @staticmethod
+    def _within(read: Callable[[], str]) -> str:
+        """A text from Modal's log, if it answers in time."""
         words: list[str] = []
-        thread = threading.Thread(target=lambda: words.append(self.call.last_words()), daemon=True)
+        thread = threading.Thread(target=lambda: words.append(read()), daemon=True)
         thread.start()
         thread.join(WORDS_LIMIT)
         return "".join(words)
@@ -166,6 +181,7 @@ class Pump:
             if self.life:  # Modal runs an input again after a preemption
                 self.front.say("The container was replaced by Modal: the cell began again.")
                 self.assembler, self.frames = Assembler(), 0
+                self.watch.begin()
             self.life = life
         self.frames += 1
         for event in self.assembler.feed(frame):
@@ -175,8 +191,8 @@ class Pump:
         """Of a node that is not the first: its ranks' output, and how it failed if it did."""
         self.frames += 1
         for event in self.others.setdefault(node, Assembler()).feed(frame):
-            if event.kind == "rank":
-                self.front.event(event)
+            if event.kind in ("rank", "sample"):
+                self._event(event)
             elif event.kind == "end" and self.end is None:
                 self.ended_elsewhere = True
                 self._event(event)
@@ -189,10 +205,18 @@ class Pump:
             self.ended_at = time.monotonic()
         elif event.kind == "note":
             self.front.say(event.content["text"])
+        elif event.kind == "sample":
+            self.front.sample(self.watch.take(event))
+            self._say(self.watch.sample())
         elif event.kind == "input_request":
             self._ask(event.content)
         else:
             self.front.event(event)
+            self._say(self.watch.output(event))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.front.say(line)
 
     def _begun(self) -> None:
         self.started, self.started_at = True, time.monotonic()
@@ -256,6 +280,9 @@ class Pump:
         self.front.show(State(self.phase, self.subject, now - self.phase_since))
         if self.phase in ("waiting", "starting"):
             self._in_thread(self._look)
+        elif now > max(self.looked, self.started_at) + LOG_SECONDS:
+            self.looked = now
+            self._in_thread(lambda: self.inbox.put(("log", self.call.app.log())))
 
     def _look(self) -> None:
         if self.call.running():

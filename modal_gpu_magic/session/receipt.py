@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from modal_gpu_magic.metrics.history import Use
+from modal_gpu_magic.plan.advice import Advice
+
 Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 
 
@@ -14,10 +17,16 @@ class Receipt:
 
     Attributes:
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
+        got: the GPUs that arrived, `H200:2`; Modal may give more than was asked for.
+        uses: what each GPU did while the cell ran; none was read in a cell of less than a second or so.
+        advice: a cheaper GPU that would have held what the session needed so far.
         backend: `cloud` or `local`; on `local` without an NVIDIA driver the GPU is simulated.
         waited: from the spawn to the container's start. started: the container's own start-up. ran: the cell itself.
-        cost: of start-up and run. hourly: of the machine. idle_seconds: how long the container stays now.
+        cost: of start-up and run. hourly: of what is billed; an H200 that came for H100 is billed as an H100.
+        idle_seconds: how long the container stays now.
         stays: names that stayed in the container, each with the reason.
+        wrote: files the cell wrote outside Volumes, biggest first: path and bytes. They go with the container.
+        session: the name of the session that has them.
     """
 
     outcome: Outcome
@@ -34,6 +43,11 @@ class Receipt:
     sent_bytes: int = 0
     came_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
+    wrote: tuple[tuple[str, int], ...] = ()
+    session: str = "default"
+    got: str | None = None
+    uses: tuple[Use, ...] = ()
+    advice: Advice | None = None
 
     @property
     def cost(self) -> float | None:

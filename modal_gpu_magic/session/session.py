@@ -9,21 +9,28 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
+from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import Machine, differences, not_applied
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
+from modal_gpu_magic.session.metrics import Metrics
+from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
+from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
+from modal_gpu_magic.session.versions import Versions
+from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Request, Spread, Transfer
+from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -47,6 +54,7 @@ class Cell:
 
     Attributes:
         source: the body, padded so that line numbers are the notebook's.
+        line: its header, for advice to name a better one; None: it has none.
         names: what it does with names; augmented: those it binds by `+=` and the like alone.
         count: the notebook's execution count. stdin: whether somebody can answer `input()`.
         timeout: seconds; None: as long as Modal lets a Function run.
@@ -60,6 +68,7 @@ class Cell:
 
     source: str
     count: int = 1
+    line: Line | None = None
     names: Names | None = None
     augmented: frozenset[str] = frozenset()
     wishes: Wishes = field(default_factory=Wishes)
@@ -83,6 +92,9 @@ class Session:
         backend: `cloud` or `local`.
         namespace: where its variables are bound here; changed in place.
         hidden: names of the namespace that are not the user's (IPython's own).
+
+    Attributes:
+        metrics: what nvidia-smi said of its GPUs, and their faults: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
     """
 
     def __init__(
@@ -98,9 +110,15 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
+        self.modules = LocalModules()
+        self.versions = Versions()
+        self.metrics = Metrics()
         self.generation: str | None = None
         self.warm_until = 0.0
+        self.cache = True
+        """Whether its next machine may have the cache Volume."""
         self._opening: Opening | None = None
+        self._last_run = ""
         self._store: SharedStore | None = None
 
     def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
@@ -184,12 +202,19 @@ class Session:
         """The container is gone: what was sent is sent again; returns the names that lived only there."""
         self.generation = None
         self.files.forget()
+        self.modules.forget()
+        self.versions.forget()
         return self.values.forget()
 
     @property
     def is_open(self) -> bool:
         """Whether the session has a machine that runs or idles."""
         return self._opening is not None and not self._opening.dead
+
+    @property
+    def app(self) -> OpenApp | None:
+        """Its App, if it is open."""
+        return self._opening.app if self._opening is not None and not self._opening.dead else None
 
     def _leave_the_dead(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""
@@ -200,10 +225,10 @@ class Session:
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
         if self._opening is None:
-            self._opening = APPS.opening(self.machine, self.backend, cell.packages)
-            missing = not_applied(self.machine) if self.backend == "local" else ()
-            if missing:
-                front.say(f"Not applied by the local backend: {'; '.join(missing)}.")
+            machine = replace(self.machine, cache=self.machine.cache and self.cache)
+            self._opening = APPS.opening(machine, self.backend, cell.packages)
+            for line in remarks(self.machine, self.backend):
+                front.say(line)
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))
@@ -228,11 +253,14 @@ class Session:
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
             request = self._request(app, cell, names, outgoing, packed)
+            app.finish(self._last_run)
+            self._last_run = request.run
+            watch = Watch(self.metrics, cell.source, {n: self.namespace.get(n) for n in names.reads})
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
-                ended = Pump(call, inbox, front, self.machine.title, cell.timeout).run()
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch).run()
             finally:
-                app.finish(request.run)
+                app.listen(request.run, self._take_late)
             if self.values.stateless and failed(ended):
                 call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
             if not left or not never_ran(ended):
@@ -243,6 +271,12 @@ class Session:
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)
         return Told(app, ended, outgoing)
+
+    def _take_late(self, kind: str, body: Any) -> None:
+        """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
+        for event in body.events if kind == "frame" else ():
+            if event.kind == "sample":
+                self.metrics.take(event)
 
     def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Transfer:
         """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
@@ -275,6 +309,10 @@ class Session:
             mutates=frozenset(names.mutates | augmented),
             imports=cell.imports,
             installs=extra,
+            python=KERNEL_PYTHON,
+            versions=self.versions.outgoing(packed.modules, app.machine),
+            modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
+            volumes=tuple(name for name, _ in app.machine.mounts),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
             clean=cell.clean,
@@ -282,6 +320,7 @@ class Session:
             store=app.backend.store,
             stdin=cell.stdin,
             spread=cell.spread,
+            asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
     def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:
@@ -293,9 +332,12 @@ class Session:
             self.generation = ended.answer.generation
         self.values.sent(outgoing)
         self.files.sent(cell.files)
+        self.modules.arrived()
+        self.versions.arrived()
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
-        return self.values.incoming(ended.answer, store, self.fetch, cell.count)
+        unlike = self.versions.unlike(ended.answer.versions, self.machine)
+        return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
 
     def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
         if self._opening is None:

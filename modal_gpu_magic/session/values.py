@@ -19,6 +19,7 @@ from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
+from modal_gpu_magic.wire.versions import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -105,11 +106,21 @@ class Values:
         self._check(self._too_large(values, wishes.limit))
         return Outgoing(values, prints, held, self._drops(), hasher)
 
-    def incoming(self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int) -> Homecoming:
-        """Bind what came home; also after an error and after a stop, as in a kernel. `count`: the cell's number."""
+    def incoming(
+        self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
+    ) -> Homecoming:
+        """Bind what came home; also after an error and after a stop, as in a kernel.
+
+        Args:
+            answer: the container's.
+            store: has its buffers.
+            fetch: brings a value home that stayed.
+            count: the cell's number.
+            unlike: by module, what is to be said of packages that differ there.
+        """
         self.alive = frozenset(answer.names)
         stays = {stay.name: stay for stay in answer.stays}
-        result, has_result = self._bind(answer, store, fetch) if answer.values else (None, False)
+        result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
         for name, stay in stays.items():
             there = f"_{count}" if name == RESULT else name  # where IPython keeps a cell's result
             way = None if stay.gone else fetch
@@ -143,7 +154,9 @@ class Values:
         """Names whose values live in this session's container."""
         return _worth_naming(n for n, v in self.namespace.items() if self._lives_there(v) and n not in self.lost)
 
-    def _bind(self, answer: Answer, store: Store, fetch: Callable[[str], Any]) -> tuple[Any, bool]:
+    def _bind(
+        self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]
+    ) -> tuple[Any, bool]:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
         here = {name: self.namespace[name] for name in answer.kept if name in self.namespace}
         arrived = unpack(cast("Transfer", answer.values), self.namespace, store, hasher, into=here)
@@ -155,7 +168,7 @@ class Values:
             self._mark(name, hasher)
         for name, why in arrived.failed.items():
             kind, line = answer.looks.get(name, ("object", ""))
-            value = RemoteValue(name, self.session, kind, line, why, {}, fetch=fetch)
+            value = RemoteValue(name, self.session, kind, line, explained(why, unlike), {}, fetch=fetch)
             if name == RESULT:
                 result = value
             else:

@@ -1,18 +1,18 @@
-"""`%modal_gpu recommend`: its words, and the table it prints. What is recommended is `plan.recommend`."""
+"""`%modal_gpu recommend`: its words. What is recommended, and the table of it, is `plan.recommend`."""
 
 from __future__ import annotations
 
 from modal_gpu_magic.catalog.nearest import either, nearest
-from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.plan.recommend import Recommendation, read_dtype, read_task, recommend
+from modal_gpu_magic.line.complete import RECOMMEND_FLAGS
+from modal_gpu_magic.line.models import read_budget, read_dtype, read_task
+from modal_gpu_magic.plan.recommend import Recommendations, recommend
 
 USAGE = "%modal_gpu recommend 13B lora [--dtype int8] [--budget 5]"
-FLAGS = ("--dtype", "--budget")
 
 
-def advice(text: str) -> str:
-    """The table for `MODEL [TASK] [--dtype DTYPE] [--budget DOLLARS_AN_HOUR]`.
+def advice(text: str) -> Recommendations:
+    """The machines for `MODEL [TASK] [--dtype DTYPE] [--budget DOLLARS_AN_HOUR]`.
 
     Raises:
         LineError: a word is wrong or missing.
@@ -23,8 +23,8 @@ def advice(text: str) -> str:
         raise LineError(f"A model and perhaps a task, not {len(words)} words; write {USAGE}.")
     model, task = words[0], read_task(words[1] if words[1:] else "inference")
     dtype = read_dtype(flags.get("--dtype", "bf16"))
-    budget = _dollars(flags["--budget"]) if "--budget" in flags else None
-    return _table(f"{model} {task} in {dtype}", recommend(model, task, dtype, budget))
+    budget = read_budget(flags["--budget"]) if "--budget" in flags else None
+    return recommend(model, task, dtype, budget)
 
 
 def _sorted_out(text: str) -> tuple[list[str], dict[str, str]]:
@@ -37,25 +37,10 @@ def _sorted_out(text: str) -> tuple[list[str], dict[str, str]]:
             words.append(word)
             continue
         flag, joined, value = word.partition("=")
-        if flag not in FLAGS:
-            meant = either(nearest(flag, FLAGS) or FLAGS)
+        if flag not in RECOMMEND_FLAGS:
+            meant = either(nearest(flag, RECOMMEND_FLAGS) or RECOMMEND_FLAGS)
             raise LineError(f"recommend has no option {flag}; did you mean {meant}?")
         flags[flag] = value if joined else next(left, "")
         if not flags[flag]:
             raise LineError(f"{flag} has no value; write {USAGE}.")
     return words, flags
-
-
-def _dollars(text: str) -> float:
-    try:
-        return float(text.lstrip("$").removesuffix("/h"))
-    except ValueError:
-        raise LineError(f"{text!r} is no budget; write dollars an hour, such as --budget 5.") from None
-
-
-def _table(title: str, rows: tuple[Recommendation, ...]) -> str:
-    head = f"{'GPU':<16}{'$/h':>8}  why"
-    lines = [
-        f"{row.spec!s:<16}{'–' if row.per_hour is None else f'{row.per_hour:.2f}':>8}  {row.reason}" for row in rows
-    ]
-    return "\n".join([head, *lines, f"{title}: {rows[0].formula}.", f"Prices of the GPUs, as of {PRICE_DATE}."])

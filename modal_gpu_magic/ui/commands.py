@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.gpus import GPUS
-from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.plan.table import WIDTH, Table
+from modal_gpu_magic.ui import files
 from modal_gpu_magic.ui.advice import advice
+from modal_gpu_magic.ui.catalog import gpu_table
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.metrics import Metrics
     from modal_gpu_magic.ui.magic import ModalGpu
 
-Command = Callable[["ModalGpu", str], None]
+NARROWEST, WIDEST = 80, 160
+"""Columns of a table in a terminal, whatever its own width."""
+
+Command = Callable[["ModalGpu", str], Any]
 
 
 def use(magics: ModalGpu, rest: str) -> None:
@@ -25,16 +31,21 @@ def use(magics: ModalGpu, rest: str) -> None:
 
 
 def gpus(_magics: ModalGpu, _rest: str) -> None:
-    """`gpus`: the catalog, with prices."""
-    print(f"{'GPU':<14}{'VRAM':>7}{'max':>5}{'$/h':>8}  best for")
-    for gpu in GPUS.values():
-        print(f"{gpu.name:<14}{gpu.vram_gb:>4} GB{gpu.max_count:>5}{gpu.price_per_hour:>8.2f}  {gpu.best_for or '–'}")
-    print(f"Prices a GPU and hour, as of {PRICE_DATE}.")
+    """`gpus`: the catalog: memory, counts, prices, bandwidth, what each is for."""
+    _show(gpu_table())
 
 
 def recommend(_magics: ModalGpu, rest: str) -> None:
     """`recommend MODEL [TASK]`: GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
-    print(advice(rest))
+    _show(advice(rest).table)
+
+
+def _show(table: Table) -> None:
+    """A table in the notebook; text as wide as the terminal where there is one."""
+    from IPython.display import display
+
+    text = table.text(min(max(shutil.get_terminal_size((WIDTH, 0)).columns, NARROWEST), WIDEST))
+    display({"text/plain": text, "text/html": table.html()}, raw=True)
 
 
 def status(magics: ModalGpu, _rest: str) -> None:
@@ -49,6 +60,14 @@ def status(magics: ModalGpu, _rest: str) -> None:
         )
         lives = ", ".join(session.values.remote_names()) or "nothing"
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+
+
+def metrics(magics: ModalGpu, rest: str) -> Metrics:
+    """`metrics [SESSION]`: the readings of its GPUs: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    name = rest or magics.current
+    if name not in magics.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(magics.sessions) or 'none'}.")
+    return magics.sessions[name].metrics
 
 
 def stop(magics: ModalGpu, rest: str) -> None:
@@ -72,7 +91,11 @@ COMMANDS: dict[str, Command] = {
     "use": use,
     "gpus": gpus,
     "recommend": recommend,
+    "put": files.put,
+    "get": files.get,
+    "ls": files.ls,
     "status": status,
+    "metrics": metrics,
     "stop": stop,
     "help": show_help,
 }

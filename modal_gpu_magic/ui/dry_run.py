@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.program import program
+from modal_gpu_magic.sdk.image import local_version
+from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
 from modal_gpu_magic.wire.summary import summary
 
 if TYPE_CHECKING:
@@ -22,11 +24,16 @@ def show(session: Session, cell: Cell) -> None:
         return
     outgoing = session.values.outgoing(names, cell.wishes)
     reads = sorted(outgoing.values)
-    print(program(session.machine, cell.source, reads, sorted(names.binds), cell.timeout, cell.packages))
+    binds = sorted(names.binds)
+    print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
     if cell.spread is not None and cell.spread.torchrun:
         processes = cell.spread.processes or "as many as there are GPUs"
         print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
+    if len(session.machine.mounts) > len(session.machine.volumes):
+        print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
     for name in reads:
         print(f"# sends {name}: {summary(outgoing.values[name])}")
+    for path in session.modules.find(names.imports, cell.wishes.exclude).files:
+        print(f"# sends the notebook's own {path}")
     for name, why in outgoing.held.items():
         print(f"# keeps {name} here: {why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Float
@@ -37,6 +38,11 @@ SAID_ONCE = (
 )
 
 
+NO_MACHINE_OF_A_SESSION = (
+    "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu in each cell."
+)
+
+
 class ModalGpu(Configurable):
     """The settings (`%config ModalGpu`) and the two magics of this kernel."""
 
@@ -48,6 +54,9 @@ class ModalGpu(Configurable):
     ask_limit = Float(
         5.0, help="Ask before a cell that could cost more than this many dollars at Modal, where someone can answer."
     ).tag(config=True)
+    cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache at GPU machines, for HF_HOME and TORCH_HOME.").tag(
+        config=True
+    )
     quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -76,6 +85,7 @@ class ModalGpu(Configurable):
 
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
+        line = self._choose(line, front)
         if line.options.dry_run:
             from modal_gpu_magic.ui.dry_run import show
 
@@ -94,7 +104,7 @@ class ModalGpu(Configurable):
             raise
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | status | stop | help`."""
+        """`%modal_gpu use | gpus | recommend | put | get | ls | status | metrics | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
@@ -117,12 +127,16 @@ class ModalGpu(Configurable):
         only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
+        front = front_for(self.shell, quiet=self.quiet)
+        line = self._choose(line, front)
         if self._name(line).endswith(CLUSTER):
-            raise LineError(
-                "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu."
-            )
-        session = self._session(line, front_for(self.shell, quiet=self.quiet))
+            raise LineError(NO_MACHINE_OF_A_SESSION)
+        session = self._session(line, front)
         self.current = session.name
+
+    def volumes(self) -> set[str]:
+        """The names of the Volumes that the sessions mount."""
+        return {name for session in self.sessions.values() for name, _ in session.machine.volumes}
 
     def close(self) -> None:
         """End every session of this kernel."""
@@ -158,6 +172,16 @@ class ModalGpu(Configurable):
         machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
         return parse(text, machines=machines)
 
+    def _choose(self, line: Line, front: Any) -> Line:
+        """With `--model`, the line with the GPUs that are picked for it; what is picked, or too small, is said."""
+        from modal_gpu_magic.plan.choice import choose
+
+        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        choice = choose(line.options, held.gpus if held else line.specs)
+        if choice.said:
+            front.say(choice.said)
+        return line if held and held.gpus else replace(line, specs=choice.specs)
+
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
         from modal_gpu_magic.plan.machine import differences
@@ -165,14 +189,16 @@ class ModalGpu(Configurable):
 
         name = self._name(line)
         session = self.sessions.get(name)
-        kind = self._backend(line, front)
+        kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         if session is not None and session.backend != kind:
             front.say(f"Session {name} goes on in the {kind} backend; its {session.backend} container ends.")
             session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+            session.cache = self.cache
             return session
+        session.cache = self.cache
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
@@ -189,7 +215,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.session.session import Session
 
         name = self._name(line)
-        session, kind = self.sessions.get(name), self._backend(line, front)
+        session, kind = self.sessions.get(name), self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         rehearsal = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
         if session is not None and session.backend == kind and not differences(session.machine, machine):
@@ -213,10 +239,11 @@ class ModalGpu(Configurable):
         images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and isinstance(v, kind)}
         return inherit(base, line, images, os.environ)
 
-    def _backend(self, line: Line, front: Any) -> Any:
+    def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
+        """Where cells run; `explicit` is a line's `--backend`. An automatic `local` is said once a kernel."""
         from modal_gpu_magic.sdk.client import choose, has_token
 
-        choice = choose(line.options.backend, self.backend, os.environ, token=lambda: has_token(os.environ))
+        choice = choose(explicit, self.backend, os.environ, token=lambda: has_token(os.environ))
         if choice.automatic and choice.kind == "local" and not self._said_local:
             self._said_local = True
             front.say(SAID_ONCE)
@@ -236,13 +263,15 @@ class ModalGpu(Configurable):
         transform = self.shell.transform_cell
         names = analyse(body, transform)
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
-        needed = needs(names, self.shell.user_ns) if kind == "cloud" else Needs()
+        left_out = tuple(options.no_in or ())
+        needed = needs(names, self.shell.user_ns, session.modules, left_out) if kind == "cloud" else Needs()
         return Cell(
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
+            line=line,
             names=names,
             augmented=only_augmented(body, transform),
-            wishes=Wishes(tuple(options.in_ or ()), tuple(options.no_in or ()), options.send or SEND_BYTES[kind]),
+            wishes=Wishes(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
@@ -284,7 +313,7 @@ def register(shell: InteractiveShell) -> None:
     configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
     configurables.append(magics)
     shell.input_transformers_cleanup.append(header_first)
-    shell.Completer.custom_matchers.append(matcher(shell))
+    shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
     errors.install(shell)
 
 

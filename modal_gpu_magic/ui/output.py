@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import State
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.ui.ranks import RankOutput
@@ -58,6 +59,9 @@ class NotebookFront:
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
         self._publishers[event.kind](event.content)
+
+    def sample(self, reading: Reading) -> None:
+        """Nothing: the receipt says what came of it."""
 
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""

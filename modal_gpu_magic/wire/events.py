@@ -15,6 +15,8 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   input_request        {"prompt": str, "password": bool}
   note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
+  sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}   nvidia-smi's
+                       reading; `running`: of the time in which user code ran. Between cells late ones of the last run
   started              {"generation": str}    user code is about to begin
   end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
 
@@ -25,6 +27,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from modal_gpu_magic.wire.versions import Version
 
 EventKind = Literal[
     "stream",
@@ -39,6 +43,7 @@ EventKind = Literal[
     "input_request",
     "note",
     "rank",
+    "sample",
     "started",
     "end",
 ]
@@ -104,11 +109,33 @@ class Transfer:
     """By file name, the text of functions that travel, for tracebacks and `inspect` over there."""
     nbytes: int = 0
     """Size of it all, bytes, also of what is over there already."""
+    modules: tuple[str, ...] = ()
+    """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names whose values it brings."""
         return tuple(segment.name for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The notebook's own modules: sent when a file of them is new, was changed, or was removed."""
+
+    paths: tuple[str, ...] = ()
+    """Of all their files, below a directory that is put on `sys.path`. A file there that is not among them goes."""
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Of those that the container does not have as they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileThere:
+    """A file on the other side."""
+
+    path: str
+    nbytes: int
+    changed: int
+    """Time of its last change, seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +170,22 @@ class Need:
     """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version"]
+    reason: Literal["generation", "buffers", "version", "python"]
     buffers: tuple[str, ...] = ()
     version: str = ""
+    """Of this package, or of Python, over there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the container was asked for, for the cell to see (`modal_gpu_magic.current()`)."""
+
+    specs: tuple[str, ...] = ()
+    """The spec and its fallbacks, as the line has them; none: a container without GPUs."""
+    backend: str = "local"
+    """`cloud` or `local`."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The catalog's name of a GPU, by what nvidia-smi calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +230,14 @@ class Request:
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
+    python: str = ""
+    """The notebook's minor, `3.11`: functions cross to no other."""
+    versions: dict[str, Version] = field(default_factory=dict)
+    """By module, packages of the values at the notebook's version, as far as this container was not told them."""
+    modules: Modules | None = None
+    """The notebook's own modules, if the container does not have them as they are now."""
+    volumes: tuple[str, ...] = ()
+    """Names of the Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
@@ -198,6 +246,7 @@ class Request:
     """Whether someone can answer `input()`."""
     spread: Spread | None = None
     """Run in ranks; None: in the session's own process."""
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +273,9 @@ class Answer:
     submodules: tuple[str, ...] = ()
     """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Names sent that could not be made there, with the reason (a package the image lacks)."""
+    """Names sent that could not be made there, with the reason (a package the image lacks, another version of it)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """By module, the versions there of the packages whose objects come home."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
@@ -233,3 +284,7 @@ class Answer:
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names alive in the container's namespace after the run."""
+    wrote: tuple[tuple[str, int], ...] = ()
+    """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
+    simulated: bool = False
+    """The container's GPUs are not there: the local control plane answers for them."""

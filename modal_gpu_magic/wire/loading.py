@@ -50,9 +50,17 @@ class Roots:
 class Resolving:
     """What both loaders do alike: where names, persistent ids and devices lead."""
 
-    namespace: dict[str, Any]
-    roots: Roots
-    restore_devices: bool
+    def __init__(
+        self,
+        file: Any,
+        namespace: dict[str, Any],
+        roots: Roots,
+        buffers: Iterable[Any] = (),
+        *,
+        restore_devices: bool = False,
+    ) -> None:
+        super().__init__(file, buffers=buffers)  # type: ignore[call-arg]  # pickle's, by the classes below
+        self.namespace, self.roots, self.restore_devices = namespace, roots, restore_devices
 
     def find_class(self, module: str, name: str) -> Any:
         """A class or function by name; what `__main__` means is the namespace.
@@ -90,15 +98,3 @@ class Resolving:
 
 class Loader(Resolving, pickle.Unpickler):
     """Loads one pickle after another from a file; they share what they have in common."""
-
-    def __init__(
-        self,
-        file: Any,
-        namespace: dict[str, Any],
-        roots: Roots,
-        buffers: Iterable[Any] = (),
-        *,
-        restore_devices: bool = False,
-    ) -> None:
-        super().__init__(file, buffers=buffers)
-        self.namespace, self.roots, self.restore_devices = namespace, roots, restore_devices

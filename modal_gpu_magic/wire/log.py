@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 LOG_BYTES = 256 << 20
 """Bytes a run's log may hold in the container's memory; beyond it the oldest stream text goes."""
+SAMPLES = 120
+"""Samples a log keeps for a reader that missed some: a run of a day has 86,400, and the old ones are no use to it."""
 OVERHEAD = 200
 """Bytes counted for an event beside its text: the Python objects around it."""
+
+
+_NOTHING = {"name": "stdout", "text": ""}
 
 
 class Packed(NamedTuple):
@@ -49,6 +54,7 @@ class Log:
         self.nbytes = 0
         self._kept: dict[int, Event] = {}
         self._texts: deque[int] = deque()
+        self._samples: deque[int] = deque()
         self._lost: dict[int, int] = {}
 
     def add(self, kind: EventKind, content: dict[str, Any]) -> None:
@@ -56,8 +62,12 @@ class Log:
         self._kept[self.next_number] = Event(self.next_number, kind, content)
         if kind == "stream":
             self._texts.append(self.next_number)
+        if kind == "sample":
+            self._samples.append(self.next_number)
         self.nbytes += weigh(content)
         self.next_number += 1
+        while len(self._samples) > SAMPLES:
+            self._empty(self._samples.popleft())
         while self.nbytes > self.limit and len(self._kept) > 1:
             self._give_up(self._texts.popleft() if len(self._texts) > 1 else next(iter(self._kept)))
 
@@ -74,7 +84,14 @@ class Log:
         for gone in [n for n in self._kept if n < number]:
             self.nbytes -= weigh(self._kept.pop(gone).content)
         self._texts = deque(n for n in self._texts if n >= number)
+        self._samples = deque(n for n in self._samples if n >= number)
         self._lost = {n: size for n, size in self._lost.items() if n >= number}
+
+    def _empty(self, number: int) -> None:
+        """Numbers have no gaps: in the place of a sample that is no longer kept there is no text."""
+        if number in self._kept:
+            self.nbytes += weigh(_NOTHING) - weigh(self._kept[number].content)
+            self._kept[number] = Event(number, "stream", _NOTHING)
 
     def _give_up(self, number: int) -> None:
         self._lost[number] = weigh(self._kept.pop(number).content)
@@ -86,7 +103,7 @@ class Log:
             numbers[0], "note", {"text": f"{megabytes:,.1f} MB of output were dropped here: nobody read them in time."}
         )
         for number in numbers[1:]:
-            yield Event(number, "stream", {"name": "stdout", "text": ""})
+            yield Event(number, "stream", _NOTHING)
 
 
 def cut(run: str, events: Iterable[Event], limit: int = FRAME_BYTES) -> Iterator[Packed]:

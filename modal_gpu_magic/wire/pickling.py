@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
 
+_BY_NAME = (type, types.FunctionType, types.ModuleType)
+"""What is pickled by its name where it can be imported."""
+
 _STATE = 2
 """Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
 
@@ -47,6 +50,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         session: the session that remote values must belong to; None: any.
         storages: torch storages in the stream so far, by identity.
         temporary: copies that were made to be pickled.
+        modules: modules of the functions and classes that went by their names.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.session: str | None = None
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
+        self.modules: set[str] = set()
         self._keep, self._reducers = keep, reducers()
 
     def reducer_override(self, obj: Any) -> Any:
@@ -72,6 +77,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
                 self.strip(obj, reduced[_STATE][1])
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
+        elif isinstance(obj, _BY_NAME):
+            self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
         return reduced
 
     def reduce(self, obj: Any) -> Any:

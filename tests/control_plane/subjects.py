@@ -18,7 +18,7 @@ def make_subjects() -> SimpleNamespace:
         import asyncio
         import os
 
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
         return x, os.getpid()
 
     @app.function(serialized=True)
@@ -26,26 +26,20 @@ def make_subjects() -> SimpleNamespace:
     def squares(xs: list[int]) -> list[tuple[int, int]]:
         return [(x * x, len(xs)) for x in xs]
 
-    @app.function(serialized=True)
-    @modal.clustered(size=2)
-    def ranks(x: int) -> tuple[int, int, list[str], list[str], bool]:
-        import os
-
-        import modal
-
-        cluster = modal.Cluster.from_context()
-        rank = cluster.container_rank()
-        known = cluster.container_ids()[rank] == os.environ["MODAL_TASK_ID"]
-        return x, rank, cluster.container_ips(), cluster.container_ips(family="ipv4"), known
-
     @app.function(serialized=True, retries=modal.Retries(max_retries=2, initial_delay=0.0, backoff_coefficient=1.0))
-    def flaky(path: str, succeed_at: int) -> int:
+    def flaky(path: str, succeed_at: int, how: str = "raise") -> int:
+        import os
+        import time
         from pathlib import Path
 
         counter = Path(path)
         attempt = len(counter.read_text()) if counter.exists() else 0
         counter.write_text("x" * (attempt + 1))
         if attempt < succeed_at:
+            if how == "exit":
+                os._exit(3)
+            if how == "sleep":
+                time.sleep(60)
             raise RuntimeError(f"attempt {attempt}")
         return attempt
 
@@ -57,11 +51,47 @@ def make_subjects() -> SimpleNamespace:
         app=app,
         many=many,
         squares=squares,
-        ranks=ranks,
         flaky=flaky,
         outer=outer,
         Box=app.cls(serialized=True, max_containers=1, scaledown_window=60)(make_box()),
     )
+
+
+def add_ranks(app: modal.App) -> Any:
+    """A function on two nodes, which talk to each other. With `fail`, one fails while the other would go on."""
+
+    @app.function(serialized=True, gpu="H100:8")
+    @modal.clustered(size=2)
+    def ranks(x: int, fail: bool = False) -> tuple[Any, ...]:
+        import os
+        import socket
+        import subprocess
+        import time
+
+        import modal
+
+        cluster = modal.Cluster.from_context()
+        rank, ips, ipv4 = cluster.container_rank(), cluster.container_ips(), cluster.container_ips(family="ipv4")
+        assert modal.experimental.get_cluster_info().container_ips == ips
+        assert cluster.container_ids()[rank] == os.environ["MODAL_TASK_ID"]
+        assert os.environ["NCCL_HOSTID"].endswith(ips[rank])
+        gpus = len(subprocess.check_output(["nvidia-smi", "-L"]).splitlines())
+        port = 20_000 + int(cluster.object_id[-4:], 16) % 20_000
+        if fail and rank == 1:
+            raise ValueError("rank 1 has failed")
+        if fail:
+            time.sleep(300)
+        if rank == 1:  # bound to its own address, and reached there by both
+            with socket.create_server((ipv4[1], port)) as server:
+                for _ in ips:
+                    server.accept()[0].close()
+            return ()
+        for host in (ipv4[1], ips[1]):
+            while socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET).connect_ex((host, port)):
+                time.sleep(0.05)
+        return x, rank, ips, ipv4, gpus
+
+    return ranks
 
 
 def make_box() -> type:

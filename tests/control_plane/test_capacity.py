@@ -120,3 +120,20 @@ def test_retry_delay(invocation: int, attempt: int, cancelled: bool, delay: floa
     call = Call("fc-1", function, invocation)
     each = Input("in-1", call, 0, api_pb2.FunctionInput(), attempt=attempt, cancelled=cancelled)
     assert capacity.retry_delay(each) == delay
+
+
+def test_units_that_wait_for_their_own_calls_do_not_count() -> None:
+    """A function that calls itself, or another that calls it, does not wait for ever."""
+    function = situation(1, (1,) * capacity.LOCAL_CONTAINERS)
+    assert capacity.missing_units(function) == 0
+    child = Call("fc-2", function, SYNC)
+    child.inputs["in-c"] = Input("in-c", child, 0, api_pb2.FunctionInput())
+    (waiting,) = next(iter(function.containers.values())).running.values()
+    waiting.children.append(child)
+    assert capacity.missing_units(function) == 1
+    child.invocation = api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC
+    assert capacity.missing_units(function) == 0, "spawned, and nobody waits"
+    child.readers = 1
+    assert capacity.missing_units(function) == 1
+    child.inputs["in-c"].done = True
+    assert capacity.missing_units(function) == 0

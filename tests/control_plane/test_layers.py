@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_install, read_layer
+from modal_gpu_magic.control_plane.installs import PipInstall, is_nvidia_only, read_install, without_cuda
+from modal_gpu_magic.control_plane.layers import Copy, Layer, read_layer
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,50 @@ def test_read_install(command: str, install: PipInstall | None) -> None:
             Layer(installs=(PipInstall(requirements=("a\n",)),)),
         ),
         (["FROM base", "WORKDIR /data"], Layer(not_applied=("WORKDIR /data",))),
+        (["FROM base", "COPY . /"], Layer(copies=(Copy((".",), "/"),))),
+        (["FROM base", "COPY a 'b c' /d/"], Layer(copies=(Copy(("a", "b c"), "/d/"),))),
+        (["FROM base", "COPY *.txt /d/"], Layer(not_applied=("COPY *.txt /d/",))),
+        (["FROM base", "COPY --from=x a b"], Layer(not_applied=("COPY --from=x a b",))),
     ],
 )
 def test_read_layer(commands: list[str], layer: Layer) -> None:
     assert read_layer(commands, {"/.requirements.txt": "a\n"}) == layer
+
+
+@pytest.mark.parametrize(
+    ("copy", "path", "target"),
+    [
+        (Copy((".",), "/"), "/root/data/a.txt", "/root/data/a.txt"),
+        (Copy(("/",), "/opt"), "/a.txt", "/opt/a.txt"),
+        (Copy(("data",), "/d"), "/data/sub/a.txt", "/d/sub/a.txt"),
+        (Copy(("data",), "d/"), "/data/a.txt", "/d/a.txt"),
+        (Copy(("data/a.txt",), "/b.txt"), "/data/a.txt", "/b.txt"),
+        (Copy(("data/a.txt",), "/d/"), "/data/a.txt", "/d/a.txt"),
+        (Copy(("x", "a.txt"), "/d"), "/a.txt", "/d/a.txt"),
+        (Copy(("data",), "/d"), "/database/a.txt", None),
+        (Copy(("a.txt",), "/d"), "/data/a.txt", None),
+    ],
+)
+def test_where_a_copied_file_goes(copy: Copy, path: str, target: str | None) -> None:
+    assert copy.of(path) == target
+
+
+@pytest.mark.parametrize(
+    ("requirement", "alone"),
+    [
+        ("flash-attn", True),
+        ("Flash_Attn==2.8", True),
+        ("https://host/v2/flash_attn-2.8.3+cu12torch2.9-cp312-cp312-linux_x86_64.whl", True),
+        ("nvidia-cublas-cu12", True),
+        ("vllm>=0.9", True),
+        ("torch", False),
+        ("nvitop", False),
+        ("jax[cuda12]", False),
+    ],
+)
+def test_what_is_for_nvidia_gpus_alone(requirement: str, alone: bool) -> None:
+    assert is_nvidia_only(requirement) is alone
+
+
+def test_extras_for_cuda_are_left_out() -> None:
+    assert [without_cuda(each) for each in ("jax[cuda12]==0.9", "a[cpu]", "b")] == ["jax==0.9", "a[cpu]", "b"]

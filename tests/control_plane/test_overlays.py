@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modal_gpu_magic.control_plane import overlays
-from modal_gpu_magic.control_plane.layers import PipInstall
+from modal_gpu_magic.control_plane.installs import PipInstall
 from tests.control_plane.wheels import make_wheel
 
 CLOUDPICKLE = importlib.metadata.version("cloudpickle")

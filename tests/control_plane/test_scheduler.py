@@ -1,85 +1,15 @@
-"""The scheduler against a machine in memory: containers that ask, answer and die on command."""
+"""The scheduler: pools, time limits, retries, cancellation, and what the end of a container means."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.gpus import Rack
-from modal_gpu_magic.control_plane.scheduler import Scheduler
-from modal_gpu_magic.control_plane.state import App, Call, Container, Function, Input, Scaling, State, new_id
+from modal_gpu_magic.control_plane.state import Scaling
 from modal_gpu_magic.line.spec import GpuSpec
-
-SYNC = api_pb2.FUNCTION_CALL_INVOCATION_TYPE_SYNC
-ASYNC = api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC
-Status = api_pb2.GenericResult
-DIED = Status(status=Status.GENERIC_STATUS_FAILURE, exception="died")
-
-
-class Machine:
-    """Containers without processes: what was started, what was killed."""
-
-    def __init__(self) -> None:
-        self.started: list[Container] = []
-        self.killed: list[Container] = []
-        self.scheduler: Scheduler
-
-    def start(self, container: Container) -> None:
-        self.started.append(container)
-
-    async def kill(self, container: Container, grace: float = 0.0) -> None:
-        self.killed.append(container)
-        self.scheduler.ended(container, DIED)
-
-
-class Scene:
-    """A scheduler with one function on such a machine."""
-
-    def __init__(self, definition: api_pb2.Function | None = None, gpus: int = 0, **scaling: int | None) -> None:
-        self.state, self.machine = State(), Machine()
-        self.scheduler = self.machine.scheduler = Scheduler(self.state, self.machine, Rack(gpus), cancel_grace=0.05)
-        self.app = self.state.apps["ap-1"] = App("ap-1", detached=False)
-        self.function = self.add(definition or api_pb2.Function(timeout_secs=60), **scaling)
-
-    def add(self, definition: api_pb2.Function, **scaling: int | None) -> Function:
-        function = Function(new_id("fu"), self.app, definition, scaling=Scaling(**scaling))  # type: ignore[arg-type]
-        self.state.functions[function.id] = function
-        return function
-
-    def submit(self, count: int = 1, invocation: int = SYNC, function: Function | None = None) -> list[Input]:
-        call = Call(new_id("fc"), function or self.function, invocation)
-        self.state.calls[call.id] = call
-        inputs = [Input(new_id("in"), call, index, api_pb2.FunctionInput(args=b"x")) for index in range(count)]
-        self.scheduler.submit(inputs)
-        return inputs
-
-    async def take(self, container: Container, batch: int = 1, linger: float = 0.0) -> list[Input]:
-        return await asyncio.wait_for(self.scheduler.next_inputs(container, batch, linger), 2)
-
-    def answer(self, container: Container, each: Input, status: int = Status.GENERIC_STATUS_SUCCESS) -> None:
-        result = Status(status=status, data=b"y")  # type: ignore[arg-type]  # its values are ints at run time
-        item = api_pb2.FunctionPutOutputsItem(input_id=each.id, result=result, retry_count=each.attempt)
-        self.scheduler.accept(container, item)
-        self.scheduler.scale(container.function)
-
-
-def status_of(each: Input) -> str:
-    return Status.GenericStatus.Name(each.call.outputs[each.index].result.status).removeprefix("GENERIC_STATUS_")
-
-
-def scene(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run an async test on a loop of its own."""
-
-    @functools.wraps(test)
-    def run() -> None:
-        asyncio.run(test())
-
-    return run
+from tests.control_plane.scene import ASYNC, DIED, Scene, Status, scene, status_of
 
 
 @scene
@@ -298,35 +228,6 @@ async def test_a_call_that_somebody_waits_for_is_tried_again_by_the_sdk() -> Non
     here.scheduler.again(each, each.attempt + 1)
     assert (each.done, each.call.outputs) == (False, {})
     assert await here.take(container) == [each]
-
-
-@scene
-async def test_a_cluster_runs_each_input_together_and_dies_together() -> None:
-    here = Scene(api_pb2.Function(_experimental_group_size=2))
-    (each,) = here.submit()
-    leader, other = here.machine.started
-    assert leader.cluster is other.cluster
-    assert (leader.rank, other.rank) == (0, 1)
-    assert await here.take(leader) == [each]
-    assert await here.take(other) == [each]
-    here.answer(other, each)
-    assert not each.done, "rank 0 answers"
-    here.answer(leader, each)
-    assert status_of(each) == "SUCCESS"
-    here.scheduler.ended(other, DIED)
-    await asyncio.sleep(0)
-    assert here.machine.killed == [leader]
-
-
-@scene
-async def test_the_failure_of_any_rank_is_the_clusters() -> None:
-    here = Scene(api_pb2.Function(_experimental_group_size=2))
-    (each,) = here.submit()
-    leader, other = here.machine.started
-    await here.take(leader)
-    await here.take(other)
-    here.answer(other, each, Status.GENERIC_STATUS_FAILURE)
-    assert status_of(each) == "FAILURE"
 
 
 @scene

@@ -126,9 +126,9 @@ def test_load_and_memory_are_those_of_the_family(tmp_path: Path) -> None:
     sampler = smi_program.Sampler(str(listing))
     time.sleep(0.5)
     (gpu,) = sampler.read()
-    for pid, parent, *_ in smi_program.processes():
-        if parent == leader.pid:
-            subprocess.run(["kill", "-9", str(pid)])
+    for row in smi_program.processes()[1]:
+        if row.parent == leader.pid:
+            subprocess.run(["kill", "-9", str(row.pid)])
     leader.communicate()
     assert gpu.busy > 5
     assert 200 <= gpu.used < 400
@@ -142,3 +142,39 @@ def test_memory_is_shared_out_over_the_gpus(tmp_path: Path, leader: subprocess.P
         return smi_program.Sampler(str(listing)).read()[0].used
 
     assert used(4) <= used(1) // 4 + 1
+
+
+def test_a_family_is_followed_and_strangers_are_not_read_again(leader: subprocess.Popen[bytes]) -> None:
+    """Who comes later belongs to it, also when its parent is gone by then; who was outside costs nothing any more."""
+    script = "import subprocess,sys\nsys.stdin.readline()\nsubprocess.Popen(['sleep', '60'])\nsys.stdin.readline()"
+    family = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+    assert family.stdin is not None
+    looked = smi_program.Family(family.pid)
+    looked.look()
+    assert leader.pid in looked._strangers
+    assert set(looked._members) == {family.pid}
+    family.stdin.write(b"\n")
+    family.stdin.flush()
+    deadline = time.monotonic() + 20
+    while len(looked._members) < 2 and time.monotonic() < deadline:
+        looked.look()
+    (child,) = set(looked._members) - {family.pid}
+    family.communicate(b"\n")
+    looked.look()
+    assert child in looked._members
+    subprocess.run(["kill", "-9", str(child)])
+    while child in looked._members and time.monotonic() < deadline:
+        looked.look()
+    assert not looked._members
+
+
+def test_a_family_that_shrinks_has_not_worked_backwards() -> None:
+    burn = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\ninput()"
+    family = subprocess.Popen([sys.executable, "-S", "-c", burn], stdin=subprocess.PIPE, start_new_session=True)
+    looked = smi_program.Family(family.pid)
+    spent, deadline = 0.0, time.monotonic() + 20
+    while spent < 0.25 and time.monotonic() < deadline:
+        spent += looked.look()[0]
+    family.communicate(b"\n")
+    assert spent >= 0.25
+    assert looked.look() == (0, 0)

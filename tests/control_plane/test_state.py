@@ -111,7 +111,9 @@ def test_a_token_is_both_halves(shown: dict[str, str]) -> None:
     ("rpc", "feature"),
     [
         ("SandboxCreate", "Sandboxes"),
-        ("DictGet", "modal.Dict"),
+        ("DictList", "this operation on a Dict"),
+        ("VolumeRename", "this operation on a Volume"),
+        ("FunctionGetCallGraph", "call graphs"),
         ("FunctionGet", "deployed functions"),
         ("X", "this part"),
     ],

@@ -8,40 +8,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.scrub import COMMON, TIME, scrub
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.e2e.kernel import Message, Result
 
-SCRUBS: Final = [
-    (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
+SCRUBS: Final = (
     (re.compile(r"(In|Out)\[\d+\]"), r"\1[n]"),
-    (re.compile(r"<ipython-input-\d+-\w+>|/\S*/ipykernel_\d+/\d+\.py"), "<cell>"),
-    (re.compile(r"\b\d+\.py, line"), "cell.py, line"),
     (re.compile(r"# %%modal_gpu[^\n\x1b]*"), "# %%modal_gpu"),
+    *COMMON,
     (re.compile(r"/tmp/[\w./-]+"), "/tmp/…"),
     (re.compile(r"\[\d\d:\d\d<[^\]]*\]"), "[bar]"),
-    (re.compile(r"The slowest run took [^\n]*\n[^\n]*\n"), ""),
-    (re.compile(r"\d[\d.,]*(?:e[+-]\d+)? ?(ns|µs|μs|us|ms|s|min|h)\b"), "T"),
-    (re.compile(r"[\d,]+ (runs?|loops?)\b"), r"N \1"),
-]
+    TIME,
+)
 """Patterns of what differs between two runs of the same cell, and what stands for it. Applied in order."""
 
 COMMS: Final = ("comm_open", "comm_msg", "comm_close")
 """Widgets' messages: their ids are random and their number is up to the widget; the tests that mean them look at them."""
-
-
-def scrub(value: Any) -> Any:
-    """`value` less addresses, times and paths, at any depth."""
-    if isinstance(value, str):
-        for pattern, stand_in in SCRUBS:
-            value = pattern.sub(stand_in, value)
-        return value
-    if isinstance(value, dict):
-        return {key: scrub(item) for key, item in value.items() if key != "execution_count"}
-    if isinstance(value, list | tuple):
-        return [scrub(item) for item in value]
-    return value
 
 
 def shown(result: Result) -> list[tuple[str, Any]]:
@@ -49,13 +34,13 @@ def shown(result: Result) -> list[tuple[str, Any]]:
     ids: dict[str, str] = {}
     merged = [_named(message, ids) for message in _merged(m for m in result.messages if m.kind not in COMMS)]
     ending = {key: result.reply.get(key, "") for key in ("status", "ename", "evalue")}
-    return [*merged, ("reply", scrub(ending))]
+    return [*merged, ("reply", scrub(ending, SCRUBS))]
 
 
 def by_stream(result: Result) -> dict[str, Any]:
     """What a cell showed, less the order of stdout and stderr against each other, which a native kernel does not keep."""
     rest = [item for item in shown(result) if item[0] != "stream"]
-    return {"stdout": scrub(result.stdout), "stderr": scrub(result.stderr), "rest": rest}
+    return {"stdout": scrub(result.stdout, SCRUBS), "stderr": scrub(result.stderr, SCRUBS), "rest": rest}
 
 
 def _merged(messages: Iterable[Message]) -> list[tuple[str, dict[str, Any]]]:
@@ -75,4 +60,4 @@ def _named(message: tuple[str, dict[str, Any]], ids: dict[str, str]) -> tuple[st
     random = content.get("transient", {}).get("display_id")
     if random:
         content = {**content, "transient": {"display_id": ids.setdefault(random, f"display {len(ids)}")}}
-    return kind, scrub(content)
+    return kind, scrub(content, SCRUBS, less=("execution_count",))

@@ -186,7 +186,8 @@ class Kernel:
         """Run one cell and wait for its end.
 
         `press` is when to press ■: a text waits until it was shown, a number waits so many seconds more.
-        `answers` are typed at the prompts of `input()`, in order; none: a person who is not asked. None: nobody is there.
+        `answers` are typed at the prompts of `input()`, in order; after the last one the person there says nothing more.
+        None: nobody is there.
         """
         shown: list[Message] = []
         asked: list[str] = []
@@ -199,7 +200,8 @@ class Kernel:
 
         def ask(message: dict[str, Any]) -> None:
             asked.append(message["content"]["prompt"])
-            self._client.input(next(typed))
+            if (answer := next(typed, None)) is not None:
+                self._client.input(answer)
 
         with self._presses(press, shown):
             reply = self._client.execute_interactive(

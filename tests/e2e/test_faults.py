@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel
 
-GONE_WITHIN = 5.0
+GONE_WITHIN = 30.0
 """Seconds after the kernel's death within which nothing of ours is left."""
 
 # Each case: what the cell does, the error's class, and words that its sentence must have.

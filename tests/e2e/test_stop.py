@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOON = 8.0
+SOON = 25.0
 """Seconds from the cell's start to its end that count as stopped soon: reaching `ready` takes most of a second."""
 
 FIRST_PRESS = {
@@ -88,6 +88,14 @@ print("goes on")
         result = kernel.remote("time.sleep(60)", press=[0.01])
         assert result.seconds < SOON
         assert kernel.remote("'next'").value() == "'next'"
+
+
+def test_it_stops_a_cell_that_asks_and_is_not_answered(kernel: Kernel) -> None:
+    kernel.remote("reached = 'nowhere'")
+    result = kernel.remote("reached = 'the question'\ninput('name? ')\nreached = 'beyond'", press=[2.0], answers=[])
+    assert result.asked == ("name? ",)
+    assert "KeyboardInterrupt" in result.error
+    assert kernel.remote("reached").value() == "'the question'"
 
 
 STUBBORN = {

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.catalog.gpus import GPUS
-from modal_gpu_magic.line.complete import complete
+from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.line.complete import complete, complete_recommend
 from modal_gpu_magic.line.options import OPTIONS
 
 KNOWN = {"--image": ["my_image"], "--in": ["model", "x"]}
@@ -36,20 +37,45 @@ def texts(line: str, cursor: int | None = None) -> list[str]:
         ("H100 --dr", ["--dry-run"]),
         ("--quiet --qu", []),
         ("--pip torch --pi", ["--pip"]),
-        ("--image ", ["torch", "slim", "cuda", "my_image"]),
-        ("--image=", ["torch", "slim", "cuda", "my_image"]),
+        ("--image ", [*PRESETS, "my_image"]),
+        ("--image=", [*PRESETS, "my_image"]),
         ("--image cu", ["cuda"]),
         ("--backend l", ["local"]),
         ("--in ", ["model", "x"]),
         ("--in x,mo", ["model"]),
         ("--timeout ", ["2h"]),
         ("--quiet --timeout 2", ["2h"]),
+        ("--task ", ["inference", "lora", "full", "pretrain"]),
+        ("--model ", ["13B"]),
         ("--nothing ", None),
         ("H100 # --ti", []),
     ],
 )
 def test_at_the_end(line: str, expected: list[str] | None) -> None:
     assert texts(line) == (texts("") if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("1", ["1B", "13B"]),
+        ("13b ", ["inference", "lora", "full", "pretrain"]),
+        ("13B l", ["lora"]),
+        ("13B lora ", []),
+        ("13B lora --", ["--dtype", "--budget"]),
+        ("13B --dtype ", ["bf16", "fp16", "fp32", "int8", "int4"]),
+        ("13B --dtype int8 f", ["full"]),
+        ("--budget 5 7", ["7B", "70B"]),
+        ("--budget ", ["5"]),
+        ("13B --image ", []),
+    ],
+)
+def test_the_words_of_recommend(line: str, expected: list[str]) -> None:
+    assert [completion.text for completion in complete_recommend(line, len(line))] == expected
+
+
+def test_recommend_begins_with_the_form_of_a_size() -> None:
+    assert complete_recommend("", 0)[0].text == "350M"
 
 
 def test_an_empty_line_offers_gpus_machines_and_needs() -> None:

@@ -91,6 +91,11 @@ VALUES = [
     ("--region us-east", "region", "us-east"),
     ("--keep-warm 2", "keep_warm", 2),
     ("--keep-warm 1h", "keep_warm", 3600),
+    ("--model 13b", "model", "13b"),
+    ("--model 350M", "model", "350M"),
+    ("--task LORA", "task", "lora"),
+    ("--dtype bf16", "dtype", "bf16"),
+    ("--budget $2.50/h", "budget", 2.5),
     ("--session big.1", "session", "big.1"),
     ("--backend local", "backend", "local"),
     ("--timeout 1h30m", "timeout", 5400),
@@ -187,6 +192,8 @@ CHUNKS = {
     "env": st.dictionaries(environment, st.none() | texts, min_size=1, max_size=3).map(
         lambda given: tuple(given.items())
     ),
+    "model": st.sampled_from(["13B", "7b", "350M", "6.74B"]),
+    "budget": st.integers(1, 99_999).map(lambda cents: cents / 100),
     "cpu": st.integers(1, 640).map(lambda eighths: eighths / 8),
     "memory": st.integers(128, 1 << 20),
     "keep_warm": st.integers(2, 3600),

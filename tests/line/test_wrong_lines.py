@@ -27,6 +27,7 @@ WAYS_OUT = (
     "remove it",
     "lists them",
     "list what",
+    "there is",
     "a need has",
 )
 """Every sentence has one of these."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modal_gpu_magic.metrics.history import MEASURES, History
+from modal_gpu_magic.metrics.history import MEASURES, History, Use
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 
 
@@ -90,3 +90,19 @@ def test_peak_and_mean_are_those_of_all_values(loads: list[float | None], capaci
     assert kept.peak("utilization") == (max(known) if known else None)
     assert kept.mean("utilization") == (pytest.approx(sum(known) / len(known)) if known else None)
     assert len(kept.samples("GPU-a")) == min(len(loads), capacity)
+
+
+def test_what_each_gpu_did() -> None:
+    kept = History()
+    for time, (load, used, power) in enumerate([(10, 100, None), (30, 900, 300.0), (20, 500, 100.0)]):
+        sample = GpuSample(
+            time,
+            uuid="GPU-a",
+            name="NVIDIA L4",
+            utilization=load,
+            memory_used_mib=used,
+            power_w=power,
+            memory_total_mib=23034,
+        )
+        kept.add(Reading((sample, GpuSample(time, uuid="GPU-b", driver="simulated"))))
+    assert kept.uses == (Use("GPU-a", "NVIDIA L4", 900, 23034, 20, 30, 200, 300), Use("GPU-b", simulated=True))

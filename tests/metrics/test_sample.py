@@ -286,3 +286,28 @@ def test_any_chunking_of_any_text(text: str, places: list[int]) -> None:
 def test_any_text(text: str) -> None:
     parse(text, ("index", "name", "power.draw"))
     parse(text, ("power.draw",))
+
+
+# -- crossing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_reading_crosses_as_plain_tuples(number: str) -> None:
+    (reading,) = [Reading(tuple(samples(number)))]
+    rows = reading.at(5.0).rows
+    assert {type(value) for row in rows for value in row} <= {int, float, str, type(None)}
+    assert Reading.of(rows, 5.0) == reading.at(5.0)
+
+
+def test_a_reading_of_another_node_keeps_its_gpus_apart() -> None:
+    here = Reading((S(index=0, name="A GPU"),))
+    there = Reading.of(here.rows, 1.5, node=3)
+    assert (there.time, there.samples[0].node, there.samples[0].gpu, here.samples[0].gpu) == (1.5, 3, "3/0", "0")
+
+
+@pytest.mark.parametrize("killed, count", [(False, 2), (True, 1)])
+def test_a_line_without_an_end_is_half_a_row_where_the_program_was_killed(killed: bool, count: int) -> None:
+    reader = SampleReader(SHORT_QUERY)
+    reader.feed("0, GPU-0, 1, 1, 2, A GPU\n1, GPU-1, 1, 1, 2, A G")
+    (reading,) = reader.finish(killed=killed)
+    assert len(reading.samples) == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine import Machine, differences, inherit, not_applied, specs_text
 from modal_gpu_magic.plan.quote import default_keep_warm
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def after(*lines: str, environ: dict[str, str] | None = None, images: dict[str, Any] | None = None) -> Machine:
@@ -29,6 +32,10 @@ def after(*lines: str, environ: dict[str, str] | None = None, images: dict[str, 
         (dict(keep_warm=3601), "2 to 3600 s"),
         (dict(volumes={"d": "data"}), "absolute: d:/data"),
         (dict(volumes={"a": "/d", "b": "/d"}), "same path"),
+        (
+            dict(python="3.9"),
+            rf"Python would be 3.9, and this notebook's is {PYTHON}.*Leave --python out, or start a kernel",
+        ),
         (dict(pip="einops"), r"pip=\['einops'\]"),
         (dict(secrets="hf"), r"secrets=\['hf'\]"),
     ],
@@ -153,7 +160,7 @@ def test_another_image_takes_the_place_of_the_variable(line: str) -> None:
         ("H100 --image python:3.12", ("the image python:3.12",)),
         ("H100 --image ubuntu", ("the image ubuntu",)),
         ("H100 --image mine", ()),
-        ("H100 --apt git,ffmpeg --run 'make it' --python 3.12", ("apt ffmpeg, git", "run make it", "Python 3.12")),
+        (f"H100 --apt git,ffmpeg --run 'make it' --python {PYTHON}", ("apt ffmpeg, git", "run make it")),
     ],
 )
 def test_what_the_local_backend_leaves_out_is_said(line: str, said: tuple[str, ...]) -> None:

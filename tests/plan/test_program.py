@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sys
 
 import pytest
 
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.plan.machine import Machine, inherit
 from modal_gpu_magic.plan.program import program
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 SOURCES = {
     "nothing": "",
@@ -25,7 +28,7 @@ SOURCES = {
 
 def shown(line: str = "H100", source: str = "y = x", pip: tuple[str, ...] = ()) -> str:
     machine = inherit(None, parse(line), {"mine": object()}, {"KEY": "hush"})
-    return program(machine, source, ["x"], ["y", "z"], 90.0, pip)
+    return program(machine, source, ["x"], ["y", "z"], 90.0, pip, {"torch": "2.13.0"}.get)
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
@@ -57,11 +60,11 @@ def test_a_cell_that_awaits_is_an_async_function(source: str, kind: str) -> None
         ("H100 --volume d:/d", ['volumes={"/d": modal.Volume.from_name("d", create_if_missing=True)}']),
         ("H100 --secret hf", ['secrets=[modal.Secret.from_name("hf")]']),
         ("H100 --cpu 2 --memory 1GiB --region us-east", ["cpu=2.0", "memory=1024", "region='us-east'"]),
-        ("H100", ["debian_slim().pip_install('torch')"]),
+        ("H100", ["debian_slim().pip_install('torch==2.13.0')"]),
         ("H100 --image slim", ["image = modal.Image.debian_slim()\n"]),
-        ("H100 --image slim --python 3.12", ["debian_slim(python_version='3.12')"]),
-        ("H100 --image cuda", ['from_registry("nvidia/cuda:12.8.1-devel-ubuntu24.04"']),
-        ("H100 --image ubuntu --python 3.12", ['from_registry("ubuntu", add_python="3.12").entrypoint([])']),
+        (f"H100 --image slim --python {PYTHON}", [f"debian_slim(python_version='{PYTHON}')"]),
+        ("H100 --image cuda", ["from_registry('nvidia/cuda:12.8.1-devel-ubuntu24.04'"]),
+        ("H100 --image ubuntu", [f"from_registry('ubuntu', add_python='{PYTHON}').entrypoint([])"]),
         ("H100 --image mine", ["image = mine\n"]),
         ("H100 --pip einops", [".pip_install('einops')"]),
         ("H100 --apt git --run 'make it'", [".apt_install('git').run_commands('make it')"]),
@@ -79,7 +82,9 @@ def test_a_cpu_machine_asks_for_no_gpu() -> None:
 
 
 def test_packages_of_the_header_and_of_the_cell_are_named_once() -> None:
-    assert ".pip_install('einops', 'rich==13.0')" in shown("H100 --pip einops", pip=("einops", "rich==13.0"))
+    assert ".pip_install('einops').pip_install('rich==13.0')" in shown(
+        "H100 --pip einops", pip=("einops", "rich==13.0")
+    )
 
 
 def test_values_of_the_environment_are_not_in_it() -> None:
@@ -87,4 +92,4 @@ def test_values_of_the_environment_are_not_in_it() -> None:
 
 
 def test_without_a_timeout_none_is_written() -> None:
-    assert "timeout" not in program(Machine(), "pass", [], [], None, [])
+    assert "timeout" not in program(Machine(), "pass", [], [], None, [], lambda _: None)

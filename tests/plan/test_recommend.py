@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import html
+import pickle
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.errors import LineError, MachineError
-from modal_gpu_magic.plan.recommend import Dtype, Task, memory, read_model, recommend
+from modal_gpu_magic.line.models import Dtype, Task, read_model
+from modal_gpu_magic.plan.recommend import memory, recommend
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,16 @@ def test_the_formula(params: float, task: Task, dtype: Dtype, need: float, formu
 )
 def test_the_reason(model: str, task: Task, place: int, reason: str) -> None:
     assert recommend(model, task)[place].reason == reason
+
+
+def test_it_is_a_tuple_that_shows_itself_as_a_table_with_the_formula() -> None:
+    rows = recommend("13B", "lora")
+    assert rows == tuple(rows)
+    assert pickle.loads(pickle.dumps(rows)).subject == rows.subject == "13B lora in bf16"
+    for shown in (repr(rows), html.unescape(rows._repr_html_())):
+        assert [str(row.spec) for row in rows if str(row.spec) not in shown or row.reason not in shown] == []
+        assert "13B × 2 bytes = 26 GB frozen weights" in shown
+        assert "as of 2026-09-01" in shown
 
 
 def test_a_budget_drops_what_is_dearer() -> None:

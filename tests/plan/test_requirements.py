@@ -1,4 +1,4 @@
-"""From imported modules to pinned distributions, and to files beside the notebook."""
+"""From imported modules to pinned distributions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from modal_gpu_magic.plan.requirements import Requirement, local_modules, normalized, requirements
+from modal_gpu_magic.plan.requirements import Requirement, normalized, requirements
 
 INSTALLED = {
     "pandas": ["pandas"],
@@ -70,20 +70,3 @@ def test_a_broken_distribution_is_left_out(name: str) -> None:
 @pytest.mark.parametrize("name, normal", [("PyYAML", "pyyaml"), ("a_b..c--d", "a-b-c-d"), ("x", "x")])
 def test_normalized(name: str, normal: str) -> None:
     assert normalized(name) == normal
-
-
-@pytest.mark.parametrize(
-    "modules, files, found",
-    [
-        (["mine"], {"mine.py"}, {"mine": "mine.py"}),
-        (["mine"], {"mine/__init__.py", "mine.py", "mine/"}, {"mine": "mine/__init__.py"}),
-        (["mine"], {"mine/"}, {"mine": "mine/"}),
-        (["mine"], set(), {}),
-        (["tools"], {"tools.py"}, {"tools": "tools.py"}),
-        (["tools"], {"tools/"}, {}),
-        (["json"], {"json.py"}, {}),
-        (["b", "a"], {"a.py", "b.py"}, {"a": "a.py", "b": "b.py"}),
-    ],
-)
-def test_local_modules(modules: list[str], files: set[str], found: dict[str, str]) -> None:
-    assert local_modules(modules, INSTALLED, files.__contains__) == found

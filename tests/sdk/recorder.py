@@ -1,4 +1,4 @@
-"""A control plane in this process whose requests are kept: what the SDK sends is compared, nothing runs."""
+"""A control plane in this process whose requests are kept: what the SDK sends is compared, nothing is built or run."""
 
 from __future__ import annotations
 
@@ -58,9 +58,19 @@ class Recorder:
     def _keeping(self, name: str, rpc: Any) -> Any:
         async def keep(request: Any, peer: Any) -> Any:
             self.requests[name].append(request)
-            return await rpc(request, peer)
+            return await rpc(_unbuilt(request) if name == "ImageGetOrCreate" else request, peer)
 
         return keep
 
     def _wait(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+
+def _unbuilt(request: Any) -> Any:
+    """The same layer less its commands: it is there at once, and no package is fetched."""
+    bare = type(request)()
+    bare.CopyFrom(request)
+    kept = [line for line in request.image.dockerfile_commands if not line.startswith("RUN ")]
+    del bare.image.dockerfile_commands[:]
+    bare.image.dockerfile_commands.extend(kept)
+    return bare

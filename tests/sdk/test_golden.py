@@ -1,25 +1,39 @@
 """What `%%modal_gpu ...` creates at Modal equals what the hand-written code of Modal's own guide creates.
 
-Meant differences, and no others: a timeout of 24 h, one container a session, one more image layer, and our own code.
+Meant differences, and no others: a timeout of 24 h, one container a session, one more image layer, our own code, and
+the cache Volume of GPU machines (off in the cases, which compare Volumes).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import modal
 import pytest
 
+from modal_gpu_magic.catalog.flash_attn import WHEELS
+from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.layers import pinned
 from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
 from modal_gpu_magic.plan.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.sdk.image import OURS, local_version, pinned
+from modal_gpu_magic.sdk.image import OURS, local_version
+from modal_gpu_magic.wire.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
-TORCH = pinned("torch")
+TORCH = pinned("torch", local_version)
+MINOR = sys.version_info.minor
+PYTHON = f"3.{MINOR}"
+CUDA_12, CUDA_13 = "nvidia/cuda:12.8.1-devel-ubuntu24.04", "nvidia/cuda:13.0.2-devel-ubuntu24.04"
+WHEEL = (
+    "https://github.com/Dao-AILab/flash-attention/releases/download/v2.8.3/"
+    f"flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp3{MINOR}-cp3{MINOR}-linux_x86_64.whl"
+)
 ENVIRON = {"FROM_HERE": "value"}
 
 Options = Callable[[], dict[str, Any]]
@@ -51,15 +65,41 @@ CASES: dict[str, tuple[str, Options]] = {
             "image": modal.Image.debian_slim().pip_install(TORCH).apt_install("ffmpeg").pip_install("einops"),
         },
     ),
+    "every layer": (
+        "T4 --env A=1 --run 'make it' --run 'make more' --pip einops,timm --apt git,ffmpeg",
+        lambda: {
+            "gpu": "T4",
+            "image": modal.Image.debian_slim()
+            .pip_install(TORCH)
+            .apt_install("ffmpeg", "git")
+            .pip_install("einops", "timm")
+            .run_commands("make it", "make more")
+            .env({"A": "1"}),
+        },
+    ),
     "slim": ("--image slim", lambda: {"image": modal.Image.debian_slim()}),
     "registry": (
-        "H100 --image nvidia/cuda:12.8.1-devel-ubuntu24.04 --python 3.12",
+        f"H100 --image {CUDA_12} --python {PYTHON}",
+        lambda: {"gpu": "H100", "image": modal.Image.from_registry(CUDA_12, add_python=PYTHON).entrypoint([])},
+    ),
+    "CUDA toolkit": (
+        "H100 --image cuda --pip triton",
         lambda: {
             "gpu": "H100",
-            "image": modal.Image.from_registry("nvidia/cuda:12.8.1-devel-ubuntu24.04", add_python="3.12").entrypoint(
-                []
-            ),
+            "image": modal.Image.from_registry(CUDA_12, add_python=PYTHON).entrypoint([]).pip_install("triton"),
         },
+    ),
+    "JAX": (
+        "L4 --image jax",
+        lambda: {"gpu": "L4", "image": modal.Image.debian_slim().pip_install(pinned("jax[cuda12]", local_version))},
+    ),
+    "flash-attn, compiled for CUDA 12": (
+        "H100 --image cuda --pip flash-attn,torch==2.10.0",
+        lambda: {"gpu": "H100", "image": compiled(CUDA_12, "torch==2.10.0")},
+    ),
+    "flash-attn, compiled for CUDA 13": (
+        "H100 --image flash-attn --pip torch==2.13.0",
+        lambda: {"gpu": "H100", "image": compiled(CUDA_13, "torch==2.13.0")},
     ),
     "environment": (
         "T4 --env A=1 --env FROM_HERE",
@@ -84,6 +124,37 @@ CLUSTERS: dict[str, tuple[str, int, bool, Options]] = {
     "cluster, no RDMA": ("H100:8 --nodes 2 --no-rdma", 2, False, lambda: {"gpu": "H100:8"}),
     "cluster without RDMA": ("A100-80GB:8 --nodes 2", 2, False, lambda: {"gpu": "A100-80GB:8"}),
 }
+
+if PRESETS["vllm"].least_python <= MINOR:
+    CASES["vLLM"] = (
+        "H100 --image vllm",
+        lambda: {
+            "gpu": "H100",
+            "image": modal.Image.from_registry(CUDA_13, add_python=PYTHON).entrypoint([]).pip_install("vllm==0.33.0"),
+        },
+    )
+if MINOR in WHEELS[2, 8][1]:
+    CASES["flash-attn from its wheel"] = (
+        "H100 --image flash-attn --pip torch==2.8.0",
+        lambda: {
+            "gpu": "H100",
+            "image": modal.Image.from_registry(CUDA_12, add_python=PYTHON)
+            .entrypoint([])
+            .pip_install("torch==2.8.0")
+            .pip_install(WHEEL),
+        },
+    )
+
+
+def compiled(reference: str, torch: str) -> modal.Image:
+    """flash-attn as Modal's guide compiles it: torch first, its build tools, no isolation."""
+    return (
+        modal.Image.from_registry(reference, add_python=PYTHON)
+        .entrypoint([])
+        .pip_install(torch)
+        .pip_install("ninja", "packaging", "setuptools", "wheel")
+        .pip_install("flash-attn", extra_options="--no-build-isolation", env={"MAX_JOBS": "4"})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +205,29 @@ def test_the_meant_differences(recorder: Recorder) -> None:
     assert function.autoscaler_settings.max_containers == 1
 
 
-def _ours(recorder: Recorder, line: str) -> tuple[Any, list[list[str]]]:
-    app = OpenApp(inherit(None, parse(line), {}, ENVIRON), recorder.backend, ())
+@pytest.mark.parametrize(
+    "line, paths",
+    [
+        ("H100", [PATH]),
+        ("H100 --volume d:/d --env HF_HOME=/d/hf", ["/d", PATH]),
+        ("H100 --image ubuntu:24.04", [PATH]),
+        ("", []),
+        (f"H100 --volume d:{PATH}", [PATH]),
+        ("H100 --volume d:/root/.cache", ["/root/.cache"]),
+        (f"H100 --volume {VOLUME}:/mine", ["/mine"]),
+    ],
+)
+def test_a_gpu_machine_has_the_cache_unless_a_volume_takes_its_place(
+    recorder: Recorder, line: str, paths: list[str]
+) -> None:
+    created, _ = _ours(recorder, line, cache=True)
+    for function in _functions(created):
+        assert sorted(mount.mount_path for mount in function.volume_mounts) == sorted(paths)
+
+
+def _ours(recorder: Recorder, line: str, *, cache: bool = False) -> tuple[Any, list[list[str]]]:
+    machine = replace(inherit(None, parse(line), {}, ENVIRON), cache=cache)
+    app = OpenApp(machine, recorder.backend, ())
     recorder.requests.clear()
     app.open()
     app.close()

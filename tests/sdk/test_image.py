@@ -13,26 +13,9 @@ import pytest
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.machine import Machine
-from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version, pinned
+from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent
-RICH = version("rich")
-
-
-@pytest.mark.parametrize(
-    "package, text",
-    [
-        ("rich", f"rich=={RICH}"),
-        ("Rich", f"Rich=={RICH}"),
-        ("rich==1", "rich==1"),
-        ("rich>=1", "rich>=1"),
-        ("rich[jupyter]", "rich[jupyter]"),
-        ("no-such-package-here", "no-such-package-here"),
-        ("git+https://github.com/a/b@main", "git+https://github.com/a/b@main"),
-    ],
-)
-def test_a_package_is_pinned_to_the_notebooks_version(package: str, text: str) -> None:
-    assert pinned(package) == text
 
 
 def test_a_build_tag_is_no_part_of_the_version() -> None:

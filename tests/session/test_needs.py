@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modal_gpu_magic.plan.names import analyse
+from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.needs import needs
 
 NUMPY = f"numpy=={version('numpy')}"
@@ -31,12 +32,15 @@ NUMPY = f"numpy=={version('numpy')}"
     ],
 )
 def test_modules_and_what_brings_them(source: str, namespace: dict[str, object], imports: dict[str, str]) -> None:
-    found = needs(analyse(source), namespace)
+    found = needs(analyse(source), namespace, LocalModules())
     assert found.imports == imports
     assert found.packages == tuple(imports.values())
 
 
-def test_a_file_beside_the_notebook_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("numpy.py").write_text("")
-    assert needs(analyse("import numpy"), {}).packages == ()
+def test_the_user_s_own_module_is_no_package_but_brings_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_tools.py").write_text("def f():\n    import numpy")
+    assert needs(analyse("import own_tools"), {}, LocalModules()).packages == (NUMPY,)
+    assert needs(analyse("import own_tools"), {}, LocalModules(), ["own_tools"]).packages == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,22 @@ def test_output_and_receipt_are_seen(session: Session) -> None:
     assert (front.receipt.outcome, front.receipt.backend, front.receipt.simulated) == ("done", "local", True)
     assert front.receipt.ran is not None
     assert front.receipt.ran < 5
+
+
+def test_samples_of_simulated_gpus_are_marked_from_end_to_end(session: Session) -> None:
+    front = SilentFront()
+    deadline = time.monotonic() + 40
+    while not (front.receipt and front.receipt.uses) and time.monotonic() < deadline:
+        session.run("import time\nheld = bytearray(200 << 20)\ntime.sleep(1.2)\ndel held", front)
+    assert front.receipt is not None
+    assert all(sample.simulated for reading in front.readings for sample in reading.samples)
+    (use,) = front.receipt.uses
+    assert (use.simulated, use.name, use.total_mib) == (True, "NVIDIA H100 80GB HBM3", 81559)
+    assert use.peak_mib is not None
+    assert use.peak_mib > 200, "the container's own memory, in the place of the GPU's"
+    assert (front.receipt.got, front.receipt.advice, front.receipt.simulated) == (None, None, True)
+    assert "simulated" in repr(session.metrics)
+    assert session.metrics.latest[0].time > time.time() - 60
 
 
 def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:

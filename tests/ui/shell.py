@@ -38,7 +38,8 @@ _AFTER = "\nprint('\\n' + json.dumps(out))\n"
 
 def in_shell(home: Path, script: str) -> dict[str, Any]:
     """Run a script that has `shell`, `run(cell)`, `tab(text)` and the dict `out`, which is returned."""
-    environ = {**clean_environ(home), "PYTHONPATH": ":".join(path for path in sys.path if path)}
+    path = ":".join(place for place in sys.path if place)
+    environ = {**clean_environ(home), "PYTHONPATH": path, "COLUMNS": "100"}  # a test runner may have set its own
     child = subprocess.run(
         [sys.executable, "-c", _BEFORE + script + _AFTER],
         capture_output=True,

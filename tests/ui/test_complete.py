@@ -16,12 +16,26 @@ TEXTS = [
     "%%modal_gpu my_m",
     "%modal_gpu use A100-4",
     "# about\n%%modal_gpu T",
+    "%modal_gpu recommend 13B lo",
     "my_d",
     "%%modal_gpu H100\nmy_d",
+    "%modal_gpu pu",
+    "%modal_gpu put no",
+    "%modal_gpu put notes/",
+    "%modal_gpu put notes da",
+    "%modal_gpu get se",
+    "%modal_gpu get data:/x --f",
+    "%modal_gpu put x --f",
+    "%modal_gpu ls --backend l",
+    "%modal_gpu status x",
 ]
 
 SCRIPT = f"""
 run("%load_ext modal_gpu_magic")
+import os
+os.makedirs("notes")
+open("notes/a b.txt", "w").close()
+run("%modal_gpu use L4 --volume data:/data")
 run("import modal_gpu_magic as mg\\nmy_data = [1]\\nmy_machine = mg.Machine.of('L4')\\n_hidden = 1")
 out.update({{text: tab(text) for text in {TEXTS!r}}})
 run("%unload_ext modal_gpu_magic")
@@ -45,9 +59,17 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("%%modal_gpu --image s", "%%modal_gpu --image slim"),
         ("%%modal_gpu my_m", "%%modal_gpu my_machine"),
         ("%modal_gpu use A100-4", "%modal_gpu use A100-40GB"),
+        ("%modal_gpu recommend 13B lo", "%modal_gpu recommend 13B lora"),
         ("# about\n%%modal_gpu T", "# about\n%%modal_gpu T4"),
         ("my_d", "my_data"),
         ("%%modal_gpu H100\nmy_d", "%%modal_gpu H100\nmy_data"),
+        ("%modal_gpu pu", "%modal_gpu put"),
+        ("%modal_gpu put no", "%modal_gpu put notes/"),
+        ("%modal_gpu put notes/", "%modal_gpu put 'notes/a b.txt'"),
+        ("%modal_gpu put notes da", "%modal_gpu put notes data:/"),
+        ("%modal_gpu get se", "%modal_gpu get session:"),
+        ("%modal_gpu get data:/x --f", "%modal_gpu get data:/x --force"),
+        ("%modal_gpu ls --backend l", "%modal_gpu ls --backend local"),
     ],
 )
 def test_what_is_offered(offered: dict[str, list[str]], text: str, first: str) -> None:
@@ -62,6 +84,11 @@ def test_variables_of_the_user_are_offered_and_no_others(offered: dict[str, list
 
 def test_only_gpus_stand_where_gpus_stand(offered: dict[str, list[str]]) -> None:
     assert {text.rpartition(" ")[2] for text in offered["%%modal_gpu H"]} == {"H100", "H200"}
+
+
+@pytest.mark.parametrize("text", ["%modal_gpu put x --f", "%modal_gpu status x"])
+def test_a_word_s_own_options_only(offered: dict[str, list[str]], text: str) -> None:
+    assert not [each for each in offered[text] if each.startswith(("%modal_gpu put x --force", "%modal_gpu status x/"))]
 
 
 def test_nothing_is_offered_when_the_extension_is_gone(offered: dict[str, list[str]]) -> None:

@@ -20,6 +20,10 @@ run("%modal_gpu use A10")
 out["other"] = run("%%modal_gpu L4 --dry-run\\ny = 1")
 out["after"] = run("%modal_gpu status")
 out["bound"] = "y" in shell.user_ns
+import os
+open("own_tools.py", "w").close()
+sys.path.insert(0, os.getcwd())
+out["module"] = run("%%modal_gpu L4 --dry-run\\nimport own_tools, json")
 out["modal"] = "modal" in sys.modules
 out["children"] = [child.name() for child in psutil.Process().children(recursive=True)]
 """
@@ -50,6 +54,11 @@ def test_one_that_is_sent_on_purpose_is_named(found: dict[str, Any]) -> None:
     printed, error = found["secret allowed"]
     assert error == ""
     assert "# sends hf_token" in printed
+
+
+def test_the_notebook_s_own_modules_are_named(found: dict[str, Any]) -> None:
+    lines = [line for line in found["module"][0].splitlines() if "notebook's own" in line]
+    assert lines == ["# sends the notebook's own own_tools.py"]
 
 
 def test_nothing_is_started(found: dict[str, Any]) -> None:

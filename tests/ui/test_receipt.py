@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.metrics.history import Use
+from modal_gpu_magic.plan.advice import Advice
 from modal_gpu_magic.session.front import Phase, State
 from modal_gpu_magic.session.receipt import Receipt
 from modal_gpu_magic.ui.receipt import clock, duration, receipt_text, status_text
@@ -59,6 +63,7 @@ def text(**facts: Any) -> str:
     return receipt_text(Receipt(**{**base, **facts}))
 
 
+USE = Use("GPU-a", "NVIDIA H100 80GB HBM3", 10035, 81559, 76.4, 98, 512.3, 700)
 ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
 
 
@@ -84,6 +89,28 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
             "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free here, at Modal $0.10 · prices of 2026-01-01",
         ),
         (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s · free here"),
+        (dict(got="H200:2", asked="H100:2 L4", ran=3.0), "H200:2 (asked H100:2 L4) · run 3.0 s · cost –"),
+        (
+            dict(got="H100", ran=3.0, uses=(USE,), hourly=3.95, advice=Advice(GpuSpec("L4"), 3.15)),
+            "H100 (asked H100) · run 3.0 s · peak 9.8/80 GB · mean 76 %, peak 98 % · mean 512 W · cost <$0.01 · "
+            "prices of 2026-01-01 · an L4 would fit: saves $3.15/h",
+        ),
+        (
+            dict(
+                ran=3.0,
+                uses=(USE, replace(USE, peak_mib=30, mean_utilization=0, peak_utilization=0, mean_power_w=None)),
+            ),
+            "H100 · run 3.0 s · peak 0.03 to 9.8/80 GB · mean 0 to 76 %, peak 0 to 98 % · mean 512 W · cost –",
+        ),
+        (
+            dict(ran=3.0, uses=(Use("GPU-a"),)),
+            "H100 · run 3.0 s · peak –/– GB · mean – %, peak – % · mean – W · cost –",
+        ),
+        (
+            dict(backend="local", simulated=True, ran=3.0, uses=(replace(USE, mean_power_w=None, simulated=True),)),
+            "H100 · local · CPU · H100 simulated · run 3.0 s · "
+            "peak 9.8/80 GB, mean 76 %, peak 98 % of this machine's memory and processors · free here",
+        ),
     ],
 )
 def test_receipt(facts: dict[str, Any], line: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.wire.events import FRAME_BYTES, Event, Frame
-from modal_gpu_magic.wire.log import Assembler, Log, cut
+from modal_gpu_magic.wire.log import SAMPLES, Assembler, Log, cut, weigh
 
 CONTENTS = st.one_of(
     st.builds(
@@ -133,3 +133,24 @@ def test_forgotten_events_are_gone_and_their_bytes_with_them() -> None:
 def test_the_room_for_a_run_s_name_is_counted(run: str) -> None:
     log = logged([text(50_000)])
     assert all(len(frame.blob) <= LIMIT for frame in cut(run, log.since(0), LIMIT))
+
+
+def test_old_samples_go_and_leave_no_gap() -> None:
+    """A run of a day has 86,400: the log keeps the newest, and what a cell printed among them stays."""
+    sample = {"time": 1.0, "node": 0, "running": True, "rows": ((0, "GPU-0", None),)}
+    log = logged([("stream", {"name": "stdout", "text": "first"}), *[("sample", sample)] * (SAMPLES + 5)])
+    size = log.nbytes
+    log.add("sample", sample)
+    assert log.nbytes - size < weigh(sample) / 2, "one came, and one went"
+    events = log.since(0)
+    assert [event.number for event in events] == list(range(SAMPLES + 7))
+    assert [event.content for event in events if event.kind == "sample"] == [sample] * SAMPLES
+    assert "".join(event.content["text"] for event in events if event.kind == "stream") == "first"
+
+
+def test_samples_that_nobody_will_ask_for_are_forgotten() -> None:
+    log = logged([("sample", {"rows": ()})] * 10)
+    log.forget(10)
+    for _ in range(SAMPLES + 1):
+        log.add("sample", {"rows": ()})
+    assert len(log.since(10)) == SAMPLES + 1

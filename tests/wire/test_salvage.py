@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.loading import Resolving
+from modal_gpu_magic.wire.loading import Loader, Roots
 from modal_gpu_magic.wire.salvage import Missing
 from modal_gpu_magic.wire.transfer import Unpacked, pack, unpack
 from tests.wire.far_side import FarSide, new_namespace
@@ -182,11 +183,10 @@ def test_functions_arrive_though_others_do_not(only_here: Any) -> None:
 
 
 def test_what_main_means_is_the_namespace() -> None:
-    resolving = Resolving()
-    resolving.namespace = {"Outer": type("Outer", (), {"inner": 5})}
-    assert resolving.find_class("__main__", "Outer.inner") == 5
+    loader = Loader(io.BytesIO(), {"Outer": type("Outer", (), {"inner": 5})}, Roots({}))
+    assert loader.find_class("__main__", "Outer.inner") == 5
     with pytest.raises(Exception, match=r"needs Outer\.missing, which is not defined here"):
-        resolving.find_class("__main__", "Outer.missing")
+        loader.find_class("__main__", "Outer.missing")
 
 
 def test_salvage_gives_what_the_fast_loader_gives(only_here: Any) -> None:

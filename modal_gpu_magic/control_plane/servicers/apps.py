@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Conflict, found
+from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, found
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
 from modal_gpu_magic.control_plane.state import App, Container, State, new_id
 
@@ -31,8 +31,8 @@ HEARTBEAT_LIMIT = 300.0
 class Apps:
     """RPCs of apps, environments and clients."""
 
-    def __init__(self, state: State, scheduler: Scheduler) -> None:
-        self._state, self._scheduler = state, scheduler
+    def __init__(self, state: State, scheduler: Scheduler, *, detachable: bool) -> None:
+        self._state, self._scheduler, self._detachable = state, scheduler, detachable
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def ClientHello(self, request: Empty, peer: Container | None) -> api_pb2.ClientHelloResponse:
@@ -50,6 +50,11 @@ class Apps:
     async def AppCreate(self, request: api_pb2.AppCreateRequest, peer: Container | None) -> api_pb2.AppCreateResponse:
         """`app.run()` begins."""
         detached = request.app_state == api_pb2.APP_STATE_DETACHED
+        if detached and not self._detachable:
+            raise Unsupported(
+                "The local backend ends with the command that it was started for, and so would a detached app. "
+                "Run it without --detach, or on Modal."
+            )
         app = App(new_id("ap"), detached, request.description)
         self._state.apps[app.id] = app
         return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=_page(app))
@@ -110,6 +115,18 @@ class Apps:
             if left <= 0 or not await app.log.bell.wait(left):
                 return
 
+    async def AppFetchLogs(
+        self, request: api_pb2.AppFetchLogsRequest, peer: Container | None
+    ) -> api_pb2.AppFetchLogsResponse:
+        """The newest entries of a time, as far as they are still kept; `limit` at most."""
+        since, until = request.since.ToNanoseconds() / 1e9, request.until.ToNanoseconds() / 1e9
+        batches = [
+            batch
+            for batch in self._app(request.app_id).log.batches
+            if _wanted(request, batch) and since <= batch.items[0].timestamp <= until
+        ]
+        return api_pb2.AppFetchLogsResponse(batches=batches[-request.limit :])
+
     async def reap(self) -> None:
         """For ever: end apps whose client is gone without a word."""
         while True:
@@ -132,14 +149,18 @@ def _page(app: App) -> str:
     return f"http://localhost/{app.id}"
 
 
-def _wanted(request: api_pb2.AppGetLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
+def _wanted(request: api_pb2.AppGetLogsRequest | api_pb2.AppFetchLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
     """Whether a log entry passes the request's filters; an empty filter passes all."""
     item = batch.items[0]
+    if isinstance(request, api_pb2.AppGetLogsRequest):
+        input_id, source = request.input_id, request.file_descriptor
+    else:
+        input_id, source = "", request.source
     pairs = (
         (request.function_id, batch.function_id),
         (request.task_id, batch.task_id),
         (request.function_call_id, item.function_call_id),
-        (request.input_id, item.input_id),
-        (request.file_descriptor, item.file_descriptor),
+        (input_id, item.input_id),
+        (source, item.file_descriptor),
     )
     return all(not wanted or wanted == has for wanted, has in pairs) and request.search_text in item.data

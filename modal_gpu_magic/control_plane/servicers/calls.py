@@ -9,10 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
+from modal._utils.jwt_utils import DecodedJwt
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import NotFound, found
+from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
 from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Calls:
         if function.app.stopped:
             raise NotFound(f"App {function.app.id} has been stopped; run it again.")
         call = Call(new_id("fc"), function, request.function_call_invocation_type)
+        if parent := self._state.inputs.get(request.parent_input_id):
+            parent.children.append(call)
         self._remember(call)
         return known(
             api_pb2.FunctionMapResponse,
@@ -79,7 +82,7 @@ class Calls:
     ) -> api_pb2.FunctionRetryInputsResponse:
         """The SDK tries failed inputs again."""
         for item in request.inputs:
-            each = found(self._state.inputs, item.input_jwt, "input")
+            each = found(self._state.inputs, _input_id(item.input_jwt), "input")
             each.payload = item.input
             self._scheduler.again(each, each.attempt + 1)
         return api_pb2.FunctionRetryInputsResponse(input_jwts=[item.input_jwt for item in request.inputs])
@@ -87,10 +90,12 @@ class Calls:
     async def FunctionGetOutputs(
         self, request: api_pb2.FunctionGetOutputsRequest, peer: Container | None
     ) -> api_pb2.FunctionGetOutputsResponse:
-        """Wait for outputs: those of an index range, or (maps) each one once, as they come."""
+        """Wait for outputs: those of an index range, or (maps) those that came after an entry."""
         call = self._call(request.function_call_id)
         end = time.monotonic() + request.timeout
         call.readers += 1
+        if peer is not None:
+            self._scheduler.scale(call.function)  # who asks waits, and may be in the way of what it waits for
         try:
             while True:
                 outputs = _ready(call, request)
@@ -161,11 +166,11 @@ class Calls:
     def _add(
         self, call: Call, items: Iterable[api_pb2.FunctionPutInputsItem]
     ) -> list[api_pb2.FunctionPutInputsResponseItem]:
-        """Queue inputs. The token that the SDK retries with is the input's id."""
+        """Queue inputs."""
         inputs = [Input(new_id("in"), call, item.idx, item.input) for item in items]
         self._scheduler.submit(inputs)
         return [
-            api_pb2.FunctionPutInputsResponseItem(idx=each.index, input_id=each.id, input_jwt=each.id)
+            api_pb2.FunctionPutInputsResponseItem(idx=each.index, input_id=each.id, input_jwt=_token(each))
             for each in inputs
         ]
 
@@ -200,15 +205,28 @@ def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_p
     if request.HasField("start_idx"):
         wanted = range(request.start_idx, request.end_idx + 1)
         return [call.outputs[index] for index in wanted if index in call.outputs]
-    fresh = list(call.outputs.values())[call.delivered :]
-    call.delivered += len(fresh)
-    return fresh
+    if request.clear_on_success:
+        return []  # a map's last word: it has them all
+    return call.completed[int(request.last_entry_id.partition("-")[0] or 0) :]
+
+
+def _token(each: Input) -> str:
+    """What the SDK retries an input with; a map reads the index in it."""
+    return DecodedJwt.encode_without_signature({"input_id": each.id, "idx": each.index})
+
+
+def _input_id(token: str) -> str:
+    """The input that a token is of; raises Invalid for a text that is none."""
+    try:
+        return str(DecodedJwt.decode_without_verification(token).payload["input_id"])
+    except (ValueError, KeyError, TypeError):
+        raise Invalid(f"{token!r} is not the token of an input.") from None
 
 
 def _outputs(call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> api_pb2.FunctionGetOutputsResponse:
     return api_pb2.FunctionGetOutputsResponse(
         outputs=outputs,
         idxs=[output.idx for output in outputs],
-        last_entry_id=f"{len(call.outputs)}-0",
+        last_entry_id=f"{len(call.completed)}-0",
         num_unfinished_inputs=call.unfinished,
     )

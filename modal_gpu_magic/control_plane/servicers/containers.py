@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.furnish import address_of
+from modal_gpu_magic.control_plane.furnish import ROOT, address_of
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, found
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 HEARTBEAT_HOLD = 14.0
 """Seconds a heartbeat is held for news; the SDK gives up after 15.1."""
+
+
+_MISSED = re.compile(rf"FileNotFoundError: .*'{ROOT}/")
+_HINT = (
+    f"On the local backend {ROOT} is the working directory of the container, and no absolute path: "
+    "a path relative to it works here and on Modal."
+)
 
 
 class ContainerSide:
@@ -62,6 +70,8 @@ class ContainerSide:
         """Results."""
         container = _own(peer)
         for output in request.outputs:
+            if _MISSED.search(output.result.traceback):
+                container.log(f"{_HINT}\n", api_pb2.FILE_DESCRIPTOR_INFO)
             self._scheduler.accept(container, output)
         self._scheduler.scale(container.function)
         return Empty()

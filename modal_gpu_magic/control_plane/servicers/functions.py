@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.clusters import check_cluster
 from modal_gpu_magic.control_plane.definitions import (
     apply_options,
     check,
@@ -152,8 +153,10 @@ class Functions:
     async def _set_gpus(self, function: Function, configs: list[api_pb2.GPUConfig]) -> None:
         """Check what is asked for, every fallback included; raises Invalid."""
         specs = [spec for config in configs if (spec := checked(config.gpu_type, config.count))]
+        if function.clustered:
+            check_cluster(function.group_size, specs, rdma=function.definition.resources.rdma)
         for spec in specs[:1]:
-            await self._rack.survey(spec)
+            await self._rack.survey(spec, function.group_size)
         function.gpus = tuple(specs)
 
 

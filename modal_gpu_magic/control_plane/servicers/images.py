@@ -7,20 +7,22 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane import overlays
 from modal_gpu_magic.control_plane.bell import Bell
-from modal_gpu_magic.control_plane.layers import Layer, PipInstall, read_layer
+from modal_gpu_magic.control_plane.gpus import driver
+from modal_gpu_magic.control_plane.installs import PipInstall, is_nvidia_only, without_cuda
+from modal_gpu_magic.control_plane.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
-from modal_gpu_magic.control_plane.state import Container, State, new_id
+from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
 
@@ -35,6 +37,9 @@ class Image:
     builder_version: str
     build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
     own_overlays: list[str] = field(default_factory=list)
+    own_files: tuple[MountedFile, ...] = ()
+    left_out: list[str] = field(default_factory=list)
+    """Packages that this machine has no use for."""
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
     bell: Bell = field(default_factory=Bell)
@@ -50,9 +55,14 @@ class Image:
         return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
 
     @property
+    def files(self) -> tuple[MountedFile, ...]:
+        """What its layers copied; of two files at one path the topmost layer's comes last."""
+        return (*(self.base.files if self.base else ()), *self.own_files)
+
+    @property
     def not_applied(self) -> list[str]:
         """Instructions of all layers that a container here does without."""
-        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied]
+        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied, *self.left_out]
 
     def say(self, line: str) -> None:
         """Add to the build's log."""
@@ -132,15 +142,16 @@ class Images:
 
     def _new(self, request: api_pb2.ImageGetOrCreateRequest) -> Image:
         definition = request.image
-        files = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
-        layer = read_layer(definition.dockerfile_commands, files)
+        texts = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
+        layer = read_layer(definition.dockerfile_commands, texts)
         if definition.HasField("build_function"):
             layer = Layer(not_applied=("run_function",))
         base = next((self.images.get(each.image_id) for each in definition.base_images), None)
         secrets: dict[str, str] = {}
         for secret_id in definition.secret_ids:
             secrets.update(found(self._state.secrets, secret_id, "secret").values)
-        return Image(new_id("im"), layer, base, request.builder_version, secrets)
+        files = tuple(_copied(layer, self._state.mounts.get(definition.context_mount_id, ())))
+        return Image(new_id("im"), layer, base, request.builder_version, secrets, own_files=files)
 
     def _start_build(self, image: Image, *, force: bool) -> None:
         task = asyncio.get_running_loop().create_task(_build(image, force=force))
@@ -166,11 +177,33 @@ async def _build(image: Image, *, force: bool) -> None:
 
 
 async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
+    """Make the overlay of one install, as far as this machine has not got it."""
     below = image.overlays
+    if driver() is None:
+        install = _without_nvidia(image, install)
     if not force and overlays.satisfied(install, below):
-        image.say(f"Already here: {' '.join(install.packages)}\n")
+        if install.packages:
+            image.say(f"Already here: {' '.join(install.packages)}\n")
         return
     image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
+
+
+def _without_nvidia(image: Image, install: PipInstall) -> PipInstall:
+    """Leave out, and say so, what is only for NVIDIA's GPUs: it would be compiled for minutes, or load gigabytes."""
+    packages = [without_cuda(each) for each in install.packages]
+    out = [each for each in packages if is_nvidia_only(each) and not overlays.satisfied(PipInstall((each,)), [])]
+    for each in out:
+        image.left_out.append(f"pip install {each} (for NVIDIA GPUs only)")
+        image.say(f"Not applied by the local backend: {image.left_out[-1]}\n")
+    return replace(install, packages=tuple(each for each in packages if each not in out))
+
+
+def _copied(layer: Layer, context: Iterable[MountedFile]) -> Iterator[MountedFile]:
+    """The build's own files where the layer's COPY lines put them."""
+    for copy in layer.copies:
+        for file in context:
+            if path := copy.of(file.remote_path):
+                yield replace(file, remote_path=path)
 
 
 def _failed(image: Image) -> bool:

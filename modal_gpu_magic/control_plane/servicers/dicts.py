@@ -1,0 +1,158 @@
+"""Dicts: keys and values as the SDK pickled them. A named one lives as long as this server."""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import Exists, Full, Invalid, NotFound, found
+from modal_gpu_magic.control_plane.state import Container, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VALUE_BYTES = 100 << 20
+"""Size of one value on Modal."""
+
+UPDATE_ENTRIES = 10_000
+"""Entries of one update on Modal."""
+
+KEPT_BYTES = 1 << 30
+"""Size of all values of a dict. Modal keeps them on disk, this server in memory."""
+
+_CREATES = (
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
+)
+
+
+@dataclass(slots=True)
+class Dict:
+    """Entries in the order of their keys' first appearance."""
+
+    id: str
+    name: str
+    entries: dict[bytes, bytes] = field(default_factory=dict)
+    size: int = 0
+    created_at: float = field(default_factory=time.time)
+
+    def update(self, updates: dict[bytes, bytes]) -> None:
+        """Set entries, all or none; raises Invalid or Full for what Modal, or this machine, does not take."""
+        if len(updates) > UPDATE_ENTRIES:
+            raise Invalid(f"An update may have {UPDATE_ENTRIES} entries; this one has {len(updates)}.")
+        if (largest := max(map(len, updates.values()), default=0)) > VALUE_BYTES:
+            raise Invalid(f"A value in a Dict may have {VALUE_BYTES} bytes; this one has {largest}.")
+        size = self.size + sum(len(value) - len(self.entries.get(key, b"")) for key, value in updates.items())
+        if size > KEPT_BYTES:
+            raise Full(f"A local Dict may hold {KEPT_BYTES >> 30} GiB in all; use a Volume.")
+        self.entries.update(updates)
+        self.size = size
+
+    def pop(self, key: bytes) -> bytes | None:
+        """Remove a value and give it; None without one."""
+        value = self.entries.pop(key, None)
+        self.size -= len(value or b"")
+        return value
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.entries.clear()
+        self.size = 0
+
+
+class Dicts:
+    """RPCs of dicts."""
+
+    def __init__(self) -> None:
+        self._dicts: dict[str, Dict] = {}
+
+    async def DictGetOrCreate(
+        self, request: api_pb2.DictGetOrCreateRequest, peer: Container | None
+    ) -> api_pb2.DictGetOrCreateResponse:
+        """By name, or a fresh one."""
+        name, creation = request.deployment_name, request.object_creation_type
+        named = next((each for each in self._dicts.values() if name and each.name == name), None)
+        if named and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            raise Exists(f"Dict {name!r} exists already.")
+        if name and not named and creation not in _CREATES:
+            raise NotFound(f"Dict {name!r} does not exist on the local backend; create it with create_if_missing=True.")
+        made = named or Dict(new_id("di"), name)
+        self._dicts[made.id] = made
+        if named is None:
+            made.update({entry.key: entry.value for entry in request.data})
+        return known(api_pb2.DictGetOrCreateResponse, dict_id=made.id, metadata=_metadata(made))
+
+    async def DictGetById(
+        self, request: api_pb2.DictGetByIdRequest, peer: Container | None
+    ) -> api_pb2.DictGetByIdResponse:
+        """`Dict.from_id`."""
+        one = self._dict(request.dict_id)
+        return known(api_pb2.DictGetByIdResponse, dict_id=one.id, metadata=_metadata(one))
+
+    async def DictHeartbeat(self, request: api_pb2.DictHeartbeatRequest, peer: Container | None) -> Empty:
+        """Nothing hangs on it: dicts end with this server."""
+        self._dict(request.dict_id)
+        return Empty()
+
+    async def DictGet(self, request: api_pb2.DictGetRequest, peer: Container | None) -> api_pb2.DictGetResponse:
+        """One value."""
+        value = self._dict(request.dict_id).entries.get(request.key)
+        return api_pb2.DictGetResponse(found=value is not None, value=value)
+
+    async def DictUpdate(
+        self, request: api_pb2.DictUpdateRequest, peer: Container | None
+    ) -> api_pb2.DictUpdateResponse:
+        """Set values; `if_not_exists` leaves those that are there."""
+        one = self._dict(request.dict_id)
+        updates = {entry.key: entry.value for entry in request.updates}
+        if request.if_not_exists:
+            updates = {key: value for key, value in updates.items() if key not in one.entries}
+        one.update(updates)
+        return known(api_pb2.DictUpdateResponse, created=bool(updates))
+
+    async def DictPop(self, request: api_pb2.DictPopRequest, peer: Container | None) -> api_pb2.DictPopResponse:
+        """Remove a value and give it."""
+        value = self._dict(request.dict_id).pop(request.key)
+        return api_pb2.DictPopResponse(found=value is not None, value=value)
+
+    async def DictContains(
+        self, request: api_pb2.DictContainsRequest, peer: Container | None
+    ) -> api_pb2.DictContainsResponse:
+        """Whether a key is there."""
+        return api_pb2.DictContainsResponse(found=request.key in self._dict(request.dict_id).entries)
+
+    async def DictLen(self, request: api_pb2.DictLenRequest, peer: Container | None) -> api_pb2.DictLenResponse:
+        """Number of entries."""
+        return api_pb2.DictLenResponse(len=len(self._dict(request.dict_id).entries))
+
+    async def DictContents(
+        self, request: api_pb2.DictContentsRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.DictEntry]:
+        """Keys, values or both, as they are now."""
+        for key, value in list(self._dict(request.dict_id).entries.items()):
+            yield api_pb2.DictEntry(key=key if request.keys else b"", value=value if request.values else b"")
+
+    async def DictClear(self, request: api_pb2.DictClearRequest, peer: Container | None) -> Empty:
+        """Remove all entries."""
+        self._dict(request.dict_id).clear()
+        return Empty()
+
+    async def DictDelete(self, request: api_pb2.DictDeleteRequest, peer: Container | None) -> Empty:
+        """Remove the dict."""
+        self._dicts.pop(request.dict_id, None)
+        return Empty()
+
+    def _dict(self, dict_id: str) -> Dict:
+        return found(self._dicts, dict_id, "dict")
+
+
+def _metadata(one: Dict) -> api_pb2.DictMetadata:
+    creation = known(api_pb2.CreationInfo, created_at=one.created_at)
+    return known(api_pb2.DictMetadata, name=one.name, creation_info=creation)

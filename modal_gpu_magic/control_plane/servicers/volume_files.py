@@ -1,0 +1,135 @@
+"""Files of volumes, from outside of containers: put, listed, read, copied, removed. Both versions of the file system.
+
+Files come and go over HTTP on loopback, because the SDK sends and reads them no other way; only version 1 sends files
+under 4 MiB with the request.
+"""
+
+# ruff: noqa: ARG002 - every RPC is called with (request, peer)
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+from google.protobuf.empty_pb2 import Empty
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane import tree
+from modal_gpu_magic.control_plane.loopback import Loopback, Span
+from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.parts import PART, Incoming, clear_abandoned, incoming
+from modal_gpu_magic.control_plane.refusals import NotFound, found
+from modal_gpu_magic.control_plane.world import place
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from modal_gpu_magic.control_plane.servicers.mounts import Contents
+    from modal_gpu_magic.control_plane.state import Container, State
+
+ENTRIES = 1000
+"""Entries of a listing that travel together."""
+
+ListRequest: TypeAlias = "api_pb2.VolumeListFilesRequest | api_pb2.VolumeListFiles2Request"
+RemoveRequest: TypeAlias = "api_pb2.VolumeRemoveFileRequest | api_pb2.VolumeRemoveFile2Request"
+CopyRequest: TypeAlias = "api_pb2.VolumeCopyFilesRequest | api_pb2.VolumeCopyFiles2Request"
+
+
+class VolumeFiles:
+    """RPCs of the files of volumes."""
+
+    def __init__(self, state: State, contents: Contents, loopback: Loopback) -> None:
+        self._state, self._contents, self._loopback = state, contents, loopback
+
+    async def VolumePutFiles2(
+        self, request: api_pb2.VolumePutFiles2Request, peer: Container | None
+    ) -> api_pb2.VolumePutFiles2Response:
+        """Asked with the hashes of all parts; answers with those to be sent, and puts the files in place if none is."""
+        volume = self._directory(request.volume_id)
+        coming = [self._incoming(volume, file, request) for file in request.files]
+        missing = [await asyncio.to_thread(each.missing) for each in coming]
+        response = api_pb2.VolumePutFiles2Response()
+        for index, (file, numbers) in enumerate(zip(coming, missing, strict=True)):
+            for number in numbers:
+                url = await self._loopback.to_put(file.span(number))
+                response.missing_blocks.add(file_index=index, block_index=number, put_url=url)
+        if not response.missing_blocks:
+            for file in coming:
+                await asyncio.to_thread(file.finish)
+            await asyncio.to_thread(clear_abandoned, volume)
+        return response
+
+    async def VolumePutFiles(self, request: api_pb2.VolumePutFilesRequest, peer: Container | None) -> Empty:
+        """Files whose contents have been sent as those of a mount are."""
+        volume = self._directory(request.volume_id)
+        overwrite = not request.disallow_overwrite_existing_files
+        targets = [tree.writable(volume, file.filename, overwrite=overwrite) for file in request.files]
+        for file, target in zip(request.files, targets, strict=True):
+            if not self._contents.has(file.sha256_hex):
+                raise NotFound(f"The content of {file.filename!r} has not been sent.")
+            await asyncio.to_thread(place, target, self._contents.path(file.sha256_hex), file.mode)
+        return Empty()
+
+    async def VolumeGetFile2(
+        self, request: api_pb2.VolumeGetFile2Request, peer: Container | None
+    ) -> api_pb2.VolumeGetFile2Response:
+        """Addresses of a file's parts, from a byte on; `len` 0 is to the end."""
+        path = tree.readable(self._directory(request.volume_id), request.path)
+        size = path.stat().st_size
+        start = min(request.start, size)
+        end = min(size, start + request.len) if request.len else size
+        bounds = [start, *range((start // PART + 1) * PART, end, PART), end] if end > start else []
+        spans = [Span(path, first, last - first) for first, last in pairwise(bounds)]
+        urls = [await self._loopback.to_get(span) for span in spans]
+        return known(api_pb2.VolumeGetFile2Response, get_urls=urls, size=size, start=start, len=end - start)
+
+    async def VolumeListFiles2(
+        self, request: ListRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.VolumeListFiles2Response]:
+        """A directory, or one file."""
+        async for some in self._list(request):
+            yield api_pb2.VolumeListFiles2Response(entries=some)
+
+    async def VolumeListFiles(
+        self, request: ListRequest, peer: Container | None
+    ) -> AsyncIterator[api_pb2.VolumeListFilesResponse]:
+        """The same of version 1."""
+        async for some in self._list(request):
+            yield api_pb2.VolumeListFilesResponse(entries=some)
+
+    async def VolumeRemoveFile2(self, request: RemoveRequest, peer: Container | None) -> Empty:
+        """Remove a file or a directory."""
+        volume = self._directory(request.volume_id)
+        await asyncio.to_thread(tree.remove, volume, request.path, recursive=request.recursive)
+        return Empty()
+
+    async def VolumeCopyFiles2(self, request: CopyRequest, peer: Container | None) -> Empty:
+        """Copy inside the volume, as `cp` does."""
+        volume = self._directory(request.volume_id)
+        await asyncio.to_thread(tree.copy, volume, request.src_paths, request.dst_path, recursive=request.recursive)
+        return Empty()
+
+    VolumeRemoveFile = VolumeRemoveFile2
+    VolumeCopyFiles = VolumeCopyFiles2
+
+    async def _list(self, request: ListRequest) -> AsyncIterator[list[api_pb2.FileEntry]]:
+        volume = self._directory(request.volume_id)
+        listed = await asyncio.to_thread(
+            tree.entries, volume, request.path, recursive=request.recursive, most=request.max_entries
+        )
+        for first in range(0, len(listed), ENTRIES):
+            yield listed[first : first + ENTRIES]
+
+    def _directory(self, volume_id: str) -> Path:
+        return found(self._state.volumes, volume_id, "volume").path
+
+    def _incoming(
+        self, volume: Path, file: api_pb2.VolumePutFiles2Request.File, request: api_pb2.VolumePutFiles2Request
+    ) -> Incoming:
+        """The file, if it may go where it is to go."""
+        overwrite = not request.disallow_overwrite_existing_files
+        target = tree.writable(volume, file.path, overwrite=overwrite)
+        hashes = tuple(block.contents_sha256.hex() for block in file.blocks)
+        return incoming(volume, target, file.size, file.mode, hashes)

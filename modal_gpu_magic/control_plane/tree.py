@@ -1,0 +1,124 @@
+"""The files of a volume, seen from outside: one tree of paths, which no path and no link leads out of. Blocks.
+
+Paths are as the SDK has them: relative to the volume, with or without a slash in front.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.refusals import Exists, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_KINDS = (
+    (stat.S_ISLNK, api_pb2.FileEntry.SYMLINK),
+    (stat.S_ISDIR, api_pb2.FileEntry.DIRECTORY),
+    (stat.S_ISFIFO, api_pb2.FileEntry.FIFO),
+    (stat.S_ISSOCK, api_pb2.FileEntry.SOCKET),
+)
+
+
+def within(volume: Path, path: str) -> Path:
+    """Where `path` is on disk; raises Invalid if it leads out of the volume."""
+    parts = [part for part in PurePosixPath(path).parts if part != "/"]
+    where = volume.joinpath(*parts)
+    if ".." in parts or not where.parent.resolve().is_relative_to(
+        volume.resolve() if parts else volume.parent.resolve()
+    ):
+        raise Invalid(f"{path!r} leads out of the volume.")
+    return where
+
+
+def present(volume: Path, path: str) -> Path:
+    """Where an existing file, directory or link is; raises NotFound."""
+    where = within(volume, path)
+    if not where.exists() and not where.is_symlink():
+        raise NotFound(f"No such file or directory in the volume: {path!r}.")
+    return where
+
+
+def readable(volume: Path, path: str) -> Path:
+    """An existing file, through links inside the volume; raises NotFound, or Invalid for anything else."""
+    where = present(volume, path).resolve()
+    if not where.is_relative_to(volume.resolve()):
+        raise Invalid(f"{path!r} is a link that leads out of the volume.")
+    if where.is_dir():
+        raise Invalid(f"{path!r} is a directory; read its files one by one.")
+    if not where.is_file():
+        raise NotFound(f"{path!r} is no file.")
+    return where
+
+
+def writable(volume: Path, path: str, *, overwrite: bool) -> Path:
+    """Where a file may be put; raises Exists for a directory, and for a file that is not to be overwritten."""
+    where = within(volume, path)
+    if where.is_dir():
+        raise Exists(f"{path!r} is a directory in the volume.")
+    if where.exists() and not overwrite:
+        raise Exists(f"{path!r} exists in the volume; overwrite it with force.")
+    above = next((each for each in where.parents if each.exists()), volume)
+    if not above.is_dir():
+        raise Exists(f"{path!r} cannot be put there: {above.relative_to(volume)} is a file.")
+    return where
+
+
+def entries(volume: Path, path: str, *, recursive: bool, most: int = 0) -> list[api_pb2.FileEntry]:
+    """A directory's content by name, or the one file; `most` 0 is no limit."""
+    top = present(volume, path)
+    found = _below(top, recursive=recursive) if top.is_dir() and not top.is_symlink() else iter([top])
+    return [_entry(each, volume) for each in itertools.islice(found, most or None)]
+
+
+def _below(directory: Path, *, recursive: bool) -> Iterator[Path]:
+    """Everything in a directory; links are not followed."""
+    for each in sorted(directory.iterdir()):
+        yield each
+        if recursive and each.is_dir() and not each.is_symlink():
+            yield from _below(each, recursive=True)
+
+
+def _entry(path: Path, volume: Path) -> api_pb2.FileEntry:
+    found = path.lstat()
+    kind = next((kind for holds, kind in _KINDS if holds(found.st_mode)), api_pb2.FileEntry.FILE)
+    size = found.st_size if kind == api_pb2.FileEntry.FILE else 0
+    return api_pb2.FileEntry(path=path.relative_to(volume).as_posix(), type=kind, mtime=int(found.st_mtime), size=size)
+
+
+def remove(volume: Path, path: str, *, recursive: bool) -> None:
+    """Remove a file, or with `recursive` a directory; of the volume itself, all that is in it."""
+    where = present(volume, path)
+    if where.is_symlink() or not where.is_dir():
+        where.unlink()
+    elif not recursive:
+        raise Invalid(f"{path!r} is a directory; remove it with recursive=True.")
+    else:
+        for each in where.iterdir() if where == volume else (where,):
+            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+
+
+def copy(volume: Path, sources: Sequence[str], target: str, *, recursive: bool) -> None:
+    """As `cp` does: into a directory, or one file to a new name."""
+    where = within(volume, target)
+    into = where.is_dir()
+    if not into and (len(sources) != 1 or target.endswith("/")):
+        raise NotFound(f"{target!r} is no directory in the volume.")
+    for source in sources:
+        origin = present(volume, source)
+        to = where / origin.name if into else where
+        if origin.is_dir() and not recursive:
+            raise Invalid(f"{source!r} is a directory; copy it with recursive=True.")
+        if to == origin or to.is_relative_to(origin):
+            raise Invalid(f"{source!r} cannot be copied into itself.")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if origin.is_dir():
+            shutil.copytree(origin, to, symlinks=True, dirs_exist_ok=True)
+        else:
+            shutil.copy2(readable(volume, source), to)

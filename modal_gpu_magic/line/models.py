@@ -1,0 +1,123 @@
+"""What may be said of a model: its size, what is done with it, the type of its weights. Read from a line or from code.
+
+What follows from it is `plan.recommend`.
+"""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.errors import LineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Task: TypeAlias = Literal["inference", "lora", "full", "pretrain"]
+Dtype: TypeAlias = Literal["bf16", "fp16", "fp32", "int8", "int4"]
+
+TASKS: tuple[Task, ...] = ("inference", "lora", "full", "pretrain")
+"""What is done with a model: `lora` trains adapters, `full` every weight, `pretrain` likewise, from nothing."""
+
+BYTES: Mapping[Dtype, float] = MappingProxyType({"bf16": 2, "fp16": 2, "fp32": 4, "int8": 1, "int4": 0.5})
+"""Bytes of one weight."""
+
+_TASK_SLIPS = {
+    **dict.fromkeys(("train", "training", "finetune", "finetuning", "fine-tune", "fine-tuning", "sft"), "lora or full"),
+    **dict.fromkeys(("serve", "serving", "infer", "generate"), "inference"),
+}
+_DTYPE_SLIPS = {
+    **dict.fromkeys(("float16", "half"), "fp16"),
+    **dict.fromkeys(("float32", "float", "single"), "fp32"),
+    **dict.fromkeys(("fp8", "8bit", "8-bit", "q8"), "int8"),
+    **dict.fromkeys(("fp4", "nf4", "4bit", "4-bit", "q4"), "int4"),
+}
+"""Words people use that no likeness of letters leads from; `fp8` weighs what `int8` does."""
+
+_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMBT]?)"
+_SIZE_INSIDE = r"(?<![0-9A-Z.])[0-9]{1,15}(?:\.[0-9]{1,9})?[MBT](?![0-9A-Z])"
+"""The size in a model's name: `7b` of `Llama-2-7b-hf`; nothing of `8x7B`, whose parts do not say the whole."""
+
+_LEAST, _MOST = 1e3, 1e15
+"""Parameters of a model: under the one a unit was forgotten, over the other one was mistaken."""
+
+
+def read_model(model: str | float) -> float:
+    """Parameters of `13B`, `350M`, `7b`, 7e9.
+
+    Raises:
+        LineError: not a size a model has.
+    """
+    if isinstance(model, str):
+        match = re.fullmatch(_SIZE, model.strip().upper())
+        if match is None:
+            inside = re.search(_SIZE_INSIDE, model, re.IGNORECASE)
+            meant = f"did you mean {inside[0]}?" if inside else "write its number of parameters, such as 13B or 350M."
+            raise LineError(f"{model!r} is not the size of a model; {meant}")
+        model = float(match[1]) * _UNITS[match[2]]
+    if not _LEAST <= model <= _MOST:
+        meant = f"did you mean {model:g}B?" if 0 < model < _LEAST else "write a number such as 13B or 350M."
+        raise LineError(f"A model has {_LEAST:,.0f} to {_MOST:g} parameters; {meant}")
+    return float(model)
+
+
+def read_name(text: str) -> str:
+    """The size of a model as written, once it is known to be one.
+
+    Raises:
+        LineError: not a size a model has.
+    """
+    read_model(text)
+    return text.strip()
+
+
+def write_model(params: float) -> str:
+    """`13B`, `350M`: the size as people say it, in four digits."""
+    unit = [unit for unit, amount in _UNITS.items() if params >= amount][-1]
+    return f"{params / _UNITS[unit]:.4g}{unit}"
+
+
+def read_task(text: str) -> Task:
+    """A task from its name, in any case.
+
+    Raises:
+        LineError: there is none of that name.
+    """
+    for task in TASKS:
+        if task == text.lower():
+            return task
+    raise _unknown("task", text, TASKS, _TASK_SLIPS)
+
+
+def read_dtype(text: str) -> Dtype:
+    """A dtype from its name, in any case.
+
+    Raises:
+        LineError: there is none of that name.
+    """
+    for dtype in BYTES:
+        if dtype == text.lower():
+            return dtype
+    raise _unknown("dtype", text, tuple(BYTES), _DTYPE_SLIPS)
+
+
+def read_budget(text: str) -> float:
+    """USD an hour of `5`, `$5`, `$5/h`.
+
+    Raises:
+        LineError: no amount of dollars.
+    """
+    match = re.fullmatch(r"\$?([0-9]{1,6}(?:\.[0-9]{1,4})?)(?:/h)?", text)
+    if match is None or not float(match[1]):
+        raise LineError(f"{text!r} is no budget; write dollars an hour, such as 5.")
+    return float(match[1])
+
+
+def _unknown(kind: str, text: str, known: tuple[str, ...], slips: Mapping[str, str]) -> LineError:
+    near = nearest(text, known)
+    meant = slips.get(text.lower()) or (either(near) if near else "")
+    way_out = f"did you mean {meant}?" if meant else f"there is {', '.join(known)}."
+    return LineError(f"{text!r} is no {kind}; {way_out}")

@@ -1,0 +1,117 @@
+"""A table as a value: text for a terminal, HTML without colours of its own for a notebook."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from dataclasses import dataclass
+from itertools import zip_longest
+
+WIDTH = 100
+"""Columns of text where nobody says."""
+
+_GAP = 2
+_LEAST = 24
+"""Characters that the last column keeps, however narrow the terminal."""
+
+_CELL = "padding: 0.2em 0.8em; vertical-align: top; text-align"
+"""JupyterLab aligns every cell to the right; colours and lines are the theme's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        head: its title.
+        width: characters to wrap it at in text; 0: as wide as what is in it. The last column takes what is left.
+        right: aligned to the right, as numbers are.
+    """
+
+    head: str
+    width: int = 0
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: a text a column, and a remark: a line of its own in text, a last column in HTML."""
+
+    cells: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns, rows, and lines below them. A notebook shows it rich, a terminal as text.
+
+    Raises:
+        ValueError: a row has more or fewer cells than there are columns.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    foot: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Hold rows and columns together."""
+        if any(len(row.cells) != len(self.columns) for row in self.rows):
+            raise ValueError(f"a row has {len(self.columns)} cells, one a column.")
+
+    def text(self, width: int = WIDTH) -> str:
+        """As text, wrapped to so many characters as far as the columns allow."""
+        widths = self._widths(width)
+        lines = self._lines(tuple(column.head for column in self.columns), widths)
+        indent = " " * (widths[0] + _GAP)
+        for row in self.rows:
+            lines += self._lines(row.cells, widths)
+            lines += textwrap.wrap(row.note, width, initial_indent=indent, subsequent_indent=indent)
+        for line in self.foot:
+            lines += textwrap.wrap(line, width)
+        return "\n".join(lines)
+
+    def html(self) -> str:
+        """As an HTML fragment."""
+        noted = any(row.note for row in self.rows)
+        columns = (*self.columns, *([Column("notes")] if noted else ()))
+        heads = "".join(_cell("th", column.head, column) for column in columns)
+        rows = "".join(
+            "<tr>" + "".join(map(_cell, ("td",) * len(columns), (*row.cells, row.note), columns)) + "</tr>\n"
+            for row in self.rows
+        )
+        foot = "".join(f"<div>{html.escape(line)}</div>\n" for line in self.foot)
+        return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{foot}"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __str__(self) -> str:
+        """As text of the usual width."""
+        return self.text()
+
+    def _widths(self, width: int) -> list[int]:
+        texts = zip(*(row.cells for row in self.rows), strict=True) if self.rows else [()] * len(self.columns)
+        found = [
+            min(max(map(len, (column.head, *cells))), column.width or width)
+            for column, cells in zip(self.columns, texts, strict=True)
+        ]
+        left = width - sum(found[:-1]) - _GAP * (len(found) - 1)
+        return [*found[:-1], min(found[-1], max(left, _LEAST))]
+
+    def _lines(self, cells: tuple[str, ...], widths: list[int]) -> list[str]:
+        """The lines of one row, each cell wrapped to its column."""
+        wrapped = [textwrap.wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        return [
+            (" " * _GAP)
+            .join(
+                text.rjust(width) if column.right else text.ljust(width)
+                for text, width, column in zip(line, widths, self.columns, strict=True)
+            )
+            .rstrip()
+            for line in zip_longest(*wrapped, fillvalue="")
+        ]
+
+
+def _cell(tag: str, text: str, column: Column) -> str:
+    side = "right" if column.right else "left"
+    return f'<{tag} style="{_CELL}: {side}">{html.escape(text)}</{tag}>'

@@ -1,0 +1,137 @@
+"""Files of Volumes from outside of containers, through the public SDK: listed, read, put. Asynchronous throughout."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.errors import CopyError, MachineError
+from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.wire.events import FileThere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from modal_gpu_magic.plan.places import Place
+    from modal_gpu_magic.sdk.client import Backend
+
+
+Kind = Literal["file", "folder", "other"]
+"""What an entry is; `other` are links and the like, which are not copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is at a path of a Volume."""
+
+    kind: Kind
+    file: FileThere
+
+
+class VolumeFiles:
+    """The files of one Volume.
+
+    Attributes:
+        key: names it for what is remembered of it here.
+        same_clock: whether its times are those of this machine.
+    """
+
+    def __init__(self, volume: Any, key: str, *, same_clock: bool) -> None:
+        self._volume, self.key, self.same_clock = volume, key, same_clock
+
+    @classmethod
+    async def open(cls, backend: Backend, name: str, *, create: bool) -> VolumeFiles:
+        """The Volume with this name.
+
+        Raises:
+            CopyError: there is none, and it is not to be created; names those that are near.
+            ModalGpuError: the backend refused it, or is gone.
+        """
+        import modal
+
+        volume: Any = modal.Volume.from_name(name, create_if_missing=create)
+        try:
+            await volume.hydrate.aio(backend.client)
+        except modal.exception.NotFoundError:
+            raise CopyError(await _no_volume(backend, name)) from None
+        except Exception as error:
+            raise _translated(error) from error
+        local = backend.kind == "local"
+        return cls(volume, f"{backend.kind}-{name if local else volume.object_id}", same_clock=local)
+
+    async def entries(self, path: str, *, recursive: bool) -> list[Entry] | None:
+        """The file at a path, or what is in a folder; None: there is nothing at the path."""
+        import modal
+
+        try:
+            found = await self._volume.listdir.aio(f"/{path}", recursive=recursive)
+        except (modal.exception.NotFoundError, FileNotFoundError):
+            return None
+        except Exception as error:
+            raise _translated(error) from error
+        kinds: dict[Any, Kind] = {"FILE": "file", "DIRECTORY": "folder"}
+        return [
+            Entry(kinds.get(each.type.name, "other"), FileThere(each.path.strip("/"), each.size, int(each.mtime)))
+            for each in found
+        ]
+
+    async def files(self, path: str) -> dict[str, FileThere]:
+        """The file at a path, or all files below it, by their paths; empty: there is none."""
+        found = await self.entries(path, recursive=True) or []
+        return {each.file.path: each.file for each in found if each.kind == "file"}
+
+    async def read(self, file: FileThere) -> AsyncIterator[bytes]:
+        """The content of a file, piece by piece."""
+        try:
+            async for piece in self._volume.read_file.aio(f"/{file.path}"):
+                yield piece
+        except FileNotFoundError:
+            raise CopyError(f"{file.path} was removed while it was read.") from None
+        except Exception as error:
+            raise _translated(error) from error
+
+    async def put(self, files: Mapping[str, Path]) -> None:
+        """Put local files at paths of the Volume, over what is there. What Modal has of a content is not sent again."""
+        try:
+            async with self._volume.batch_upload(force=True) as batch:
+                for path, here in files.items():
+                    batch.put_file(here, f"/{path}")
+        except OSError as error:
+            raise CopyError(f"this cannot be put: {str(error).rstrip('.')}.") from error
+        except Exception as error:
+            raise _translated(error) from error
+
+    async def no_path(self, place: Place) -> str:
+        """The sentence for a path where nothing is, with those that are near."""
+        beside = await self.entries(place.above.path, recursive=False) or []
+        near = nearest(place.name, [each.file.path.rpartition("/")[2] for each in beside])
+        meant = f"did you mean {either([str(place.above.below(each)) for each in near])}?" if near else None
+        return f"there is no {place}; {meant or f'`%modal_gpu ls {place.volume}` shows what is there.'}"
+
+
+def _translated(error: Exception) -> BaseException:
+    """Our error for one of Modal's; what is refused here is no machine."""
+    ours = translate(error)
+    return CopyError(f"Modal refused it: {error}") if isinstance(ours, MachineError) else ours
+
+
+async def names(backend: Backend) -> list[str]:
+    """The names of all Volumes, newest first."""
+    import modal
+
+    try:
+        return [str(volume.name) for volume in await modal.Volume.objects.list.aio(client=backend.client)]
+    except Exception as error:
+        raise _translated(error) from error
+
+
+async def _no_volume(backend: Backend, name: str) -> str:
+    known: list[str] = []
+    with suppress(Exception):  # a hint is not worth another error
+        known = await names(backend)
+    near = nearest(name, known)
+    meant = f"did you mean {either(near)}?" if near else f"there is: {', '.join(known[:10]) or 'none yet'}."
+    return f"there is no Volume {name!r}; {meant} `%modal_gpu put` creates one."

@@ -1,0 +1,26 @@
+"""Where the libraries' downloads go: to the cache Volume, unless the user or the image says otherwise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modal_gpu_magic.container.cache import LOCAL_VOLUMES, settle
+from modal_gpu_magic.wire.cache import PATH
+
+
+@pytest.mark.parametrize(
+    "before, added",
+    [
+        ({LOCAL_VOLUMES: json.dumps({PATH: "/v"})}, {"HF_HOME": "/v/huggingface", "TORCH_HOME": "/v/torch"}),
+        ({LOCAL_VOLUMES: json.dumps({PATH: "/v"}), "HF_HOME": "/mine"}, {"TORCH_HOME": "/v/torch"}),
+        ({LOCAL_VOLUMES: json.dumps({"/d": "/v"})}, {}),
+        ({LOCAL_VOLUMES: "{}"}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_variables_that_nobody_has_set(before: dict[str, str], added: dict[str, str]) -> None:
+    environ = dict(before)
+    settle(environ)
+    assert environ == {**before, **added}

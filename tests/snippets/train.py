@@ -1,0 +1,31 @@
+"""A small model trained with DistributedDataParallel, as torchrun starts it: one process a rank."""
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+
+def main() -> None:
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    device = (
+        torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
+    )
+    torch.manual_seed(0)
+    model = DistributedDataParallel(torch.nn.Linear(4, 1).to(device))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    inputs = torch.randn(64, 4, device=device)[rank::world]  # every rank has its share of the same batch
+    targets = inputs.sum(dim=1, keepdim=True)
+    for _ in range(40):
+        loss = torch.nn.functional.mse_loss(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    dist.all_reduce(loss)
+    if rank == 0:
+        print(f"{world} ranks, loss below 0.001: {loss.item() / world < 0.001}", flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
