@@ -26,6 +26,9 @@ def show(session: Session, cell: Cell) -> None:
     reads = sorted(outgoing.values)
     binds = sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
+    if cell.spread is not None and cell.spread.torchrun:
+        processes = cell.spread.processes or "as many as there are GPUs"
+        print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
     if len(session.machine.mounts) > len(session.machine.volumes):
         print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
     for name in reads:
