@@ -12,6 +12,7 @@ ModalGpuError                  what a user may meet; printed as its message, wit
 ├── RunError                   a cell did not end by itself
 │   ├── CellTimeout            it ran into its `--timeout`
 │   ├── ContainerLost          its container died: exit code, signal, out of memory
+│   ├── RankLost               a rank of it died: exit code, signal, out of memory; its container lives
 │   └── BackendLost            the control plane or the connection to it is gone
 └── RemoteError                stands in for a cell's own exception whose class does not exist here
 
@@ -86,6 +87,10 @@ class CellTimeout(RunError):  # noqa: N818 - it reads as what happened
 
 class ContainerLost(RunError):  # noqa: N818
     """The container died under the cell: exit code, signal, or out of memory."""
+
+
+class RankLost(RunError):  # noqa: N818
+    """A rank of the cell died: exit code, signal, or out of memory. The session's container lives."""
 
 
 class BackendLost(RunError):  # noqa: N818

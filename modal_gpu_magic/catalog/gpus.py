@@ -50,6 +50,7 @@ class Gpu:
         strict: Modal takes `NAME!`, which rules out an upgrade.
         in_reference: a row of Modal's GPU reference.
         gives: the GPUs that may arrive for this request; its own name alone where it is pinned.
+        rdma: Modal links nodes of it by RDMA (modal.com/docs/guide/multi-node-clusters).
     """
 
     name: str
@@ -71,6 +72,7 @@ class Gpu:
     strict: bool = False
     in_reference: bool = True
     gives: tuple[str, ...] = ()
+    rdma: bool = False
 
     def __post_init__(self) -> None:
         """Let a row that says nothing else give what it is called."""
@@ -109,12 +111,12 @@ _ROWS = (
     Gpu("H100", 80, 8, "High-performance training", "Hopper", "9.0", 3350, 989, 0.001097, "2026-10-07",
         nvidia_smi_name="NVIDIA H100 80GB HBM3", nvidia_smi_memory_mib=81559, form="SXM5, NVLink/NVSwitch",
         notes="May run on an H200 at the price of an H100; H100! prevents it.",
-        strict=True, gives=("H100", "H200")),
+        strict=True, gives=("H100", "H200"), rdma=True),
     Gpu("H200", 141, 8, "Very large models", "Hopper", "9.0", 4800, 989, 0.001261, "2026-09-01",
-        nvidia_smi_name="NVIDIA H200", nvidia_smi_memory_mib=143771, form="SXM, NVLink/NVSwitch"),
+        nvidia_smi_name="NVIDIA H200", nvidia_smi_memory_mib=143771, form="SXM, NVLink/NVSwitch", rdma=True),
     Gpu("B200", 192, 8, "Largest models, cutting-edge", "Blackwell", "10.0", 8000, 2250, 0.001736, "2026-09-01",
         nvidia_smi_name="NVIDIA B200", nvidia_smi_memory_mib=183359, form="SXM, NVLink/NVSwitch",
-        notes="Of its 192 GB, 179 GiB are seen."),
+        notes="Of its 192 GB, 179 GiB are seen.", rdma=True),
     Gpu("A100", 40, 8, "Training where 40 GB do and 80 GB are welcome", "Ampere", "8.0", 1555, 312, 0.000583,
         "2026-10-07", form="SXM4, NVLink",
         notes="40 GB, which Modal may raise to 80 GB at no extra cost; A100-40GB pins 40 GB.",
@@ -128,11 +130,11 @@ _ROWS = (
     Gpu("B200+", 192, 8, "A B200 or a B300, whichever is free first", "Blackwell / Blackwell Ultra", "10.0 or 10.3",
         8000, 2250, 0.001736, "2026-09-01", form="B200 or B300",
         notes="Always billed as a B200. Modal asks for CUDA 13.1 or newer.",
-        in_reference=False, gives=("B200", "B300")),
+        in_reference=False, gives=("B200", "B300"), rdma=True),
     Gpu("B300", 288, 8, "Models that need the most memory", "Blackwell Ultra", "10.3", 8000, 2250, 0.001972,
         "2026-09-01", nvidia_smi_name="NVIDIA B300 SXM6 AC", nvidia_smi_memory_mib=275040, form="SXM6, NVLink/NVSwitch",
         notes="Modal asks for CUDA 13.1 or newer; torch 2.14.0+cu130 was seen to work.",
-        in_reference=False),
+        in_reference=False, rdma=True),
 )
 # fmt: on
 

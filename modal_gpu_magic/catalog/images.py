@@ -53,6 +53,9 @@ class Preset:
             raise ValueError(f"preset {self.name!r}: a registry image has a reference, Modal's own has none.")
 
 
+RDMA_DEBIAN = ("ibverbs-providers", "libibverbs1")
+"""Debian packages that NCCL needs for RDMA: the library, and Mellanox's driver for it (`libmlx5.so.1`)."""
+
 DEFAULT_PRESET = "torch"
 """The image of a session that names none."""
 

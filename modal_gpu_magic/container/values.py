@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,12 @@ class Leaving:
     looks: dict[str, tuple[str, str]]
     submodules: tuple[str, ...]
 
+    def without(self, lost: tuple[Stay, ...]) -> Leaving:
+        """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
+        names = {stay.name for stay in lost}
+        stays = tuple(stay for stay in self.stays if stay.name not in names)
+        return replace(self, stays=(*stays, *lost), gone=tuple(name for name in self.gone if name not in names))
+
 
 @dataclass(slots=True)
 class _Chosen:
@@ -74,13 +80,13 @@ class Belongings:
         """User names, less IPython's own."""
         return tuple(n for n in self.namespace if n not in self.hidden and not _is_history(n))
 
-    def arrive(self, request: Request, store: Store) -> dict[str, str]:
+    def arrive(self, request: Request, store: Store, *, restore_devices: bool = True) -> dict[str, str]:
         """Take in what the notebook sent; returns the names that could not be made here, with the reason."""
         hasher = _hasher(store)
         for name in request.drops:
             self.namespace.pop(name, None)
             self.prints.pop(name, None)
-        arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=True)
+        arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=restore_devices)
         came = arrived.values.pop(FILES, {})
         files.write(came, self.root)
         self.watch.note(came)
@@ -194,5 +200,5 @@ def _hasher(store: Store) -> Hasher:
 
 
 def _is_history(name: str) -> bool:
-    """IPython's numbered inputs and outputs (`_i3`, `_3`): they come later than the shell, so `hidden` lacks them."""
-    return name.startswith("_") and name.lstrip("_i").isdigit()
+    """IPython's inputs and outputs (`_i`, `_i3`, `_3`): they come later than the shell, so `hidden` lacks them."""
+    return name in ("_i", "_ii", "_iii") or (name.startswith("_") and name.lstrip("_i").isdigit())

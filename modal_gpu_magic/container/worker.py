@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modal_gpu_magic
-from modal_gpu_magic.container import cache, current, files, installs
+from modal_gpu_magic.container import cache, current, files, installs, ranks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
+from modal_gpu_magic.container.failures import failure_of
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
+from modal_gpu_magic.container.ranks import Place, Ran
 from modal_gpu_magic.container.sampler import Sampler
-from modal_gpu_magic.container.shell import Outcome, make_shell
+from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.calls import failure_of
-from modal_gpu_magic.wire.events import Answer, Asked, Event, Failure, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
@@ -46,8 +47,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 class Worker:
     """The session's container side. `run` is called once a cell, on the main thread."""
 
-    def __init__(self, session: str) -> None:
-        self.session = session
+    def __init__(self, session: str, place: Place | None = None) -> None:
+        self.session, self.place = session, place or Place()
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
         cache.settle(os.environ)
@@ -76,9 +77,7 @@ class Worker:
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
             ended = self._cell(request, interrupt, volumes)
             self.capture.drain()
-            if interrupt.asked:  # the server throws this call's result away: the end goes through the queue
-                self.outlet.emit("end", answer=ended)
-                self.outlet.flush_now()
+            self._close(ended, interrupt)
         self.last, self.last_run = self._with_tail(ended), request.run
         return self.last
 
@@ -113,6 +112,15 @@ class Worker:
         self.sampler.close()
         self.capture.drain()
 
+    def _close(self, ended: Answer, interrupt: Interrupt) -> None:
+        """After ■ the server throws the call's result away: the end goes through the queue."""
+        if interrupt.asked:
+            self._say_end(ended)
+
+    def _say_end(self, ended: Answer) -> None:
+        self.outlet.emit("end", answer=ended)
+        self.outlet.flush_now()
+
     def _check(self, generation: str) -> None:
         if generation != self.generation:
             raise CopyError("the container was replaced, and the files of the one before went with it.")
@@ -124,7 +132,7 @@ class Worker:
             self.sampler.begin(current.certain_count(asked))
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
-        self.outlet.emit("sample", time=reading.time, node=0, running=running, rows=reading.rows)
+        self.outlet.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
@@ -154,23 +162,23 @@ class Worker:
         self.shell.take_underscores()
         before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
+        ran = self._ran(request, interrupt)
+        volumes.commit(self._say)
+        wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+        return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt)
+
+    def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
+        """User code: in this process, or in ranks."""
         started = time.time()
         self.sampler.starts(started)
-        outcome = self.shell.run(request.source, request.execution_count, interrupt)
-        ended = time.time()
-        self.sampler.ends(ended)
-        volumes.commit(self._say)
-        wrote = self.belongings.watch.written(started)
-        leaving = self.belongings.leave(request, before, outcome.result, ended - started, self._store(request.store))
-        return self._answer(
-            outcome=outcome,
-            leaving=leaving,
-            failed=failed,
-            wrote=wrote,
-            interrupt=interrupt,
-            started_at=started,
-            ended_at=ended,
-        )
+        if request.spread is not None:
+            ran = ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
+        else:
+            outcome = self.shell.run(request.source, request.execution_count, interrupt)
+            ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
+        self.sampler.ends(ran.ended_at)
+        return ran
 
     def _say(self, text: str) -> None:
         self.outlet.emit("note", text=text)
@@ -196,13 +204,11 @@ class Worker:
         self,
         *,
         need: Need | None = None,
-        outcome: Outcome | None = None,
+        ran: Ran | None = None,
         leaving: Leaving | None = None,
         failed: dict[str, str] | None = None,
         wrote: tuple[tuple[str, int], ...] = (),
         interrupt: Interrupt | None = None,
-        started_at: float = 0.0,
-        ended_at: float = 0.0,
     ) -> Answer:
         return Answer(
             generation=self.generation,
@@ -217,17 +223,12 @@ class Worker:
             failed=failed or {},
             versions=self.versions.of(leaving.values.modules) if leaving else {},
             wrote=wrote,
-            failure=self._failure(outcome) if outcome else None,
+            failure=ran.failure if ran else None,
             stopped=bool(interrupt and interrupt.asked),
             timed_out=bool(interrupt and interrupt.timed_out),
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=ran.started_at if ran else 0.0,
+            ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,
             names=self.belongings.names,
             simulated=current.is_simulated(os.environ),
         )
-
-    def _failure(self, outcome: Outcome) -> Failure | None:
-        if outcome.error is None:
-            return None
-        return failure_of(outcome.error, outcome.traceback, outcome.evalue, self.shell.user_ns)

@@ -101,7 +101,7 @@ def _begin(current: str, texts: Collection[str]) -> list[str]:
 def _awaiting(words: list[str]) -> Option | None:
     """The option whose value is being written behind it."""
     option = OPTIONS.get(words[-1]) if words else None
-    return option if option and not option.is_flag else None
+    return option if option and not option.is_flag and option.kind.alone is None else None
 
 
 def _values(option: Option, current: str, cursor: int, values: Mapping[str, Collection[str]]) -> list[Completion]:

@@ -31,6 +31,7 @@ class Kind:
         cut: where the values of one word are; without it a word is one value.
         claims: what a value takes for itself; two values of an option that claim the same exclude each other.
         choices: values to complete.
+        alone: the value of an option that stands without one; None: it needs one.
     """
 
     metavar: str
@@ -43,6 +44,7 @@ class Kind:
     cut: Callable[[str], list[Span]] | None = None
     claims: Callable[[Any], tuple[str, ...]] | None = None
     choices: tuple[str, ...] = ()
+    alone: Any = None
 
 
 def _at_commas(text: str) -> list[Span]:
@@ -120,6 +122,10 @@ TIMEOUT = Kind(
     unit="seconds",
 )
 VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
+PROCESSES = Kind("[N]", "4", readers.ranged(readers.read_whole, str, 1, 1_024), readers.write_processes, alone=0)
+"""Processes on each node; 0: one a GPU."""
+NODES = Kind("N", "4", readers.ranged(readers.read_whole, str, 1, 32))  # Modal's most
+RANKS = Kind("all|RANK,...", "0,3", readers.read_rank, many=True, cut=_at_commas, choices=("all",))
 MODEL = Kind("PARAMETERS", "13B", models.read_name)
 TASK = Kind("TASK", "lora", models.read_task, choices=models.TASKS)
 DTYPE = Kind("DTYPE", "int8", models.read_dtype, choices=tuple(models.BYTES))

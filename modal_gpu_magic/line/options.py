@@ -57,7 +57,8 @@ class Option:
         if self.is_flag:
             return self.flag
         if not self.kind.many:
-            return self._words(self.kind.write(value))
+            written = self.kind.write(value)
+            return self._words(written) if written or self.kind.alone is None else self.flag
         texts = [self.kind.write(one) for one in value]
         return " ".join(self._words(text) for text in ([",".join(texts)] if self.kind.cut else texts))
 
@@ -131,6 +132,14 @@ class Options:
         "start with an empty namespace")
     move: bool | None = _option("--move", "how", kinds.FLAG,
         "carry the session's values over to the machine that replaces the old one")
+    torchrun: int | None = _option("--torchrun", "how", kinds.PROCESSES,
+        "run the cell by torchrun, in N processes on each node", "one a GPU")
+    nodes: int | None = _option("--nodes", "how", kinds.NODES,
+        "run the cell on a cluster of so many nodes, each with all its GPUs")
+    no_rdma: bool | None = _option("--no-rdma", "how", kinds.FLAG,
+        "link the nodes without RDMA, which is on where the GPU has it")
+    ranks: tuple[str, ...] | None = _option("--ranks", "how", kinds.RANKS,
+        "ranks whose output is shown, too", "rank 0 alone")
     service: str | None = _option("--service", "how", kinds.SERVICE,
         "serve the cell's functions under this name: its top level runs once a container")
     batch: int | None = _option("--batch", "how", kinds.BATCH,

@@ -84,12 +84,20 @@ def _sorted_out(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Va
             after = None
             continue
         option, value = _option(word)
+        if value is None and option.kind.alone is not None and not _is_number(words[index + 1 : index + 2]):
+            given.setdefault(option, []).append(_Value(option.kind.alone, word))
+            continue
         if value is None and not option.is_flag:
             value = _next_value(option, word, words[index + 1 : index + 2])
             next(rest)
         given.setdefault(option, []).extend(_values(option, word, value))
         after = (option, value) if value and option.kind.many else None
     return requests, given
+
+
+def _is_number(following: list[Word]) -> bool:
+    """Whether the word behind an option that may stand alone is its value: a need (`24GB`) or a GPU is not."""
+    return any(word.text.lstrip("-").isdigit() for word in following)
 
 
 def _option(word: Word) -> tuple[Option, Word | None]:

@@ -204,6 +204,25 @@ def read_service(text: str) -> str:
 # Numbers.
 
 
+def read_whole(text: str) -> int:
+    """A whole number."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
+        raise refusal(f"{text} is not a whole number; write for example 4.", text)
+    return int(text)
+
+
+def write_processes(count: int) -> str:
+    """A number of processes; nothing for one a GPU."""
+    return str(count) if count else ""
+
+
+def read_rank(text: str) -> str:
+    """A rank, or `all`."""
+    if text != "all" and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        raise refusal(f"{text} is not a rank; write numbers, such as 0,3, or all.", text)
+    return text if text == "all" else str(int(text))
+
+
 def counted(low: int, high: int) -> Callable[[str], int]:
     """A reader of whole numbers with bounds."""
 

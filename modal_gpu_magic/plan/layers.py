@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog import flash_attn
-from modal_gpu_magic.catalog.images import PRESETS, Preset
+from modal_gpu_magic.catalog.images import PRESETS, RDMA_DEBIAN, Preset
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.readers import package_name
 
@@ -100,7 +100,7 @@ def layers(
         *attention,
         Step("pip_install", tuple(pinned(each, versions) for each in brought)),
         Step("env", env=preset.env if preset else ()),
-        Step("apt_install", machine.apt),
+        Step("apt_install", tuple(dict.fromkeys((*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))))),
         Step("pip_install", tuple(added)),
         Step("run_commands", machine.run),
         Step("env", env=machine.env),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.quote import Quote, default_keep_warm, quote
+from modal_gpu_magic.plan import clusters
+from modal_gpu_magic.plan.quote import Quote, default_keep_warm, hourly, quote
 from modal_gpu_magic.wire import cache
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Machine:
         cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
         cache: a GPU machine has the Volume of `wire.cache`, where Hugging Face and torch keep what they download.
         keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
+        nodes: containers that work as one cluster, each with all GPUs of its host; such a machine keeps no state.
+        rdma: the nodes are linked by RDMA.
     """
 
     gpus: tuple[GpuSpec, ...] = ()
@@ -62,6 +65,8 @@ class Machine:
     region: str | None = None
     keep_warm: int | None = None
     cache: bool = True
+    nodes: int = 1
+    rdma: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what Modal would refuse, before anything is sent."""
@@ -83,6 +88,9 @@ class Machine:
         paths = [path for _, path in self.volumes]
         if len(paths) != len(set(paths)):
             raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
+        refused = clusters.refusal(self.gpus, self.nodes, rdma=self.rdma)
+        if refused:
+            raise MachineError(refused)
 
     @classmethod
     def of(cls, *specs: str, **options: Any) -> Machine:
@@ -98,8 +106,15 @@ class Machine:
 
     @property
     def title(self) -> str:
-        """The first spec as a user reads it: `H100:2`, or `CPU`."""
-        return str(self.gpus[0]) if self.gpus else "CPU"
+        """The first spec as a user reads it: `H100:2`, `4 x H100:8`, or `CPU`."""
+        one = str(self.gpus[0]) if self.gpus else "CPU"
+        return f"{self.nodes} x {one}" if self.nodes > 1 else one
+
+    @property
+    def per_hour(self) -> float | None:
+        """USD an hour, of all nodes and of the dearest fallback; None if that is unknown."""
+        price = hourly(self.gpus)
+        return None if price is None else price * self.nodes
 
     @property
     def gpu_argument(self) -> str | list[str] | None:
@@ -116,7 +131,7 @@ class Machine:
     @property
     def scaledown(self) -> int:
         """Seconds an idle container stays: `keep_warm`, or the default for these GPUs."""
-        return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus)
+        return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes)
 
     @property
     def identity(self) -> Machine:
@@ -145,6 +160,7 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
         environ: where `--env NAME` takes its value from.
 
     Raises:
+        LineError: ranks or nodes that these GPUs cannot give.
         MachineError: an option Modal would refuse, or a variable of the environment that is not set.
     """
     start = base or Machine()
@@ -159,6 +175,11 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
     if name := line.options.image:
         held = images.get(name)
         changed.update(image=name if held is None else f"variable:{name}", image_object=held)
+    gpus = changed.get("gpus", start.gpus)
+    clusters.check(line, gpus)
+    nodes = line.options.nodes or (start.nodes if line.machine else 1)  # a later header has no cluster by accident
+    linked = nodes > 1 and not line.options.no_rdma and clusters.has_rdma(gpus)
+    changed.update(nodes=nodes, rdma=linked and (start.rdma or not line.machine or start.nodes == 1))
     return replace(start, **changed)
 
 

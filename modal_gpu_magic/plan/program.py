@@ -22,7 +22,7 @@ image = {image}
 
 
 @app.function({arguments})
-{kind} cell({reads}):
+{clustered}{kind} cell({reads}):
 {body}
     return {{{returns}}}
 
@@ -60,6 +60,7 @@ def program(
     return _TEMPLATE.format(
         image=image_text(machine, pip, versions),
         arguments=arguments,
+        clustered=f"@modal.clustered(size={machine.nodes}, rdma={machine.rdma})\n" if machine.nodes > 1 else "",
         kind="async def" if awaits(source) else "def",
         reads=", ".join(reads),
         body=body,

@@ -95,14 +95,14 @@ def hourly(specs: Sequence[GpuSpec]) -> float | None:
     return max(known) if len(known) == len(prices) else None
 
 
-def default_keep_warm(specs: Sequence[GpuSpec]) -> int:
+def default_keep_warm(specs: Sequence[GpuSpec], nodes: int = 1) -> int:
     """Seconds to keep an idle container of these specs: 5 min, or what $0.25 buys if less, but at least 60 s.
 
     The dearest of the fallbacks decides, since any may be given; an unknown price counts as the dearest.
     """
     least, most = KEEP_WARM
     price = hourly(specs)
-    bought = 0.0 if price is None else IDLE_BUDGET / price * 3600
+    bought = 0.0 if price is None else IDLE_BUDGET / (price * nodes) * 3600
     return int(min(max(bought, least), most))
 
 

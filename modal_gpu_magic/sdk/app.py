@@ -45,7 +45,8 @@ class OpenApp(HeldApp):
         """The Runner of a session: a class parameter, so each session has a container of its own."""
         with self._lock:
             if session not in self._runners:
-                self._runners[session] = self._cls(session=session)
+                clustered = self.machine.nodes > 1
+                self._runners[session] = Cluster(self._cls) if clustered else self._cls(session=session)
             return self._runners[session]
 
     def image_id(self, image: Any) -> str:
@@ -190,12 +191,31 @@ class Call:
         return text[begin : begin + limit] if begin >= 0 else text[-limit:]
 
 
-def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
-    """The Runner class on `app`, with everything of `machine` in its definition; not yet created at Modal."""
-    from modal_gpu_magic.sdk import entry
+class Cluster:
+    """What stands for a Runner where a machine has nodes: its one function. It keeps no values, and no events."""
 
-    options = {**entry.methods(), **definition(machine, packages), "timeout": FUNCTION_TIMEOUT}
-    return app.cls(**options)(entry.Runner)
+    def __init__(self, function: Any) -> None:
+        self.run = function
+
+    def update_autoscaler(self, *, scaledown_window: int) -> None:
+        """Change how long the idle nodes stay."""
+        self.run.update_autoscaler(scaledown_window=scaledown_window)
+
+
+def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
+    """The Runner class on `app`, or the function of a cluster, with everything of `machine` in its definition.
+
+    Not yet created at Modal.
+    """
+    import modal
+
+    from modal_gpu_magic.sdk import entry, nodes
+
+    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT}
+    if machine.nodes > 1:
+        function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
+        return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)
+    return app.cls(**entry.methods(), **options)(entry.Runner)
 
 
 def definition(machine: Machine, packages: tuple[str, ...]) -> dict[str, Any]:

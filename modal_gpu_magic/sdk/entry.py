@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
 import contextlib
+import functools
 from typing import Any
 
 import modal
@@ -23,7 +24,6 @@ class Runner:
     def start(self) -> None:
         """Make the shell; the first cell finds it warm."""
         self.worker = Worker(self.session)
-        self.volumes: dict[str, modal.Volume] = {}
 
     @modal.method()
     def run(self, request: Request, events: modal.Queue) -> Answer:
@@ -36,7 +36,7 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        return self.worker.run(request, post, answer, self.mounted(request.volumes))
+        return self.worker.run(request, post, answer, mounted(request.volumes))
 
     @modal.method()
     def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
@@ -58,23 +58,23 @@ class Runner:
         """A run's events from `number` on, for a reader that missed some."""
         return self.worker.replay(run, number)
 
-    def mounted(self, names: tuple[str, ...]) -> Volumes:
-        """What reloads and commits the Volumes of this container."""
-        if not names:
-            return NO_VOLUMES
-        for name in names:
-            self.volumes.setdefault(name, modal.Volume.from_name(name))
-        volumes = {name: self.volumes[name] for name in names}
-        return Volumes(
-            {name: volume.reload for name, volume in volumes.items()},
-            {name: volume.commit for name, volume in volumes.items()},
-        )
-
     @modal.exit()
     def stop(self) -> None:
         """Scale-down: end what the session's cells left running."""
         with contextlib.suppress(Exception):
             self.worker.close()
+
+
+@functools.cache
+def mounted(names: tuple[str, ...]) -> Volumes:
+    """What reloads and commits the Volumes of this container."""
+    if not names:
+        return NO_VOLUMES
+    volumes = {name: modal.Volume.from_name(name) for name in names}
+    return Volumes(
+        {name: volume.reload for name, volume in volumes.items()},
+        {name: volume.commit for name, volume in volumes.items()},
+    )
 
 
 def methods() -> dict[str, Any]:

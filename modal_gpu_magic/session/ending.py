@@ -23,6 +23,7 @@ from modal_gpu_magic.wire.events import Event, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
@@ -58,6 +59,13 @@ def never_ran(ended: Ended) -> bool:
     if need is not None or ended.lost is None or ended.began or ended.stopped:
         return need is not None
     return is_gone(ended.lost) or isinstance(_translated(ended.lost), ContainerLost)
+
+
+def failed(ended: Ended) -> bool:
+    """Whether the cell, or its container, failed by itself."""
+    answer = ended.answer
+    by_itself = not (ended.stopped or ended.timed_out or (answer and answer.timed_out))
+    return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
 
 
 def is_gone(error: BaseException | None) -> bool:
@@ -147,7 +155,7 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
     arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
     return Receipt(
         outcome=_outcome(ended, error),
-        asked=specs_text(session.machine.gpus) or "CPU",
+        asked=_of_all(session.machine, specs_text(session.machine.gpus) or "CPU"),
         backend=app.backend.kind,
         simulated=sized.simulated,
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
@@ -162,10 +170,14 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
         stays=home.stays,
         wrote=answer.wrote if answer else (),
         session=session.name,
-        got=str(sized.got) if sized.got else None,
+        got=_of_all(session.machine, str(sized.got)) if sized.got else None,
         uses=session.metrics.run.uses,
         advice=sized.advice,
     )
+
+
+def _of_all(machine: Machine, node: str) -> str:
+    return f"{machine.nodes} x {node}" if machine.nodes > 1 else node
 
 
 def _outcome(ended: Ended, error: BaseException | None) -> Outcome:

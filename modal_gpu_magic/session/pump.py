@@ -69,7 +69,11 @@ class Pump:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
         self.watch = watch
         self.assembler = Assembler()
+        self.others: dict[str, Assembler] = {}
+        """Of the other nodes of a cluster: each numbers its own events."""
         self.life = ""
+        self.ended_elsewhere = False
+        """The end was said by another node than the first: it failed, and all others are being ended."""
         self.answer: Answer | None = None
         self.end: Answer | None = None
         self.lost: BaseException | None = None
@@ -134,7 +138,7 @@ class Pump:
         if self.answer is not None:
             return self.frames >= self.answer.frames or now > self.ended_at + DRAIN_LIMIT
         if self.end is not None:
-            return True
+            return not self.ended_elsewhere or self.flushed or now > self.ended_at + DRAIN_LIMIT
         if self.lost is None:
             return self.terminated and now > self.pressed_at + KILL_LIMIT
         if isinstance(self.lost, BackendLost) or now > self.ended_at + STOP_LIMIT + KILL_LIMIT:
@@ -169,7 +173,10 @@ class Pump:
         self.spawned_at = time.time()
 
     def _frame(self, frame: Frame) -> None:
-        life = frame.run.partition("/")[2]
+        _, *node, life = frame.run.split("/")
+        if node:
+            self._other_frame(node[0], frame)
+            return
         if life != self.life:
             if self.life:  # Modal runs an input again after a preemption
                 self.front.say("The container was replaced by Modal: the cell began again.")
@@ -179,6 +186,16 @@ class Pump:
         self.frames += 1
         for event in self.assembler.feed(frame):
             self._event(event)
+
+    def _other_frame(self, node: str, frame: Frame) -> None:
+        """Of a node that is not the first: its ranks' output, and how it failed if it did."""
+        self.frames += 1
+        for event in self.others.setdefault(node, Assembler()).feed(frame):
+            if event.kind in ("rank", "sample"):
+                self._event(event)
+            elif event.kind == "end" and self.end is None:
+                self.ended_elsewhere = True
+                self._event(event)
 
     def _event(self, event: Event) -> None:
         if event.kind == "started":

@@ -17,7 +17,7 @@ from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, rate
 from modal_gpu_magic.session.apps import Apps, Opening
-from modal_gpu_magic.session.ending import Told, conclude, is_gone, never_ran
+from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
 from modal_gpu_magic.session.metrics import Metrics
@@ -30,7 +30,7 @@ from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Asked, Request, Transfer
+from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Cell:
         files: paths the cell names literally that travel with it.
         imports: modules of the cell with the requirement that brings each.
         packages: requirements of the image beside the header's, if this cell opens the session.
+        spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Cell:
     files: tuple[str, ...] = ()
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    spread: Spread | None = None
 
 
 class Session:
@@ -134,7 +136,8 @@ class Session:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or analyse(cell.source)
         self._leave_the_dead()
-        if cell.clean:
+        self.values.stateless = self.machine.nodes > 1
+        if cell.clean or self.values.stateless:
             self.forget()
         outgoing = self.values.outgoing(names, cell.wishes)
         told = self._attempt(cell, names, outgoing, front, inbox)
@@ -258,6 +261,8 @@ class Session:
                 ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch).run()
             finally:
                 app.listen(request.run, self._take_late)
+            if self.values.stateless and failed(ended):
+                call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
             if not left or not never_ran(ended):
                 break
             if is_gone(ended.lost):
@@ -307,13 +312,16 @@ class Session:
             python=KERNEL_PYTHON,
             versions=self.versions.outgoing(packed.modules, app.machine),
             modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
-            volumes=tuple(name for name, _ in app.machine.mounts),
+            # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
+            # reload it while a model's file is open.
+            volumes=tuple(name for name, _ in app.machine.volumes),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
             clean=cell.clean,
             timeout=cell.timeout,
             store=app.backend.store,
             stdin=cell.stdin,
+            spread=cell.spread,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
@@ -322,7 +330,8 @@ class Session:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()
             return Homecoming()
-        self.generation = ended.answer.generation
+        if self.machine.nodes == 1:
+            self.generation = ended.answer.generation
         self.values.sent(outgoing)
         self.files.sent(cell.files)
         self.modules.arrived()

@@ -24,7 +24,7 @@ class Sizing:
     Attributes:
         got: what arrived, by the catalog's name; None: not read yet, or not known to it.
         billed: the spec of those asked for that is paid for; None: not known, or a container without GPUs.
-        hourly: USD for that container; None: not known.
+        hourly: USD for that container, or for all nodes of a cluster; None: not known.
         peak_mib: the most memory in use on any of the GPUs since the container started, MiB; None: never read.
         advice: a cheaper GPU that would have held that. None for simulated ones: their memory is this machine's.
         simulated: the GPUs are not there.
@@ -52,7 +52,8 @@ def sizing(session: Session, backend: str, answer: Answer | None) -> Sizing:
     known = [peak for peak in peaks if peak is not None]
     peak = max(known) if known and len(known) == len(peaks) else None
     smaller = advice.smaller(got, billed, peak) if got and billed and peak is not None else None
-    return Sizing(got, billed, cost.per_hour if cost else None, peak, smaller, simulated)
+    node = cost.per_hour if cost else None
+    return Sizing(got, billed, None if node is None else node * machine.nodes, peak, smaller, simulated)
 
 
 def _billed(specs: Sequence[GpuSpec], backend: str, own: Sequence[GpuSample]) -> GpuSpec | None:

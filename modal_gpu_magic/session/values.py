@@ -16,7 +16,7 @@ from modal_gpu_magic.plan.secrets import looks_secret
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.remote import RemoteValue, facts
+from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
 from modal_gpu_magic.wire.versions import explained
@@ -72,6 +72,8 @@ class Values:
         self.lost: set[str] = set()
         self.alive: frozenset[str] = frozenset()
         """Names bound in the container after the last cell: one that is deleted here goes there, too."""
+        self.stateless = False
+        """The session is a cluster's: nothing lives there from one cell to the next."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Tells the digest of a buffer that came from the store and that nobody has written to since."""
 
@@ -121,7 +123,8 @@ class Values:
         result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
         for name, stay in stays.items():
             there = f"_{count}" if name == RESULT else name  # where IPython keeps a cell's result
-            value = RemoteValue(there, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetch)
+            way = None if stay.gone else fetch
+            value = RemoteValue(there, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=way)
             if name == RESULT:
                 result, has_result = value, True
             else:
@@ -188,8 +191,15 @@ class Values:
     def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
         if name in self.lost and self._lives_there(value):
             return "it lived in a container that is gone; run the cell that made it again"
+        if self._is_gone(value):
+            return f"{facts(value).why or 'it is out of reach'}; run the cell that made it again"
         if type(value) is RemoteValue and not self._lives_there(value):
             other = facts(value).session
+            if self.stateless:
+                return (
+                    f"it lives in session {other!r}, which no node of the cluster sees; {name} = {name}.fetch() first, "
+                    "or write it to a Volume there and read it in the cell"
+                )
             return (
                 f"it lives in session {other!r}; run the cell with --session {other}, or {name} = {name}.fetch() first"
             )
@@ -210,7 +220,7 @@ class Values:
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
             lines = [f"`{name}` does not travel: {why}." for name, why in refused.items()]
-            lost = all(name in self.lost for name in refused)
+            lost = all(name in self.lost or self._is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self) -> tuple[str, ...]:
@@ -222,8 +232,13 @@ class Values:
             self._lives_there(value) and name not in self.lost and (facts(value).name == name or name in LAST_RESULTS)
         )
 
+    @staticmethod
+    def _is_gone(value: Any) -> bool:
+        """Whether it was a rank's, and ended with it."""
+        return type(value) is RemoteValue and is_gone(value)
+
     def _lives_there(self, value: Any) -> bool:
-        return type(value) is RemoteValue and facts(value).session == self.session
+        return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
 
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:

@@ -28,6 +28,9 @@ def show(session: Session, cell: Cell) -> None:
     outgoing = session.values.outgoing(names, cell.wishes)
     reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
+    if cell.spread is not None and cell.spread.torchrun:
+        processes = cell.spread.processes or "as many as there are GPUs"
+        print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
     _show_values(session, cell, outgoing)
 
 

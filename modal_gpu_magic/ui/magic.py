@@ -16,22 +16,31 @@ from modal_gpu_magic.session.presses import Presses, interruptible
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
+    from modal_gpu_magic.wire.events import Spread
 
 NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
 SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
+CLUSTER = ".cluster"
+"""Behind a session's name: the one of its cells that run on a cluster."""
 FUNCTION_TIMEOUT = 86_400
 """Seconds: what a cell without a timeout may take at most."""
 SAID_ONCE = (
     "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
     "`modal setup` in a terminal connects to Modal."
+)
+
+
+NO_MACHINE_OF_A_SESSION = (
+    "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu in each cell."
 )
 
 
@@ -88,7 +97,7 @@ class ModalGpu(Configurable):
             session = self._rehearsal(line, front)
             show(session, self._cell(line, body, session))
             return None
-        before = self.sessions.get(line.options.session or self.current)
+        before = self.sessions.get(self._name(line))
         machine = before.machine if before is not None else None
         session = self._session(line, front)
         cell = self._cell(line, body, session)
@@ -137,7 +146,10 @@ class ModalGpu(Configurable):
         if only_cells:
             raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
         front = front_for(self.shell, quiet=self.quiet)
-        session = self._session(self._choose(line, front), front)
+        line = self._choose(line, front)
+        if self._name(line).endswith(CLUSTER):
+            raise LineError(NO_MACHINE_OF_A_SESSION)
+        session = self._session(line, front)
         self.current = session.name
 
     def volumes(self) -> set[str]:
@@ -159,14 +171,15 @@ class ModalGpu(Configurable):
         Raises:
             MachineError: the answer was no.
         """
-        from modal_gpu_magic.plan.quote import dollars, hourly
+        from modal_gpu_magic.plan.quote import dollars, rate
 
-        price = hourly(session.machine.gpus)
+        price = session.machine.per_hour
         worst = None if price is None else price * (cell.timeout or FUNCTION_TIMEOUT) / 3600
         if session.backend != "cloud" or session.machine in self._agreed or not cell.stdin:
             return
         if worst is not None and worst > self.ask_limit:
-            asked = f"{session.machine.title} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
+            machine = f"{session.machine.title} ({rate(price)})"
+            asked = f"{machine} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
             with interruptible():
                 answer = input(asked)
             if not answer.strip().lower().startswith("y"):
@@ -195,7 +208,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.machine import differences
         from modal_gpu_magic.session.session import Session
 
-        name = line.options.session or self.current
+        name = self._name(line)
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
@@ -232,7 +245,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.machine import differences
         from modal_gpu_magic.session.session import Session
 
-        name = line.options.session or self.current
+        name = self._name(line)
         session, kind = self.sessions.get(name), self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         rehearsal = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
@@ -240,9 +253,16 @@ class ModalGpu(Configurable):
             rehearsal.values = session.values
         return rehearsal
 
+    def _name(self, line: Line) -> str:
+        """The session's. A cluster has one of its own beside, so that the variables of the other survive its cells."""
+        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        nodes = line.options.nodes or (held.nodes if held else 1)
+        return (line.options.session or self.current) + (CLUSTER if nodes > 1 else "")
+
     def _machine(self, line: Line, session: Session | None) -> Machine:
         from modal_gpu_magic.plan.machine import inherit
 
+        session = session or self.sessions.get(line.options.session or self.current)
         base = session.machine if session is not None else None
         if line.machine is not None:
             base = self.shell.user_ns[line.machine]
@@ -291,7 +311,19 @@ class ModalGpu(Configurable):
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,
+            spread=_spread(options, session.machine.nodes),
         )
+
+
+def _spread(options: Options, nodes: int) -> Spread | None:
+    """How the line wants the cell in ranks."""
+    from modal_gpu_magic.wire.events import Spread
+
+    if options.torchrun is None and nodes == 1:
+        return None
+    ranks = options.ranks or ()
+    shown = None if "all" in ranks else frozenset(map(int, ranks))
+    return Spread(options.torchrun is not None, options.torchrun or None, shown)
 
 
 def _with_header(text: str, body: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.ui.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.receipt import receipt_text, status_text
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import State
     from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.ui.ranks import RankOutput
     from modal_gpu_magic.wire.events import Event
 
 QUIET_SECONDS = 1.0
@@ -32,6 +35,8 @@ class NotebookFront:
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True) -> None:
         self.shell, self.quiet, self.widgets = shell, quiet, widgets
         self.status_id: str | None = None
+        self._ranks: RankOutput | None = None
+        self._ranks_id = uuid.uuid4().hex
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
             "stream": self._stream,
             "display_data": self._display,
@@ -42,6 +47,7 @@ class NotebookFront:
             "comm_open": partial(self._comm, "comm_open"),
             "comm_msg": partial(self._comm, "comm_msg"),
             "comm_close": partial(self._comm, "comm_close"),
+            "rank": self._rank,
         }
 
     def show(self, state: State) -> None:
@@ -70,6 +76,7 @@ class NotebookFront:
 
     def finished(self, receipt: Receipt) -> None:
         """The receipt takes the status line's place."""
+        self._finish_ranks()
         self.settled(receipt_text(receipt))
 
     def settled(self, text: str) -> None:
@@ -127,6 +134,24 @@ class NotebookFront:
         """A bundle less what nobody is there to show: a saved widget is "model not found" for ever."""
         return bundle if self.widgets else {mime: it for mime, it in bundle.items() if mime != WIDGET}
 
+    def _rank(self, content: dict[str, Any]) -> None:
+        """Of a rank that is not the first: in tabs where somebody can look at them, else as lines with their rank."""
+        if self._ranks is None:
+            tabs = self.widgets and importlib.util.find_spec("ipywidgets") is not None
+            self._ranks = Tabs(self._show_ranks) if tabs else Prefixed(self._write)
+        self._ranks.take(content["rank"], content["event"], content["content"])
+
+    def _show_ranks(self, bundle: dict[str, Any], *, update: bool) -> None:
+        self._flush()
+        self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
+
+    def _write(self, text: str) -> None:
+        self._stream({"name": "stdout", "text": text})
+
+    def _finish_ranks(self) -> None:
+        if self._ranks is not None:
+            self._ranks.finish()
+
     def _error(self, content: dict[str, Any]) -> None:
         """An error shown in passing, as `%run bad.py` does: the cell goes on."""
         self._flush()
@@ -181,6 +206,11 @@ class TextFront(NotebookFront):
         sys.stderr.write("\r" + text.ljust(self._width))
         sys.stderr.flush()
         self._width = len(text)
+
+    def finished(self, receipt: Receipt) -> None:
+        """The receipt, as a last line."""
+        self._wipe()
+        super().finished(receipt)
 
     def settled(self, text: str) -> None:
         """The last line."""

@@ -97,7 +97,7 @@ def _wrote(receipt: Receipt) -> str:
 def _place(receipt: Receipt) -> str:
     """Where on this machine it ran: on its CPU, unless it has GPUs of its own."""
     if receipt.simulated:
-        return f"local · CPU · {receipt.asked.split()[0]} simulated"
+        return f"local · CPU · {receipt.asked.rpartition(' x ')[2].split()[0]} simulated"
     return "local · CPU" if receipt.asked == "CPU" else "local"
 
 

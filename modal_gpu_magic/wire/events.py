@@ -14,6 +14,7 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
   note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
+  rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}   nvidia-smi's
                        reading; `running`: of the time in which user code ran. Between cells late ones of the last run
   started              {"generation": str}    user code is about to begin
@@ -41,6 +42,7 @@ EventKind = Literal[
     "comm_close",
     "input_request",
     "note",
+    "rank",
     "sample",
     "started",
     "end",
@@ -148,6 +150,8 @@ class Stay:
     """Why it stayed: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle (head of the frame and the like), bounded."""
+    gone: bool = False
+    """It was a rank's, and ended with it: nothing can fetch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,21 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How a cell is spread over fresh processes, its ranks: by torchrun, or else one on each node of a cluster."""
+
+    torchrun: bool = True
+    processes: int | None = None
+    """Ranks on each node; None: one for each GPU that is there, however many were asked for."""
+    shown: frozenset[int] | None = frozenset()
+    """Ranks whose output is shown beside rank 0's; None: all."""
+
+    def shows(self, rank: int) -> bool:
+        """Whether the output of a rank is seen."""
+        return rank == 0 or self.shown is None or rank in self.shown
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One cell's execution, as the kernel asks for it."""
 
@@ -218,13 +237,15 @@ class Request:
     modules: Modules | None = None
     """The notebook's own modules, if the container does not have them as they are now."""
     volumes: tuple[str, ...] = ()
-    """Names of the Volumes that are mounted: reloaded before the cell, committed after it."""
+    """Names of the user's Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
     """Directory of shared buffers (local backend); None: buffers travel inline."""
     stdin: bool = False
     """Whether someone can answer `input()`."""
+    spread: Spread | None = None
+    """Run in ranks; None: in the session's own process."""
     asked: Asked = field(default_factory=Asked)
 
 

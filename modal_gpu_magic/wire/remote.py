@@ -126,10 +126,17 @@ def facts(value: RemoteValue) -> Facts:
     return value._facts  # noqa: SLF001 - this is the way to it
 
 
+def is_gone(value: RemoteValue) -> bool:
+    """Whether nothing can fetch it any more, and no cell can use it."""
+    return value._fetch is None  # noqa: SLF001 - this is the way to it
+
+
 def sentence(value: RemoteValue) -> str:
     """That it is not here, and the two ways out."""
     its = facts(value)
     what = its.summary or its.type_name
+    if is_gone(value) and its.why:
+        return f"`{its.name}` ({what}) is not here: {its.why}"
     return (
         f"`{its.name}` ({what}) lives in the container of session {its.session!r}: "
         f"use it in a %%modal_gpu cell, or bring it here with {its.name}.fetch()"

@@ -48,7 +48,7 @@ def notebook(cells: list[str], path: Path) -> Path:
     return path
 
 
-def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *command: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
     """Run one of this environment's programs, with nobody at its standard input."""
     return subprocess.run(
         [sys.executable, *command],
@@ -57,7 +57,7 @@ def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=timeout,
     )
 
 
@@ -227,9 +227,10 @@ def test_plain_python(home: Path) -> None:
     assert done.stdout == "42\ndivision by zero\n", done.stderr
 
 
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
-    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path))
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated" in done.stdout, "a receipt"
     assert "Warning" not in done.stdout + done.stderr

@@ -111,6 +111,20 @@ CASES: dict[str, tuple[str, Options]] = {
 }
 
 
+CLUSTERS: dict[str, tuple[str, int, bool, Options]] = {
+    "cluster": (
+        "H100:8 --nodes 4 --torchrun",
+        4,
+        True,
+        lambda: {
+            "gpu": "H100:8",
+            "image": modal.Image.debian_slim().pip_install(TORCH).apt_install("ibverbs-providers", "libibverbs1"),
+        },
+    ),
+    "cluster, no RDMA": ("H100:8 --nodes 2 --no-rdma", 2, False, lambda: {"gpu": "H100:8"}),
+    "cluster without RDMA": ("A100-80GB:8 --nodes 2", 2, False, lambda: {"gpu": "A100-80GB:8"}),
+}
+
 if PRESETS["vllm"].least_python <= MINOR:
     CASES["vLLM"] = (
         "H100 --image vllm",
@@ -167,6 +181,23 @@ def test_a_header_creates_the_function_that_hand_written_code_creates(
     assert [command for layer in our_layers[len(their_layers) :] for command in layer] == _last_layer()
 
 
+@pytest.mark.parametrize(("line", "size", "rdma", "options"), CLUSTERS.values(), ids=CLUSTERS.keys())
+def test_a_cluster_is_the_clustered_function_of_hand_written_code(
+    recorder: Recorder, line: str, size: int, rdma: bool, options: Options
+) -> None:
+    ours, our_layers = _ours(recorder, line)
+    clustered = modal.clustered(size=size, rdma=rdma)
+    theirs, their_layers = _theirs(recorder, {"timeout": FUNCTION_TIMEOUT, **options()}, clustered)
+    assert _definition(ours) == _definition(theirs)
+    for created in (ours, theirs):
+        (function,) = _functions(created)
+        assert function._experimental_group_size == size
+        assert function.i6pn_enabled
+        assert function.timeout_secs == FUNCTION_TIMEOUT
+        assert function.resources.rdma is rdma
+    assert sorted(map(str, our_layers[:-1])) == sorted(map(str, their_layers))
+
+
 def test_the_meant_differences(recorder: Recorder) -> None:
     ours, _ = _ours(recorder, "H100")
     function = _functions(ours)[0]
@@ -203,14 +234,16 @@ def _ours(recorder: Recorder, line: str, *, cache: bool = False) -> tuple[Any, l
     return _recorded(recorder)
 
 
-def _theirs(recorder: Recorder, options: dict[str, Any]) -> tuple[Any, list[list[str]]]:
+def _theirs(
+    recorder: Recorder, options: dict[str, Any], clustered: Callable[[Any], Any] = lambda function: function
+) -> tuple[Any, list[list[str]]]:
     app = modal.App()
 
     def function() -> None:
         """Nothing: only its definition counts."""
 
     options.setdefault("image", modal.Image.debian_slim().pip_install(TORCH))
-    app.function(serialized=True, **options)(function)
+    app.function(serialized=True, **options)(clustered(function))
     recorder.requests.clear()
     with app.run(client=recorder.client):
         pass

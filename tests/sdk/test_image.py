@@ -43,6 +43,7 @@ TRAVELLING = sorted(
         ("__init__.py", True),
         ("errors.py", True),
         ("sdk/entry.py", True),
+        ("sdk/nodes.py", True),
         ("sdk/client.py", False),
         ("ui/magic.py", False),
         ("ui/errors.py", False),

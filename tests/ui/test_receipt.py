@@ -79,6 +79,25 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
             dict(ran=12.0, stays=(("m", "it is open"), ("n", "2 GB"))),
             "H100 · run 12 s · stays there: m (it is open), n (2 GB) · cost –",
         ),
+        (
+            dict(ran=1.0, wrote=(("out/m.pt", 12_000_000),)),
+            "H100 · run 1.0 s · wrote out/m.pt (12 MB): %modal_gpu get session:out/m.pt . · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=(("a b", 2), ("c", 1)), session="big"),
+            "H100 · run 1.0 s · wrote a b (2 B), c (1 B): "
+            "%modal_gpu get 'session:a b' session:c . --session big · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=tuple((f"out/{n}", 1) for n in range(5))),
+            "H100 · run 1.0 s · wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more: "
+            "%modal_gpu get session:out . · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=tuple((f"{n}", 1) for n in range(5))),
+            "H100 · run 1.0 s · wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more: "
+            "%modal_gpu get session:0 session:1 session:2 . · cost –",
+        ),
         (dict(ran=100.0, hourly=3.6), "H100 · run 100 s · cost $0.10 · prices of 2026-01-01"),
         (
             dict(ran=100.0, hourly=3.6, idle_seconds=300, ended_at=ENDED),

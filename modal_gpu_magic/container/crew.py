@@ -1,0 +1,267 @@
+"""The processes of a cell's ranks on this node: started, listened to, stopped, and none left behind.
+
+A rank may be stuck where no exception reaches it (a collective whose partner is gone, a kernel that does not return),
+may be killed, may have children of its own. Whatever it is, when `close` returns nothing of them lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from modal_gpu_magic.container.interrupt import interruptible
+from modal_gpu_magic.container.orders import ADDRESS, Done, Order
+from modal_gpu_magic.container.owners import daemon
+from modal_gpu_magic.wire.log import Assembler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from typing_extensions import Self
+
+    from modal_gpu_magic.wire.events import Event
+
+STOP_SECONDS: Final = 6.0
+"""How long ranks that heard of a stop may clean up. Less than the watchdog's grace, which ends the container."""
+EXIT_SECONDS: Final = 15.0
+"""How long ranks that have ended may take to leave: exit handlers, torchrun's own barrier."""
+CRASH_CHARACTERS: Final = 1500
+REPORT_SECONDS: Final = 2.0
+"""How long torchrun has to say how a rank died that is gone; it says nothing of one that left with status 0."""
+LAST_LINES: Final = 20
+"""Lines kept of each rank's output, for the error that says how it died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a rank died, or what starts the ranks: `code` is an exit status, or minus a signal's number."""
+
+    rank: int | None
+    code: int
+    words: str
+    """The last it wrote."""
+
+
+@dataclass(slots=True)
+class _Member:
+    link: Any
+    pid: int
+    assembler: Assembler = field(default_factory=Assembler)
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    done: Done | None = None
+    stuck: bool = False
+    left: bool = False
+    """Its process is gone, and its cell had not ended."""
+
+
+class Crew:
+    """The ranks of one cell. Use it in a `with`; `hear(rank, event)` gets their events, from threads.
+
+    Args:
+        order: what each runs. size: how many there are on this node.
+        directory: for the socket and the log; of a short path, and removed by whoever made it.
+    """
+
+    def __init__(self, order: Order, size: int, directory: Path, hear: Callable[[int, Event], None]) -> None:
+        self.order, self.size, self.directory, self.hear = order, size, directory, hear
+        self.members: dict[int, _Member] = {}
+        self.exited: int | None = None
+        """Exit status of what started the ranks."""
+        self._changed = threading.Condition()
+        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._address = str(directory / "ranks")
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        self._listener = Listener(self._address, "AF_UNIX", backlog=64)
+        daemon("modal-gpu-ranks", self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
+        """Start the ranks, by a command that ends when they have; its own words go to a log."""
+        environ = {
+            **os.environ,
+            **variables,
+            ADDRESS: self._address,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        with (self.directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, start_new_session=True
+            )
+        daemon("modal-gpu-launch", self._await_exit)
+
+    @interruptible
+    def wait(self) -> None:
+        """Until all ranks have ended, or one has failed, or nothing of them is left."""
+        self._over.get()
+
+    def answer(self, text: str) -> None:
+        """What was typed for rank 0's `input()`."""
+        self._send(0, "answer", text)
+
+    def release(self) -> None:
+        """All have ended: they may leave, as processes do."""
+        for rank in list(self.members):
+            self._send(rank, "go")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_SECONDS)
+
+    def stop(self) -> None:
+        """KeyboardInterrupt in every rank; returns when each has ended, or none of the rest can hear of it."""
+        running = {rank: member for rank, member in list(self.members.items()) if member.done is None}
+        for rank in running:
+            self._send(rank, "stop")
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self.exited is not None or all(each.done or each.stuck or each.left for each in running.values())
+                ),
+                STOP_SECONDS,
+            )
+
+    def close(self) -> None:
+        """End whatever is left, children included."""
+        self._closed = True
+        if hasattr(self, "_process"):
+            self._kill()
+            self._process.wait()
+        with contextlib.suppress(OSError):
+            Client(self._address).close()  # `accept` wakes up
+        self._listener.close()
+        for member in self.members.values():
+            member.link.close()
+
+    @property
+    def dones(self) -> dict[int, Done]:
+        """How the cell ended, in each rank where it did."""
+        return {rank: member.done for rank, member in self.members.items() if member.done}
+
+    def death(self) -> Death | None:
+        """How the first rank died; None: none did, by itself."""
+        left = min((rank for rank, member in self.members.items() if member.left), default=None)
+        if self.exited in (None, 0) and left is None:
+            return None
+        rank, code = self._reported() if self.exited else (left, 0)
+        member = self.members.get(-1 if rank is None else rank)
+        said = "".join(member.said).splitlines(keepends=True)[-LAST_LINES:] if member else []
+        log = (self.directory / "log").read_text("utf-8", "replace")
+        return Death(rank, code, "".join(said) + _crash(log) if member else log[-4000:])
+
+    def _reported(self) -> tuple[int | None, int]:
+        report = self.directory / "report"
+        if report.exists():
+            found = json.loads(report.read_text(encoding="utf-8"))
+            return int(found["rank"]), int(found["exitcode"])
+        return None, self.exited or 0
+
+    # Threads.
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                link = self._listener.accept()
+            except OSError:
+                return
+            daemon("modal-gpu-rank", lambda link=link: self._read(link))  # type: ignore[misc]  # mypy knows no such lambda
+
+    def _read(self, link: Any) -> None:
+        """Listen to one rank to its end."""
+        with contextlib.suppress(EOFError, OSError):
+            _, (rank, pid) = link.recv()
+            member = _Member(link, pid)
+            link.send(self.order if rank == 0 else _quieter(self.order))
+            with self._changed:
+                self.members[rank] = member
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._take(rank, member, *link.recv())
+            with self._changed:
+                self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
+                member.left = member.done is None
+                self._notice()
+
+    def _take(self, rank: int, member: _Member, kind: str, body: Any) -> None:
+        if kind == "frames":
+            for blob in body:
+                self._events(rank, member, blob)
+            return
+        with self._changed:
+            if kind == "done":
+                member.done = body
+            else:
+                member.stuck = body
+            self._notice()
+
+    def _events(self, rank: int, member: _Member, blob: bytes) -> None:
+        import pickle
+
+        for event in member.assembler.feed(pickle.loads(blob)):
+            if event.kind == "stream":
+                member.said.append(event.content["text"][-2000:])
+            self.hear(rank, event)
+
+    def _await_exit(self) -> None:
+        code = self._process.wait()
+        with self._changed:
+            self.exited = code
+            self._notice()
+
+    def _notice(self) -> None:
+        """Something has changed: whether that is the end. With the lock held."""
+        dones = self.dones
+        failed = any(done.failure for done in dones.values()) or any(each.left for each in self.members.values())
+        if len(dones) == self.size or self.exited is not None or failed:
+            self._over.put(None)
+        self._changed.notify_all()
+
+    def _send(self, rank: int, kind: str, body: Any = None) -> None:
+        with contextlib.suppress(OSError, KeyError):  # it has died: that is noticed elsewhere
+            self.members[rank].link.send((kind, body))
+
+    def _kill(self) -> None:
+        """Kill every process that a rank or its parent started, also one that left its group."""
+        for pid in (self._process.pid, *(member.pid for member in self.members.values())):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        for pid in below(self._address):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def below(address: str) -> list[int]:
+    """Living processes that have the socket in their environment. Linux only: elsewhere their groups must do."""
+    needle, found = f"{ADDRESS}={address}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if needle in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def _quieter(order: Order) -> Order:
+    """Nobody is asked by any rank but the first."""
+    return replace(order, request=replace(order.request, stdin=False))
+
+
+def _crash(log: str) -> str:
+    """What faulthandler wrote when a rank crashed, if one did: the fault, and the thread it was in."""
+    begin = log.find("Fatal Python error")
+    if begin < 0:
+        return ""
+    fault, thread = log[begin:].partition("\n")[0], log.find("Current thread", begin)
+    return f"{fault}\n{log[thread:].partition(chr(10) * 2)[0][:CRASH_CHARACTERS]}" if thread >= 0 else fault

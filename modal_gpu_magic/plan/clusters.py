@@ -1,0 +1,107 @@
+"""What a cluster, and a run in ranks, may ask for: Modal's rules, told before anything is sent. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.errors import LineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modal_gpu_magic.line.options import Options
+    from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.line.spec import GpuSpec
+
+MOST_NODES, MOST_GPUS = 32, 256
+"""Of one cluster (modal.com/docs/guide/multi-node-clusters)."""
+
+
+def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str | None:
+    """Why Modal has no such cluster, in a sentence with the way out; None: it has."""
+    if nodes < 1:
+        return f"A machine of {nodes} nodes is none; write nodes=1 or more."
+    if nodes == 1:
+        return "RDMA links the nodes of a cluster; write nodes=2 or more, or leave rdma out." if rdma else None
+    if not gpus:
+        return f"Modal has no clusters without GPUs; write GPUs too, such as H100:8 --nodes {nodes}."
+    for spec in gpus:
+        if spec.name in GPUS and spec.count != (whole := GPUS[spec.name].max_count):
+            return (
+                f"{spec} is a part of a node, and a cluster is made of whole ones; "
+                f"write {spec.name}{'!' if spec.strict else ''}:{whole}."
+            )
+    most = max(spec.count for spec in gpus) * nodes
+    if nodes > MOST_NODES or most > MOST_GPUS:
+        return (
+            f"{nodes} nodes with {most} GPUs are more than Modal links ({MOST_NODES}, {MOST_GPUS}); write fewer nodes."
+        )
+    if rdma and not has_rdma(gpus):
+        return (
+            f"{without_rdma(gpus)} has no RDMA at Modal; write rdma=False (--no-rdma), or use H100, H200, B200 or B300."
+        )
+    return None
+
+
+def has_rdma(gpus: Sequence[GpuSpec]) -> bool:
+    """Whether Modal links nodes by RDMA whichever of these arrives."""
+    return bool(gpus) and all(spec.name in GPUS and GPUS[spec.name].rdma for spec in gpus)
+
+
+def without_rdma(gpus: Sequence[GpuSpec]) -> str:
+    """The first of them that has none."""
+    return next((spec.name for spec in gpus if not has_rdma([spec])), "")
+
+
+def check(line: Line, gpus: Sequence[GpuSpec]) -> None:
+    """Refuse what a line asks of ranks and nodes that these GPUs, its own or the session's, cannot give.
+
+    Raises:
+        LineError: one sentence, with the option at fault and the way out.
+    """
+    options = line.options
+    for flag, fault in _faults(options, gpus):
+        if fault:
+            found = re.search(rf"{flag}(\s+|=)?[^\s-]*", line.text)
+            start, end = found.span() if found else (0, len(line.text))
+            raise LineError(fault, line.text, start, start + len(line.text[start:end].rstrip()))
+
+
+def _faults(options: Options, gpus: Sequence[GpuSpec]) -> list[tuple[str, str | None]]:
+    """Each option with what is wrong with it, in the order in which one would mend them."""
+    return [
+        ("--no-rdma", None if options.nodes or not options.no_rdma else _ALONE),
+        ("--nodes", refusal(gpus, options.nodes) if options.nodes else None),
+        ("--torchrun", None if options.torchrun is None else _too_many(options.torchrun, gpus)),
+        ("--ranks", None if options.ranks is None else _no_such_rank(options, gpus)),
+    ]
+
+
+_ALONE = "--no-rdma is about the nodes of a cluster; write --nodes N too, or remove it."
+
+
+def _too_many(processes: int, gpus: Sequence[GpuSpec]) -> str | None:
+    if not gpus:
+        return None if processes else "Without GPUs torchrun cannot tell how many processes; write --torchrun 2."
+    fewest = min(gpus, key=lambda spec: spec.count)
+    if processes <= fewest.count:
+        return None
+    return (
+        f"{processes} processes are more than {fewest} has GPUs; write --torchrun {fewest.count}, or ask for more GPUs."
+    )
+
+
+def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
+    if options.torchrun is None and (options.nodes or 1) == 1:
+        return "There are no ranks without --torchrun; write --torchrun too, or remove --ranks."
+    ranks = options.ranks or ()
+    if "all" in ranks:
+        return "All ranks include the others; write --ranks all." if len(ranks) > 1 else None
+    a_node = 1 if options.torchrun is None else options.torchrun or max(spec.count for spec in gpus)
+    world = a_node * (options.nodes or 1)
+    beyond = [rank for rank in ranks if int(rank) >= world]
+    return (
+        f"There is no rank {beyond[0]}: they are 0 to {world - 1}; write --ranks all for every one." if beyond else None
+    )

@@ -1,0 +1,104 @@
+"""What Modal calls on each node of a cluster, and what a rank runs there: thin shells around `container.node`.
+
+A cluster has no session: the function keeps nothing from one cell to the next.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import queue
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.container.node import Mates, Node
+from modal_gpu_magic.container.ranks import Place
+from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
+
+if TYPE_CHECKING:
+    import modal
+
+    from modal_gpu_magic.wire.events import Answer, Request
+
+CONTEXT = "MODAL_GPU_CLUSTER"
+"""Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
+FLUSH_SECONDS = 20.0
+"""How long node 0 waits for the last output of the others."""
+
+
+def run(request: Request, events: modal.Queue) -> Answer:
+    """Run one cell on this node. Node 0's answer is the run's; a failure of any node ends all."""
+
+    def post(frames: list[bytes]) -> None:
+        events.put_many(frames, block=False)
+
+    def answer() -> str:
+        return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
+
+    def tell(frames: int) -> None:
+        events.put(frames, partition=_partition(request), block=False)
+
+    def await_all() -> int:
+        missing, frames = node().place.nodes - 1, 0
+        try:
+            while missing:
+                told = events.get_many(missing, timeout=FLUSH_SECONDS, partition=_partition(request))
+                missing, frames = missing - len(told), frames + sum(told)
+        except queue.Empty:  # a node that says nothing is about to be noticed otherwise
+            pass
+        return frames
+
+    return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))
+
+
+@functools.cache
+def node() -> Node:
+    """This container's, made by its first cell."""
+    import modal.experimental
+
+    told = modal.experimental.get_cluster_info()
+    context = {
+        "rank": told.rank,
+        "cluster_id": told.cluster_id,
+        "container_ips": list(told.container_ips),
+        "container_ipv4_ips": list(told.container_ipv4_ips),
+        "fabric_ids": list(told.fabric_ids),
+    }
+    return Node(
+        Place(
+            node=told.rank,
+            nodes=len(told.container_ips),
+            master=_plain(told.container_ips[0]),
+            stateless=True,
+            program=__name__,
+            variables={CONTEXT: json.dumps(context)},
+        )
+    )
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address that is written as IPv6 (the local control plane's) as it is."""
+    return address.removeprefix("::ffff:")
+
+
+def _partition(request: Request) -> str:
+    return f"nodes-{request.run}"
+
+
+def rank() -> None:
+    """A rank of a cluster: what Modal tells a container of its cluster holds in the ranks, too.
+
+    The SDK keeps it in a module of its own and offers no way to pass it on; in ranks `get_cluster_info` and
+    `Cluster.from_context` would else say that there is no cluster.
+    """
+    from modal import _cluster
+
+    from modal_gpu_magic.container.rank import main
+
+    context: dict[str, Any] = json.loads(os.environ[CONTEXT])
+    _cluster.current_cluster_context = _cluster.ClusterContext(**context)
+    main()
+
+
+if __name__ == "__main__":
+    rank()
