@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.get import get, ls
     from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.wire.events import Spread
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ _HOMES = {
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Session": "modal_gpu_magic.session.session",
+    "Spread": "modal_gpu_magic.wire.events",
     "get": "modal_gpu_magic.session.get",
     "ls": "modal_gpu_magic.session.get",
     "put": "modal_gpu_magic.session.put",
@@ -41,6 +43,7 @@ __all__ = [
     "GpuSpec",
     "Machine",
     "Session",
+    "Spread",
     "__version__",
     "current",
     "get",

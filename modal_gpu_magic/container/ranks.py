@@ -159,7 +159,7 @@ def _roomy(request: Request, namespace: Mapping[str, Any]) -> Path:
 
 
 def remove_abandoned(place: Path) -> None:
-    """Remove what a session left that was killed while its ranks ran: the local backend's containers share a machine."""
+    """Remove what a session left that was killed while its ranks ran: local containers share one machine."""
     for directory in place.glob(f"{PREFIX}*-*"):
         pid = directory.name.removeprefix(PREFIX).partition("-")[0]
         with contextlib.suppress(PermissionError, ValueError):  # another user's
