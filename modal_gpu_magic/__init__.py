@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.recommend import recommend
     from modal_gpu_magic.session.get import get, ls
     from modal_gpu_magic.session.put import put
+    from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.wire.batching import batched
     from modal_gpu_magic.wire.events import Spread
 
 __version__ = "0.1.0"
@@ -28,8 +30,10 @@ _HOMES = {
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
+    "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
     "Spread": "modal_gpu_magic.wire.events",
+    "batched": "modal_gpu_magic.wire.batching",
     "get": "modal_gpu_magic.session.get",
     "ls": "modal_gpu_magic.session.get",
     "put": "modal_gpu_magic.session.put",
@@ -42,9 +46,11 @@ __all__ = [
     "Gpu",
     "GpuSpec",
     "Machine",
+    "Service",
     "Session",
     "Spread",
     "__version__",
+    "batched",
     "current",
     "get",
     "load_ipython_extension",

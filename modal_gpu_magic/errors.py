@@ -8,6 +8,7 @@ ModalGpuError                  what a user may meet; printed as its message, wit
 │   └── RemoteValueError       a value that lives in the container was used here
 ├── CopyError                  put, get, ls: no such Volume or path, or something is in the way
 ├── MachineError               an image failed to build, or Modal refused the machine
+├── ServiceError               a service that cannot be made, or used, as asked: what to change
 ├── RunError                   a cell did not end by itself
 │   ├── CellTimeout            it ran into its `--timeout`
 │   ├── ContainerLost          its container died: exit code, signal, out of memory
@@ -70,6 +71,10 @@ class CopyError(ModalGpuError):
 
 class MachineError(ModalGpuError):
     """The machine could not be made: a failed image build, a refusal by Modal."""
+
+
+class ServiceError(ModalGpuError):
+    """A service that cannot be made as written (no function, a batched generator) or used as asked (it was stopped)."""
 
 
 class RunError(ModalGpuError):

@@ -84,6 +84,7 @@ class Capture:
     def close(self) -> None:
         """Give descriptors and streams back."""
         self.drain()
+        rebind_handlers(tuple(zip((sys.stdout, sys.stderr), self._python, strict=True)), self._python[1])
         sys.stdout, sys.stderr = self._python
         faulthandler.enable(file=self._saved[2])
         for fd, saved in self._saved.items():

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aiohttp import web
 
-LARGEST = 8 << 30
-"""Bytes of one upload. Files of volumes come in parts of 8 MiB."""
-
 CHUNK = 1 << 20
+"""Bytes that are read from disk at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Loopback:
         self._starting = asyncio.Lock()
 
     async def to_put(self, span: Span) -> str:
-        """An address that takes the content of `span`; answers with its MD5 as ETag, as the SDK wants it."""
+        """An address that takes the content of `span`; its hash comes back as ETag, the MD5 that the SDK compares."""
         return await self._address("PUT", span)
 
     async def to_get(self, span: Span) -> str:
@@ -84,7 +82,7 @@ class Loopback:
     async def _listen(self) -> None:
         from aiohttp import web
 
-        app = web.Application(client_max_size=LARGEST)
+        app = web.Application()
         app.router.add_put("/", self._put)
         app.router.add_get("/", self._get)
         runner = web.AppRunner(app, access_log=None)
@@ -112,18 +110,17 @@ class Loopback:
         from aiohttp import web
 
         span = self._asked(request)
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        digest = hashlib.sha256() if span.sha256 else hashlib.md5(usedforsecurity=False)
         with os.fdopen(os.open(span.path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
             stream.seek(span.start)
             async for chunk in request.content.iter_any():
-                md5.update(chunk)
-                sha256.update(chunk)
+                digest.update(chunk)
                 stream.write(chunk)
-        if span.sha256 and sha256.hexdigest() != span.sha256:
+        if span.sha256 and digest.hexdigest() != span.sha256:
             raise web.HTTPBadRequest(text="The content has changed while it was sent: its hash is another one.")
         if span.sha256:
             span.mark.touch()
-        return web.Response(headers={"ETag": f'"{md5.hexdigest()}"'})
+        return web.Response(headers={"ETag": f'"{digest.hexdigest()}"'})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes, a chunk at a time."""

@@ -196,6 +196,7 @@ class Scheduler:
         failed = result.status in (Status.GENERIC_STATUS_FAILURE, Status.GENERIC_STATUS_TIMEOUT)
         delay = capacity.retry_delay(each) if failed else None
         if delay is not None:
+            each.members = []  # whose end, which may be yet to come, is not that of the next attempt
             asyncio.get_running_loop().call_later(delay, self.again, each, each.attempt + 1)
             return
         each.done = True
@@ -293,7 +294,8 @@ class Scheduler:
         function.containers.pop(container.id, None)
         self._rack.give_back(container.devices)
         for each in list(container.running.values()):
-            self.settle(each, container.startup_failure or result, container.id)
+            if container in each.members:
+                self.settle(each, container.startup_failure or result, container.id)
         container.running.clear()
         for member in container.cluster.members if container.cluster else ():
             if member.ended_at is None and (member.running or not member.leaving):

@@ -107,6 +107,8 @@ def remove(volume: Path, path: str, *, recursive: bool) -> None:
 def copy(volume: Path, sources: Sequence[str], target: str, *, recursive: bool) -> None:
     """As `cp` does: into a directory, or one file to a new name."""
     where = within(volume, target)
+    if not where.resolve().is_relative_to(volume.resolve()):
+        raise Invalid(f"{target!r} is a link that leads out of the volume.")
     into = where.is_dir()
     if not into and (len(sources) != 1 or target.endswith("/")):
         raise NotFound(f"{target!r} is no directory in the volume.")
@@ -121,4 +123,5 @@ def copy(volume: Path, sources: Sequence[str], target: str, *, recursive: bool) 
         if origin.is_dir():
             shutil.copytree(origin, to, symlinks=True, dirs_exist_ok=True)
         else:
+            to.unlink(missing_ok=True)  # a link that is in the way is replaced, not followed
             shutil.copy2(readable(volume, source), to)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from modal_gpu_magic.control_plane.shim import MARKER
@@ -33,6 +34,17 @@ def site_directories() -> list[str]:
 def installed(directory: str | Path) -> list[str]:
     """The metadata directories of the packages in a directory, which may be missing."""
     return [entry.name for entry in Path(directory).glob("*.dist-info")]
+
+
+def own_directories() -> list[str]:
+    """Directories of the user's own code on the import path, as editable installs put them there: no image has them."""
+    standard = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
+    return [entry for entry in sys.path if Path(entry).is_dir() and _is_own(Path(entry), standard)]
+
+
+def _is_own(entry: Path, standard: set[Path]) -> bool:
+    of_environment = any(part.endswith("-packages") for part in entry.parts) or installed(entry)
+    return entry.is_absolute() and entry != OURS and not of_environment and not standard & {entry, *entry.parents}
 
 
 class World:
@@ -62,6 +74,7 @@ class World:
             self.program(name, f'exec {quoted(self.python)} -m pip "$@"')
         self.program("torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"')  # so that ranks are in it
         self._add_sites("b_notebook", site_directories())
+        (self.site / "c_own.pth").write_text(_WITHOUT.format(directories=own_directories()))
 
     def program(self, name: str, command: str) -> None:
         """Put a shell program on the container's PATH."""
@@ -105,6 +118,14 @@ def _is_the_images(entry: str) -> bool:
     The user's own code does not: in Modal's container it is only what was sent there.
     """
     return Path(entry).is_absolute() and (entry == str(OURS) or bool(installed(entry)))
+
+
+_WITHOUT = (
+    "import sys; sys.path[:] = [each for each in sys.path if each not in {directories!r}]; "
+    "sys.meta_path[:] = [each for each in sys.meta_path if "
+    "not str(getattr(each, '__module__', '')).startswith('__editable__')]\n"
+)
+"""A line of a .pth file: what the notebook's own ones have added for editable installs goes again."""
 
 
 def quoted(path: str | Path) -> str:

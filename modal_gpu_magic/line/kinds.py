@@ -131,3 +131,8 @@ TASK = Kind("TASK", "lora", models.read_task, choices=models.TASKS)
 DTYPE = Kind("DTYPE", "int8", models.read_dtype, choices=tuple(models.BYTES))
 BUDGET = Kind("DOLLARS", "5", models.read_budget, "{:g}".format, unit="USD an hour")
 SIZE = Kind("SIZE", "100MB", read_size, write_size, unit="bytes")
+SERVICE = Kind("NAME", "embed", readers.read_service)
+LEAST = Kind("N", "1", readers.counted(0, 1_000), str)
+COUNT = Kind("N", "4", readers.counted(1, 1_000), str)
+BATCH = Kind("N", "32", readers.counted(1, 1_000), str, unit="calls")  # modal/_partial_function.py, 1.6.4
+WAIT_MS = Kind("MS", "100", readers.counted(0, 600_000), str, unit="milliseconds")  # likewise

@@ -140,6 +140,18 @@ class Options:
         "link the nodes without RDMA, which is on where the GPU has it")
     ranks: tuple[str, ...] | None = _option("--ranks", "how", kinds.RANKS,
         "ranks whose output is shown, too", "rank 0 alone")
+    service: str | None = _option("--service", "how", kinds.SERVICE,
+        "serve the cell's functions under this name: its top level runs once a container")
+    batch: int | None = _option("--batch", "how", kinds.BATCH,
+        "calls that the service's only function takes at once, as lists", "as @batched says")
+    wait_ms: int | None = _option("--wait-ms", "how", kinds.WAIT_MS,
+        "how long a batch waits to be full", "100")
+    min_containers: int | None = _option("--min", "how", kinds.LEAST,
+        "containers of the service that are always there, and paid for", "0")
+    max_containers: int | None = _option("--max", "how", kinds.COUNT,
+        "containers of the service at most", "as many as Modal starts")
+    concurrent: int | None = _option("--concurrent", "how", kinds.COUNT,
+        "calls that one container of the service takes at once", "1")
     dry_run: bool | None = _option("--dry-run", "how", kinds.FLAG,
         "show what would run and be sent, and run nothing")
     quiet: bool | None = _option("--quiet", "how", kinds.FLAG,

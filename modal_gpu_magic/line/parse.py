@@ -186,7 +186,30 @@ def _refuse_conflicts(given: dict[Option, list[_Value]]) -> None:
     clean, move = given.get(OPTIONS["--clean"]), given.get(OPTIONS["--move"])
     if clean and move:
         raise move[0].word.refusal("--move carries values over and --clean drops them; keep one.")
+    _refuse_service(given)
     wanted = {sent.value for sent in given.get(OPTIONS["--in"], ())}
     for held in given.get(OPTIONS["--no-in"], ()):
         if held.value in wanted:
             raise held.word.refusal(f"{held.value} is both to be sent and not; keep one of --in and --no-in.")
+
+
+_OF_A_SERVICE = ("--batch", "--wait-ms", "--min", "--max", "--concurrent")
+_NOT_OF_A_SERVICE = ("--torchrun", "--nodes", "--detach", "--bg", "--clean", "--move", "--out", "--fetch")
+
+
+def _refuse_service(given: dict[Option, list[_Value]]) -> None:
+    """Refuse options of a service without one, and with one what it has no use for."""
+    of = {option.flag: values[0] for option, values in given.items()}
+    if "--service" not in of:
+        for flag in _OF_A_SERVICE:
+            if flag in of:
+                raise of[flag].word.refusal(f"{flag} is for a service; write --service NAME {flag}, or leave it out.")
+        return
+    for flag in _NOT_OF_A_SERVICE:
+        if flag in of:
+            raise of[flag].word.refusal(f"A service has no {flag}; keep one of --service and {flag}.")
+    if "--wait-ms" in of and "--batch" not in of:
+        raise of["--wait-ms"].word.refusal("--wait-ms is for batches; write --batch 32 beside it, for example.")
+    if "--min" in of and "--max" in of and of["--min"].value > of["--max"].value:
+        least, most = of["--min"].value, of["--max"].value
+        raise of["--min"].word.refusal(f"--min {least} is more than --max {most}; write --min {most} or less.")

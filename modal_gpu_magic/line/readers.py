@@ -6,6 +6,7 @@ options take which is the tables of `kinds` and `options`.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import posixpath
 import re
@@ -191,6 +192,15 @@ def read_variable(text: str) -> str:
     return text
 
 
+def read_service(text: str) -> str:
+    """The name of a service: of the variable that will hold it."""
+    name = read_variable(text)
+    if hasattr(builtins, name) or name.startswith("_"):
+        what = "one of Python's own names" if hasattr(builtins, name) else "a hidden name"
+        raise refusal(f"{name} is {what}; write for example --service my_{name.strip('_') or 'model'}.", text)
+    return name
+
+
 # Numbers.
 
 
@@ -211,6 +221,22 @@ def read_rank(text: str) -> str:
     if text != "all" and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         raise refusal(f"{text} is not a rank; write numbers, such as 0,3, or all.", text)
     return text if text == "all" else str(int(text))
+
+
+def counted(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers with bounds."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+            number = re.search(r"[0-9]{1,9}", text, re.ASCII)
+            meant = min(max(int(number[0]), low), high) if number else low or 1
+            raise refusal(f"{text} is not a whole number; did you mean {meant}?", text)
+        if not low <= int(text) <= high:
+            meant = low if int(text) < low else high
+            raise refusal(f"{text} is out of range ({low} to {high}); did you mean {meant}?", text)
+        return int(text)
+
+    return read
 
 
 def read_cores(text: str) -> float:

@@ -6,6 +6,7 @@ What the calls mean that IPython's syntax becomes is in `plan.embedded`; what th
 from __future__ import annotations
 
 import ast
+import traceback
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -47,6 +48,25 @@ def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | 
         except Exception:  # noqa: BLE001 - a shell's transformers are anyone's code, and the cell will meet them there
             return None
     return parse_python(python)
+
+
+def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
+    """The tree of a cell.
+
+    Raises:
+        SyntaxError: it is not valid; as Python says it, with the line.
+    """
+    tree = parse_cell(source, transform)
+    if tree is None:
+        python = (transform or ipython_transform)(source)
+        try:
+            compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
+        except SyntaxError as error:
+            lines = "".join(traceback.format_exception_only(error)).splitlines()
+            error.__dict__["_render_traceback_"] = lambda: lines  # IPython's hook: the cell's line, not ours
+            raise
+        raise SyntaxError("this is no valid cell")
+    return tree
 
 
 def parse_python(source: str) -> ast.Module | None:

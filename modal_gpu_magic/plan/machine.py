@@ -13,7 +13,7 @@ from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan import clusters
-from modal_gpu_magic.plan.quote import default_keep_warm, hourly
+from modal_gpu_magic.plan.quote import Quote, default_keep_warm, hourly, quote
 from modal_gpu_magic.wire import cache
 
 if TYPE_CHECKING:
@@ -193,6 +193,12 @@ def _value(key: str, value: str | None, environ: Mapping[str, str]) -> str:
     if key not in environ:
         raise MachineError(f"--env {key} takes its value from here, and {key} is not set; write --env {key}=VALUE.")
     return environ[key]
+
+
+def quote_of(machine: Machine) -> Quote:
+    """The price of one container of a machine: of the first spec, which the others stand in for."""
+    spec = machine.gpus[0] if machine.gpus else None
+    return quote(spec, cpu=machine.cpu, memory_mib=machine.memory, region=machine.region)
 
 
 def differences(old: Machine, new: Machine) -> tuple[str, ...]:

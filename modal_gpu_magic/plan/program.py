@@ -54,21 +54,21 @@ def program(
         pip: packages that the image gets beside the machine's own.
         versions: the notebook's version of a distribution.
     """
-    arguments = ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
+    arguments = arguments_text(machine, timeout)
     body = textwrap.indent(source.strip() or "pass", "    ")
     returns = ", ".join(f'"{name}": {name}' for name in binds)
     return _TEMPLATE.format(
-        image=_image(machine, pip, versions),
+        image=image_text(machine, pip, versions),
         arguments=arguments,
         clustered=f"@modal.clustered(size={machine.nodes}, rdma={machine.rdma})\n" if machine.nodes > 1 else "",
-        kind="async def" if _awaits(source) else "def",
+        kind="async def" if awaits(source) else "def",
         reads=", ".join(reads),
         body=body,
         returns=returns,
     )
 
 
-def _awaits(source: str) -> bool:
+def awaits(source: str) -> bool:
     """Whether the cell has an `await` of its own, which a plain function may not have."""
     tree = parse_cell(source)
     if tree is None:
@@ -78,6 +78,11 @@ def _awaits(source: str) -> bool:
     except SyntaxError:
         return True
     return False
+
+
+def arguments_text(machine: Machine, timeout: float | None) -> str:
+    """A machine as the arguments of `app.function` or `app.cls`."""
+    return ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
 
 
 def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]:
@@ -99,8 +104,8 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _image(machine: Machine, pip: Sequence[str], versions: Versions) -> str:
-    """The image as a chain of calls."""
+def image_text(machine: Machine, pip: Sequence[str], versions: Versions) -> str:
+    """The image as a chain of calls; `pip` are packages beside the machine's own."""
     begun = "" if machine.image.startswith("variable:") else "modal.Image"
     steps = (*base(machine, pip, versions), *layers(machine, pip, versions))
     return (begun or machine.image.partition(":")[2]) + "".join(map(str, steps))

@@ -18,6 +18,7 @@ from modal_gpu_magic.catalog.prices import (
     REGION_NOTE,
 )
 from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.line.units import write_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,11 @@ def quote(
     rest = CPU.usd * (DEFAULT_CORES if cpu is None else cpu)
     rest += MEMORY.usd * (DEFAULT_MEMORY_MIB if memory_mib is None else memory_mib) / 1024
     return Quote(spec, None if gpus is None else gpus + rest, note=REGION_NOTE if region else "")
+
+
+def idle_words(price: Quote, seconds: int) -> str:
+    """What it costs to keep a container that has nothing to do: `idle 5m more each time, up to $0.16`."""
+    return f"idle for {write_duration(seconds)} after the last call, up to {dollars(price.cost(seconds))} each time"
 
 
 def hourly(specs: Sequence[GpuSpec]) -> float | None:

@@ -1,77 +1,38 @@
-"""One ephemeral App per machine, held open for the life of the kernel: its Runner, its queue of events, its reader."""
+"""The App of one machine: its Runner, which runs cells, and the calls of it."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import queue
 import threading
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
 from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.sdk.held import HeldApp, Tell
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Event, FileThere, Frame, Request, Transfer
+    from collections.abc import Callable
 
-POLL_SECONDS = 45
-"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
-ITEMS = 500
-"""Queue items taken at once."""
+    from modal_gpu_magic.sdk.client import Backend
+    from modal_gpu_magic.wire.events import Event, FileThere, Request, Transfer
+
 LOG_LINES = 200
 """Lines of the log that are looked at; what cells print does not pass through it."""
-CLOSE_SECONDS = 2.0
-"""How long the reader may take to notice that its App is closed."""
 CRASH = "Fatal Python error"
-APP_NAME = "modal-gpu-magic"
-
-Tell = Callable[[str, Any], None]
-"""`tell(kind, body)`: how news of a run reaches whoever pumps it. Called from threads."""
 
 
-class OpenApp:
+class OpenApp(HeldApp):
     """The App of one machine. Make it with `OpenApp(...)`, then `open()` in a thread: an image may take minutes."""
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
-        self.machine, self.backend, self.packages = machine, backend, packages
-        self.opened_at = 0.0
-        self.closed = False
-        self._stack = contextlib.ExitStack()
+        super().__init__(machine, backend, packages)
         self._runners: dict[str, Any] = {}
-        self._listeners: dict[str, Tell] = {}
         self._lock = threading.Lock()
 
-    def open(self) -> None:
-        """Create the App at Modal (its image is built if need be), and start the one reader of its events.
-
-        Raises:
-            MachineError: the image cannot be built, or Modal refuses the machine. BackendLost: no connection.
-        """
-        try:
-            self._open()
-        except Exception as error:
-            self.close()
-            raise translate(error) from error
-        if self.closed:  # abandoned while the image was being built
-            self._stack.close()
-
-    def _open(self) -> None:
-        import modal
-
-        client = self.backend.client
-        app = modal.App(APP_NAME)
-        self._cls = define(app, self.machine, self.packages)
-        self._stack.enter_context(app.run(client=client))
-        self._app = app
-        self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
-        self.opened_at = time.time()
-        self.backend.on_loss(lambda error: self._tell_all("lost", error))
-        self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
-        self._reader.start()
-        atexit.register(self.close)
+    def define(self, app: Any) -> Any:
+        """The Runner."""
+        return define(app, self.machine, self.packages)
 
     def start(self, session: str, request: Request, tell: Tell) -> Call:
         """Begin a run and return at once; `tell` hears `spawned`, `frame`, then `result` or `lost`."""
@@ -79,14 +40,6 @@ class OpenApp:
         call = Call(self, session, request, tell)
         FOLLOWERS.run(call.follow)
         return call
-
-    def finish(self, run: str) -> None:
-        """Stop listening to a run (events of its threads that come later are dropped)."""
-        self._listeners.pop(run, None)
-
-    def listen(self, run: str, tell: Tell) -> None:
-        """Hear what comes late: output of a thread that outlives its cell."""
-        self._listeners[run] = tell
 
     def runner(self, session: str) -> Any:
         """The Runner of a session: a class parameter, so each session has a container of its own."""
@@ -158,59 +111,6 @@ class OpenApp:
     def answer(self, run: str, text: str) -> None:
         """What was typed for the run's `input()`."""
         self.queue.put(text, partition=f"stdin-{run}")
-
-    def flush(self, run: str) -> None:
-        """Put a marker: when it comes back, everything the container put before has come."""
-        import pickle
-
-        self.queue.put(pickle.dumps(("flush", run)))
-
-    def close(self) -> None:
-        """End the App and its containers."""
-        if self.closed:
-            return
-        self.closed = True
-        self._tell_all("closed", None)
-        if self.opened_at and self.backend.lost is None:
-            with contextlib.suppress(Exception):
-                self._wake_reader()
-                self._stack.close()
-
-    def _wake_reader(self) -> None:
-        """End the reader's long poll with an item of its own: one that is broken off at exit prints a traceback."""
-        self.flush("")
-        self._reader.join(CLOSE_SECONDS)
-
-    def _read(self) -> None:
-        """The one reader: a persistent thread nobody interrupts (an item is lost with a `get` that is cancelled)."""
-        import pickle
-
-        while not self._over():
-            try:
-                items = self.queue.get_many(ITEMS, timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
-                if self._over():
-                    return
-                self._tell_all("reader", translate(error))
-                time.sleep(1)
-                continue
-            for item in items:
-                self._deliver(pickle.loads(item))
-
-    def _over(self) -> bool:
-        return self.closed or self.backend.lost is not None
-
-    def _deliver(self, item: Frame | tuple[str, str]) -> None:
-        kind, run = item if isinstance(item, tuple) else ("frame", item.run.partition("/")[0])
-        tell = self._listeners.get(run)
-        if tell is not None:
-            tell(kind, item)
-
-    def _tell_all(self, kind: str, body: Any) -> None:
-        for tell in list(self._listeners.values()):
-            tell(kind, body)
 
 
 class Followers:
@@ -309,12 +209,24 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
     """
     import modal
 
-    from modal_gpu_magic.sdk import entry, image, nodes
+    from modal_gpu_magic.sdk import entry, nodes
 
-    options: dict[str, Any] = {
+    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT}
+    if machine.nodes > 1:
+        function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
+        return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)
+    return app.cls(**entry.methods(), **options)(entry.Runner)
+
+
+def definition(machine: Machine, packages: tuple[str, ...]) -> dict[str, Any]:
+    """What a machine says of a Function's definition, as the SDK takes it; `packages` join its image."""
+    import modal
+
+    from modal_gpu_magic.sdk import image
+
+    return {
         "gpu": machine.gpu_argument,
         "image": image.build(machine, packages),
-        "timeout": FUNCTION_TIMEOUT,
         "scaledown_window": machine.scaledown,
         "volumes": {path: modal.Volume.from_name(name, create_if_missing=True) for name, path in machine.mounts},
         "secrets": [modal.Secret.from_name(name) for name in machine.secrets],
@@ -322,7 +234,3 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
         "memory": machine.memory,
         "region": machine.region,
     }
-    if machine.nodes > 1:
-        function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
-        return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)
-    return app.cls(**entry.methods(), **options)(entry.Runner)

@@ -19,27 +19,30 @@ _SIGNALS = {
     "SIGTERM": "it was told to end (SIGTERM)",
     "SIGILL": "it met an instruction its CPU does not have (SIGILL)",
 }
+_NUMBERS = {"-9": "SIGKILL", "-11": "SIGSEGV", "-6": "SIGABRT", "137": "SIGKILL", "139": "SIGSEGV"}
 _GONE = "Its variables are gone; the next cell gets a new container."
 
 
 def _lost(error: BaseException) -> ModalGpuError:
-    text = str(error)
-    code = re.search(r"exit code: (-?\d+)(?: \((SIG\w+)\))?", text)
-    if code is None:
-        return ContainerLost(f"the container was lost: {text.strip() or type(error).__name__}. {_GONE}")
-    if code.group(1) == str(EXIT_STATUS):
+    if _exit_code(error) == str(EXIT_STATUS):
         return CellTimeout(f"the cell ran into its timeout and did not react, so its container was ended. {_GONE}")
-    name = code.group(2) or {
-        "-9": "SIGKILL",
-        "-11": "SIGSEGV",
-        "-6": "SIGABRT",
-        "137": "SIGKILL",
-        "139": "SIGSEGV",
-    }.get(code.group(1), "")
-    why = _SIGNALS.get(name) or (
-        f"signal {name} ended it" if name else f"the process left with exit code {code.group(1)}"
-    )
-    return ContainerLost(f"the container died under the cell: {why}. {_GONE}")
+    died = "the container died under the cell" if _exit_code(error) else "the container was lost"
+    return ContainerLost(f"{died}: {why_lost(error)}. {_GONE}")
+
+
+def why_lost(error: BaseException) -> str:
+    """What ended a container, in a clause: from Modal's error of a call that was in it."""
+    code = _exit_code(error)
+    if not code:
+        return str(error).strip() or type(error).__name__
+    signal = re.search(r"\((SIG\w+)\)", str(error))
+    name = signal[1] if signal else _NUMBERS.get(code, "")
+    return _SIGNALS.get(name) or (f"signal {name} ended it" if name else f"the process left with exit code {code}")
+
+
+def _exit_code(error: BaseException) -> str:
+    code = re.search(r"exit code: (-?\d+)", str(error))
+    return code[1] if code else ""
 
 
 def _refused(error: BaseException) -> ModalGpuError:

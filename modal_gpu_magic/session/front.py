@@ -44,6 +44,9 @@ class Front(Protocol):
     def finished(self, receipt: Receipt) -> None:
         """The run is over; the last call."""
 
+    def settled(self, text: str) -> None:
+        """What goes on from here (a service): the last call, in the place of a receipt."""
+
 
 READINGS = 3600
 """Readings that a silent front keeps: an hour's."""
@@ -85,3 +88,7 @@ class SilentFront:
     def finished(self, receipt: Receipt) -> None:
         """Keep it."""
         self.receipt = receipt
+
+    def settled(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)

@@ -80,7 +80,7 @@ def _is_installed(place: Path) -> bool:
 @functools.lru_cache(maxsize=256)
 def is_site(directory: str) -> bool:
     """Whether packages are installed in a directory: by its name, or by the metadata that pip writes there."""
-    if directory.endswith("-packages"):
+    if any(part.endswith("-packages") for part in Path(directory).parts):
         return True
     try:
         with os.scandir(directory) as entries:

@@ -312,7 +312,9 @@ class Session:
             python=KERNEL_PYTHON,
             versions=self.versions.outgoing(packed.modules, app.machine),
             modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
-            volumes=tuple(name for name, _ in app.machine.mounts),
+            # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
+            # reload it while a model's file is open.
+            volumes=tuple(name for name, _ in app.machine.volumes),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
             clean=cell.clean,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.nearest import either, nearest
-from modal_gpu_magic.errors import CopyError
+from modal_gpu_magic.errors import ContainerLost, CopyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,15 +35,12 @@ class SessionFiles:
         """
         app = session.app
         if app is None or session.generation is None or not await asyncio.to_thread(app.is_warm, session.name):
-            raise CopyError(
-                f"the container of session {session.name} is gone, and its files with it. Run the cell again; what is "
-                "to stay, write to a Volume (--volume NAME:/path)."
-            )
+            raise _gone(session.name)
         return cls(app, session.name, session.generation)
 
     async def files(self, path: str) -> dict[str, FileThere]:
         """The file at a path, or all files below it, by their paths."""
-        found = await asyncio.to_thread(self._app.listed, self._session, self._generation, path)
+        found = await asyncio.to_thread(self._listed, path)
         return {each.path: each for each in found}
 
     async def read(self, file: FileThere) -> AsyncIterator[bytes]:
@@ -51,9 +48,17 @@ class SessionFiles:
         for offset in range(0, file.nbytes, PIECE):
             yield await asyncio.to_thread(self._part, file.path, offset)
 
+    def _listed(self, path: str) -> tuple[FileThere, ...]:
+        try:
+            return self._app.listed(self._session, self._generation, path)
+        except ContainerLost as error:  # it died a moment ago, and Modal did not know yet
+            raise _gone(self._session) from error
+
     def _part(self, path: str, offset: int) -> bytes:
         try:
             return self._app.part(self._session, self._generation, path, offset, PIECE)
+        except ContainerLost as error:
+            raise _gone(self._session) from error
         except OSError as error:
             raise CopyError(f"{path} cannot be read there: {error}.") from error
 
@@ -63,3 +68,10 @@ class SessionFiles:
         near = nearest(place.name, [each.rpartition("/")[2] for each in beside])
         meant = f"did you mean {either(near)}?" if near else "a cell's receipt names what it wrote."
         return f"there is no {place.path or 'file'} in the session's working directory; {meant}"
+
+
+def _gone(session: str) -> CopyError:
+    return CopyError(
+        f"the container of session {session} is gone, and its files with it. Run the cell again; what is to stay, "
+        "write to a Volume (--volume NAME:/path)."
+    )

@@ -17,6 +17,8 @@ from modal_gpu_magic.ui.catalog import gpu_table
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.metrics import Metrics
+    from modal_gpu_magic.session.service import Service
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.ui.magic import ModalGpu
 
 NARROWEST, WIDEST = 80, 160
@@ -49,8 +51,8 @@ def _show(table: Table) -> None:
 
 
 def status(magics: ModalGpu, _rest: str) -> None:
-    """`status`: the sessions, their machines, and what lives there."""
-    if not magics.sessions:
+    """`status`: the sessions, their machines, and what lives there; the services."""
+    if not (magics.sessions or magics.services):
         print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
     for name, session in magics.sessions.items():
         idle = (
@@ -60,6 +62,8 @@ def status(magics: ModalGpu, _rest: str) -> None:
         )
         lives = ", ".join(session.values.remote_names()) or "nothing"
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+    for service in magics.services.values():
+        print(f"service {service!r}")
 
 
 def metrics(magics: ModalGpu, rest: str) -> Metrics:
@@ -71,12 +75,15 @@ def metrics(magics: ModalGpu, rest: str) -> Metrics:
 
 
 def stop(magics: ModalGpu, rest: str) -> None:
-    """`stop [SESSION]`: end containers now; what lives there is gone."""
-    if rest and rest not in magics.sessions:
-        raise LineError(f"There is no session {rest!r}; there is: {', '.join(magics.sessions) or 'none'}.")
-    for name in [rest] if rest else list(magics.sessions):
-        magics.sessions[name].stop()
-        print(f"{name}: ended")
+    """`stop [NAME]`: end containers now, of a session or a service; what lives there is gone."""
+    running: list[tuple[str, Session | Service]] = [*magics.sessions.items(), *magics.services.items()]
+    if rest and rest not in dict(running):
+        names = ", ".join(name for name, _ in running)
+        raise LineError(f"There is no session or service {rest!r}; there is: {names or 'none'}.")
+    for name, each in running:
+        if rest in ("", name):
+            each.stop()
+            print(f"{name}: ended")
 
 
 def show_help(_magics: ModalGpu, _rest: str) -> None:

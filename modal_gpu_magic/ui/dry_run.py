@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.program import program
+from modal_gpu_magic.plan.service_program import service_program
 from modal_gpu_magic.sdk.image import local_version
 from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
 from modal_gpu_magic.wire.summary import summary
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.values import Outgoing
 
 
 def show(session: Session, cell: Cell) -> None:
@@ -23,17 +26,33 @@ def show(session: Session, cell: Cell) -> None:
     if names is None:
         return
     outgoing = session.values.outgoing(names, cell.wishes)
-    reads = sorted(outgoing.values)
-    binds = sorted(names.binds)
+    reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
     if cell.spread is not None and cell.spread.torchrun:
         processes = cell.spread.processes or "as many as there are GPUs"
         print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
+    _show_values(session, cell, outgoing)
+
+
+def show_service(service: Service, session: Session, cell: Cell) -> None:
+    """Print the equivalent Modal class and what each value is. `session` has the machine and the notebook's modules.
+
+    Raises:
+        TransferError: a value that is read cannot travel.
+    """
+    outgoing = service.outgoing()
+    reads, binds = sorted(outgoing.values), sorted(cell.names.binds if cell.names else ())
+    machine, serving = service.machine, service.serving
+    print(service_program(machine, serving, service.name, cell.source, reads, binds, cell.packages, local_version))
+    _show_values(session, cell, outgoing)
+
+
+def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
     if len(session.machine.mounts) > len(session.machine.volumes):
         print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
-    for name in reads:
+    for name in sorted(outgoing.values):
         print(f"# sends {name}: {summary(outgoing.values[name])}")
-    for path in session.modules.find(names.imports, cell.wishes.exclude).files:
+    for path in session.modules.find(cell.names.imports if cell.names else (), cell.wishes.exclude).files:
         print(f"# sends the notebook's own {path}")
     for name, why in outgoing.held.items():
         print(f"# keeps {name} here: {why}")

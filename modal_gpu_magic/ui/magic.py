@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.session.presses import Inbox
+    from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
     from modal_gpu_magic.wire.events import Spread
@@ -63,6 +64,7 @@ class ModalGpu(Configurable):
         super().__init__(parent=shell)
         self.shell = shell
         self.sessions: dict[str, Session] = {}
+        self.services: dict[str, Service] = {}
         self.current = "default"
         self._said_local = False
         self._agreed: set[Machine] = set()
@@ -86,6 +88,9 @@ class ModalGpu(Configurable):
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
         line = self._choose(line, front)
+        if line.options.service:
+            self._serve(line, body, front, inbox)
+            return None
         if line.options.dry_run:
             from modal_gpu_magic.ui.dry_run import show
 
@@ -102,6 +107,19 @@ class ModalGpu(Configurable):
         except MachineError:
             session.fall_back(machine)
             raise
+
+    def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
+        """A cell with `--service`: the session has a say in its machine, and does not change."""
+        from modal_gpu_magic.ui import dry_run, service
+
+        session = self._rehearsal(line, front)
+        cell = self._cell(line, body, session)
+        made = service.make(self, line, cell, session)
+        if line.options.dry_run:
+            dry_run.show_service(made, session, cell)
+        else:
+            self._agree(session, cell)
+            service.start(self, made, front, inbox)
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu use | gpus | recommend | put | get | ls | status | metrics | stop | help`."""
@@ -142,7 +160,10 @@ class ModalGpu(Configurable):
         """End every session of this kernel."""
         for session in self.sessions.values():
             session.stop()
+        for service in self.services.values():
+            service.stop()
         self.sessions.clear()
+        self.services.clear()
 
     def _agree(self, session: Session, cell: Cell) -> None:
         """Ask before a machine that may cost much, once, and only where someone can answer.
@@ -150,17 +171,15 @@ class ModalGpu(Configurable):
         Raises:
             MachineError: the answer was no.
         """
-        from modal_gpu_magic.plan.quote import dollars, rate
+        from modal_gpu_magic.ui.receipt import question_text
 
-        price = session.machine.per_hour
-        worst = None if price is None else price * (cell.timeout or FUNCTION_TIMEOUT) / 3600
+        price, seconds = session.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT
+        worst = None if price is None else price * seconds / 3600
         if session.backend != "cloud" or session.machine in self._agreed or not cell.stdin:
             return
         if worst is not None and worst > self.ask_limit:
-            machine = f"{session.machine.title} ({rate(price)})"
-            asked = f"{machine} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
             with interruptible():
-                answer = input(asked)
+                answer = input(question_text(session.machine.title, price, seconds, worst))
             if not answer.strip().lower().startswith("y"):
                 raise MachineError("not run. A shorter --timeout lowers the most it can cost; so does a smaller GPU.")
         self._agreed.add(session.machine)
@@ -191,6 +210,7 @@ class ModalGpu(Configurable):
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
+        self._say_idling(line, machine, session.machine if session is not None else None, front)
         if session is not None and session.backend != kind:
             front.say(f"Session {name} goes on in the {kind} backend; its {session.backend} container ends.")
             session.stop()
@@ -208,6 +228,15 @@ class ModalGpu(Configurable):
             if keep_warm_changed:
                 session.keep_warm(machine.scaledown)
         return session
+
+    def _say_idling(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
+        """What the keep-warm of a header costs, where it is new."""
+        from modal_gpu_magic.plan.machine import quote_of
+        from modal_gpu_magic.plan.quote import idle_words
+
+        if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
+            price = quote_of(machine)
+            front.say(f"{machine.title} stays {idle_words(price, machine.scaledown)} at Modal, prices of {price.date}.")
 
     def _rehearsal(self, line: Line, front: Any) -> Session:
         """The session as the header would have it, with nothing changed: no machine is replaced, none is remembered."""

@@ -77,8 +77,12 @@ class NotebookFront:
     def finished(self, receipt: Receipt) -> None:
         """The receipt takes the status line's place."""
         self._finish_ranks()
+        self.settled(receipt_text(receipt))
+
+    def settled(self, text: str) -> None:
+        """The last line takes the status line's place."""
         if not self.quiet:
-            self._status(receipt_text(receipt), "receipt")
+            self._status(text, "receipt")
 
     def _status(self, text: str, kind: str) -> None:
         update = self.status_id is not None
@@ -206,9 +210,13 @@ class TextFront(NotebookFront):
     def finished(self, receipt: Receipt) -> None:
         """The receipt, as a last line."""
         self._wipe()
-        self._finish_ranks()
+        super().finished(receipt)
+
+    def settled(self, text: str) -> None:
+        """The last line."""
+        self._wipe()
         if not self.quiet:
-            print(receipt_text(receipt), file=sys.stderr)
+            print(text, file=sys.stderr)
 
     def _wipe(self) -> None:
         if self._width:

@@ -237,7 +237,7 @@ class Request:
     modules: Modules | None = None
     """The notebook's own modules, if the container does not have them as they are now."""
     volumes: tuple[str, ...] = ()
-    """Names of the Volumes that are mounted: reloaded before the cell, committed after it."""
+    """Names of the user's Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None

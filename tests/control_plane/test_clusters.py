@@ -10,7 +10,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.clusters import check_cluster
 from modal_gpu_magic.control_plane.refusals import Invalid
 from modal_gpu_magic.line.spec import GpuSpec
-from tests.control_plane.scene import DIED, Scene, Status, scene, status_of
+from tests.control_plane.scene import ASYNC, DIED, Scene, Status, scene, status_of
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,21 @@ async def test_one_node_is_a_cluster_too() -> None:
     (alone,) = here.machine.started
     assert alone.cluster
     assert alone.cluster.members == [alone]
+
+
+@scene
+async def test_the_end_of_a_failed_cluster_is_not_that_of_the_next_attempt() -> None:
+    policy = api_pb2.FunctionRetryPolicy(retries=1)
+    here = Scene(api_pb2.Function(_experimental_group_size=2, retry_policy=policy))
+    (each,) = here.submit(invocation=ASYNC)
+    leader, other = here.machine.started
+    await here.take(leader)
+    await here.take(other)
+    here.answer(other, each, Status.GENERIC_STATUS_FAILURE)
+    await asyncio.sleep(0.01)
+    second = here.machine.started[2]
+    assert await here.take(second) == [each]
+    here.scheduler.ended(leader, DIED)
+    assert (each.done, each.attempt, list(here.function.pending)) == (False, 1, [])
+    here.answer(second, each)
+    assert status_of(each) == "SUCCESS"

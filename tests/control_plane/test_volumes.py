@@ -90,18 +90,28 @@ def test_copy_and_remove(volume: Any) -> None:
         names(volume, "/from")
 
 
-def test_no_path_and_no_link_leads_out(volume: Any, places: dict[str, str], client: Any) -> None:
+def test_no_path_and_no_link_leads_out(volume: Any, places: dict[str, str], client: Any, tmp_path: Path) -> None:
     directory = Path(places["XDG_DATA_HOME"], "modal_gpu_magic", "volumes", volume.hydrate(client).name)
-    (directory / "out").symlink_to("/etc")
-    for path in ("../secrets.json", "out/passwd", "/out/../../x"):
+    (tmp_path / "file").write_text("outside")
+    (directory / "out").symlink_to(tmp_path)
+    for path in ("../secrets.json", "out/file", "/out/../../x"):
         with pytest.raises(InvalidError, match="leads out of the volume"):
             read(volume, path)
         with pytest.raises(InvalidError, match="leads out of the volume"), volume.batch_upload(force=True) as batch:
             batch.put_file(io.BytesIO(b"x"), path)
     with pytest.raises(InvalidError, match="is a link that leads out"):
         read(volume, "out")
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file(io.BytesIO(b"inside"), "plain")
+    with pytest.raises(InvalidError, match="is a link that leads out"):
+        volume.copy_files(["plain"], "out")
     assert [entry.type.name for entry in volume.listdir("out")] == ["SYMLINK"]
     volume.remove_file("out")
+    (directory / "out").symlink_to(tmp_path / "file")
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file(io.BytesIO(b"inside"), "out")
+    assert read(volume, "out") == b"inside"
+    assert (tmp_path / "file").read_text() == "outside", "a link is replaced, not followed"
 
 
 def test_versions_stay(places: dict[str, str], client: Any) -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from modal_gpu_magic.session.put import BATCH_BYTES
@@ -262,3 +263,22 @@ def test_a_volume_is_committed_after_an_error_and_after_a_stop_too(desk: Desk) -
     assert stopped.error.startswith("KeyboardInterrupt")
     assert desk.kernel.remote("done", header).value() == "['noted', 'noted', 'noted']"
     desk.says("stop noting")
+
+
+def test_a_container_that_died_is_not_started_anew_to_look_for_its_files(desk: Desk) -> None:
+    header = "H100 --session mortal"
+    there = int(desk.kernel.remote("open('m.pt', 'w').write('1')\n__import__('os').getpid()", header).value())
+    psutil.Process(there).kill()
+    error = desk.line("get session:m.pt . --session mortal").error
+    assert error.startswith("CopyError: the container ")
+    desk.says("stop mortal")
+
+
+def test_the_same_from_plain_python(desk: Desk) -> None:
+    desk.on_volume("plain", "a/b", "1")
+    got = desk.kernel.print("__import__('modal_gpu_magic').get('plain:/a', 'plain').files")
+    assert (got, tree(desk.folder / "plain")) == ("1", {"b": b"1"})
+    listed = desk.kernel.print("[each.file.path for each in __import__('modal_gpu_magic').ls('plain:/a')]")
+    assert listed == "['a/b']"
+    refused = desk.kernel.run("from modal_gpu_magic import get\nget('session:x')")
+    assert refused.error == "CopyError: there is no session yet, so there is no container with files."

@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.e2e.compare import shown
 
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel
@@ -175,8 +177,8 @@ RUN_ALL = [
 def test_run_all_twice(kernel: Kernel) -> None:
     """The same outputs, and no second container."""
 
-    def run_all() -> list[tuple[str, str]]:
-        return [(m.kind, m.text) for source in RUN_ALL for m in kernel.run(source).messages]
+    def run_all() -> list[Any]:
+        return [shown(kernel.run(source)) for source in RUN_ALL]
 
     kernel.remote("1", "H100")
     pid = container(kernel)

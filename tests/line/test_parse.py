@@ -115,6 +115,7 @@ VALUES = [
     ("--no-rdma", "no_rdma", True),
     ("--ranks 3,0", "ranks", ("0", "3")),
     ("--ranks all", "ranks", ("all",)),
+    ("--service embed", "service", "embed"),
     ("--dry-run", "dry_run", True),
     ("--quiet", "quiet", True),
     ("--allow-unknown-gpu", "allow_unknown_gpu", True),
@@ -128,13 +129,34 @@ def test_the_value_of_an_option_and_of_no_other(line: str, field: str, value: An
     assert parse(str(options)).options == options
 
 
+SERVED = [
+    ("--batch 32", "batch", 32),
+    ("--batch 8 --wait-ms 0", "wait_ms", 0),
+    ("--min 1", "min_containers", 1),
+    ("--min 0 --max 4", "max_containers", 4),
+    ("--concurrent 16", "concurrent", 16),
+]
+"""Options that only a service has."""
+
+
+@pytest.mark.parametrize("line, field, value", SERVED, ids=[line for line, _, _ in SERVED])
+def test_the_value_of_a_services_option(line: str, field: str, value: Any) -> None:
+    options = parse(f"L40S {line} --service embed").options
+    assert options.given()[field] == value
+    assert parse(str(options)).options == options
+
+
 def test_every_option_is_read_above() -> None:
-    assert {field for _, field, _ in VALUES} == {option.field for option in OPTIONS.values()}
+    assert {field for _, field, _ in VALUES + SERVED} == {option.field for option in OPTIONS.values()}
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.flag)
 def test_every_option_takes_its_own_example(option: Any) -> None:
-    assert list(parse(f"{option.flag} {option.kind.example}").options.given()) == [option.field]
+    of_a_service = option.field in {field for _, field, _ in SERVED}
+    beside = "--service embed --batch 2 " if of_a_service and option.flag != "--batch" else "--service embed "
+    given = parse((beside if of_a_service else "") + f"{option.flag} {option.kind.example}").options.given()
+    assert option.field in given
+    assert of_a_service or list(given) == [option.field]
 
 
 def test_options_given_by_scope() -> None:

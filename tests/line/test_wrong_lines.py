@@ -51,17 +51,19 @@ def test_a_message_is_one_sentence_with_a_way_out(message: str) -> None:
     assert any(way_out in message for way_out in WAYS_OUT)
 
 
-SUGGESTED = [(line, meant[1]) for line, _, text in WRONG_LINES if (meant := re.search(r"did you mean (\S+)\?$", text))]
+SUGGESTED = [
+    (line, caret, meant[1]) for line, caret, text in WRONG_LINES if (meant := re.search(r"did you mean (\S+)\?$", text))
+]
 
 
-@pytest.mark.parametrize("line, meant", SUGGESTED)
-def test_what_is_suggested_is_right(line: str, meant: str) -> None:
-    """A flag is one of the table; a value is read behind the option it is for, a request by itself."""
+@pytest.mark.parametrize("line, caret, meant", SUGGESTED)
+def test_what_is_suggested_is_right(line: str, caret: str, meant: str) -> None:
+    """A flag is one of the table; a value is read in the place of the fault, a request by itself."""
     first, *rest = line.split()
     if meant.startswith("--"):
         assert meant in OPTIONS
     elif first.startswith("--"):
-        parse(f"{first} {meant}")
+        parse(line.replace(line[caret.index("^") : len(caret)], meant))
     else:
         parse(" ".join((meant, *(word for word in rest if word.startswith("--")))), machines=("big", "trainer"))
 

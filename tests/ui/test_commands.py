@@ -117,7 +117,7 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
         ("stopp", "did you mean stop?"),
         ("metrics nobody", "There is no session 'nobody'; there is: big, picked, other."),
         ("zzz", "there is: use, gpus, recommend, put, get, ls, status, metrics, stop, help."),
-        ("stop nobody", "There is no session 'nobody'; there is: none."),
+        ("stop nobody", "There is no session or service 'nobody'; there is: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),
         ("recommend", "write %modal_gpu recommend 13B lora"),

@@ -15,6 +15,7 @@ run("x = [1, 2]\\nhf_token = 'hf_' + 'a1' * 20\\n")
 out["plain"] = run("%%modal_gpu H100:2 --pip einops --dry-run\\ny = sum(x)")
 out["secret"] = run("%%modal_gpu H100 --dry-run\\nprint(hf_token)")
 out["secret allowed"] = run("%%modal_gpu H100 --dry-run --in hf_token\\nprint(hf_token)")
+out["service"] = run("%%modal_gpu L40S --service embed --max 2 --dry-run\\n@batched(8)\\ndef total(xs): return [x]")
 out["sessions"] = run("%modal_gpu status")
 run("%modal_gpu use A10")
 out["other"] = run("%%modal_gpu L4 --dry-run\\ny = 1")
@@ -54,6 +55,15 @@ def test_one_that_is_sent_on_purpose_is_named(found: dict[str, Any]) -> None:
     printed, error = found["secret allowed"]
     assert error == ""
     assert "# sends hf_token" in printed
+
+
+def test_a_service_is_shown_as_a_class(found: dict[str, Any]) -> None:
+    printed, error = found["service"]
+    assert error == ""
+    program = printed[printed.index("import modal") :]
+    compile(program, "<dry run>", "exec")
+    for part in ("@app.cls(gpu='L40S'", "max_containers=2", "max_batch_size=8, wait_ms=100", "# sends x: "):
+        assert part in program
 
 
 def test_the_notebook_s_own_modules_are_named(found: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ import pytest
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.history import Use
 from modal_gpu_magic.plan.advice import Advice
+from modal_gpu_magic.plan.machine import Machine
 from modal_gpu_magic.session.front import Phase, State
 from modal_gpu_magic.session.receipt import Receipt
-from modal_gpu_magic.ui.receipt import clock, duration, receipt_text, status_text
+from modal_gpu_magic.ui.receipt import clock, duration, question_text, receipt_text, status_text
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,25 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
             dict(ran=12.0, stays=(("m", "it is open"), ("n", "2 GB"))),
             "H100 · run 12 s · stays there: m (it is open), n (2 GB) · cost –",
         ),
+        (
+            dict(ran=1.0, wrote=(("out/m.pt", 12_000_000),)),
+            "H100 · run 1.0 s · wrote out/m.pt (12 MB): %modal_gpu get session:out/m.pt . · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=(("a b", 2), ("c", 1)), session="big"),
+            "H100 · run 1.0 s · wrote a b (2 B), c (1 B): "
+            "%modal_gpu get 'session:a b' session:c . --session big · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=tuple((f"out/{n}", 1) for n in range(5))),
+            "H100 · run 1.0 s · wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more: "
+            "%modal_gpu get session:out . · cost –",
+        ),
+        (
+            dict(ran=1.0, wrote=tuple((f"{n}", 1) for n in range(5))),
+            "H100 · run 1.0 s · wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more: "
+            "%modal_gpu get session:0 session:1 session:2 . · cost –",
+        ),
         (dict(ran=100.0, hourly=3.6), "H100 · run 100 s · cost $0.10 · prices of 2026-01-01"),
         (
             dict(ran=100.0, hourly=3.6, idle_seconds=300, ended_at=ENDED),
@@ -115,3 +135,10 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
 )
 def test_receipt(facts: dict[str, Any], line: str) -> None:
     assert text(**facts) == line
+
+
+def test_the_question_before_a_dear_cell_counts_all_nodes() -> None:
+    machine = Machine.of("H100:8", nodes=4)
+    assert machine.per_hour is not None
+    text = question_text(machine.title, machine.per_hour, 3600, machine.per_hour)
+    assert text == "4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] "

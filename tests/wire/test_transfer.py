@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
+import functools
 import io
 import pickle
+import string
+import textwrap
 import threading
+import wave
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -275,3 +280,20 @@ class TestRemoteValues:
     def test_one_of_another_session_is_refused(self) -> None:
         with pytest.raises(TransferError, match=r"big lives in session other; big.fetch\(\) it first"):
             pack({"nested": [RemoteValue("big", "other", "list")]}, {}, InlineStore(), session="default")
+
+
+def test_modules_that_are_referred_to_by_name_are_known() -> None:
+    """Of functions, classes, instances and modules; and those that functions of the notebook import themselves."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("def late():\n    import colorsys.deep\n    from . import near\n    return 1", namespace)
+    values = {
+        "function": textwrap.dedent,
+        "instance": Fraction(1, 2),
+        "nested": [{1: functools.partial(string.capwords)}],
+        "module": wave,
+        "late": namespace["late"],
+        "plain": 1,
+    }
+    modules = pack(values, namespace, InlineStore()).modules
+    assert {"textwrap", "fractions", "string", "wave", "colorsys.deep"} <= set(modules)
+    assert pack({"x": 1, "y": "a"}, namespace, InlineStore()).modules == ()

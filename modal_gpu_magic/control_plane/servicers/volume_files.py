@@ -69,7 +69,9 @@ class VolumeFiles:
         for file, target in zip(request.files, targets, strict=True):
             if not self._contents.has(file.sha256_hex):
                 raise NotFound(f"The content of {file.filename!r} has not been sent.")
-            await asyncio.to_thread(place, target, self._contents.path(file.sha256_hex), file.mode)
+            half = target.with_name(f".{target.name}.half")  # a link that is in the way is replaced, not followed
+            await asyncio.to_thread(place, half, self._contents.path(file.sha256_hex), file.mode)
+            half.replace(target)
         return Empty()
 
     async def VolumeGetFile2(

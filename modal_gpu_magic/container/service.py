@@ -1,0 +1,190 @@
+"""One container of a service: the cell's top level has run in its shell, and calls go to the functions it bound.
+
+Reads as `Worker` does for a session, but its shell runs one cell, and then nothing of a notebook stands between Modal
+and the functions: their output goes to Modal's log, as in code written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import modal_gpu_magic
+from modal_gpu_magic.container import cache, current, files, tracebacks
+from modal_gpu_magic.container.ask import Asker
+from modal_gpu_magic.container.capture import Capture
+from modal_gpu_magic.container.modules import LocalModules
+from modal_gpu_magic.container.outlet import Outlet
+from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.wire.batching import batched
+from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
+from modal_gpu_magic.wire.events import FILES, Answer, Failure
+from modal_gpu_magic.wire.transfer import unpack
+
+Post = Callable[[list[bytes]], None]
+
+
+class Host:
+    """The functions of a service, ready to be called. `post` takes what the top level puts out.
+
+    Raises:
+        Fault: the top level failed; the container does not start.
+    """
+
+    def __init__(self, program: Program, post: Post) -> None:
+        self.program = program
+        cache.settle(os.environ)
+        current.publish(program.asked, (), os.environ)
+        outlet = Outlet()
+        capture = Capture(outlet)
+        self._shell: RemoteShell = make_shell(outlet, Asker(outlet).ask)
+        self._namespace: dict[str, Any] = self._shell.user_ns
+        self._rendering = threading.Lock()
+        generation, booted = uuid.uuid4().hex[:12], time.time()
+        outlet.begin(f"{program.service}/{generation}", post)
+        outlet.emit("started", generation=generation)
+        answer = replace(self._start(), generation=generation, booted_at=booted)
+        capture.drain()
+        outlet.emit("end", answer=answer)
+        outlet.flush_now()
+        capture.close()
+        if answer.failure is not None:
+            raise Fault(answer.failure)
+
+    def call(self, name: str, data: bytes) -> bytes:
+        """One call of a plain function."""
+        if data == WAKE:
+            return WAKE
+        try:
+            return self._encoded(name, self._begin(name, data))
+        except Exception as error:
+            raise self._fault(error) from error
+
+    async def call_async(self, name: str, data: bytes) -> bytes:
+        """One call of a coroutine function."""
+        if data == WAKE:
+            return WAKE
+        try:
+            return self._encoded(name, await _awaited(self._begin(name, data)))
+        except Exception as error:
+            raise self._fault(error) from error
+
+    def stream(self, name: str, data: bytes) -> Iterator[bytes | Fault]:
+        """A generator's items. Its error is the last one: raised, it would overtake items still on their way."""
+        if data == WAKE:
+            return
+        try:
+            for item in self._begin(name, data):
+                yield self._encoded(name, item)
+        except Exception as error:  # noqa: BLE001 - a user's own
+            yield self._fault(error)
+
+    async def stream_async(self, name: str, data: bytes) -> AsyncIterator[bytes | Fault]:
+        """The same for an async generator."""
+        if data == WAKE:
+            return
+        try:
+            async for item in self._begin(name, data):
+                yield self._encoded(name, item)
+        except Exception as error:  # noqa: BLE001 - a user's own
+            yield self._fault(error)
+
+    def batch(self, name: str, rows: list[bytes]) -> list[bytes]:
+        """Many calls of a batched function as one: an argument of it is the list of theirs."""
+        try:
+            calls = [row for row in rows if row != WAKE]
+            results = self._namespace[name](*self._columns(calls)) if calls else []
+            return self._spread(name, rows, calls, results)
+        except Exception as error:
+            raise self._fault(error) from error
+
+    async def batch_async(self, name: str, rows: list[bytes]) -> list[bytes]:
+        """The same for a coroutine function."""
+        try:
+            calls = [row for row in rows if row != WAKE]
+            results = await _awaited(self._namespace[name](*self._columns(calls))) if calls else []
+            return self._spread(name, rows, calls, results)
+        except Exception as error:
+            raise self._fault(error) from error
+
+    # The start.
+
+    def _start(self) -> Answer:
+        """Take in the notebook's values and run the top level; the answer says how that ended."""
+        began = time.time()
+        try:
+            failed = self._arrive()
+        except Exception as error:  # noqa: BLE001 - a buffer that is gone, a value that cannot be made
+            return self._answer(began, self._failure(error))
+        outcome = self._shell.run(self.program.source, self.program.count) if self.program.source else Outcome()
+        if outcome.error is not None:
+            failure = failure_of(outcome.error, outcome.traceback, outcome.evalue, self._namespace)
+            return self._answer(began, failure, failed)
+        lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
+        if lacking:
+            gone = ServiceError(f"{', '.join(lacking)} is no function any more when the cell's top level has run.")
+            return self._answer(began, self._failure(gone), failed)
+        return self._answer(began, None, failed)
+
+    def _arrive(self) -> dict[str, str]:
+        values, namespace = self.program.values, self._namespace
+        if self.program.modules is not None:
+            LocalModules(Path.cwd()).take(self.program.modules, namespace)
+        store: Store = SharedStore(self.program.store) if self.program.store else InlineStore(dict(values.inline))
+        arrived = unpack(values, namespace, store, restore_devices=True)
+        files.write(arrived.values.pop(FILES, {}), Path.cwd())
+        namespace["batched"] = batched
+        namespace.update(arrived.values)
+        return arrived.failed
+
+    @staticmethod
+    def _answer(began: float, failure: Failure | None, failed: dict[str, str] | None = None) -> Answer:
+        version = modal_gpu_magic.__version__
+        return Answer("", version, failure=failure, failed=failed or {}, started_at=began, ended_at=time.time())
+
+    # A call.
+
+    def _begin(self, name: str, data: bytes) -> Any:
+        args, kwargs = decode(data, self._namespace)
+        return self._namespace[name](*args, **kwargs)
+
+    def _encoded(self, name: str, value: Any) -> bytes:
+        return encode(value, self._namespace, f"the result of {name}")
+
+    def _columns(self, calls: list[bytes]) -> list[list[Any]]:
+        return [list(column) for column in zip(*(decode(row, self._namespace) for row in calls), strict=True)]
+
+    def _spread(self, name: str, rows: list[bytes], calls: list[bytes], results: Any) -> list[bytes]:
+        """The results in the places of their calls."""
+        if not isinstance(results, list) or len(results) != len(calls):
+            got = f"a list of {len(results)}" if isinstance(results, list) else f"a {type(results).__name__}"
+            raise ServiceError(
+                f"{name} was called with lists of {len(calls)} and returned {got}; "
+                "a batched function returns a list with one result a call."
+            )
+        following = iter(results)
+        return [WAKE if row == WAKE else self._encoded(name, next(following)) for row in rows]
+
+    def _fault(self, error: Exception) -> Fault:
+        return Fault(self._failure(error))
+
+    def _failure(self, error: Exception) -> Failure:
+        tracebacks.cut_ours(error)
+        render: Any = self._shell.InteractiveTB.structured_traceback
+        with self._rendering:  # IPython keeps the traceback it is at in the renderer
+            lines = render(type(error), error, error.__traceback__, tb_offset=0)
+        return failure_of(error, tuple(lines), tracebacks.words(error), self._namespace)
+
+
+async def _awaited(value: Any) -> Any:
+    """A decorator may have made a plain function of a coroutine's."""
+    return await value if inspect.isawaitable(value) else value

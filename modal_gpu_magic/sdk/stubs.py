@@ -1,0 +1,101 @@
+"""What Modal calls in a service's container: the class made for its functions, each a thin shell around the host's."""
+
+# No `from __future__ import annotations`: as in `entry`, what the SDK sees are the values.
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import modal
+
+from modal_gpu_magic.container.service import Host
+from modal_gpu_magic.wire.calls import Fault, Program
+
+START = "_start"
+"""Name of the `@modal.enter`; no method of a service begins so."""
+
+
+def service_class(program: Program, kinds: dict[str, str], batches: dict[str, tuple[int, int]], events: Any) -> Any:
+    """The class of a service, for `app.cls`.
+
+    Args:
+        program: what its containers run.
+        kinds: of the methods, by name.
+        batches: size and milliseconds of those that are batched.
+        events: the `modal.Queue` that takes what the top level puts out.
+    """
+
+    def start(self: Any) -> None:
+        # Never a blocking put: a full queue backs off up to 30 s (slice-findings.md, section 2).
+        self.host = Host(program, lambda frames: events.put_many(frames, block=False))
+
+    members: dict[str, Any] = {START: modal.enter()(start), "__module__": __name__}
+    for name, kind in kinds.items():
+        if name in batches:
+            size, wait_ms = batches[name]
+            decorate = modal.batched(max_batch_size=size, wait_ms=wait_ms)
+            members[name] = decorate(_named(name, _BATCHED[kind](name)))
+        else:
+            members[name] = modal.method()(_named(name, _PLAIN[kind](name)))
+    return type(program.service, (), members)
+
+
+def _named(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+def _function(name: str) -> Callable[..., Any]:
+    def method(self: Any, data: bytes) -> bytes:
+        answer: bytes = self.host.call(name, data)
+        return answer
+
+    return method
+
+
+def _coroutine(name: str) -> Callable[..., Any]:
+    async def method(self: Any, data: bytes) -> bytes:
+        answer: bytes = await self.host.call_async(name, data)
+        return answer
+
+    return method
+
+
+def _generator(name: str) -> Callable[..., Any]:
+    def method(self: Any, data: bytes) -> Iterator[str | bytes | Fault | None]:
+        yield modal.current_function_call_id()  # else nobody could cancel it: the SDK does not tell a generator's id
+        yield from self.host.stream(name, data)
+
+    return method
+
+
+def _async_generator(name: str) -> Callable[..., Any]:
+    async def method(self: Any, data: bytes) -> AsyncIterator[str | bytes | Fault | None]:
+        yield modal.current_function_call_id()
+        async for item in self.host.stream_async(name, data):
+            yield item
+
+    return method
+
+
+def _batch(name: str) -> Callable[..., Any]:
+    def method(self: Any, data: list[bytes]) -> list[bytes]:
+        answers: list[bytes] = self.host.batch(name, data)
+        return answers
+
+    return method
+
+
+def _async_batch(name: str) -> Callable[..., Any]:
+    async def method(self: Any, data: list[bytes]) -> list[bytes]:
+        answers: list[bytes] = await self.host.batch_async(name, data)
+        return answers
+
+    return method
+
+
+_PLAIN = {
+    "function": _function,
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async generator": _async_generator,
+}
+_BATCHED = {"function": _batch, "coroutine": _async_batch}

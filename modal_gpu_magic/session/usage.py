@@ -1,0 +1,70 @@
+"""About how long a service's containers were there, from what is seen here: its calls, and how many Modal counts."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Usage:
+    """Container-seconds, estimated: a container is there while a call runs and for the idle time behind it.
+
+    Args:
+        window: seconds an idle container stays.
+        least: containers that are always there.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, window: int, least: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._window, self._least, self._clock = window, least, clock
+        self._containers = max(1, least)
+        self._lock = threading.Lock()
+        self._running = 0
+        self._seconds = 0.0
+        self._since = self._warm_until = clock()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        """Calls are under way."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def seen(self, containers: int) -> None:
+        """So many are there now, by Modal's count."""
+        with self._lock:
+            self._settle()
+            self._containers = max(1, containers)
+
+    def end(self) -> None:
+        """All containers end now."""
+        with self._lock:
+            self._settle()
+            self._least, self._running, self._warm_until = 0, 0, self._since
+
+    @property
+    def seconds(self) -> float:
+        """Container-seconds until now."""
+        with self._lock:
+            self._settle()
+            return self._seconds
+
+    def _count(self, step: int) -> None:
+        with self._lock:
+            self._settle()
+            self._running += step
+            self._warm_until = self._since + self._window
+
+    def _settle(self) -> None:
+        now = self._clock()
+        alive_until = now if self._running else min(now, self._warm_until)
+        warm = max(0.0, alive_until - self._since)
+        self._seconds += warm * self._containers + (now - self._since - warm) * self._least
+        self._since = now

@@ -1,0 +1,177 @@
+"""Services in a notebook: a cell becomes one, the notebook's own cells call it, ■ and the kernel's end reach it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.kernel import Kernel
+
+HEADER = "L40S --service embed --keep-warm 5m"
+SOON = 20.0
+EMBED = """
+print("loading")
+@batched(32, wait_ms=200)
+def predict(words: list[str]) -> list[int]:
+    if "bad" in words:
+        raise Mine("a bad word")
+    return [len(word) * factor for word in words]
+
+def clean(word): ...
+"""
+WAIT = """
+import os, time
+def wait(path):
+    open(path, "w").close()
+    try:
+        time.sleep(60)
+    finally:
+        os.remove(path)
+def pid():
+    return os.getpid()
+def letters(word):
+    yield from word
+def moved(p):
+    return isinstance(p, Point), Point(p.x + 1)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared(kernel: Kernel) -> None:
+    prepared = kernel.run(
+        "class Mine(Exception): ...\nclass Point:\n    def __init__(self, x): self.x = x\n\nfactor, taken = 2, [1]"
+    )
+    assert prepared.ok, prepared.error
+    made = kernel.remote(WAIT, "--service tools --max 1")
+    assert made.ok, made.traceback
+
+
+def test_a_cell_becomes_a_service(kernel: Kernel) -> None:
+    made = kernel.remote(EMBED, HEADER)
+    assert made.ok, made.traceback
+    assert made.stdout == "loading\n"
+    for part in ("embed · L40S", "L40S simulated", "up to 32 calls at once", "clean only inside", "idle for 5m"):
+        assert part in made.said
+    assert kernel.run("embed.predict('four')").value() == "8"
+    assert "queue 0" in kernel.run("embed").value()
+
+
+def test_batches_form_and_a_bar_moves(kernel: Kernel) -> None:
+    done = kernel.run("answers = list(embed.predict.map(['w' * i for i in range(64)]))\nsum(answers)")
+    assert done.value() == str(sum(2 * i for i in range(64)))
+    assert "embed.predict: 100%" in done.stderr
+    assert "64/64" in done.stderr
+
+
+def test_a_generator_in_a_cell(kernel: Kernel) -> None:
+    assert kernel.run("list(tools.letters('abc'))").value() == "['a', 'b', 'c']"
+    assert kernel.run("[x async for x in tools.letters.aio('abc')]").value() == "['a', 'b', 'c']"
+
+
+def test_await_in_a_cell(kernel: Kernel) -> None:
+    source = "import asyncio\nawait asyncio.gather(*(embed.predict.aio('x' * i) for i in range(4)))"
+    assert kernel.run(source).value() == "[0, 2, 4, 6]"
+
+
+def test_an_error_has_the_lines_of_its_cell(kernel: Kernel) -> None:
+    failed = kernel.run("embed.predict('bad')")
+    assert failed.error == "Mine: a bad word"
+    assert "line 7" in failed.traceback, "of the cell, its header counted"
+    assert 'raise Mine("a bad word")' in failed.traceback
+    caught = kernel.run("try:\n    embed.predict('bad')\nexcept Mine as error:\n    print('caught', error)")
+    assert caught.stdout == "caught a bad word\n"
+
+
+def test_classes_of_the_notebook(kernel: Kernel) -> None:
+    assert (
+        kernel.run("there, back = tools.moved(Point(1))\nthere, type(back) is Point, back.x").value()
+        == "(True, True, 2)"
+    )
+
+
+def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel) -> None:
+    path = kernel.home / "work" / "running"
+    pid = kernel.run("tools.pid()").value()
+    result = kernel.run(f"print('ready', flush=True)\ntools.wait({str(path)!r})", press=["ready", 1.0])
+    assert result.reply.get("ename") == "KeyboardInterrupt"
+    assert result.seconds < SOON
+    end = time.monotonic() + SOON
+    while path.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not path.exists(), "it was stopped there, too"
+    assert kernel.run("tools.pid()").value() == pid
+
+
+def test_a_press_ends_the_start(kernel: Kernel) -> None:
+    source = "import time\nprint('ready', flush=True)\ntime.sleep(60)\ndef f(): ..."
+    result = kernel.remote(source, "--service slow", press=["ready"])
+    assert result.reply.get("ename") == "KeyboardInterrupt"
+    assert result.seconds < SOON
+    assert "slow" not in kernel.print("dir()")
+
+
+def test_the_cell_run_again_replaces_it(kernel: Kernel) -> None:
+    kernel.run("former = embed")
+    made = kernel.remote(EMBED.replace("* factor", "* 10"), HEADER)
+    assert made.ok, made.traceback
+    assert "The running embed ends first" in made.said
+    assert kernel.run("embed.predict('four')").value() == "40"
+    assert "embed was stopped" in kernel.run("former.predict('four')").error
+
+
+def test_a_start_that_fails_leaves_no_service(kernel: Kernel) -> None:
+    failed = kernel.remote("print('before')\n1 / 0\ndef f(): ...", "--service broken")
+    assert failed.error == "ZeroDivisionError: division by zero"
+    assert failed.stdout == "before\n"
+    assert "line 3" in failed.traceback
+    assert "broken" not in kernel.print("dir()")
+
+
+@pytest.mark.parametrize(
+    ("header", "source", "said"),
+    [
+        ("--service taken", "def f(): ...", "taken is a variable that holds a list"),
+        ("--service other", "x = 1", "no function to serve"),
+        ("--service other --batch 8", "def a(x): ...\ndef b(x): ...", "this one has a, b"),
+        ("--service other", "def f(:", "SyntaxError"),
+    ],
+)
+def test_what_is_refused_starts_nothing(kernel: Kernel, header: str, source: str, said: str) -> None:
+    refused = kernel.remote(source, header)
+    assert said in refused.error
+    assert "modal_gpu_magic/" not in refused.traceback, "none of our frames"
+
+
+def test_a_service_stays_in_the_notebook(kernel: Kernel) -> None:
+    refused = kernel.remote("embed.predict('x')", "T4")
+    assert "`embed` does not travel" in refused.error
+    assert "stays there" in refused.error
+
+
+def test_it_is_listed_and_stopped(kernel: Kernel) -> None:
+    listed = kernel.run("%modal_gpu status").stdout
+    assert "service <embed · L40S" in listed
+    assert "service <tools · CPU" in listed
+    assert kernel.run("%modal_gpu stop embed").stdout == "embed: ended\n"
+    assert "embed was stopped" in kernel.run("embed.predict('x')").error
+    assert "no session or service 'embd'" in kernel.run("%modal_gpu stop embd").error
+
+
+def test_the_price_of_keeping_warm_is_said_once(kernel: Kernel) -> None:
+    first = kernel.remote("pass", "T4 --session warm --keep-warm 10m")
+    assert "T4 stays idle for 10m" in first.said
+    assert "up to $0.10 each time" in first.said
+    assert "stays idle" not in kernel.remote("pass", "T4 --session warm --keep-warm 10m").said
+
+
+def test_the_kernels_end_ends_it() -> None:
+    with Kernel() as kernel:
+        kernel.load()
+        made = kernel.remote("def f(): return 1", "--service last --min 1")
+        assert made.ok, made.traceback
+        kernel.shutdown()
+        end = time.monotonic() + SOON
+        while kernel.processes() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert kernel.processes() == []
