@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.wire.batching import batched
+    from modal_gpu_magic.wire.events import Spread
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Machine": "modal_gpu_magic.plan.machine",
     "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
+    "Spread": "modal_gpu_magic.wire.events",
     "batched": "modal_gpu_magic.wire.batching",
     "get": "modal_gpu_magic.session.get",
     "ls": "modal_gpu_magic.session.get",
@@ -46,6 +48,7 @@ __all__ = [
     "Machine",
     "Service",
     "Session",
+    "Spread",
     "__version__",
     "batched",
     "current",

@@ -78,6 +78,8 @@ class Crew:
         self.members: dict[int, _Member] = {}
         self.exited: int | None = None
         """Exit status of what started the ranks."""
+        self.death: Death | None = None
+        """How the first rank died, known when the crew is closed; None: none did, by itself."""
         self._changed = threading.Condition()
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._address = str(directory / "ranks")
@@ -138,6 +140,7 @@ class Crew:
         """End whatever is left, children included."""
         self._closed = True
         if hasattr(self, "_process"):
+            self.death = self._death()
             self._kill()
             self._process.wait()
         with contextlib.suppress(OSError):
@@ -151,8 +154,7 @@ class Crew:
         """How the cell ended, in each rank where it did."""
         return {rank: member.done for rank, member in self.members.items() if member.done}
 
-    def death(self) -> Death | None:
-        """How the first rank died; None: none did, by itself."""
+    def _death(self) -> Death | None:
         left = min((rank for rank, member in self.members.items() if member.left), default=None)
         if self.exited in (None, 0) and left is None:
             return None

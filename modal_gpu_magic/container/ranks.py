@@ -44,6 +44,8 @@ PORTS: Final = (20_000, 12_000)
 """First and number of ports for a cluster's rendezvous: below those that Linux gives to outgoing connections."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - files only this user can read
 """Where values wait for the ranks, if there is such a place and room in it."""
+PREFIX: Final = "mgr-"
+"""Of a run's directory; the session's process id follows."""
 NEEDS_TORCH = (
     "torchrun is PyTorch's, and the image has none: use the image torch (--image torch), or add it with --pip torch."
 )
@@ -88,7 +90,9 @@ def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, aske
     if refusal:
         return Ran((), failure_from(MachineError(refusal)), (), began, time.time())
     size = (spread.processes or gpus.count() or 1) if spread.torchrun else 1
-    directory = Path(tempfile.mkdtemp(prefix="mgr-", dir=_roomy(request, namespace)))
+    place_of_files = _roomy(request, namespace)
+    remove_abandoned(place_of_files)
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place_of_files))
     try:
         order = _order(request, place, shell, outlet, directory)
         hearing = _Hearing(spread, outlet, asker)
@@ -145,13 +149,24 @@ def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, d
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
 
 
-def _roomy(request: Request, namespace: Mapping[str, Any]) -> Path | None:
+def _roomy(request: Request, namespace: Mapping[str, Any]) -> Path:
     """Where the values' files go: into memory, if it has room for them in both directions."""
     needed = 2 * sum(nbytes_of(namespace[name]) for name in request.reads if name in namespace)
     with contextlib.suppress(OSError):
         if shutil.disk_usage(MEMORY).free > needed and os.access(MEMORY, os.W_OK):
             return MEMORY
-    return None
+    return Path(tempfile.gettempdir())
+
+
+def remove_abandoned(place: Path) -> None:
+    """Remove what a session left that was killed while its ranks ran: local containers share one machine."""
+    for directory in place.glob(f"{PREFIX}*-*"):
+        pid = directory.name.removeprefix(PREFIX).partition("-")[0]
+        with contextlib.suppress(PermissionError, ValueError):  # another user's
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _command(spread: Spread, place: Place, size: int, run: str, directory: Path) -> list[str]:
@@ -254,9 +269,8 @@ def _failure(crew: Crew, interrupt: Interrupt) -> Failure | None:
         theirs = [done.failure for _, done in sorted(crew.dones.items()) if done.failure]
         words = "stopped; ranks that sat in a call that does not return were ended"
         return theirs[0] if theirs else failure_from(KeyboardInterrupt(words))
-    death = crew.death() if len(crew.dones) < crew.size else None
-    if death is not None:
-        return failure_from(RankLost(_obituary(death)))
+    if crew.death is not None and len(crew.dones) < crew.size:
+        return failure_from(RankLost(_obituary(crew.death)))
     return None
 
 

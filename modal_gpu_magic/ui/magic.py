@@ -171,17 +171,15 @@ class ModalGpu(Configurable):
         Raises:
             MachineError: the answer was no.
         """
-        from modal_gpu_magic.plan.quote import dollars, rate
+        from modal_gpu_magic.ui.receipt import question_text
 
-        price = session.machine.per_hour
-        worst = None if price is None else price * (cell.timeout or FUNCTION_TIMEOUT) / 3600
+        price, seconds = session.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT
+        worst = None if price is None else price * seconds / 3600
         if session.backend != "cloud" or session.machine in self._agreed or not cell.stdin:
             return
         if worst is not None and worst > self.ask_limit:
-            machine = f"{session.machine.title} ({rate(price)})"
-            asked = f"{machine} for up to {cell.timeout:g} s may cost {dollars(worst)}. Run it? [y/N] "
             with interruptible():
-                answer = input(asked)
+                answer = input(question_text(session.machine.title, price, seconds, worst))
             if not answer.strip().lower().startswith("y"):
                 raise MachineError("not run. A shorter --timeout lowers the most it can cost; so does a smaller GPU.")
         self._agreed.add(session.machine)

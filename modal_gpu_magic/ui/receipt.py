@@ -7,7 +7,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.quote import dollars
+from modal_gpu_magic.plan.quote import dollars, rate
 from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ def duration(seconds: float | None) -> str:
 def status_text(state: State) -> str:
     """One line: `waiting for H100:2 0:12`."""
     return f"{_PHASES[state.phase].format(subject=state.subject)} {clock(state.seconds)}"
+
+
+def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:
+    """`4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] `."""
+    return f"{machine} ({rate(hourly)}) for up to {duration(seconds)} may cost {dollars(worst)}. Run it? [y/N] "
 
 
 def receipt_text(receipt: Receipt) -> str:

@@ -16,7 +16,7 @@ from tests.benchmarks.table import Row
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.events import Event
 
-EVENTS = 12_800
+EVENTS = 64_000
 """In all, however many ranks share them."""
 
 _SOURCE = """
@@ -60,7 +60,7 @@ def events_at_once() -> Iterator[Row]:
         rates[world] = front.rate
     session.stop()
     yield Row(
-        "12,800 events of 32 ranks at once",
+        "64,000 events of 32 ranks at once",
         f"{rates[32]:,.0f}/s",
         f"of one rank {rates[1]:,.0f}/s",
         rates[1] / rates[32],

@@ -11,9 +11,10 @@ import pytest
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.history import Use
 from modal_gpu_magic.plan.advice import Advice
+from modal_gpu_magic.plan.machine import Machine
 from modal_gpu_magic.session.front import Phase, State
 from modal_gpu_magic.session.receipt import Receipt
-from modal_gpu_magic.ui.receipt import clock, duration, receipt_text, status_text
+from modal_gpu_magic.ui.receipt import clock, duration, question_text, receipt_text, status_text
 
 
 @pytest.mark.parametrize(
@@ -134,3 +135,10 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
 )
 def test_receipt(facts: dict[str, Any], line: str) -> None:
     assert text(**facts) == line
+
+
+def test_the_question_before_a_dear_cell_counts_all_nodes() -> None:
+    machine = Machine.of("H100:8", nodes=4)
+    assert machine.per_hour is not None
+    text = question_text(machine.title, machine.per_hour, 3600, machine.per_hour)
+    assert text == "4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] "
