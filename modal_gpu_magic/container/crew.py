@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import queue
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,6 +86,7 @@ class Crew:
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._address = str(directory / "ranks")
         self._closed = False
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._listener = Listener(self._address, "AF_UNIX", backlog=64)
@@ -102,10 +105,11 @@ class Crew:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         with (self.directory / "log").open("wb") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, start_new_session=True
             )
-        daemon("modal-gpu-launch", self._await_exit)
+        self._process = process
+        daemon("modal-gpu-launch", lambda: self._await_exit(process))
 
     @interruptible
     def wait(self) -> None:
@@ -120,8 +124,8 @@ class Crew:
         """All have ended: they may leave, as processes do."""
         for rank in list(self.members):
             self._send(rank, "go")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_SECONDS)
+        with self._changed:
+            self._changed.wait_for(lambda: self.exited is not None, EXIT_SECONDS)
 
     def stop(self) -> None:
         """KeyboardInterrupt in every rank; returns when each has ended, or none of the rest can hear of it."""
@@ -139,9 +143,9 @@ class Crew:
     def close(self) -> None:
         """End whatever is left, children included."""
         self._closed = True
-        if hasattr(self, "_process"):
+        if self._process is not None:
             self.death = self._death()
-            self._kill()
+            self._kill(self._process.pid)
             self._process.wait()
         with contextlib.suppress(OSError):
             Client(self._address).close()  # `accept` wakes up
@@ -169,7 +173,8 @@ class Crew:
         if report.exists():
             found = json.loads(report.read_text(encoding="utf-8"))
             return int(found["rank"]), int(found["exitcode"])
-        return None, self.exited or 0
+        started = self._process.pid if self._process else 0  # without torchrun it is the rank itself
+        return next((rank for rank, member in self.members.items() if member.pid == started), None), self.exited or 0
 
     # Threads.
 
@@ -179,7 +184,7 @@ class Crew:
                 link = self._listener.accept()
             except OSError:
                 return
-            daemon("modal-gpu-rank", lambda link=link: self._read(link))  # type: ignore[misc]  # mypy knows no such lambda
+            daemon("modal-gpu-rank", partial(self._read, link))
 
     def _read(self, link: Any) -> None:
         """Listen to one rank to its end."""
@@ -210,15 +215,13 @@ class Crew:
             self._notice()
 
     def _events(self, rank: int, member: _Member, blob: bytes) -> None:
-        import pickle
-
         for event in member.assembler.feed(pickle.loads(blob)):
             if event.kind == "stream":
                 member.said.append(event.content["text"][-2000:])
             self.hear(rank, event)
 
-    def _await_exit(self) -> None:
-        code = self._process.wait()
+    def _await_exit(self, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
         with self._changed:
             self.exited = code
             self._notice()
@@ -235,9 +238,9 @@ class Crew:
         with contextlib.suppress(OSError, KeyError):  # it has died: that is noticed elsewhere
             self.members[rank].link.send((kind, body))
 
-    def _kill(self) -> None:
+    def _kill(self, launcher: int) -> None:
         """Kill every process that a rank or its parent started, also one that left its group."""
-        for pid in (self._process.pid, *(member.pid for member in self.members.values())):
+        for pid in (launcher, *(member.pid for member in self.members.values())):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         for pid in below(self._address):
@@ -261,9 +264,10 @@ def _quieter(order: Order) -> Order:
 
 
 def _crash(log: str) -> str:
-    """What faulthandler wrote when a rank crashed, if one did: the fault, and the thread it was in."""
+    """What Python wrote when a rank died, if it could: faulthandler's fault and thread, or a traceback."""
     begin = log.find("Fatal Python error")
     if begin < 0:
-        return ""
+        begin = log.find("Traceback (most recent call last)")
+        return log[begin : begin + CRASH_CHARACTERS] if begin >= 0 else ""
     fault, thread = log[begin:].partition("\n")[0], log.find("Current thread", begin)
     return f"{fault}\n{log[thread:].partition(chr(10) * 2)[0][:CRASH_CHARACTERS]}" if thread >= 0 else fault
