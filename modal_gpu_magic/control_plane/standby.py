@@ -36,9 +36,14 @@ class Spare:
             stream.write(json.dumps(order).encode() + b"\n")
 
     def discard(self) -> None:
-        """Let it go unused."""
+        """Let it go unused; comes back when it has gone."""
         os.close(self.order)
         os.close(self.guard)
+        self.process.kill()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
 
 
 def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.session.driving import driven
+from modal_gpu_magic.session.presses import HeldPress
 from modal_gpu_magic.wire.calls import Fault, decode, encode
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ class ServiceMethod:
         if self._method.streams:
             return self._stream(data)
         with self._service.usage.use():
-            return self._spawned(data).get()
+            with HeldPress() as held:
+                call = self._spawned(data)
+            if held.pressed:
+                call.cancel()
+                raise KeyboardInterrupt
+            return call.get()
 
     def spawn(self, *args: Any, **kwargs: Any) -> ServiceCall:
         """Begin a call and return at once; `.get()` waits for its result, `.cancel()` ends it."""
@@ -102,8 +108,13 @@ class ServiceMethod:
 
     async def _call_aio(self, data: bytes) -> Any:
         with self._service.usage.use():
-            call = ServiceCall(await self._function.spawn.aio(data), self._service)
-            return await call.aio()
+            spawning = asyncio.ensure_future(self._function.spawn.aio(data))
+            try:
+                call = await asyncio.shield(spawning)
+            except asyncio.CancelledError:  # it is on its way, and its id is not known yet
+                await (await spawning).cancel.aio()
+                raise
+            return await ServiceCall(call, self._service).aio()
 
     # A generator. The first item is the id of the call; what is not read to its end is cancelled.
 

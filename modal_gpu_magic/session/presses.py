@@ -43,6 +43,36 @@ class Presses:
         self.inbox.put(("press", None))  # SimpleQueue.put is safe in a signal handler
 
 
+class HeldPress:
+    """■ waits while this is entered, and is told in `pressed`; a second one does not wait.
+
+    For what is short and must not be torn: a call that has been sent, and whose id has not come, cannot be cancelled.
+    Where ■ is no KeyboardInterrupt to begin with, and outside the main thread, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._held = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._held = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if self._held:
+                signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _press(self, _number: int, _frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """While somebody is asked, ■ is a KeyboardInterrupt as always: `input()` waits for nothing else."""

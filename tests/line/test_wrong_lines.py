@@ -63,7 +63,7 @@ def test_what_is_suggested_is_right(line: str, caret: str, meant: str) -> None:
     if meant.startswith("--"):
         assert meant in OPTIONS
     elif first.startswith("--"):
-        parse(line.replace(line[caret.index("^") : len(caret)], meant))
+        parse(line[: caret.index("^")] + meant + line[len(caret) :])
     else:
         parse(" ".join((meant, *(word for word in rest if word.startswith("--")))), machines=("big", "trainer"))
 

@@ -262,6 +262,18 @@ def test_a_task_that_is_cancelled_cancels_the_call(service: Service, tmp_path: P
     eventually(lambda: not path.exists())
 
 
+def test_a_call_that_is_cancelled_while_it_is_sent(service: Service, tmp_path: Path) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(service.wait.aio(str(tmp_path / "running")))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert service.scale.spawn(1).get(timeout=30) == 10, "nothing is in its way"
+
+
 def test_a_press_cancels_the_call(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "running"
 
