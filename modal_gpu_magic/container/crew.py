@@ -39,18 +39,20 @@ STOP_SECONDS: Final = 6.0
 EXIT_SECONDS: Final = 15.0
 """How long ranks that have ended may take to leave: exit handlers, torchrun's own barrier."""
 CRASH_CHARACTERS: Final = 1500
-REPORT_SECONDS: Final = 2.0
-"""How long torchrun has to say how a rank died that is gone; it says nothing of one that left with status 0."""
+REPORT_SECONDS: Final = 5.0
+"""How long torchrun has to notice a rank that is gone; it takes no notice of one that left with status 0."""
+TEARDOWN_SECONDS: Final = 30.0
+"""How long it may take to end the others, and to say how the first one died."""
 LAST_LINES: Final = 20
 """Lines kept of each rank's output, for the error that says how it died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a rank died, or what starts the ranks: `code` is an exit status, or minus a signal's number."""
+    """How a rank died, or what starts the ranks. `code`: an exit status, or minus a signal; None: not known."""
 
     rank: int | None
-    code: int
+    code: int | None
     words: str
     """The last it wrote."""
 
@@ -63,8 +65,10 @@ class _Member:
     said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     done: Done | None = None
     stuck: bool = False
+    gone: bool = False
+    """It has let go of its socket."""
     left: bool = False
-    """Its process is gone, and its cell had not ended."""
+    """It is gone, its cell had not ended, and nobody will say why."""
 
 
 class Crew:
@@ -86,6 +90,8 @@ class Crew:
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._address = str(directory / "ranks")
         self._closed = False
+        self._early: list[int] = []
+        """Ranks that are gone although their cell had not ended, in that order."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -135,7 +141,7 @@ class Crew:
         with self._changed:
             self._changed.wait_for(
                 lambda: (
-                    self.exited is not None or all(each.done or each.stuck or each.left for each in running.values())
+                    self.exited is not None or all(each.done or each.stuck or each.gone for each in running.values())
                 ),
                 STOP_SECONDS,
             )
@@ -159,16 +165,15 @@ class Crew:
         return {rank: member.done for rank, member in self.members.items() if member.done}
 
     def _death(self) -> Death | None:
-        left = min((rank for rank, member in self.members.items() if member.left), default=None)
-        if self.exited in (None, 0) and left is None:
+        if not self.exited and not self._early:
             return None
-        rank, code = self._reported() if self.exited else (left, 0)
+        rank, code = self._reported() if self.exited else (self._early[0], None)
         member = self.members.get(-1 if rank is None else rank)
         said = "".join(member.said).splitlines(keepends=True)[-LAST_LINES:] if member else []
         log = (self.directory / "log").read_text("utf-8", "replace")
         return Death(rank, code, "".join(said) + _crash(log) if member else log[-4000:])
 
-    def _reported(self) -> tuple[int | None, int]:
+    def _reported(self) -> tuple[int | None, int | None]:
         report = self.directory / "report"
         if report.exists():
             found = json.loads(report.read_text(encoding="utf-8"))
@@ -197,10 +202,23 @@ class Crew:
             with contextlib.suppress(EOFError, OSError):
                 while True:
                     self._take(rank, member, *link.recv())
-            with self._changed:
-                self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
-                member.left = member.done is None
-                self._notice()
+            self._see_off(rank, member)
+
+    def _see_off(self, rank: int, member: _Member) -> None:
+        """A rank is gone: wait for torchrun's word if its cell had not ended."""
+        with self._changed:
+            member.gone = True
+            if member.done is not None:
+                return
+            self._early.append(rank)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
+            self._changed.wait_for(
+                lambda: self.exited is not None or not all(each.gone for each in self.members.values()),
+                TEARDOWN_SECONDS,
+            )
+            member.left = True
+            self._notice()
 
     def _take(self, rank: int, member: _Member, kind: str, body: Any) -> None:
         if kind == "frames":

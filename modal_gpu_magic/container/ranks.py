@@ -279,7 +279,9 @@ def _failure(crew: Crew, interrupt: Interrupt) -> Failure | None:
 def _obituary(death: Death) -> str:
     """How a rank died, in a sentence, and the last it wrote."""
     who = "torchrun" if death.rank is None else f"rank {death.rank}"
-    if death.code >= 0:
+    if death.code is None:
+        how = "left before its cell had ended"
+    elif death.code >= 0:
         how = f"left with exit status {death.code} before its cell had ended"
     else:
         name = signal.Signals(-death.code).name
