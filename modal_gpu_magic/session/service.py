@@ -57,7 +57,7 @@ class Service:
         batch: how the only function is batched: a number of calls or a `Batch`; None: as `@batched` says.
         wait_ms: milliseconds such a batch waits to be full.
         min_containers, max_containers, concurrent: as `Serving` has them.
-        timeout: seconds that a call, or the start of a container, may take.
+        timeout: seconds that a call may take; the start of a container has an hour at least.
         backend: `cloud` or `local`.
         namespace: the notebook's variables, which the source reads; of functions, by default their own globals.
         hidden: names of the namespace that are not the user's.
