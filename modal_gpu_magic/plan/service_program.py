@@ -63,8 +63,12 @@ def service_program(
         pip: packages that the image gets beside the machine's own.
         versions: the notebook's version of a distribution.
     """
-    scaling = [("min_containers", serving.min_containers), ("max_containers", serving.max_containers)]
-    arguments = [arguments_text(machine, serving.timeout), *(f"{key}={n}" for key, n in scaling if n is not None)]
+    more = [
+        ("startup_timeout", serving.startup_timeout if serving.startup_timeout > serving.timeout else None),
+        ("min_containers", serving.min_containers),
+        ("max_containers", serving.max_containers),
+    ]
+    arguments = [arguments_text(machine, serving.timeout), *(f"{key}={n}" for key, n in more if n is not None)]
     cell = re.sub(r"(?m)^@(\w+\.)?batched\(.*\)\n", "", source).strip()
     return _TEMPLATE.format(
         image=image_text(machine, pip, versions),

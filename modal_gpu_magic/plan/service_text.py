@@ -12,12 +12,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.serving import Serving
 
 
-def started_text(name: str, machine: Machine, serving: Serving, backend: str, seconds: float) -> str:
-    """What is served from now on, and what it costs; `seconds` is what the start took."""
+def started_text(name: str, machine: Machine, serving: Serving, place: str, seconds: float) -> str:
+    """What is served from now on, and what it costs.
+
+    Args:
+        name: its name.
+        machine: its machine.
+        serving: how it is served.
+        place: `local`; `simulated` where its GPUs are not there; empty at Modal.
+        seconds: what the start took.
+    """
     price = quote_of(machine)
     parts = [name, machine.title]
-    if backend == "local":
-        parts += ["local", "CPU", *([f"{machine.title} simulated"] if machine.gpus else [])]
+    if place == "simulated":
+        parts += ["local", "CPU", f"{machine.title} simulated"]
+    elif place:
+        parts.append(place)
     parts += map(str, serving.methods)
     if serving.helpers:
         parts.append(f"{', '.join(serving.helpers)} only inside (Modal: no other method beside a batched one)")

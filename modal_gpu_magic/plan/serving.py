@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Kind = Literal["function", "coroutine", "generator", "async generator"]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 EXAMPLE = "@batched(32, wait_ms=100)"
+START_SECONDS = 3600
 CONCURRENT = (1, 1_000)
 """Calls that one container may take at once."""
 
@@ -69,7 +70,7 @@ class Serving:
         helpers: functions that cannot, since Modal gives a class with a batched method no other.
         min_containers: kept running without a call. max_containers: never more. None: Modal decides.
         concurrent: calls that one container takes at once; None: one after the other.
-        timeout: seconds that a call may take, and the start of a container.
+        timeout: seconds that a call may take.
 
     Raises:
         ServiceError: Modal would refuse it.
@@ -91,6 +92,11 @@ class Serving:
         least, most = CONCURRENT
         if self.concurrent is not None and not least <= self.concurrent <= most:
             raise ServiceError(f"concurrent is {self.concurrent}; a container takes {least} to {most:,} calls at once.")
+
+    @property
+    def startup_timeout(self) -> int:
+        """Seconds that a container's start may take: an hour at least, as a model may load for longer than a call."""
+        return max(self.timeout, START_SECONDS)
 
     @property
     def batch(self) -> Batch | None:

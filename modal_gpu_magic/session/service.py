@@ -57,7 +57,7 @@ class Service:
         batch: how the only function is batched: a number of calls or a `Batch`; None: as `@batched` says.
         wait_ms: milliseconds such a batch waits to be full.
         min_containers, max_containers, concurrent: as `Serving` has them.
-        timeout: seconds that a call, or the start of a container, may take.
+        timeout: seconds that a call may take; the start of a container has an hour at least.
         backend: `cloud` or `local`.
         namespace: the notebook's variables, which the source reads; of functions, by default their own globals.
         hidden: names of the namespace that are not the user's.
@@ -88,6 +88,8 @@ class Service:
     ) -> None:
         self.name, self.backend = name, backend
         self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
+        if self.machine.nodes > 1:
+            raise ServiceError(f"a service's containers work alone, and this machine has {self.machine.nodes} nodes.")
         self._contents = Contents(source, name, namespace, hidden or {}, cell, transform)
         self.namespace = self._contents.namespace
         given = Batch(batch, wait_ms) if isinstance(batch, int) else batch
@@ -130,7 +132,8 @@ class Service:
             front.say(f"`{name}` could not be made there: {why}.")
         self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
         took = time.monotonic() - began
-        front.settled(started_text(self.name, self.machine, self.serving, self.backend, took))
+        place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
+        front.settled(started_text(self.name, self.machine, self.serving, place, took))
         return self
 
     def stop(self) -> None:

@@ -30,7 +30,7 @@ def program(source: str, **options: int) -> str:
 def test_the_reference_s_service() -> None:
     text = program(BATCHED)
     for part in (
-        "@app.cls(gpu='L40S', image=image, timeout=60, scaledown_window=300)\nclass embed:",
+        "@app.cls(gpu='L40S', image=image, timeout=60, scaledown_window=300, startup_timeout=3600)\nclass embed:",
         "    @modal.enter()\n    def start(self):\n        global model, predict\n        model = load(path)",
         "    @modal.batched(max_batch_size=32, wait_ms=100)\n    async def predict(self, texts):\n"
         "        return await predict(texts)",

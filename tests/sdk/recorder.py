@@ -58,7 +58,7 @@ class Recorder:
     def _keeping(self, name: str, rpc: Any) -> Any:
         async def keep(request: Any, peer: Any) -> Any:
             self.requests[name].append(request)
-            return await rpc(_unbuilt(request) if name == "ImageGetOrCreate" else request, peer)
+            return await rpc(_UNDONE[name](request), peer)
 
         return keep
 
@@ -74,3 +74,25 @@ def _unbuilt(request: Any) -> Any:
     del bare.image.dockerfile_commands[:]
     bare.image.dockerfile_commands.extend(kept)
     return bare
+
+
+def _unstarted(request: Any) -> Any:
+    """The same function without containers that are always there."""
+    bare = type(request)()
+    bare.CopyFrom(request)
+    for function in (
+        bare.function,
+        bare.function_data,
+        *(each.function for each in bare.function_data.ranked_functions),
+    ):
+        function.autoscaler_settings.min_containers = 0
+        function.warm_pool_size = 0
+    if not request.HasField("function"):
+        bare.ClearField("function")
+    if not request.HasField("function_data"):
+        bare.ClearField("function_data")
+    return bare
+
+
+_UNDONE = {"ImageGetOrCreate": _unbuilt, "FunctionCreate": _unstarted}
+"""What the control plane gets in a request's place, since nothing is to run."""

@@ -85,7 +85,7 @@ CASES: dict[str, tuple[str, str, Any, Options]] = {
         "T4 --keep-warm 60 --timeout 90",
         PLAIN,
         Plain,
-        {"gpu": "T4", "scaledown_window": 60, "timeout": 90},
+        {"gpu": "T4", "scaledown_window": 60, "timeout": 90, "startup_timeout": 3600},
     ),
     "the machine's rest": (
         "T4 --keep-warm 60 --cpu 2 --memory 4GiB --volume data:/data",

@@ -345,7 +345,7 @@ def test_a_batched_function_that_returns_too_much(batching: Service) -> None:
 def test_arrays_cross_and_the_timeout_is_held() -> None:
     source = "import time\ndef sum(a): return a + offset\ndef slow(): time.sleep(60)\n"
     namespace = {"__name__": "__main__", "offset": np.ones(300_000)}
-    with Service(source, name="arrays", namespace=namespace, timeout=3) as service:
+    with Service(source, name="arrays", namespace=namespace, timeout=2) as service:
         assert np.array_equal(service.sum(np.ones(300_000)), np.full(300_000, 2.0))
-        with pytest.raises(CellTimeout, match="arrays ran into its timeout of 3s; give it more with --timeout"):
+        with pytest.raises(CellTimeout, match="arrays ran into its timeout of 2s; give it more with --timeout"):
             service.slow()

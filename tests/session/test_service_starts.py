@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from modal_gpu_magic import Service
+from modal_gpu_magic import Machine, Service
 from modal_gpu_magic.errors import ContainerLost, ServiceError, TransferError
 from modal_gpu_magic.session.contents import refuse_large
 from modal_gpu_magic.session.front import SilentFront
@@ -32,6 +32,11 @@ def test_a_start_that_fails_raises_the_cells_own_error() -> None:
 def test_a_method_hides_nothing(name: str) -> None:
     with pytest.raises(ServiceError, match=f"a service has a {name} of its own"):
         Service(f"def {name}(): ...")
+
+
+def test_a_cluster_serves_nothing() -> None:
+    with pytest.raises(ServiceError, match="work alone, and this machine has 2 nodes"):
+        Service("def f(): ...", Machine.of("H100:8", nodes=2))
 
 
 def test_a_value_that_lives_in_a_session_is_no_services() -> None:
