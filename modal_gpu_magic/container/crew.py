@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import queue
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,18 +39,20 @@ STOP_SECONDS: Final = 6.0
 EXIT_SECONDS: Final = 15.0
 """How long ranks that have ended may take to leave: exit handlers, torchrun's own barrier."""
 CRASH_CHARACTERS: Final = 1500
-REPORT_SECONDS: Final = 2.0
-"""How long torchrun has to say how a rank died that is gone; it says nothing of one that left with status 0."""
+REPORT_SECONDS: Final = 5.0
+"""How long torchrun has to notice a rank that is gone; it takes no notice of one that left with status 0."""
+TEARDOWN_SECONDS: Final = 30.0
+"""How long it may take to end the others, and to say how the first one died."""
 LAST_LINES: Final = 20
 """Lines kept of each rank's output, for the error that says how it died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a rank died, or what starts the ranks: `code` is an exit status, or minus a signal's number."""
+    """How a rank died, or what starts the ranks. `code`: an exit status, or minus a signal; None: not known."""
 
     rank: int | None
-    code: int
+    code: int | None
     words: str
     """The last it wrote."""
 
@@ -61,8 +65,10 @@ class _Member:
     said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     done: Done | None = None
     stuck: bool = False
+    gone: bool = False
+    """It has let go of its socket."""
     left: bool = False
-    """Its process is gone, and its cell had not ended."""
+    """It is gone, its cell had not ended, and nobody will say why."""
 
 
 class Crew:
@@ -84,6 +90,9 @@ class Crew:
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._address = str(directory / "ranks")
         self._closed = False
+        self._early: list[int] = []
+        """Ranks that are gone although their cell had not ended, in that order."""
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._listener = Listener(self._address, "AF_UNIX", backlog=64)
@@ -102,10 +111,11 @@ class Crew:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         with (self.directory / "log").open("wb") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, start_new_session=True
             )
-        daemon("modal-gpu-launch", self._await_exit)
+        self._process = process
+        daemon("modal-gpu-launch", lambda: self._await_exit(process))
 
     @interruptible
     def wait(self) -> None:
@@ -120,8 +130,8 @@ class Crew:
         """All have ended: they may leave, as processes do."""
         for rank in list(self.members):
             self._send(rank, "go")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_SECONDS)
+        with self._changed:
+            self._changed.wait_for(lambda: self.exited is not None, EXIT_SECONDS)
 
     def stop(self) -> None:
         """KeyboardInterrupt in every rank; returns when each has ended, or none of the rest can hear of it."""
@@ -131,7 +141,7 @@ class Crew:
         with self._changed:
             self._changed.wait_for(
                 lambda: (
-                    self.exited is not None or all(each.done or each.stuck or each.left for each in running.values())
+                    self.exited is not None or all(each.done or each.stuck or each.gone for each in running.values())
                 ),
                 STOP_SECONDS,
             )
@@ -139,9 +149,9 @@ class Crew:
     def close(self) -> None:
         """End whatever is left, children included."""
         self._closed = True
-        if hasattr(self, "_process"):
+        if self._process is not None:
             self.death = self._death()
-            self._kill()
+            self._kill(self._process.pid)
             self._process.wait()
         with contextlib.suppress(OSError):
             Client(self._address).close()  # `accept` wakes up
@@ -155,21 +165,21 @@ class Crew:
         return {rank: member.done for rank, member in self.members.items() if member.done}
 
     def _death(self) -> Death | None:
-        left = min((rank for rank, member in self.members.items() if member.left), default=None)
-        if self.exited in (None, 0) and left is None:
+        if not self.exited and not self._early:
             return None
-        rank, code = self._reported() if self.exited else (left, 0)
+        rank, code = self._reported() if self.exited else (self._early[0], None)
         member = self.members.get(-1 if rank is None else rank)
         said = "".join(member.said).splitlines(keepends=True)[-LAST_LINES:] if member else []
         log = (self.directory / "log").read_text("utf-8", "replace")
         return Death(rank, code, "".join(said) + _crash(log) if member else log[-4000:])
 
-    def _reported(self) -> tuple[int | None, int]:
+    def _reported(self) -> tuple[int | None, int | None]:
         report = self.directory / "report"
         if report.exists():
             found = json.loads(report.read_text(encoding="utf-8"))
             return int(found["rank"]), int(found["exitcode"])
-        return None, self.exited or 0
+        started = self._process.pid if self._process else 0  # without torchrun it is the rank itself
+        return next((rank for rank, member in self.members.items() if member.pid == started), None), self.exited or 0
 
     # Threads.
 
@@ -179,7 +189,7 @@ class Crew:
                 link = self._listener.accept()
             except OSError:
                 return
-            daemon("modal-gpu-rank", lambda link=link: self._read(link))  # type: ignore[misc]  # mypy knows no such lambda
+            daemon("modal-gpu-rank", partial(self._read, link))
 
     def _read(self, link: Any) -> None:
         """Listen to one rank to its end."""
@@ -192,10 +202,23 @@ class Crew:
             with contextlib.suppress(EOFError, OSError):
                 while True:
                     self._take(rank, member, *link.recv())
-            with self._changed:
-                self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
-                member.left = member.done is None
-                self._notice()
+            self._see_off(rank, member)
+
+    def _see_off(self, rank: int, member: _Member) -> None:
+        """A rank is gone: wait for torchrun's word if its cell had not ended."""
+        with self._changed:
+            member.gone = True
+            if member.done is not None:
+                return
+            self._early.append(rank)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
+            self._changed.wait_for(
+                lambda: self.exited is not None or not all(each.gone for each in self.members.values()),
+                TEARDOWN_SECONDS,
+            )
+            member.left = True
+            self._notice()
 
     def _take(self, rank: int, member: _Member, kind: str, body: Any) -> None:
         if kind == "frames":
@@ -210,15 +233,13 @@ class Crew:
             self._notice()
 
     def _events(self, rank: int, member: _Member, blob: bytes) -> None:
-        import pickle
-
         for event in member.assembler.feed(pickle.loads(blob)):
             if event.kind == "stream":
                 member.said.append(event.content["text"][-2000:])
             self.hear(rank, event)
 
-    def _await_exit(self) -> None:
-        code = self._process.wait()
+    def _await_exit(self, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
         with self._changed:
             self.exited = code
             self._notice()
@@ -235,9 +256,9 @@ class Crew:
         with contextlib.suppress(OSError, KeyError):  # it has died: that is noticed elsewhere
             self.members[rank].link.send((kind, body))
 
-    def _kill(self) -> None:
+    def _kill(self, launcher: int) -> None:
         """Kill every process that a rank or its parent started, also one that left its group."""
-        for pid in (self._process.pid, *(member.pid for member in self.members.values())):
+        for pid in (launcher, *(member.pid for member in self.members.values())):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         for pid in below(self._address):
@@ -261,9 +282,10 @@ def _quieter(order: Order) -> Order:
 
 
 def _crash(log: str) -> str:
-    """What faulthandler wrote when a rank crashed, if one did: the fault, and the thread it was in."""
+    """What Python wrote when a rank died, if it could: faulthandler's fault and thread, or a traceback."""
     begin = log.find("Fatal Python error")
     if begin < 0:
-        return ""
+        begin = log.find("Traceback (most recent call last)")
+        return log[begin : begin + CRASH_CHARACTERS] if begin >= 0 else ""
     fault, thread = log[begin:].partition("\n")[0], log.find("Current thread", begin)
     return f"{fault}\n{log[thread:].partition(chr(10) * 2)[0][:CRASH_CHARACTERS]}" if thread >= 0 else fault

@@ -24,7 +24,7 @@ class Mates:
 
     Attributes:
         tell: tells node 0 that all events of this node are in the queue, in so many frames.
-        await_all: node 0: waits for that of all others, within bounds; returns how many frames they put.
+        await_all: node 0: waits for that of all others; returns how many frames they put.
     """
 
     tell: Callable[[int], None]
@@ -62,7 +62,9 @@ class Node(Worker):
             answer,
             volumes,
         )
-        if ended.need is None and _has_failed(ended):
+        if not first and not _has_failed(ended):
+            mates.tell(ended.frames)
+        if _has_failed(ended):
             raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # it has
         return replace(ended, frames=ended.frames + self._theirs)
 
@@ -72,8 +74,6 @@ class Node(Worker):
             self._say_end(ended)
         elif self.place.node > 0:
             self.outlet.flush_now()
-            if self._mates:
-                self._mates.tell(self.outlet.frames)
         else:
             self._theirs = self._mates.await_all() if self._mates else 0
             super()._close(ended, interrupt)

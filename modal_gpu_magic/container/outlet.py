@@ -86,11 +86,6 @@ class Outlet:
         os.register_at_fork(after_in_child=self._fork)
         daemon("modal-gpu-outlet", self._send)
 
-    @property
-    def frames(self) -> int:
-        """How many frames of the current or last run have been posted."""
-        return self._current.frames if self._current else 0
-
     def begin(self, run: str, post: Post) -> None:
         """A run begins: from now on events are its own, and `post` takes its frames (in the sender's thread).
 

@@ -28,6 +28,7 @@ from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers import SharedStore
 from modal_gpu_magic.wire.events import RESULT, Event, Failure, Request, Spread, Stay
+from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
@@ -133,15 +134,16 @@ def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, d
     """The values the cell reads, by file, and what the ranks are to do with them."""
     namespace = shell.user_ns
     values: dict[str, Any] = {}
+    hasher = Hasher()
     for name in sorted(reach(request.reads, namespace)):
         value = namespace[name]
         if name in shell.user_ns_hidden and shell.user_ns_hidden[name] is value:
             continue  # IPython's own: the ranks have theirs
-        if fingerprint(value, namespace) is None:
+        if fingerprint(value, namespace, hasher) is None:
             outlet.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
         else:
             values[name] = value
-    transfer = pack(values, namespace, SharedStore(directory))
+    transfer = pack(values, namespace, SharedStore(directory), hasher)
     source: str = shell.transform_cell(request.source)  # type: ignore[no-untyped-call]  # IPython's
     script = spawned.write(directory, transfer, source)
     fetch_bytes = request.fetch_bytes if place.stateless else EVERYTHING
@@ -277,7 +279,9 @@ def _failure(crew: Crew, interrupt: Interrupt) -> Failure | None:
 def _obituary(death: Death) -> str:
     """How a rank died, in a sentence, and the last it wrote."""
     who = "torchrun" if death.rank is None else f"rank {death.rank}"
-    if death.code >= 0:
+    if death.code is None:
+        how = "left before its cell had ended"
+    elif death.code >= 0:
         how = f"left with exit status {death.code} before its cell had ended"
     else:
         name = signal.Signals(-death.code).name

@@ -5,6 +5,7 @@ A cluster has no session: the function keeps nothing from one cell to the next.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 CONTEXT = "MODAL_GPU_CLUSTER"
 """Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
-FLUSH_SECONDS = 20.0
-"""How long node 0 waits for the last output of the others."""
+MOST_NODES = 32
+POLL_SECONDS = 45
+"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
 
 
 def run(request: Request, events: modal.Queue) -> Answer:
@@ -39,14 +41,11 @@ def run(request: Request, events: modal.Queue) -> Answer:
         events.put(frames, partition=_partition(request), block=False)
 
     def await_all() -> int:
-        missing, frames = node().place.nodes - 1, 0
-        try:
-            while missing:
-                told = events.get_many(missing, timeout=FLUSH_SECONDS, partition=_partition(request))
-                missing, frames = missing - len(told), frames + sum(told)
-        except queue.Empty:  # a node that says nothing is about to be noticed otherwise
-            pass
-        return frames
+        told: list[int] = []
+        while len(told) < node().place.nodes - 1:  # a node that dies ends this one, too, and so does the time limit
+            with contextlib.suppress(queue.Empty):
+                told += events.get_many(MOST_NODES, timeout=POLL_SECONDS, partition=_partition(request))
+        return sum(told)
 
     return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))
 

@@ -98,6 +98,16 @@ def test_an_error_says_which_rank() -> None:
     assert "bound" in answer.names
 
 
+def test_a_crash_names_the_rank_and_where_it_was() -> None:
+    _, answer = ended(
+        started("import ctypes, time\nprint('last words', flush=True)\ntime.sleep(2)\nctypes.string_at(0)")
+    )
+    assert answer.failure is not None
+    assert answer.failure.ename == "RankLost"
+    assert answer.failure.evalue.startswith("rank 0 died of SIGSEGV. The last it wrote:\nlast words\n")
+    assert "line 4 in <module>" in answer.failure.evalue
+
+
 LONG = {"sleeps": "import time; time.sleep(300)", "computes": "while True: sum(range(10**5))"}
 
 

@@ -47,6 +47,18 @@ def test_a_cell_runs_once_a_node_and_knows_its_cluster(kernel: Kernel) -> None:
     assert kernel.print("len(set(ids))") == "2"
 
 
+def test_the_gpus_of_every_node_are_read(kernel: Kernel) -> None:
+    wait = (
+        "import time\n"
+        "read = get_ipython().run_line_magic('modal_gpu', 'metrics default.cluster')\n"
+        "limit = time.monotonic() + 60\n"
+        "while {sample.node for sample in read.latest} != {0, 1} and time.monotonic() < limit:\n"
+        "    time.sleep(0.1)\n"
+        "sorted({(sample.node, sample.index) for sample in read.latest}) == [(n, i) for n in (0, 1) for i in range(8)]"
+    )
+    assert kernel.run(wait, timeout=90).value() == "True"
+
+
 def test_a_cluster_forgets_between_cells(kernel: Kernel) -> None:
     source = "import os, sys\nseen, sys.flag = getattr(sys, 'flag', None), 1\n[n for n in ('addresses', 'ids') if n in globals()]"
     for _ in range(2):
@@ -73,8 +85,10 @@ def test_what_a_node_failed_with_is_raised(kernel: Kernel) -> None:
 
 
 def test_stop_ends_all_nodes(kernel: Kernel) -> None:
-    source = "import time\nreached = 'the wait'\nprint('ready', flush=True)\ntime.sleep(60)"
-    result = kernel.remote(source, f"{TWO} --ranks 1", press=["[rank 1] ready"])
+    source = (
+        "import os, time\nreached = 'the wait'\nprint('node', os.environ['GROUP_RANK'], flush=True)\ntime.sleep(60)"
+    )
+    result = kernel.remote(source, TWO, press=["node 0"])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert kernel.print("reached") == "the wait"
     assert ranks_of(kernel) == []

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_is_left(kernel: Kernel) -> Iterator[None]:
-    """When all tests are through and the session still lives, no process of any rank does."""
+def _session(kernel: Kernel) -> Iterator[None]:
+    """A session with a variable of its own. When all tests are through and it still lives, no rank's process does."""
+    assert kernel.remote("kept = 'here'", SAME).ok
     yield
     assert ranks_of(kernel) == []
 
@@ -145,7 +146,6 @@ def test_spawned_workers_input_and_what_stays(kernel: Kernel) -> None:
 
 def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
     """Rank 0 waits: the error is rank 1's own, with its own traceback, and the session goes on."""
-    kernel.remote("kept = 'here'", SAME)
     source = (
         "import os, time\n"
         "print('before', flush=True)\n"
@@ -163,7 +163,7 @@ def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
 
 KILLED = {
     "killed": ("os.kill(os.getpid(), 9)", "SIGKILL"),
-    "left": ("os._exit(0)", "status 0"),
+    "left": ("os._exit(0)", "left before its cell had ended"),
 }
 
 
@@ -188,16 +188,19 @@ def test_stopped_in_a_collective(kernel: Kernel) -> None:
         "def wait():\n"
         "    import torch.distributed as dist\n"
         "    dist.init_process_group('gloo')\n"
-        "    global reached\n"
-        "    reached = 'the barrier'\n"
-        "    print('ready', flush=True)\n"
-        "    time.sleep(60 if dist.get_rank() == 0 else 0)\n"
+        "    if dist.get_rank() == 0:\n"
+        "        global reached\n"
+        "        time.sleep(1)\n"
+        "        reached = 'the barrier'\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    print('waits', flush=True)\n"
         "    dist.barrier()\n"
         "wait()\n"
     )
-    result = kernel.remote(source, f"{TWO} --ranks 1", press=["[rank 1] ready"])
+    result = kernel.remote(source, f"{TWO} --ranks 1", press=["ready"])
     assert result.reply.get("ename") == "KeyboardInterrupt"
-    assert "ready\n" in result.stdout
+    assert "[rank 1] waits" in result.stdout
     assert kernel.print("reached") == "the barrier"
     assert ranks_of(kernel) == []
     assert kernel.remote("kept", SAME).value() == "'here'"
