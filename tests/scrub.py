@@ -14,7 +14,7 @@ COMMON: Final[tuple[Pattern, ...]] = (
     (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
     (re.compile(r"<ipython-input-\d+-\w+>|/\S*?/ipykernel_\d+/\d+\.py"), "<cell>"),
     (re.compile(r"\b\d+\.py, line"), "<cell>, line"),
-    (re.compile(r"The slowest run took [^\n]*\n[^\n]*\n"), ""),
+    (re.compile(r"The slowest run took [^\n]*\n"), ""),
     (re.compile(r"[\d,]+ (runs?|loops?)\b"), r"<n> \1"),
 )
 """Patterns and what stands for each, applied in order; a comparison adds its own before them."""

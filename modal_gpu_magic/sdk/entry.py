@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
 import contextlib
 import functools
+from operator import methodcaller
 from typing import Any
 
 import modal
@@ -72,8 +73,8 @@ def mounted(names: tuple[str, ...]) -> Volumes:
         return NO_VOLUMES
     volumes = {name: modal.Volume.from_name(name) for name in names}
     return Volumes(
-        {name: volume.reload for name, volume in volumes.items()},
-        {name: volume.commit for name, volume in volumes.items()},
+        {name: functools.partial(methodcaller("reload"), volume) for name, volume in volumes.items()},
+        {name: functools.partial(methodcaller("commit"), volume) for name, volume in volumes.items()},
     )
 
 

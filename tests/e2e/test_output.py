@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Pair
     from tests.e2e.kernel import Kernel
 
+PAUSE = "import time\ntime.sleep(0.3)"
+"""A native kernel may show what went past Python only after the cell has ended."""
 SAME = {
     "print": "print('a', 1, sep='-'); print('b', end=''); print()",
     "nothing": "x = 1",
@@ -18,11 +20,11 @@ SAME = {
     "unicode": "print('é 中 🎉')",
     "stderr": "import sys\nprint('a', file=sys.stderr)\nsys.stderr.write('b')",
     "writelines": "import sys\nsys.stdout.writelines(['a\\n', 'b\\n']);",
-    "descriptor 1": "import os\nos.write(1, b'a\\n');",
-    "descriptor 2": "import os\nos.write(2, b'a\\n');",
+    "descriptor 1": f"import os\nos.write(1, b'a\\n')\n{PAUSE}",
+    "descriptor 2": f"import os\nos.write(2, b'a\\n')\n{PAUSE}",
     "a thread, joined": "import threading\nt = threading.Thread(target=print, args=('from a thread',))\nt.start(); t.join()",
-    "subprocess": "import subprocess\nsubprocess.run(['echo', 'from a child']);",
-    "os.system": "import os\nos.system('echo from a shell');",
+    "subprocess": f"import subprocess\nsubprocess.run(['echo', 'from a child'])\n{PAUSE}",
+    "os.system": f"import os\nos.system('echo from a shell')\n{PAUSE}",
     "shell": "!echo hi",
     "shell with a variable": "word = 'there'\n!echo {word} $word",
     "shell to a list": "lines = !printf 'a\\nb\\n'\nlines",

@@ -31,7 +31,8 @@ SENTENCE = (
 
 
 def remote(**more: Any) -> RemoteValue:
-    return RemoteValue("big", "default", "Tensor", "Tensor float32 [3], 12 B", "12 B do not fit --fetch 1B", **more)
+    how = {"fetch": object, **more}
+    return RemoteValue("big", "default", "Tensor", "Tensor float32 [3], 12 B", "12 B do not fit --fetch 1B", **how)
 
 
 def applied(name: str, value: Any, *, left: bool) -> Any:
@@ -142,7 +143,7 @@ class TestFetch:
 
     def test_without_a_session(self) -> None:
         with pytest.raises(RemoteValueError, match="`big` of session 'default' is out of reach"):
-            remote().fetch()
+            remote(fetch=None).fetch()
 
 
 class TestProbes:
