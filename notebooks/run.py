@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from traitlets.config import Config
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -67,27 +65,28 @@ def _end(cell: NotebookNode, **_: Any) -> None:
 def main(path: Path) -> int:
     """Run the notebook at `path`; returns the exit status."""
     os.environ["MODAL_GPU_BACKEND"] = "local"
-    os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="nb-")  # short, as a socket's path must be
-    notebook = nbformat.read(path, as_version=4)
-    client = PrintingClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        config=Config(
-            {"KernelManager": {"transport": "ipc"}}
-        ),  # of two kernels that start at once, both may pick a port
-        resources={"metadata": {"path": str(path.parent)}},
-        extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its own sockets are not encrypted
-        on_cell_execute=_begin,
-        on_cell_executed=_end,
-    )
     try:
-        client.execute()
+        try:
+            _client(path).execute()
+        except RuntimeError:  # its kernel did not start: another program was faster at the port that was free
+            _client(path).execute()
     except CellExecutionError as error:
         print(f"\n{path.name}: a cell failed: {error.ename}: {error.evalue}", file=sys.stderr)
         return 1
     print(f"\n{path.name}: every cell ran.")
     return 0
+
+
+def _client(path: Path) -> PrintingClient:
+    return PrintingClient(
+        nbformat.read(path, as_version=4),
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its own sockets are not encrypted
+        on_cell_execute=_begin,
+        on_cell_executed=_end,
+    )
 
 
 if __name__ == "__main__":
