@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -68,6 +68,8 @@ def main(path: Path) -> int:
     try:
         try:
             _client(path).execute()
+        except DeadKernelError:
+            raise
         except RuntimeError:  # its kernel did not start: another program was faster at the port that was free
             _client(path).execute()
     except CellExecutionError as error:

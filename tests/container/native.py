@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.manager import KernelManager
@@ -51,7 +53,9 @@ class Kernel:
     """A real ipykernel, started."""
 
     def __init__(self) -> None:
-        self.owner = KernelManager(kernel_name="python3")
+        self._home = tempfile.TemporaryDirectory(prefix="mgk-")
+        connection = str(Path(self._home.name) / "kernel.json")
+        self.owner = KernelManager(kernel_name="python3", transport="ipc", connection_file=connection)
         # With this in its environment ipykernel leaves descriptors 1 and 2 alone.
         self.owner.start_kernel(env={k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"})
         self.client = self.owner.client()
@@ -61,6 +65,7 @@ class Kernel:
     def close(self) -> None:
         self.client.stop_channels()
         self.owner.shutdown_kernel(now=True)
+        self._home.cleanup()
 
     def run(self, source: str, answers: tuple[str, ...] | None = None) -> Native:
         """Run a cell, answering what it asks."""

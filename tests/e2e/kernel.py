@@ -154,7 +154,12 @@ class Kernel:
     def __enter__(self) -> Self:
         specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix, "share", "jupyter", "kernels"))])
         self.mark = self.home.name
-        self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        self._manager = KernelManager(  # sockets of files: of two kernels that start at once, both may pick one port
+            kernel_name="python3",
+            kernel_spec_manager=specs,
+            transport="ipc",
+            connection_file=str(self.home / "kernel.json"),
+        )
         environ = {**clean_environ(self.home), MARK: self.mark, **self.env}
         self._manager.start_kernel(env=environ, cwd=str(self.home / "work"))
         self._client = self._manager.client()
