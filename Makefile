@@ -5,13 +5,14 @@
 #   make check    formatting, lint, types, import laws, lengths
 #   make test     check, then every test
 #   make bench    the figures, each beside its yardstick
+#   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable
 
-.PHONY: demo lab check test bench clean
+.PHONY: demo lab check test bench js chromium clean
 
 demo: .venv/.demo
 	$(BIN)/python notebooks/run.py notebooks/01-first-cell.ipynb
@@ -25,12 +26,22 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tests/checks/lengths.py
+	$(BIN)/python tests/checks/built.py
 
-test: check
+test: chromium check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks
+
+js:
+	cd js && npm ci --no-audit --no-fund && npx tsc --noEmit && npx vitest run && node build.mjs
+
+# The browser tests drive Debian's own. Whoever is root gets it; anyone else is told.
+chromium:
+	@command -v chromium >/dev/null || { echo "Installing Chromium, which the browser tests drive: once."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+	    >/dev/null; } || { echo "The tests need Chromium: install Debian's package chromium."; exit 1; }
 
 clean:
 	rm -rf .venv

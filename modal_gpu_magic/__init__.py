@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.ui.picker import GpuPicker
     from modal_gpu_magic.wire.batching import batched
     from modal_gpu_magic.wire.events import Spread
 
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
+    "GpuPicker": "modal_gpu_magic.ui.picker",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine",
     "Service": "modal_gpu_magic.session.service",
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = [
     "GPUS",
     "Gpu",
+    "GpuPicker",
     "GpuSpec",
     "Machine",
     "Service",
@@ -70,13 +73,13 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext modal_gpu_magic`: make `%modal_gpu` and `%%modal_gpu` known to this shell."""
-    from modal_gpu_magic.ui.magic import register
+    from modal_gpu_magic.ui.extension import register
 
     register(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """`%unload_ext modal_gpu_magic`: forget the magics and end every session of this kernel."""
-    from modal_gpu_magic.ui.magic import unregister
+    from modal_gpu_magic.ui.extension import unregister
 
     unregister(shell)

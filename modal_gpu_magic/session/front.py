@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
@@ -23,8 +25,28 @@ class State:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a run before it begins.
+
+    Attributes:
+        asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
+        backend: `cloud` or `local`. simulated: its GPUs are not real.
+        hourly: USD an hour of its containers; None: not known. nodes: containers of it.
+    """
+
+    asked: str
+    backend: str
+    simulated: bool = False
+    hourly: float | None = None
+    nodes: int = 1
+
+
 class Front(Protocol):
     """Shows a run. Every method is called on the thread that runs the cell, in order."""
+
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """A run begins. `press` does what ■ does, from any thread."""
 
     def show(self, state: State) -> None:
         """The run is (still) in this state; called at every change and once a second."""
@@ -60,6 +82,11 @@ class SilentFront:
         self.readings: deque[Reading] = deque(maxlen=READINGS)
         self.notes: list[str] = []
         self.receipt: Receipt | None = None
+        self.about: About | None = None
+
+    def begin(self, about: About, press: Callable[[], None]) -> None:  # noqa: ARG002 - Front's
+        """Keep it."""
+        self.about = about
 
     @property
     def text(self) -> str:

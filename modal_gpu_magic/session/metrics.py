@@ -12,6 +12,8 @@ from modal_gpu_magic.metrics.history import History, Measure
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modal_gpu_magic.wire.events import Event
 
 SHOWN: Final[tuple[Measure, ...]] = ("utilization", "memory_used_mib", "power_w")
@@ -39,6 +41,7 @@ class Metrics(History):
         super().__init__()
         self.run = History()
         self.health: tuple[HealthEvent, ...] = ()
+        self._watchers: list[Callable[[Reading | None], None]] = []
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -53,7 +56,21 @@ class Metrics(History):
             self.add(reading)
             if content["running"] and not content.get("late"):
                 self.run.add(reading)
+        self.tell(reading)
         return reading
+
+    def watch(self, watcher: Callable[[Reading | None], None]) -> Callable[[], None]:
+        """Call `watcher` with every new reading, and with None when a run of the session begins or ends.
+
+        It is called from any thread, and must be quick. Returns what ends that.
+        """
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def tell(self, reading: Reading | None = None) -> None:
+        """Let those that watch know: of a reading, or that the session stands differently."""
+        for watcher in tuple(self._watchers):
+            watcher(reading)
 
     def faults(self, text: str) -> tuple[HealthEvent, ...]:
         """The faults that a log or an output names, and that are new; they are kept."""

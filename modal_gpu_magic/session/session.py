@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -13,13 +14,14 @@ from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences
+from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.names import Names, analyse
-from modal_gpu_magic.plan.quote import hourly, rate
+from modal_gpu_magic.plan.quote import hourly, quote, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
 from modal_gpu_magic.session.files import Files
-from modal_gpu_magic.session.front import Front, Phase, SilentFront, State
+from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, State
+from modal_gpu_magic.session.meter import Meter
 from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.presses import Inbox, Presses
@@ -34,7 +36,7 @@ from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
@@ -113,10 +115,14 @@ class Session:
         self.modules = LocalModules()
         self.versions = Versions()
         self.metrics = Metrics()
+        self.meter = Meter()
+        self.metrics.watch(lambda reading: self.meter.lives(reading.time) if reading else None)
         self.generation: str | None = None
         self.warm_until = 0.0
         self.cache = True
         """Whether its next machine may have the cache Volume."""
+        self.press: Callable[[], None] | None = None
+        """Does what ■ does to the cell that runs now, from any thread; None: none runs."""
         self._opening: Opening | None = None
         self._last_run = ""
         self._store: SharedStore | None = None
@@ -136,13 +142,28 @@ class Session:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or analyse(cell.source)
         self._leave_the_dead()
+        front.begin(self.about, lambda: inbox.put(("press", None)))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
         outgoing = self.values.outgoing(names, cell.wishes)
-        told = self._attempt(cell, names, outgoing, front, inbox)
+        with self._seen_running(inbox):
+            told = self._attempt(cell, names, outgoing, front, inbox)
         home = self._come_home(cell, told.ended, told.outgoing)
         return conclude(self, told, cell, home, front)
+
+    @contextlib.contextmanager
+    def _seen_running(self, inbox: Inbox) -> Iterator[None]:
+        """Whoever looks on sees that a cell runs, and may stop it."""
+        self.press = lambda: inbox.put(("press", None))
+        self.meter.runs(self.about.hourly)
+        self.metrics.tell()
+        try:
+            yield
+        finally:
+            self.press = None
+            self.meter.ran(time.time() + self.machine.scaledown if self.is_open else None)
+            self.metrics.tell()
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""
@@ -194,6 +215,8 @@ class Session:
     def stop(self) -> None:
         """End the session's container; its variables there are gone."""
         self.forget()
+        self.meter.ends()
+        self.metrics.tell()
         if self._opening is not None:
             APPS.close(self._opening.machine, self._opening.kind)
             self._opening = None
@@ -205,6 +228,16 @@ class Session:
         self.modules.forget()
         self.versions.forget()
         return self.values.forget()
+
+    @property
+    def about(self) -> About:
+        """What is known of its runs before they begin."""
+        gpus = self.machine.gpus
+        hourly = quote(gpus[0] if gpus else None, cpu=self.machine.cpu, memory_mib=self.machine.memory).per_hour
+        nodes = self.machine.nodes
+        billed = None if hourly is None else hourly * nodes
+        simulated = self.backend == "local" and bool(gpus)
+        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
 
     @property
     def is_open(self) -> bool:
@@ -329,6 +362,7 @@ class Session:
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()
+                self.meter.ends()
             return Homecoming()
         if self.machine.nodes == 1:
             self.generation = ended.answer.generation
@@ -336,6 +370,7 @@ class Session:
         self.files.sent(cell.files)
         self.modules.arrived()
         self.versions.arrived()
+        self.meter.lives(ended.answer.booted_at)
         self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         unlike = self.versions.unlike(ended.answer.versions, self.machine)

@@ -20,11 +20,26 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.ui.magic import ModalGpu
+    from modal_gpu_magic.ui.picker import GpuPicker
 
 NARROWEST, WIDEST = 80, 160
 """Columns of a table in a terminal, whatever its own width."""
 
 Command = Callable[["ModalGpu", str], Any]
+
+
+def picker(magics: ModalGpu, rest: str) -> GpuPicker:
+    """`picker [SPEC ...]`: choose a GPU by hand, and see the session live; `%modal_gpu` alone does it, too."""
+    return magics.picker(rest)
+
+
+def last(magics: ModalGpu, _rest: str) -> None:
+    """`last`: the receipt of the last cell again, with the picture of its GPUs."""
+    from IPython.display import display
+
+    if magics.last is None:
+        raise LineError("No cell has run yet in this kernel.")
+    display(magics.last, raw=True)
 
 
 def use(magics: ModalGpu, rest: str) -> None:
@@ -95,6 +110,7 @@ def show_help(_magics: ModalGpu, _rest: str) -> None:
 
 
 COMMANDS: dict[str, Command] = {
+    "picker": picker,
     "use": use,
     "gpus": gpus,
     "recommend": recommend,
@@ -102,6 +118,7 @@ COMMANDS: dict[str, Command] = {
     "get": files.get,
     "ls": files.ls,
     "status": status,
+    "last": last,
     "metrics": metrics,
     "stop": stop,
     "help": show_help,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
+    from modal_gpu_magic.ui.picker import GpuPicker
     from modal_gpu_magic.wire.events import Spread
 
 NAME = "modal_gpu"
@@ -58,6 +60,9 @@ class ModalGpu(Configurable):
     cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache at GPU machines, for HF_HOME and TORCH_HOME.").tag(
         config=True
     )
+    dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than two seconds.").tag(
+        config=True
+    )
     quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -66,6 +71,8 @@ class ModalGpu(Configurable):
         self.sessions: dict[str, Session] = {}
         self.services: dict[str, Service] = {}
         self.current = "default"
+        self.last: dict[str, Any] | None = None
+        self._pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
         self._said_local = False
         self._agreed: set[Machine] = set()
 
@@ -86,7 +93,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.ui.output import front_for
 
         line = self._parse(text)
-        front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet))
+        front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet), dashboard=self.dashboard)
         line = self._choose(line, front)
         if line.options.service:
             self._serve(line, body, front, inbox)
@@ -107,6 +114,8 @@ class ModalGpu(Configurable):
         except MachineError:
             session.fall_back(machine)
             raise
+        finally:
+            self.last = front.kept or self.last
 
     def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
         """A cell with `--service`: the session has a say in its machine, and does not change."""
@@ -122,14 +131,31 @@ class ModalGpu(Configurable):
             service.start(self, made, front, inbox)
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu use | gpus | recommend | put | get | ls | status | metrics | stop | help`."""
+        """`%modal_gpu [picker] | use | gpus | recommend | put | get | ls | status | last | metrics | stop | help`."""
         from modal_gpu_magic.ui.commands import COMMANDS, unknown
+        from modal_gpu_magic.ui.output import can_ask
 
         word, _, rest = text.strip().partition(" ")
-        command = COMMANDS.get(word or "help")
+        is_seen = getattr(self.shell, "kernel", None) is not None and can_ask(self.shell)
+        command = COMMANDS.get(word or ("picker" if is_seen else "help"))
         if command is None:
             raise LineError(unknown(word), text, 0, len(word))
         return command(self, rest.strip())
+
+    def picker(self, text: str) -> GpuPicker:
+        """A picker of these specs, or the session's; it shows the session live.
+
+        Raises:
+            LineError: a spec is wrong.
+        """
+        from modal_gpu_magic.plan.machine import specs_text
+        from modal_gpu_magic.ui.picker import GpuPicker
+
+        session = self.sessions.get(self.current)
+        specs = self._parse(text).specs or (session.machine.gpus if session else ())
+        made = GpuPicker(specs_text(specs) or "H100", use=self.use, session=session)
+        self._pickers.add(made)
+        return made
 
     def use(self, text: str) -> None:
         """`%modal_gpu use SPEC ... [options]`: set the machine of the session; nothing starts.
@@ -217,6 +243,8 @@ class ModalGpu(Configurable):
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
             session.cache = self.cache
+            for picker in self._pickers:
+                picker.follow(session)
             return session
         session.cache = self.cache
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
@@ -327,48 +355,3 @@ def _spread(options: Options, nodes: int) -> Spread | None:
 def _with_header(text: str, body: str) -> str:
     """The header as a comment, so that line numbers are the notebook's; a cell magic must stay the first line."""
     return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"
-
-
-def register(shell: InteractiveShell) -> None:
-    """Make the magics known to `shell`."""
-    from modal_gpu_magic.ui import errors
-    from modal_gpu_magic.ui.complete import matcher
-
-    unregister(shell)
-    magics = ModalGpu(shell)
-    table: Any = shell.magics_manager
-    table.register_function(magics.run_cell, "cell", NAME)
-    table.register_function(magics.run_line, "line", NAME)
-    configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
-    configurables.append(magics)
-    shell.input_transformers_cleanup.append(header_first)
-    shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
-    errors.install(shell)
-
-
-def unregister(shell: InteractiveShell) -> None:
-    """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
-    from modal_gpu_magic.ui import errors
-
-    configurables: list[Any] = shell.configurables
-    for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
-        magics.close()
-        configurables.remove(magics)
-    errors.remove(shell)
-    for kind in ("cell", "line"):
-        shell.magics_manager.magics[kind].pop(NAME, None)
-    for hooks, name in (
-        (shell.input_transformers_cleanup, header_first.__name__),
-        (shell.Completer.custom_matchers, NAME),
-    ):
-        hooks[:] = [hook for hook in hooks if getattr(hook, "__name__", "") != name]
-
-
-def header_first(lines: list[str]) -> list[str]:
-    r"""IPython's input transformer: comments above the header and `\` continuations, so that the magic comes first."""
-    text = "".join(lines)
-    if f"%%{NAME}" not in text:
-        return lines
-    from modal_gpu_magic.line.cell import normalise
-
-    return normalise(text).splitlines(keepends=True)

@@ -8,8 +8,11 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.ui.journal import Journal
+from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.receipt import receipt_text, status_text
+from modal_gpu_magic.wire.log import weigh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,13 +20,15 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.session.front import State
+    from modal_gpu_magic.session.front import About, State
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.ui.ranks import RankOutput
     from modal_gpu_magic.wire.events import Event
 
 QUIET_SECONDS = 1.0
 """A cell that is faster shows no status line, just its receipt."""
+SHOWN = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
+"""Kinds of events that put something into the cell's output."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MARK = "modal_gpu"
 """Metadata key of every output of ours, as opposed to the cell's."""
@@ -32,9 +37,17 @@ MARK = "modal_gpu"
 class NotebookFront:
     """Shows a run in a kernel's cell. All calls come on the main thread."""
 
-    def __init__(self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True) -> None:
+    def __init__(
+        self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True, dashboard: bool = True
+    ) -> None:
         self.shell, self.quiet, self.widgets = shell, quiet, widgets
         self.status_id: str | None = None
+        self.live: Live | None = None
+        self.kept: dict[str, Any] | None = None
+        """What stays of the run: its last line, and the picture of its GPUs."""
+        self._has_dashboard = dashboard and widgets and not quiet
+        self._journal = Journal()
+        self._clear_next = False
         self._ranks: RankOutput | None = None
         self._ranks_id = uuid.uuid4().hex
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -50,23 +63,45 @@ class NotebookFront:
             "rank": self._rank,
         }
 
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """A run begins: its dashboard comes when it takes longer."""
+        self.live = Live(about, press)
+
     def show(self, state: State) -> None:
-        """One line, replaced in place."""
-        if self.quiet or (self.status_id is None and state.seconds < QUIET_SECONDS):
+        """One line, replaced in place; then a dashboard in that place."""
+        if self.quiet:
             return
-        self._status(status_text(state), "status")
+        if self.live is not None and self._has_dashboard and self.live.due:
+            self._open_dashboard(self.live, state)
+        elif self.live is not None and self.live.dashboard is not None:
+            self.live.show(state)
+        elif self.status_id is not None or state.seconds >= QUIET_SECONDS:
+            if self.live is not None:
+                self.live.show(state)
+            self._status({"text/plain": status_text(state)}, "status")
 
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
-        self._publishers[event.kind](event.content)
+        publish = partial(self._publishers[event.kind], event.content)
+        if self._clear_next and event.kind in SHOWN:
+            self._clear_around_dashboard()
+        publish()
+        if event.kind in SHOWN:
+            self._journal.add(publish, weigh(event.content))
 
     def sample(self, reading: Reading) -> None:
-        """Nothing: the receipt says what came of it."""
+        """A reading of the GPUs, for the dashboard."""
+        if self.live is not None:
+            self.live.sample(reading)
 
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""
         self._flush()
-        self._publish({"text/plain": text}, {MARK: {"kind": "note"}})
+        note = partial(self._publish, {"text/plain": text}, {MARK: {"kind": "note"}})
+        note()
+        self._journal.add(note, len(text))
+        if self.live is not None:
+            self.live.notice(text)
 
     def ask(self, prompt: str, *, password: bool) -> str:
         """Ask where the notebook asks."""
@@ -80,15 +115,42 @@ class NotebookFront:
         self.settled(receipt_text(receipt))
 
     def settled(self, text: str) -> None:
-        """The last line takes the status line's place."""
+        """The last line takes the status line's place; a dashboard's, with what it showed as a picture."""
+        line = {"text/plain": text}
+        self.kept = self.live.end(text) if self.live is not None else line
         if not self.quiet:
-            self._status(text, "receipt")
+            shown = self.live is not None and self.live.dashboard is not None
+            self._status(self.kept if shown else line, "receipt")
+        if self.live is not None:
+            self.live.close()
 
-    def _status(self, text: str, kind: str) -> None:
+    def _open_dashboard(self, live: Live, state: State) -> None:
+        """Above what the cell has put out so far: that is taken back and put out again below."""
+        again = self._journal.close()
+        if again and self._ranks is None:
+            self._clear_all(wait=True)
+        self._status(live.open(state), "dashboard")
+        for publish in again if self._ranks is None else ():
+            publish()
+
+    def _clear_around_dashboard(self) -> None:
+        """Take back the cell's output; the dashboard stays."""
+        self._clear_next = False
+        self._clear_all(wait=True)
+        if self.live is not None and self.live.dashboard is not None:
+            self._status(self.live.bundle, "dashboard")
+
+    def _clear_all(self, *, wait: bool) -> None:
+        self._flush()
+        self.status_id = None  # it is cleared with the rest, and needs a place of its own
+        publisher: Any = self.shell.display_pub
+        publisher.clear_output(wait=wait)
+
+    def _status(self, bundle: dict[str, Any], kind: str) -> None:
         update = self.status_id is not None
         self.status_id = self.status_id or uuid.uuid4().hex
         self._flush()
-        self._publish({"text/plain": text}, {MARK: {"kind": kind}}, {"display_id": self.status_id}, update=update)
+        self._publish(bundle, {MARK: {"kind": kind}}, {"display_id": self.status_id}, update=update)
 
     def _publish(
         self,
@@ -159,10 +221,13 @@ class NotebookFront:
         hook.session.send(hook.pub_socket, "error", content, parent=hook.parent_header, ident=hook.topic)
 
     def _clear(self, content: dict[str, Any]) -> None:
-        self._flush()
-        self.status_id = None  # it is cleared with the rest: the receipt needs a place of its own
-        publisher: Any = self.shell.display_pub
-        publisher.clear_output(wait=content["wait"])
+        self._journal.clear()
+        if self.live is None or self.live.dashboard is None:
+            self._clear_all(wait=content["wait"])
+        elif content["wait"]:
+            self._clear_next = True
+        else:
+            self._clear_around_dashboard()
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A widget made in the container: its messages go to the front end as if they came from here."""
@@ -242,11 +307,11 @@ def cell_number(shell: InteractiveShell) -> int:
     return int(hook.prompt_count)
 
 
-def front_for(shell: InteractiveShell, *, quiet: bool) -> NotebookFront:
+def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> NotebookFront:
     """The front that fits where the cell was run: a kernel, or a terminal."""
     if getattr(shell, "kernel", None) is None:
         return TextFront(shell, quiet=quiet)
-    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell))
+    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)
 
 
 def can_ask(shell: InteractiveShell) -> bool:

@@ -51,9 +51,14 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if round(seconds) < SECONDS_BELOW else clock(seconds)
 
 
+def status_words(state: State) -> str:
+    """What a run does: `waiting for H100:2`."""
+    return _PHASES[state.phase].format(subject=state.subject)
+
+
 def status_text(state: State) -> str:
     """One line: `waiting for H100:2 0:12`."""
-    return f"{_PHASES[state.phase].format(subject=state.subject)} {clock(state.seconds)}"
+    return f"{status_words(state)} {clock(state.seconds)}"
 
 
 def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:

@@ -15,7 +15,7 @@ from tests.ui.shell import in_shell
 
 SCRIPT = """
 run("%load_ext modal_gpu_magic")
-for line in ["help", "", "gpus", "status", "stop", "stop nobody", "stopp", "zzz", "use H100:2 --session big --pip einops",
+for line in ["help", "", "gpus", "status", "stop", "stop nobody", "stopp", "zzz", "last", "use H100:2 --session big --pip einops",
              "use A10 --timeout 2h --in x", "use H1000", "use big_one",
              "recommend 13B lora", "recommend 13B lora --dtype=int8 --budget $1/h", "recommend", "recommend 13B lorra",
              "recommend 13B --dtyp int8", "recommend 13B --budget", "recommend 13B --budget x", "recommend 13B --budget 0.1"]:
@@ -115,8 +115,9 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
     "line, error",
     [
         ("stopp", "did you mean stop?"),
+        ("last", "No cell has run yet in this kernel."),
         ("metrics nobody", "There is no session 'nobody'; there is: big, picked, other."),
-        ("zzz", "there is: use, gpus, recommend, put, get, ls, status, metrics, stop, help."),
+        ("zzz", "there is: picker, use, gpus, recommend, put, get, ls, status, last, metrics, stop, help."),
         ("stop nobody", "There is no session or service 'nobody'; there is: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),

@@ -1,0 +1,124 @@
+// The history of one measure as a line chart (uPlot, bundled). Colours follow the page's theme.
+
+import uPlot from "uplot";
+import type { History, Line } from "./history";
+
+/** What may be charted: the field, how it is called, and the top of its axis if that is fixed. */
+export interface Measure {
+  field: "utilisation" | "used" | "power" | "temperature";
+  unit: string;
+  scale: number;
+  top: number | null;
+}
+
+const HEIGHT = 230;
+const SPAN = 20;
+
+/** A colour for the n-th line: hues a good way apart, of one lightness. */
+function colour(place: number, alpha = 1): string {
+  return `hsla(${(205 + place * 47) % 360}, 60%, 52%, ${alpha})`;
+}
+
+export class Chart {
+  private plot: uPlot | null = null;
+  private lines = 0;
+  private focus = -1;
+  private readonly theme: MutationObserver;
+  private readonly size: ResizeObserver;
+
+  constructor(
+    private readonly element: HTMLElement,
+    private readonly history: History,
+    private measure: Measure,
+  ) {
+    // A canvas does not follow a theme by itself.
+    this.theme = new MutationObserver(() => this.rebuild());
+    this.theme.observe(document.body, { attributeFilter: ["data-jp-theme-name", "class"] });
+    this.size = new ResizeObserver(() => this.plot?.setSize({ width: this.width, height: HEIGHT }));
+    this.size.observe(element);
+  }
+
+  private get width(): number {
+    return Math.max(160, Math.floor(this.element.clientWidth));
+  }
+
+  show(measure: Measure): void {
+    this.measure = measure;
+    this.rebuild();
+  }
+
+  /** Let one GPU's line stand out; -1: none. */
+  highlight(place: number): void {
+    this.focus = place;
+    this.plot?.setSeries(place < 0 ? null : place + 1, { focus: place >= 0 });
+  }
+
+  update(): void {
+    const lines = this.history.lines(this.measure.field);
+    if (!lines.length) return;
+    if (!this.plot || lines.length !== this.lines) this.build(lines);
+    this.plot?.setData(this.columns(lines));
+  }
+
+  end(): void {
+    this.theme.disconnect();
+    this.size.disconnect();
+    this.plot?.destroy();
+  }
+
+  private rebuild(): void {
+    this.plot?.destroy();
+    this.plot = null;
+    this.update();
+    if (this.focus >= 0) this.highlight(this.focus);
+  }
+
+  private columns(lines: Line[]): uPlot.AlignedData {
+    const { scale } = this.measure;
+    const scaled = (values: (number | null)[]): (number | null)[] =>
+      scale === 1 ? values : values.map((value) => (value === null ? null : value * scale));
+    const bands = lines.flatMap((line) => (line.most && line.least ? [scaled(line.most), scaled(line.least)] : []));
+    return [this.history.times, ...lines.map((line) => scaled(line.values)), ...bands];
+  }
+
+  private build(lines: Line[]): void {
+    this.plot?.destroy();
+    this.lines = lines.length;
+    const style = getComputedStyle(this.element);
+    const [ink, grid] = [style.getPropertyValue("--mg-dim"), style.getPropertyValue("--mg-border")];
+    const axis = { stroke: ink, grid: { stroke: grid, width: 0.5 }, ticks: { show: false }, font: "11px system-ui" };
+    const banded = lines.some((line) => line.most);
+    const edge = { stroke: "transparent", width: 0, points: { show: false } };
+    const options: uPlot.Options = {
+      width: this.width,
+      height: HEIGHT,
+      legend: { show: false },
+      cursor: { y: false, drag: { setScale: false, x: false, y: false } },
+      focus: { alpha: 0.25 },
+      scales: {
+        x: { time: false, range: (_, least, most) => [least, Math.max(most, least + SPAN)] },
+        y: { range: (_, __, most) => [0, this.measure.top ?? Math.max(1, most * 1.1)] },
+      },
+      axes: [
+        { ...axis, values: (_, ticks) => ticks.map(seconds) },
+        { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => `${tick} ${this.measure.unit}`) },
+      ],
+      series: [
+        {},
+        ...lines.map((line, place) => ({ label: line.label, stroke: colour(place), width: 1.5, points: { show: false } })),
+        ...(banded ? lines.flatMap(() => [edge, edge]) : []),
+      ],
+      bands: banded
+        ? lines.map((_, place) => {
+            const first = 1 + lines.length + 2 * place;
+            return { series: [first, first + 1] as [number, number], fill: colour(place, 0.18) };
+          })
+        : [],
+    };
+    this.plot = new uPlot(options, this.columns(lines), this.element);
+  }
+}
+
+function seconds(value: number): string {
+  return value >= 120 ? `${Math.round(value / 6) / 10} min` : `${value} s`;
+}

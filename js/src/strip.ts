@@ -1,0 +1,90 @@
+// The session's live strip below the picker: what it got, its GPUs, what it costs, how long it idles, Stop.
+
+import type { AnyModel } from "@anywidget/types";
+import { dollars, h } from "./dom";
+import { clock, decode } from "./frame";
+import { Tiles } from "./tiles";
+
+/** What the Python side says of the session. Times are seconds since the epoch, on the kernel's clock. */
+export interface Strip {
+  session: string;
+  title: string;
+  got: string;
+  backend: string;
+  simulated: boolean;
+  hourly: number | null;
+  /** Dollars an hour that add to what is spent now: none while it waits for a GPU. */
+  rate: number | null;
+  spent: number | null;
+  state: string;
+  since: number;
+  idle_until: number | null;
+  now: number;
+}
+
+interface Traits {
+  strip: Strip | null;
+}
+
+/** Draw the strip into `root`; returns what ends it. */
+export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => void {
+  const tiles = new Tiles();
+  const dot = h("span", { class: "mgs-dot", "aria-hidden": "true" });
+  const title = h("span", { class: "mgs-title" });
+  const state = h("span", { class: "mgs-state", role: "status" });
+  const money = h("span", { class: "mgs-money" });
+  const simulated = h("span", { class: "mgs-simulated" }, "simulated");
+  const stop = h("button", { type: "button", class: "mgs-stop" }, "Stop");
+  stop.addEventListener("click", () => model.send({ type: "stop" }));
+  const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, money, stop), tiles.element);
+  root.append(box);
+
+  let ahead = 0; // how far the kernel's clock is ahead of ours, in seconds
+  const paint = (): void => {
+    const strip = model.get("strip");
+    box.hidden = strip === null;
+    if (!strip) return;
+    const now = Date.now() / 1000 + ahead;
+    dot.dataset["state"] = strip.state;
+    title.textContent = strip.got && strip.got !== strip.title ? `${strip.got} (asked ${strip.title})` : strip.title;
+    simulated.hidden = !strip.simulated;
+    state.textContent = stateText(strip, now);
+    const spent = strip.spent === null ? "–" : dollars(spentNow(strip, now));
+    const free = strip.backend === "local" ? "free here; at Modal " : "";
+    money.textContent = `${free}${dollars(strip.hourly)}/h, ${spent} so far`;
+    stop.hidden = strip.state === "ended";
+  };
+  const heard = (): void => {
+    ahead = (model.get("strip")?.now ?? Date.now() / 1000) - Date.now() / 1000;
+    paint();
+  };
+  const message = (content: { type: string }, buffers: DataView[]): void => {
+    if (content.type !== "frame") return;
+    for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus);
+  };
+  model.on("change:strip", heard);
+  model.on("msg:custom", message);
+  const timer = setInterval(paint, 1000);
+  heard();
+  model.send({ type: "hello" });
+  return () => {
+    clearInterval(timer);
+    model.off("change:strip", heard);
+    model.off("msg:custom", message);
+  };
+}
+
+/** `running 0:41`, `idle, ends in 4:12`. */
+export function stateText(strip: Strip, now: number): string {
+  if (strip.state === "idle" && strip.idle_until !== null && now >= strip.idle_until) return "ended";
+  if (strip.state === "idle") return strip.idle_until === null ? "idle" : `idle, ends in ${clock(strip.idle_until - now)}`;
+  if (strip.state === "ended") return "ended";
+  return `${strip.state} ${clock(now - strip.since)}`;
+}
+
+/** Dollars so far: what was spent when the kernel last said so, and what has run up since. */
+export function spentNow(strip: Strip, now: number): number | null {
+  if (strip.spent === null || strip.rate === null) return null;
+  const end = strip.idle_until === null ? now : Math.min(now, strip.idle_until);
+  return strip.spent + (strip.rate * Math.max(0, end - strip.now)) / 3600;
+}

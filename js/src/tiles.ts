@@ -1,0 +1,62 @@
+// A tile a GPU: utilisation and memory as bars, power and temperature as numbers. Shared by the strip and the dashboard.
+
+import { memoryText, shown, type Gpu } from "./frame";
+import { h } from "./dom";
+
+/** Degrees Celsius from which a tile is marked: clocks go down soon (Modal's guide: the mid-70s already cost). */
+const HOT = 85;
+
+class Tile {
+  readonly element: HTMLElement;
+  private readonly load = h("b", {}, "–");
+  private readonly bars = [h("i"), h("i")] as const;
+  private readonly words = h("span", { class: "mgt-words" }, "–");
+
+  constructor(name: string) {
+    const bar = (fill: HTMLElement, kind: string): HTMLElement => h("span", { class: `mgt-bar mgt-${kind}`, "aria-hidden": "true" }, fill);
+    this.element = h(
+      "div",
+      { class: "mgt-tile", role: "listitem", "aria-label": name },
+      h("span", { class: "mgt-head" }, h("span", {}, name), this.load),
+      bar(this.bars[0], "load"),
+      bar(this.bars[1], "memory"),
+      this.words,
+    );
+  }
+
+  show(gpu: Gpu): void {
+    this.load.textContent = `${shown(gpu.utilisation)} %`;
+    fill(this.bars[0], gpu.utilisation / 100);
+    fill(this.bars[1], gpu.used / gpu.total);
+    this.words.textContent = `${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)}°`;
+    this.element.classList.toggle("mgt-hot", gpu.temperature >= HOT);
+  }
+}
+
+/** The tiles of one node; its GPUs appear with the first reading. */
+export class Tiles {
+  readonly element = h("div", { class: "mgt-tiles", role: "list", "aria-label": "GPUs" });
+  private readonly tiles: Tile[] = [];
+
+  show(_node: number, gpus: readonly Gpu[]): void {
+    gpus.forEach((gpu, index) => this.tile(index).show(gpu));
+  }
+
+  /** The place of the tile that holds `target`, in the order they appeared; -1: none does. */
+  place(target: Node): number {
+    return this.tiles.findIndex((tile) => tile.element.contains(target));
+  }
+
+  private tile(index: number): Tile {
+    const found = this.tiles[index];
+    if (found) return found;
+    const made = new Tile(`GPU ${index}`);
+    this.tiles[index] = made;
+    this.element.append(made.element);
+    return made;
+  }
+}
+
+function fill(bar: HTMLElement, part: number): void {
+  bar.style.width = Number.isNaN(part) ? "0" : `${Math.min(100, Math.max(0, part * 100))}%`;
+}

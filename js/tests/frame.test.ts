@@ -1,0 +1,100 @@
+// Readings as they cross, and the texts of numbers; unknown is a dash, never 0.
+
+import { describe, expect, it } from "vitest";
+import { clock, decode, mean, memoryText, shown } from "../src/frame";
+import { dollars } from "../src/dom";
+import { spentNow, stateText, type Strip } from "../src/strip";
+
+const packed = (...values: number[]): DataView => {
+  const view = new DataView(new ArrayBuffer(values.length * 4));
+  values.forEach((value, index) => view.setFloat32(index * 4, value, true));
+  return view;
+};
+
+describe("decode", () => {
+  it("reads the frames behind each other, field by field", () => {
+    const frames = decode(packed(1, 0, 2, 50, 60, 100, 200, 1000, 1000, 300, NaN, 40, 41, 2, 3, 1, 9, 8, 7, 6, 5));
+    expect(frames).toHaveLength(2);
+    expect(frames[0]).toEqual({
+      time: 1,
+      node: 0,
+      gpus: [
+        { utilisation: 50, used: 100, total: 1000, power: 300, temperature: 40 },
+        { utilisation: 60, used: 200, total: 1000, power: NaN, temperature: 41 },
+      ],
+    });
+    expect(frames[1]).toMatchObject({ time: 2, node: 3, gpus: [{ utilisation: 9 }] });
+  });
+
+  it.each([[[]], [[1, 0]], [[1, 0, 2, 50, 60]], [[1, 0, NaN, 4]], [[1, 0, -1, 4]]])("leaves out what is cut off: %s", (values) => {
+    expect(decode(packed(...values))).toEqual([]);
+  });
+});
+
+describe("numbers", () => {
+  it.each([
+    [NaN, "–"],
+    [0, "0"],
+    [99.6, "100"],
+  ])("%s is shown as %s", (value, text) => expect(shown(value)).toBe(text));
+
+  it("means what is known", () => {
+    expect(mean([1, NaN, 3])).toBe(2);
+    expect(mean([NaN])).toBeNaN();
+  });
+
+  it.each([
+    [500, 81559, "0.5/80 GiB"],
+    [20480, 81559, "20/80 GiB"],
+    [NaN, NaN, "–/– GiB"],
+  ])("memory %s of %s", (used, total, text) => {
+    expect(memoryText({ utilisation: 0, power: 0, temperature: 0, used, total })).toBe(text);
+  });
+
+  it.each([
+    [0, "0:00"],
+    [61.9, "1:01"],
+    [3723, "1:02:03"],
+    [-5, "0:00"],
+  ])("%s s on the clock", (seconds, text) => expect(clock(seconds)).toBe(text));
+
+  it.each([
+    [null, "–"],
+    [NaN, "–"],
+    [0, "$0.00"],
+    [0.004, "<$0.01"],
+    [3.951, "$3.95"],
+    [126.4, "$126"],
+  ])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
+});
+
+describe("the strip", () => {
+  const strip: Strip = {
+    session: "default",
+    title: "H100",
+    got: "",
+    backend: "cloud",
+    simulated: false,
+    hourly: 3.6,
+    rate: 3.6,
+    spent: 1,
+    state: "running",
+    since: 100,
+    idle_until: null,
+    now: 160,
+  };
+
+  it("says how long, and until when", () => {
+    expect(stateText(strip, 165)).toBe("running 1:05");
+    expect(stateText({ ...strip, state: "idle", idle_until: 425 }, 165)).toBe("idle, ends in 4:20");
+    expect(stateText({ ...strip, state: "idle", idle_until: 160 }, 165)).toBe("ended");
+    expect(stateText({ ...strip, state: "ended" }, 165)).toBe("ended");
+  });
+
+  it("counts what runs up, and knows what it does not know", () => {
+    expect(spentNow(strip, 170)).toBeCloseTo(1.01);
+    expect(spentNow({ ...strip, state: "ended", rate: 0 }, 9999)).toBe(1);
+    expect(spentNow({ ...strip, state: "idle", idle_until: 170 }, 9999)).toBeCloseTo(1.01);
+    expect(spentNow({ ...strip, rate: null }, 170)).toBeNull();
+  });
+});

@@ -1,0 +1,99 @@
+"""The dashboard of a run: an anywidget fed with state (at changes) and readings (about once a second).
+
+Nothing here needs the kernel's main thread: messages leave by themselves while a cell blocks it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
+from traitlets import Dict, Int
+
+from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.metrics.sample import Reading
+
+STATIC = Path(__file__).parent / "static"
+KEPT = 2400
+"""Readings kept for a page that is loaded anew: ten minutes of four a second, forty of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the head of a dashboard says. Times are seconds since the epoch, on this kernel's clock.
+
+    Attributes:
+        phase: `building`, `waiting`, `running` and so on; text: how it is said; since: when it began.
+        asked, got: specs. simulated: the GPUs are not real. hourly: dollars; None is unknown.
+        cost: dollars so far, at `now`. notices: what is wrong, one line each. over: nothing moves any more.
+    """
+
+    phase: str
+    text: str
+    since: float
+    asked: str
+    backend: str
+    simulated: bool = False
+    hourly: float | None = None
+    got: str = ""
+    cost: float | None = None
+    notices: tuple[str, ...] = ()
+    over: bool = False
+
+
+class Dashboard(anywidget.AnyWidget):
+    """Shows one run while it goes on.
+
+    Args:
+        shown: what its head says at first. nodes: containers of the run.
+        press: called when Stop is pressed; from any thread.
+    """
+
+    _esm = STATIC / "dashboard.js"
+    _css = STATIC / "dashboard.css"
+
+    state = Dict().tag(sync=True)
+    nodes = Int(1).tag(sync=True)
+
+    def __init__(self, shown: Shown, press: Callable[[], None], nodes: int = 1) -> None:
+        self.shown = shown
+        self.began = time.time()
+        self._press = press
+        self._frames: list[bytes] = []
+        super().__init__(state=_state(shown), nodes=nodes)
+        self.on_msg(self._heard)
+        answer_beside_the_cell(self.comm)
+
+    def show(self, **changes: Any) -> None:
+        """Change what the head says."""
+        self.shown = replace(self.shown, **changes)
+        self.state = _state(self.shown)
+
+    def sample(self, reading: Reading) -> None:
+        """Show a reading. From any thread."""
+        packed = frame(reading, self.began)
+        self._frames.append(packed)
+        del self._frames[:-KEPT]
+        self.send({"type": "frame"}, [packed])
+
+    def notice(self, text: str) -> None:
+        """Show a line that stays."""
+        self.show(notices=(*self.shown.notices, text))
+
+    def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("type") == "stop":
+            self._press()
+            self.send({"type": "stopping"})
+        elif content.get("type") == "hello" and self._frames:  # a page that was loaded after the run began
+            self.send({"type": "frame"}, [b"".join(self._frames)])
+
+
+def _state(shown: Shown) -> dict[str, Any]:
+    return {**asdict(shown), "notices": list(shown.notices), "now": time.time()}

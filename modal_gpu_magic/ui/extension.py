@@ -1,0 +1,55 @@
+"""What loading the extension does to a shell, and unloading undoes: magics, settings, completion, input transformer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.ui.magic import NAME, ModalGpu
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def register(shell: InteractiveShell) -> None:
+    """Make the magics known to `shell`."""
+    from modal_gpu_magic.ui import errors
+    from modal_gpu_magic.ui.complete import matcher
+
+    unregister(shell)
+    magics = ModalGpu(shell)
+    table: Any = shell.magics_manager
+    table.register_function(magics.run_cell, "cell", NAME)
+    table.register_function(magics.run_line, "line", NAME)
+    configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
+    configurables.append(magics)
+    shell.input_transformers_cleanup.append(header_first)
+    shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
+    errors.install(shell)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
+    from modal_gpu_magic.ui import errors
+
+    configurables: list[Any] = shell.configurables
+    for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
+        magics.close()
+        configurables.remove(magics)
+    errors.remove(shell)
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop(NAME, None)
+    for hooks, name in (
+        (shell.input_transformers_cleanup, header_first.__name__),
+        (shell.Completer.custom_matchers, NAME),
+    ):
+        hooks[:] = [hook for hook in hooks if getattr(hook, "__name__", "") != name]
+
+
+def header_first(lines: list[str]) -> list[str]:
+    r"""IPython's input transformer: comments above the header and `\` continuations, so that the magic comes first."""
+    text = "".join(lines)
+    if f"%%{NAME}" not in text:
+        return lines
+    from modal_gpu_magic.line.cell import normalise
+
+    return normalise(text).splitlines(keepends=True)

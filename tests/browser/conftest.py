@@ -1,0 +1,89 @@
+"""One JupyterLab and one Chromium for all browser tests; a notebook and its kernel a module. Any console error fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import BrowserContext, ConsoleMessage
+
+    Open = Callable[..., Notebook]
+
+
+CELLS = 6
+"""Cells of a module's notebook; a test fills as many as it needs."""
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def context() -> Iterator[BrowserContext]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        yield browser.new_context(viewport={"width": 1150, "height": 950}, permissions=["clipboard-write"])
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def shared(lab: Lab, context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Notebook]:
+    """One notebook and one kernel for the tests of a module: to open one takes seconds."""
+    name = f"{Path(request.node.name).stem}.ipynb"
+    notebook = Notebook(context.new_page(), lab.address(lab.write(name, [""] * CELLS)))
+    yield notebook
+    notebook.end()
+    notebook.page.close()
+
+
+@pytest.fixture
+def errors(shared: Notebook) -> Iterator[list[str]]:
+    """What the page's console says of errors during the test; there must be none."""
+    errors: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    shared.page.on("console", hear)
+    shared.page.on("pageerror", lambda error: errors.append(str(error)))
+    yield errors
+    shared.page.remove_listener("console", hear)
+    assert errors == []
+
+
+@pytest.fixture
+def notebook(shared: Notebook, errors: list[str]) -> Open:
+    """`notebook("cell", "cell")`: the module's notebook with these cells and no output."""
+
+    def open_(*cells: str) -> Notebook:
+        shared.fill(cells)
+        return shared
+
+    return open_
+
+
+@pytest.fixture
+def serious(shared: Notebook) -> Callable[[str], list[Any]]:
+    """What axe-core finds below a selector that is serious or critical."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def look(selector: str) -> list[Any]:
+        found = Axe().run(shared.page, context={"include": [[selector]]})
+        return [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in found.response["violations"]
+            if violation["impact"] in ("serious", "critical")
+        ]
+
+    return look

@@ -1,0 +1,249 @@
+"""A real JupyterLab in a real Chromium, as tests drive it. Rules that made it robust: reference of notebook front ends.
+
+A cell's end is the promise of the command that ran it; the kernel's `idle` says nothing while widgets use subshells.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import nbformat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from playwright.sync_api import Locator, Page
+    from typing_extensions import Self
+
+ROOT: Final = Path(__file__).parents[2]
+CHROMIUM: Final = "/usr/bin/chromium"
+CHROMIUM_FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SETTINGS: Final = {
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+"""Settings that keep every dialog away and every cell in the page."""
+START_SECONDS: Final = 90.0
+CELL_MS: Final = 90_000
+
+READY: Final = """async () => {
+  const panel = window.jupyterapp?.shell?.currentWidget;
+  if (!panel?.sessionContext) return false;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  const kernel = panel.sessionContext.session?.kernel;
+  if (!kernel) return false;
+  await kernel.info;
+  return kernel.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
+RUN: Final = """index => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  notebook.activeCellIndex = index;
+  notebook.deselectAll();
+  notebook.mode = 'command';
+  window.ran = window.ran || {};
+  window.ran[index] = false;
+  const done = () => { window.ran[index] = true; };
+  window.jupyterapp.commands.execute('notebook:run-cell').then(done, done);
+}"""
+
+
+@dataclass
+class Lab:
+    """A started JupyterLab with nothing of the user's. `folder` is what it serves, `home` its own files."""
+
+    folder: Path
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __enter__(self) -> Self:
+        self.port = self.port or _free_port()
+        for name, value in SETTINGS.items():
+            place = self.home / "settings" / f"{name}.jupyterlab-settings"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(json.dumps(value))
+        self._log = (self.home / "server.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *self._flags()],
+            env=self._environ(),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._process.send_signal(number)
+            try:
+                self._process.wait(20)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._log.close()
+
+    def write(self, name: str, cells: Sequence[str]) -> str:
+        """Put a notebook of code cells where the server sees it."""
+        notebook: Any = nbformat.v4.new_notebook(
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        )
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        nbformat.write(notebook, self.folder / name)
+        return name
+
+    def address(self, name: str) -> str:
+        """Where a notebook is opened, in a workspace of its own."""
+        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset"
+
+    def _flags(self) -> list[str]:
+        return [
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.folder}",
+            "--LabApp.news_url=",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--expose-app-in-browser",
+        ]
+
+    def _environ(self) -> dict[str, str]:
+        places = {
+            "HOME": self.home,
+            "JUPYTER_CONFIG_DIR": self.home / "config",
+            "JUPYTER_DATA_DIR": self.home / "data",
+            "JUPYTER_RUNTIME_DIR": self.home / "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": self.home / "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": self.home / "workspaces",
+            "IPYTHONDIR": self.home / "ipython",
+            "PYTHONPATH": ROOT,
+        }
+        ours = {key: value for key, value in os.environ.items() if not key.startswith(("MODAL_", "JUPYTER"))}
+        return {**ours, **{key: str(value) for key, value in places.items()}, **self.environ}
+
+    def _wait(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise RuntimeError((self.home / "server.log").read_text())
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token={self.token}", timeout=5).close()
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+        return True
+
+
+FILL: Final = """cells => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  notebook.widgets.forEach((cell, index) => {
+    cell.model.sharedModel.setSource(cells[index] ?? '');
+    cell.model.clearExecution?.();
+    cell.outputArea?.model.clear();
+  });
+}"""
+
+
+class Notebook:
+    """A notebook open in a page, driven through JupyterLab's own commands."""
+
+    PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        page.goto(address)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Until the kernel is connected. A page whose kernel never answers is loaded anew, once (seen 1 in 40)."""
+        from playwright.sync_api import TimeoutError as Late
+
+        self.page.wait_for_selector(f"{self.PANEL} .jp-Notebook", timeout=CELL_MS)
+        try:
+            self.page.wait_for_function(READY, timeout=40_000)
+        except Late:
+            self.page.reload()
+            self.page.wait_for_function(READY, timeout=CELL_MS)
+
+    def fill(self, cells: Sequence[str]) -> None:
+        """Put these sources into the cells, and take every output away."""
+        self.page.evaluate(FILL, list(cells))
+
+    def cell(self, index: int) -> Locator:
+        """The code cell of that number, from 0."""
+        return self.page.locator(f"{self.PANEL} .jp-Cell.jp-CodeCell").nth(index)
+
+    def start(self, index: int) -> None:
+        """Run a cell and do not wait for it."""
+        self.page.evaluate(RUN, index)
+
+    def ended(self, index: int) -> Locator:
+        """Wait until the cell has run; returns its output area."""
+        self.page.wait_for_function("index => window.ran[index]", arg=index, timeout=CELL_MS)
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def run(self, index: int) -> Locator:
+        """Run a cell to its end; returns its output area."""
+        self.start(index)
+        return self.ended(index)
+
+    def text(self, index: int) -> str:
+        """What a cell shows."""
+        return str(self.cell(index).locator(".jp-Cell-outputArea").inner_text())
+
+    def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
+        """One of JupyterLab's commands, to its end."""
+        self.page.evaluate(
+            "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => true)", [name, arguments or {}]
+        )
+
+    def theme(self, name: str) -> None:
+        """`JupyterLab Light` or `JupyterLab Dark`."""
+        self.command("apputils:change-theme", {"theme": name})
+        self.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
+
+    def save(self) -> None:
+        """Write the notebook to its file."""
+        self.command("docmanager:save")
+
+    def end(self) -> None:
+        """End the notebook's kernel."""
+        self.page.evaluate("window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
