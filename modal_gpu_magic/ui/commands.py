@@ -34,12 +34,10 @@ def picker(magics: ModalGpu, rest: str) -> GpuPicker:
 
 
 def last(magics: ModalGpu, _rest: str) -> None:
-    """`last`: the receipt of the last cell again, with the picture of its GPUs."""
-    from IPython.display import display
-
+    """`last`: the last cell's receipt, the picture of its GPUs and its output again: after a page's reload, say."""
     if magics.last is None:
         raise LineError("No cell has run yet in this kernel.")
-    display(magics.last, raw=True)
+    magics.last.again()
 
 
 def use(magics: ModalGpu, rest: str) -> None:

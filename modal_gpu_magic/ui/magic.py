@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Homecoming
+    from modal_gpu_magic.ui.output import NotebookFront
     from modal_gpu_magic.ui.picker import GpuPicker
     from modal_gpu_magic.wire.events import Spread
 
@@ -71,7 +72,7 @@ class ModalGpu(Configurable):
         self.sessions: dict[str, Session] = {}
         self.services: dict[str, Service] = {}
         self.current = "default"
-        self.last: dict[str, Any] | None = None
+        self.last: NotebookFront | None = None
         self._pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
         self._said_local = False
         self._agreed: set[Machine] = set()
@@ -115,7 +116,7 @@ class ModalGpu(Configurable):
             session.fall_back(machine)
             raise
         finally:
-            self.last = front.kept or self.last
+            self.last = front if front.kept is not None else self.last
 
     def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
         """A cell with `--service`: the session has a say in its machine, and does not change."""

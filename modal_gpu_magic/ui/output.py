@@ -13,6 +13,7 @@ from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.receipt import receipt_text, status_text
 from modal_gpu_magic.wire.log import weigh
+from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.ranks import RankOutput
     from modal_gpu_magic.wire.events import Event
 
+AGAIN_BYTES = 1 << 20
+"""A cell that has put out more when its dashboard comes has the dashboard below that."""
 QUIET_SECONDS = 1.0
 """A cell that is faster shows no status line, just its receipt."""
 SHOWN = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
@@ -124,13 +127,25 @@ class NotebookFront:
         if self.live is not None:
             self.live.close()
 
+    def again(self) -> None:
+        """Show in the present cell what the run's cell showed."""
+        if self.kept is not None:
+            self._publish(self.kept, {MARK: {"kind": "receipt"}})
+        acts = self._journal.acts
+        if acts is None:
+            words = f"Its output was {size_text(self._journal.size)}: too much to keep."
+            self._publish({"text/plain": words}, {MARK: {"kind": "note"}})
+        for publish in acts or ():
+            publish()
+
     def _open_dashboard(self, live: Live, state: State) -> None:
         """Above what the cell has put out so far: that is taken back and put out again below."""
-        again = self._journal.close()
-        if again and self._ranks is None:
+        little = self._ranks is None and self._journal.size <= AGAIN_BYTES
+        again = (self._journal.acts if little else None) or ()
+        if again:
             self._clear_all(wait=True)
         self._status(live.open(state), "dashboard")
-        for publish in again if self._ranks is None else ():
+        for publish in again:
             publish()
 
     def _clear_around_dashboard(self) -> None:

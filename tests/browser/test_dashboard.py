@@ -83,12 +83,14 @@ def test_stop_ends_the_cell(notebook: Callable[..., Notebook]) -> None:
 
 
 def test_a_failure_keeps_the_picture_and_shows_the_error(notebook: Callable[..., Notebook]) -> None:
-    opened = notebook(LOAD, "%%modal_gpu\nimport time\ntime.sleep(4)\n1 / 0", "%modal_gpu last")
+    opened = notebook(LOAD, "%%modal_gpu\nimport time\nprint('before')\ntime.sleep(4)\n1 / 0", "%modal_gpu last")
     opened.run(1)
     assert "failed" in opened.text(1)
     assert "ZeroDivisionError" in opened.text(1)
     expect(opened.cell(1).locator("img[src^='data:image/svg+xml']")).to_be_visible()
-    assert "failed" in opened.run(2).inner_text()
+    again = opened.run(2).inner_text()
+    assert "failed" in again
+    assert again.rstrip().endswith("before")
     expect(opened.cell(2).locator("img[src^='data:image/svg+xml']")).to_be_visible()
 
 
