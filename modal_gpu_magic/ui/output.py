@@ -261,61 +261,6 @@ class NotebookFront:
         )
 
 
-class TextFront(NotebookFront):
-    """Shows a run in a terminal: the status line is rewritten in place and gone before anything else is printed."""
-
-    def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
-        super().__init__(shell, quiet=quiet, widgets=False)
-        self._width = 0
-
-    def event(self, event: Event) -> None:
-        """Wipe the status line, then print."""
-        self._wipe()
-        super().event(event)
-
-    def say(self, text: str) -> None:
-        """A line of ours, on stderr."""
-        self._wipe()
-        print(text, file=sys.stderr)
-
-    def show(self, state: State) -> None:
-        """One line on stderr, rewritten; only where stderr is a terminal."""
-        if self.quiet or state.seconds < QUIET_SECONDS or not sys.stderr.isatty():
-            return
-        text = status_text(state)
-        sys.stderr.write("\r" + text.ljust(self._width))
-        sys.stderr.flush()
-        self._width = len(text)
-
-    def finished(self, receipt: Receipt) -> None:
-        """The receipt, as a last line."""
-        self._wipe()
-        super().finished(receipt)
-
-    def settled(self, text: str) -> None:
-        """The last line."""
-        self._wipe()
-        if not self.quiet:
-            print(text, file=sys.stderr)
-
-    def _wipe(self) -> None:
-        if self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            sys.stderr.flush()
-            self._width = 0
-
-    def _result(self, content: dict[str, Any]) -> None:
-        self._flush()
-        text = content["data"].get("text/plain", "")
-        print(f"Out[{cell_number(self.shell)}]: " + ("\n" + text if "\n" in text else text) + "\n")
-
-    def _error(self, content: dict[str, Any]) -> None:
-        print("\n".join(content["traceback"]), file=sys.stderr)
-
-    def _comm(self, kind: str, content: dict[str, Any]) -> None:
-        """A terminal has no widgets; their text comes as a display of its own."""
-
-
 def cell_number(shell: InteractiveShell) -> int:
     """The number of the cell that is running. IPython 9 counts on before it runs a cell, older ones after."""
     hook: Any = shell.displayhook
@@ -325,6 +270,8 @@ def cell_number(shell: InteractiveShell) -> int:
 def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> NotebookFront:
     """The front that fits where the cell was run: a kernel, or a terminal."""
     if getattr(shell, "kernel", None) is None:
+        from modal_gpu_magic.ui.terminal import TextFront
+
         return TextFront(shell, quiet=quiet)
     return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -144,12 +145,19 @@ PROMPT = r"In \[\d+\]: $"
 
 @pytest.fixture
 def terminal(home: Path) -> Iterator[pexpect.spawn[str]]:
-    """A plain IPython terminal with the extension loaded."""
+    """A plain IPython terminal with the extension loaded; one that cannot move its cursor."""
+    with in_terminal(home, "dumb") as child:
+        yield child
+
+
+@contextlib.contextmanager
+def in_terminal(home: Path, kind: str) -> Iterator[pexpect.spawn[str]]:
+    """A plain IPython terminal of that kind (`TERM`) with the extension loaded."""
     arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"]
     child = pexpect.spawn(
         sys.executable,
         arguments,
-        env={**clean_environ(home), "TERM": "dumb"},
+        env={**clean_environ(home), "TERM": kind},
         cwd=str(home / "work"),
         encoding="utf-8",
         timeout=30,
@@ -192,6 +200,15 @@ class TestTerminal:
         shown = typed(terminal, "%%modal_gpu H100\nvalue = 0\n1 / value")
         assert "ZeroDivisionError: division by zero" in shown
         assert "1 / value" in shown
+
+    def test_the_gpus_are_seen_while_the_cell_runs(self, home: Path) -> None:
+        with in_terminal(home, "xterm") as terminal:
+            type_in(terminal, "%%modal_gpu H100:2\nimport time\ntime.sleep(5)\nprint('af' + 'ter')")
+            terminal.expect_exact("running on H100:2")
+            terminal.expect(r"GPU 1\s+\d+ %")
+            terminal.expect_exact("after")
+            terminal.expect(PROMPT)
+            assert "simulated" in str(terminal.before), "the receipt"
 
     def test_control_c_stops_the_cell(self, terminal: pexpect.spawn[str]) -> None:
         typed(terminal, "%%modal_gpu H100\nimport time\nreached = 1")
