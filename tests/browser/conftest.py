@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all browser tests; a notebook and its kernel a module. Any console error fails."""
+"""One JupyterLab for all browser tests; a browser, a notebook and its kernel a module. Any console error fails."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context() -> Iterator[BrowserContext]:
+    """Chromium. Not beyond a module: Playwright keeps an event loop running in the main thread, where others look."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield browser.new_context(viewport={"width": 1150, "height": 950}, permissions=["clipboard-write"])

@@ -148,9 +148,9 @@ def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
     """Rank 0 waits: the error is rank 1's own, with its own traceback, and the session goes on."""
     source = (
         "import os, time\n"
-        "print('before', flush=True)\n"
-        "if os.environ['RANK'] == '1':\n"
-        "    {}['missing']\n"
+        "if os.environ['RANK'] == '0': print('before', flush=True); open('printed', 'w').close()\n"
+        "while not os.path.exists('printed'): time.sleep(0.01)\n"
+        "if os.environ['RANK'] == '1': {}['missing']\n"
         "time.sleep(60)\n"
     )
     result = kernel.remote(source, TWO)
@@ -216,7 +216,9 @@ def test_a_notebook_shows_tabs_and_keeps_what_needs_no_widgets(kernel: Kernel) -
     result = kernel.remote("print('<hello>')", f"{TWO} --ranks 1", answers=[])
     kinds = [message.kind for message in (*result.messages, *result.notes)]
     assert "comm_open" in kinds
-    (kept,) = [m for m in result.notes if m.kind == "update_display_data" and "text/html" in m.content["data"]]
+    tabs = [m for m in result.notes if m.content["metadata"]["modal_gpu"]["kind"] == "ranks"]
+    kept = tabs[-1]
+    assert kept.kind == "update_display_data"
     assert "<details><summary>rank 1</summary>" in kept.content["data"]["text/html"]
     assert "&lt;hello&gt;" in kept.content["data"]["text/html"]
     assert kept.text == "[rank 1] <hello>"
