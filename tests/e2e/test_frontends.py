@@ -128,12 +128,14 @@ class TestRunners:
         receipts = [output for cell in cells for output in cell if OURS in output.get("metadata", {})]
         assert len(receipts) >= 4, "one a remote cell"
 
+    @pytest.mark.parametrize("runner", ["papermill"], indirect=True)
     def test_an_error_stops_the_run(self, runner: Runner) -> None:
         done, saved = runner([CELLS[0], "%%modal_gpu H100\nprint('before')\n1 / 0", "print('never')"])
         assert done.returncode != 0
         assert "ZeroDivisionError" in done.stderr + done.stdout
         assert not saved.exists() or "never" not in json.dumps(outputs(saved))
 
+    @pytest.mark.parametrize("runner", ["nbclient"], indirect=True)
     def test_input_is_an_error_not_a_hang(self, runner: Runner) -> None:
         done, _ = runner([CELLS[0], "%%modal_gpu H100\nname = input('name? ')"])
         assert done.returncode != 0
