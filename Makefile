@@ -37,11 +37,13 @@ bench: .venv/.dev
 js:
 	cd js && npm ci --no-audit --no-fund && npx tsc --noEmit && npx vitest run && node build.mjs
 
-# The browser tests drive Debian's own. Whoever is root gets it; anyone else is told.
+# The browser tests drive Debian's own. Whoever is root, or may become it, gets it; anyone else is told.
+SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 chromium:
 	@command -v chromium >/dev/null || { echo "Installing Chromium, which the browser tests drive: once."; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
-	    >/dev/null; } || { echo "The tests need Chromium: install Debian's package chromium."; exit 1; }
+	  $(SUDO) apt-get update -qq; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "The tests need Chromium: install Debian's package chromium."; exit 1; }
 
 clean:
 	rm -rf .venv
