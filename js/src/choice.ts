@@ -1,7 +1,7 @@
 // What a picker holds: GPUs with fallbacks, nodes, image; which GPUs fit a need; the line for it. Pure, no page.
 //
 // Facts come from the Python side's catalog with every picker; nothing here knows a GPU by name. The Python side has
-// the last word on what is legal (`line/spec.py`); `tests/line_cases.json` holds both to the same answers.
+// the last word on what is legal (`ui/picker.py`); `tests/line_cases.json` holds both to the same lines.
 
 /** One GPU of the catalog, as the Python side describes it. Prices in dollars an hour and GPU, memory in GB. */
 export interface Row {
@@ -96,10 +96,12 @@ export function chooseCount(choice: Choice, row: Row, count: number): Choice {
   return settle(replaceFirst(choice, { count: whole }), row);
 }
 
-/** A cluster takes whole nodes of a GPU that Modal links them by. */
-export function chooseNodes(choice: Choice, row: Row, nodes: number, most: number): Choice {
-  const whole = Math.min(most, Math.max(1, Math.round(nodes) || 1));
-  return settle({ ...choice, nodes: row.cluster ? whole : 1 }, row);
+/** A cluster takes whole nodes, of the fallbacks too. */
+export function chooseNodes(choice: Choice, rows: readonly Row[], nodes: number, most: number): Choice {
+  const many = Math.min(most, Math.max(1, Math.round(nodes) || 1));
+  const found = choice.specs.map((spec) => rows.find((row) => row.name === spec.name));
+  if (many === 1 || !found.length || !found.every((row) => row?.cluster)) return { ...choice, nodes: 1 };
+  return { ...choice, nodes: many, specs: choice.specs.map((spec, place) => ({ ...spec, count: found[place]!.max })) };
 }
 
 export function chooseStrict(choice: Choice, row: Row, strict: boolean): Choice {

@@ -155,7 +155,7 @@ class Picker {
     const count = stepper("GPUs", () => this.row?.max ?? 1, (n) => this.change((c, row) => chooseCount(c, row, n)));
     const most = this.model.get("most_nodes");
     const nodes = stepper("Nodes", () => (this.row?.cluster ? most : 1), (n) =>
-      this.change((c, row) => chooseNodes(c, row, n, most)),
+      this.set(chooseNodes(this.choice, this.rows, n, most)),
     );
     const image = select("Image", this.model.get("images"), (name) => name, (name) =>
       this.set({ ...this.choice, image: name }),

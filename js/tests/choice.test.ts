@@ -17,7 +17,7 @@ const row = (name: string, vram: number, max = 8, more: Partial<choice.Row> = {}
   cluster: max === 8,
   ...more,
 });
-const A10 = row("A10", 24, 4);
+const A10 = row("A10", 24, 4, { cluster: false });
 const H100 = row("H100", 80, 8, { strict: true });
 const any = { gb: 0, each: 0 };
 const of = (spec: string, nodes = 1): choice.Choice => ({ specs: choice.parseSpecs(spec), nodes, image: "torch" });
@@ -75,12 +75,14 @@ describe("choosing", () => {
   });
 
   it("makes whole nodes of a cluster, and none of a GPU that has none", () => {
-    const four = choice.chooseNodes(of("H100:2"), H100, 4, 32);
-    expect([text(four), four.nodes]).toEqual(["H100:8", 4]);
-    expect(choice.chooseNodes(of("H100"), H100, 99, 32).nodes).toBe(32);
-    expect(choice.chooseNodes(of("A10"), A10, 4, 32).nodes).toBe(1);
+    const rows = [H100, A10, row("L4", 24)];
+    const four = choice.chooseNodes(of("H100:2,L4"), rows, 4, 32);
+    expect([text(four), four.nodes]).toEqual(["H100:8,L4:8", 4]);
+    expect(choice.chooseNodes(of("H100"), rows, 99, 32).nodes).toBe(32);
+    expect(choice.chooseNodes(of("A10"), rows, 4, 32).nodes).toBe(1);
+    expect(choice.chooseNodes(four, rows, 1, 32).nodes).toBe(1);
     expect(choice.chooseGpu(four, A10, any).nodes).toBe(1);
-    expect(text(choice.chooseCount(four, H100, 2))).toBe("H100:8");
+    expect(text(choice.chooseCount(four, H100, 2))).toBe("H100:8,L4:8");
   });
 });
 

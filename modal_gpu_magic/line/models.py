@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_Word = TypeVar("_Word", bound=str)
 
 Task: TypeAlias = Literal["inference", "lora", "full", "pretrain"]
 Dtype: TypeAlias = Literal["bf16", "fp16", "fp32", "int8", "int4"]
@@ -86,10 +88,7 @@ def read_task(text: str) -> Task:
     Raises:
         LineError: there is none of that name.
     """
-    for task in TASKS:
-        if task == text.lower():
-            return task
-    raise _unknown("task", text, TASKS, _TASK_SLIPS)
+    return _known("task", text, TASKS, _TASK_SLIPS)
 
 
 def read_dtype(text: str) -> Dtype:
@@ -98,10 +97,7 @@ def read_dtype(text: str) -> Dtype:
     Raises:
         LineError: there is none of that name.
     """
-    for dtype in BYTES:
-        if dtype == text.lower():
-            return dtype
-    raise _unknown("dtype", text, tuple(BYTES), _DTYPE_SLIPS)
+    return _known("dtype", text, tuple(BYTES), _DTYPE_SLIPS)
 
 
 def read_budget(text: str) -> float:
@@ -116,8 +112,11 @@ def read_budget(text: str) -> float:
     return float(match[1])
 
 
-def _unknown(kind: str, text: str, known: tuple[str, ...], slips: Mapping[str, str]) -> LineError:
+def _known(kind: str, text: str, known: tuple[_Word, ...], slips: Mapping[str, str]) -> _Word:
+    for word in known:
+        if word == text.lower():
+            return word
     near = nearest(text, known)
     meant = slips.get(text.lower()) or (either(near) if near else "")
     way_out = f"did you mean {meant}?" if meant else f"there is {', '.join(known)}."
-    return LineError(f"{text!r} is no {kind}; {way_out}")
+    raise LineError(f"{text!r} is no {kind}; {way_out}")

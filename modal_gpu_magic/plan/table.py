@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a text a column, and a remark: a line of its own in text, a last column in HTML."""
+    """One row: a text a column, and a remark: a line of its own in text, below the last cell's in HTML."""
 
     cells: tuple[str, ...]
     note: str = ""
@@ -72,15 +72,16 @@ class Table:
 
     def html(self) -> str:
         """As an HTML fragment."""
-        noted = any(row.note for row in self.rows)
-        columns = (*self.columns, *([Column("notes")] if noted else ()))
-        heads = "".join(_cell("th", column.head, column) for column in columns)
-        rows = "".join(
-            "<tr>" + "".join(map(_cell, ("td",) * len(columns), (*row.cells, row.note), columns)) + "</tr>\n"
-            for row in self.rows
-        )
+        heads = "".join(_cell("th", column.head, column) for column in self.columns)
+        rows = "".join(f"<tr>{self._html_cells(row)}</tr>\n" for row in self.rows)
         foot = "".join(f"<div>{html.escape(line)}</div>\n" for line in self.foot)
         return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{foot}"
+
+    def _html_cells(self, row: Row) -> str:
+        """Names and numbers are not broken; the last cell is, and has the remark below its text."""
+        *first, last = zip(row.cells, self.columns, strict=True)
+        short = "".join(_cell("td", text, column, breaks=bool(column.width)) for text, column in first)
+        return short + _cell("td", last[0], last[1], row.note)
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -112,6 +113,8 @@ class Table:
         ]
 
 
-def _cell(tag: str, text: str, column: Column) -> str:
+def _cell(tag: str, text: str, column: Column, note: str = "", *, breaks: bool = True) -> str:
     side = "right" if column.right else "left"
-    return f'<{tag} style="{_CELL}: {side}">{html.escape(text)}</{tag}>'
+    whole = "" if breaks else "; white-space: nowrap"
+    below = f"<br><small>{html.escape(note)}</small>" if note else ""
+    return f'<{tag} style="{_CELL}: {side}{whole}">{html.escape(text)}{below}</{tag}>'

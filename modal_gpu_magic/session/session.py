@@ -118,7 +118,6 @@ class Session:
         self.meter = Meter()
         self.metrics.watch(lambda reading: self.meter.lives(reading.time) if reading else None)
         self.generation: str | None = None
-        self.warm_until = 0.0
         self.cache = True
         """Whether its next machine may have the cache Volume."""
         self.press: Callable[[], None] | None = None
@@ -371,7 +370,6 @@ class Session:
         self.modules.arrived()
         self.versions.arrived()
         self.meter.lives(ended.answer.booted_at)
-        self.warm_until = time.time() + self.machine.scaledown
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         unlike = self.versions.unlike(ended.answer.versions, self.machine)
         return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)

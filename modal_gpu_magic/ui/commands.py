@@ -68,11 +68,8 @@ def status(magics: ModalGpu, _rest: str) -> None:
     if not (magics.sessions or magics.services):
         print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
     for name, session in magics.sessions.items():
-        idle = (
-            f"idle until {time.strftime('%H:%M', time.localtime(session.warm_until))}"
-            if session.is_open
-            else "not running"
-        )
+        until = session.meter.standing.idle_until
+        idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
         lives = ", ".join(session.values.remote_names()) or "nothing"
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
     for service in magics.services.values():

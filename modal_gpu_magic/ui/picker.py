@@ -19,13 +19,15 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.line.models import read_model
 from modal_gpu_magic.line.parse import parse
+from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.advice import arrived
+from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
 from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from modal_gpu_magic.catalog.gpus import Gpu
     from modal_gpu_magic.line.models import Task
@@ -42,10 +44,6 @@ TASKS: tuple[tuple[Task, str], ...] = (
 )
 READ = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Of a reading, what `metrics` has."""
-FULL_NODE = 8
-"""GPUs of a machine that Modal makes clusters of."""
-MOST_NODES = 32
-"""Modal's limit of a cluster (reference/modal-facts.md, section 3)."""
 
 
 class GpuPicker(anywidget.AnyWidget):
@@ -61,7 +59,7 @@ class GpuPicker(anywidget.AnyWidget):
     Attributes:
         spec: the GPU and its fallbacks, as `%%modal_gpu` takes them; empty: no GPU. Setting it to what Modal does not
             offer raises `TraitError`, and changes nothing.
-        nodes: containers of a cluster; 1: no cluster.
+        nodes: containers of a cluster; 1: no cluster. A number that Modal does not link raises, likewise.
         image: a preset or a registry reference.
         line: the words for `%%modal_gpu`; read only, and observable.
         metrics: the newest reading of the session's first GPU and how many it has: `gpus`, `utilization` (%),
@@ -132,9 +130,22 @@ class GpuPicker(anywidget.AnyWidget):
             TraitError: Modal does not offer it; the message has what was probably meant.
         """
         try:
-            return ",".join(str(spec) for spec in parse(str(proposal["value"])).specs)
+            specs = parse(str(proposal["value"])).specs
         except ModalGpuError as error:
             raise TraitError(str(error)) from None
+        _check_cluster(specs, self.nodes)
+        return ",".join(map(str, specs))
+
+    @validate("nodes")
+    def _linked(self, proposal: Any) -> int:
+        """So many nodes of what is chosen.
+
+        Raises:
+            TraitError: Modal has no such cluster.
+        """
+        nodes = int(proposal["value"])
+        _check_cluster(parse(self.spec).specs, nodes)
+        return nodes
 
     def _write_line(self, _change: object = None) -> None:
         words = self.spec.split(",") if self.spec else []
@@ -175,6 +186,12 @@ class GpuPicker(anywidget.AnyWidget):
         latest = self._session.metrics.latest if self._session else ()
         nodes = sorted({sample.node for sample in latest})
         return tuple(Reading(tuple(sample for sample in latest if sample.node == node)) for node in nodes)
+
+
+def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:
+    why = refusal(specs, nodes)
+    if why:
+        raise TraitError(why)
 
 
 def _strip(session: Session) -> dict[str, Any]:
@@ -224,5 +241,5 @@ def _row(gpu: Gpu) -> dict[str, Any]:
         "bandwidth": gpu.bandwidth_gbps,
         "notes": gpu.notes,
         "strict": gpu.strict,
-        "cluster": gpu.max_count == FULL_NODE,
+        "cluster": refusal((GpuSpec(gpu.name, gpu.max_count),), 2) is None,
     }
