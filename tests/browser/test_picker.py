@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
+
+from tests.browser.lab import CELL_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,14 @@ def line(notebook: Notebook) -> Any:
     return notebook.cell(0).locator(".mgp-line")
 
 
+def wait_for_traits(notebook: Notebook, expected: str) -> None:
+    """Until the kernel has what the page shows: ipywidgets sends a change when the last one was answered."""
+    end = time.monotonic() + CELL_MS / 1000
+    while notebook.run(1).inner_text().strip() != expected and time.monotonic() < end:
+        time.sleep(0.1)
+    assert notebook.text(1).strip() == expected
+
+
 def card(notebook: Notebook, name: str) -> Any:
     return notebook.cell(0).locator(".mgp-card", has=notebook.page.get_by_text(name, exact=True))
 
@@ -49,7 +60,7 @@ def test_by_mouse(picked: Callable[..., Notebook]) -> None:
     picker.get_by_label("Image", exact=True).select_option("slim")
     expect(line(notebook)).to_have_text("%%modal_gpu A100-80GB:2 H100 --image slim")
     expect(picker.get_by_text("$5.00/h")).to_be_visible()
-    assert notebook.run(1).inner_text().strip() == ("A100-80GB:2,H100 | 1 | slim | A100-80GB:2 H100 --image slim")
+    wait_for_traits(notebook, "A100-80GB:2,H100 | 1 | slim | A100-80GB:2 H100 --image slim")
 
 
 def test_by_keyboard_alone_and_no_key_leaks(picked: Callable[..., Notebook]) -> None:
