@@ -1,11 +1,11 @@
 // The history of one measure as a line chart (uPlot, bundled). Colours follow the page's theme.
 
 import uPlot from "uplot";
-import type { History, Line } from "./history";
+import type { Drawing, Field, History } from "./history";
 
 /** What may be charted: the field, how it is called, and the top of its axis if that is fixed. */
 export interface Measure {
-  field: "utilisation" | "used" | "power" | "temperature";
+  field: Field;
   unit: string;
   scale: number;
   top: number | null;
@@ -13,6 +13,8 @@ export interface Measure {
 
 const HEIGHT = 230;
 const SPAN = 20;
+/** Of the chart's width for a point: a line through more of them is a hairball, and slow to draw. */
+const PIXELS = 2;
 
 /** A colour for the n-th line: hues a good way apart, of one lightness. */
 function colour(place: number, alpha = 1): string {
@@ -54,10 +56,10 @@ export class Chart {
   }
 
   update(): void {
-    const lines = this.history.lines(this.measure.field);
-    if (!lines.length) return;
-    if (!this.plot || lines.length !== this.lines) this.build(lines);
-    this.plot?.setData(this.columns(lines));
+    const drawing = this.history.drawing(this.measure.field, this.width / PIXELS);
+    if (!drawing.lines.length) return;
+    if (this.plot && drawing.lines.length === this.lines) this.plot.setData(this.columns(drawing));
+    else this.build(drawing);
   }
 
   end(): void {
@@ -73,15 +75,16 @@ export class Chart {
     if (this.focus >= 0) this.highlight(this.focus);
   }
 
-  private columns(lines: Line[]): uPlot.AlignedData {
+  private columns({ times, lines }: Drawing): uPlot.AlignedData {
     const { scale } = this.measure;
     const scaled = (values: (number | null)[]): (number | null)[] =>
       scale === 1 ? values : values.map((value) => (value === null ? null : value * scale));
     const bands = lines.flatMap((line) => (line.most && line.least ? [scaled(line.most), scaled(line.least)] : []));
-    return [this.history.times, ...lines.map((line) => scaled(line.values)), ...bands];
+    return [times, ...lines.map((line) => scaled(line.values)), ...bands];
   }
 
-  private build(lines: Line[]): void {
+  private build(drawing: Drawing): void {
+    const { lines } = drawing;
     this.plot?.destroy();
     this.lines = lines.length;
     const style = getComputedStyle(this.element);
@@ -115,7 +118,7 @@ export class Chart {
           })
         : [],
     };
-    this.plot = new uPlot(options, this.columns(lines), this.element);
+    this.plot = new uPlot(options, this.columns(drawing), this.element);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { Chart, type Measure } from "./chart";
-import { dollars, h, uniqueId } from "./dom";
+import { dollars, h, setText, uniqueId } from "./dom";
 import { clock, decode, mean, shown } from "./frame";
 import { History } from "./history";
 import { NodeRows } from "./nodes";
@@ -84,7 +84,7 @@ const KPIS: readonly Kpi[] = [
 ];
 
 class Dashboard {
-  private readonly history = new History();
+  private readonly history: History;
   private readonly tiles: Tiles | NodeRows;
   private readonly chart: Chart;
   private readonly head = {
@@ -105,7 +105,9 @@ class Dashboard {
     private readonly model: Model,
     root: HTMLElement,
   ) {
-    this.tiles = model.get("nodes") > 1 ? new NodeRows() : new Tiles();
+    const isCluster = model.get("nodes") > 1;
+    this.history = new History(isCluster);
+    this.tiles = isCluster ? new NodeRows() : new Tiles();
     const plot = h("div", { class: "mgd-plot", role: "img", "aria-label": "History of the chosen measure" });
     this.chart = new Chart(plot, this.history, KPIS[0]!);
     this.body = h("div", { hidden: true }, this.kpis(), h("div", { class: "mgd-body" }, this.tiles.element, plot));
@@ -143,13 +145,12 @@ class Dashboard {
 
   message = (content: { type: string }, buffers: DataView[]): void => {
     if (content.type === "stopping") this.head.stop.textContent = "Stopping…";
-    if (content.type !== "frame") return;
-    for (const buffer of buffers) {
-      for (const frame of decode(buffer)) {
-        this.history.add(frame);
-        this.tiles.show(frame.node, frame.gpus);
-      }
-    }
+    if (content.type === "history") this.history.clear(); // the answer to hello: all there is, newer frames included
+    else if (content.type !== "frame") return;
+    const frames = buffers.flatMap(decode);
+    for (const frame of frames) this.history.add(frame);
+    const newest = new Map(frames.map((frame) => [frame.node, frame.gpus]));
+    for (const [node, gpus] of newest) this.tiles.show(node, gpus);
     this.draw();
   };
 
@@ -206,10 +207,6 @@ function interrupt(model: Model): void {
   const host = model.widget_manager as unknown as { kernel?: Kernel } | undefined;
   const classic = (globalThis as { Jupyter?: { notebook?: { kernel?: Kernel } } }).Jupyter?.notebook?.kernel;
   (host?.kernel ?? classic)?.interrupt?.();
-}
-
-function setText(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 export default {

@@ -26,6 +26,11 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Write only what is new: every write costs the page a layout. */
+export function setText(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** `$3.95`, `$126`; `–` where it is not known. */
 export function dollars(amount: number | null | undefined): string {
   if (amount === null || amount === undefined || Number.isNaN(amount)) return "–";

@@ -2,104 +2,144 @@
 
 import { mean, type Frame, type Gpu } from "./frame";
 
-export type Field = keyof Gpu;
+export type Field = "utilisation" | "used" | "power" | "temperature";
 
-/** One GPU's values, aligned with the history's times; null where it said nothing. */
-type Row = Record<Field, (number | null)[]>;
+type Values = (number | null)[];
+type Reduce = (known: readonly number[]) => number;
 
 /** What is drawn: a line, and where it stands for several GPUs the least and the most of them. */
 export interface Line {
   label: string;
   node: number;
-  values: (number | null)[];
-  least?: (number | null)[];
-  most?: (number | null)[];
+  values: Values;
+  least?: Values;
+  most?: Values;
 }
 
-const FIELDS: readonly Field[] = ["utilisation", "used", "total", "power", "temperature"];
+export interface Drawing {
+  times: number[];
+  lines: Line[];
+}
+
+/** A GPU's values, or a node's, aligned with the history's times; null where nothing was said. */
+interface Row {
+  label: string;
+  node: number;
+  index: number;
+  parts: Record<Field, Values[]>;
+}
+
+const FIELDS: readonly Field[] = ["utilisation", "used", "power", "temperature"];
+
+const least: Reduce = (known) => Math.min(...known);
+const most: Reduce = (known) => Math.max(...known);
+
+/** What a node's line is made of: the values themselves, and the band around them. */
+const PARTS: readonly Reduce[] = [mean, least, most];
 
 /** Readings of different nodes within so many seconds are one column. */
 const TOGETHER = 0.5;
 
 export class History {
-  readonly times: number[] = [];
-  private readonly rows = new Map<string, { node: number; index: number; row: Row }>();
+  private readonly times: number[] = [];
+  private readonly rows: Row[] = [];
+  private readonly newest = new Map<number, { gpus: readonly Gpu[]; column: number }>();
+  private forgotten = 0;
 
-  /** `capacity`: columns kept; when it is reached the oldest tenth goes. */
-  constructor(private readonly capacity = 2400) {}
+  /** `byNode`: a line a node, not a GPU. `capacity`: columns kept; when it is reached the oldest tenth goes. */
+  constructor(
+    private readonly byNode = false,
+    private readonly capacity = 2400,
+  ) {}
 
-  /** The GPUs seen, in order of node and index. */
-  get gpus(): { node: number; index: number }[] {
-    return [...this.rows.values()].map(({ node, index }) => ({ node, index })).sort((a, b) => a.node - b.node || a.index - b.index);
-  }
-
-  get nodes(): number[] {
-    return [...new Set(this.gpus.map((gpu) => gpu.node))];
+  /** Begin anew. */
+  clear(): void {
+    this.times.length = this.rows.length = this.forgotten = 0;
+    this.newest.clear();
   }
 
   add(frame: Frame): void {
     const column = this.column(frame);
-    frame.gpus.forEach((gpu, index) => {
-      const row = this.row(frame.node, index);
-      for (const field of FIELDS) row[field][column] = Number.isNaN(gpu[field]) ? null : gpu[field];
+    this.newest.set(frame.node, { gpus: frame.gpus, column: this.forgotten + column });
+    const groups = this.byNode ? [frame.gpus] : frame.gpus.map((gpu) => [gpu]);
+    groups.forEach((gpus, index) => {
+      const { parts } = this.row(frame.node, index);
+      for (const field of FIELDS) {
+        const known = gpus.map((gpu) => gpu[field]).filter((value) => !Number.isNaN(value));
+        parts[field].forEach((values, part) => (values[column] = known.length ? PARTS[part]!(known) : null));
+      }
     });
   }
 
-  /** The newest known reading of a field of every GPU; NaN where there is none. */
-  latest(field: Field): number[] {
-    return this.gpus.map(({ node, index }) => this.row(node, index)[field].at(-1) ?? NaN);
+  /** The newest reading of a field of every GPU, in order of node and index; NaN where it is not known. */
+  latest(field: keyof Gpu): number[] {
+    return [...this.newest].sort(([a], [b]) => a - b).flatMap(([, { gpus }]) => gpus.map((gpu) => gpu[field]));
   }
 
-  /** A line a GPU; with several nodes a line a node, its mean, between the least and the most of its GPUs. */
-  lines(field: Field): Line[] {
-    const nodes = this.nodes;
-    if (nodes.length <= 1) {
-      return this.gpus.map(({ node, index }) => ({ label: `GPU ${index}`, node, values: this.row(node, index)[field] }));
+  /**
+   * The lines of a field, in about `points` points: what would share a place on the chart is drawn as one, at the time
+   * of its last reading. A mean, or of one GPU's memory the most there was, because that is what may end a run.
+   */
+  drawing(field: Field, points = Infinity): Drawing {
+    const spans = this.spans(points);
+    const lines = this.rows.map(({ label, node, parts }): Line => {
+      const [first, ...band] = parts[field].map((values, part) => {
+        const reduce = field === "used" && !this.byNode ? most : PARTS[part]!;
+        return spans.map(([from, to]) => over(values, from, to, reduce));
+      });
+      return { label, node, values: first!, ...(band.length ? { least: band[0]!, most: band[1]! } : {}) };
+    });
+    return { times: spans.map(([, to]) => this.times[to - 1]!), lines };
+  }
+
+  /** Which columns share a point. Counted from the first reading there ever was, so that a point, once drawn, stays. */
+  private spans(points: number): [number, number][] {
+    const step = 2 ** Math.ceil(Math.log2(Math.max(1, this.times.length / points)));
+    const spans: [number, number][] = [];
+    for (let from = 0; from < this.times.length; ) {
+      const to = Math.min(this.times.length, from + step - ((this.forgotten + from) % step));
+      spans.push([from, to]);
+      from = to;
     }
-    return nodes.map((node) => {
-      const rows = this.gpus.filter((gpu) => gpu.node === node).map((gpu) => this.row(node, gpu.index)[field]);
-      const known = this.times.map((_, at) => rows.map((row) => row[at]).filter((value): value is number => value != null));
-      const each = (reduce: (values: number[]) => number): (number | null)[] => known.map((values) => (values.length ? reduce(values) : null));
-      return {
-        label: `node ${node}`,
-        node,
-        values: each(mean),
-        least: each((values) => Math.min(...values)),
-        most: each((values) => Math.max(...values)),
-      };
-    });
+    return spans;
   }
 
   private column(frame: Frame): number {
     const last = this.times.length - 1;
     const time = this.times[last];
-    if (time !== undefined && frame.time - time < TOGETHER && !this.filled(frame.node, last)) return last;
-    this.times.push(frame.time);
-    for (const { row } of this.rows.values()) for (const field of FIELDS) row[field].push(null);
+    const isNew = this.newest.get(frame.node)?.column !== this.forgotten + last;
+    if (time !== undefined && isNew && frame.time - time < TOGETHER) return last;
+    this.times.push(Math.max(frame.time, time ?? frame.time)); // the nodes' clocks differ
+    for (const values of this.columns()) values.push(null);
     if (this.times.length > this.capacity) this.forget(Math.ceil(this.capacity / 10));
     return this.times.length - 1;
   }
 
-  private filled(node: number, column: number): boolean {
-    const row = this.rows.get(key(node, 0))?.row;
-    return row !== undefined && FIELDS.some((field) => row[field][column] !== null);
-  }
-
   private row(node: number, index: number): Row {
-    const found = this.rows.get(key(node, index));
-    if (found) return found.row;
-    const empty = (): (number | null)[] => this.times.map(() => null);
-    const row: Row = { utilisation: empty(), used: empty(), total: empty(), power: empty(), temperature: empty() };
-    this.rows.set(key(node, index), { node, index, row });
+    const found = this.rows.find((row) => row.node === node && row.index === index);
+    if (found) return found;
+    const empty = (): Values[] => (this.byNode ? PARTS : PARTS.slice(0, 1)).map(() => this.times.map(() => null));
+    const parts = { utilisation: empty(), used: empty(), power: empty(), temperature: empty() };
+    const row = { label: this.byNode ? `node ${node}` : `GPU ${index}`, node, index, parts };
+    this.rows.push(row);
+    this.rows.sort((a, b) => a.node - b.node || a.index - b.index);
     return row;
   }
 
   private forget(columns: number): void {
+    this.forgotten += columns;
     this.times.splice(0, columns);
-    for (const { row } of this.rows.values()) for (const field of FIELDS) row[field].splice(0, columns);
+    for (const values of this.columns()) values.splice(0, columns);
+  }
+
+  private columns(): Values[] {
+    return this.rows.flatMap((row) => FIELDS.flatMap((field) => row.parts[field]));
   }
 }
 
-function key(node: number, index: number): string {
-  return `${node}.${index}`;
+/** What is known of a span, reduced; null if nothing is. */
+function over(values: Values, from: number, to: number, reduce: Reduce): number | null {
+  if (to - from === 1) return values[from] ?? null;
+  const known = values.slice(from, to).filter((value) => value !== null);
+  return known.length ? reduce(known) : null;
 }

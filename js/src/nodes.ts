@@ -1,6 +1,6 @@
 // A cluster's GPUs: a row a node, a cell a GPU, its load as the depth of the colour. Thirty-two tiles would be no picture.
 
-import { h } from "./dom";
+import { h, setText } from "./dom";
 import { shown, memoryText, type Gpu } from "./frame";
 
 /** What a chart and a view of GPUs share: where in the list of lines a part of the page belongs. */
@@ -15,13 +15,13 @@ export class NodeRows {
       if (!cell) return;
       const load = Number.isNaN(gpu.utilisation) ? 0 : gpu.utilisation;
       cell.style.setProperty("--load", `${load}%`);
-      cell.textContent = shown(gpu.utilisation);
+      setText(cell, shown(gpu.utilisation));
       cell.title = `node ${node} GPU ${index}: ${shown(gpu.utilisation)} % · ${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)} °C`;
     });
     const total = gpus.reduce((sum, gpu) => sum + (Number.isNaN(gpu.power) ? 0 : gpu.power), 0);
     const used = gpus.reduce((sum, gpu) => sum + (Number.isNaN(gpu.used) ? 0 : gpu.used), 0);
     const known = gpus.some((gpu) => !Number.isNaN(gpu.power));
-    row.words.textContent = `${Math.round(used / 1024)} GiB · ${known ? Math.round(total) : "–"} W`;
+    setText(row.words, `${Math.round(used / 1024)} GiB · ${known ? Math.round(total) : "–"} W`);
   }
 
   /** The place of the row that holds `target`; -1: none does. */

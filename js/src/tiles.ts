@@ -1,7 +1,7 @@
 // A tile a GPU: utilisation and memory as bars, power and temperature as numbers. Shared by the strip and the dashboard.
 
 import { memoryText, shown, type Gpu } from "./frame";
-import { h } from "./dom";
+import { h, setText } from "./dom";
 
 /** Degrees Celsius from which a tile is marked: clocks go down soon (Modal's guide: the mid-70s already cost). */
 const HOT = 85;
@@ -25,10 +25,10 @@ class Tile {
   }
 
   show(gpu: Gpu): void {
-    this.load.textContent = `${shown(gpu.utilisation)} %`;
+    setText(this.load, `${shown(gpu.utilisation)} %`);
     fill(this.bars[0], gpu.utilisation / 100);
     fill(this.bars[1], gpu.used / gpu.total);
-    this.words.textContent = `${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)}°`;
+    setText(this.words, `${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)}°`);
     this.element.classList.toggle("mgt-hot", gpu.temperature >= HOT);
   }
 }

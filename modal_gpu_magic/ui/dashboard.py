@@ -6,6 +6,7 @@ Nothing here needs the kernel's main thread: messages leave by themselves while 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
 from traitlets import Dict, Int
 
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.frames import KEPT, answer_beside_the_cell, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
 
 STATIC = Path(__file__).parent / "static"
-KEPT = 2400
-"""Readings kept for a page that is loaded anew: ten minutes of four a second, forty of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Dashboard(anywidget.AnyWidget):
         self.shown = shown
         self.began = time.time()
         self._press = press
-        self._frames: list[bytes] = []
+        self._frames: deque[bytes] = deque(maxlen=KEPT * nodes)
         super().__init__(state=_state(shown), nodes=nodes)
         self.on_msg(self._heard)
         answer_beside_the_cell(self.comm)
@@ -80,7 +79,6 @@ class Dashboard(anywidget.AnyWidget):
         """Show a reading. From any thread."""
         packed = frame(reading, self.began)
         self._frames.append(packed)
-        del self._frames[:-KEPT]
         self.send({"type": "frame"}, [packed])
 
     def notice(self, text: str) -> None:
@@ -92,7 +90,7 @@ class Dashboard(anywidget.AnyWidget):
             self._press()
             self.send({"type": "stopping"})
         elif content.get("type") == "hello" and self._frames:  # a page that was loaded after the run began
-            self.send({"type": "frame"}, [b"".join(self._frames)])
+            self.send({"type": "history"}, [b"".join(tuple(self._frames))])
 
 
 def _state(shown: Shown) -> dict[str, Any]:

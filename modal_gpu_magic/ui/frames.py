@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.history import Measure
     from modal_gpu_magic.metrics.sample import GpuSample, Reading
 
+KEPT = 2400
+"""Readings of a node that are kept for a page that comes later: ten minutes of four a second, forty of one."""
 FIELDS: tuple[Measure | str, ...] = ("utilization", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c")
 """Attributes of a sample that cross, in order: %, MiB, MiB, W, °C."""
 

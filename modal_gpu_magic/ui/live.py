@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.advice import arrived
+from modal_gpu_magic.ui.frames import KEPT
 from modal_gpu_magic.ui.picture import keepsake
 from modal_gpu_magic.ui.receipt import status_words
 
@@ -31,7 +33,7 @@ class Live:
         self.history = History()
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
-        self._readings: list[Reading] = []
+        self._readings: deque[Reading] = deque(maxlen=KEPT)
         self._spent, self._since, self._billed = 0.0, time.time(), False
 
     @property
