@@ -15,6 +15,8 @@ const HEIGHT = 230;
 const SPAN = 20;
 /** Of the chart's width for a point: a line through more of them is a hairball, and slow to draw. */
 const PIXELS = 2;
+/** Milliseconds until a reading is drawn at the latest. */
+const LONGEST = 1000;
 
 /** A colour for the n-th line: hues a good way apart, of one lightness. */
 function colour(place: number, alpha = 1): string {
@@ -25,6 +27,8 @@ export class Chart {
   private plot: uPlot | null = null;
   private lines = 0;
   private focus = -1;
+  private soon: ReturnType<typeof setTimeout> | undefined;
+  private pause = 0;
   private readonly theme: MutationObserver;
   private readonly size: ResizeObserver;
 
@@ -55,14 +59,14 @@ export class Chart {
     this.plot?.setSeries(place < 0 ? null : place + 1, { focus: place >= 0 });
   }
 
+  /** Show what is new, as soon as that is a pixel. */
   update(): void {
-    const drawing = this.history.drawing(this.measure.field, this.width / PIXELS);
-    if (!drawing.lines.length) return;
-    if (this.plot && drawing.lines.length === this.lines) this.plot.setData(this.columns(drawing));
-    else this.build(drawing);
+    if (!this.plot) this.draw();
+    else this.soon ??= setTimeout(() => this.draw(), this.pause);
   }
 
   end(): void {
+    clearTimeout(this.soon);
     this.theme.disconnect();
     this.size.disconnect();
     this.plot?.destroy();
@@ -71,8 +75,19 @@ export class Chart {
   private rebuild(): void {
     this.plot?.destroy();
     this.plot = null;
-    this.update();
+    this.draw();
     if (this.focus >= 0) this.highlight(this.focus);
+  }
+
+  private draw(): void {
+    clearTimeout(this.soon);
+    this.soon = undefined;
+    const drawing = this.history.drawing(this.measure.field, this.width / PIXELS);
+    if (!drawing.lines.length) return;
+    const seconds = drawing.times.at(-1)! - drawing.times[0]!;
+    this.pause = Math.min(LONGEST, (1000 * seconds) / this.width);
+    if (this.plot && drawing.lines.length === this.lines) this.plot.setData(this.columns(drawing));
+    else this.build(drawing);
   }
 
   private columns({ times, lines }: Drawing): uPlot.AlignedData {

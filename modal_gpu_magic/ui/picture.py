@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.history import History, Measure
     from modal_gpu_magic.metrics.sample import GpuSample
 
-POINTS, ALL_POINTS = 120, 960
-"""Points of a line at most, more would not be seen; and of a panel's lines together: a picture stays under 60 kB."""
+POINTS, ALL_POINTS = 100, 800
+"""Points of a line at most, more would not be seen; and of all in a panel: a picture stays under 60 kB."""
 WIDTH, HEIGHT, GAP = 206, 60, 14
 INK = "#808080"
 UNKNOWN = "–"
@@ -33,13 +34,11 @@ PANELS: tuple[_Scale, ...] = (
 
 def picture(history: History, *, simulated: bool) -> str | None:
     """An SVG of the measures over the run, less those that no GPU told; None: no GPU was read."""
-    lines = [history.samples(gpu) for gpu in history.gpus]
-    if not any(lines):
+    lines = _lines(history)
+    if not lines:
         return None
-    first = min(samples[0].time for samples in lines if samples)
-    last = max(samples[-1].time for samples in lines if samples)
     known = [panel for panel in PANELS if history.peak(panel[0]) is not None] or PANELS[:1]
-    panels = [_panel(place, panel, lines, history, first, last) for place, panel in enumerate(known)]
+    panels = [_panel(place, panel, lines, history) for place, panel in enumerate(known)]
     width = len(known) * (WIDTH + GAP)
     note = (
         f'<text x="{width - GAP}" y="98" text-anchor="end">simulated: this machine, not a GPU</text>'
@@ -78,35 +77,66 @@ def keepsake(receipt: str, history: History, *, simulated: bool) -> dict[str, st
     return {"text/plain": receipt, "text/html": html}
 
 
-def _panel(
-    place: int, panel: _Scale, lines: Sequence[Sequence[GpuSample]], history: History, first: float, last: float
-) -> str:
+def _lines(history: History) -> list[tuple[Sequence[GpuSample], ...]]:
+    """Whose samples make a line: each GPU's, of a cluster each node's GPUs'."""
+    gpus = [samples for gpu in history.gpus if (samples := history.samples(gpu))]
+    nodes = sorted({samples[0].node for samples in gpus})
+    if len(nodes) < 2:  # noqa: PLR2004 - one node is no cluster
+        return [(samples,) for samples in gpus]
+    return [tuple(samples for samples in gpus if samples[0].node == node) for node in nodes]
+
+
+def _panel(place: int, panel: _Scale, lines: Sequence[tuple[Sequence[GpuSample], ...]], history: History) -> str:
     measure, title, scale, unit = panel
     top = _top(measure, history) or 1.0
+    first = min(samples[0].time for line in lines for samples in line)
+    last = max(samples[-1].time for line in lines for samples in line)
     across = WIDTH / max(last - first, 1.0)
 
-    def at(sample: GpuSample) -> str | None:
-        value = getattr(sample, measure)
-        if value is None:
-            return None
-        return f"{(sample.time - first) * across:.0f},{HEIGHT - min(1.0, value / top) * HEIGHT:.1f}"
+    def at(point: tuple[float, float]) -> str:
+        time, value = point
+        return f"{(time - first) * across:.0f},{HEIGHT - min(1.0, value / top) * HEIGHT:.1f}"
 
-    points = min(POINTS, ALL_POINTS // len(lines))
-    drawn = "".join(_polyline(samples[:: max(1, len(samples) // points)], at, n) for n, samples in enumerate(lines))
+    each = sum(1 if len(line) == 1 else 3 for line in lines)
+    span = max(last - first, 1.0) / min(POINTS, max(2, ALL_POINTS // each))
+    drawn = "".join(_line(line, measure, span, at, n) for n, line in enumerate(lines))
     peak = history.peak(measure)
     words = f"{_text(None if peak is None else peak * scale, int(scale != 1))} {unit} peak"
     return (
         f'<g transform="translate({place * (WIDTH + GAP)},0)"><text y="11">{title}</text>'
         f'<text x="{WIDTH}" y="11" text-anchor="end" font-weight="600">{words}</text>'
-        f'<g transform="translate(0,18)"><rect width="{WIDTH}" height="{HEIGHT}" rx="3" fill="none" stroke="{INK}" '
-        f'stroke-opacity=".4"/>{drawn}</g></g>'
+        f'<g transform="translate(0,18)" fill="none" stroke-width="1.2" fill-opacity=".18"><rect width="{WIDTH}" '
+        f'height="{HEIGHT}" rx="3" stroke="{INK}" stroke-width="1" stroke-opacity=".4"/>{drawn}</g></g>'
     )
 
 
-def _polyline(samples: Sequence[GpuSample], at: Callable[[GpuSample], str | None], number: int) -> str:
-    points = [point for sample in samples if (point := at(sample)) is not None]
-    hue = (205 + 47 * number) % 360
-    return f'<polyline fill="none" stroke="hsl({hue} 60% 52%)" stroke-width="1.2" points="{" ".join(points)}"/>'
+def _line(
+    gpus: Sequence[Sequence[GpuSample]],
+    measure: Measure,
+    span: float,
+    at: Callable[[tuple[float, float]], str],
+    number: int,
+) -> str:
+    """What these GPUs said of a measure, a point for each `span` of seconds: their mean, between the least and the most.
+
+    Of one GPU's memory it is the most instead, because that is what may end a run.
+    """
+    told: dict[int, tuple[float, list[float]]] = {}
+    for samples in gpus:
+        for sample in samples:
+            value = getattr(sample, measure)
+            if value is not None:
+                told.setdefault(int(sample.time / span), (sample.time, []))[1].append(value)
+    points = [told[place] for place in sorted(told)]
+    one = max if measure == "memory_used_mib" and len(gpus) == 1 else mean
+    colour = f"hsl({(205 + 47 * number) % 360} 60% 52%)"
+    line = " ".join(at((time, one(values))) for time, values in points)
+    band = ""
+    if len(gpus) > 1:
+        edge = [(time, max(values)) for time, values in points]
+        edge += [(time, min(values)) for time, values in reversed(points)]
+        band = f'<polygon fill="{colour}" points="{" ".join(map(at, edge))}"/>'
+    return f'{band}<polyline stroke="{colour}" points="{line}"/>'
 
 
 def _top(measure: Measure, history: History) -> float | None:

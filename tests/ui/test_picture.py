@@ -12,6 +12,8 @@ from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.ui.picture import figures, keepsake, picture
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def _history(gpus: int = 1, readings: int = 10, *, power: float | None = 300.0) -> History:
     history = History()
@@ -43,7 +45,7 @@ def test_it_is_an_image_with_the_numbers_as_its_text() -> None:
     source = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', bundle["text/html"])
     assert source
     svg = ET.fromstring(base64.b64decode(source[1]))
-    assert len(list(svg.iter("{http://www.w3.org/2000/svg}polyline"))) == 4
+    assert len(list(svg.iter(f"{SVG}polyline"))) == 4
     assert "<svg" not in bundle["text/html"]
 
 
@@ -63,6 +65,31 @@ def test_simulated_is_said_in_the_picture() -> None:
 
 
 @pytest.mark.parametrize("gpus", [1, 8, 32])
-def test_it_stays_small_however_long_the_run(gpus: int) -> None:
-    bundle = keepsake("H100", _history(gpus, 3000), simulated=True)
+@pytest.mark.parametrize("readings", [199, 3000])
+def test_it_stays_small_however_long_the_run(gpus: int, readings: int) -> None:
+    bundle = keepsake("H100", _history(gpus, readings), simulated=True)
     assert len(bundle["text/html"]) < 60_000
+
+
+def test_a_peak_of_memory_is_not_thinned_away() -> None:
+    def drawn(readings: int) -> float:
+        svg = ET.fromstring(picture(_history(1, readings), simulated=False) or "")
+        memory = list(svg.iter(f"{SVG}polyline"))[1].attrib["points"]
+        return min(float(point.partition(",")[2]) for point in memory.split())
+
+    assert drawn(1000) == pytest.approx(60 - 60 * (10240 + 999) / 81559, abs=0.1)
+
+
+def test_a_cluster_is_drawn_by_node_with_the_band_of_its_gpus() -> None:
+    history = History()
+    for at in range(10):
+        for node in range(2):
+            samples = [
+                GpuSample(time=at, index=index, node=node, utilization=50.0 * index + node) for index in range(2)
+            ]
+            history.add(Reading(tuple(samples)))
+    svg = ET.fromstring(picture(history, simulated=False) or "")
+    lines, bands = list(svg.iter(f"{SVG}polyline")), list(svg.iter(f"{SVG}polygon"))
+    assert [line.attrib["points"].split()[0] for line in lines] == ["0,45.0", "0,44.4"]
+    assert [band.attrib["points"].split()[0] for band in bands] == ["0,30.0", "0,29.4"]
+    assert [band.attrib["points"].split()[-1] for band in bands] == ["0,60.0", "0,59.4"]
