@@ -94,6 +94,12 @@ class History:
         """The newest sample of each GPU."""
         return tuple(samples[-1] for samples in list(self._samples.values()))
 
+    @property
+    def simulated(self) -> bool | None:
+        """Whether the GPUs are not there, by the newest sample of each; None: none was read."""
+        latest = self.latest
+        return all(sample.simulated for sample in latest) if latest else None
+
     def samples(self, gpu: str) -> tuple[GpuSample, ...]:
         """The samples kept of a GPU, oldest first; empty for one never seen."""
         return tuple(self._samples.get(gpu, ()))

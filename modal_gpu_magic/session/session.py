@@ -235,7 +235,8 @@ class Session:
         hourly = quote(gpus[0] if gpus else None, cpu=self.machine.cpu, memory_mib=self.machine.memory).per_hour
         nodes = self.machine.nodes
         billed = None if hourly is None else hourly * nodes
-        simulated = self.backend == "local" and bool(gpus)
+        told = self.metrics.simulated
+        simulated = bool(gpus) and (self.backend == "local" if told is None else told)
         return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
 
     @property

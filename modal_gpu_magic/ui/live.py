@@ -90,7 +90,7 @@ class Live:
         """The run is over: what takes the dashboard's place; then `close` it."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return keepsake(receipt, self.history, simulated=self.about.simulated)
+        return keepsake(receipt, self.history, simulated=self._simulated)
 
     def close(self) -> None:
         """End the widget, once nothing shows it any more."""
@@ -104,9 +104,19 @@ class Live:
             self._spent += self.about.hourly * (now - self._since) / 3600
         self._since, self._billed = now, billed
 
+    @property
+    def _simulated(self) -> bool:
+        """What the readings say; before the first one, what is to be expected of the backend."""
+        told = self.history.simulated
+        return self.about.simulated if told is None else told
+
     def _got(self) -> None:
         """Say what arrived, once it is known; what is simulated is what was asked for."""
-        if self.dashboard is None or self.dashboard.shown.got or self.about.simulated or not self.history.gpus:
+        if self.dashboard is None or self.dashboard.shown.got or not self.history.gpus:
+            return
+        if self.dashboard.shown.simulated != self._simulated:
+            self.dashboard.show(simulated=self._simulated)
+        if self._simulated:
             return
         own = [sample for sample in self.history.latest if sample.node == 0]
         spec = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own else None

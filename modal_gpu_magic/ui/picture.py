@@ -117,7 +117,7 @@ def _line(
     at: Callable[[tuple[float, float]], str],
     number: int,
 ) -> str:
-    """What these GPUs said of a measure, a point for each `span` of seconds: their mean, between the least and the most.
+    """What these GPUs said of a measure, a point for each `span` of seconds: their mean, between least and most.
 
     Of one GPU's memory it is the most instead, because that is what may end a run.
     """

@@ -1,0 +1,100 @@
+"""From nvidia-smi to the page: on a machine whose nvidia-smi counts, the page counts with it; what it does not know is –.
+
+The local backend takes the scripted GPU for a real one, as it would one with a driver.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import CELL_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Locator
+
+    from tests.browser.lab import Notebook
+
+PROGRAM = """#!/bin/sh
+case "$*" in *-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-count)"; exit;; esac
+for word in "$@"; do case "$word" in --query-gpu=*) fields=$(echo "${{word#*=}}" | tr , ' ');; esac; done
+count=0
+while :; do
+    count=$((count + 1))
+    row=""
+    for field in $fields; do
+        case $field in
+        index) value=0;;
+        uuid) value=GPU-count;;
+        name) value="NVIDIA H200";;
+        utilization.gpu) value=$((count % 100));;
+        memory.used) value=$((count % 100 * 1024));;
+        memory.total) value=143771;;
+        driver_version) value=580.95.05;;
+        *) value="[N/A]";;
+        esac
+        row="$row, $value"
+    done
+    echo "$((count % 100))" >> {folder}/told
+    echo "${{row#, }}"
+    case "$*" in *-lms*) sleep 1;; *) exit;; esac
+done
+"""
+
+
+@pytest.fixture
+def smi(tmp_path: Path) -> Path:
+    """The folder of a scripted nvidia-smi, which writes there what it told."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(PROGRAM.format(folder=tmp_path))
+    program.chmod(0o700)
+    return tmp_path
+
+
+def told(smi: Path) -> list[int]:
+    return [int(line) for line in (smi / "told").read_text().split()]
+
+
+def keeps_up(tile: Locator, smi: Path) -> bool:
+    """Whether the tile shows what the script told last, or the time before."""
+    before = told(smi)[-2:]
+    shown = re.search(r"(\d+) %[\s\S]*?([\d.]+)/140 GiB", tile.inner_text())
+    after = told(smi)[-1]
+    return shown is not None and int(shown[1]) in {*before, after} and float(shown[2]) == int(shown[1])
+
+
+def test_the_page_counts_with_the_script_and_unknown_is_a_dash(notebook: Callable[..., Notebook], smi: Path) -> None:
+    opened = notebook(
+        f"import os\nos.environ['PATH'] = {str(smi / 'bin')!r} + os.pathsep + os.environ['PATH']\n%load_ext modal_gpu_magic",
+        "%%modal_gpu H200\nimport time\ntime.sleep(300)",
+        "m = %modal_gpu metrics\nprint(m.peak('power_w'), m.peak('temperature_c'), m.latest[0].simulated)",
+    )
+    opened.run(0)
+    opened.start(1)
+    shown = opened.cell(1).get_by_role("region", name="GPU dashboard")
+    tile = shown.get_by_role("listitem", name="GPU 0")
+    expect(tile).to_be_visible(timeout=CELL_MS)
+    end, seen = time.monotonic() + CELL_MS / 1000, set[int]()
+    while len(seen) < 3 and time.monotonic() < end:
+        if keeps_up(tile, smi):
+            seen.add(told(smi)[-1])
+        opened.page.wait_for_timeout(100)
+    assert len(seen) >= 3, (tile.inner_text(), told(smi))
+    expect(tile).to_contain_text("– W · –°")
+    expect(shown.get_by_text("– W", exact=True)).to_be_visible()
+    expect(shown.get_by_text("– °C", exact=True)).to_be_visible()
+    expect(shown.get_by_text("simulated")).to_be_hidden()
+    shown.get_by_role("button", name="Stop").click()
+    opened.ended(1)
+    picture = opened.cell(1).locator("img[src^='data:image/svg+xml']").get_attribute("src") or ""
+    assert "simulated" not in b64decode(picture.partition(",")[2]).decode()
+    assert opened.run(2).inner_text().split() == ["None", "None", "False"]
