@@ -8,6 +8,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.ui.ahead import import_widgets
 from modal_gpu_magic.ui.journal import Journal
 from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
@@ -126,6 +127,8 @@ class NotebookFront:
             self._status(self.kept if shown else line, "receipt")
         if self.live is not None:
             self.live.close()
+        if self.widgets:
+            import_widgets()
 
     def again(self) -> None:
         """Show in the present cell what the run's cell showed."""

@@ -106,3 +106,11 @@ def test_what_each_gpu_did() -> None:
         )
         kept.add(Reading((sample, GpuSample(time, uuid="GPU-b", driver="simulated"))))
     assert kept.uses == (Use("GPU-a", "NVIDIA L4", 900, 23034, 20, 30, 200, 300), Use("GPU-b", simulated=True))
+
+
+def test_whether_gpus_are_simulated_is_known_from_the_first_reading_on() -> None:
+    kept = History()
+    assert kept.simulated is None
+    for driver, simulated in (("simulated", True), ("580.95.05", False)):
+        kept.add(Reading((GpuSample(0, uuid="GPU-a", driver=driver),)))
+        assert kept.simulated is simulated
