@@ -3,6 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { Chart, type Measure } from "./chart";
 import { dollars, h, setText, uniqueId } from "./dom";
+import { follow } from "./follow";
 import { clock, decode, mean, shown } from "./frame";
 import { History } from "./history";
 import { NodeRows } from "./nodes";
@@ -27,6 +28,8 @@ interface State {
 interface Traits {
   state: State;
   nodes: number;
+  client: string;
+  cell: string;
 }
 
 type Model = AnyModel<Traits>;
@@ -145,13 +148,13 @@ class Dashboard {
 
   message = (content: { type: string }, buffers: DataView[]): void => {
     if (content.type === "stopping") this.head.stop.textContent = "Stopping…";
-    if (content.type === "history") this.history.clear(); // the answer to hello: all there is, newer frames included
+    if (content.type === "history") this.history.clear();
     else if (content.type !== "frame") return;
     const frames = buffers.flatMap(decode);
     for (const frame of frames) this.history.add(frame);
     const newest = new Map(frames.map((frame) => [frame.node, frame.gpus]));
     for (const [node, gpus] of newest) this.tiles.show(node, gpus);
-    this.draw();
+    if (frames.length) this.draw();
   };
 
   end(): void {
@@ -210,6 +213,7 @@ function interrupt(model: Model): void {
 }
 
 export default {
+  initialize: ({ model }: { model: Model }): (() => void) => follow(model as unknown as Parameters<typeof follow>[0]),
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = h("section", { class: "mgd", "aria-label": "GPU dashboard" });
     el.append(root);
