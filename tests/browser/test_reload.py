@@ -49,7 +49,7 @@ def lines(steps: int) -> str:
 def saved(notebook: Notebook, lab: Lab) -> list[Any]:
     """The outputs in the file, but for remarks of ours."""
     notebook.save()
-    file: Any = nbformat.read(lab.folder / "test_reload.ipynb", as_version=4)  # type: ignore[no-untyped-call]  # nbformat's
+    file: Any = nbformat.read(lab.folder / "test_reload.ipynb", as_version=4)
     return [it for it in file.cells[1].outputs if it.get("metadata", {}).get("modal_gpu", {}).get("kind") != "note"]
 
 
