@@ -8,9 +8,12 @@
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+  --constraint tests/constraints.txt --editable
+# pip compiles on one core. What does not compile (packages carry templates and Python 2) is left alone.
+COMPILE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
 
 .PHONY: demo lab check test bench js chromium clean
 
@@ -28,8 +31,11 @@ check: .venv/.dev
 	$(BIN)/python tests/checks/lengths.py
 	$(BIN)/python tests/checks/built.py
 
+# Three workers for two cores, since tests wait for processes to start; in the order of tests/conftest.py. Python keeps
+# what it compiled, whatever the environment says: some 500 processes import this package.
+test: export PYTHONDONTWRITEBYTECODE =
 test: chromium check
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks
@@ -54,9 +60,11 @@ clean:
 .venv/.demo: pyproject.toml tests/constraints.txt | .venv/bin/python
 	@echo "Setting up .venv for the demo: a minute or two, once."
 	$(INSTALL) '.[demo]'
+	@$(COMPILE)
 	@touch $@
 
 .venv/.dev: pyproject.toml tests/constraints.txt | .venv/bin/python
 	@echo "Setting up .venv for the tests: a minute or two, once."
 	$(INSTALL) '.[demo,dev]'
+	@$(COMPILE)
 	@touch .venv/.demo $@

@@ -65,8 +65,11 @@ def post_warden(guard: int, order: int) -> None:
 
 
 def import_early() -> None:
-    """Import what every container needs, while nobody waits for it."""
+    """Import what every container needs, while nobody waits for it. None of it is garbage, now or later."""
+    import gc
     import importlib
+
+    gc.disable()
 
     for name in (
         "modal._container_entrypoint",
@@ -77,6 +80,8 @@ def import_early() -> None:
     ):
         with suppress(ImportError):  # plain Modal scripts need only modal; its absence is told by runpy
             importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     sys.modules.pop("modal._container_entrypoint", None)  # runpy warns of a module that is imported already
 
 

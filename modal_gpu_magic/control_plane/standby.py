@@ -70,8 +70,8 @@ def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
 class Spares:
     """One spare process, refilled a while after it was taken: it must not compete with the cell it was taken for."""
 
-    REFILL_AFTER = 1.0
-    """Seconds."""
+    REFILL_AFTER = 5.0
+    """Seconds: a first cell that imports torch is through with it."""
 
     def __init__(self, root: Path, first: Spare | None) -> None:
         self._root, self._spare = root, first

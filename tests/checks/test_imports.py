@@ -64,3 +64,8 @@ def test_the_far_side_runs_without_modal() -> None:
         child("import sys; sys.modules['modal'] = None\nimport modal_gpu_magic.container.worker\nprint('loaded')")
         == "loaded"
     )
+
+
+def test_the_control_plane_starts_without_the_sdk() -> None:
+    """It needs the SDK's protocol alone; `modal` would take two thirds of its start."""
+    assert child("import modal_gpu_magic.control_plane.running, sys\nprint('modal' in sys.modules)") == "False"

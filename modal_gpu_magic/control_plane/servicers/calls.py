@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
-from modal._utils.jwt_utils import DecodedJwt
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
+from modal_gpu_magic.control_plane.refusals import NotFound, found
 from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
+from modal_gpu_magic.control_plane.tokens import input_id_in, token_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -82,7 +82,7 @@ class Calls:
     ) -> api_pb2.FunctionRetryInputsResponse:
         """The SDK tries failed inputs again."""
         for item in request.inputs:
-            each = found(self._state.inputs, _input_id(item.input_jwt), "input")
+            each = found(self._state.inputs, input_id_in(item.input_jwt), "input")
             each.payload = item.input
             self._scheduler.again(each, each.attempt + 1)
         return api_pb2.FunctionRetryInputsResponse(input_jwts=[item.input_jwt for item in request.inputs])
@@ -170,7 +170,9 @@ class Calls:
         inputs = [Input(new_id("in"), call, item.idx, item.input) for item in items]
         self._scheduler.submit(inputs)
         return [
-            api_pb2.FunctionPutInputsResponseItem(idx=each.index, input_id=each.id, input_jwt=_token(each))
+            api_pb2.FunctionPutInputsResponseItem(
+                idx=each.index, input_id=each.id, input_jwt=token_of(each.id, each.index)
+            )
             for each in inputs
         ]
 
@@ -208,19 +210,6 @@ def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_p
     if request.clear_on_success:
         return []  # a map's last word: it has them all
     return call.completed[int(request.last_entry_id.partition("-")[0] or 0) :]
-
-
-def _token(each: Input) -> str:
-    """What the SDK retries an input with; a map reads the index in it."""
-    return DecodedJwt.encode_without_signature({"input_id": each.id, "idx": each.index})
-
-
-def _input_id(token: str) -> str:
-    """The input that a token is of; raises Invalid for a text that is none."""
-    try:
-        return str(DecodedJwt.decode_without_verification(token).payload["input_id"])
-    except (ValueError, KeyError, TypeError):
-        raise Invalid(f"{token!r} is not the token of an input.") from None
 
 
 def _outputs(call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> api_pb2.FunctionGetOutputsResponse:
