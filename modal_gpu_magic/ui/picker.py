@@ -156,7 +156,7 @@ class GpuPicker(anywidget.AnyWidget):
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         kind = content.get("type")
         if kind == "stop" and self._session is not None:
-            (self._session.press or self._session.stop)()
+            self._stop(self._session, running=bool(content.get("running")))
         if kind == "hello" and self._session is not None:
             self._seen(None)
             for reading in self._latest():
@@ -169,6 +169,14 @@ class GpuPicker(anywidget.AnyWidget):
             self.said = str(error)
         else:
             self.said = "Cells headed %%modal_gpu run on it."
+
+    def _stop(self, session: Session, *, running: bool) -> None:
+        """Stop was pressed. `running`: the page showed a running cell; if that has ended by an interrupt, all is done."""
+        self.send({"type": "stopping"})
+        if session.press is not None:
+            session.press()
+        elif not running:
+            session.stop()
 
     def _seen(self, reading: Reading | None) -> None:
         """The session was read, or stands differently. From any thread."""
