@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
 from traitlets import Dict, Int
 
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame, with_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
 
 STATIC = Path(__file__).parent / "static"
+WORDS = "{shown}. Its GPUs would be seen here in a front end that shows widgets; interrupt the kernel (■) to stop the cell."
 KEPT = 2400
 """Readings kept for a page that is loaded anew: ten minutes of four a second, forty of one."""
 
@@ -86,6 +87,9 @@ class Dashboard(anywidget.AnyWidget):
     def notice(self, text: str) -> None:
         """Show a line that stays."""
         self.show(notices=(*self.shown.notices, text))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(shown=self.shown.text or self.shown.phase))
 
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "stop":

@@ -1,4 +1,4 @@
-"""What both widgets share: readings as the page gets them, and messages that get through while a cell runs.
+"""What both widgets share: readings as the page gets them, messages that get through while a cell runs, words instead.
 
 A reading is little-endian float32, NaN where a value is unknown; `js/src/frame.ts` reads it.
 """
@@ -34,3 +34,9 @@ def answer_beside_the_cell(comm: Any) -> None:
     """Ipykernel 7.4 answers a comm in the shell that made it, which the cell blocks; a subshell would do."""
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda _message, default: default  # noqa: SLF001 - no public way (measured)
+
+
+def with_words(made: Any, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A widget's mime bundle and its metadata (Colab's are there), saying this where widgets are not shown."""
+    bundle, metadata = made if isinstance(made, tuple) else (made, {})
+    return {**bundle, "text/plain": words}, metadata

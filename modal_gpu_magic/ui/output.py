@@ -144,7 +144,8 @@ class NotebookFront:
         again = (self._journal.acts if little else None) or ()
         if again:
             self._clear_all(wait=True)
-        self._status(live.open(state), "dashboard")
+        bundle, metadata = live.open(state)
+        self._status(bundle, "dashboard", metadata)
         for publish in again:
             publish()
 
@@ -153,7 +154,8 @@ class NotebookFront:
         self._clear_next = False
         self._clear_all(wait=True)
         if self.live is not None and self.live.dashboard is not None:
-            self._status(self.live.bundle, "dashboard")
+            bundle, metadata = self.live.bundle
+            self._status(bundle, "dashboard", metadata)
 
     def _clear_all(self, *, wait: bool) -> None:
         self._flush()
@@ -161,11 +163,12 @@ class NotebookFront:
         publisher: Any = self.shell.display_pub
         publisher.clear_output(wait=wait)
 
-    def _status(self, bundle: dict[str, Any], kind: str) -> None:
+    def _status(self, bundle: dict[str, Any], kind: str, metadata: dict[str, Any] | None = None) -> None:
         update = self.status_id is not None
         self.status_id = self.status_id or uuid.uuid4().hex
         self._flush()
-        self._publish(bundle, {MARK: {"kind": kind}}, {"display_id": self.status_id}, update=update)
+        marked = {**(metadata or {}), MARK: {"kind": kind}}
+        self._publish(bundle, marked, {"display_id": self.status_id}, update=update)
 
     def _publish(
         self,

@@ -24,7 +24,7 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.advice import arrived
 from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame, with_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,11 @@ TASKS: tuple[tuple[Task, str], ...] = (
 )
 READ = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Of a reading, what `metrics` has."""
+
+
+WORDS = """%%modal_gpu {line}
+The picker would be seen here in a front end that shows widgets. A line like the one above, as the first of a cell, does
+the same: %modal_gpu gpus lists the GPUs, %modal_gpu help the options."""
 
 
 class GpuPicker(anywidget.AnyWidget):
@@ -121,6 +126,9 @@ class GpuPicker(anywidget.AnyWidget):
         self._leave()
         self._leave = lambda: None
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(line=self.line))
 
     @validate("spec")
     def _offered(self, proposal: Any) -> str:
