@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,9 +69,15 @@ class Metrics(History):
         return lambda: self._watchers.remove(watcher)
 
     def tell(self, reading: Reading | None = None) -> None:
-        """Let those that watch know: of a reading, or that the session stands differently."""
+        """Let those that watch know: of a reading, or that the session stands differently.
+
+        Whoever fails at it is told by a warning: the run and the thread that reads its events go on.
+        """
         for watcher in tuple(self._watchers):
-            watcher(reading)
+            try:
+                watcher(reading)
+            except Exception as error:  # noqa: BLE001 - a user's `observe` may raise anything
+                warnings.warn(f"what watches the GPUs failed: {error!r}", RuntimeWarning, stacklevel=2)
 
     def faults(self, text: str) -> tuple[HealthEvent, ...]:
         """The faults that a log or an output names, and that are new; they are kept."""

@@ -6,6 +6,7 @@ compute otherwise, but for the line itself, which must be right while the kernel
 
 from __future__ import annotations
 
+import contextvars
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ class GpuPicker(anywidget.AnyWidget):
         self._use = use or _use
         self._session: Session | None = None
         self._leave: Callable[[], None] = lambda: None
+        self._born = contextvars.copy_context()
         super().__init__(
             spec=spec,
             rows=[_row(gpu) for gpu in GPUS.values()],
@@ -118,7 +120,7 @@ class GpuPicker(anywidget.AnyWidget):
         """Show this session from now on."""
         self._leave()
         self._session = session
-        self._leave = session.metrics.watch(self._seen)
+        self._leave = session.metrics.watch(self._told)
         self._seen(None)
 
     def close(self) -> None:
@@ -186,8 +188,12 @@ class GpuPicker(anywidget.AnyWidget):
         elif not running:
             session.stop()
 
+    def _told(self, reading: Reading | None) -> None:
+        """`_seen`, from any thread: ipykernel 7.0 has no message to answer to in one that is not its own."""
+        self._born.copy().run(self._seen, reading)
+
     def _seen(self, reading: Reading | None) -> None:
-        """The session was read, or stands differently. From any thread."""
+        """The session was read, or stands differently."""
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
             return

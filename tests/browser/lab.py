@@ -110,13 +110,23 @@ class Lab:
                 continue
         self._log.close()
 
-    def write(self, name: str, cells: Sequence[str]) -> str:
+    def write(self, name: str, cells: Sequence[str], kernel: str = "python3") -> str:
         """Put a notebook of code cells where the server sees it."""
         notebook: Any = nbformat.v4.new_notebook(
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
         )
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(notebook, self.folder / name)
+        return name
+
+    def add_kernel(self, name: str, before: Path) -> str:
+        """A kernel of this environment that finds the packages in a folder before its own; returns its name."""
+        place = self.home / "data" / "kernels" / name
+        place.mkdir(parents=True)
+        start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        environ = {"PYTHONPATH": f"{before}:{ROOT}"}
+        spec = {"argv": start, "display_name": name, "language": "python", "env": environ}
+        (place / "kernel.json").write_text(json.dumps(spec))
         return name
 
     def address(self, name: str) -> str:
@@ -196,6 +206,12 @@ class Notebook:
         except Late:
             self.page.reload()
             self.page.wait_for_function(READY, timeout=CELL_MS)
+
+    def change_kernel(self, name: str) -> None:
+        """Go on with another kernel; the one before ends."""
+        change = "name => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({name}).then(() => true)"
+        self.page.evaluate(change, name)
+        self.page.wait_for_function(READY, timeout=CELL_MS)
 
     def fill(self, cells: Sequence[str]) -> None:
         """Put these sources into the cells, and take every output away."""
