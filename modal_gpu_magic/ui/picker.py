@@ -81,7 +81,7 @@ class GpuPicker(anywidget.AnyWidget):
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
-    strip: Any = Dict(None, allow_none=True).tag(sync=True)
+    strip: Any = Dict(default_value=None, allow_none=True).tag(sync=True)
     rows = List(Dict()).tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
