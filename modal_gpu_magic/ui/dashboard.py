@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
 
 STATIC = Path(__file__).parent / "static"
-WORDS = "{shown}. Its GPUs would be seen here in a front end that shows widgets; interrupt the kernel (■) to stop the cell."
+WORDS = """{shown}
+The dashboard would be seen here in a front end that shows widgets.
+Interrupt the kernel (■) to stop the cell."""
 KEPT = 2400
 """Readings kept for a page that is loaded anew: ten minutes of four a second, forty of one."""
 

@@ -48,8 +48,9 @@ READ = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 
 
 WORDS = """%%modal_gpu {line}
-The picker would be seen here in a front end that shows widgets. A line like the one above, as the first of a cell, does
-the same: %modal_gpu gpus lists the GPUs, %modal_gpu help the options."""
+The picker would be seen here in a front end that shows widgets.
+A line like the one above, as the first of a cell, does the same:
+%modal_gpu gpus lists the GPUs, %modal_gpu help the options."""
 
 
 class GpuPicker(anywidget.AnyWidget):
@@ -181,7 +182,7 @@ class GpuPicker(anywidget.AnyWidget):
             self.said = "Cells headed %%modal_gpu run on it."
 
     def _stop(self, session: Session, *, running: bool) -> None:
-        """Stop was pressed. `running`: the page showed a running cell; if that has ended by an interrupt, all is done."""
+        """Stop was pressed. `running`: the page showed a cell that ran; if an interrupt has ended it, all is done."""
         self.send({"type": "stopping"})
         if session.press is not None:
             session.press()

@@ -115,7 +115,9 @@ def test_a_short_cell_has_a_line_and_no_dashboard(notebook: Callable[..., Notebo
 
 def test_it_can_be_refused(notebook: Callable[..., Notebook]) -> None:
     slow = "import time\ntime.sleep(3)\nprint('alone')"
-    opened = notebook(LOAD, f"%%modal_gpu --quiet\n{slow}", "%config ModalGpu.dashboard = False", f"%%modal_gpu\n{slow}")
+    opened = notebook(
+        LOAD, f"%%modal_gpu --quiet\n{slow}", "%config ModalGpu.dashboard = False", f"%%modal_gpu\n{slow}"
+    )
     assert opened.run(1).inner_text().strip() == "alone"
     opened.run(2)
     opened.run(3)

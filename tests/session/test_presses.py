@@ -66,8 +66,13 @@ def test_a_question_is_interrupted_by_another_thread_too() -> None:
     """While somebody is asked, nobody reads the inbox."""
     with Presses() as presses:
         thread = threading.Timer(0.1, press, (presses.inbox,))
-        with pytest.raises(KeyboardInterrupt), interruptible():
-            thread.start()
-            time.sleep(60)
+
+        def ask() -> None:
+            with interruptible():
+                thread.start()
+                time.sleep(60)
+
+        with pytest.raises(KeyboardInterrupt):
+            ask()
         thread.join()
         assert presses.inbox.empty()

@@ -34,8 +34,8 @@ def test_a_sentence_instead_of_a_widget(tmp_path: Path) -> None:
     (dashboard, nothing), (picker, _) = shown["dashboard"], shown["picker"]
     assert nothing == {}
     assert dashboard[WIDGET]["model_id"]
-    assert dashboard["text/plain"].startswith("running on H100:2. ")
-    assert "interrupt the kernel (■) to stop the cell" in dashboard["text/plain"]
+    assert dashboard["text/plain"].startswith("running on H100:2\n")
+    assert "Interrupt the kernel (■) to stop the cell" in dashboard["text/plain"]
     assert picker["text/plain"].startswith("%%modal_gpu H100:2 L4 --image slim\n")
     assert "%modal_gpu gpus lists the GPUs" in picker["text/plain"]
 
