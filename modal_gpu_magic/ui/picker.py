@@ -25,7 +25,8 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.advice import arrived
 from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame, with_words
+from modal_gpu_magic.ui.beside import OURS
+from modal_gpu_magic.ui.frames import frame, with_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +114,7 @@ class GpuPicker(anywidget.AnyWidget):
         self.on_msg(self._heard)
         self.observe(self._write_line, ["spec", "nodes", "image"])
         self._write_line()
-        answer_beside_the_cell(self.comm)
+        OURS.add(self.model_id)
         if session is not None:
             self.follow(session)
 
@@ -128,6 +129,7 @@ class GpuPicker(anywidget.AnyWidget):
         """End the widget."""
         self._leave()
         self._leave = lambda: None
+        OURS.discard(self.model_id)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
