@@ -7,6 +7,7 @@ import { follow } from "./follow";
 import { clock, decode, mean, shown } from "./frame";
 import { History } from "./history";
 import { NodeRows } from "./nodes";
+import { stop } from "./stop";
 import { Tiles } from "./tiles";
 
 /** What Python says of the run; times in seconds since the epoch, on the kernel's clock. */
@@ -40,7 +41,6 @@ interface Kpi extends Measure {
 }
 
 const GB = 1 / 1024;
-const STOP_PATIENCE = 600;
 
 const sum = (values: number[]): number => {
   const known = values.filter((value) => !Number.isNaN(value));
@@ -115,7 +115,7 @@ class Dashboard {
     this.chart = new Chart(plot, this.history, KPIS[0]!);
     this.body = h("div", { hidden: true }, this.kpis(), h("div", { class: "mgd-body" }, this.tiles.element, plot));
     root.append(h("div", { class: "mgs-head" }, ...Object.values(this.head)), this.notices, this.body);
-    this.head.stop.addEventListener("click", () => this.stop());
+    this.head.stop.addEventListener("click", () => stop(model, true, (text) => setText(this.head.stop, text)));
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.tiles.element.addEventListener("mouseover", (event) => this.chart.highlight(this.tiles.place(event.target as Node)));
     this.tiles.element.addEventListener("mouseleave", () => this.chart.highlight(-1));
@@ -147,7 +147,6 @@ class Dashboard {
   };
 
   message = (content: { type: string }, buffers: DataView[]): void => {
-    if (content.type === "stopping") this.head.stop.textContent = "Stopping…";
     if (content.type === "history") this.history.clear();
     else if (content.type !== "frame") return;
     const frames = buffers.flatMap(decode);
@@ -188,28 +187,6 @@ class Dashboard {
     });
     return h("div", { class: "mgd-kpis", role: "radiogroup", "aria-label": "Charted" }, ...cards);
   }
-
-  /** By message, where the kernel hears one while the cell blocks it; by an interrupt else. */
-  private stop(): void {
-    let heard = false;
-    const listen = (content: { type: string }): void => {
-      heard ||= content.type === "stopping";
-    };
-    this.model.on("msg:custom", listen);
-    this.model.send({ type: "stop" });
-    setTimeout(() => {
-      this.model.off("msg:custom", listen);
-      if (!heard) interrupt(this.model);
-    }, STOP_PATIENCE);
-  }
-}
-
-/** The front ends differ in how a widget reaches its kernel; where none is known, their own ■ is there. */
-function interrupt(model: Model): void {
-  type Kernel = { interrupt?: () => unknown };
-  const host = model.widget_manager as unknown as { kernel?: Kernel } | undefined;
-  const classic = (globalThis as { Jupyter?: { notebook?: { kernel?: Kernel } } }).Jupyter?.notebook?.kernel;
-  (host?.kernel ?? classic)?.interrupt?.();
 }
 
 export default {

@@ -3,6 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { dollars, h } from "./dom";
 import { clock, decode } from "./frame";
+import { stop } from "./stop";
 import { Tiles } from "./tiles";
 
 /** What the Python side says of the session. Times are seconds since the epoch, on the kernel's clock. */
@@ -26,6 +27,8 @@ interface Traits {
   strip: Strip | null;
 }
 
+const STOP = "Stop";
+
 /** Draw the strip into `root`; returns what ends it. */
 export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => void {
   const tiles = new Tiles();
@@ -34,9 +37,9 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   const state = h("span", { class: "mgs-state", role: "status" });
   const money = h("span", { class: "mgs-money" });
   const simulated = h("span", { class: "mgs-simulated" }, "simulated");
-  const stop = h("button", { type: "button", class: "mgs-stop" }, "Stop");
-  stop.addEventListener("click", () => model.send({ type: "stop" }));
-  const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, money, stop), tiles.element);
+  const button = h("button", { type: "button", class: "mgs-stop" }, STOP);
+  button.addEventListener("click", () => stop(model, model.get("strip")?.state === "running", (text) => (button.textContent = text)));
+  const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, money, button), tiles.element);
   root.append(box);
 
   let ahead = 0; // how far the kernel's clock is ahead of ours, in seconds
@@ -52,9 +55,12 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
     const spent = strip.spent === null ? "–" : dollars(spentNow(strip, now));
     const free = strip.backend === "local" ? "free here; at Modal " : "";
     money.textContent = `${free}${dollars(strip.hourly)}/h, ${spent} so far`;
-    stop.hidden = strip.state === "ended";
+    button.hidden = strip.state === "ended";
   };
+  let since = 0; // of what the session does: what the button said belongs to that
   const heard = (): void => {
+    if (model.get("strip")?.since !== since) button.textContent = STOP;
+    since = model.get("strip")?.since ?? 0;
     ahead = (model.get("strip")?.now ?? Date.now() / 1000) - Date.now() / 1000;
     paint();
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +71,7 @@ class Metrics(History):
     def tell(self, reading: Reading | None = None) -> None:
         """Let those that watch know: of a reading, or that the session stands differently."""
         for watcher in tuple(self._watchers):
-            watcher(reading)
+            _let_know(watcher, reading)
 
     def faults(self, text: str) -> tuple[HealthEvent, ...]:
         """The faults that a log or an output names, and that are new; they are kept."""
@@ -154,3 +155,11 @@ class Metrics(History):
         words += [f"{faults} fault{'' if faults == 1 else 's'}"] if faults else []
         kind = "simulated GPU" if all(sample.simulated for sample in self.latest) else "GPU"
         return f"<metrics of {count} {kind}{'' if count == 1 else 's'}: {', '.join(words)}>"
+
+
+def _let_know(watcher: Callable[[Reading | None], None], reading: Reading | None) -> None:
+    """One that fails is told by a warning: the run, and the thread that reads its events, go on."""
+    try:
+        watcher(reading)
+    except Exception as error:  # noqa: BLE001 - a user's `observe` may raise anything
+        warnings.warn(f"what watches the GPUs failed: {error!r}", RuntimeWarning, stacklevel=2)

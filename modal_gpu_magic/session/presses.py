@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 Inbox = queue.SimpleQueue[tuple[str, Any]]
 """What happens to a run, in order: `(kind, body)`."""
+_ASKING = threading.Event()
+"""Set while the main thread waits for an answer of the person there, and for nothing else."""
+
+
+def press(inbox: Inbox) -> None:
+    """What ■ does to the run with this inbox, from any thread."""
+    if _ASKING.is_set():
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        inbox.put(("press", None))
 
 
 class Presses:
@@ -80,7 +91,9 @@ def interruptible() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    _ASKING.set()
     try:
         yield
     finally:
+        _ASKING.clear()
         signal.signal(signal.SIGINT, before)

@@ -30,6 +30,8 @@ UNBEGUN_GRACE = 0.5
 """Seconds to wait, after a stop, for a sign that the cell had begun after all."""
 STOP_HINT, STOP_LIMIT = 2.0, 30.0
 """Seconds after the first ■: when it is said that a second one ends the container, and when it ends anyway."""
+SAME_PRESS = 1.5
+"""Seconds after the first ■ in which another is the same one: a double click, or a Stop that came by two ways."""
 KILL_LIMIT = 5.0
 """Seconds after the second ■ until the run counts as lost whatever the server says."""
 DRAIN_LIMIT = 3.0
@@ -246,8 +248,11 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self, _: object) -> None:
+        now = time.monotonic()
+        if self.presses and now < self.pressed_at + SAME_PRESS:
+            return
         self.presses += 1
-        self.pressed_at = time.monotonic()
+        self.pressed_at = now
         self._enter("stopping")
         if self.presses == 1:
             self.call.cancel()

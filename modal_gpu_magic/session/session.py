@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
@@ -24,7 +25,7 @@ from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, Stat
 from modal_gpu_magic.session.meter import Meter
 from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
-from modal_gpu_magic.session.presses import Inbox, Presses
+from modal_gpu_magic.session.presses import Inbox, Presses, press
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
@@ -141,7 +142,7 @@ class Session:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or analyse(cell.source)
         self._leave_the_dead()
-        front.begin(self.about, lambda: inbox.put(("press", None)))
+        front.begin(self.about, partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
@@ -154,7 +155,7 @@ class Session:
     @contextlib.contextmanager
     def _seen_running(self, inbox: Inbox) -> Iterator[None]:
         """Whoever looks on sees that a cell runs, and may stop it."""
-        self.press = lambda: inbox.put(("press", None))
+        self.press = partial(press, inbox)
         self.meter.runs(self.about.hourly)
         self.metrics.tell()
         try:

@@ -10,6 +10,7 @@ Stop interrupts the kernel instead.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,7 @@ class Beside:
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
         self._cell = kernel.get_parent()
+        self._around = contextvars.copy_context()  # ipykernel 7.0 finds in it what a widget's message answers to
 
     async def hear(self, frames: list[Any]) -> None:
         """A request came."""
@@ -61,7 +63,8 @@ class Beside:
             return
         request = session.deserialize(parts, copy=False)  # checks its signature
         self._tell("busy", request)
-        answer = self._kernel.shell_handlers[request["header"]["msg_type"]](self._kernel.shell_stream, idents, request)
+        handler = self._kernel.shell_handlers[request["header"]["msg_type"]]
+        answer = self._around.copy().run(handler, self._kernel.shell_stream, idents, request)
         if inspect.isawaitable(answer):
             await answer
         self._tell("idle", request)

@@ -16,7 +16,7 @@ import anywidget  # noqa: TID253 - this module is imported when a dashboard is m
 from traitlets import Dict, Int, Unicode
 
 from modal_gpu_magic.ui.beside import OURS
-from modal_gpu_magic.ui.frames import KEPT, frame
+from modal_gpu_magic.ui.frames import KEPT, frame, with_words
 from modal_gpu_magic.ui.pages import Origin
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.journal import Act
 
 STATIC = Path(__file__).parent / "static"
+WORDS = """{shown}
+The dashboard would be seen here in a front end that shows widgets.
+Interrupt the kernel (■) to stop the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ class Dashboard(anywidget.AnyWidget):
         """End the widget."""
         OURS.discard(self.model_id)
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(shown=self.shown.text or self.shown.phase))
 
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "stop":

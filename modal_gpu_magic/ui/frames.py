@@ -1,4 +1,4 @@
-"""What both widgets share: readings as the page gets them.
+"""What both widgets share: readings as the page gets them, and words where widgets are not shown.
 
 A reading is little-endian float32, NaN where a value is unknown; `js/src/frame.ts` reads it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.history import Measure
@@ -30,3 +30,9 @@ def frame(reading: Reading, since: float) -> bytes:
 def _number(sample: GpuSample, field: str) -> float:
     value = getattr(sample, field)
     return nan if value is None else float(value)
+
+
+def with_words(made: Any, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A widget's mime bundle and its metadata (Colab's are there), saying this where widgets are not shown."""
+    bundle, metadata = made if isinstance(made, tuple) else (made, {})
+    return {**bundle, "text/plain": words}, metadata

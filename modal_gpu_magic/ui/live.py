@@ -43,13 +43,12 @@ class Live:
         return self.dashboard is None and time.monotonic() - self.began >= APPEARS
 
     @property
-    def bundle(self) -> dict[str, Any]:
-        """What shows the dashboard."""
-        made: Any = self.dashboard._repr_mimebundle_() if self.dashboard is not None else {}
-        return dict(made[0] if isinstance(made, tuple) else made)
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What shows the dashboard, and its metadata."""
+        return self.dashboard._repr_mimebundle_() if self.dashboard is not None else ({}, {})
 
-    def open(self, state: State) -> dict[str, Any]:
-        """Make the dashboard; returns what shows it."""
+    def open(self, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make the dashboard; returns what shows it, and its metadata."""
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.about.simulated)

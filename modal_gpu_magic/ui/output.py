@@ -149,7 +149,7 @@ class NotebookFront:
             return
         acts = self._journal.acts
         if acts is not None:  # else it goes on below what its notebook had when it was saved
-            head = _displayed(self.live.bundle, "dashboard", self.status_id)
+            head = _displayed(self.live.bundle[0], "dashboard", self.status_id)
             self._pages.tell(Act("clear_output", {"wait": False}), head, *acts)
         if self._ranks is not None and self._ranks.shown is not None:
             self._pages.tell(_displayed(self._ranks.shown, "ranks", self._ranks_id))
@@ -160,7 +160,8 @@ class NotebookFront:
         again = (self._journal.acts if little else None) or ()
         if again:
             self._clear_all(wait=True)
-        self._status(live.open(state), "dashboard")
+        bundle, metadata = live.open(state)
+        self._status(bundle, "dashboard", metadata)
         for act in again:
             self._publishers[act.kind](act.content)
 
@@ -169,7 +170,8 @@ class NotebookFront:
         self._clear_next = False
         self._clear_all(wait=True)
         if self.live is not None and self.live.dashboard is not None:
-            self._status(self.live.bundle, "dashboard")
+            bundle, metadata = self.live.bundle
+            self._status(bundle, "dashboard", metadata)
 
     def _clear_all(self, *, wait: bool) -> None:
         self._flush()
@@ -178,11 +180,12 @@ class NotebookFront:
         publisher.clear_output(wait=wait)
         self._pages.tell(Act("clear_output", {"wait": wait}))
 
-    def _status(self, bundle: dict[str, Any], kind: str) -> None:
+    def _status(self, bundle: dict[str, Any], kind: str, metadata: dict[str, Any] | None = None) -> None:
         update = self.status_id is not None
         self.status_id = self.status_id or uuid.uuid4().hex
         self._flush()
-        self._publish(bundle, {MARK: {"kind": kind}}, {"display_id": self.status_id}, update=update)
+        marked = {**(metadata or {}), MARK: {"kind": kind}}
+        self._publish(bundle, marked, {"display_id": self.status_id}, update=update)
 
     def _publish(
         self,

@@ -6,6 +6,7 @@ compute otherwise, but for the line itself, which must be right while the kernel
 
 from __future__ import annotations
 
+import contextvars
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from modal_gpu_magic.plan.advice import arrived
 from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
 from modal_gpu_magic.ui.beside import OURS
-from modal_gpu_magic.ui.frames import frame
+from modal_gpu_magic.ui.frames import frame, with_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,12 @@ TASKS: tuple[tuple[Task, str], ...] = (
 )
 READ = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Of a reading, what `metrics` has."""
+
+
+WORDS = """%%modal_gpu {line}
+The picker would be seen here in a front end that shows widgets.
+A line like the one above, as the first of a cell, does the same:
+%modal_gpu gpus lists the GPUs, %modal_gpu help the options."""
 
 
 class GpuPicker(anywidget.AnyWidget):
@@ -76,7 +83,7 @@ class GpuPicker(anywidget.AnyWidget):
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
-    strip: Any = Dict(None, allow_none=True).tag(sync=True)
+    strip: Any = Dict(default_value=None, allow_none=True).tag(sync=True)
     rows = List(Dict()).tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
@@ -95,6 +102,7 @@ class GpuPicker(anywidget.AnyWidget):
         self._use = use or _use
         self._session: Session | None = None
         self._leave: Callable[[], None] = lambda: None
+        self._born = contextvars.copy_context()
         super().__init__(
             spec=spec,
             rows=[_row(gpu) for gpu in GPUS.values()],
@@ -114,7 +122,7 @@ class GpuPicker(anywidget.AnyWidget):
         """Show this session from now on."""
         self._leave()
         self._session = session
-        self._leave = session.metrics.watch(self._seen)
+        self._leave = session.metrics.watch(self._told)
         self._seen(None)
 
     def close(self) -> None:
@@ -123,6 +131,9 @@ class GpuPicker(anywidget.AnyWidget):
         self._leave = lambda: None
         OURS.discard(self.model_id)
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(line=self.line))
 
     @validate("spec")
     def _offered(self, proposal: Any) -> str:
@@ -161,7 +172,7 @@ class GpuPicker(anywidget.AnyWidget):
         if kind == "use":
             self.said = self._used(str(content["line"]))
         elif kind == "stop" and session is not None:
-            (session.press or session.stop)()
+            self._stop(session, running=bool(content.get("running")))
         elif kind == "hello" and session is not None:
             self._seen(None)
             for reading in self._latest():
@@ -177,8 +188,20 @@ class GpuPicker(anywidget.AnyWidget):
             return str(error)
         return "Cells headed %%modal_gpu run on it."
 
+    def _stop(self, session: Session, *, running: bool) -> None:
+        """Stop was pressed. `running`: the page showed a cell that ran; if an interrupt has ended it, all is done."""
+        self.send({"type": "stopping"})
+        if session.press is not None:
+            session.press()
+        elif not running:
+            session.stop()
+
+    def _told(self, reading: Reading | None) -> None:
+        """`_seen`, from any thread: ipykernel 7.0 has no message to answer to in one that is not its own."""
+        self._born.copy().run(self._seen, reading)
+
     def _seen(self, reading: Reading | None) -> None:
-        """The session was read, or stands differently. From any thread."""
+        """The session was read, or stands differently."""
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
             return

@@ -110,18 +110,28 @@ class Lab:
                 continue
         self._log.close()
 
-    def write(self, name: str, cells: Sequence[str]) -> str:
+    def write(self, name: str, cells: Sequence[str], kernel: str = "python3") -> str:
         """Put a notebook of code cells where the server sees it."""
         notebook: Any = nbformat.v4.new_notebook(
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
         )
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(notebook, self.folder / name)
         return name
 
-    def address(self, name: str) -> str:
-        """Where a notebook is opened, in a workspace of its own."""
-        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset"
+    def add_kernel(self, name: str, before: Path) -> str:
+        """A kernel of this environment that finds the packages in a folder before its own; returns its name."""
+        place = self.home / "data" / "kernels" / name
+        place.mkdir(parents=True)
+        start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        environ = {"PYTHONPATH": f"{before}:{ROOT}"}
+        spec = {"argv": start, "display_name": name, "language": "python", "env": environ}
+        (place / "kernel.json").write_text(json.dumps(spec))
+        return name
+
+    def address(self, name: str, front: str = "lab/tree") -> str:
+        """Where a notebook is opened, in a workspace of its own. Other fronts: `notebooks`, `nbclassic/notebooks`."""
+        return f"http://127.0.0.1:{self.port}/{front}/{name}?token={self.token}&reset"
 
     def _flags(self) -> list[str]:
         return [
@@ -135,6 +145,7 @@ class Lab:
             "--LabApp.news_url=",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--expose-app-in-browser",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
         ]
 
     def _environ(self) -> dict[str, str]:
@@ -166,6 +177,7 @@ class Lab:
         return True
 
 
+END: Final = "window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()"
 FILL: Final = """cells => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
   notebook.widgets.forEach((cell, index) => {
@@ -180,6 +192,11 @@ class Notebook:
     """A notebook open in a page, driven through JupyterLab's own commands."""
 
     PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+    CELL, OUTPUT = ".jp-Cell.jp-CodeCell", ".jp-Cell-outputArea"
+    OWN_ERRORS: frozenset[str] = frozenset()
+    """What the front end's console says whatever a notebook does."""
+    READY, FILL, RUN, END = READY, FILL, RUN, END
+    """Scripts of the page: is it ready; put sources into the cells; run a cell and set `ran` of it; end the kernel."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -190,29 +207,39 @@ class Notebook:
         """Until the kernel is connected. A page whose kernel never answers is loaded anew, once (seen 1 in 40)."""
         from playwright.sync_api import TimeoutError as Late
 
-        self.page.wait_for_selector(f"{self.PANEL} .jp-Notebook", timeout=CELL_MS)
+        self.page.wait_for_selector(self.PANEL, timeout=CELL_MS)
         try:
-            self.page.wait_for_function(READY, timeout=40_000)
+            self.page.wait_for_function(self.READY, timeout=40_000)
         except Late:
             self.page.reload()
-            self.page.wait_for_function(READY, timeout=CELL_MS)
+            self.page.wait_for_function(self.READY, timeout=CELL_MS)
+
+    def change_kernel(self, name: str) -> None:
+        """Go on with another kernel; the one before ends."""
+        change = "name => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({name}).then(() => true)"
+        self.page.evaluate(change, name)
+        self.page.wait_for_function(self.READY, timeout=CELL_MS)
 
     def fill(self, cells: Sequence[str]) -> None:
         """Put these sources into the cells, and take every output away."""
-        self.page.evaluate(FILL, list(cells))
+        self.page.evaluate(self.FILL, list(cells))
 
     def cell(self, index: int) -> Locator:
         """The code cell of that number, from 0."""
-        return self.page.locator(f"{self.PANEL} .jp-Cell.jp-CodeCell").nth(index)
+        return self.page.locator(f"{self.PANEL} {self.CELL}").nth(index)
+
+    def output(self, index: int) -> Locator:
+        """The output area of a cell."""
+        return self.cell(index).locator(self.OUTPUT)
 
     def start(self, index: int) -> None:
         """Run a cell and do not wait for it."""
-        self.page.evaluate(RUN, index)
+        self.page.evaluate(self.RUN, index)
 
     def ended(self, index: int) -> Locator:
         """Wait until the cell has run; returns its output area."""
         self.page.wait_for_function("index => window.ran[index]", arg=index, timeout=CELL_MS)
-        return self.cell(index).locator(".jp-Cell-outputArea")
+        return self.output(index)
 
     def run(self, index: int) -> Locator:
         """Run a cell to its end; returns its output area."""
@@ -221,7 +248,7 @@ class Notebook:
 
     def text(self, index: int) -> str:
         """What a cell shows."""
-        return str(self.cell(index).locator(".jp-Cell-outputArea").inner_text())
+        return str(self.output(index).inner_text())
 
     def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         """One of JupyterLab's commands, to its end."""
@@ -240,7 +267,7 @@ class Notebook:
 
     def end(self) -> None:
         """End the notebook's kernel."""
-        self.page.evaluate("window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()")
+        self.page.evaluate(self.END)
 
 
 def _free_port() -> int:

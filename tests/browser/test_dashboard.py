@@ -114,11 +114,17 @@ def test_a_short_cell_has_a_line_and_no_dashboard(notebook: Callable[..., Notebo
 
 
 def test_it_can_be_refused(notebook: Callable[..., Notebook]) -> None:
-    opened = notebook(LOAD, "%config ModalGpu.dashboard = False\n", "%%modal_gpu\nimport time\ntime.sleep(3)")
-    opened.run(1)
+    slow = "import time\ntime.sleep(3)\nprint('alone')"
+    opened = notebook(
+        LOAD, f"%%modal_gpu --quiet\n{slow}", "%config ModalGpu.dashboard = False", f"%%modal_gpu\n{slow}"
+    )
+    assert opened.run(1).inner_text().strip() == "alone"
     opened.run(2)
-    assert opened.cell(2).locator("img").count() == 0
-    assert "run 3" in opened.text(2)
+    opened.run(3)
+    assert "run 3" in opened.text(3)
+    for cell in (1, 3):
+        assert dashboard(opened, cell).count() == 0
+        assert opened.cell(cell).locator("img").count() == 0
 
 
 def test_unknown_is_a_dash_and_a_cluster_is_drawn_by_node(notebook: Callable[..., Notebook]) -> None:

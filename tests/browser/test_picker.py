@@ -175,3 +175,27 @@ def test_stop_in_the_strip_stops_the_cell_that_runs(notebook: Callable[..., Note
     expect(opened.cell(0).get_by_text("press Use when it has ended")).to_be_visible()
     strip.get_by_role("button", name="Stop").click()
     assert "KeyboardInterrupt" in opened.ended(1).inner_text()
+
+
+def test_it_is_a_widget_among_widgets(notebook: Callable[..., Notebook]) -> None:
+    """In a box, linked to another in the page and to one in Python, and observed."""
+    opened = notebook(
+        "%load_ext modal_gpu_magic\nimport ipywidgets as w\npicker = %modal_gpu picker H100",
+        "text, label, seen = w.Text(), w.Label(), []\n"
+        "links = w.jslink((picker, 'spec'), (text, 'value')), w.dlink((picker, 'line'), (label, 'value'))\n"
+        "picker.observe(lambda change: seen.append(change['new']['gpus']), 'metrics')\n"
+        "w.VBox([w.HBox([text, label]), picker])",
+        "%%modal_gpu H100:2\nimport time\ntime.sleep(4)",
+        "print('seen', 2 in seen)",
+    )
+    opened.run(0)
+    box = opened.run(1)
+    expect(box.locator("input[type=text]")).to_have_value("H100")
+    box.locator(".mgp-card", has=opened.page.get_by_text("L40S", exact=True)).click()
+    expect(box.locator("input[type=text]")).to_have_value("L40S")
+    expect(box.get_by_text("L40S", exact=True).and_(box.locator(".widget-label"))).to_be_visible()
+    box.locator("input[type=text]").fill("A100-80GB:2")
+    box.locator("input[type=text]").press("Enter")
+    expect(box.locator(".mgp-line")).to_have_text("%%modal_gpu A100-80GB:2")
+    opened.run(2)
+    expect(opened.run(3)).to_contain_text("seen True")

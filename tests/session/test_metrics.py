@@ -35,6 +35,21 @@ def taken(*events: Event) -> Metrics:
     return metrics
 
 
+def test_who_watches_hears_all_also_beside_one_that_fails() -> None:
+    metrics, heard = Metrics(), list[Reading | None]()
+
+    def fail(reading: Reading | None) -> None:
+        raise LookupError("no parent")
+
+    leave = metrics.watch(fail)
+    metrics.watch(heard.append)
+    with pytest.warns(RuntimeWarning, match="LookupError.*no parent"):
+        reading = metrics.take(sample(1.0, 50.0))
+    leave()
+    metrics.tell()
+    assert heard == [reading, None]
+
+
 def test_nothing_yet() -> None:
     metrics = Metrics()
     assert repr(metrics) == "<metrics: no GPU has been read yet>"

@@ -17,6 +17,7 @@ from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.front import SilentFront
+from modal_gpu_magic.wire.events import Event
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,23 @@ def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:
     with pytest.raises(TransferError, match=r"`lock` does not travel.*--no-in lock"):
         session.run("ran = True\nlock")
     assert "ran" not in session.namespace
+
+
+def test_a_press_that_came_by_two_ways_is_one(session: Session) -> None:
+    """The second one ends the container; a dashboard's Stop may come as a message and as an interrupt."""
+
+    class Eager(SilentFront):
+        def event(self, event: Event) -> None:
+            if not self.events:
+                assert session.press is not None
+                session.press()
+                session.press()
+            super().event(event)
+
+    pid = session.run("import os, time\nos.getpid()")
+    with pytest.raises(KeyboardInterrupt):
+        session.run("reached = True\nprint('ready', flush=True)\ntime.sleep(60)", Eager())
+    assert session.run("reached, os.getpid()") == (True, pid)
 
 
 def test_frames_that_the_reader_missed_are_asked_for(session: Session) -> None:
