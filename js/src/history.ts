@@ -2,7 +2,7 @@
 
 import { mean, type Frame, type Gpu } from "./frame";
 
-export type Field = keyof Gpu;
+export type Field = Exclude<keyof Gpu, "throttled">;
 
 /** One GPU's values, aligned with the history's times; null where it said nothing. */
 type Row = Record<Field, (number | null)[]>;

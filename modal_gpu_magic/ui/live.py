@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
-BILLED = frozenset({"starting", "running", "stopping"})
+BILLED = frozenset({"starting", "running", "restarted", "stopping"})
 """Phases in which a container is there, and costs."""
 
 
@@ -32,6 +32,7 @@ class Live:
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
         self._readings: list[Reading] = []
+        self._notices: list[str] = []
         self._spent, self._since, self._billed = 0.0, time.time(), False
 
     @property
@@ -51,6 +52,7 @@ class Live:
 
         shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.about.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes)
+        self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
         self.show(state)
         for reading in self._readings:
             self.dashboard.sample(reading)
@@ -65,6 +67,7 @@ class Live:
             self.dashboard.show(
                 phase=state.phase,
                 text=status_words(state),
+                detail=state.detail,
                 since=time.time() - state.seconds,
                 hourly=hourly if self._billed else 0.0,
                 cost=None if hourly is None else self._spent,
@@ -81,14 +84,15 @@ class Live:
 
     def notice(self, text: str) -> None:
         """Something is to be seen beside the numbers."""
+        self._notices.append(text)
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self, receipt: str) -> dict[str, str]:
+    def end(self, receipt: str, heading: tuple[str, str] | None = None) -> dict[str, str]:
         """The run is over: what takes the dashboard's place; then `close` it."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return keepsake(receipt, self.history, simulated=self.about.simulated)
+        return keepsake(receipt, self.history, simulated=self.about.simulated, heading=heading)
 
     def close(self) -> None:
         """End the widget, once nothing shows it any more."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget  # noqa: TID253 - this module is imported when a picker is made, and not before
-from traitlets import Dict, Int, List, TraitError, Unicode, validate
+from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.images import PRESETS
@@ -75,7 +75,7 @@ class GpuPicker(anywidget.AnyWidget):
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
-    strip: Any = Dict(None, allow_none=True).tag(sync=True)
+    strip: Any = Instance(dict, allow_none=True).tag(sync=True)
     rows = List(Dict()).tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
@@ -211,6 +211,7 @@ def _strip(session: Session) -> dict[str, Any]:
         "state": standing.doing,
         "since": standing.since,
         "idle_until": standing.idle_until,
+        "outcome": standing.outcome,
         "now": time.time(),
     }
 

@@ -21,7 +21,7 @@ def test_a_container_costs_from_its_start_through_its_idling() -> None:
     meter = Meter(clock)
     meter.runs(4.0)
     clock.now += HOUR  # no GPU is free: nothing is paid for
-    assert (meter.standing.doing, meter.standing.spent, meter.standing.hourly) == ("running", 0.0, 0.0)
+    assert (meter.standing.doing, meter.standing.spent, meter.standing.hourly) == ("connecting", 0.0, 0.0)
     meter.lives(clock.now)
     clock.now += HOUR
     assert (meter.standing.spent, meter.standing.hourly) == (4.0, 4.0)
