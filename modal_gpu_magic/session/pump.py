@@ -62,13 +62,21 @@ class Ended:
 
 
 class Pump:
-    """Drives one call to its end. `run()` is the whole of it."""
+    """Drives one call to its end. `run()` is all of it. `again`: the cell had begun, in a container that is gone."""
 
     def __init__(
-        self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None, watch: Watch
+        self,
+        call: Call,
+        inbox: Inbox,
+        front: Front,
+        subject: str,
+        timeout: float | None,
+        watch: Watch,
+        *,
+        again: bool = False,
     ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
-        self.watch = watch
+        self.watch, self.again = watch, again
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
         """Of the other nodes of a cluster: each numbers its own events."""
@@ -194,8 +202,7 @@ class Pump:
         self.front.say("The container was replaced by Modal: the cell began again.")
         self.assembler, self.frames = Assembler(), 0
         self.watch.begin()
-        if not self.presses:
-            self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
+        self.again = True
 
     def _other_frame(self, node: str, frame: Frame) -> None:
         """Of a node that is not the first: its ranks' output, and how it failed if it did."""
@@ -230,8 +237,12 @@ class Pump:
 
     def _begun(self) -> None:
         self.started, self.started_at = True, time.monotonic()
-        if self.phase != "restarted":
-            self._enter("stopping" if self.presses else "running")
+        if self.presses:
+            self._enter("stopping")
+        elif self.again:
+            self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
+        else:
+            self._enter("running")
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:

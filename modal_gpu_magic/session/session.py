@@ -273,6 +273,7 @@ class Session:
 
     def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> Told:
         """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
+        again = False
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
@@ -283,7 +284,7 @@ class Session:
             watch = Watch(self.metrics, cell.source, values, lambda phase: seen_entering(self, phase))
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
-                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch).run()
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
             finally:
                 app.listen(request.run, self._take_late)
             if self.values.stateless and failed(ended):
@@ -292,6 +293,7 @@ class Session:
                 break
             if is_gone(ended.lost):
                 self.stop()
+            again = again or ended.began
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)

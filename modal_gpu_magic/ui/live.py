@@ -28,6 +28,8 @@ class Live:
 
     def __init__(self, about: About, press: Callable[[], None]) -> None:
         self.about, self._press = about, press
+        self.simulated = about.simulated
+        """What is read has the last word: a local machine may have GPUs."""
         self.history = History()
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
@@ -50,7 +52,7 @@ class Live:
         """Make the dashboard; returns what shows it."""
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
-        shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.about.simulated)
+        shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes)
         self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
         self.show(state)
@@ -76,6 +78,7 @@ class Live:
     def sample(self, reading: Reading) -> None:
         """nvidia-smi said something."""
         self.history.add(reading)
+        self.simulated = reading.samples[0].simulated
         if self.dashboard is not None:
             self.dashboard.sample(reading)
             self._got()
@@ -92,7 +95,7 @@ class Live:
         """The run is over: what takes the dashboard's place; then `close` it."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return keepsake(receipt, self.history, simulated=self.about.simulated, heading=heading)
+        return keepsake(receipt, self.history, simulated=self.simulated, heading=heading)
 
     def close(self) -> None:
         """End the widget, once nothing shows it any more."""
@@ -108,7 +111,11 @@ class Live:
 
     def _got(self) -> None:
         """Say what arrived, once it is known; what is simulated is what was asked for."""
-        if self.dashboard is None or self.dashboard.shown.got or self.about.simulated or not self.history.gpus:
+        if self.dashboard is None or self.dashboard.shown.got or not self.history.gpus:
+            return
+        if self.dashboard.shown.simulated != self.simulated:
+            self.dashboard.show(simulated=self.simulated)
+        if self.simulated:
             return
         own = [sample for sample in self.history.latest if sample.node == 0]
         spec = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own else None

@@ -47,7 +47,7 @@ def take_away(path):
 threading.Thread(target=take_away, args=({path!r},), daemon=True).start()
 """
 """`modal container stop` from beside the cell: what runs there is run again in another container, as at a preemption."""
-TAKEN = """%%modal_gpu H100:2 A100-80GB:2
+TAKEN = """%%modal_gpu H100:2 A100-80GB:2 {how}
 import os, time
 first = not os.path.exists({path!r})
 if first:
@@ -177,11 +177,13 @@ def test_stopping_and_stopped(notebook: Callable[..., Notebook], serious: Callab
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
 
+@pytest.mark.parametrize("how", ["", "--clean"], ids=["by what was sent from here", "by itself"])
 def test_restarted_by_modal(
-    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], tmp_path: Path
+    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], tmp_path: Path, how: str
 ) -> None:
+    """A cell that relies on nothing that was sent before is run again by Modal; any other is sent again."""
     path = str(tmp_path / "task")
-    opened = notebook(PICKER, PREEMPT.format(path=path), TAKEN.format(path=path))
+    opened = notebook(PICKER, PREEMPT.format(path=path), TAKEN.format(path=path, how=how))
     opened.run(0)
     opened.run(1)
     opened.start(2)
@@ -189,7 +191,7 @@ def test_restarted_by_modal(
     expect(shown.locator(".mgs-state")).to_contain_text("running on H100:2 0:0", timeout=60_000)
     moves(shown.locator(".mgs-state"), "restarted by Modal, running on H100:2")
     expect(shown.get_by_text(re.compile(r"It began again at \d\d:\d\d, from its first line"))).to_be_visible()
-    expect(shown.get_by_text("The container was replaced by Modal: the cell began again.")).to_be_visible()
+    expect(shown.get_by_role("list", name="Notices")).to_contain_text("The container was replaced")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("restarted by Modal, running 0:0")
     readable(opened, serious, ".mgd")
     opened.ended(2)

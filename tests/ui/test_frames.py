@@ -37,3 +37,10 @@ def test_fields_stand_behind_each_other_and_unknown_is_not_a_number() -> None:
 
 def test_eight_gpus_take_little() -> None:
     assert len(frame(_reading(8), since=0.0)) == 4 * (3 + 8 * len(FIELDS)) == 204
+
+
+def test_a_gpu_whose_clocks_are_held_down_is_marked() -> None:
+    reading = Reading(tuple(GpuSample(index=index, clock_reasons=bits) for index, bits in enumerate((0x4, 0x20, None))))
+    values = struct.unpack("<21f", frame(reading, since=0.0))
+    assert values[18:20] == (0.0, 1.0)
+    assert math.isnan(values[20])
