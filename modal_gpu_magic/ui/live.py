@@ -52,7 +52,7 @@ class Live:
         """Make the dashboard; returns what shows it."""
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
-        shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.simulated)
+        shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes)
         self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
         self.show(state)
@@ -120,4 +120,8 @@ class Live:
         own = [sample for sample in self.history.latest if sample.node == 0]
         spec = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own else None
         if spec is not None:
-            self.dashboard.show(got=str(spec))
+            self.dashboard.show(got=self._of_all(str(spec)))
+
+    def _of_all(self, node: str) -> str:
+        """`2 x H100:8`, of a cluster."""
+        return f"{self.about.nodes} x {node}" if self.about.nodes > 1 else node

@@ -126,7 +126,7 @@ class NotebookFront:
         self._finish_ranks()
         if self.status_id is not None:
             asked = f"{self.live.about.asked} · " if self.live is not None else ""
-            self._end(f"{asked}{outcome} before it ran", (outcome, "before it ran"))
+            self._end(f"{asked}{outcome} before it ran")
 
     def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
         """The last line takes the status line's place; a dashboard's, with what it showed as a picture."""

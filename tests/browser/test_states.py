@@ -94,6 +94,7 @@ def readable(notebook: Notebook, serious: Callable[[str], list[Any]], selector: 
 def test_building_an_image(
     notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], tmp_path: Path
 ) -> None:
+    # The first test of this kernel: its control plane has the environment in which it was started.
     links = f"import os\nos.environ['PIP_FIND_LINKS'] = {slow_package(tmp_path)!r}"
     opened = notebook(PICKER, links, "%%modal_gpu H100:2 --session slow --pip mg-slow\nprint('never')")
     opened.run(0)
@@ -108,7 +109,7 @@ def test_building_an_image(
     shown.get_by_role("button", name="Stop").click()
     opened.ended(2)
     expect(shown).to_have_count(0)
-    assert "stopped, before it ran" in opened.text(2)
+    assert "H100:2 · stopped before it ran" in opened.text(2)
     assert "never" not in opened.text(2).replace("print('never')", "")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
@@ -214,6 +215,7 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     opened.start(1)
     shown = dashboard(opened, 1)
     expect(shown.locator(".mgs-state")).to_contain_text("running on 2 x H100:8", timeout=120_000)
+    expect(shown.locator(".mgs-title")).to_have_text("2 x H100:8")
     for node in ("node 0", "node 1"):
         expect(shown.get_by_role("listitem", name=node)).to_be_visible(timeout=60_000)
     expect(shown.locator(".mgn-cell")).to_have_count(16)
