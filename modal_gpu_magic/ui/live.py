@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import About, State
     from modal_gpu_magic.ui.dashboard import Dashboard
+    from modal_gpu_magic.ui.pages import Origin
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
@@ -26,8 +27,8 @@ BILLED = frozenset({"starting", "running", "restarted", "stopping"})
 class Live:
     """What is known of a run that goes on, and its dashboard once there is one."""
 
-    def __init__(self, about: About, press: Callable[[], None]) -> None:
-        self.about, self._press = about, press
+    def __init__(self, about: About, press: Callable[[], None], origin: Origin) -> None:
+        self.about, self._press, self._origin = about, press, origin
         self.simulated = about.simulated
         """What is read has the last word: a local machine may have GPUs."""
         self.history = History()
@@ -53,7 +54,7 @@ class Live:
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
-        self.dashboard = Dashboard(shown, self._press, self.about.nodes)
+        self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)
         self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
         self.show(state)
         for reading in self._readings:

@@ -24,7 +24,8 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.advice import arrived
 from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.beside import OURS
+from modal_gpu_magic.ui.frames import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,7 +106,7 @@ class GpuPicker(anywidget.AnyWidget):
         self.on_msg(self._heard)
         self.observe(self._write_line, ["spec", "nodes", "image"])
         self._write_line()
-        answer_beside_the_cell(self.comm)
+        OURS.add(self.model_id)
         if session is not None:
             self.follow(session)
 
@@ -120,6 +121,7 @@ class GpuPicker(anywidget.AnyWidget):
         """End the widget."""
         self._leave()
         self._leave = lambda: None
+        OURS.discard(self.model_id)
         super().close()
 
     @validate("spec")
