@@ -55,7 +55,9 @@ if first:
     with open({path!r} + "~", "w") as file:
         file.write(os.environ["MODAL_TASK_ID"])
     os.rename({path!r} + "~", {path!r})
-time.sleep(60 if first else 6)
+end = time.monotonic() + 60
+while not os.path.exists({path!r} + "-enough") and time.monotonic() < end:
+    time.sleep(0.1)
 print("the first" if first else "the second")
 """
 
@@ -195,6 +197,7 @@ def test_restarted_by_modal(
     expect(shown.get_by_role("list", name="Notices")).to_contain_text("The container was replaced")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("restarted by Modal, running 0:0")
     readable(opened, serious, ".mgd")
+    (tmp_path / "task-enough").touch()
     opened.ended(2)
     assert "the second" in opened.text(2)
     assert "● done" in opened.text(2)
@@ -202,13 +205,15 @@ def test_restarted_by_modal(
 
 @pytest.mark.timeout(300)
 def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
-    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]]
+    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], tmp_path: Path
 ) -> None:
+    enough = tmp_path / "enough"
     source = (
         "import os, time\n"
-        "for step in range(20):\n"
-        "    print('rank', os.environ['RANK'], 'step', step, flush=True)\n"
-        "    time.sleep(0.5)"
+        "print('rank', os.environ['RANK'], 'begins', flush=True)\n"
+        f"end = time.monotonic() + 90\nwhile not os.path.exists({str(enough)!r}) and time.monotonic() < end:\n"
+        "    time.sleep(0.1)\n"
+        "print('rank', os.environ['RANK'], 'ends', flush=True)"
     )
     opened = notebook(LOAD, f"%%modal_gpu H100:8 --nodes 2 --torchrun 1 --ranks all\n{source}")
     opened.run(0)
@@ -221,11 +226,12 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     expect(shown.locator(".mgn-cell")).to_have_count(16)
     tab = opened.cell(1).get_by_role("tab", name="rank 1")
     expect(tab).to_be_visible(timeout=60_000)
-    expect(opened.cell(1).get_by_text("rank 1 step 0")).to_be_visible(timeout=30_000)
+    expect(opened.cell(1).get_by_text("rank 1 begins")).to_be_visible(timeout=30_000)
     readable(opened, serious, ".mgd")
+    enough.touch()
     text = opened.ended(1).inner_text()
     assert "● done" in text
-    assert "rank 0 step 19" in text
+    assert "rank 0 ends" in text
 
 
 def test_the_price_of_each_fallback_is_in_the_picker(notebook: Callable[..., Notebook]) -> None:
