@@ -156,21 +156,26 @@ class GpuPicker(anywidget.AnyWidget):
         self.set_trait("line", " ".join(words))
 
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        kind = content.get("type")
-        if kind == "stop" and self._session is not None:
-            (self._session.press or self._session.stop)()
-        if kind == "hello" and self._session is not None:
+        """The page said something: in the main thread, or beside a cell that runs."""
+        kind, session = content.get("type"), self._session
+        if kind == "use":
+            self.said = self._used(str(content["line"]))
+        elif kind == "stop" and session is not None:
+            (session.press or session.stop)()
+        elif kind == "hello" and session is not None:
             self._seen(None)
             for reading in self._latest():
                 self._seen(reading)
-        if kind != "use":
-            return
+
+    def _used(self, line: str) -> str:
+        """Make the line's machine the session's; returns what there is to say."""
+        if self._session is not None and self._session.press is not None:
+            return "A cell runs on the session's machine: press Use when it has ended."
         try:
-            self._use(str(content["line"]))
+            self._use(line)
         except ModalGpuError as error:
-            self.said = str(error)
-        else:
-            self.said = "Cells headed %%modal_gpu run on it."
+            return str(error)
+        return "Cells headed %%modal_gpu run on it."
 
     def _seen(self, reading: Reading | None) -> None:
         """The session was read, or stands differently. From any thread."""
