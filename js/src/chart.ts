@@ -37,8 +37,8 @@ export class Chart {
     private readonly history: History,
     private measure: Measure,
   ) {
-    // A canvas does not follow a theme by itself.
-    this.theme = new MutationObserver(() => this.rebuild());
+    // A canvas does not follow a theme by itself; while it changes, nothing has a width.
+    this.theme = new MutationObserver(() => requestAnimationFrame(() => this.rebuild()));
     this.theme.observe(document.body, { attributeFilter: ["data-jp-theme-name", "class"] });
     this.size = new ResizeObserver(() => this.plot?.setSize({ width: this.width, height: HEIGHT }));
     this.size.observe(element);

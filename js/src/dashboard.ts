@@ -2,10 +2,11 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { Chart, type Measure } from "./chart";
-import { dollars, h, setText, uniqueId } from "./dom";
+import { h, marked, setText, uniqueId } from "./dom";
 import { follow } from "./follow";
 import { clock, decode, mean, shown } from "./frame";
 import { History } from "./history";
+import { costText } from "./money";
 import { NodeRows } from "./nodes";
 import { stop } from "./stop";
 import { Tiles } from "./tiles";
@@ -14,6 +15,7 @@ import { Tiles } from "./tiles";
 interface State {
   phase: string;
   text: string;
+  detail: string;
   since: number;
   now: number;
   asked: string;
@@ -22,6 +24,8 @@ interface State {
   simulated: boolean;
   hourly: number | null;
   cost: number | null;
+  /** Dollars of the session's containers before this run, their idling included. */
+  before: number | null;
   notices: string[];
   over: boolean;
 }
@@ -98,6 +102,7 @@ class Dashboard {
     money: h("span", { class: "mgs-money" }),
     stop: h("button", { type: "button", class: "mgs-stop" }, "Stop"),
   };
+  private readonly detail = h("p", { class: "mgd-detail" });
   private readonly notices = h("ul", { class: "mgd-notices", "aria-label": "Notices" });
   private readonly body: HTMLElement;
   private readonly numbers: (() => void)[] = [];
@@ -114,8 +119,10 @@ class Dashboard {
     const plot = h("div", { class: "mgd-plot", role: "img", "aria-label": "History of the chosen measure" });
     this.chart = new Chart(plot, this.history, KPIS[0]!);
     this.body = h("div", { hidden: true }, this.kpis(), h("div", { class: "mgd-body" }, this.tiles.element, plot));
-    root.append(h("div", { class: "mgs-head" }, ...Object.values(this.head)), this.notices, this.body);
-    this.head.stop.addEventListener("click", () => stop(model, true, (text) => setText(this.head.stop, text)));
+    const { dot, title, simulated, state, money, stop: button } = this.head;
+    const head = h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button));
+    root.append(head, this.detail, this.notices, this.body);
+    button.addEventListener("click", () => stop(model, true, (text) => setText(button, text)));
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.tiles.element.addEventListener("mouseover", (event) => this.chart.highlight(this.tiles.place(event.target as Node)));
     this.tiles.element.addEventListener("mouseleave", () => this.chart.highlight(-1));
@@ -137,8 +144,9 @@ class Dashboard {
     title.textContent = state.got && state.got !== state.asked ? `${state.got} (asked ${state.asked})` : state.asked;
     simulated.hidden = !state.simulated;
     setText(words, `${state.text} ${clock(now - state.since)}`);
-    const cost = state.cost === null ? null : state.cost + ((state.hourly ?? 0) * Math.max(0, now - state.now)) / 3600;
-    setText(money, `${state.backend === "local" ? "free here; at Modal " : ""}${dollars(cost)}`);
+    setText(money, costText(state, now));
+    if (this.detail.textContent !== state.detail.replaceAll("`", "")) this.detail.replaceChildren(...marked(state.detail));
+    this.detail.hidden = !state.detail;
     stop.hidden = state.over;
     const said = [...this.notices.children].map((item) => item.textContent);
     if (said.join("\n") !== state.notices.join("\n")) {

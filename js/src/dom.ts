@@ -31,6 +31,11 @@ export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A text whose parts between backticks are code. */
+export function marked(text: string): Child[] {
+  return text.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part));
+}
+
 /** `$3.95`, `$126`; `–` where it is not known. */
 export function dollars(amount: number | null | undefined): string {
   if (amount === null || amount === undefined || Number.isNaN(amount)) return "–";

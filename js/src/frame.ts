@@ -1,7 +1,8 @@
 // One reading of a node's GPUs as it crosses: little-endian float32, NaN where a value is unknown. Pure.
 //
 // Layout: time (s since the run or session began), node, number of GPUs n, then n each of utilisation (%),
-// memory used (MiB), memory there is (MiB), power (W), temperature (°C). `ui/frames.py` writes it.
+// memory used (MiB), memory there is (MiB), power (W), temperature (°C), 1 if its clocks are held down, else 0.
+// `ui/frames.py` writes it.
 
 export interface Gpu {
   utilisation: number;
@@ -9,6 +10,16 @@ export interface Gpu {
   total: number;
   power: number;
   temperature: number;
+  /** Whether its clocks are held down; unknown counts as no. */
+  throttled: boolean;
+}
+
+/** Degrees Celsius from which a GPU is marked: its clocks go down soon (Modal's guide: the mid-70s already cost). */
+const HOT = 85;
+
+/** What is wrong with a GPU, in a word; empty: nothing is seen. */
+export function trouble(gpu: Gpu): string {
+  return gpu.throttled ? "throttled" : gpu.temperature >= HOT ? "hot" : "";
 }
 
 export interface Frame {
@@ -18,7 +29,7 @@ export interface Frame {
 }
 
 const HEAD = 3;
-export const FIELDS = ["utilisation", "used", "total", "power", "temperature"] as const;
+const FIELDS = 6;
 
 /** The frames in a message's buffer, one behind the other. What is cut off at its end is left out. */
 export function decode(view: DataView): Frame[] {
@@ -27,11 +38,12 @@ export function decode(view: DataView): Frame[] {
   const at = (index: number): number => view.getFloat32(index * 4, true);
   for (let start = 0; start + HEAD <= size; ) {
     const n = at(start + 2);
-    const end = start + HEAD + n * FIELDS.length;
+    const end = start + HEAD + n * FIELDS;
     if (!(n >= 0) || end > size) break;
     const gpus = Array.from({ length: n }, (_, gpu) => {
       const value = (field: number): number => at(start + HEAD + field * n + gpu);
-      return { utilisation: value(0), used: value(1), total: value(2), power: value(3), temperature: value(4) };
+      const [utilisation, used, total, power, temperature] = [value(0), value(1), value(2), value(3), value(4)];
+      return { utilisation, used, total, power, temperature, throttled: value(5) === 1 };
     });
     frames.push({ time: at(start), node: at(start + 1), gpus });
     start = end;

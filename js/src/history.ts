@@ -72,7 +72,7 @@ export class History {
   }
 
   /** The newest reading of a field of every GPU, in order of node and index; NaN where it is not known. */
-  latest(field: keyof Gpu): number[] {
+  latest(field: Exclude<keyof Gpu, "throttled">): number[] {
     return [...this.newest].sort(([a], [b]) => a - b).flatMap(([, { gpus }]) => gpus.map((gpu) => gpu[field]));
   }
 

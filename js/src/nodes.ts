@@ -1,7 +1,7 @@
 // A cluster's GPUs: a row a node, a cell a GPU, its load as the depth of the colour. Thirty-two tiles would be no picture.
 
 import { h, setText } from "./dom";
-import { shown, memoryText, type Gpu } from "./frame";
+import { memoryText, shown, trouble, type Gpu } from "./frame";
 
 /** What a chart and a view of GPUs share: where in the list of lines a part of the page belongs. */
 export class NodeRows {
@@ -16,12 +16,18 @@ export class NodeRows {
       const load = Number.isNaN(gpu.utilisation) ? 0 : gpu.utilisation;
       cell.style.setProperty("--load", `${load}%`);
       setText(cell, shown(gpu.utilisation));
-      cell.title = `node ${node} GPU ${index}: ${shown(gpu.utilisation)} % · ${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)} °C`;
+      cell.classList.toggle("mgt-hot", trouble(gpu) !== "");
+      cell.title = `node ${node} GPU ${index}: ${shown(gpu.utilisation)} % · ${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)} °C ${trouble(gpu)}`;
     });
     const total = gpus.reduce((sum, gpu) => sum + (Number.isNaN(gpu.power) ? 0 : gpu.power), 0);
     const used = gpus.reduce((sum, gpu) => sum + (Number.isNaN(gpu.used) ? 0 : gpu.used), 0);
     const known = gpus.some((gpu) => !Number.isNaN(gpu.power));
-    setText(row.words, `${Math.round(used / 1024)} GiB · ${known ? Math.round(total) : "–"} W`);
+    const words = [`${Math.round(used / 1024)} GiB`, `${known ? Math.round(total) : "–"} W`];
+    for (const what of ["throttled", "hot"]) {
+      const which = gpus.flatMap((gpu, index) => (trouble(gpu) === what ? [index] : []));
+      if (which.length) words.push(`GPU ${which.join(", ")} ${what}`);
+    }
+    setText(row.words, words.join(" · "));
   }
 
   /** The place of the row that holds `target`; -1: none does. */

@@ -20,6 +20,8 @@ export interface Strip {
   state: string;
   since: number;
   idle_until: number | null;
+  /** How the last cell ended; empty while one runs, and before the first. */
+  outcome: string;
   now: number;
 }
 
@@ -39,7 +41,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   const simulated = h("span", { class: "mgs-simulated" }, "simulated");
   const button = h("button", { type: "button", class: "mgs-stop" }, STOP);
   button.addEventListener("click", () => stop(model, model.get("strip")?.state === "running", (text) => (button.textContent = text)));
-  const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, money, button), tiles.element);
+  const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button)), tiles.element);
   root.append(box);
 
   let ahead = 0; // how far the kernel's clock is ahead of ours, in seconds
@@ -49,6 +51,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
     if (!strip) return;
     const now = Date.now() / 1000 + ahead;
     dot.dataset["state"] = strip.state;
+    dot.toggleAttribute("data-bad", !["", "done"].includes(strip.outcome));
     title.textContent = strip.got && strip.got !== strip.title ? `${strip.got} (asked ${strip.title})` : strip.title;
     simulated.hidden = !strip.simulated;
     state.textContent = stateText(strip, now);
@@ -80,12 +83,20 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   };
 }
 
-/** `running 0:41`, `idle, ends in 4:12`. */
+const WORDS: Record<string, string> = {
+  building: "building image",
+  waiting: "waiting for GPU",
+  sending: "sending values",
+  restarted: "restarted by Modal, running",
+};
+const LAST: Record<string, string> = { stopped: "was stopped", lost: "lost its container" };
+
+/** `running 0:41`, `idle, ends in 4:12`, `ended, the last cell failed`. */
 export function stateText(strip: Strip, now: number): string {
-  if (strip.state === "idle" && strip.idle_until !== null && now >= strip.idle_until) return "ended";
-  if (strip.state === "idle") return strip.idle_until === null ? "idle" : `idle, ends in ${clock(strip.idle_until - now)}`;
-  if (strip.state === "ended") return "ended";
-  return `${strip.state} ${clock(now - strip.since)}`;
+  if (strip.state !== "idle" && strip.state !== "ended") return `${WORDS[strip.state] ?? strip.state} ${clock(now - strip.since)}`;
+  const last = ["", "done"].includes(strip.outcome) ? "" : `, the last cell ${LAST[strip.outcome] ?? strip.outcome}`;
+  const over = strip.state === "ended" || (strip.idle_until !== null && now >= strip.idle_until);
+  return `${over ? "ended" : `idle${strip.idle_until === null ? "" : `, ends in ${clock(strip.idle_until - now)}`}`}${last}`;
 }
 
 /** Dollars so far: what was spent when the kernel last said so, and what has run up since. */

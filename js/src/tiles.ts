@@ -1,14 +1,12 @@
 // A tile a GPU: utilisation and memory as bars, power and temperature as numbers. Shared by the strip and the dashboard.
 
-import { memoryText, shown, type Gpu } from "./frame";
 import { h, setText } from "./dom";
-
-/** Degrees Celsius from which a tile is marked: clocks go down soon (Modal's guide: the mid-70s already cost). */
-const HOT = 85;
+import { memoryText, shown, trouble, type Gpu } from "./frame";
 
 class Tile {
   readonly element: HTMLElement;
   private readonly load = h("b", {}, "–");
+  private readonly trouble = h("span", { class: "mgt-trouble" });
   private readonly bars = [h("i"), h("i")] as const;
   private readonly words = h("span", { class: "mgt-words" }, "–");
 
@@ -17,7 +15,7 @@ class Tile {
     this.element = h(
       "div",
       { class: "mgt-tile", role: "listitem", "aria-label": name },
-      h("span", { class: "mgt-head" }, h("span", {}, name), this.load),
+      h("span", { class: "mgt-head" }, h("span", {}, name), this.trouble, this.load),
       bar(this.bars[0], "load"),
       bar(this.bars[1], "memory"),
       this.words,
@@ -29,7 +27,8 @@ class Tile {
     fill(this.bars[0], gpu.utilisation / 100);
     fill(this.bars[1], gpu.used / gpu.total);
     setText(this.words, `${memoryText(gpu)} · ${shown(gpu.power)} W · ${shown(gpu.temperature)}°`);
-    this.element.classList.toggle("mgt-hot", gpu.temperature >= HOT);
+    setText(this.trouble, trouble(gpu));
+    this.element.classList.toggle("mgt-hot", trouble(gpu) !== "");
   }
 }
 

@@ -1,8 +1,9 @@
 // Readings as they cross, and the texts of numbers; unknown is a dash, never 0.
 
 import { describe, expect, it } from "vitest";
-import { clock, decode, mean, memoryText, shown } from "../src/frame";
+import { clock, decode, mean, memoryText, shown, trouble } from "../src/frame";
 import { dollars } from "../src/dom";
+import { costText } from "../src/money";
 import { spentNow, stateText, type Strip } from "../src/strip";
 
 const packed = (...values: number[]): DataView => {
@@ -13,14 +14,14 @@ const packed = (...values: number[]): DataView => {
 
 describe("decode", () => {
   it("reads the frames behind each other, field by field", () => {
-    const frames = decode(packed(1, 0, 2, 50, 60, 100, 200, 1000, 1000, 300, NaN, 40, 41, 2, 3, 1, 9, 8, 7, 6, 5));
+    const frames = decode(packed(1, 0, 2, 50, 60, 100, 200, 1000, 1000, 300, NaN, 40, 41, 1, NaN, 2, 3, 1, 9, 8, 7, 6, 5, 0));
     expect(frames).toHaveLength(2);
     expect(frames[0]).toEqual({
       time: 1,
       node: 0,
       gpus: [
-        { utilisation: 50, used: 100, total: 1000, power: 300, temperature: 40 },
-        { utilisation: 60, used: 200, total: 1000, power: NaN, temperature: 41 },
+        { utilisation: 50, used: 100, total: 1000, power: 300, temperature: 40, throttled: true },
+        { utilisation: 60, used: 200, total: 1000, power: NaN, temperature: 41, throttled: false },
       ],
     });
     expect(frames[1]).toMatchObject({ time: 2, node: 3, gpus: [{ utilisation: 9 }] });
@@ -48,7 +49,7 @@ describe("numbers", () => {
     [20480, 81559, "20/80 GiB"],
     [NaN, NaN, "–/– GiB"],
   ])("memory %s of %s", (used, total, text) => {
-    expect(memoryText({ utilisation: 0, power: 0, temperature: 0, used, total })).toBe(text);
+    expect(memoryText({ utilisation: 0, power: 0, temperature: 0, throttled: false, used, total })).toBe(text);
   });
 
   it.each([
@@ -68,6 +69,32 @@ describe("numbers", () => {
   ])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
 });
 
+describe("a GPU in trouble", () => {
+  it.each([
+    [84, false, ""],
+    [85, false, "hot"],
+    [90, true, "throttled"],
+    [NaN, false, ""],
+  ])("at %s °C, held down %s: %s", (temperature, throttled, word) => {
+    expect(trouble({ utilisation: 0, used: 0, total: 0, power: 0, temperature, throttled })).toBe(word);
+  });
+});
+
+describe("the cost so far", () => {
+  const cost = { backend: "cloud", cost: 1, hourly: 3600, before: 0, now: 100 };
+
+  it("runs up while a container is there", () => {
+    expect(costText(cost, 101.5)).toBe("$2.50");
+    expect(costText({ ...cost, hourly: 0 }, 200)).toBe("$1.00");
+    expect(costText({ ...cost, cost: null }, 200)).toBe("–");
+  });
+
+  it("has the idle time before it, and is not paid here", () => {
+    expect(costText({ ...cost, before: 5 }, 100)).toBe("$1.00 · session $6.00 with idle");
+    expect(costText({ ...cost, before: null, backend: "local" }, 100)).toBe("free here; at Modal $1.00");
+  });
+});
+
 describe("the strip", () => {
   const strip: Strip = {
     session: "default",
@@ -81,6 +108,7 @@ describe("the strip", () => {
     state: "running",
     since: 100,
     idle_until: null,
+    outcome: "",
     now: 160,
   };
 
@@ -89,6 +117,18 @@ describe("the strip", () => {
     expect(stateText({ ...strip, state: "idle", idle_until: 425 }, 165)).toBe("idle, ends in 4:20");
     expect(stateText({ ...strip, state: "idle", idle_until: 160 }, 165)).toBe("ended");
     expect(stateText({ ...strip, state: "ended" }, 165)).toBe("ended");
+    expect(stateText({ ...strip, state: "waiting" }, 165)).toBe("waiting for GPU 1:05");
+    expect(stateText({ ...strip, state: "building" }, 100 + 3725)).toBe("building image 1:02:05");
+  });
+
+  it.each([
+    ["done", ""],
+    ["failed", ", the last cell failed"],
+    ["stopped", ", the last cell was stopped"],
+    ["lost", ", the last cell lost its container"],
+  ])("says of a cell that ended %s%s", (outcome, words) => {
+    expect(stateText({ ...strip, state: "idle", idle_until: 425, outcome }, 165)).toBe(`idle, ends in 4:20${words}`);
+    expect(stateText({ ...strip, state: "ended", outcome }, 165)).toBe(`ended${words}`);
   });
 
   it("counts what runs up, and knows what it does not know", () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { Frame, Gpu } from "../src/frame";
 import { History } from "../src/history";
 
-const gpu = (utilisation: number, more: Partial<Gpu> = {}): Gpu => ({ utilisation, used: 1, total: 2, power: 3, temperature: 4, ...more });
+const gpu = (utilisation: number, more: Partial<Gpu> = {}): Gpu => ({ utilisation, used: 1, total: 2, power: 3, temperature: 4, throttled: false, ...more });
 const frame = (time: number, node: number, ...loads: number[]): Frame => ({ time, node, gpus: loads.map((load) => gpu(load)) });
 
 describe("one node", () => {

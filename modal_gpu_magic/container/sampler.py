@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.container.owners import daemon
-from modal_gpu_magic.metrics.sample import QUERY, SHORT_QUERY, Reading, SampleReader
+from modal_gpu_magic.metrics.sample import OLD_QUERY, QUERY, SHORT_QUERY, Reading, SampleReader
 
 if TYPE_CHECKING:
     import threading
@@ -68,7 +68,7 @@ class Sampler:
         self._span = (self._span[0], at)
 
     def _watch(self, gpus: int | None) -> None:
-        for query in (QUERY, SHORT_QUERY):  # one unknown field fails a whole query
+        for query in (QUERY, OLD_QUERY, SHORT_QUERY):  # one unknown field fails a whole query
             if self._follow(query, gpus) or self._closed:
                 return
         self._mute = True

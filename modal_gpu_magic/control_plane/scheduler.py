@@ -162,6 +162,7 @@ class Scheduler:
         each = container.running.pop(item.input_id, None)
         if not container.running:
             container.idle_since = time.monotonic()
+            self._share_gpus_of(container)
         if each is None or each.done or each.attempt != item.retry_count:
             return
         failed = item.result.status == Status.GENERIC_STATUS_FAILURE
@@ -304,9 +305,12 @@ class Scheduler:
             self.scale(function)
         else:
             self._fail_waiting(container, container.startup_failure or result)
-        if container.devices:
-            for other in self._state.functions.values():
-                self.scale(other)
+        self._share_gpus_of(container)
+
+    def _share_gpus_of(self, container: Container) -> None:
+        """Its GPUs are free, or it is idle and may have to leave them: to whoever waits for some."""
+        for other in self._state.functions.values() if container.devices else ():
+            self.scale(other)
 
     def _fail_waiting(self, container: Container, result: api_pb2.GenericResult) -> None:
         """A function whose container cannot start fails what waits for it, instead of trying for ever."""

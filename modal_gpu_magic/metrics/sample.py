@@ -11,15 +11,20 @@ from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.metrics.clocks import slowdowns
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 QUERY = (
     *("index", "uuid", "utilization.gpu", "utilization.memory", "memory.used", "memory.total", "power.draw"),
     *("power.limit", "temperature.gpu", "clocks.sm", "clocks.max.sm", "pstate", "pcie.link.gen.current"),
-    *("pcie.link.width.current", "mig.mode.current", "driver_version", "name"),
+    *("pcie.link.width.current", "mig.mode.current", "clocks_event_reasons.active", "driver_version", "name"),
 )
 """Fields of `nvidia-smi --query-gpu`. The name is last: it may hold commas, and nvidia-smi does not quote."""
+
+OLD_QUERY = tuple(field.replace("clocks_event_reasons", "clocks_throttle_reasons") for field in QUERY)
+"""The same as drivers before 535 call it."""
 
 SHORT_QUERY = ("index", "uuid", "utilization.gpu", "memory.used", "memory.total", "name")
 """What every driver knows. One unknown field fails a whole query, so this one is asked when the full one fails."""
@@ -38,6 +43,7 @@ class GpuSample:
         clock_sm_mhz, clock_sm_max_mhz: MHz. pstate: `P0` (fastest) to `P15`.
         pcie_generation, pcie_width: of the link as it is now, which an idle GPU turns down.
         mig: `Enabled` or `Disabled`; None: the card cannot. driver: its version.
+        clock_reasons: NVML's bits of what holds the clocks down; 0: nothing does.
         node: the container, of a cluster's, that the GPU is in.
     """
 
@@ -58,6 +64,7 @@ class GpuSample:
     pcie_generation: int | None = None
     pcie_width: int | None = None
     mig: str | None = None
+    clock_reasons: int | None = None
     driver: str | None = None
     node: int = 0
 
@@ -77,6 +84,16 @@ class GpuSample:
         """What tells GPUs apart: the uuid, else the index in its node; empty if neither was asked for."""
         number = "" if self.index is None else str(self.index)
         return self.uuid or (f"{self.node}/{number}" if self.node else number)
+
+    @property
+    def slowdowns(self) -> tuple[str, ...]:
+        """What takes speed from it that it should have: `SW thermal slowdown`; none also where it is not known."""
+        return slowdowns(self.clock_reasons or 0)
+
+    @property
+    def throttled(self) -> bool | None:
+        """Whether anything does; None: unknown."""
+        return None if self.clock_reasons is None else bool(self.slowdowns)
 
     @property
     def simulated(self) -> bool:
@@ -142,6 +159,10 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
+def _bits(text: str) -> int | None:
+    return int(text, 16) if re.fullmatch(r"0x[0-9A-Fa-f]{1,16}", text) else None
+
+
 def _matching(pattern: str) -> Callable[[str], str | None]:
     return lambda text: text if re.fullmatch(pattern, text) else None
 
@@ -165,6 +186,8 @@ _FIELDS: dict[str, tuple[str, Callable[[str], int | float | str | None]]] = {
     "pstate": ("pstate", _matching(r"P[0-9]{1,2}")),
     "pcie.link.gen.current": ("pcie_generation", _count),
     "pcie.link.width.current": ("pcie_width", _count),
+    "clocks_event_reasons.active": ("clock_reasons", _bits),
+    "clocks_throttle_reasons.active": ("clock_reasons", _bits),
     "mig.mode.current": ("mig", _matching(r"Enabled|Disabled")),
     "driver_version": ("driver", _matching(r"[\w.]+")),
 }

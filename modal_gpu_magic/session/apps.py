@@ -24,12 +24,17 @@ class Opening:
     def __init__(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> None:
         self.machine, self.kind, self.packages = machine, kind, packages
         self.since = time.monotonic()
-        self.connected = False
+        self.connected_at = 0.0
         self.app: OpenApp | None = None
         self.error: Exception | None = None
         self._ready = threading.Event()
         self._tell: list[Callable[[], None]] = []
         threading.Thread(target=self._open, name="modal-gpu-open", daemon=True).start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection; what is waited for is the image then."""
+        return self.connected_at > 0
 
     @property
     def ready(self) -> bool:
@@ -67,7 +72,7 @@ class Opening:
 
         try:
             backend = connect(self.kind)
-            self.connected = True
+            self.connected_at = time.monotonic()
             app = OpenApp(self.machine, backend, self.packages)
             app.open()
             self.app = app

@@ -90,7 +90,10 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
         words = hint(error, session.namespace, told.outgoing.held) or memory_hint(error, sized, asked, cell.line)
         if words:
             front.say(words)
-    front.finished(_receipt(session, told, home, error, sized))
+    receipt = _receipt(session, told, home, error, sized)
+    session.meter.outcome = receipt.outcome
+    session.metrics.tell()
+    front.finished(receipt)
     if error is not None:
         raise error
     return home

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.wire.events import Event
 
-Phase = Literal["connecting", "building", "sending", "waiting", "starting", "running", "stopping", "copying"]
+Phase = Literal[
+    "connecting", "building", "sending", "waiting", "starting", "running", "restarted", "stopping", "copying"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands: the phase, what it is about (`H100:2`), and seconds since the phase began."""
+    """Where a run stands: the phase, what it is about (`H100:2`), and seconds since the phase began.
+
+    `detail` is what is known of why it is so, and what would help; often nothing.
+    """
 
     phase: Phase
     subject: str
     seconds: float
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class About:
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
         backend: `cloud` or `local`. simulated: its GPUs are not real.
         hourly: USD an hour of its containers; None: not known. nodes: containers of it.
+        spent: USD of the session's containers before it, their idling included; None: not known.
     """
 
     asked: str
@@ -40,6 +47,7 @@ class About:
     simulated: bool = False
     hourly: float | None = None
     nodes: int = 1
+    spent: float | None = 0.0
 
 
 class Front(Protocol):
@@ -68,6 +76,9 @@ class Front(Protocol):
 
     def settled(self, text: str) -> None:
         """What goes on from here (a service): the last call, in the place of a receipt."""
+
+    def broke_off(self, outcome: str) -> None:
+        """It `failed` or was `stopped` before there was a run to give a receipt of: the last call; an error follows."""
 
 
 READINGS = 3600
@@ -119,3 +130,6 @@ class SilentFront:
     def settled(self, text: str) -> None:
         """Keep it."""
         self.notes.append(text)
+
+    def broke_off(self, outcome: str) -> None:
+        """Nothing: the error says it."""

@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from modal_gpu_magic.session.front import Phase
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Doing = Literal["running", "idle", "ended"]
+Doing = Phase | Literal["idle", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +19,12 @@ class Standing:
     """How a session stands. Times are seconds since the epoch.
 
     Attributes:
-        doing: a cell runs, the container waits for one, or there is none. since: when that began.
+        doing: the phase of a cell that runs; else `idle` while its container waits for one, `ended` without one.
+        since: when that began.
         idle_until: when an idle container goes; None: it does not idle.
         spent: USD of its containers so far, an estimate; None: the price is not known.
         hourly: USD an hour that adds to it now; None: not known.
+        outcome: how the last cell ended, `done`, `failed` and so on; empty while one runs, and before the first.
     """
 
     doing: Doing
@@ -28,6 +32,7 @@ class Standing:
     idle_until: float | None
     spent: float | None
     hourly: float | None
+    outcome: str = ""
 
 
 class Meter:
@@ -40,12 +45,19 @@ class Meter:
         self._hourly: float | None = 0.0
         self._until: float | None = None
         self._since = clock()
-        self._running = False
+        self._doing: Phase | None = None
+        self.outcome = ""
 
     def runs(self, hourly: float | None) -> None:
         """A cell begins, on a machine of that price."""
         self._settle()
-        self._running, self._since, self._until, self._hourly = True, self._clock(), None, hourly
+        self._doing, self._since, self._until, self._hourly = "connecting", self._clock(), None, hourly
+        self.outcome = ""
+
+    def enters(self, phase: Phase) -> None:
+        """The cell enters this phase; nothing where none runs."""
+        if self._doing not in (None, phase):
+            self._doing, self._since = phase, self._clock()
 
     def lives(self, since: float) -> None:
         """The container is there, since then at the latest."""
@@ -54,24 +66,24 @@ class Meter:
 
     def ran(self, idle_until: float | None) -> None:
         """The cell is over; the container idles until then, or is gone."""
-        self._running, self._since, self._until = False, self._clock(), idle_until
+        self._doing, self._since, self._until = None, self._clock(), idle_until
         if idle_until is None:
             self.ends()
 
     def ends(self) -> None:
         """The container has ended."""
         self._settle(gone=True)
-        self._running, self._since, self._until = False, self._clock(), None
+        self._doing, self._since, self._until = None, self._clock(), None
 
     @property
     def standing(self) -> Standing:
         """How the session stands now."""
         now = self._clock()
-        if self._running:
-            return Standing("running", self._since, None, self._spent(now), self._hourly if self._alive else 0.0)
+        if self._doing is not None:
+            return Standing(self._doing, self._since, None, self._spent(now), self._hourly if self._alive else 0.0)
         if self._until is not None and now < self._until:
-            return Standing("idle", self._since, self._until, self._spent(now), self._hourly)
-        return Standing("ended", self._until or self._since, None, self._spent(now), 0.0)
+            return Standing("idle", self._since, self._until, self._spent(now), self._hourly, self.outcome)
+        return Standing("ended", self._until or self._since, None, self._spent(now), 0.0, self.outcome)
 
     def _settle(self, *, gone: bool = False) -> None:
         """Put what a container has cost behind us, if it has gone."""
@@ -82,5 +94,5 @@ class Meter:
     def _spent(self, now: float) -> float | None:
         if self._alive is None or self._before is None:
             return self._before
-        end = now if self._running or self._until is None else min(now, self._until)
+        end = now if self._doing or self._until is None else min(now, self._until)
         return None if self._hourly is None else self._before + self._hourly * max(0.0, end - self._alive) / 3600

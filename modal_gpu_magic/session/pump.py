@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
 from modal_gpu_magic.session.presses import Inbox, interruptible
+from modal_gpu_magic.session.waiting import queue_words
 from modal_gpu_magic.wire.events import Answer, Event, Frame
 from modal_gpu_magic.wire.log import Assembler
 
@@ -63,13 +64,21 @@ class Ended:
 
 
 class Pump:
-    """Drives one call to its end. `run()` is the whole of it."""
+    """Drives one call to its end. `run()` is all of it. `again`: the cell had begun, in a container that is gone."""
 
     def __init__(
-        self, call: Call, inbox: Inbox, front: Front, subject: str, timeout: float | None, watch: Watch
+        self,
+        call: Call,
+        inbox: Inbox,
+        front: Front,
+        subject: str,
+        timeout: float | None,
+        watch: Watch,
+        *,
+        again: bool = False,
     ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
-        self.watch = watch
+        self.watch, self.again = watch, again
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
         """Of the other nodes of a cluster: each numbers its own events."""
@@ -83,6 +92,7 @@ class Pump:
         self.flushed = self.started = self.hinted = self.terminated = self.timed_out = False
         self.spawned_at = time.time()
         self.phase: Phase = "waiting"
+        self.detail = ""
         now = time.monotonic()
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
         self.looked = 0.0
@@ -97,6 +107,7 @@ class Pump:
             "flush": self._flush,
             "press": self._press,
             "booting": self._booting,
+            "queued": self._queued,
             "log": lambda text: self._say(self.watch.log(text)),
             "tick": self._tick,
             "opened": lambda _: None,  # the App was ready before it was waited for
@@ -104,6 +115,7 @@ class Pump:
 
     def run(self) -> Ended:
         """Take what comes until the run is over."""
+        self.watch.entered(self.phase)
         while not self._over():
             try:
                 kind, body = self.inbox.get(timeout=self._patience())
@@ -181,13 +193,18 @@ class Pump:
             return
         if life != self.life:
             if self.life:  # Modal runs an input again after a preemption
-                self.front.say("The container was replaced by Modal: the cell began again.")
-                self.assembler, self.frames = Assembler(), 0
-                self.watch.begin()
+                self._restarted()
             self.life = life
         self.frames += 1
         for event in self.assembler.feed(frame):
             self._event(event)
+
+    def _restarted(self) -> None:
+        """Another container has begun the cell from its start; its output counts anew."""
+        self.front.say("The container was replaced by Modal: the cell began again.")
+        self.assembler, self.frames = Assembler(), 0
+        self.watch.begin()
+        self.again = True
 
     def _other_frame(self, node: str, frame: Frame) -> None:
         """Of a node that is not the first: its ranks' output, and how it failed if it did."""
@@ -222,7 +239,12 @@ class Pump:
 
     def _begun(self) -> None:
         self.started, self.started_at = True, time.monotonic()
-        self._enter("stopping" if self.presses else "running")
+        if self.presses:
+            self._enter("stopping")
+        elif self.again:
+            self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
+        else:
+            self._enter("running")
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:
@@ -282,7 +304,7 @@ class Pump:
         ):
             self.timed_out, self.pressed_at = True, now
             self._terminate()
-        self.front.show(State(self.phase, self.subject, now - self.phase_since))
+        self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
         if self.phase in ("waiting", "starting"):
             self._in_thread(self._look)
         elif now > max(self.looked, self.started_at) + LOG_SECONDS:
@@ -290,17 +312,23 @@ class Pump:
             self._in_thread(lambda: self.inbox.put(("log", self.call.app.log())))
 
     def _look(self) -> None:
-        if self.call.running():
-            self.inbox.put(("booting", None))
+        running = self.call.running() if self.call.id is not None else None
+        if running is not None:
+            self.inbox.put(("booting" if running else "queued", None))
 
     def _booting(self, _: object) -> None:
         if self.phase == "waiting":
             self._enter("starting")
 
-    def _enter(self, phase: Phase) -> None:
-        if phase != self.phase:
-            self.phase, self.phase_since = phase, time.monotonic()
-            self.front.show(State(phase, self.subject, 0.0))
+    def _queued(self, _: object) -> None:
+        if self.phase == "waiting":
+            self.detail = queue_words(self.call.app.machine, self.call.app.backend.kind)
+
+    def _enter(self, phase: Phase, detail: str = "") -> None:
+        if phase != self.phase or detail:
+            self.phase, self.phase_since, self.detail = phase, time.monotonic(), detail
+            self.watch.entered(phase)
+            self.front.show(State(phase, self.subject, 0.0, detail))
 
     @staticmethod
     def _in_thread(act: Callable[[], None]) -> None:

@@ -126,8 +126,11 @@ class Service:
         )
         try:
             self._app, answer = starting.run()
-        except Fault as fault:
-            raise own_error(fault.failure, self.namespace) from None
+        except BaseException as error:
+            front.broke_off("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            if isinstance(error, Fault):
+                raise own_error(error.failure, self.namespace) from None
+            raise
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be made there: {why}.")
         self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
@@ -25,19 +24,21 @@ from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, Stat
 from modal_gpu_magic.session.meter import Meter
 from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
+from modal_gpu_magic.session.onlookers import seen_entering, seen_running
 from modal_gpu_magic.session.presses import Inbox, Presses, press
 from modal_gpu_magic.session.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
 from modal_gpu_magic.session.versions import Versions
+from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
@@ -142,28 +143,15 @@ class Session:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or analyse(cell.source)
         self._leave_the_dead()
-        front.begin(self.about, partial(press, inbox))
+        front.begin(replace(self.about, spent=self.meter.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
         outgoing = self.values.outgoing(names, cell.wishes)
-        with self._seen_running(inbox):
+        with seen_running(self, front, inbox):
             told = self._attempt(cell, names, outgoing, front, inbox)
         home = self._come_home(cell, told.ended, told.outgoing)
         return conclude(self, told, cell, home, front)
-
-    @contextlib.contextmanager
-    def _seen_running(self, inbox: Inbox) -> Iterator[None]:
-        """Whoever looks on sees that a cell runs, and may stop it."""
-        self.press = partial(press, inbox)
-        self.meter.runs(self.about.hourly)
-        self.metrics.tell()
-        try:
-            yield
-        finally:
-            self.press = None
-            self.meter.ran(time.time() + self.machine.scaledown if self.is_open else None)
-            self.metrics.tell()
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""
@@ -266,16 +254,20 @@ class Session:
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))
-        began = time.monotonic()
+        since = opening.since
+        phase: Phase = "connecting"
         while not opening.ready:
             kind = _take(inbox)
             if kind == "press":
                 raise KeyboardInterrupt(
                     "stopped while the machine was being made; that goes on, and the next cell uses it"
                 )
-            phase: Phase = "building" if opening.connected else "connecting"
+            if opening.connected and phase == "connecting":
+                since, phase = opening.connected_at, "building"
+                seen_entering(self, "building")
             if kind == "tick":
-                front.show(State(phase, self.machine.title, time.monotonic() - began))
+                words = image_words(self.machine) if phase == "building" else ""
+                front.show(State(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
         self._store = app.backend.shared_store()
         self.values.unwritten = self._store.unwritten if self._store else None
@@ -283,16 +275,18 @@ class Session:
 
     def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> Told:
         """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
+        again = False
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
             request = self._request(app, cell, names, outgoing, packed)
             app.finish(self._last_run)
             self._last_run = request.run
-            watch = Watch(self.metrics, cell.source, {n: self.namespace.get(n) for n in names.reads})
+            values = {n: self.namespace.get(n) for n in names.reads}
+            watch = Watch(self.metrics, cell.source, values, lambda phase: seen_entering(self, phase))
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
-                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch).run()
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
             finally:
                 app.listen(request.run, self._take_late)
             if self.values.stateless and failed(ended):
@@ -301,6 +295,7 @@ class Session:
                 break
             if is_gone(ended.lost):
                 self.stop()
+            again = again or ended.began
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)

@@ -1,4 +1,4 @@
-"""What a run's samples and output say beside it: a GPU that stands idle, a GPU that is ill. Each is said once."""
+"""What a run's samples and output say beside it: a GPU that stands idle, is held down, or is ill. Each is said once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from modal_gpu_magic.metrics.health import HealthEvent
     from modal_gpu_magic.metrics.history import History
     from modal_gpu_magic.metrics.sample import Reading
+    from modal_gpu_magic.session.front import Phase
     from modal_gpu_magic.session.metrics import Metrics
     from modal_gpu_magic.wire.events import Event
 
@@ -32,15 +33,24 @@ class Watch:
     Args:
         metrics: where readings are kept.
         source: the cell. values: what the notebook has of the names it reads.
+        entered: hears each phase the run enters.
     """
 
-    def __init__(self, metrics: Metrics, source: str, values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        source: str,
+        values: Mapping[str, Any],
+        entered: Callable[[Phase], None] = lambda _: None,
+    ) -> None:
         self._metrics, self._source, self._values = metrics, source, values
+        self.entered = entered
         self.begin()
 
     def begin(self) -> None:
         """The run begins, or begins again in another container."""
         self._said = False
+        self._slowed: set[tuple[str, str]] = set()
         self._metrics.begin()
 
     def take(self, event: Event) -> Reading:
@@ -49,12 +59,24 @@ class Watch:
 
     def sample(self) -> Iterator[str]:
         """What there is to say after a new reading."""
+        yield from self._slowdowns()
         if self._said:
             return
         idle = idle_gpus(self._metrics.run)
         if idle:
             self._said = True
             yield idle_words(idle, len(self._metrics.run.gpus), suspect(self._source, self._values))
+
+    def _slowdowns(self) -> Iterator[str]:
+        """Each GPU that is held down, once for each reason."""
+        latest = self._metrics.run.latest
+        many = len({sample.node for sample in latest}) > 1
+        for sample in latest:
+            for reason in sample.slowdowns:
+                if (sample.gpu, reason) not in self._slowed:
+                    self._slowed.add((sample.gpu, reason))
+                    node = f"node {sample.node} " if many else ""
+                    yield f"{node}GPU {'' if sample.index is None else sample.index} is throttled: {reason}."
 
     def output(self, event: Event) -> Iterator[str]:
         """What there is to say of what the cell put out."""

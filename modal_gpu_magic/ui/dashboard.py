@@ -36,9 +36,11 @@ class Shown:
     """What the head of a dashboard says. Times are seconds since the epoch, on this kernel's clock.
 
     Attributes:
-        phase: `building`, `waiting`, `running` and so on; text: how it is said; since: when it began.
+        phase: `building`, `waiting`, `running` and so on; text: how it is said; since: when it began;
+            detail: what is known of why it is so.
         asked, got: specs. simulated: the GPUs are not real. hourly: dollars; None is unknown.
-        cost: dollars so far, at `now`. notices: what is wrong, one line each. over: nothing moves any more.
+        cost: dollars so far, at `now`; before: what the session's containers cost before it, their idling included.
+        notices: what is wrong, one line each. over: nothing moves any more.
     """
 
     phase: str
@@ -50,6 +52,8 @@ class Shown:
     hourly: float | None = None
     got: str = ""
     cost: float | None = None
+    before: float | None = 0.0
+    detail: str = ""
     notices: tuple[str, ...] = ()
     over: bool = False
 

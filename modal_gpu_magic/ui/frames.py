@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 KEPT = 2400
 """Readings of a node that are kept for a page that comes later: ten minutes of four a second, forty of one."""
-FIELDS: tuple[Measure | str, ...] = ("utilization", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c")
-"""Attributes of a sample that cross, in order: %, MiB, MiB, W, °C."""
+FIELDS: tuple[Measure | str, ...] = (
+    *("utilization", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c", "throttled"),
+)
+"""Attributes of a sample that cross, in order: %, MiB, MiB, W, °C, 1 where its clocks are held down."""
 
 
 def frame(reading: Reading, since: float) -> bytes:
-    """One reading: seconds since `since`, node, number of GPUs, then each field of all GPUs. 172 bytes for 8 GPUs."""
+    """One reading: seconds since `since`, node, number of GPUs, then each field of all GPUs. 204 bytes for 8 GPUs."""
     samples = reading.samples
     values = [reading.time - since, samples[0].node, len(samples)]
     values += [_number(sample, field) for field in FIELDS for sample in samples]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
-BILLED = frozenset({"starting", "running", "stopping"})
+BILLED = frozenset({"starting", "running", "restarted", "stopping"})
 """Phases in which a container is there, and costs."""
 
 
@@ -35,6 +35,7 @@ class Live:
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
         self._readings: deque[Reading] = deque(maxlen=KEPT)
+        self._notices: list[str] = []
         self._spent, self._since, self._billed = 0.0, time.time(), False
 
     @property
@@ -51,8 +52,9 @@ class Live:
         """Make the dashboard; returns what shows it, and its metadata."""
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
-        shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.about.simulated)
+        shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)
+        self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
         self.show(state)
         for reading in self._readings:
             self.dashboard.sample(reading)
@@ -67,6 +69,7 @@ class Live:
             self.dashboard.show(
                 phase=state.phase,
                 text=status_words(state),
+                detail=state.detail,
                 since=time.time() - state.seconds,
                 hourly=hourly if self._billed else 0.0,
                 cost=None if hourly is None else self._spent,
@@ -83,14 +86,15 @@ class Live:
 
     def notice(self, text: str) -> None:
         """Something is to be seen beside the numbers."""
+        self._notices.append(text)
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self, receipt: str) -> dict[str, str]:
+    def end(self, receipt: str, heading: tuple[str, str] | None = None) -> dict[str, str]:
         """The run is over: what takes the dashboard's place; then `close` it."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return keepsake(receipt, self.history, simulated=self._simulated)
+        return keepsake(receipt, self.history, simulated=self.simulated, heading=heading)
 
     def close(self) -> None:
         """End the widget, once nothing shows it any more."""
@@ -105,7 +109,7 @@ class Live:
         self._since, self._billed = now, billed
 
     @property
-    def _simulated(self) -> bool:
+    def simulated(self) -> bool:
         """What the readings say; before the first one, what is to be expected of the backend."""
         told = self.history.simulated
         return self.about.simulated if told is None else told
@@ -114,11 +118,15 @@ class Live:
         """Say what arrived, once it is known; what is simulated is what was asked for."""
         if self.dashboard is None or self.dashboard.shown.got or not self.history.gpus:
             return
-        if self.dashboard.shown.simulated != self._simulated:
-            self.dashboard.show(simulated=self._simulated)
-        if self._simulated:
+        if self.dashboard.shown.simulated != self.simulated:
+            self.dashboard.show(simulated=self.simulated)
+        if self.simulated:
             return
         own = [sample for sample in self.history.latest if sample.node == 0]
         spec = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own else None
         if spec is not None:
-            self.dashboard.show(got=str(spec))
+            self.dashboard.show(got=self._of_all(str(spec)))
+
+    def _of_all(self, node: str) -> str:
+        """`2 x H100:8`, of a cluster."""
+        return f"{self.about.nodes} x {node}" if self.about.nodes > 1 else node

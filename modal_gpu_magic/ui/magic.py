@@ -110,6 +110,7 @@ class ModalGpu(Configurable):
         before = self.sessions.get(self._name(line))
         machine = before.machine if before is not None else None
         session = self._session(line, front)
+        self._show(session)
         cell = self._cell(line, body, session)
         self._agree(session, cell)
         try:
@@ -179,7 +180,13 @@ class ModalGpu(Configurable):
         if self._name(line).endswith(CLUSTER):
             raise LineError(NO_MACHINE_OF_A_SESSION)
         session = self._session(line, front)
+        self._show(session)
         self.current = session.name
+
+    def _show(self, session: Session) -> None:
+        """The pickers show this session from now on."""
+        for picker in self._pickers:
+            picker.follow(session)
 
     def volumes(self) -> set[str]:
         """The names of the Volumes that the sessions mount."""
@@ -246,8 +253,6 @@ class ModalGpu(Configurable):
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
             session.cache = self.cache
-            for picker in self._pickers:
-                picker.follow(session)
             return session
         session.cache = self.cache
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))

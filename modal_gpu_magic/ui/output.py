@@ -13,7 +13,7 @@ from modal_gpu_magic.ui.journal import Act, Journal
 from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.pages import Origin, Pages
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
-from modal_gpu_magic.ui.receipt import receipt_text, status_text
+from modal_gpu_magic.ui.receipt import heading, receipt_text, status_text
 from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
@@ -118,12 +118,23 @@ class NotebookFront:
     def finished(self, receipt: Receipt) -> None:
         """The receipt takes the status line's place."""
         self._finish_ranks()
-        self.settled(receipt_text(receipt))
+        self._end(receipt_text(receipt), heading(receipt))
 
     def settled(self, text: str) -> None:
+        """The last line takes the status line's place."""
+        self._end(text)
+
+    def broke_off(self, outcome: str) -> None:
+        """What was shown of it says so, and moves no more; where nothing was, the error is enough."""
+        self._finish_ranks()
+        if self.status_id is not None:
+            asked = f"{self.live.about.asked} · " if self.live is not None else ""
+            self._end(f"{asked}{outcome} before it ran")
+
+    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
         """The last line takes the status line's place; a dashboard's, with what it showed as a picture."""
         line = {"text/plain": text}
-        self.kept = self.live.end(text) if self.live is not None else line
+        self.kept = self.live.end(text, heading) if self.live is not None else line
         if not self.quiet:
             shown = self.live is not None and self.live.dashboard is not None
             self._status(self.kept if shown else line, "receipt")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget  # noqa: TID253 - this module is imported when a picker is made, and not before
-from traitlets import Dict, Int, List, TraitError, Unicode, validate
+from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.images import PRESETS
@@ -83,7 +83,7 @@ class GpuPicker(anywidget.AnyWidget):
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
-    strip: Any = Dict(default_value=None, allow_none=True).tag(sync=True)
+    strip: Any = Instance(dict, allow_none=True).tag(sync=True)
     rows = List(Dict()).tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
@@ -228,19 +228,21 @@ def _strip(session: Session) -> dict[str, Any]:
     """A session as `js/src/strip.ts` describes it."""
     standing, about = session.meter.standing, session.about
     own = [sample for sample in session.metrics.latest if sample.node == 0]
-    got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not about.simulated else None
+    simulated = own[0].simulated if own else about.simulated
+    got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not simulated else None
     return {
         "session": session.name,
         "title": session.machine.title,
         "got": str(got) if got else "",
         "backend": session.backend,
-        "simulated": about.simulated,
+        "simulated": simulated,
         "hourly": about.hourly,
         "rate": standing.hourly,
         "spent": standing.spent,
         "state": standing.doing,
         "since": standing.since,
         "idle_until": standing.idle_until,
+        "outcome": standing.outcome,
         "now": time.time(),
     }
 

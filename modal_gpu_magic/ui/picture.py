@@ -65,15 +65,22 @@ def figures(history: History) -> str:
     )
 
 
-def keepsake(receipt: str, history: History, *, simulated: bool) -> dict[str, str]:
-    """The mime bundle that takes a dashboard's place: the receipt, and the picture below it."""
-    svg = picture(history, simulated=simulated)
+DOTS = {"done": "#2e9e4f", "failed": "#d9534f", "lost": "#d9534f", "timed out": "#d9534f"}
+"""How a run ended -> the colour of its dot, seen on light and dark pages alike; others are grey."""
+
+
+def keepsake(
+    receipt: str, history: History, *, simulated: bool, heading: tuple[str, str] | None = None
+) -> dict[str, str]:
+    """The mime bundle that takes a dashboard's place: how the run ended, the receipt, and the picture below it."""
+    svg, head = picture(history, simulated=simulated), _head(heading)
     if svg is None:
-        return {"text/plain": receipt}
+        html = f'<div style="font-size:small">{head}{escape(receipt)}</div>'
+        return {"text/plain": receipt, **({"text/html": html} if head else {})}
     source = base64.b64encode(svg.encode()).decode()
     alt = escape(figures(history), quote=True)
     image = f'<img alt="{alt}" src="data:image/svg+xml;base64,{source}">'
-    html = f'<div style="font-size:small">{escape(receipt)}<br>{image}</div>'
+    html = f'<div style="font-size:small">{head}{escape(receipt)}<br>{image}</div>'
     return {"text/plain": receipt, "text/html": html}
 
 
@@ -84,6 +91,14 @@ def _lines(history: History) -> list[tuple[Sequence[GpuSample], ...]]:
     if len(nodes) < 2:  # noqa: PLR2004 - one node is no cluster
         return [(samples,) for samples in gpus]
     return [tuple(samples for samples in gpus if samples[0].node == node) for node in nodes]
+
+
+def _head(heading: tuple[str, str] | None) -> str:
+    if heading is None:
+        return ""
+    outcome, rest = heading
+    dot = f'<span style="color:{DOTS.get(outcome, INK)}">●</span>'
+    return f"{dot} <b>{escape(outcome)}</b>, {escape(rest)}<br>"
 
 
 def _panel(place: int, panel: _Scale, lines: Sequence[tuple[Sequence[GpuSample], ...]], history: History) -> str:

@@ -28,6 +28,7 @@ _PHASES = {
     "waiting": "waiting for {subject}",
     "starting": "starting {subject}",
     "running": "running on {subject}",
+    "restarted": "restarted by Modal, running on {subject}",
     "stopping": "stopping on {subject}",
     "copying": "copying {subject}",
 }
@@ -57,8 +58,19 @@ def status_words(state: State) -> str:
 
 
 def status_text(state: State) -> str:
-    """One line: `waiting for H100:2 0:12`."""
-    return f"{status_words(state)} {clock(state.seconds)}"
+    """One line: `waiting for H100:2 0:12`, and what is known of why."""
+    return f"{status_words(state)} {clock(state.seconds)}{' · ' + state.detail if state.detail else ''}"
+
+
+def heading(receipt: Receipt) -> tuple[str, str]:
+    """How a run ended, and what is there now: `done`, `idle until 14:05`."""
+    until = receipt.ended_at + receipt.idle_seconds
+    return receipt.outcome, f"idle until {hour(until)}" if receipt.idle_seconds else "no container is left"
+
+
+def hour(at: float) -> str:
+    """`14:05`, of this machine's clock."""
+    return time.strftime("%H:%M", time.localtime(at))
 
 
 def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:
@@ -119,7 +131,7 @@ def _money(receipt: Receipt) -> list[str]:
     cost = f"free here, at Modal {dollars(receipt.cost)}" if local else f"cost {dollars(receipt.cost)}"
     money = [cost]
     if not local and receipt.idle_seconds and receipt.idle_cost is not None:
-        until = time.strftime("%H:%M", time.localtime(receipt.ended_at + receipt.idle_seconds))
+        until = hour(receipt.ended_at + receipt.idle_seconds)
         money.append(f"idle until {until} adds up to {dollars(receipt.idle_cost)}")
     return [*money, f"prices of {receipt.price_date}"]
 

@@ -61,7 +61,11 @@ class TextFront(NotebookFront):
         self._wipe()
         super().finished(receipt)
 
-    def settled(self, text: str) -> None:
+    def broke_off(self, outcome: str) -> None:  # noqa: ARG002 - Front's
+        """What moves goes; the error says the rest."""
+        self._wipe()
+
+    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:  # noqa: ARG002 - a line has no head
         """The last line."""
         self._wipe()
         self.kept = {"text/plain": text}

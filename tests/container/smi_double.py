@@ -105,6 +105,6 @@ def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
 def row(gpu: int = 0, load: str = "50", used: str = "1024") -> str:
     """A row of the full query."""
     return (
-        f"{gpu}, GPU-{gpu}, {load}, 3, {used}, 81559, 350.5, 700.00, 40, 1410, 1980, P0, 5, 16, Disabled, 580.95.05, "
+        f"{gpu}, GPU-{gpu}, {load}, 3, {used}, 81559, 350.5, 700.00, 40, 1410, 1980, P0, 5, 16, Disabled, 0x0, 580.95.05, "
         "NVIDIA H100 80GB HBM3\n"
     )

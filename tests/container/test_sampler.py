@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from modal_gpu_magic.metrics.sample import QUERY, SHORT_QUERY, parse
+from modal_gpu_magic.metrics.sample import OLD_QUERY, QUERY, SHORT_QUERY, parse
 from tests.container.smi_double import Heard, Smi, eventually, row
 
 CAPTURES = Path(__file__).parents[1] / "metrics" / "nvidia_smi"
@@ -50,8 +50,10 @@ def test_an_old_driver_gets_the_short_query(smi: Smi) -> None:
     heard.sampler.begin(1)
     eventually(lambda: heard.over)
     assert heard.loads == [77]
-    assert [line.split()[0] for line in smi.asked] == [f"--query-gpu={','.join(q)}" for q in (QUERY, SHORT_QUERY)]
-    assert smi.asked[1].endswith("-lms 250")
+    assert [line.split()[0] for line in smi.asked] == [
+        f"--query-gpu={','.join(q)}" for q in (QUERY, OLD_QUERY, SHORT_QUERY)
+    ]
+    assert smi.asked[2].endswith("-lms 250")
 
 
 def test_where_there_is_none_nothing_comes_and_it_is_not_asked_for_again(
@@ -67,14 +69,14 @@ def test_where_there_is_none_nothing_comes_and_it_is_not_asked_for_again(
     assert not heard.told
 
 
-def test_one_that_has_nothing_to_say_is_asked_twice_and_no_more(smi: Smi) -> None:
+def test_one_that_has_nothing_to_say_is_asked_each_query_once_and_no_more(smi: Smi) -> None:
     smi.says("full", "No devices were found\n")
     smi.says("short", "Failed to initialize NVML: Driver/library version mismatch\n")
     heard = Heard()
     for _ in range(3):
         heard.sampler.begin()
         eventually(lambda: heard.over)
-    assert len(smi.asked) == 2
+    assert len(smi.asked) == 3
 
 
 def test_a_wedged_one_holds_nobody_up(smi: Smi) -> None:

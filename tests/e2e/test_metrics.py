@@ -21,12 +21,12 @@ esac
 echo "$*" >> {folder}/asked
 while [ ! -e {folder}/go ]; do sleep 0.02; done
 while read -r tick; do
-    echo "0, GPU-tape, $tick, 143771, 500.5, 700.00, 50, 1410, 1980, P0, 5, 16, Disabled, 580.95.05, NVIDIA H200"
+    echo "0, GPU-tape, $tick, 143771, 500.5, 700.00, 50, 1410, 1980, P0, 5, 16, Disabled, 0x0, 580.95.05, NVIDIA H200"
     sleep 0.1
 done < {folder}/tape
 touch {folder}/done
 while :; do
-    echo "0, GPU-tape, [N/A], [N/A], 2048, 143771, [N/A], 700.00, 50, 1410, 1980, P0, 5, 16, Disabled, 580.95.05, NVIDIA H200"
+    echo "0, GPU-tape, [N/A], [N/A], 2048, 143771, [N/A], 700.00, 50, 1410, 1980, P0, 5, 16, Disabled, 0x0, 580.95.05, NVIDIA H200"
     sleep 0.1
 done
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import tarfile
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.kernel import Kernel
+from tests.e2e.slow_package import slow_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,38 +146,10 @@ def test_while_it_waits_for_a_gpu(fresh: Kernel) -> None:
     assert fresh.remote("print('next')", "H100 --session other").stdout == "next\n"
 
 
-SLOW_BACKEND = """
-import time
-
-def build_wheel(*_):
-    time.sleep(60)
-
-prepare_metadata_for_build_wheel = build_wheel
-"""
-
-SLOW_PROJECT = """
-[build-system]
-requires = []
-build-backend = "slow"
-backend-path = ["."]
-
-[project]
-name = "mg-slow"
-version = "1.0"
-"""
-
-
 @pytest.fixture
 def building(tmp_path: Path) -> Iterator[Kernel]:
     """A kernel for which a package exists that takes a minute to build."""
-    source = tmp_path / "mg_slow-1.0"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(SLOW_PROJECT)
-    (source / "slow.py").write_text(SLOW_BACKEND)
-    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mg-slow\nVersion: 1.0\n")
-    with tarfile.open(tmp_path / "mg_slow-1.0.tar.gz", "w:gz") as archive:
-        archive.add(source, "mg_slow-1.0")
-    with Kernel(env={"PIP_FIND_LINKS": f"{os.environ.get('PIP_FIND_LINKS', '')} {tmp_path}".strip()}) as kernel:
+    with Kernel(env={"PIP_FIND_LINKS": slow_package(tmp_path)}) as kernel:
         kernel.load()
         yield kernel
 

@@ -21,7 +21,7 @@ def test_a_container_costs_from_its_start_through_its_idling() -> None:
     meter = Meter(clock)
     meter.runs(4.0)
     clock.now += HOUR  # no GPU is free: nothing is paid for
-    assert (meter.standing.doing, meter.standing.spent, meter.standing.hourly) == ("running", 0.0, 0.0)
+    assert (meter.standing.doing, meter.standing.spent, meter.standing.hourly) == ("connecting", 0.0, 0.0)
     meter.lives(clock.now)
     clock.now += HOUR
     assert (meter.standing.spent, meter.standing.hourly) == (4.0, 4.0)
@@ -58,3 +58,21 @@ def test_a_price_that_is_not_known_makes_the_sum_unknown() -> None:
     assert meter.standing.spent is None
     meter.ran(None)
     assert (meter.standing.doing, meter.standing.spent) == ("ended", None)
+
+
+def test_it_has_the_phases_of_the_cell_and_how_the_last_one_ended() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.enters("running")
+    assert (meter.standing.doing, meter.standing.outcome) == ("ended", ""), "no cell runs"
+    meter.runs(1.0)
+    clock.now += 5
+    meter.enters("building")
+    clock.now += 5
+    meter.enters("building")
+    assert (meter.standing.doing, meter.standing.since) == ("building", 1005.0)
+    meter.outcome = "failed"
+    meter.ran(clock.now + HOUR)
+    assert (meter.standing.doing, meter.standing.outcome) == ("idle", "failed")
+    meter.runs(1.0)
+    assert (meter.standing.doing, meter.standing.outcome) == ("connecting", "")

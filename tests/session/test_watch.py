@@ -73,6 +73,24 @@ def test_a_run_that_begins_again_elsewhere_has_not_been_idle() -> None:
     assert list(watch.sample()) == []
 
 
+SW_CAP, SW_HEAT, HW, HW_HEAT = 0x4, 0x20, 0x8, 0x40
+
+
+def test_a_gpu_that_is_held_down_is_said_once_for_each_reason() -> None:
+    reasons = [0, SW_CAP, SW_HEAT, SW_HEAT | SW_CAP, 0, SW_HEAT, HW | HW_HEAT, HW, 1, None]
+    events = [sample(100 + second, 90, clock_reasons=bits) for second, bits in enumerate(reasons)]
+    assert said(*events) == [
+        "GPU 0 is throttled: SW thermal slowdown.",
+        "GPU 0 is throttled: HW thermal slowdown.",
+        "GPU 0 is throttled: HW slowdown.",
+    ]
+
+
+def test_each_gpu_of_each_node_is_named() -> None:
+    events = [sample(100, 90, 90, node=node, clock_reasons=SW_HEAT) for node in (0, 1)]
+    assert said(*events)[-2:] == [f"node 1 GPU {gpu} is throttled: SW thermal slowdown." for gpu in (0, 1)]
+
+
 class TestSuspects:
     @pytest.mark.parametrize(
         "source, words",

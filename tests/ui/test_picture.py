@@ -53,6 +53,12 @@ def test_without_a_reading_there_is_no_picture() -> None:
     assert keepsake("CPU", History(), simulated=False) == {"text/plain": "CPU"}
 
 
+def test_how_it_ended_stands_above_with_and_without_a_picture() -> None:
+    for history in (_history(), History()):
+        html = keepsake("H100", history, simulated=False, heading=("failed", "idle <14:05>"))["text/html"]
+        assert "<b>failed</b>, idle &lt;14:05&gt;<br>H100" in html
+
+
 def test_unknown_is_a_dash_and_has_no_chart() -> None:
     history = _history(power=None)
     assert figures(history) == "mean 4 %, peak 10.0 GiB, – W, 60 °C"

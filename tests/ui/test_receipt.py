@@ -14,7 +14,7 @@ from modal_gpu_magic.plan.advice import Advice
 from modal_gpu_magic.plan.machine import Machine
 from modal_gpu_magic.session.front import Phase, State
 from modal_gpu_magic.session.receipt import Receipt
-from modal_gpu_magic.ui.receipt import clock, duration, question_text, receipt_text, status_text
+from modal_gpu_magic.ui.receipt import clock, duration, heading, question_text, receipt_text, status_text
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,22 @@ def test_duration(seconds: float | None, text: str) -> None:
         ("waiting", "waiting for H100:2 0:12"),
         ("starting", "starting H100:2 0:12"),
         ("running", "running on H100:2 0:12"),
+        ("restarted", "restarted by Modal, running on H100:2 0:12"),
         ("stopping", "stopping on H100:2 0:12"),
     ],
 )
 def test_status(phase: Phase, text: str) -> None:
     assert status_text(State(phase, "H100:2", 12.9)) == text
+
+
+def test_a_status_has_what_is_known_of_it() -> None:
+    assert status_text(State("waiting", "L4", 75, "A10 would do.")) == "waiting for L4 1:15 · A10 would do."
+
+
+def test_the_heading_says_how_it_ended_and_what_is_there_now() -> None:
+    receipt = Receipt("failed", "H100", "cloud", simulated=False, idle_seconds=300, ended_at=ENDED)
+    assert heading(receipt) == ("failed", "idle until 14:05")
+    assert heading(replace(receipt, outcome="lost", idle_seconds=0)) == ("lost", "no container is left")
 
 
 def text(**facts: Any) -> str:
