@@ -100,16 +100,17 @@ def test_a_line_is_posted_soon_and_whole(outlet: Outlet, reader: Reader) -> None
 
 
 def test_under_load_there_are_few_posts(outlet: Outlet, reader: Reader) -> None:
+    """Seven lines between two posts are load enough: a busy machine comes to no more."""
     outlet.begin("r", reader.post)
     ends = time.monotonic() + 1.2
     count = 0
     while time.monotonic() < ends:
-        outlet.text("stdout", "x" * 2000 + "\n")
+        outlet.text("stdout", "x" * 10_000 + "\n")
         count += 1
         time.sleep(0.001)
     finished = outlet.finish()
-    assert 4 <= len(reader.posts) <= 12
-    assert text(reader.events(*finished.tail)) == ("x" * 2000 + "\n") * count
+    assert 2 <= len(reader.posts) <= 12
+    assert text(reader.events(*finished.tail)) == ("x" * 10_000 + "\n") * count
     assert finished.frames == len(reader.blobs)
 
 
