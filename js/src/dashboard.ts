@@ -3,6 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { Chart, type Measure } from "./chart";
 import { dollars, h, uniqueId } from "./dom";
+import { follow } from "./follow";
 import { clock, decode, mean, shown } from "./frame";
 import { History } from "./history";
 import { NodeRows } from "./nodes";
@@ -27,6 +28,8 @@ interface State {
 interface Traits {
   state: State;
   nodes: number;
+  client: string;
+  cell: string;
 }
 
 type Model = AnyModel<Traits>;
@@ -143,14 +146,15 @@ class Dashboard {
 
   message = (content: { type: string }, buffers: DataView[]): void => {
     if (content.type === "stopping") this.head.stop.textContent = "Stopping…";
-    if (content.type !== "frame") return;
+    if (content.type === "history") this.history.clear();
+    else if (content.type !== "frame") return;
     for (const buffer of buffers) {
       for (const frame of decode(buffer)) {
         this.history.add(frame);
         this.tiles.show(frame.node, frame.gpus);
       }
     }
-    this.draw();
+    if (this.history.times.length) this.draw();
   };
 
   end(): void {
@@ -213,6 +217,7 @@ function setText(element: HTMLElement, text: string): void {
 }
 
 export default {
+  initialize: ({ model }: { model: Model }): (() => void) => follow(model as unknown as Parameters<typeof follow>[0]),
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = h("section", { class: "mgd", "aria-label": "GPU dashboard" });
     el.append(root);

@@ -37,6 +37,12 @@ export class History {
     return [...new Set(this.gpus.map((gpu) => gpu.node))];
   }
 
+  /** Forget every reading. */
+  clear(): void {
+    this.times.length = 0;
+    this.rows.clear();
+  }
+
   add(frame: Frame): void {
     const column = this.column(frame);
     frame.gpus.forEach((gpu, index) => {

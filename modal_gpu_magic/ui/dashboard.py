@@ -5,20 +5,24 @@ Nothing here needs the kernel's main thread: messages leave by themselves while 
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
-from traitlets import Dict, Int
+from traitlets import Dict, Int, Unicode
 
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.beside import OURS
+from modal_gpu_magic.ui.frames import frame
+from modal_gpu_magic.ui.pages import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.metrics.sample import Reading
+    from modal_gpu_magic.ui.journal import Act
 
 STATIC = Path(__file__).parent / "static"
 KEPT = 2400
@@ -54,6 +58,10 @@ class Dashboard(anywidget.AnyWidget):
     Args:
         shown: what its head says at first. nodes: containers of the run.
         press: called when Stop is pressed; from any thread.
+        origin: where the cell was run from; a page that is another one may follow.
+
+    Attributes:
+        asked: set when a page that was loaded anew asks to follow; whoever publishes clears it, and tells.
     """
 
     _esm = STATIC / "dashboard.js"
@@ -61,15 +69,19 @@ class Dashboard(anywidget.AnyWidget):
 
     state = Dict().tag(sync=True)
     nodes = Int(1).tag(sync=True)
+    client = Unicode("").tag(sync=True)
+    cell = Unicode("").tag(sync=True)
 
-    def __init__(self, shown: Shown, press: Callable[[], None], nodes: int = 1) -> None:
+    def __init__(self, shown: Shown, press: Callable[[], None], nodes: int = 1, origin: Origin | None = None) -> None:
         self.shown = shown
         self.began = time.time()
         self._press = press
         self._frames: list[bytes] = []
-        super().__init__(state=_state(shown), nodes=nodes)
+        self.asked = threading.Event()
+        origin = origin or Origin()
+        super().__init__(state=_state(shown), nodes=nodes, client=origin.client, cell=origin.cell)
         self.on_msg(self._heard)
-        answer_beside_the_cell(self.comm)
+        OURS.add(self.model_id)
 
     def show(self, **changes: Any) -> None:
         """Change what the head says."""
@@ -87,12 +99,23 @@ class Dashboard(anywidget.AnyWidget):
         """Show a line that stays."""
         self.show(notices=(*self.shown.notices, text))
 
+    def tell(self, acts: Iterable[Act]) -> None:
+        """Tell the pages that follow what was published."""
+        self.send({"type": "acts", "acts": [act._asdict() for act in acts]})
+
+    def close(self) -> None:
+        """End the widget."""
+        OURS.discard(self.model_id)
+        super().close()
+
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "stop":
             self._press()
             self.send({"type": "stopping"})
-        elif content.get("type") == "hello" and self._frames:  # a page that was loaded after the run began
-            self.send({"type": "frame"}, [b"".join(self._frames)])
+        elif content.get("type") == "hello":  # a view begins; it may come after some readings, or after all
+            self.send({"type": "history"}, [b"".join(self._frames)])
+        elif content.get("type") == "follow":
+            self.asked.set()
 
 
 def _state(shown: Shown) -> dict[str, Any]:

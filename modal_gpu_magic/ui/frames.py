@@ -1,4 +1,4 @@
-"""What both widgets share: readings as the page gets them, and messages that get through while a cell runs.
+"""What both widgets share: readings as the page gets them.
 
 A reading is little-endian float32, NaN where a value is unknown; `js/src/frame.ts` reads it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.history import Measure
@@ -28,9 +28,3 @@ def frame(reading: Reading, since: float) -> bytes:
 def _number(sample: GpuSample, field: str) -> float:
     value = getattr(sample, field)
     return nan if value is None else float(value)
-
-
-def answer_beside_the_cell(comm: Any) -> None:
-    """Ipykernel 7.4 answers a comm in the shell that made it, which the cell blocks; a subshell would do."""
-    if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _message, default: default  # noqa: SLF001 - no public way (measured)

@@ -1,14 +1,23 @@
-"""What a cell has put out, to be put out again: below a dashboard that comes later, or by `%modal_gpu last`."""
+"""What a cell has put out, to be put out again.
+
+Below a dashboard that comes later, by `%modal_gpu last`, or in a page that was loaded anew while the cell ran.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from modal_gpu_magic.wire.log import weigh
 
 MOST_BYTES = 16 << 20
 """A cell that puts out more has nothing kept."""
+
+
+class Act(NamedTuple):
+    """Something that was published: the kind and the content of one of Jupyter's iopub messages."""
+
+    kind: str
+    content: dict[str, Any]
 
 
 class Journal:
@@ -20,13 +29,13 @@ class Journal:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
-        self._acts: list[Callable[[], None]] = []
+        self._acts: list[Act] = []
         self.size = 0
         """Bytes of all that was put out since it was last cleared."""
 
-    def add(self, act: Callable[[], None], size: int) -> None:
-        """Something was published that weighs about so many bytes."""
-        self.size += size
+    def add(self, act: Act) -> None:
+        """Something was published."""
+        self.size += weigh(act.content)
         if self.size <= self._most:
             self._acts.append(act)
         else:
@@ -38,6 +47,6 @@ class Journal:
         self.size = 0
 
     @property
-    def acts(self) -> tuple[Callable[[], None], ...] | None:
-        """What puts it out again; None: it was too much."""
+    def acts(self) -> tuple[Act, ...] | None:
+        """What was put out; None: it was too much."""
         return tuple(self._acts) if self.size <= self._most else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import About, State
     from modal_gpu_magic.ui.dashboard import Dashboard
+    from modal_gpu_magic.ui.pages import Origin
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
@@ -26,8 +27,8 @@ BILLED = frozenset({"starting", "running", "stopping"})
 class Live:
     """What is known of a run that goes on, and its dashboard once there is one."""
 
-    def __init__(self, about: About, press: Callable[[], None]) -> None:
-        self.about, self._press = about, press
+    def __init__(self, about: About, press: Callable[[], None], origin: Origin) -> None:
+        self.about, self._press, self._origin = about, press, origin
         self.history = History()
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
@@ -50,7 +51,7 @@ class Live:
         from modal_gpu_magic.ui.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self.about.asked, self.about.backend, self.about.simulated)
-        self.dashboard = Dashboard(shown, self._press, self.about.nodes)
+        self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)
         self.show(state)
         for reading in self._readings:
             self.dashboard.sample(reading)

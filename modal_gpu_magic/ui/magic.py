@@ -84,7 +84,9 @@ class ModalGpu(Configurable):
             ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
             Exception: the cell's own.
         """
-        with Presses() as presses:
+        from modal_gpu_magic.ui.beside import answering
+
+        with answering(self.shell), Presses() as presses:
             home = self._run(text, body, presses.inbox)
         if home is not None and home.has_result and home.result is not None:
             hook: Any = self.shell.displayhook

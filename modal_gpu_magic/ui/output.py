@@ -8,11 +8,11 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.journal import Journal
+from modal_gpu_magic.ui.journal import Act, Journal
 from modal_gpu_magic.ui.live import Live
+from modal_gpu_magic.ui.pages import Origin, Pages
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.receipt import receipt_text, status_text
-from modal_gpu_magic.wire.log import weigh
 from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class NotebookFront:
         """What stays of the run: its last line, and the picture of its GPUs."""
         self._has_dashboard = dashboard and widgets and not quiet
         self._journal = Journal()
+        self._pages = Pages(shell)
         self._clear_next = False
         self._ranks: RankOutput | None = None
         self._ranks_id = uuid.uuid4().hex
@@ -68,12 +69,13 @@ class NotebookFront:
 
     def begin(self, about: About, press: Callable[[], None]) -> None:
         """A run begins: its dashboard comes when it takes longer."""
-        self.live = Live(about, press)
+        self.live = Live(about, press, Origin.of(self.shell))
 
     def show(self, state: State) -> None:
         """One line, replaced in place; then a dashboard in that place."""
         if self.quiet:
             return
+        self._let_pages_in()
         if self.live is not None and self._has_dashboard and self.live.due:
             self._open_dashboard(self.live, state)
         elif self.live is not None and self.live.dashboard is not None:
@@ -85,12 +87,12 @@ class NotebookFront:
 
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
-        publish = partial(self._publishers[event.kind], event.content)
+        self._let_pages_in()
         if self._clear_next and event.kind in SHOWN:
             self._clear_around_dashboard()
-        publish()
+        self._publishers[event.kind](event.content)
         if event.kind in SHOWN:
-            self._journal.add(publish, weigh(event.content))
+            self._journal.add(Act(event.kind, event.content))
 
     def sample(self, reading: Reading) -> None:
         """A reading of the GPUs, for the dashboard."""
@@ -100,9 +102,9 @@ class NotebookFront:
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""
         self._flush()
-        note = partial(self._publish, {"text/plain": text}, {MARK: {"kind": "note"}})
-        note()
-        self._journal.add(note, len(text))
+        note = _displayed({"text/plain": text}, "note")
+        self._display(note.content)
+        self._journal.add(note)
         if self.live is not None:
             self.live.notice(text)
 
@@ -125,7 +127,7 @@ class NotebookFront:
             shown = self.live is not None and self.live.dashboard is not None
             self._status(self.kept if shown else line, "receipt")
         if self.live is not None:
-            self.live.close()
+            self._pages.end(self.live.close)
 
     def again(self) -> None:
         """Show in the present cell what the run's cell showed."""
@@ -135,8 +137,19 @@ class NotebookFront:
         if acts is None:
             words = f"Its output was {size_text(self._journal.size)}: too much to keep."
             self._publish({"text/plain": words}, {MARK: {"kind": "note"}})
-        for publish in acts or ():
-            publish()
+        for act in acts or ():
+            self._publishers[act.kind](act.content)
+
+    def _let_pages_in(self) -> None:
+        """A page that was loaded anew gets all there is; what follows it hears as it comes."""
+        if self.live is None or not self._pages.ask(self.live.dashboard):
+            return
+        acts = self._journal.acts
+        if acts is not None:  # else it goes on below what its notebook had when it was saved
+            head = _displayed(self.live.bundle, "dashboard", self.status_id)
+            self._pages.tell(Act("clear_output", {"wait": False}), head, *acts)
+        if self._ranks is not None and self._ranks.shown is not None:
+            self._pages.tell(_displayed(self._ranks.shown, "ranks", self._ranks_id))
 
     def _open_dashboard(self, live: Live, state: State) -> None:
         """Above what the cell has put out so far: that is taken back and put out again below."""
@@ -145,8 +158,8 @@ class NotebookFront:
         if again:
             self._clear_all(wait=True)
         self._status(live.open(state), "dashboard")
-        for publish in again:
-            publish()
+        for act in again:
+            self._publishers[act.kind](act.content)
 
     def _clear_around_dashboard(self) -> None:
         """Take back the cell's output; the dashboard stays."""
@@ -160,6 +173,7 @@ class NotebookFront:
         self.status_id = None  # it is cleared with the rest, and needs a place of its own
         publisher: Any = self.shell.display_pub
         publisher.clear_output(wait=wait)
+        self._pages.tell(Act("clear_output", {"wait": wait}))
 
     def _status(self, bundle: dict[str, Any], kind: str) -> None:
         update = self.status_id is not None
@@ -175,7 +189,10 @@ class NotebookFront:
         *,
         update: bool = False,
     ) -> None:
-        self.shell.display_pub.publish(bundle, metadata, transient=transient or {}, update=update)
+        transient = transient or {}
+        self.shell.display_pub.publish(bundle, metadata, transient=transient, update=update)
+        kind = "update_display_data" if update else "display_data"
+        self._pages.tell(Act(kind, {"data": bundle, "metadata": metadata, "transient": transient}))
 
     @staticmethod
     def _flush() -> None:
@@ -188,6 +205,7 @@ class NotebookFront:
         other.flush()
         stream.write(content["text"])
         stream.flush()  # ipykernel's own stream waits up to 200 ms otherwise
+        self._pages.tell(Act("stream", content))
 
     def _display(self, content: dict[str, Any]) -> None:
         self._flush()
@@ -206,6 +224,7 @@ class NotebookFront:
             "execution_count": cell_number(self.shell),
         }
         hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
+        self._pages.tell(Act("execute_result", message))
 
     def _shown(self, bundle: dict[str, Any]) -> dict[str, Any]:
         """A bundle less what nobody is there to show: a saved widget is "model not found" for ever."""
@@ -223,7 +242,9 @@ class NotebookFront:
         self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
 
     def _write(self, text: str) -> None:
-        self._stream({"name": "stdout", "text": text})
+        line = Act("stream", {"name": "stdout", "text": text})
+        self._stream(line.content)
+        self._journal.add(line)
 
     def _finish_ranks(self) -> None:
         if self._ranks is not None:
@@ -234,6 +255,7 @@ class NotebookFront:
         self._flush()
         hook: Any = self.shell.displayhook
         hook.session.send(hook.pub_socket, "error", content, parent=hook.parent_header, ident=hook.topic)
+        self._pages.tell(Act("error", content))
 
     def _clear(self, content: dict[str, Any]) -> None:
         self._journal.clear()
@@ -259,6 +281,12 @@ class NotebookFront:
             parent=hook.parent_header,
             buffers=content["buffers"] or None,
         )
+
+
+def _displayed(bundle: dict[str, Any], kind: str, display_id: str | None = None) -> Act:
+    """The act of showing something of ours."""
+    transient = {"display_id": display_id} if display_id else {}
+    return Act("display_data", {"data": bundle, "metadata": {MARK: {"kind": kind}}, "transient": transient})
 
 
 def cell_number(shell: InteractiveShell) -> int:

@@ -24,7 +24,8 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.advice import arrived
 from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.recommend import memory
-from modal_gpu_magic.ui.frames import answer_beside_the_cell, frame
+from modal_gpu_magic.ui.beside import OURS
+from modal_gpu_magic.ui.frames import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,7 +106,7 @@ class GpuPicker(anywidget.AnyWidget):
         self.on_msg(self._heard)
         self.observe(self._write_line, ["spec", "nodes", "image"])
         self._write_line()
-        answer_beside_the_cell(self.comm)
+        OURS.add(self.model_id)
         if session is not None:
             self.follow(session)
 
@@ -120,6 +121,7 @@ class GpuPicker(anywidget.AnyWidget):
         """End the widget."""
         self._leave()
         self._leave = lambda: None
+        OURS.discard(self.model_id)
         super().close()
 
     @validate("spec")
@@ -154,21 +156,26 @@ class GpuPicker(anywidget.AnyWidget):
         self.set_trait("line", " ".join(words))
 
     def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        kind = content.get("type")
-        if kind == "stop" and self._session is not None:
-            (self._session.press or self._session.stop)()
-        if kind == "hello" and self._session is not None:
+        """The page said something: in the main thread, or beside a cell that runs."""
+        kind, session = content.get("type"), self._session
+        if kind == "use":
+            self.said = self._used(str(content["line"]))
+        elif kind == "stop" and session is not None:
+            (session.press or session.stop)()
+        elif kind == "hello" and session is not None:
             self._seen(None)
             for reading in self._latest():
                 self._seen(reading)
-        if kind != "use":
-            return
+
+    def _used(self, line: str) -> str:
+        """Make the line's machine the session's; returns what there is to say."""
+        if self._session is not None and self._session.press is not None:
+            return "A cell runs on the session's machine: press Use when it has ended."
         try:
-            self._use(str(content["line"]))
+            self._use(line)
         except ModalGpuError as error:
-            self.said = str(error)
-        else:
-            self.said = "Cells headed %%modal_gpu run on it."
+            return str(error)
+        return "Cells headed %%modal_gpu run on it."
 
     def _seen(self, reading: Reading | None) -> None:
         """The session was read, or stands differently. From any thread."""

@@ -30,6 +30,10 @@ class RankOutput(Protocol):
     def take(self, rank: int, kind: str, content: Mapping[str, Any]) -> None:
         """One event of a rank, by its kind and content."""
 
+    @property
+    def shown(self) -> dict[str, Any] | None:
+        """The bundle that is shown now and changes by itself; None: there is none."""
+
     def finish(self) -> None:
         """The cell has ended; the last call."""
 
@@ -61,6 +65,10 @@ class Prefixed:
             self._begun[rank] = rest
         self._put(rank, lines)
 
+    @property
+    def shown(self) -> None:
+        """Lines are written, and stay."""
+
     def finish(self) -> None:
         """Write what has no end of line."""
         for rank, rest in sorted(self._begun.items()):
@@ -90,6 +98,11 @@ class Tabs:
         self._stale.add(rank)
         if time.monotonic() - self._updated >= LIVE_SECONDS:
             self._update()
+
+    @property
+    def shown(self) -> dict[str, Any] | None:
+        """The tabs."""
+        return dict(self._tab._repr_mimebundle_()) if self._tab is not None else None
 
     def finish(self) -> None:
         """Put the static bundle in the place of the tabs."""

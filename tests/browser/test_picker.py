@@ -171,5 +171,7 @@ def test_stop_in_the_strip_stops_the_cell_that_runs(notebook: Callable[..., Note
     strip = opened.cell(0).get_by_role("region", name="Session")
     opened.start(1)
     expect(strip.get_by_role("listitem", name="GPU 0")).to_be_visible(timeout=60_000)
+    opened.cell(0).get_by_role("button", name="Use").click()
+    expect(opened.cell(0).get_by_text("press Use when it has ended")).to_be_visible()
     strip.get_by_role("button", name="Stop").click()
     assert "KeyboardInterrupt" in opened.ended(1).inner_text()

@@ -264,6 +264,27 @@ class Kernel:
         """Start a cell and do not wait for it."""
         self._client.execute(source)
 
+    def beside(self, source: str, *requests: tuple[str, dict[str, Any]]) -> tuple[list[str], list[str]]:
+        """Start a cell, and make these requests once it prints.
+
+        Returns the kinds of the replies, in order; and what was published from the print to the cell's end: statuses as
+        `busy` and `idle`, messages of comms by their method, other kinds as they are.
+        """
+        session, cell = self._client.session, self._client.execute(source)
+        while self._client.get_iopub_msg(timeout=60)["msg_type"] != "stream":
+            pass
+        for kind, body in requests:
+            self._client.shell_channel.send(session.msg(kind, body, metadata={"version": "1.0.0"}))
+        answered = 1 + sum(kind.endswith("_request") for kind, _ in requests)
+        replies = [self._client.get_shell_msg(timeout=60)["msg_type"] for _ in range(answered)]
+        published: list[str] = []
+        while True:
+            message = self._client.get_iopub_msg(timeout=60)
+            kind, content = message["msg_type"], message["content"]
+            published.append(content.get("execution_state") or content.get("data", {}).get("method") or kind)
+            if published[-1] == "idle" and message["parent_header"]["msg_id"] == cell:
+                return replies, published
+
     def processes(self) -> list[psutil.Process]:
         """Every process that was started by this kernel, at any remove, and lives; the kernel too."""
         return [process for process in psutil.process_iter() if self._started(process)]
