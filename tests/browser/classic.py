@@ -10,8 +10,8 @@ class Classic(Notebook):
 
     PANEL = "#notebook-container"
     CELL, OUTPUT = ".code_cell", ".output"
-    OWN_ERRORS = frozenset({"Widget is not attached."})
-    """Of any widget that is closed once another output has taken its place, an `ipywidgets.Label` too."""
+    OWN_ERRORS = frozenset({"Widget is not attached.", "Host is not attached."})
+    """Of any widget whose output is gone when it is shown or closed, an `ipywidgets.Label` too."""
     READY = """() => {
       const notebook = window.Jupyter?.notebook;
       return Boolean(notebook?._fully_loaded && notebook.kernel?.is_connected() && notebook.kernel.info_reply.banner);

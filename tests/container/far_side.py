@@ -56,7 +56,9 @@ class Ran:
         return "".join(e.content["text"] for e in self.events if e.kind == "stream" and e.content["name"] == name)
 
     def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
+        """Of the events in order; how many pieces a text comes in is a matter of time."""
+        kinds = [event.kind for event in self.events]
+        return [kind for kind, before in zip(kinds, [None, *kinds], strict=False) if (kind, before) != ("stream",) * 2]
 
 
 class FarSide:
