@@ -11,7 +11,7 @@ export interface Measure {
   top: number | null;
 }
 
-const HEIGHT = 230;
+const HEIGHT = 210;
 const SPAN = 20;
 /** Of the chart's width for a point: a line through more of them is a hairball, and slow to draw. */
 const PIXELS = 2;
@@ -118,7 +118,7 @@ export class Chart {
         y: { range: (_, __, most) => [0, this.measure.top ?? Math.max(1, most * 1.1)] },
       },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map(seconds) },
+        { ...axis, size: 28, values: (_, ticks) => ticks.map(seconds) },
         { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => `${tick} ${this.measure.unit}`) },
       ],
       series: [

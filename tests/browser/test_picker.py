@@ -155,6 +155,10 @@ def test_the_session_s_strip_moves_while_a_cell_runs_and_between_cells(notebook:
     expect(strip.get_by_role("listitem", name="GPU 1")).to_be_visible(timeout=30_000)
     said = strip.locator(".mgs-state").inner_text()
     expect(strip.locator(".mgs-state")).not_to_have_text(said, timeout=10_000)
+    expect(opened.cell(1).get_by_role("region", name="GPU dashboard")).to_be_visible(timeout=20_000)
+    assert card(opened, "L4").evaluate("e => getComputedStyle(e).paddingLeft") == "10px", (
+        "the dashboard's styles leave it"
+    )
     opened.ended(1)
     expect(strip.get_by_text("idle, ends in")).to_be_visible(timeout=10_000)
     assert opened.run(2).inner_text().strip().endswith("2 idle")
