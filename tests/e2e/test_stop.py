@@ -7,6 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.e2e.kernel import Kernel
@@ -130,12 +131,20 @@ def test_while_the_machine_is_being_made(fresh: Kernel) -> None:
     assert fresh.remote("print('next')").stdout == "next\n"
 
 
+def _supervised(kernel: Kernel) -> list[psutil.Process]:
+    """The processes that are, or could become, a container's."""
+    return [process for process in kernel.processes() if "shim.py" in " ".join(process.cmdline())]
+
+
 def test_while_it_waits_for_a_gpu(fresh: Kernel) -> None:
     """Every process that could become its container is frozen: the run waits, as it does when Modal has no GPU free."""
     fresh.remote("import os\nhere = 1", "H100")
-    time.sleep(2.0)  # until the next container stands by
-    frozen = [process for process in fresh.processes() if "shim.py" in " ".join(process.cmdline())]
-    assert frozen
+    own = len(_supervised(fresh))
+    end = time.monotonic() + 60
+    while len(_supervised(fresh)) == own and time.monotonic() < end:  # until the next container stands by
+        time.sleep(0.1)
+    frozen = _supervised(fresh)
+    assert len(frozen) > own
     for process in frozen:
         process.suspend()
     result = fresh.remote("print('never')", "H100 --session other", press=["waiting"], timeout=30)
