@@ -8,7 +8,7 @@
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
   --constraint tests/constraints.txt --editable
@@ -31,8 +31,8 @@ check: .venv/.dev
 	$(BIN)/python tests/checks/lengths.py
 	$(BIN)/python tests/checks/built.py
 
-# Three workers for two cores, since tests wait for processes to start; in the order of tests/conftest.py. Python keeps
-# what it compiled, whatever the environment says: some 500 processes import this package.
+# In the order of tests/conftest.py. Python keeps what it compiled, whatever the environment says: some 500 processes
+# import this package. JOBS=3 is a minute or two faster on two cores, and so busy that other people's races are lost.
 test: export PYTHONDONTWRITEBYTECODE =
 test: chromium check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +78,25 @@ class Incoming:
         return False
 
     def finish(self) -> None:
-        """All parts are there: the file takes its place, at once."""
-        with self.whole.open("r+b") as whole:
-            whole.truncate(self.size)
-        self.whole.chmod(self.mode & 0o777 or 0o644)
+        """All parts are there: the file takes its place, at once. Of two that put the same one, the first does it."""
+        ended = self.directory.with_name(f"{self.directory.name}-{uuid.uuid4().hex}")
+        try:
+            self.directory.rename(ended)  # no part of another upload gets between what follows
+        except FileNotFoundError:
+            return
+        try:
+            self._place(ended / self.whole.name)
+        except OSError:
+            ended.rename(self.directory)  # its parts need not be sent again
+            raise
+        shutil.rmtree(ended, ignore_errors=True)
+
+    def _place(self, whole: Path) -> None:
+        with whole.open("r+b") as content:
+            content.truncate(self.size)
+        whole.chmod(self.mode & 0o777 or 0o644)
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.whole.replace(self.target)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        whole.replace(self.target)
 
 
 def incoming(volume: Path, target: Path, size: int, mode: int, hashes: tuple[str, ...]) -> Incoming:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import expect
 
 from tests.browser.lab import CELL_MS, Lab, Notebook
@@ -55,8 +57,17 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def shared(book: Notebook, version: str) -> Notebook:
-    """The notebook with a kernel of that version."""
-    book.change_kernel(version)
+    """The notebook with a kernel of that version.
+
+    Before 7.4 one may leave a request unread for ever (ipykernel's subshell_manager says how): it is started anew then.
+    """
+    for _ in range(3):
+        book.change_kernel(version)
+        book.fill([TELL])
+        book.start(0)
+        with contextlib.suppress(Late):
+            book.page.wait_for_function("window.ran[0]", timeout=20_000)
+            break
     return book
 
 
