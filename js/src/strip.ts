@@ -40,7 +40,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   const money = h("span", { class: "mgs-money" });
   const simulated = h("span", { class: "mgs-simulated" }, "simulated");
   const button = h("button", { type: "button", class: "mgs-stop" }, STOP);
-  button.addEventListener("click", () => stop(model, model.get("strip")?.state === "running", (text) => (button.textContent = text)));
+  button.addEventListener("click", () => stop(model, runs(model.get("strip")), (text) => (button.textContent = text)));
   const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button)), tiles.element);
   root.append(box);
 
@@ -60,10 +60,10 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
     money.textContent = `${free}${dollars(strip.hourly)}/h, ${spent} so far`;
     button.hidden = strip.state === "ended";
   };
-  let since = 0; // of what the session does: what the button said belongs to that
+  let ran = false; // what the button said belongs to one cell, or to the idle time behind it
   const heard = (): void => {
-    if (model.get("strip")?.since !== since) button.textContent = STOP;
-    since = model.get("strip")?.since ?? 0;
+    if (runs(model.get("strip")) !== ran) button.textContent = STOP;
+    ran = runs(model.get("strip"));
     ahead = (model.get("strip")?.now ?? Date.now() / 1000) - Date.now() / 1000;
     paint();
   };
@@ -83,6 +83,11 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   };
 }
 
+/** Whether a cell runs, in whatever phase: from the first connection to its stopping. */
+export function runs(strip: Strip | null): boolean {
+  return strip !== null && strip.state !== "idle" && strip.state !== "ended";
+}
+
 const WORDS: Record<string, string> = {
   building: "building image",
   waiting: "waiting for GPU",
@@ -93,7 +98,7 @@ const LAST: Record<string, string> = { stopped: "was stopped", lost: "lost its c
 
 /** `running 0:41`, `idle, ends in 4:12`, `ended, the last cell failed`. */
 export function stateText(strip: Strip, now: number): string {
-  if (strip.state !== "idle" && strip.state !== "ended") return `${WORDS[strip.state] ?? strip.state} ${clock(now - strip.since)}`;
+  if (runs(strip)) return `${WORDS[strip.state] ?? strip.state} ${clock(now - strip.since)}`;
   const last = ["", "done"].includes(strip.outcome) ? "" : `, the last cell ${LAST[strip.outcome] ?? strip.outcome}`;
   const over = strip.state === "ended" || (strip.idle_until !== null && now >= strip.idle_until);
   return `${over ? "ended" : `idle${strip.idle_until === null ? "" : `, ends in ${clock(strip.idle_until - now)}`}`}${last}`;

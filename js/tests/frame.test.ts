@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { clock, decode, mean, memoryText, shown, trouble } from "../src/frame";
 import { dollars } from "../src/dom";
 import { costText } from "../src/money";
-import { spentNow, stateText, type Strip } from "../src/strip";
+import { runs, spentNow, stateText, type Strip } from "../src/strip";
 
 const packed = (...values: number[]): DataView => {
   const view = new DataView(new ArrayBuffer(values.length * 4));
@@ -119,6 +119,15 @@ describe("the strip", () => {
     expect(stateText({ ...strip, state: "ended" }, 165)).toBe("ended");
     expect(stateText({ ...strip, state: "waiting" }, 165)).toBe("waiting for GPU 1:05");
     expect(stateText({ ...strip, state: "building" }, 100 + 3725)).toBe("building image 1:02:05");
+  });
+
+  it.each(["connecting", "building", "sending", "waiting", "starting", "running", "restarted", "stopping", "copying"])(
+    "has a cell to stop while it is %s",
+    (state) => expect(runs({ ...strip, state })).toBe(true),
+  );
+
+  it("has none to stop when it is idle, ended or not there", () => {
+    expect([{ ...strip, state: "idle" }, { ...strip, state: "ended" }, null].map(runs)).toEqual([false, false, false]);
   });
 
   it.each([

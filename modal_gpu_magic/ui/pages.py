@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.ui.journal import Act
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -60,7 +60,7 @@ class Pages:
         if self._dashboard is not None:
             self._dashboard.tell(acts)
 
-    def end(self, close: Any) -> None:
+    def end(self, close: Callable[[], None]) -> None:
         """The run is over; `close` is called when nothing is told any more: an error is shown after the run."""
         if self._dashboard is None:
             close()
