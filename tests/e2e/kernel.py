@@ -23,11 +23,14 @@ from jupyter_client.manager import KernelManager
 from jupyter_core.utils import ensure_event_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from jupyter_client.blocking.client import BlockingKernelClient
     from typing_extensions import Self
+
+    Mark = float | str | Callable[[], bool]
+    """When to press ■, as `Kernel.run` says."""
 
 OURS: Final = "modal_gpu"
 """The metadata key on every output of the magic's own (status, receipt, notes), as opposed to the cell's."""
@@ -185,12 +188,12 @@ class Kernel:
         source: str,
         *,
         timeout: float = 60,
-        press: Sequence[float | str] = (),
+        press: Sequence[Mark] = (),
         answers: Sequence[str] | None = None,
     ) -> Result:
         """Run one cell and wait for its end.
 
-        `press` is when to press ■: a text waits until it was shown, a number waits so many seconds more.
+        `press` is when to press ■: a text waits until it was shown, a condition until it holds, a number so many seconds more.
         `answers` are typed at the prompts of `input()`, in order; after the last one the person there says nothing more.
         None: nobody is there.
         """
@@ -295,7 +298,7 @@ class Kernel:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
-    def _presses(self, marks: Sequence[float | str], shown: list[Message]) -> _Presses:
+    def _presses(self, marks: Sequence[Mark], shown: list[Message]) -> _Presses:
         return _Presses(self._manager, marks, shown)
 
 
@@ -304,7 +307,7 @@ class _Presses:
     """Presses ■ at its marks, from a thread, for as long as the cell runs."""
 
     manager: KernelManager
-    marks: Sequence[float | str]
+    marks: Sequence[Mark]
     shown: list[Message]
     over: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(init=False)
@@ -326,10 +329,11 @@ class _Presses:
                     return
                 self.manager.interrupt_kernel()
 
-    def _pauses(self, mark: float | str) -> Iterator[float]:
+    def _pauses(self, mark: Mark) -> Iterator[float]:
         """How long to wait before the press, in steps."""
-        if isinstance(mark, str):
-            while not any(mark in message.text for message in list(self.shown)):
-                yield 0.02
-        else:
+        if isinstance(mark, float | int):
             yield mark
+            return
+        holds = mark if callable(mark) else lambda: any(mark in message.text for message in list(self.shown))
+        while not holds():
+            yield 0.02
