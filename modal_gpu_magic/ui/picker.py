@@ -228,14 +228,13 @@ def _strip(session: Session) -> dict[str, Any]:
     """A session as `js/src/strip.ts` describes it."""
     standing, about = session.meter.standing, session.about
     own = [sample for sample in session.metrics.latest if sample.node == 0]
-    simulated = own[0].simulated if own else about.simulated
-    got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not simulated else None
+    got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not about.simulated else None
     return {
         "session": session.name,
         "title": session.machine.title,
         "got": str(got) if got else "",
         "backend": session.backend,
-        "simulated": simulated,
+        "simulated": about.simulated,
         "hourly": about.hourly,
         "rate": standing.hourly,
         "spent": standing.spent,
