@@ -79,7 +79,7 @@ class Rank:
         failed = belongings.arrive(request, store, restore_devices=False)
         bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
         shell.take_underscores()
-        before = belongings.before(request)
+        before = belongings.before(request, store)
         started = time.time()
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
         done = Done(started, time.time(), self._failure(outcome, namespace), self.interrupt.asked, None, failed)

@@ -29,9 +29,10 @@ from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers import SharedStore
 from modal_gpu_magic.wire.events import RESULT, Event, Failure, Request, Spread, Stay
 from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
+from modal_gpu_magic.wire.transfer import fingerprint, prepare, unpack, why_not
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.ask import Asker
@@ -95,7 +96,8 @@ def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, aske
     remove_abandoned(place_of_files)
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place_of_files))
     try:
-        order = _order(request, place, shell, outlet, directory)
+        table = IdentityTable(side=0)
+        order = _order(request, place, shell, outlet, directory, table)
         hearing = _Hearing(spread, outlet, asker)
         with Crew(order, size, directory, hearing.event) as crew:
             hearing.crew = crew
@@ -103,7 +105,7 @@ def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, aske
             _await(crew, interrupt)
         for name, why in crew.dones[0].failed.items() if 0 in crew.dones else ():
             outlet.emit("note", text=f"`{name}` could not be made in the ranks: {why}.")
-        return _brought(crew, namespace, SharedStore(directory), interrupt, place, began)
+        return _brought(crew, namespace, SharedStore(directory), table, interrupt, place, began)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -130,8 +132,10 @@ def _refusal(spread: Spread, namespace: dict[str, Any]) -> str | None:
 # What goes in.
 
 
-def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, directory: Path) -> Order:
-    """The values the cell reads, by file, and what the ranks are to do with them."""
+def _order(
+    request: Request, place: Place, shell: RemoteShell, outlet: Outlet, directory: Path, table: IdentityTable
+) -> Order:
+    """The values the cell reads, by file, and what the ranks are to do with them. `table` learns their objects."""
     namespace = shell.user_ns
     values: dict[str, Any] = {}
     hasher = Hasher()
@@ -143,11 +147,21 @@ def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, d
             outlet.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
         else:
             values[name] = value
-    transfer = pack(values, namespace, SharedStore(directory), hasher)
+    packed = prepare(values, namespace, SharedStore(directory), hasher, table=table)
+    packed.arrived(table)
+    transfer = packed.transfer
     source: str = shell.transform_cell(request.source)  # type: ignore[no-untyped-call]  # IPython's
     script = spawned.write(directory, transfer, source)
     fetch_bytes = request.fetch_bytes if place.stateless else EVERYTHING
-    ranked = replace(request, values=transfer, drops=(), store=str(directory), fetch_bytes=fetch_bytes, spread=None)
+    ranked = replace(
+        request,
+        values=transfer,
+        drops=(),
+        forgot=(),
+        store=str(directory),
+        fetch_bytes=fetch_bytes,
+        spread=None,
+    )
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
 
 
@@ -224,23 +238,29 @@ class _Hearing:
 
 
 def _brought(
-    crew: Crew, namespace: dict[str, Any], store: SharedStore, interrupt: Interrupt, place: Place, began: float
+    crew: Crew,
+    namespace: dict[str, Any],
+    store: SharedStore,
+    table: IdentityTable,
+    interrupt: Interrupt,
+    place: Place,
+    began: float,
 ) -> Ran:
     done = crew.dones.get(0)
-    result, lost = _take_home(done, namespace, store, place) if done else ((), ())
+    result, lost = _take_home(done, namespace, store, table, place) if done else ((), ())
     started = done.started_at if done else began
     return Ran(result, _failure(crew, interrupt), lost, started, max(started, done.ended_at if done else time.time()))
 
 
 def _take_home(
-    done: Done, namespace: dict[str, Any], store: SharedStore, place: Place
+    done: Done, namespace: dict[str, Any], store: SharedStore, table: IdentityTable, place: Place
 ) -> tuple[tuple[Any, ...], tuple[Stay, ...]]:
     """Rank 0's variables become the session's; returns the result, and what could not be brought."""
     leaving = done.leaving
     if leaving is None:
         return (), ()
-    here = {name: namespace[name] for name in leaving.kept if name in namespace}
-    arrived = unpack(leaving.values, namespace, store, into=here, restore_devices=True)
+    table.forget(leaving.forgot)
+    arrived = unpack(leaving.values, namespace, store, table=table, restore_devices=True)
     result = (arrived.values.pop(RESULT),) if RESULT in arrived.values else ()
     namespace.update(arrived.values)
     lost = [

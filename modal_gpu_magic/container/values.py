@@ -11,17 +11,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container import files
-from modal_gpu_magic.wire.events import FILES, LAST_RESULTS, RESULT, Request, Stay, Transfer
+from modal_gpu_magic.wire.events import FILES, LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in
 from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.summary import bundle, summary
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
+from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
+from modal_gpu_magic.wire.values.graph import Graph, groups_of
+from modal_gpu_magic.wire.values.graph import reached as reached_from
+from modal_gpu_magic.wire.values.marks import Group, Marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.wire.buffers import Store
+    from modal_gpu_magic.wire.transfer import Packed
 
 CHECK_SECONDS = 0.2
 """Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
@@ -35,7 +40,12 @@ HASH_BYTES_PER_SECOND = 5e9
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The namespace as it was before the cell: identities of all names, and which may be changed in place."""
+    """The namespace as it was before the cell.
+
+    Attributes:
+        identities: of the objects that names are bound to.
+        candidates: names that the notebook has, too, and whose values the cell may reach.
+    """
 
     identities: dict[str, int]
     candidates: tuple[str, ...]
@@ -43,14 +53,20 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What goes home, and what does not with the reason."""
+    """What goes home, and what does not with the reason.
+
+    Attributes:
+        stale: tokens of objects of which the notebook has an older content, since their new one stays.
+        forgot: tokens of objects that are no more.
+    """
 
     values: Transfer
     stays: tuple[Stay, ...]
-    kept: frozenset[str]
     gone: tuple[str, ...]
     looks: dict[str, tuple[str, str]]
     submodules: tuple[str, ...]
+    stale: tuple[int, ...] = ()
+    forgot: tuple[int, ...] = ()
 
     def without(self, lost: tuple[Stay, ...]) -> Leaving:
         """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
@@ -62,15 +78,22 @@ class Leaving:
 @dataclass(slots=True)
 class _Chosen:
     values: dict[str, Any]
-    stays: list[Stay]
+    groups: list[Group]
+    stays: dict[str, str]
 
 
 class Belongings:
-    """The session's namespace with what the notebook is known to have of it."""
+    """The session's namespace with what the notebook is known to have of it.
+
+    Attributes:
+        table: the objects that the notebook has, too. known: names whose values the notebook has as they are here.
+    """
 
     def __init__(self, namespace: dict[str, Any], hidden: Iterable[str]) -> None:
         self.namespace, self.hidden = namespace, frozenset(hidden)
-        self.prints: dict[str, bytes] = {}
+        self.table = IdentityTable(side=1)
+        self.marks = Marks(namespace, self.table)
+        self.known: set[str] = set()
         self.root = Path.cwd()
         """Where the session began: a cell may change the working directory."""
         self.watch = files.Watch(self.root)
@@ -81,62 +104,116 @@ class Belongings:
         return tuple(n for n in self.namespace if n not in self.hidden and not _is_history(n))
 
     def arrive(self, request: Request, store: Store, *, restore_devices: bool = True) -> dict[str, str]:
-        """Take in what the notebook sent; returns the names that could not be made here, with the reason."""
+        """Take in what the notebook sent; returns the names that could not be made here, with the reason.
+
+        Raises:
+            UnknownObjectsError: the notebook names objects that are not here.
+        """
         hasher = _hasher(store)
+        self.table.forget(request.forgot)
+        self._lose(request.drops)
         for name in request.drops:
             self.namespace.pop(name, None)
-            self.prints.pop(name, None)
-        arrived = unpack(request.values, self.namespace, store, hasher, restore_devices=restore_devices)
+        arrived = unpack(
+            request.values,
+            self.namespace,
+            store,
+            hasher,
+            table=self.table,
+            bind=True,
+            restore_devices=restore_devices,
+        )
         came = arrived.values.pop(FILES, {})
         files.write(came, self.root)
         self.watch.note(came)
-        self.namespace.update(arrived.values)
-        for name, value in arrived.values.items():
-            if name in LAST_RESULTS:
-                continue
-            mark = fingerprint(value, self.namespace, hasher)
-            if mark is not None:
-                self.prints[name] = mark
+        values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
+        self._agree(self.marks.look(values, hasher))
+        self._lose(arrived.failed)
         return arrived.failed
 
-    def before(self, request: Request) -> Before:
+    def before(self, request: Request, store: Store) -> Before:
         """Look at the namespace just before user code begins."""
+        identities = {name: id(self.namespace[name]) for name in self.names}
         reached = reach(request.reads, self.namespace) if request.reads else set()
-        return Before(
-            {name: id(self.namespace[name]) for name in self.names}, tuple(sorted(reached & self.prints.keys()))
-        )
+        candidates = self._candidates(reached)
+        hasher = _hasher(store)
+        for group in groups_of({name: self.namespace[name] for name in candidates}, self.namespace):
+            if not self.marks.knows(group):  # the notebook has these alike, but not looked at together so far
+                self._agree(self.marks.look({name: self.namespace[name] for name in group}, hasher))
+        return Before(identities, candidates)
 
     def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
         """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
         hasher = _hasher(store)
-        bound = self._bound(request, before)
+        bound = self._bound(before)
         changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
         candidates = {name: self.namespace[name] for name in (*bound, *changed)}
         if result:
             candidates[RESULT] = result[0]
         chosen = self._choose(candidates, request, hasher)
-        chosen.stays += [self._stay(name, self.namespace[name], UNCHECKED) for name in unchecked]
-        for stay in chosen.stays:
-            self.prints.pop(stay.name, None)
-        transfer = pack(chosen.values, self.namespace, store, hasher) if chosen.values else Transfer()
+        chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
+        self._lose(chosen.stays)
+        packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
+        packed.arrived(self.table)
+        self._agree(chosen.groups)
+        stays, stale = self._stays(chosen.stays, candidates, packed)
         gone = tuple(n for n in {*before.identities, *request.deletes} if n not in self.namespace)
-        for name in gone:
-            self.prints.pop(name, None)
+        self._lose(gone)
         looks = {
             name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
         }
         submodules = _submodules(chosen.values.values(), request.source)
-        return Leaving(transfer, tuple(chosen.stays), frozenset(changed), gone, looks, submodules)
+        self.table.prune()
+        return Leaving(packed.transfer, stays, gone, looks, submodules, stale, self.table.take_forgotten())
 
     def take(self, names: Iterable[str], store: Store) -> Transfer:
-        """Values that stayed, asked for by name."""
-        return pack({name: self.namespace[name] for name in names}, self.namespace, store, _hasher(store))
+        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`)."""
+        values = {name: self._asked_for(name) for name in names}
+        packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
+        packed.arrived(self.table)
+        return packed.transfer
 
-    def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
-        """Names the cell's text binds, and names that are new or another object now (exec, %run, star imports)."""
-        now = self.names
-        moved = {n for n in now if before.identities.get(n) != id(self.namespace[n])}
-        return tuple(n for n in now if n in moved or n in request.binds)
+    def _asked_for(self, name: str) -> Any:
+        token = token_in(name)
+        if token is None:
+            return self.namespace[name]
+        if not self.table.has(token):
+            raise KeyError(name)
+        return self.table.find(token)
+
+    def forget(self) -> None:
+        """The notebook begins anew: neither side knows objects of the other."""
+        self.known.clear()
+        self.marks.clear()
+        self.table.clear()
+
+    def _agree(self, groups: Iterable[Group]) -> None:
+        """The notebook has these values as they are here."""
+        for group in groups:
+            self.marks.set(group)
+            self.known.update(name for name in group.names if name != RESULT and group.print is not None)
+
+    def _lose(self, names: Iterable[str]) -> None:
+        """The notebook has other values under these names, or none."""
+        lost = frozenset(names)
+        self.known -= lost
+        self.marks.drop(lost)
+
+    def _candidates(self, reached: set[str]) -> tuple[str, ...]:
+        """Names that the notebook has, too, and whose values the cell may reach: also through one that only is here."""
+        known = self.known & self.namespace.keys()
+        own = [name for name in reached - known if name in self.namespace]
+        if not own:
+            return tuple(sorted(reached & known))
+        graph = Graph(self.namespace)
+        for name in (*own, *sorted(known)):
+            graph.add(name, self.namespace[name])
+        groups = [set(group) for group in graph.groups()]
+        return tuple(sorted({name for group in groups if group & reached for name in group & known}))
+
+    def _bound(self, before: Before) -> tuple[str, ...]:
+        """Names that are new, or another object than before the cell."""
+        return tuple(n for n in self.names if before.identities.get(n) != id(self.namespace[n]))
 
     def _changed_in_place(
         self, request: Request, before: Before, bound: tuple[str, ...], seconds: float, hasher: Hasher
@@ -145,42 +222,63 @@ class Belongings:
         deadline = time.monotonic() + max(CHECK_SECONDS, seconds * CHECK_SHARE)
         changed: list[str] = []
         unchecked: list[str] = []
-        here = [n for n in before.candidates if n in self.namespace and n not in bound]
-        for name in sorted(here, key=lambda n: nbytes_of(self.namespace[n])):
-            value = self.namespace[name]
-            size = nbytes_of(value)
-            if size > SURE_BYTES and time.monotonic() + size / HASH_BYTES_PER_SECOND > deadline:
-                if name in request.mutates:
-                    unchecked.append(name)
+        values = {n: self.namespace[n] for n in before.candidates if n in self.namespace and n not in bound}
+        groups = groups_of(values, self.namespace)
+        sizes = {group: sum(nbytes_of(values[name]) for name in group) for group in groups}
+        for names in sorted(groups, key=lambda group: sizes[group]):
+            if sizes[names] > SURE_BYTES and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline:
+                unchecked += [name for name in names if not request.mutates.isdisjoint(names)]
                 continue
-            if fingerprint(value, self.namespace, hasher) != self.prints[name]:
-                changed.append(name)
+            found = Group(names, look([values[name] for name in names], self.namespace, hasher))
+            if not self.marks.agrees(found):
+                changed += names
         return changed, unchecked
 
     def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
-        chosen = _Chosen({}, [])
+        chosen = _Chosen({}, [], {})
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
             value = candidates[name]
             size = 0 if isinstance(value, ModuleType) else nbytes_of(value)  # a module travels by its name
             asked = name in request.fetch_names
             if size > left and not asked:
-                why = f"{size_text(size)} does not fit --fetch {size_text(request.fetch_bytes).replace(' ', '')}"
-                chosen.stays.append(self._stay(name, value, why))
-                continue
-            mark = fingerprint(value, self.namespace, hasher)
-            if mark is None:
-                chosen.stays.append(self._stay(name, value, f"it does not pickle: {why_not(value, self.namespace)}"))
+                limit = size_text(request.fetch_bytes).replace(" ", "")
+                chosen.stays[name] = f"{size_text(size)} does not fit --fetch {limit}"
                 continue
             chosen.values[name] = value
             left -= 0 if asked else size
-            if name != RESULT:
-                self.prints[name] = mark
+        for group in self.marks.look(chosen.values, hasher):
+            if group.print is None:
+                for name in group.names:
+                    why = why_not(chosen.values.pop(name), self.namespace)
+                    chosen.stays[name] = f"it does not pickle: {why}"
+            else:
+                chosen.groups.append(group)
         return chosen
 
+    def _stays(
+        self, whys: Mapping[str, str], candidates: Mapping[str, Any], packed: Packed
+    ) -> tuple[tuple[Stay, ...], tuple[int, ...]]:
+        """The values that stay, and the tokens of objects whose current content stays with them."""
+        if not whys:
+            return (), ()
+        current = reached_from([self.namespace[name] for name in self.known & self.namespace.keys()], self.namespace)
+        named = packed.named
+        stays: list[Stay] = []
+        stale: set[int] = set()
+        for name, why in whys.items():
+            value = candidates[name] if name in candidates else self.namespace[name]
+            found = reached_from([value], self.namespace)
+            tokens = {self.table.token_of[key] for key in found if key in self.table.token_of}
+            mine = {self.table.token_of[key] for key in found if key in self.table.token_of and key not in current}
+            stale |= mine - named
+            shares = tuple(sorted(tokens - mine | (tokens & named)))
+            stays.append(self._stay(name, value, why, shares))
+        return tuple(stays), tuple(sorted(stale))
+
     @staticmethod
-    def _stay(name: str, value: Any, why: str) -> Stay:
-        return Stay(name, type(value).__name__, summary(value), why, bundle(value))
+    def _stay(name: str, value: Any, why: str, shares: tuple[int, ...]) -> Stay:
+        return Stay(name, type(value).__name__, summary(value), why, bundle(value), shares=shares)
 
 
 def _may_lack(value: Any) -> bool:

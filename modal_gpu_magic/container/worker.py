@@ -32,6 +32,7 @@ from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.loading import UnknownObjectsError
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
@@ -152,15 +153,20 @@ class Worker:
         self.outlet.flush_now(0)
         if request.clean:
             self._clean()
+        if request.generation is None:
+            self.belongings.forget()
         installs.install(request.installs, request.imports, self._say)
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
         volumes.reload(self._say)
         for line in self.versions.compare(request.versions):
             self._say(line)
-        failed = self.versions.explain(self.belongings.arrive(request, store))
+        try:
+            failed = self.versions.explain(self.belongings.arrive(request, store))
+        except UnknownObjectsError:
+            return self._answer(need=Need(self.generation, "objects"))
         self.shell.take_underscores()
-        before = self.belongings.before(request)
+        before = self.belongings.before(request, store)
         self.outlet.flush_now(BEGIN_SECONDS)
         ran = self._ran(request, interrupt)
         volumes.commit(self._say)
@@ -187,7 +193,7 @@ class Worker:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
         for name in self.belongings.names:
             del self.shell.user_ns[name]
-        self.belongings.prints.clear()
+        self.belongings.forget()
 
     def _store(self, directory: str | None, values: Transfer | None = None) -> Store:
         if directory is None:
@@ -216,7 +222,8 @@ class Worker:
             need=need,
             values=leaving.values if leaving else None,
             stays=leaving.stays if leaving else (),
-            kept=leaving.kept if leaving else frozenset(),
+            stale=leaving.stale if leaving else (),
+            forgot=leaving.forgot if leaving else (),
             gone=leaving.gone if leaving else (),
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),

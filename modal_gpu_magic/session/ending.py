@@ -20,7 +20,7 @@ from modal_gpu_magic.session.values import Outgoing
 from modal_gpu_magic.session.watch import health_words
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
-from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine import Machine
@@ -36,6 +36,7 @@ class Told:
     app: OpenApp
     ended: Ended
     outgoing: Outgoing
+    packed: Packed | None = None
 
 
 def never_ran(ended: Ended) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.wire.buffers import SharedStore
-    from modal_gpu_magic.wire.events import Transfer
+    from modal_gpu_magic.wire.transfer import Packed
 
 LARGE_BYTES = 256_000_000
 """From here on a transfer may take so long that somebody wonders; below, a thread would only cost."""
@@ -30,10 +30,10 @@ class Sending:
         self.store, self.total = store, total
         self.written = 0
         self.stopped = False
-        self._packed: list[Transfer] = []
+        self._packed: list[Packed] = []
         self._error: BaseException | None = None
 
-    def run(self, pack: Callable[[], Transfer], front: Front, inbox: Inbox) -> Transfer:
+    def run(self, pack: Callable[[], Packed], front: Front, inbox: Inbox) -> Packed:
         """Pack in a thread and wait for it here.
 
         Raises:
@@ -55,7 +55,7 @@ class Sending:
             raise self._error
         return self._packed[0]
 
-    def _pack(self, pack: Callable[[], Transfer]) -> None:
+    def _pack(self, pack: Callable[[], Packed]) -> None:
         try:
             self._packed.append(pack())
         except BaseException as error:  # noqa: BLE001 - raised again on the cell's thread

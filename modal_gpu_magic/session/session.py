@@ -26,7 +26,7 @@ from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.onlookers import seen_entering, seen_running
 from modal_gpu_magic.session.presses import Inbox, Presses, press
-from modal_gpu_magic.session.pump import TICK, Ended, Pump
+from modal_gpu_magic.session.pump import TICK, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
 from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
@@ -35,7 +35,7 @@ from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
-from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.transfer import Packed, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,7 +150,7 @@ class Session:
         outgoing = self.values.outgoing(names, cell.wishes)
         with seen_running(self, front, inbox):
             told = self._attempt(cell, names, outgoing, front, inbox)
-        home = self._come_home(cell, told.ended, told.outgoing)
+        home = self._come_home(cell, told)
         return conclude(self, told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -198,7 +198,10 @@ class Session:
 
     def fetch(self, name: str) -> Any:
         """Bring a value home that stayed in the container."""
-        return self._fetch((name,))[name]
+        if self._opening is None:
+            raise MachineError(f"the container of {name} is gone; run the cell that made it again.")
+        transfer = self._opening.result().fetch(self.name, self.values.to_fetch(name))
+        return self.values.fetched(name, transfer, self._store or InlineStore(dict(transfer.inline)))
 
     def stop(self) -> None:
         """End the session's container; its variables there are gone."""
@@ -279,7 +282,7 @@ class Session:
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
-            request = self._request(app, cell, names, outgoing, packed)
+            request = self._request(app, cell, names, outgoing, packed.transfer)
             app.finish(self._last_run)
             self._last_run = request.run
             values = {n: self.namespace.get(n) for n in names.reads}
@@ -299,7 +302,7 @@ class Session:
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)
-        return Told(app, ended, outgoing)
+        return Told(app, ended, outgoing, packed)
 
     def _take_late(self, kind: str, body: Any) -> None:
         """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
@@ -307,14 +310,14 @@ class Session:
             if event.kind == "sample":
                 self.metrics.take(event)
 
-    def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Transfer:
+    def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
         """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
         store = self._store or InlineStore()
         files = self.files.outgoing(cell.files)
         values = {**outgoing.values, FILES: files} if files else outgoing.values
 
-        def write() -> Transfer:
-            return pack(values, self.namespace, store, outgoing.hasher, session=self.name)
+        def write() -> Packed:
+            return prepare(values, self.namespace, store, outgoing.hasher, session=self.name, table=self.values.table)
 
         total = outgoing.nbytes
         if self._store is None or total < LARGE_BYTES:
@@ -332,6 +335,7 @@ class Session:
             generation=None if cell.clean else self.generation,
             values=packed,
             drops=outgoing.drops,
+            forgot=outgoing.forgot,
             reads=tuple(names.reads),
             binds=tuple(names.binds - augmented),
             deletes=tuple(names.deletes),
@@ -354,7 +358,8 @@ class Session:
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
-    def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:
+    def _come_home(self, cell: Cell, told: Told) -> Homecoming:
+        ended = told.ended
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()
@@ -362,7 +367,7 @@ class Session:
             return Homecoming()
         if self.machine.nodes == 1:
             self.generation = ended.answer.generation
-        self.values.sent(outgoing)
+        self.values.sent(told.outgoing, told.packed)
         self.files.sent(cell.files)
         self.modules.arrived()
         self.versions.arrived()
@@ -370,16 +375,6 @@ class Session:
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         unlike = self.versions.unlike(ended.answer.versions, self.machine)
         return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
-
-    def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
-        if self._opening is None:
-            raise MachineError(f"the container of {', '.join(names)} is gone; run the cell that made it again.")
-        transfer = self._opening.result().fetch(self.name, names)
-        store = self._store or InlineStore(dict(transfer.inline))
-        arrived = unpack(transfer, self.namespace, store)
-        for name, why in arrived.failed.items():
-            raise MachineError(f"{name} cannot be fetched: {why}.")
-        return arrived.values
 
 
 def _take(inbox: Inbox) -> str:

@@ -9,24 +9,31 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from modal_gpu_magic.errors import RemoteValueError, TransferError
+from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
-from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT
+from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_name
 from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
+from modal_gpu_magic.wire.summary import summary
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
+from modal_gpu_magic.wire.values.graph import reached as reached_from
+from modal_gpu_magic.wire.values.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.versions import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.plan.names import Names
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.events import Answer, Transfer
+    from modal_gpu_magic.wire.transfer import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +47,21 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a cell sends. `held` says of each name that stays here why, and the option that overrides."""
+    """What a cell sends.
+
+    Attributes:
+        values: by name. groups: the same names with what their values look like, those that share objects together.
+        held: of each name that stays here why, and the option that overrides.
+        drops: names that the container has to delete.
+        forgot: tokens of objects that the kernel gave up.
+        hasher: knows the digests of the large buffers.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
-    prints: dict[str, bytes] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
+    forgot: tuple[int, ...] = ()
     hasher: Hasher = field(default_factory=Hasher)
 
     @property
@@ -68,7 +84,8 @@ class Values:
 
     def __init__(self, session: str, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
         self.session, self.namespace, self.hidden = session, namespace, hidden
-        self.synced: dict[str, bytes] = {}
+        self.table = IdentityTable(side=0)
+        self.marks = Marks(namespace, self.table)
         self.lost: set[str] = set()
         self.alive: frozenset[str] = frozenset()
         """Names bound in the container after the last cell: one that is deleted here goes there, too."""
@@ -76,6 +93,8 @@ class Values:
         """The session is a cluster's: nothing lives there from one cell to the next."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Tells the digest of a buffer that came from the store and that nobody has written to since."""
+        self._shares: dict[str, tuple[int, ...]] = {}
+        self._shells: dict[str, tuple[RemoteValue, Any]] = {}
 
     def outgoing(self, names: Names, wishes: Wishes) -> Outgoing:
         """What must travel before the cell.
@@ -86,25 +105,39 @@ class Values:
         hasher = Hasher(unwritten=self.unwritten)
         needed = (names.reads | set(wishes.include)) - set(wishes.exclude)
         sure = (names.reads - names.maybe) | set(wishes.include)
-        wanted = [name for name in sorted(reach(needed, self.namespace)) if self._is_the_users(name, wishes)]
+        reached = reach(needed, self.namespace)
+        reached |= self._shared_with_remote(reached)
+        wanted = [name for name in sorted(reached) if self._is_the_users(name, wishes)]
         values: dict[str, Any] = {}
-        prints: dict[str, bytes] = {}
         held: dict[str, str] = {}
+        last: dict[str, Any] = {}
         for name in wanted:
-            value = self.namespace[name]
+            value = self._own(name)
             if self._is_there(name, value):
                 continue
             reason = self._why_it_stays(name, value, wishes)
-            mark = None if reason else fingerprint(value, self.namespace, hasher)
-            if reason or mark is None:
-                held[name] = reason or f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
+            if reason:
+                held[name] = reason
             elif name in LAST_RESULTS:
-                values[name] = value  # each side binds it anew with every result: no sync holds
-            elif self.synced.get(name) != mark:
-                values[name], prints[name] = value, mark
+                last[name] = value  # each side binds it anew with every result: no sync holds
+            else:
+                values[name] = value
+        groups: list[Group] = []
+        for group in self.marks.look(values, hasher):
+            if group.print is None:
+                held.update({name: self._why_not(name, values[name]) for name in group.names})
+            elif not self.marks.agrees(group):
+                groups.append(group)
+        for name, value in last.items():
+            if fingerprint(value, self.namespace, hasher) is None:
+                held[name] = self._why_not(name, value)
+        sent = {name: values[name] for name in sorted(names_of(groups))}
+        sent |= {name: value for name, value in last.items() if name not in held}
         self._check({name: why for name, why in held.items() if name in sure})
-        self._check(self._too_large(values, wishes.limit))
-        return Outgoing(values, prints, held, self._drops(), hasher)
+        self._check(self._too_large(sent, wishes.limit))
+        drops = self._drops(names.binds - reached - sent.keys())
+        self.table.prune()
+        return Outgoing(sent, tuple(groups), held, drops, self.table.take_forgotten(), hasher)
 
     def incoming(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
@@ -119,6 +152,8 @@ class Values:
             unlike: by module, what is to be said of packages that differ there.
         """
         self.alive = frozenset(answer.names)
+        self.table.forget(answer.forgot)
+        self.marks.drop(answer.failed.keys())
         stays = {stay.name: stay for stay in answer.stays}
         result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
         for name, stay in stays.items():
@@ -129,26 +164,57 @@ class Values:
                 result, has_result = value, True
             else:
                 self.namespace[name] = value
-                self.synced.pop(name, None)
-                self.lost.discard(name)
+                self._forget_name(name)
+                self._shares[name] = stay.shares
+        self.table.stale.update(token for token in answer.stale if self.table.has(token))
+        if answer.stale:
+            self._cover_stale(fetch)
         for name in answer.gone:
             self.namespace.pop(name, None)
-            self.synced.pop(name, None)
+            self._forget_name(name)
+        self._uncover()
         return Homecoming(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
-    def sent(self, outgoing: Outgoing) -> None:
+    def sent(self, outgoing: Outgoing, packed: Packed | None) -> None:
         """The container has these values now."""
-        self.synced.update(outgoing.prints)
-        self.lost.difference_update(outgoing.prints)
-        for name in outgoing.drops:
-            self.synced.pop(name, None)
+        if packed is not None:
+            packed.arrived(self.table)
+        for group in outgoing.groups:
+            self.marks.set(group)
+        self.lost.difference_update(outgoing.values)
+        self.marks.drop(frozenset(outgoing.drops))
 
     def forget(self) -> tuple[str, ...]:
         """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
-        self.synced.clear()
+        self.marks.clear()
+        self.table.clear()
+        self._shares.clear()
+        self._shells.clear()
         self.alive = frozenset()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
         return _worth_naming(self.lost)
+
+    def to_fetch(self, name: str) -> tuple[str, ...]:
+        """What to ask the container for, to have a value here: its name, or the objects in it that are old here."""
+        if name not in self._shells:
+            return (name,)
+        return tuple(map(token_name, self._stale_in(self._shells[name][1])))
+
+    def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
+        """The value that `to_fetch` asked for.
+
+        Raises:
+            MachineError: it cannot be made here, with the reason.
+        """
+        hasher = Hasher(unwritten=self.unwritten)
+        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table)
+        for failed, why in arrived.failed.items():
+            raise MachineError(f"{failed} cannot be fetched: {why}.")
+        self.table.stale -= arrived.current
+        shell = self._shells.get(name)
+        value = arrived.values[name] if shell is None else shell[1]
+        self._uncover()
+        return value
 
     def remote_names(self) -> tuple[str, ...]:
         """Names whose values live in this session's container."""
@@ -158,14 +224,15 @@ class Values:
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]
     ) -> tuple[Any, bool]:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
-        here = {name: self.namespace[name] for name in answer.kept if name in self.namespace}
-        arrived = unpack(cast("Transfer", answer.values), self.namespace, store, hasher, into=here)
+        transfer = cast("Transfer", answer.values)
+        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, bind=True)
+        self.table.stale -= arrived.current
         _import(answer.submodules)
         result = arrived.values.pop(RESULT, None)
-        self.namespace.update(arrived.values)
-        self.lost.difference_update(arrived.values)
         for name in arrived.values:
-            self._mark(name, hasher)
+            self._forget_name(name)
+        for group in self.marks.look(arrived.values, hasher):
+            self.marks.set(group)
         for name, why in arrived.failed.items():
             kind, line = answer.looks.get(name, ("object", ""))
             value = RemoteValue(name, self.session, kind, line, explained(why, unlike), {}, fetch=fetch)
@@ -173,13 +240,64 @@ class Values:
                 result = value
             else:
                 self.namespace[name] = value
-        return result, RESULT in cast("Transfer", answer.values).names
+                self._forget_name(name)
+        return result, RESULT in transfer.names
 
-    def _mark(self, name: str, hasher: Hasher) -> None:
-        """Both sides have this value now."""
-        mark = fingerprint(self.namespace[name], self.namespace, hasher)
-        if mark is not None:
-            self.synced[name] = mark
+    def _forget_name(self, name: str) -> None:
+        """What was known of a name is over: the name was bound by the container, or has gone."""
+        self.lost.discard(name)
+        self.marks.drop(frozenset((name,)))
+        self._shells.pop(name, None)
+        self._shares.pop(name, None)
+
+    def _own(self, name: str) -> Any:
+        """What a name is bound to here; for one that is covered, the object itself."""
+        value = self.namespace[name]
+        covered = self._shells.get(name)
+        return covered[1] if covered is not None and covered[0] is value else value
+
+    def _shared_with_remote(self, names: set[str]) -> set[str]:
+        """Names whose values share objects with remote values among `names`: the cell may reach them through those."""
+        tokens = {token for name in names for token in self._shares.get(name, ()) if self._lives_there(self._own(name))}
+        ids = {id(self.table.find(token)) for token in tokens if self.table.has(token)}
+        return self._reaching(ids) if ids else set()
+
+    def _reaching(self, ids: AbstractSet[int]) -> set[str]:
+        """Names of the user's whose values reach one of some objects."""
+        found = set()
+        for name, value in list(self.namespace.items()):
+            if name in self.hidden or _is_result(name) or isinstance(value, ModuleType | RemoteValue):
+                continue
+            if not ids.isdisjoint(reached_from((value,), self.namespace)):
+                found.add(name)
+        return found
+
+    def _stale_in(self, value: Any) -> list[int]:
+        """Tokens of the objects in a value that are old here."""
+        found = (self.table.token_of.get(key) for key in reached_from((value,), self.namespace))
+        return sorted(token for token in found if token in self.table.stale)
+
+    def _cover_stale(self, fetch: Callable[[str], Any]) -> None:
+        """Names that would show the old state of what stayed in the container stand for remote values, too."""
+        ids = {id(self.table.find(token)) for token in self.table.stale}
+        for name in self._reaching(ids):
+            value = self.namespace[name]
+            why = "it holds values that changed in the container and stayed there"
+            shell = RemoteValue(name, self.session, type(value).__name__, summary(value), why, fetch=fetch)
+            self._shells[name] = shell, value
+            self.namespace[name] = shell
+
+    def _uncover(self) -> None:
+        """Names whose objects are all current again get them back."""
+        for name, (shell, value) in list(self._shells.items()):
+            if self.namespace.get(name) is not shell:
+                del self._shells[name]
+            elif not self._stale_in(value):
+                self.namespace[name] = value
+                del self._shells[name]
+
+    def _why_not(self, name: str, value: Any) -> str:
+        return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
 
     def _is_the_users(self, name: str, wishes: Wishes) -> bool:
         if name not in self.namespace or name in wishes.exclude:
@@ -223,8 +341,17 @@ class Values:
             lost = all(name in self.lost or self._is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
-    def _drops(self) -> tuple[str, ...]:
-        return tuple(sorted(name for name in {*self.alive, *self.synced} if name not in self.namespace))
+    def _drops(self, bound: AbstractSet[str]) -> tuple[str, ...]:
+        """Names that the container deletes: gone here, or to be bound by a cell that does not read them.
+
+        Of the latter the container must not bring home the value that an earlier cell gave them.
+        """
+        gone = {name for name in self.alive if name not in self.namespace}
+        return tuple(sorted(gone | {name for name in bound & self.alive if not self._is_remote(name)}))
+
+    def _is_remote(self, name: str) -> bool:
+        """Whether only the container has a name's value."""
+        return name in self.namespace and type(self._own(name)) is RemoteValue
 
     def _is_there(self, name: str, value: Any) -> bool:
         """Whether the container has this very value under this name."""

@@ -1,40 +1,60 @@
 """Writing an arriving value into the object that is here already, so that everything that refers to it sees the change.
 
-Right for a value that was changed in place over there, and only for that: a name bound to something new over there
-must be bound to something new here. Nested values are replaced, not written into. One copy at most is made.
+`absorb` writes one object's own content: what the object refers to has been written, or made, before. One copy at most
+is made. Objects without a way to write into them are replaced by who calls this.
 """
 
 from __future__ import annotations
 
+import array
 import collections
+import copyreg
+import io
+import random
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Writer = Callable[[Any, Any], bool]
+
+_IMMUTABLE = (tuple, frozenset)
 
 
 def absorb(old: Any, new: Any) -> bool:
     """Write the content of `new` into `old`. False if that cannot be done; then nothing was written.
 
-    Both must be of exactly the same type: a container of the standard library, a bytearray, a numpy array of the same
-    shape and dtype that may be written to, or a torch tensor of the same shape, dtype and device.
+    Both must be of exactly the same type: a container of the standard library, an instance of a Python class, a
+    function, a closure's cell, a numpy array of the same shape and dtype that may be written to, a torch tensor, ….
     """
     if old is new:
         return True
     if type(old) is not type(new):
         return False
-    write = CONTAINERS.get(type(old)) or _leaf_writer(old)
-    return write is not None and write(old, new)
+    kind = type(old)
+    if is_plain(old):
+        return can_take(old, new) and absorb_tensor(old, new, shares=False)
+    write = CONTAINERS.get(kind) or _WRITERS.get(kind) or _of_library(old)
+    if write is not None:
+        return write(old, new)
+    if kind in _IMMUTABLE or kind is object:
+        return True
+    return _instance(old, new)
 
 
 def can_be_written(value: Any) -> bool:
-    """Whether a value is of a kind that `absorb` writes into, and whose content is no other object's."""
+    """Whether a value is a container of the standard library, an array or a tensor that `absorb` writes into."""
     if type(value) is collections.deque:
         return value.maxlen is None  # an empty one of the same length cannot be made before its content is known
-    return type(value) in CONTAINERS or _leaf_writer(value) is not None
+    return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or _of_library(value) is not None
+
+
+# -- containers of the standard library ------------------------------------------------------------------------------
 
 
 def _list(old: list[Any], new: list[Any]) -> bool:
@@ -70,6 +90,176 @@ def _bytearray(old: bytearray, new: bytearray) -> bool:
     return True
 
 
+def _words(old: array.array[Any], new: array.array[Any]) -> bool:
+    if old.typecode != new.typecode:
+        return False
+    try:
+        old[:] = new
+    except BufferError:
+        return False
+    return True
+
+
+def _random(old: random.Random, new: random.Random) -> bool:
+    old.setstate(new.getstate())
+    return True
+
+
+def _text_file(old: Any, new: Any) -> bool:
+    old.__setstate__(new.__getstate__())
+    return True
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def _cell(old: types.CellType, new: types.CellType) -> bool:
+    try:
+        old.cell_contents = new.cell_contents
+    except ValueError:  # the new one is empty
+        del old.cell_contents
+    return True
+
+
+def _function(old: types.FunctionType, new: types.FunctionType) -> bool:
+    if old.__globals__ is not new.__globals__ or len(old.__closure__ or ()) != len(new.__closure__ or ()):
+        return False
+    if any(mine is not its for mine, its in zip(old.__closure__ or (), new.__closure__ or (), strict=True)):
+        return False
+    for name in _OF_A_FUNCTION:
+        setattr(old, name, getattr(new, name))
+    return _replace(old.__dict__, new.__dict__)
+
+
+_OF_A_FUNCTION = (
+    *("__code__", "__defaults__", "__kwdefaults__", "__annotations__"),
+    *("__name__", "__qualname__", "__doc__", "__module__"),
+)
+
+
+# -- instances -------------------------------------------------------------------------------------------------------
+
+
+def _instance(old: Any, new: Any) -> bool:
+    """An instance of a class: what it is as a built-in container, its attributes, its slots."""
+    kind = type(old)
+    names, base = slots_of(kind), _base(kind)
+    attributes = attributes_of(old)
+    if attributes is None and not names and base is None:
+        return False
+    if hasattr(kind, "__del__"):  # what is thrown away would take with it what the other one now has
+        return False
+    if base is not None and not base(old, new):
+        return False
+    if attributes is not None:
+        fresh = attributes_of(new) or {}
+        for name in [name for name in attributes if name not in fresh] if tells_all(kind) else ():
+            del attributes[name]
+        attributes.update(fresh)
+    for name in names:
+        _slot(kind, name, old, new)
+    return True
+
+
+def attributes_of(value: Any) -> dict[str, Any] | None:
+    """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none."""
+    for base in type(value).__mro__:
+        found = vars(base).get("__dict__")
+        if type(found) is types.GetSetDescriptorType:
+            attributes = found.__get__(value)
+            return attributes if type(attributes) is dict else None
+    return None
+
+
+def slots_of(kind: type) -> list[str]:
+    """The names of a class's slots, as pickle sees them."""
+    return copyreg._slotnames(kind)  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - pickle's own way
+
+
+def _slot(kind: type, name: str, old: Any, new: Any) -> None:
+    """One slot, past what the class's `__setattr__` may forbid."""
+    slot = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    if not isinstance(slot, types.MemberDescriptorType):
+        return
+    try:
+        slot.__set__(old, slot.__get__(new))
+    except AttributeError:  # not set in the new one
+        try:
+            slot.__delete__(old)
+        except AttributeError:
+            return
+
+
+def tells_all(kind: type) -> bool:
+    """Whether a pickle of such an instance has all its attributes; a class's own `__getstate__` may leave some out."""
+    return not any({"__getstate__", "__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1])
+
+
+def _base(kind: type) -> Writer | None:
+    """What writes the content that an instance has as a built-in container, or as an exception."""
+    for base in kind.__mro__:
+        if base in _BASES:
+            return _BASES[base]
+    return None
+
+
+def _as_list(old: list[Any], new: list[Any]) -> bool:
+    list.__setitem__(old, slice(None), list(list.__iter__(new)))
+    return True
+
+
+def _as_dict(old: dict[Any, Any], new: dict[Any, Any]) -> bool:
+    dict.clear(old)
+    dict.update(old, dict.copy(new))
+    return True
+
+
+def _as_ordered(old: collections.OrderedDict[Any, Any], new: collections.OrderedDict[Any, Any]) -> bool:
+    items = list(zip(dict.keys(new), dict.values(new), strict=True))
+    collections.OrderedDict.clear(old)
+    for key, value in items:
+        collections.OrderedDict.__setitem__(old, key, value)
+    return True
+
+
+def _as_set(old: set[Any], new: set[Any]) -> bool:
+    set.clear(old)
+    set.update(old, set.copy(new))
+    return True
+
+
+def _as_exception(old: BaseException, new: BaseException) -> bool:
+    old.args = new.args
+    old.__cause__, old.__context__ = new.__cause__, new.__context__
+    old.__suppress_context__ = new.__suppress_context__
+    return True
+
+
+def _same(_old: Any, _new: Any) -> bool:
+    return True
+
+
+_BASES: dict[type, Writer] = {
+    collections.OrderedDict: _as_ordered,
+    collections.defaultdict: _default_dict,
+    dict: _as_dict,
+    list: _as_list,
+    set: _as_set,
+    collections.deque: _deque,
+    random.Random: _random,
+    BaseException: _as_exception,
+    tuple: _same,
+    frozenset: _same,
+    str: _same,
+    bytes: _same,
+    int: _same,
+    float: _same,
+}
+
+
+# -- libraries -------------------------------------------------------------------------------------------------------
+
+
 def _array(old: Any, new: Any) -> bool:
     if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
         return False
@@ -77,30 +267,98 @@ def _array(old: Any, new: Any) -> bool:
     return True
 
 
-def _tensor(old: Any, new: Any) -> bool:
-    torch = sys.modules["torch"]
-    if old.shape != new.shape or old.dtype != new.dtype or old.device != new.device:
-        return False
-    expanded = old.numel() > 1 and 0 in old.stride()  # several elements in one place
-    if not (is_plain(new) and old.is_leaf) or old.is_inference() or expanded:
-        return False
-    with torch.no_grad():
-        old.copy_(new)
+def can_take(old: Any, new: Any) -> bool:
+    """Whether a tensor can be written into, and the other's content can be had: both are plain, and leaves."""
+    return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
+
+
+def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
+    """Write a tensor into another one.
+
+    Args:
+        old: written into.
+        new: has the content.
+        shares: `old` shall lie over the storage of `new`, which other objects share. Else `old` keeps its storage if
+            the content fits.
+    """
+    if storage_id(old) != storage_id(new) or not _lie_alike(old, new):
+        expanded = old.numel() > 1 and 0 in old.stride()  # several elements in one place
+        alike = old.shape == new.shape and old.dtype == new.dtype and not expanded
+        with sys.modules["torch"].no_grad():
+            if alike and (not shares or old.device != new.device):
+                old.copy_(new)
+            else:
+                old.data = new.detach()
     old.requires_grad_(new.requires_grad)
     old.grad = new.grad
+    attributes = attributes_of(old)
+    return attributes is None or _replace(attributes, attributes_of(new) or {})
+
+
+def _lie_alike(old: Any, new: Any) -> bool:
+    return bool(
+        old.storage_offset() == new.storage_offset()
+        and old.shape == new.shape
+        and old.stride() == new.stride()
+        and old.dtype == new.dtype
+    )
+
+
+def _storage(old: Any, new: Any) -> bool:
+    if old.nbytes() != new.nbytes():
+        if not old.resizable():
+            return False
+        old.resize_(new.nbytes())
+    old.copy_(new)
     return True
 
 
-def _leaf_writer(value: Any) -> Callable[[Any, Any], bool] | None:
-    numpy = sys.modules.get("numpy")
-    if type(value) is bytearray:
-        return _bytearray
-    if numpy is not None and type(value) is numpy.ndarray:
-        return None if value.dtype.hasobject else _array
-    return _tensor if is_plain(value) else None
+def _generator(old: Any, new: Any) -> bool:
+    if type(old.bit_generator) is not type(new.bit_generator):
+        return False
+    old.bit_generator.state = new.bit_generator.state
+    return True
 
 
-CONTAINERS: dict[type, Callable[[Any, Any], bool]] = {
+def _bit_generator(old: Any, new: Any) -> bool:
+    old.state = new.state
+    return True
+
+
+def _random_state(old: Any, new: Any) -> bool:
+    old.set_state(new.get_state(legacy=False))
+    return True
+
+
+def _torch_generator(old: Any, new: Any) -> bool:
+    if old.device != new.device:
+        return False
+    old.set_state(new.get_state())
+    return True
+
+
+_RANDOM_NUMBERS: dict[str, Writer] = {
+    "Generator": _generator,
+    "RandomState": _random_state,
+    **dict.fromkeys(("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"), _bit_generator),
+}
+"""What writes into numpy's generators, by their types' names."""
+
+
+def _of_library(value: Any) -> Writer | None:
+    numpy, kind = sys.modules.get("numpy"), type(value)
+    if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
+        return _array
+    if is_storage(value):
+        return _storage
+    if kind.__module__.startswith("numpy.random"):
+        return _RANDOM_NUMBERS.get(kind.__name__)
+    if kind.__module__.startswith("torch") and kind.__name__ == "Generator":
+        return _torch_generator
+    return None
+
+
+CONTAINERS: dict[type, Writer] = {
     list: _list,
     dict: _replace,
     set: _replace,
@@ -110,3 +368,26 @@ CONTAINERS: dict[type, Callable[[Any, Any], bool]] = {
     collections.Counter: _replace,
 }
 """What writes into a container, by its exact type."""
+
+_WRITERS: dict[type, Writer] = {
+    array.array: _words,
+    bytearray: _bytearray,
+    io.BytesIO: _text_file,
+    io.StringIO: _text_file,
+    random.Random: _random,
+    types.CellType: _cell,
+    types.FunctionType: _function,
+}
+
+
+def placeholder(kind: type) -> Any:
+    """An object of a type without content, for a cycle that asks for the object before its content is known.
+
+    Raises:
+        TypeError: the type makes no objects that way.
+    """
+    if kind is types.CellType:
+        return types.CellType()
+    if kind in CONTAINERS or kind is bytearray:
+        return kind()
+    return object.__getattribute__(kind, "__new__")(kind)

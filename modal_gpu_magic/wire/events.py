@@ -54,6 +54,17 @@ RESULT, FILES = "<result>", "<files>"
 LAST_RESULTS = frozenset({"_", "__", "___"})
 """The last results: each side binds them anew with every result, so no sync holds for them."""
 
+
+def token_name(token: int) -> str:
+    """What stands for an object where a name is asked for."""
+    return f"<object {token}>"
+
+
+def token_in(name: str) -> int | None:
+    """The token that a name stands for; None: it is a variable's."""
+    return int(name.removeprefix("<object ").removesuffix(">")) if name.startswith("<object ") else None
+
+
 FRAME_BYTES = 512 << 10
 """Largest queue item we put. Modal refuses items over 1 MiB (measured; DESIGN decision 4)."""
 
@@ -86,8 +97,6 @@ class Segment:
     """One name's part of a transfer."""
 
     name: str
-    root: int | None = None
-    """Number of the value, if it can be written into in place over there. Names of one object share it."""
     device: str | None = None
     """The GPU the value was on (`cuda:0`); None: it was on none."""
 
@@ -111,6 +120,8 @@ class Transfer:
     """Size of it all, bytes, also of what is over there already."""
     modules: tuple[str, ...] = ()
     """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
+    base: int = 0
+    """Token of the stream's first object (`wire.pickles.identity`); 0: the objects get no tokens."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -152,6 +163,8 @@ class Stay:
     """The value's own rich repr as a mime bundle (head of the frame and the like), bounded."""
     gone: bool = False
     """It was a rank's, and ended with it: nothing can fetch it."""
+    shares: tuple[int, ...] = ()
+    """Tokens of objects in it that the notebook has as they are: a cell that uses it may change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +183,7 @@ class Need:
     """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python"]
+    reason: Literal["generation", "buffers", "version", "python", "objects"]
     buffers: tuple[str, ...] = ()
     version: str = ""
     """Of this package, or of Python, over there."""
@@ -215,7 +228,9 @@ class Request:
     """The container life this run relies on; None: a fresh namespace is fine."""
     values: Transfer = field(default_factory=Transfer)
     drops: tuple[str, ...] = ()
-    """Names deleted here since the last sync: deleted there before the cell."""
+    """Names deleted here since the last sync, or whose values there are old: deleted there before the cell."""
+    forgot: tuple[int, ...] = ()
+    """Tokens of objects that this side gave up."""
     reads: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""
@@ -264,8 +279,10 @@ class Answer:
     """Events younger than a batch: they never were in the queue."""
     values: Transfer | None = None
     stays: tuple[Stay, ...] = ()
-    kept: frozenset[str] = frozenset()
-    """Of the values that come home: those the cell changed in place, so that aliases here must see the change."""
+    stale: tuple[int, ...] = ()
+    """Tokens of objects whose current content stays there."""
+    forgot: tuple[int, ...] = ()
+    """Tokens of objects that that side gave up."""
     gone: tuple[str, ...] = ()
     """Names the cell deleted."""
     looks: dict[str, tuple[str, str]] = field(default_factory=dict)

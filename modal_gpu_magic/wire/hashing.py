@@ -44,6 +44,8 @@ class Hasher:
         self._clock, self._unwritten = clock, unwritten
         self._until = None if seconds is None else clock() + seconds
         self._digests: dict[tuple[int, int], tuple[bytes, memoryview]] = {}
+        self.leaves: dict[int, tuple[Any, bytes]] = {}
+        """Owners of the buffers hashed so far, each with the digest, by the owner's identity."""
 
     @property
     def spent(self) -> bool:

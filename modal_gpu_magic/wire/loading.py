@@ -6,45 +6,114 @@ It takes a value as a whole or not at all. What to do when one cannot be made is
 from __future__ import annotations
 
 import pickle
+import types
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.absorb import CONTAINERS, absorb
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.absorb import absorb, absorb_tensor, can_take, placeholder
+from modal_gpu_magic.wire.pickles.in_place import Parts
 from modal_gpu_magic.wire.reasons import NotHereError, missing_module, missing_name
+from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
+
 NAMESPACE = "namespace"
-"""Persistent id of the session's namespace; a device's is its name, a root's begins with its number."""
+"""Persistent id of the session's namespace; a device's is its name, a known object's begins with its token."""
 
 
-class Roots:
-    """The objects of one transfer that can be written into in place, by number.
+class Known:
+    """The objects of one transfer that its stream names by token, because the receiver has them already.
 
     Args:
-        here: those that are here already; what arrives is written into them where it can be.
+        table: the receiver's; None: the receiver knows no objects.
+
+    Attributes:
+        current: tokens whose content the transfer has brought, or has said to be unchanged.
+        discarded: objects that brought content to known ones.
     """
 
-    def __init__(self, here: Mapping[int, Any]) -> None:
-        self._here, self._objects = here, dict[int, Any]()
-        self.written: set[int] = set()
+    def __init__(self, table: IdentityTable | None = None) -> None:
+        self._table = table
+        self._objects: dict[int, Any] = {}
+        self._empty: set[int] = set()
+        self.current: set[int] = set()
+        self.discarded: list[Any] = []
+        self._tensors: list[tuple[Any, Any]] = []
+        self._storages: set[int] = set()
 
-    def take(self, number: int, kind: type, *content: Any) -> Any:
-        """The object of that number. Where it comes first the stream has its content; a cycle may ask for it sooner."""
-        if number not in self._objects:
-            self._objects[number] = self._first(number, kind, *content)
-        elif content and absorb(self._objects[number], content[0]) and self._objects[number] is self._here.get(number):
-            self.written.add(number)
-        return self._objects[number]
+    def take(self, token: int, kind: type, *content: Any) -> Any:
+        """The object of a token.
 
-    def _first(self, number: int, kind: type, *content: Any) -> Any:
-        old = self._here.get(number)
-        if not content:
-            return old if type(old) is kind and kind in CONTAINERS else kind()
-        if old is not None and absorb(old, content[0]):
-            self.written.add(number)
-            return old
-        return content[0]
+        Args:
+            token: the object's.
+            kind: its type.
+            content: nothing where the receiver has the object as it is, or where the stream has the content elsewhere;
+                else an object of the type that has the content, which is written into the receiver's own.
+        """
+        self.current.add(token)
+        known = self._objects.get(token)
+        if known is None and self._table is not None:
+            known = self._table.find(token)
+            if is_storage(known):
+                self._storages.add(known._cdata)  # noqa: SLF001 - its identity, as torch.save has it
+        if content:
+            self._empty.discard(token)
+            known = self._written(known, *content)
+        elif known is None:
+            known = placeholder(kind)
+            if kind is not types.CellType:  # its function fills it
+                self._empty.add(token)
+        self._objects[token] = known
+        return known
+
+    def _written(self, known: Any, new: Any) -> Any:
+        """The object that stands for both: the known one, if the content can be written into it."""
+        if type(new) is Parts:
+            if known is None:
+                return new.new()
+            new.write(known)
+            return known
+        if known is None or known is new:
+            return new
+        if is_plain(known) and can_take(known, new):
+            self._tensors.append((known, new))
+        elif not absorb(known, new):
+            return new
+        self.discarded.append(new)
+        return known
+
+    def settle(self, memo: Mapping[int, Any]) -> None:
+        """The transfer has arrived: tensors get their content, and the table learns what was made for a token.
+
+        Tensors come last, since it must be known which of them share a storage: one that shares none with another
+        object of the transfer keeps the storage that it has here, for other tensors here may share that.
+
+        Args:
+            memo: the objects of the stream.
+
+        Raises:
+            UnknownObjectsError: the transfer names objects that the receiver does not have.
+        """
+        if self._empty:
+            raise UnknownObjectsError(f"{len(self._empty)} objects of the transfer are unknown to its receiver")
+        if self._tensors:
+            users = Counter(storage_id(value) for value in memo.values() if is_plain(value))
+            for known, new in self._tensors:
+                storage = storage_id(new)
+                absorb_tensor(known, new, shares=storage in self._storages or users[storage] > 1)
+        if self._table is not None:
+            for token, value in self._objects.items():
+                if self._table.find(token) is not value:
+                    self._table.replace(token, value)
+
+
+class UnknownObjectsError(TransferError):
+    """A transfer names objects by tokens that its receiver does not know. The sender has to send them anew."""
 
 
 class Resolving:
@@ -54,13 +123,13 @@ class Resolving:
         self,
         file: Any,
         namespace: dict[str, Any],
-        roots: Roots,
+        known: Known,
         buffers: Iterable[Any] = (),
         *,
         restore_devices: bool = False,
     ) -> None:
         super().__init__(file, buffers=buffers)  # type: ignore[call-arg]  # pickle's, by the classes below
-        self.namespace, self.roots, self.restore_devices = namespace, roots, restore_devices
+        self.namespace, self.known, self.restore_devices = namespace, known, restore_devices
 
     def find_class(self, module: str, name: str) -> Any:
         """A class or function by name; what `__main__` means is the namespace.
@@ -78,9 +147,9 @@ class Resolving:
             raise NotHereError(missing_name(module, name)) from error
 
     def persistent_load(self, pid: Any) -> Any:
-        """The namespace, the device for a storage, or a root."""
+        """The namespace, the device for a storage, or an object that is here already."""
         if isinstance(pid, tuple):
-            return self.roots.take(*pid)
+            return self.known.take(*pid)
         if pid == NAMESPACE:
             return self.namespace
         return pid if self.restore_devices else "cpu"

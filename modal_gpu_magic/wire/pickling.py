@@ -7,6 +7,9 @@ uses travel by themselves (`wire.reach`), each under the rule that an older valu
 from __future__ import annotations
 
 import copy
+import copyreg
+import importlib
+import operator
 import pickle
 import types
 from typing import TYPE_CHECKING, Any
@@ -15,11 +18,17 @@ import cloudpickle
 
 from modal_gpu_magic.wire.absorb import CONTAINERS
 from modal_gpu_magic.wire.loading import NAMESPACE
+from modal_gpu_magic.wire.pickles.closures import reduce_cell, reduce_closure
+from modal_gpu_magic.wire.pickles.identity import with_identity
+from modal_gpu_magic.wire.pickles.in_place import InPlace, parts_of, takes_state
+from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, know_numpy
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
@@ -27,15 +36,46 @@ OUT_OF_BAND_BYTES = 64 << 10
 _BY_NAME = (type, types.FunctionType, types.ModuleType)
 """What is pickled by its name where it can be imported."""
 
+_OWNERS = frozenset({"ndarray", "UntypedStorage"})
+"""Types, by name, whose objects have one buffer each, which the pickle offers next."""
+
 _STATE = 2
 """Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
 
 
-def outermost(value: Any) -> Any:
+def new_object(kind: type, *arguments: Any) -> Any:
+    """An object without its state. Pickle's own `__newobj__` is refused where the pickled object is a stand-in."""
+    return kind.__new__(kind, *arguments)
+
+
+def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """An object without its state, of a type that takes keywords."""
+    return kind.__new__(kind, *arguments, **keywords)
+
+
+def named_global(module: str, name: str) -> Any:
+    """A module's global, by its dotted name."""
+    return operator.attrgetter(name)(importlib.import_module(module))
+
+
+_PLAIN: dict[Any, Any] = {
+    copyreg.__newobj__: new_object,  # type: ignore[attr-defined]  # as pickle names them
+    copyreg.__newobj_ex__: new_object_ex,  # type: ignore[attr-defined]
+}
+
+
+def outermost(value: Any, table: IdentityTable | None = None) -> Any:
     """What is dumped for a value that a name is bound to: large bytes go out of band, a sliver without its storage."""
     if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
         return Bare(value)
-    return Bare(value, alone=True) if is_sliver(value) else value
+    if table is not None and table.token(value):
+        return value
+    return Bare(value, alone=True) if _goes_alone(value, table) else value
+
+
+def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
+    """Whether a tensor travels without its storage: it is a small part of it, and the other side lacks the storage."""
+    return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
 
 
 class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
@@ -51,6 +91,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         storages: torch storages in the stream so far, by identity.
         temporary: copies that were made to be pickled.
         modules: modules of the functions and classes that went by their names.
+        owner: the array or storage whose buffer comes next.
     """
 
     def __init__(
@@ -63,18 +104,28 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
+        self.owner: Any = None
         self._keep, self._reducers = keep, reducers()
 
     def reducer_override(self, obj: Any) -> Any:
         """How an object is pickled, for those that neither pickle nor cloudpickle does as a notebook needs it."""
-        reducer = self._reducers.get(type(obj))
+        kind = type(obj)
+        if kind is types.CellType:
+            return reduce_cell()
+        if kind is InPlace:
+            return parts_of(self.reduce(obj.value))
+        reducer = self._reducers.get(kind)
         reduced = NotImplemented if reducer is None else reducer(self, obj)
+        if kind.__name__ in _OWNERS:
+            self.owner = obj
         if reduced is not NotImplemented:
             return reduced
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
-            if isinstance(obj, types.FunctionType) and obj.__globals__ is self.namespace:
-                self.strip(obj, reduced[_STATE][1])
+            if isinstance(obj, types.FunctionType):
+                if obj.__globals__ is self.namespace:
+                    self.strip(obj, reduced[_STATE][1])
+                reduced = reduce_closure(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
         elif isinstance(obj, _BY_NAME):
@@ -83,8 +134,15 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     def reduce(self, obj: Any) -> Any:
         """How an object is pickled, as a tuple in any case."""
+        if type(obj) in (tuple, frozenset):
+            return type(obj), (list(obj),)
         reduced = self.reducer_override(obj)
-        return obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if reduced is NotImplemented else reduced
+        if reduced is NotImplemented:
+            registered = self.dispatch_table.get(type(obj)) or copyreg.dispatch_table.get(type(obj))
+            reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if registered is None else registered(obj)
+        if isinstance(reduced, str):  # the name of a global
+            return named_global, (pickle.whichmodule(obj, reduced), reduced)  # type: ignore[attr-defined]
+        return (_PLAIN.get(reduced[0], reduced[0]), *reduced[1:])
 
     def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:  # noqa: ARG002 - for the subclasses
         """Leave out of a notebook function's state what travels by itself."""
@@ -94,39 +152,79 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         """What stands in the stream for a torch device."""
         return name
 
+    def objects(self) -> dict[int, Any]:
+        """The objects in the stream that have an identity, by their number, less those that were made to be pickled."""
+        memo = {number: value.value if type(value) is Bare else value for number, value in self.memo.copy().values()}
+        return with_identity(memo, (*self.temporary, self.namespace))
+
+    def close(self) -> None:
+        """Let go of the values: the pickler refers to itself, so that it lives until the garbage collector runs."""
+        self.clear_memo()
+        self.storages.clear()
+        self.temporary.clear()
+        self.owner = None
+
     def _offer(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
-        if self._keep is None or view.nbytes < OUT_OF_BAND_BYTES:
-            return True  # in the stream
-        self._keep(view, any(view.obj is copied for copied in self.temporary))
-        return False
+        inside = self._keep is None or view.nbytes < OUT_OF_BAND_BYTES
+        if self._keep is not None and not inside:
+            self._keep(view, any(view.obj is copied for copied in self.temporary))
+        self.owner = None
+        return inside
 
 
 class HashPickler(CellPickler):
-    """Writes what a fingerprint is made of, which is never loaded: no persistent ids, which cost a call an object."""
+    """Writes what a fingerprint is made of, which is never loaded.
 
-    def __init__(self, file: Any, namespace: dict[str, Any], keep: Callable[[memoryview, bool], None]) -> None:
-        super().__init__(file, namespace, keep)
+    What a program cannot tell apart has one fingerprint: strings, tuples and other immutable values count by their
+    content, wherever they are; only of objects with an identity does it matter whether two are one.
+
+    Attributes:
+        leaves: owners of large buffers in the stream, each with the digest of its content.
+    """
+
+    def __init__(self, file: Any, namespace: dict[str, Any], digest: Callable[[memoryview, bool], bytes]) -> None:
+        know_numpy()
+        super().__init__(file, namespace, self._take)
         self.memo = {id(namespace): (0, namespace)}
+        self.leaves: list[tuple[Any, bytes]] = []
+        self.digests: list[bytes] = []
+        self._digest, self._values = digest, ValueNumbers()
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Name an immutable value by its number. Called for every object."""
+        number = NUMBERED.get(type(obj))
+        return None if number is None else number(self._values, obj)
+
+    def values_digest(self) -> bytes:
+        """What the numbers in the stream stand for."""
+        return self._values.digest()
 
     def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:
         """Leave out the submodules that happen to be loaded now, too."""
         super().strip(function, state)
         state["_cloudpickle_submodules"] = []
 
+    def _take(self, view: memoryview, temporary: bool) -> None:  # noqa: FBT001 - a callback
+        digest = self._digest(view, temporary)
+        self.digests.append(digest)
+        if self.owner is not None:
+            self.leaves.append((self.owner, digest))
+
 
 class TransferPickler(CellPickler):
     """Writes what `wire.loading` reads.
 
     Args:
-        roots: numbers, by identity, of the objects that can be written into in place over there. Each is in the
-            stream as a persistent id, which has the object's content where it comes first: so who loads it can take
-            the object that is there already, and everything that refers to it refers to that.
+        table: the objects that the other side has already. Each is in the stream as a persistent id, which has the
+            object's content where the object comes first.
+        unchanged: tells of the owner of a large buffer whether the other side has its content.
 
     Attributes:
         top: the value whose dump has begun.
         met: the devices that storages were on, other than the host.
         codes: the code of the notebook's functions in the stream.
+        named: tokens of the objects that the stream names.
     """
 
     def __init__(
@@ -134,20 +232,25 @@ class TransferPickler(CellPickler):
         file: Any,
         namespace: dict[str, Any],
         keep: Callable[[memoryview, bool], None] | None = None,
-        roots: Mapping[int, int] | None = None,
+        table: IdentityTable | None = None,
+        unchanged: Callable[[Any, int], bool] | None = None,
     ) -> None:
         super().__init__(file, namespace, keep)
         self.top: Any = None
         self.met: set[str] = set()
         self.codes: list[types.CodeType] = []
+        self.named: set[int] = set()
         self._devices: dict[str, Device] = {}
-        self._marks: dict[int, Any] = {id(namespace): NAMESPACE, **(roots or {})}
-        self._written: set[int] = set()
+        self._marks: dict[int, Any] = {id(namespace): NAMESPACE}
+        self._table = table
+        self._tokens = {} if table is None else table.token_of
+        self._stale = frozenset() if table is None else table.stale
+        self._unchanged = unchanged
 
     def persistent_id(self, obj: Any) -> Any:
-        """Name the namespace, a device, or a root. Called for every object, so it does next to nothing."""
-        mark = self._marks.get(id(obj))
-        return self._root(obj, mark) if type(mark) is int else mark
+        """Name the namespace, a device, or a known object. Called for every object, so it does next to nothing."""
+        token = self._tokens.get(id(obj))
+        return self._marks.get(id(obj)) if token is None else self._known(obj, token)
 
     def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:
         """Leave out what travels by itself, and take note of the code."""
@@ -163,9 +266,15 @@ class TransferPickler(CellPickler):
         self._marks[id(device)] = name
         return device
 
-    def _root(self, obj: Any, number: int) -> tuple[Any, ...]:
-        if number in self._written:
-            return number, type(obj)
-        self._written.add(number)
-        content = copy.copy(obj) if type(obj) in CONTAINERS else Bare(obj, alone=obj is self.top)
-        return number, type(obj), content
+    def _known(self, obj: Any, token: int) -> tuple[Any, ...]:
+        kind = type(obj)
+        known = token in self.named or token in self._stale or kind is types.CellType
+        self.named.add(token)
+        if known or (self._unchanged is not None and self._unchanged(obj, token)):
+            return token, kind
+        if kind in CONTAINERS:
+            self.temporary.append(copy.copy(obj))
+            return token, kind, self.temporary[-1]
+        if takes_state(kind) and kind not in self._reducers:
+            return token, kind, InPlace(obj)
+        return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

@@ -76,7 +76,7 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
         self.loss: str | None = None
         self._start = 0
         self._parts: list[_Part] = []
-        self._lost_roots: dict[int, str] = {}
+        self._lost_known: dict[int, str] = {}
         self._named: dict[int, Any] = {}
 
     def load_name(self, name: str) -> Any:
@@ -105,12 +105,12 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
     def persistent_load(self, pid: Any) -> Any:
         """As for the fast loader, but nothing is written into an object that is here if a part of it was lost."""
         if isinstance(pid, tuple):
-            number, _, *content = pid
+            token, _, *content = pid
             if content and self.loss:
-                self._lost_roots[number] = self.loss
-            if number in self._lost_roots:
-                self.loss = self.loss or self._lost_roots[number]
-                return Missing(self._lost_roots[number])
+                self._lost_known[token] = self.loss
+            if token in self._lost_known:
+                self.loss = self.loss or self._lost_known[token]
+                return Missing(self._lost_known[token])
         return super().persistent_load(pid)
 
     def _seen(self, index: int, value: Any) -> None:

@@ -7,6 +7,7 @@ be equal, but each holds as long as the value does not change. cloudpickle is lo
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,8 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
-from modal_gpu_magic.wire.loading import Loader, Roots
+from modal_gpu_magic.wire.loading import Known, Loader
+from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
@@ -22,9 +24,10 @@ from modal_gpu_magic.wire.sources import gather, spread
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from modal_gpu_magic.wire.buffers import Store
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
 MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""
@@ -41,44 +44,71 @@ class Unpacked:
     values: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Names whose values could not be made here, with the reason: `needs torch, which is not installed here`."""
-    kept: frozenset[str] = frozenset()
-    """Names whose values were here already, and have been written into."""
+    current: set[int] = field(default_factory=set)
+    """Tokens of the objects that the transfer has named: this side has their current content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """What some values look like to a pickle.
+
+    Attributes:
+        stream: digest of their content, and of what they share.
+        objects: the objects in them that have an identity, in the order of the pickle.
+        leaves: owners of large buffers, with the digest of their content.
+    """
+
+    stream: bytes
+    objects: tuple[Any, ...] = ()
+    leaves: tuple[tuple[Any, bytes], ...] = ()
+
+
+def look(values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None) -> Print | None:
+    """Read values in one pickle. None: one of them cannot be pickled, or the hasher's time was up (`hasher.spent`).
+
+    Args:
+        values: what some names are bound to, in the order of the names.
+        namespace: the notebook's globals; what a function refers to there is no part of it.
+        hasher: shared by the calls for one transfer, so that a large buffer is read once.
+    """
+    from modal_gpu_magic.wire.pickling import HashPickler, outermost
+
+    hashed = hasher or Hasher()
+    file = HashingFile(hashed)
+    pickler = HashPickler(file, namespace, lambda view, temporary: hashed.digest(view, remember=not temporary))
+    try:
+        for value in values:
+            pickler.dump(outermost(value))
+        hashed.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
+        objects = tuple(pickler.objects().values())
+        return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled; `why_not` says it
+        return None
+    finally:
+        pickler.close()
 
 
 def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = None) -> bytes | None:
-    """16 bytes that stay the same while a value does, as far as its pickle can tell.
-
-    Args:
-        value: any value.
-        namespace: the notebook's globals; what a function refers to there is no part of it.
-        hasher: shared by the calls for one transfer, so that a large buffer is read once.
+    """16 bytes that depend on a value and on which mutable objects in it are one. The arguments are those of `look`.
 
     Returns:
         The fingerprint. None: the value cannot be pickled, or the hasher's time was up (`hasher.spent`).
     """
-    from modal_gpu_magic.wire.pickling import HashPickler, outermost
-
-    hashed, digests = hasher or Hasher(), list[bytes]()
-
-    def keep(view: memoryview, temporary: bool) -> None:  # noqa: FBT001 - a callback
-        digests.append(hashed.digest(view, remember=not temporary))
-
-    file = HashingFile(hashed)
-    try:
-        HashPickler(file, namespace, keep).dump(outermost(value))
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled; `why_not` says it
-        return None
-    return file.digest(*digests)
+    found = look((value,), namespace, hasher)
+    return None if found is None else found.stream
 
 
 def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
     """Why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: it can."""
     from modal_gpu_magic.wire.pickling import HashPickler, outermost
 
+    pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
     try:
-        HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: None).dump(outermost(value))
+        pickler.dump(outermost(value))
     except Exception as error:  # noqa: BLE001 - whatever a user's class raises when it is pickled
         return why_unpicklable(value, error)
+    finally:
+        pickler.close()
     return None
 
 
@@ -90,6 +120,19 @@ def pack(
     *,
     session: str | None = None,
 ) -> Transfer:
+    """One transfer of all these values to a receiver that has none of their objects. The arguments are `prepare`'s."""
+    return prepare(values, namespace, store, hasher, session=session).transfer
+
+
+def prepare(
+    values: Mapping[str, Any],
+    namespace: dict[str, Any],
+    store: Store,
+    hasher: Hasher | None = None,
+    *,
+    session: str | None = None,
+    table: IdentityTable | None = None,
+) -> Packed:
     """One transfer of all these values; what they share they will share over there.
 
     Args:
@@ -98,6 +141,8 @@ def pack(
         store: takes the large buffers.
         hasher: the one the fingerprints were made with.
         session: where the transfer goes; a `RemoteValue` of another session is refused. None: not checked.
+        table: the objects that the receiver has. They are named by token, and their large buffers left out if those
+            are what they were at the last transfer. None: the receiver has no object.
 
     Raises:
         TransferError: a value cannot be pickled after all; it is named, with the reason.
@@ -114,32 +159,71 @@ def pack(
         keys.append(key)
         sizes[key] = view.nbytes
 
-    file, roots = io.BytesIO(), _roots(values.values(), namespace)
-    pickler = TransferPickler(file, namespace, keep, roots)
+    file = io.BytesIO()
+    pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
     pickler.session = session
     segments = []
-    for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
-        pickler.top = value
-        pickler.met.clear()
-        try:
-            pickler.dump(value if id(value) in roots else outermost(value))
-        except Exception as error:
-            raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
-        segments.append(Segment(name, roots.get(id(value)), _device(value, pickler.met)))
+    try:
+        for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
+            pickler.top = value
+            pickler.met.clear()
+            try:
+                pickler.dump(outermost(value, table))
+            except Exception as error:
+                raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
+            segments.append(Segment(name, _device(value, pickler.met)))
+        objects = {} if table is None else pickler.objects()
+        named, codes, modules = frozenset(pickler.named), pickler.codes, pickler.modules
+    finally:
+        pickler.close()
     stream, body = file.getbuffer(), ""
     if stream.nbytes > MESSAGE_BYTES:
         body = store.put(stream, keep=sizes.keys())
         keys.append(body)
-    return Transfer(
+    transfer = Transfer(
         stream=b"" if body else bytes(stream),
         body=body,
         segments=tuple(segments),
         buffers=tuple(keys),
         inline=store.inline,
-        sources=gather(pickler.codes),
+        sources=gather(codes),
         nbytes=stream.nbytes + sum(sizes.values()),
-        modules=tuple(sorted(pickler.modules.union(*map(imported_by, pickler.codes)))),
+        modules=tuple(sorted(modules.union(*map(imported_by, codes)))),
+        base=0 if table is None else table.next_base(),
     )
+    return Packed(transfer, objects, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A transfer, and what its sender remembers of it.
+
+    Attributes:
+        objects: the objects new to the receiver, by their number in the stream.
+        named: tokens of the objects that the stream names.
+    """
+
+    transfer: Transfer
+    objects: Mapping[int, Any] = field(default_factory=dict)
+    named: frozenset[int] = frozenset()
+
+    def arrived(self, table: IdentityTable) -> None:
+        """The receiver has taken the transfer in: give tokens to the objects that are new there."""
+        if self.transfer.base:
+            table.learn(self.transfer.base, self.objects)
+
+
+def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[Any, int], bool] | None:
+    """Tells whether the owner of a large buffer has the content that it had at the last transfer."""
+    if table is None or not table.digests:
+        return None
+    digests = table.digests
+
+    def unchanged(value: Any, token: int) -> bool:
+        digest, (_, now) = digests.get(token), hasher.leaves.get(id(value), (None, None))
+        return digest is not None and digest == now
+
+    return unchanged
 
 
 def unpack(
@@ -148,26 +232,29 @@ def unpack(
     store: Store,
     hasher: Hasher | None = None,
     *,
-    into: Mapping[str, Any] | None = None,
+    table: IdentityTable | None = None,
+    bind: bool = False,
     restore_devices: bool = False,
 ) -> Unpacked:
-    """The values of a transfer. The namespace itself is left as it is.
+    """The values of a transfer.
 
     Args:
         transfer: what `pack` made.
         namespace: becomes the globals of the functions that arrive.
         store: has the buffers.
         hasher: learns the digests of the buffers, so that fingerprints of what arrived take no reading.
-        into: by name, objects that are here already and were changed in place over there: what arrives is written into
-            them where it can be (`wire.absorb`), and whatever else arrives refers to them.
+        table: the objects that are here already; what arrives is written into them (`wire.absorb`).
+        bind: bind each name as soon as its value is made, for the values that follow may look the name up while they
+            are made. Else the namespace is left as it is.
         restore_devices: put tensors back on the GPU they were on, if this machine has it; else they stay on the host.
 
     Raises:
         TransferError: a buffer is missing.
+        UnknownObjectsError: the transfer names objects that are not here.
     """
     spread(transfer.sources)
     builtins = namespace.get("__builtins__")
-    arrival = _Arrival(transfer, namespace, store, hasher, into or {}, restore_devices=restore_devices)
+    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)
     try:
         return arrival.whole() or arrival.salvaged()
     finally:
@@ -184,52 +271,57 @@ class _Arrival:
         namespace: dict[str, Any],
         store: Store,
         hasher: Hasher | None,
-        into: Mapping[str, Any],
+        table: IdentityTable | None,
         *,
+        bind: bool,
         restore_devices: bool,
     ) -> None:
         self._transfer, self._namespace, self._store = transfer, namespace, store
-        self._hasher, self._into, self._restore_devices = hasher, into, restore_devices
+        self._hasher, self._table, self._bind, self._restore_devices = hasher, table, bind, restore_devices
 
     def whole(self) -> Unpacked | None:
         """All values, by the fast loader; None if one cannot be made."""
-        roots = self._find_roots()
-        loader = self._open(Loader, roots)
+        known = Known(self._table)
+        loader = self._open(Loader, known)
+        values: dict[str, Any] = {}
         try:
-            values = {segment.name: loader.load() for segment in self._transfer.segments}
+            for segment in self._transfer.segments:
+                self._take(values, segment.name, loader.load())
         except Exception:  # noqa: BLE001 - whatever a user's class raises when it is made; the salvager says it
             return None
-        return self._unpacked(values, {}, roots)
+        return self._settled(Unpacked(values, {}, known.current), known, loader)
 
     def salvaged(self) -> Unpacked:
         """The values that can be made, and why the others cannot."""
-        roots = self._find_roots()
-        loader = self._open(Salvager, roots)
+        known = Known(self._table)
+        loader = self._open(Salvager, known)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}
         for segment in self._transfer.segments:
             value = loader.load_name(segment.name)
             if loader.loss is None:
-                values[segment.name] = value
+                self._take(values, segment.name, value)
             else:
                 failed[segment.name] = loader.loss
-        return self._unpacked(values, failed, roots)
+        return self._settled(Unpacked(values, failed, known.current), known, loader)
 
-    def _unpacked(self, values: dict[str, Any], failed: dict[str, str], roots: Roots) -> Unpacked:
-        written = {segment.name for segment in self._transfer.segments if segment.root in roots.written}
-        return Unpacked(values, failed, frozenset(name for name in written & values.keys() if name in self._into))
+    def _take(self, values: dict[str, Any], name: str, value: Any) -> None:
+        values[name] = value
+        if self._bind and not name.startswith("<"):
+            self._namespace[name] = value
 
-    def _find_roots(self) -> Roots:
-        here: dict[int, Any] = {}
-        for segment in self._transfer.segments:
-            if segment.root is not None and segment.name in self._into:
-                here.setdefault(segment.root, self._into[segment.name])
-        return Roots(here)
+    def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | Salvager) -> Unpacked:
+        """The same, once both sides' tables agree on what has arrived."""
+        memo = loader.memo.copy()
+        known.settle(memo)
+        if self._table is not None and self._transfer.base:
+            self._table.learn(self._transfer.base, with_identity(memo, known.discarded))
+        return unpacked
 
-    def _open(self, loader: type[_AnyLoader], roots: Roots) -> _AnyLoader:
+    def _open(self, loader: type[_AnyLoader], known: Known) -> _AnyLoader:
         body = self._store.get(self._transfer.body) if self._transfer.body else self._transfer.stream
         file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file can be read where it is
-        return loader(file, self._namespace, roots, self._buffers(), restore_devices=self._restore_devices)
+        return loader(file, self._namespace, known, self._buffers(), restore_devices=self._restore_devices)
 
     def _buffers(self) -> Iterator[Any]:
         for key in self._transfer.buffers:
@@ -237,15 +329,6 @@ class _Arrival:
             if self._hasher is not None:
                 self._hasher.remember(memoryview(buffer), bytes.fromhex(key))
             yield buffer
-
-
-def _roots(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, int]:
-    """Numbers, by identity, for the values that can be written into in place."""
-    roots: dict[int, int] = {}
-    for value in values:
-        if value is not namespace and can_be_written(value):
-            roots.setdefault(id(value), len(roots))
-    return roots
 
 
 def _rank(value: Any) -> int:

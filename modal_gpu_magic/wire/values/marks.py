@@ -1,0 +1,98 @@
+"""What the values of some names looked like when both sides last had them alike.
+
+Each side marks its own objects after a transfer; a group of names whose look is the mark's need not travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.transfer import Print, look
+from modal_gpu_magic.wire.values.graph import groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from modal_gpu_magic.wire.hashing import Hasher
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
+
+MOST_GROUPS = 1_000
+"""Marks that are kept; the oldest go first. A group without a mark counts as changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Names that share objects, with what their values look like. `print` None: one of the values cannot be pickled."""
+
+    names: tuple[str, ...]
+    print: Print | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    stream: bytes
+    tokens: tuple[int, ...]
+
+
+class Marks:
+    """The marks of one side.
+
+    Args:
+        namespace: this side's.
+        table: the objects that both sides have.
+    """
+
+    def __init__(self, namespace: dict[str, Any], table: IdentityTable) -> None:
+        self.namespace, self.table = namespace, table
+        self._marks: dict[tuple[str, ...], _Mark] = {}
+
+    def look(self, values: Mapping[str, Any], hasher: Hasher) -> Iterator[Group]:
+        """The names in groups, each with its look. A group that cannot be pickled as one comes name by name."""
+        for names in groups_of(values, self.namespace):
+            found = look([values[name] for name in names], self.namespace, hasher)
+            if found is None and len(names) > 1:
+                for name in names:
+                    yield Group((name,), look([values[name]], self.namespace, hasher))
+            else:
+                yield Group(names, found)
+
+    def agrees(self, group: Group) -> bool:
+        """Whether the values are what they were when both sides had them alike."""
+        mark = self._marks.get(group.names)
+        if mark is None or group.print is None or mark.stream != group.print.stream:
+            return False
+        then = tuple(token if self.table.has(token) else 0 for token in mark.tokens)
+        return then == tuple(map(self.table.token, group.print.objects))
+
+    def knows(self, names: tuple[str, ...]) -> bool:
+        """Whether the group has a mark."""
+        return names in self._marks
+
+    def set(self, group: Group) -> None:
+        """Both sides have the values alike now."""
+        if group.print is None:
+            return
+        self._marks.pop(group.names, None)
+        token = self.table.token
+        self._marks[group.names] = _Mark(group.print.stream, tuple(map(token, group.print.objects)))
+        for owner, digest in group.print.leaves:
+            if token(owner):
+                self.table.digests[token(owner)] = digest
+        while len(self._marks) > MOST_GROUPS:
+            del self._marks[next(iter(self._marks))]
+
+    def drop(self, names: AbstractSet[str]) -> None:
+        """The sides differ in these names, or may."""
+        for group in [group for group in self._marks if not names.isdisjoint(group)] if names else ():
+            del self._marks[group]
+
+    def clear(self) -> None:
+        """The other side is gone."""
+        self._marks.clear()
+
+
+def names_of(groups: Iterable[Group]) -> set[str]:
+    """All names of some groups."""
+    return {name for group in groups for name in group.names}
