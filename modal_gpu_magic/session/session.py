@@ -34,7 +34,7 @@ from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
+from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread
 from modal_gpu_magic.wire.transfer import Packed, prepare
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Session:
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
-            request = self._request(app, cell, names, outgoing, packed.transfer)
+            request = self._request(app, cell, names, outgoing, packed)
             app.finish(self._last_run)
             self._last_run = request.run
             values = {n: self.namespace.get(n) for n in names.reads}
@@ -324,7 +324,8 @@ class Session:
             return write()
         return Sending(self._store, total).run(write, front, inbox)
 
-    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Transfer) -> Request:
+    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
+        transfer = packed.transfer
         augmented = cell.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
@@ -333,9 +334,10 @@ class Session:
             source=cell.source,
             execution_count=cell.count,
             generation=None if cell.clean else self.generation,
-            values=packed,
+            values=transfer,
             drops=outgoing.drops,
             forgot=outgoing.forgot,
+            named=self.values.named_here(packed),
             reads=tuple(names.reads),
             binds=tuple(names.binds - augmented),
             deletes=tuple(names.deletes),
@@ -343,8 +345,8 @@ class Session:
             imports=cell.imports,
             installs=extra,
             python=KERNEL_PYTHON,
-            versions=self.versions.outgoing(packed.modules, app.machine),
-            modules=self.modules.outgoing((*names.imports, *packed.modules), cell.wishes.exclude),
+            versions=self.versions.outgoing(transfer.modules, app.machine),
+            modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.wishes.exclude),
             # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
             # reload it while a model's file is open.
             volumes=tuple(name for name, _ in app.machine.volumes),

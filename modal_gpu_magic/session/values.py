@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
-from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_name
+from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
@@ -152,7 +152,7 @@ class Values:
             unlike: by module, what is to be said of packages that differ there.
         """
         self.alive = frozenset(answer.names)
-        self.table.forget(answer.forgot)
+        self.marks.forget(answer.forgot)
         self.marks.drop(answer.failed.keys())
         stays = {stay.name: stay for stay in answer.stays}
         result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
@@ -174,6 +174,13 @@ class Values:
             self._forget_name(name)
         self._uncover()
         return Homecoming(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
+
+    def named_here(self, packed: Packed) -> tuple[int, ...]:
+        """Tokens of objects that the container has, or gets with a transfer, and that have a name here alone."""
+        new = {id(value): packed.transfer.base + number for number, value in packed.objects.items()}
+        there = self.alive.union(packed.transfer.names)
+        values = [value for name, value in self.namespace.items() if name not in there]
+        return tuple({token for value in values if (token := self.table.token(value) or new.get(id(value), 0))})
 
     def sent(self, outgoing: Outgoing, packed: Packed | None) -> None:
         """The container has these values now."""
@@ -229,16 +236,17 @@ class Values:
         self.table.stale -= arrived.current
         _import(answer.submodules)
         result = arrived.values.pop(RESULT, None)
-        for name in arrived.values:
+        named = {name: value for name, value in arrived.values.items() if token_in(name) is None}
+        for name in named:
             self._forget_name(name)
-        for group in self.marks.look(arrived.values, hasher):
+        for group in self.marks.look(named, hasher):
             self.marks.set(group)
         for name, why in arrived.failed.items():
             kind, line = answer.looks.get(name, ("object", ""))
             value = RemoteValue(name, self.session, kind, line, explained(why, unlike), {}, fetch=fetch)
             if name == RESULT:
                 result = value
-            else:
+            elif token_in(name) is None:
                 self.namespace[name] = value
                 self._forget_name(name)
         return result, RESULT in transfer.names

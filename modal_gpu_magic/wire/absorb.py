@@ -165,7 +165,7 @@ def attributes_of(value: Any) -> dict[str, Any] | None:
     """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none."""
     for base in type(value).__mro__:
         found = vars(base).get("__dict__")
-        if type(found) is types.GetSetDescriptorType:
+        if isinstance(found, types.GetSetDescriptorType | types.MemberDescriptorType):
             attributes = found.__get__(value)
             return attributes if type(attributes) is dict else None
     return None

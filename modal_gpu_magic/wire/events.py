@@ -231,6 +231,8 @@ class Request:
     """Names deleted here since the last sync, or whose values there are old: deleted there before the cell."""
     forgot: tuple[int, ...] = ()
     """Tokens of objects that this side gave up."""
+    named: tuple[int, ...] = ()
+    """Tokens of objects that names here are bound to which the container has not under a name."""
     reads: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""

@@ -46,6 +46,8 @@ class Hasher:
         self._digests: dict[tuple[int, int], tuple[bytes, memoryview]] = {}
         self.leaves: dict[int, tuple[Any, bytes]] = {}
         """Owners of the buffers hashed so far, each with the digest, by the owner's identity."""
+        self.arrays: dict[int, Any] = {}
+        """Numpy arrays in the values hashed so far, by identity."""
 
     @property
     def spent(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import absorb, absorb_tensor, can_take, placeholder
 from modal_gpu_magic.wire.pickles.in_place import Parts
+from modal_gpu_magic.wire.pickles.views import View
 from modal_gpu_magic.wire.reasons import NotHereError, missing_module, missing_name
 from modal_gpu_magic.wire.tensors import is_plain
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
@@ -78,6 +79,8 @@ class Known:
                 return new.new()
             new.write(known)
             return known
+        if type(new) is View:
+            return known if known is not None and new.is_known_as(known) else new.new()
         if known is None or known is new:
             return new
         if is_plain(known) and can_take(known, new):

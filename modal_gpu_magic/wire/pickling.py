@@ -22,6 +22,7 @@ from modal_gpu_magic.wire.pickles.closures import reduce_cell, reduce_closure
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.in_place import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, know_numpy
+from modal_gpu_magic.wire.pickles.views import is_array, view_of
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
+    from modal_gpu_magic.wire.pickles.views import View
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
@@ -46,6 +48,11 @@ _STATE = 2
 def new_object(kind: type, *arguments: Any) -> Any:
     """An object without its state. Pickle's own `__newobj__` is refused where the pickled object is a stand-in."""
     return kind.__new__(kind, *arguments)
+
+
+def new_view(view: View) -> Any:
+    """A view of an array."""
+    return view.new()
 
 
 def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -92,6 +99,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         temporary: copies that were made to be pickled.
         modules: modules of the functions and classes that went by their names.
         owner: the array or storage whose buffer comes next.
+        carriers: arrays that others of the stream go as views of, by the identity of the memory's first array.
     """
 
     def __init__(
@@ -105,15 +113,15 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
         self.owner: Any = None
+        self.carriers: dict[int, Any] = {}
         self._keep, self._reducers = keep, reducers()
 
     def reducer_override(self, obj: Any) -> Any:
         """How an object is pickled, for those that neither pickle nor cloudpickle does as a notebook needs it."""
+        reduced = self._of_stand_in(obj)
+        if reduced is not None:
+            return reduced
         kind = type(obj)
-        if kind is types.CellType:
-            return reduce_cell()
-        if kind is InPlace:
-            return parts_of(self.reduce(obj.value))
         reducer = self._reducers.get(kind)
         reduced = NotImplemented if reducer is None else reducer(self, obj)
         if kind.__name__ in _OWNERS:
@@ -131,6 +139,16 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         elif isinstance(obj, _BY_NAME):
             self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
         return reduced
+
+    def _of_stand_in(self, obj: Any) -> Any:
+        """How a cell, a view or a stand-in of ours is pickled; None: the object is none of these."""
+        kind = type(obj)
+        if kind is types.CellType:
+            return reduce_cell()
+        if kind is InPlace:
+            return parts_of(self.reduce(obj.value))
+        view = view_of(obj, self.carriers) if self.carriers and is_array(obj) else None
+        return None if view is None else (new_view, (view,))
 
     def reduce(self, obj: Any) -> Any:
         """How an object is pickled, as a tuple in any case."""
@@ -275,6 +293,9 @@ class TransferPickler(CellPickler):
         if kind in CONTAINERS:
             self.temporary.append(copy.copy(obj))
             return token, kind, self.temporary[-1]
+        view = view_of(obj, self.carriers) if self.carriers and is_array(obj) else None
+        if view is not None:
+            return token, kind, view
         if takes_state(kind) and kind not in self._reducers:
             return token, kind, InPlace(obj)
         return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

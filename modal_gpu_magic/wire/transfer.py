@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.errors import TransferError
@@ -17,6 +18,7 @@ from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.pickles.identity import with_identity
+from modal_gpu_magic.wire.pickles.views import carriers, is_array
 from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
@@ -81,6 +83,7 @@ def look(values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None
             pickler.dump(outermost(value))
         hashed.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
         objects = tuple(pickler.objects().values())
+        hashed.arrays.update({id(value): value for value in objects if is_array(value)})
         return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
     except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled; `why_not` says it
         return None
@@ -161,6 +164,7 @@ def prepare(
 
     file = io.BytesIO()
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
+    pickler.carriers = carriers(hashed.arrays.values())
     pickler.session = session
     segments = []
     try:
@@ -332,10 +336,17 @@ class _Arrival:
 
 
 def _rank(value: Any) -> int:
-    """In which order values go: what surely arrives first, parts of large storages after what may bring these whole."""
+    """In which order values go: what others look up while they are made first, parts of large storages last.
+
+    A method of the notebook's that runs while its object is made (`__setstate__`, `__hash__`) uses global names.
+    """
+    if isinstance(value, ModuleType):
+        return 0
+    if isinstance(value, type | FunctionType):
+        return 1
     if is_sliver(value):
-        return 2
-    return 0 if _is_simple(value) else 1
+        return 4
+    return 2 if _is_simple(value) else 3
 
 
 def _is_simple(value: Any) -> bool:

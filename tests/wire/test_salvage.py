@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.loading import Loader, Roots
+from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.salvage import Missing
 from modal_gpu_magic.wire.transfer import Unpacked, pack, unpack
 from tests.wire.far_side import FarSide, new_namespace
@@ -183,7 +183,7 @@ def test_functions_arrive_though_others_do_not(only_here: Any) -> None:
 
 
 def test_what_main_means_is_the_namespace() -> None:
-    loader = Loader(io.BytesIO(), {"Outer": type("Outer", (), {"inner": 5})}, Roots({}))
+    loader = Loader(io.BytesIO(), {"Outer": type("Outer", (), {"inner": 5})}, Known())
     assert loader.find_class("__main__", "Outer.inner") == 5
     with pytest.raises(Exception, match=r"needs Outer\.missing, which is not defined here"):
         loader.find_class("__main__", "Outer.missing")

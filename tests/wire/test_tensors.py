@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.loading import Loader, Roots
+from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver, storage_from
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 
@@ -204,7 +204,7 @@ def test_fingerprints_hold_on_either_side() -> None:
 
 @pytest.mark.parametrize("restore, device", [(True, "cuda:0"), (False, "cpu")])
 def test_the_device_is_the_loaders_choice(restore: bool, device: str) -> None:
-    loader = Loader(io.BytesIO(), {}, Roots({}), restore_devices=restore)
+    loader = Loader(io.BytesIO(), {}, Known(), restore_devices=restore)
     assert loader.persistent_load("cuda:0") == device
 
 

@@ -19,7 +19,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.absorb import attributes_of
+from modal_gpu_magic.wire.pickles.views import arrays_inside
 from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +72,11 @@ _OF_LIBRARIES = {
 }
 """Packages whose objects are values, but for those of these types; what the types hold inside is theirs."""
 
-_ENDS_WITH = frozenset({"Bare", "Device"})
+_LAZY_PANDAS = ("pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
+"""Where pandas' objects come from that refer to a frame and compute later."""
+
+_OURS = frozenset({"Bare", "Device", "InPlace", "Parts", "View"})
+"""Types of ours, by name, whose objects stand for others in a pickle."""
 
 
 def has_identity(value: Any) -> bool:
@@ -91,13 +97,14 @@ def with_identity(memo: Mapping[int, Any], less: Iterable[Any] = ()) -> dict[int
     """The objects of a pickle's memo that have an identity, by their number.
 
     Instances' `__dict__` are left out: the other side has a copy of each, which only lives while the pickle is read.
+    So are the arrays inside frames, which are not the user's.
 
     Args:
         memo: objects by their number in the pickle.
         less: objects made to be pickled, or to be read.
     """
     found = {number: value for number, value in memo.items() if has_identity(value)}
-    hidden = {id(value) for value in less}
+    hidden = {id(value) for value in less} | arrays_inside(memo.values())
     for value in found.values():
         attributes = attributes_of(value)
         if attributes is not None:
@@ -119,10 +126,12 @@ def _verdict(kind: type) -> str:
         return "yes"
     if kind in _NEVER or issubclass(kind, type | enum.Enum) or _is_ours(kind):
         return "no"
-    package = kind.__module__.partition(".")[0]
+    package = package_of(kind)
+    if package == "pandas" and kind.__module__.startswith(_LAZY_PANDAS):
+        return _by_flags(kind)
     if package in _OF_LIBRARIES:
         return "yes" if kind.__name__ in _OF_LIBRARIES[package] else "no"
-    if kind.__module__.startswith("torch") and kind.__name__ in ("Tensor", "UntypedStorage", "Generator"):
+    if package == "torch" and kind.__name__ in ("Tensor", "UntypedStorage", "Generator"):
         return "yes"
     return _by_flags(kind)
 
@@ -132,7 +141,7 @@ def _by_flags(kind: type) -> str:
 
 
 def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("modal_gpu_magic.wire") and kind.__name__ in _ENDS_WITH
+    return package_of(kind) == "modal_gpu_magic" and kind.__name__ in _OURS
 
 
 _VERDICTS: dict[type, str] = {}

@@ -14,6 +14,7 @@ from modal_gpu_magic.wire.absorb import attributes_of
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.remote import RemoteValue
 from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -125,7 +126,7 @@ def _referents(values: list[Any]) -> list[Any]:
             found += how(value)
         elif isinstance(value, type):
             found += _of_class(value)
-        elif kind.__module__.partition(".")[0] in _CLOSED:
+        elif package_of(kind) in _CLOSED:
             found += _of_library(value)
         else:
             plain.append(value)

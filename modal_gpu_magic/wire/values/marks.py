@@ -12,7 +12,7 @@ from modal_gpu_magic.wire.transfer import Print, look
 from modal_gpu_magic.wire.values.graph import groups_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.wire.hashing import Hasher
@@ -63,8 +63,7 @@ class Marks:
         mark = self._marks.get(group.names)
         if mark is None or group.print is None or mark.stream != group.print.stream:
             return False
-        then = tuple(token if self.table.has(token) else 0 for token in mark.tokens)
-        return then == tuple(map(self.table.token, group.print.objects))
+        return mark.tokens == tuple(map(self.table.token, group.print.objects))
 
     def knows(self, names: tuple[str, ...]) -> bool:
         """Whether the group has a mark."""
@@ -82,6 +81,18 @@ class Marks:
                 self.table.digests[token(owner)] = digest
         while len(self._marks) > MOST_GROUPS:
             del self._marks[next(iter(self._marks))]
+
+    def forget(self, tokens: Sequence[int]) -> None:
+        """The other side gave these objects up: which objects have taken their places since is of no matter there.
+
+        Where an object of this side is no more, the other side still has it in its place, so that mark stays as it is.
+        """
+        self.table.forget(tokens)
+        given_up = frozenset(tokens)
+        for names, mark in list(self._marks.items()) if given_up else ():
+            if not given_up.isdisjoint(mark.tokens):
+                kept = tuple(0 if token in given_up else token for token in mark.tokens)
+                self._marks[names] = _Mark(mark.stream, kept)
 
     def drop(self, names: AbstractSet[str]) -> None:
         """The sides differ in these names, or may."""

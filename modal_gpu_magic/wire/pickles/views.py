@@ -1,0 +1,134 @@
+"""Numpy arrays that share memory: a view goes as a view, where the array that it is a view of goes, too.
+
+An array whose memory no other array of the transfer shares goes by its own content, however large its base is.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.values.torch_facts import package_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_INNER = frozenset({tuple, list, dict})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view of an array, as it is in a stream.
+
+    Attributes:
+        root: the array that owns the memory.
+        dtype, shape, strides: the view's.
+        offset: bytes from the beginning of the memory.
+        writeable: whether the view may be written to.
+    """
+
+    root: Any
+    dtype: Any
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    writeable: bool
+
+    def new(self) -> Any:
+        """The view, made anew."""
+        import numpy as np
+
+        memory = self.root if self.root.flags.c_contiguous else self.root.T
+        made = np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
+        if made.flags.writeable and not self.writeable:
+            made.flags.writeable = False
+        return made
+
+    def is_known_as(self, known: Any) -> bool:
+        """Whether an array is that view already."""
+        return bool(
+            root_of(known) is root_of(self.root)
+            and known.shape == self.shape
+            and known.strides == self.strides
+            and known.dtype == self.dtype
+            and _offset(known, root_of(known)) == self.offset + _offset(self.root, root_of(self.root))
+        )
+
+
+def root_of(array: Any) -> Any:
+    """The array that owns an array's memory, or is the first over memory of another kind."""
+    while is_array(array.base):
+        array = array.base
+    return array
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is exactly numpy's array."""
+    numpy = sys.modules.get("numpy")
+    return hasattr(numpy, "ndarray") and type(value) is numpy.ndarray  # type: ignore[union-attr]  # it is loaded
+
+
+def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
+    """By the identity of a root over which several of some arrays lie, the array that the others go as views of.
+
+    That is one of the arrays that has all of the memory, if there is one: an array that was loaded has a root of the
+    loader's below.
+    """
+    groups: dict[int, list[Any]] = {}
+    for array in {id(array): array for array in arrays}.values():
+        groups.setdefault(id(root_of(array)), []).append(array)
+    return {key: _carrier(group) for key, group in groups.items() if len(group) > 1}
+
+
+def _carrier(group: list[Any]) -> Any:
+    root = root_of(group[0])
+    whole = [each for each in group if each.nbytes == root.nbytes and _offset(each, root) == 0 and _is_simple(each)]
+    return root if any(each is root for each in group) or not whole else whole[0]
+
+
+def _is_simple(array: Any) -> bool:
+    """Whether an array lies in its memory without gaps, so that others can be views of it."""
+    return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
+
+
+def view_of(array: Any, roots: Mapping[int, Any]) -> View | None:
+    """An array as a view of its carrier; None: it goes by its own content."""
+    carrier = roots.get(id(root_of(array)))
+    if carrier is None or carrier is array or array.dtype.hasobject or not _is_simple(carrier):
+        return None
+    return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
+
+
+def arrays_inside(values: Iterable[Any]) -> set[int]:
+    """The identities of the arrays that pandas' objects are made of.
+
+    Two frames may share one until one of them is written to, so none may be written into from outside.
+    """
+    found: set[int] = set()
+    seen: set[int] = set()
+    waiting = [value for value in values if _is_of_pandas(value)]
+    held: list[Any] = []
+    while waiting:
+        held += waiting
+        inner = gc.get_referents(*waiting)
+        waiting = []
+        for each in inner:
+            if id(each) in seen:
+                continue
+            seen.add(id(each))
+            if is_array(each):
+                found.add(id(each))
+            elif type(each) in _INNER or (_is_of_pandas(each) and not isinstance(each, type)):
+                waiting.append(each)
+        held += inner
+    return found
+
+
+def _is_of_pandas(value: Any) -> bool:
+    return package_of(type(value)) == "pandas"
+
+
+def _offset(array: Any, root: Any) -> int:
+    return int(array.__array_interface__["data"][0]) - int(root.__array_interface__["data"][0])

@@ -1,0 +1,116 @@
+"""A notebook's two memories in one process: the kernel's half and the container's half of a session, without Modal.
+
+Cells are run as a session runs them: what they read is sent, what they change comes back. A third memory, in which all
+cells run, says what a notebook would have natively.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from modal_gpu_magic.container.values import Belongings
+from modal_gpu_magic.plan.names import analyse
+from modal_gpu_magic.session.values import Values, Wishes
+from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.events import Answer, Request
+from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.transfer import prepare
+
+_runs = itertools.count()
+
+
+def new_namespace() -> dict[str, Any]:
+    """An empty notebook's."""
+    return {"__name__": "__main__", "__builtins__": __builtins__}
+
+
+@dataclass(slots=True)
+class TwoMemories:
+    """One notebook. `fetch_bytes`: how much may come home from a cell."""
+
+    fetch_bytes: int = 1 << 30
+    here: dict[str, Any] = field(default_factory=new_namespace)
+    there: dict[str, Any] = field(default_factory=new_namespace)
+    model: dict[str, Any] = field(default_factory=new_namespace)
+    kernel: Values = field(init=False)
+    container: Belongings = field(init=False)
+    sent: list[tuple[str, ...]] = field(default_factory=list)
+    """The names that each remote cell took along."""
+
+    def __post_init__(self) -> None:
+        self.kernel = Values("s", self.here, dict(self.here))
+        self.container = Belongings(self.there, tuple(self.there))
+
+    def native(self, source: str) -> None:
+        """Run a cell in the kernel, and in the model."""
+        assert _run(source, self.here) == _run(source, self.model), source
+
+    def remote(self, source: str) -> None:
+        """Run a cell in the container, and in the model."""
+        expected = _run(source, self.model)
+        names = analyse(source)
+        outgoing = self.kernel.outgoing(names, Wishes())
+        store = InlineStore()
+        packed = prepare(outgoing.values, self.here, store, outgoing.hasher, session="s", table=self.kernel.table)
+        self.sent.append(tuple(sorted(outgoing.values)))
+        request = Request(
+            run=str(next(_runs)),
+            version="",
+            source=source,
+            execution_count=1,
+            generation="g",
+            values=packed.transfer,
+            drops=outgoing.drops,
+            forgot=outgoing.forgot,
+            named=self.kernel.named_here(packed),
+            reads=tuple(names.reads),
+            binds=tuple(names.binds),
+            deletes=tuple(names.deletes),
+            mutates=names.mutates,
+            fetch_bytes=self.fetch_bytes,
+        )
+        failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
+        assert not failed, failed
+        before = self.container.before(request, InlineStore())
+        assert _run(source, self.there) == expected, source
+        leaving = self.container.leave(request, before, (), 0.0, InlineStore())
+        answer = Answer(
+            generation="g",
+            version="",
+            values=leaving.values,
+            stays=leaving.stays,
+            stale=leaving.stale,
+            forgot=leaving.forgot,
+            gone=leaving.gone,
+            looks=leaving.looks,
+            names=self.container.names,
+        )
+        self.kernel.sent(outgoing, packed)
+        self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
+
+    def fetch(self, name: str) -> Any:
+        """What `NAME.fetch()` does."""
+        transfer = self.container.take(self.kernel.to_fetch(name), InlineStore())
+        return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
+
+    def user_names(self) -> list[str]:
+        """The names that cells have bound."""
+        return sorted(name for name in self.model if not name.startswith("__"))
+
+    def fetch_all(self) -> None:
+        """Bring everything home, as a user would before looking at the values."""
+        for name, value in list(self.here.items()):
+            if type(value) is RemoteValue and type(self.here[name]) is RemoteValue:
+                self.here[name] = self.fetch(name)
+
+
+def _run(source: str, namespace: dict[str, Any]) -> str:
+    """Run a cell; returns the name of the error that ended it."""
+    try:
+        exec(compile(source, "<cell>", "exec"), namespace)
+    except Exception as error:  # noqa: BLE001 - cells may fail, alike in all memories
+        return type(error).__name__
+    return ""
+
