@@ -141,9 +141,10 @@ class Belongings:
         reached = reach(request.reads, self.namespace) if request.reads else set()
         candidates = self._candidates(reached)
         hasher = _hasher(store)
-        for group in groups_of({name: self.namespace[name] for name in candidates}, self.namespace):
-            if not self.marks.knows(group):  # the notebook has these alike, but not looked at together so far
-                self._agree(self.marks.look({name: self.namespace[name] for name in group}, hasher))
+        for names in groups_of({name: self.namespace[name] for name in candidates}, self.namespace):
+            if not self.marks.knows(names):  # the notebook has these alike, but not looked at together so far
+                for group in self.marks.look({name: self.namespace[name] for name in names}, hasher):
+                    self.marks.set(group)
         unbound = tuple(name for name in request.deletes if name not in self.namespace)
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
         return Before(identities, candidates, unbound)
@@ -200,7 +201,7 @@ class Belongings:
     def _agree(self, groups: Iterable[Group]) -> None:
         """The notebook has these values as they are here."""
         for group in groups:
-            self.marks.set(group)
+            self.marks.transferred(group)
             self.known.update(name for name in group.names if name != RESULT and group.print is not None)
 
     def _lose(self, names: Iterable[str]) -> None:

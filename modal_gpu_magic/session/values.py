@@ -95,6 +95,7 @@ class Values:
         """Tells the digest of a buffer that came from the store and that nobody has written to since."""
         self._shares: dict[str, tuple[int, ...]] = {}
         self._shells: dict[str, tuple[RemoteValue, Any]] = {}
+        self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
 
     def outgoing(self, names: Names, wishes: Wishes) -> Outgoing:
         """What must travel before the cell.
@@ -135,9 +136,9 @@ class Values:
         sent |= {name: value for name, value in last.items() if name not in held}
         self._check({name: why for name, why in held.items() if name in sure})
         self._check(self._too_large(sent, wishes.limit))
-        drops = self._drops(names.binds - reached - sent.keys())
+        drops = self._drops(names.binds - reached) - sent.keys()
         self.table.prune()
-        return Outgoing(sent, tuple(groups), held, drops, self.table.take_forgotten(), hasher)
+        return Outgoing(sent, tuple(groups), held, tuple(sorted(drops)), self.table.take_forgotten(), hasher)
 
     def incoming(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
@@ -187,7 +188,8 @@ class Values:
         if packed is not None:
             packed.arrived(self.table)
         for group in outgoing.groups:
-            self.marks.set(group)
+            self.marks.transferred(group)
+        self._note_bound(outgoing.values)
         self.lost.difference_update(outgoing.values)
         self.marks.drop(frozenset(outgoing.drops))
 
@@ -197,6 +199,7 @@ class Values:
         self.table.clear()
         self._shares.clear()
         self._shells.clear()
+        self._bound.clear()
         self.alive = frozenset()
         self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
         return _worth_naming(self.lost)
@@ -240,7 +243,8 @@ class Values:
         for name in named:
             self._forget_name(name)
         for group in self.marks.look(named, hasher):
-            self.marks.set(group)
+            self.marks.transferred(group)
+        self._note_bound(named)
         for name, why in arrived.failed.items():
             kind, line = answer.looks.get(name, ("object", ""))
             value = RemoteValue(name, self.session, kind, line, explained(why, unlike), {}, fetch=fetch)
@@ -257,6 +261,12 @@ class Values:
         self.marks.drop(frozenset((name,)))
         self._shells.pop(name, None)
         self._shares.pop(name, None)
+
+    def _note_bound(self, names: Iterable[str]) -> None:
+        """Both sides have these names alike now."""
+        for name in names:
+            value = self._own(name) if name in self.namespace else None
+            self._bound[name] = type(value), _identity(value, self.table)
 
     def _own(self, name: str) -> Any:
         """What a name is bound to here; for one that is covered, the object itself."""
@@ -349,13 +359,21 @@ class Values:
             lost = all(name in self.lost or self._is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
-    def _drops(self, bound: AbstractSet[str]) -> tuple[str, ...]:
-        """Names that the container deletes: gone here, or to be bound by a cell that does not read them.
+    def _drops(self, bound: AbstractSet[str]) -> set[str]:
+        """Names that the container deletes, so that their old values there are neither read nor brought home.
 
-        Of the latter the container must not bring home the value that an earlier cell gave them.
+        They are gone here, were bound to something else here, or will be bound by a cell that does not read them.
         """
-        gone = {name for name in self.alive if name not in self.namespace}
-        return tuple(sorted(gone | {name for name in bound & self.alive if not self._is_remote(name)}))
+        old = {name for name in self.alive if name not in self.namespace or self._is_rebound(name)}
+        return old | {name for name in bound & self.alive if not self._is_remote(name)}
+
+    def _is_rebound(self, name: str) -> bool:
+        """Whether a name is bound to another object here than when both sides had the name alike."""
+        value = self._own(name)
+        if type(value) is RemoteValue and self._lives_there(value):
+            return False
+        kind, then = self._bound.get(name, (None, None))
+        return kind is not type(value) or then != _identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:
         """Whether only the container has a name's value."""
@@ -374,6 +392,32 @@ class Values:
 
     def _lives_there(self, value: Any) -> bool:
         return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
+
+
+def _identity(value: Any, table: IdentityTable) -> tuple[str, Any]:
+    """What differs for another object, or for another value of a type whose objects have no identity."""
+    if token := table.token(value):
+        return "token", token
+    if type(value) is float:
+        return "value", value.hex()
+    return ("value", value) if type(value) in _ATOMS else ("object", _Held(value))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """An object, equal to itself alone."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+_ATOMS = frozenset({int, complex, bool, str, bytes, type(None)})
+"""Types whose values a name may be bound to anew without being another."""
 
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:

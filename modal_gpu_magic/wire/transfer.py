@@ -164,7 +164,7 @@ def prepare(
 
     file = io.BytesIO()
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
-    pickler.carriers = carriers(hashed.arrays.values())
+    pickler.carriers = carriers(_sharing(hashed.arrays, table))
     pickler.session = session
     segments = []
     try:
@@ -215,6 +215,14 @@ class Packed:
         """The receiver has taken the transfer in: give tokens to the objects that are new there."""
         if self.transfer.base:
             table.learn(self.transfer.base, self.objects)
+
+
+def _sharing(arrays: Mapping[int, Any], table: IdentityTable | None) -> list[Any]:
+    """Numpy arrays that may share memory with one of a transfer: those in it, and those that the receiver has."""
+    found = list(arrays.values())
+    if table is not None and any(array.base is not None for array in found):
+        found += filter(is_array, table.objects())
+    return found
 
 
 def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[Any, int], bool] | None:

@@ -194,6 +194,11 @@ class IdentityTable:
         reference = self._weak.get(token)
         return self._strong.get(token) if reference is None else reference()
 
+    def objects(self) -> list[Any]:
+        """All living objects."""
+        weak = [reference() for reference in list(self._weak.values())]
+        return [value for value in weak if value is not None] + list(self._strong.values())
+
     def has(self, token: int) -> bool:
         """Whether this side has the object of a token."""
         return token in self._strong or token in self._weak
@@ -253,9 +258,9 @@ class IdentityTable:
         self._forgotten += gone
 
     def take_forgotten(self) -> tuple[int, ...]:
-        """Tokens given up since the last call, for the other side."""
+        """Tokens given up since the last call, for the other side; less those that have come again meanwhile."""
         forgotten, self._forgotten = self._forgotten, []
-        return tuple(forgotten)
+        return tuple(token for token in forgotten if not self.has(token))
 
     def clear(self) -> None:
         """The other side is gone."""

@@ -69,8 +69,21 @@ class Marks:
         """Whether the group has a mark."""
         return names in self._marks
 
+    def transferred(self, group: Group) -> None:
+        """The values have crossed, and both sides have them alike.
+
+        Marks of other groups with the same objects are over: an object that is changed back to what such a mark says
+        is not what the other side has.
+        """
+        if group.print is None:
+            return
+        crossed = set(map(self.table.token, group.print.objects)) - {0}
+        for names in [names for names, mark in self._marks.items() if not crossed.isdisjoint(mark.tokens)]:
+            del self._marks[names]
+        self.set(group)
+
     def set(self, group: Group) -> None:
-        """Both sides have the values alike now."""
+        """Both sides have the values alike, as is known from other marks."""
         if group.print is None:
             return
         self._marks.pop(group.names, None)
