@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Bare:
 _ANY_FILE = "<dynamic-code>"
 
 
-def reducers() -> dict[type, Reducer]:
+def reducers() -> dict[type, Reducer | None]:
     """The types reduced here. Those of libraries only if the library is loaded: else there is no value of them."""
-    table = {**_ALWAYS, type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()}
+    table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "memmap"):
         table[numpy.ndarray] = _array

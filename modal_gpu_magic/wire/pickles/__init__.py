@@ -1,0 +1,1 @@
+"""How single kinds of values are pickled: classes, instances, arrays and tensors."""
