@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles import arrays
 from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickling import CellPickler
 
     Reducer = Callable[[CellPickler, Any], Any]
-
-_REGISTERED = 2
-"""What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
-
-_WORD_BYTES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,9 @@ def reducers() -> dict[type, Reducer | None]:
     table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "memmap"):
-        table[numpy.ndarray] = _array
-        table[numpy.memmap] = _memmap
+        table[numpy.ndarray] = arrays.reduce_array
+        table[numpy.memmap] = arrays.reduce_memmap
+        table[numpy.ma.MaskedArray] = arrays.reduce_masked
     return table
 
 
@@ -68,27 +65,6 @@ def _remote(pickler: CellPickler, value: RemoteValue) -> Any:
     if pickler.session is not None and its.session != pickler.session:
         raise pickle.PicklingError(f"{its.name} lives in session {its.session}; {its.name}.fetch() it first")
     return value_there, (pickler.namespace, its.name)
-
-
-def _array(pickler: CellPickler, array: Any) -> Any:
-    """Numpy itself pickles only contiguous arrays out of band; others are copied, as it would copy them, too."""
-    dtype = array.dtype
-    if not (dtype.hasobject or array.flags.c_contiguous or array.flags.f_contiguous):
-        array = array.copy(order="C")
-        pickler.temporary.append(array)
-    if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
-        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
-    return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-
-
-def array_of(words: Any, dtype: Any) -> Any:
-    """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
-    return words.view(dtype)
-
-
-def _memmap(pickler: CellPickler, array: Any) -> Any:
-    """Its file is here, so there it is an array like others."""
-    return _array(pickler, sys.modules["numpy"].asarray(array))
 
 
 def _stream(_: CellPickler, stream: Any) -> Any:

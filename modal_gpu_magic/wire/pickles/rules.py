@@ -8,6 +8,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire import tensors
 from modal_gpu_magic.wire.pickles import tracked
 from modal_gpu_magic.wire.pickles.classes import reduce_class
 from modal_gpu_magic.wire.pickles.functions import reduce_function
@@ -39,6 +40,9 @@ def _reducer_of(kind: type) -> Reducer | None:
         return None if tracked.goes_by_name(kind) else reduce_member
     if issubclass(kind, property):
         return _reduce_property if kind is not property and needs_reduce(kind) else None
+    of_tensor = tensors.reducer_of(kind)
+    if of_tensor is not None:
+        return of_tensor
     if needs_care(kind):
         return reduce_instance
     return _by_name(kind)
