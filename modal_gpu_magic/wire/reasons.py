@@ -40,6 +40,8 @@ _NOUNS = {
     "sqlite3.Cursor": "a database cursor",
     "weakref.ReferenceType": "a weak reference",
     "weakref": "a weak reference",
+    "weakref.ProxyType": "a weak reference",
+    "weakref.CallableProxyType": "a weak reference",
     "weakref.WeakKeyDictionary": "weak references",
     "weakref.WeakValueDictionary": "weak references",
     "_queue.SimpleQueue": "a queue between threads",
@@ -92,8 +94,12 @@ def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
     names = {f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
     verb = "is" if kind in names else "holds"
     noun = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2])
-    what = f"{noun} ({kind})" if noun else f"{_article(kind)} {kind}, which cannot be pickled"
-    return f"it {verb} {what}{_at(name, value, functools.partial(_is_named, kind))}"
+    place = _at(name, value, functools.partial(_is_named, kind))
+    return (
+        f"it {verb} {noun} ({kind}){place}"
+        if noun
+        else f"it {verb} {_article(kind)} {kind}{place}, which cannot be pickled"
+    )
 
 
 def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:

@@ -12,6 +12,7 @@ import pickle
 import sys
 import types
 import typing
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,15 @@ def _stream(_: CellPickler, stream: Any) -> Any:
     return NotImplemented
 
 
+def _weak(_: CellPickler, weak: Any) -> Any:
+    """What it refers to may live by other references only, which the other side need not have.
+
+    Raises:
+        pickle.PicklingError: always. pickle itself would send a proxy as what the proxy stands for.
+    """
+    raise pickle.PicklingError(f"cannot pickle 'weakref.{type(weak).__name__}' object")
+
+
 def _code(pickler: CellPickler, code: types.CodeType) -> Any:
     """From 3.1.3 on cloudpickle calls every file by one name; tracebacks and sources know a cell by its own."""
     made, arguments = pickler.dispatch_table[types.CodeType](code)
@@ -135,6 +145,10 @@ _ALWAYS: dict[type, Reducer] = {
     RemoteValue: _remote,
     io.TextIOWrapper: _stream,
     types.CodeType: _code,
+    weakref.ProxyType: _weak,
+    weakref.CallableProxyType: _weak,
+    weakref.WeakKeyDictionary: _weak,
+    weakref.WeakValueDictionary: _weak,
     type(functools.lru_cache(_is_importable)): _lru_cached,
     functools.cached_property: _cached_property,
     typing.NewType: _new_type,

@@ -62,7 +62,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         with contextlib.suppress(ValueError):  # it was never set
-            yield f"'s variable {name}", cell.cell_contents
+            yield f".__closure__ ({name})", cell.cell_contents
     for number, default in enumerate(function.__defaults__ or ()):
         yield f".__defaults__[{number}]", default
 
