@@ -139,6 +139,24 @@ HOOKS = {
         "class A:\n    x = Field()\n    y = Field()\na = A()\na.x = 3",
         "(a.x, a.y, Field.names, A.x.name)",
     ),
+    "fields of C": (
+        "import ctypes\nclass P(ctypes.Structure):\n    _fields_ = [('x', ctypes.c_int), ('y', ctypes.c_double)]\n"
+        "    def f(self): return self.x + 1\np = P(3, 0.5)",
+        "(p.x, p.y, p.f(), P(4).x, ctypes.sizeof(P))",
+    ),
+    "hooks that work together": (
+        "class M:\n    def __init_subclass__(cls, **k):\n        super().__init_subclass__(**k)\n        cls.m = 1\n"
+        "class B:\n    def __init_subclass__(cls, key=None, **k):\n        super().__init_subclass__(**k)\n        cls.key = key\n"
+        "class A(M, B, key=5): pass\na = A()",
+        "(A.m, A.key, a.key)",
+    ),
+    "an abstract metaclass with keywords": (
+        "import abc\nclass Meta(abc.ABCMeta):\n    def __new__(m, n, b, ns, *, tag, **k): return super().__new__(m, n, b, ns, **k)\n"
+        "    def __init__(c, n, b, ns, *, tag, **k):\n        super().__init__(n, b, ns, **k)\n        c.tag = tag\n"
+        "class A(metaclass=Meta, tag=1):\n    @abc.abstractmethod\n    def f(self): ...\n"
+        "class B(A, tag=2):\n    def f(self): return 1\nb = B()",
+        "(A.tag, B.tag, b.f(), sorted(A.__abstractmethods__), isinstance(b, A))",
+    ),
     "a class decorator that registers": (
         "REGISTRY = {}\ndef register(name):\n    def wrap(cls):\n        REGISTRY[name] = cls\n        return cls\n    return wrap\n"
         "@register('a')\nclass A: pass\na = A()",

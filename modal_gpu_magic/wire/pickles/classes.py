@@ -9,10 +9,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles import tracked
+from modal_gpu_magic.wire.pickles.members import HEAP_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +45,26 @@ def reduce_class(_: Any, kind: type) -> Any:
     """The pickle of a class that cannot be imported; NotImplemented for others."""
     if tracked.goes_by_name(kind) or kind in _BUILT_IN:
         return NotImplemented
+    if not kind.__flags__ & HEAP_TYPE:
+        return _reduce_nameless(kind)
     metaclass: Any = type(kind)
-    of_library = next(each for each in metaclass.__mro__ if tracked.goes_by_name(each))
+    of_library = next(each for each in metaclass.__mro__ if _is_of_library(each))
     made_by = type if issubclass(metaclass, enum.EnumMeta) else of_library  # an enum is not made of its members anew
     definition = kind.__name__, kind.__bases__, _birth(kind)
     arguments = metaclass, made_by, definition, _hooked(kind), tracked.id_of(kind)
     state = kind.__qualname__, _attributes(kind), _registered(kind)
     return class_from, arguments, state, None, None, set_attributes
+
+
+def _reduce_nameless(kind: type) -> Any:
+    """The pickle of a type written in C that its module does not show: the metaclasses of ctypes are such."""
+    ctypes = sys.modules.get("ctypes")
+    shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union]
+    return next(((type, (each,)) for each in shown if type(each) is kind), NotImplemented)
+
+
+def _is_of_library(kind: type) -> bool:
+    return not kind.__flags__ & HEAP_TYPE or tracked.goes_by_name(kind)
 
 
 def class_from(
@@ -108,10 +123,13 @@ def _set(kind: type, name: str, value: Any) -> None:
 
 def _fixed(kind: type) -> frozenset[str]:
     """The names in a class's dict that are not to be set or deleted."""
-    of_enum = frozenset[str]()
+    once = frozenset[str]()
     if isinstance(kind, enum.EnumMeta) and "_member_map_" in kind.__dict__:
-        of_enum = _OF_THE_MEMBERS | kind.__dict__["_member_map_"].keys()
-    return frozenset((*_layout(kind), *_taken(kind))) | _OF_THIS_PROCESS | of_enum
+        once = _OF_THE_MEMBERS | kind.__dict__["_member_map_"].keys()
+    fields = _fields(kind)
+    if fields:
+        once = frozenset((*fields, "_fields_", "_anonymous_", "_pack_"))
+    return frozenset((*_layout(kind), *_taken(kind))) | _OF_THIS_PROCESS | once
 
 
 def _layout(kind: type) -> list[str]:
@@ -152,13 +170,18 @@ def _attributes(kind: type) -> dict[str, Any]:
     Names in a class are interned, names in a stream are not: without the copy the pickle of a class that has arrived
     would differ from the one it arrived by.
     """
-    left_out = _OF_THIS_PROCESS | frozenset(_layout(kind))
+    left_out = _OF_THIS_PROCESS | frozenset((*_layout(kind), *_fields(kind)))
     attributes = {"".join(name): value for name, value in kind.__dict__.items() if name not in left_out}
     if isinstance(kind, enum.EnumMeta) and "_value2member_map_" in attributes:
         named = kind.__dict__["_member_map_"].values()  # the others are combinations of flags, made when needed
         found = attributes["_value2member_map_"].items()
         attributes["_value2member_map_"] = {value: each for value, each in found if any(each is one for one in named)}
     return attributes
+
+
+def _fields(kind: type) -> list[str]:
+    """The names that ctypes makes descriptors for when it sees `_fields_`."""
+    return [name for name, value in kind.__dict__.items() if type(value).__name__ == "CField"]
 
 
 def _registered(kind: type) -> list[type]:
