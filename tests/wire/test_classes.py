@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modal_gpu_magic.wire.reducers import reducers
 from modal_gpu_magic.wire.transfer import fingerprint
 from tests.wire.far_side import FarSide, new_namespace
 from tests.wire.kinds_of_classes import CASES
@@ -140,3 +141,10 @@ red, both, table = Color.RED, Perm.R | Perm.W, {Color.GREEN: 1}
         assert near["red"] is red is near["Color"].RED
         assert near["both"] is both is near["Perm"].R | near["Perm"].W
         assert near["table"][near["Color"].GREEN] == 1
+
+
+def test_the_rules_say_whether_a_type_has_a_reducer() -> None:
+    table = reducers()
+    for _ in range(2):  # a type that was looked up is in the table
+        assert (type(test_members_are_the_same_objects_over_many_crossings) in table, FarSide in table) == (True, False)
+        assert table.get(FarSide) is None

@@ -28,6 +28,10 @@ class Rules(dict[type, "Reducer | None"]):
         self[kind] = found = _reducer_of(kind)
         return found
 
+    def __contains__(self, kind: object) -> bool:
+        """Whether a type has a reducer."""
+        return isinstance(kind, type) and self[kind] is not None
+
     get = dict.__getitem__  # type: ignore[assignment]  # what looks up a type by `get` gets the rules, too
 
 
