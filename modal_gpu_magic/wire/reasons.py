@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pickle
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.pickles.places import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST = 200
 """Characters of somebody else's message that are passed on."""
@@ -35,6 +40,8 @@ _NOUNS = {
     "sqlite3.Cursor": "a database cursor",
     "weakref.ReferenceType": "a weak reference",
     "weakref": "a weak reference",
+    "weakref.ProxyType": "a weak reference",
+    "weakref.CallableProxyType": "a weak reference",
     "weakref.WeakKeyDictionary": "weak references",
     "weakref.WeakValueDictionary": "weak references",
     "_queue.SimpleQueue": "a queue between threads",
@@ -51,20 +58,66 @@ class NotHereError(pickle.UnpicklingError):
     """A class, function or module that a value needs is not here. The message goes on from `needs`."""
 
 
-def why_unpicklable(value: Any, error: BaseException) -> str:
-    """A clause about `value`: `it holds a lock (_thread.lock)`."""
+class RefusedError(pickle.PicklingError):
+    """A value that could be pickled is not, because less than the value would arrive.
+
+    Args:
+        culprit: the object itself.
+        noun: says of which kind the object is.
+        cure: says how a cell gets what it needs.
+    """
+
+    def __init__(self, culprit: Any, noun: str, cure: str) -> None:
+        super().__init__(f"{noun}: {cure}")
+        self.culprit, self.noun, self.cure = culprit, noun, cure
+
+
+def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
+    """A clause about `value`: ``it holds a lock (_thread.lock) at `trainer.lock` ``.
+
+    Args:
+        value: the value.
+        error: what its pickling raised.
+        name: the value's variable, which the path to the culprit begins with.
+    """
     if isinstance(error, RecursionError) or "recursion" in str(error):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
         return "there is not enough memory to pickle it"
+    if isinstance(error, RefusedError):
+        verb = "is" if error.culprit is value else "holds"
+        return f"it {verb} {error.noun}{_at(name, value, lambda each: each is error.culprit)}: {error.cure}"
     refused = _CANNOT.search(str(error))
     if refused is None:
         return f"it cannot be pickled ({_brief(error)})"
-    name = refused[1]
-    own = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    verb = "is" if name in (own, type(value).__qualname__) else "holds"
-    noun = _NOUNS.get(name) or _NOUNS.get(name.rpartition(".")[2])
-    return f"it {verb} {noun} ({name})" if noun else f"it {verb} a {name}, which cannot be pickled"
+    kind = refused[1]
+    names = {f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
+    verb = "is" if kind in names else "holds"
+    noun = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2])
+    place = _at(name, value, functools.partial(_is_named, kind))
+    return (
+        f"it {verb} {noun} ({kind}){place}"
+        if noun
+        else f"it {verb} {_article(kind)} {kind}{place}, which cannot be pickled"
+    )
+
+
+def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:
+    """Where in a value the culprit is, if that is found soon."""
+    try:
+        path = place_of(value, is_it)
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+        return ""
+    return f" at `{name}{path}`" if path else ""
+
+
+def _is_named(kind: str, value: Any) -> bool:
+    its = type(value)
+    return kind in (its.__name__, its.__qualname__, f"{its.__module__}.{its.__qualname__}".removeprefix("builtins."))
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeiou" else "a"
 
 
 def why_not_here(error: BaseException) -> str:

@@ -12,10 +12,13 @@ import pickle
 import sys
 import types
 import typing
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles import arrays
+from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
 if TYPE_CHECKING:
@@ -24,11 +27,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickling import CellPickler
 
     Reducer = Callable[[CellPickler, Any], Any]
-
-_REGISTERED = 2
-"""What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
-
-_WORD_BYTES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,14 @@ class Bare:
 _ANY_FILE = "<dynamic-code>"
 
 
-def reducers() -> dict[type, Reducer]:
+def reducers() -> dict[type, Reducer | None]:
     """The types reduced here. Those of libraries only if the library is loaded: else there is no value of them."""
-    table = {**_ALWAYS, type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()}
+    table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "memmap"):
-        table[numpy.ndarray] = _array
-        table[numpy.memmap] = _memmap
+        table[numpy.ndarray] = arrays.reduce_array
+        table[numpy.memmap] = arrays.reduce_memmap
+        table[numpy.ma.MaskedArray] = arrays.reduce_masked
     return table
 
 
@@ -69,27 +68,6 @@ def _remote(pickler: CellPickler, value: RemoteValue) -> Any:
     return value_there, (pickler.namespace, its.name)
 
 
-def _array(pickler: CellPickler, array: Any) -> Any:
-    """Numpy itself pickles only contiguous arrays out of band; others are copied, as it would copy them, too."""
-    dtype = array.dtype
-    if not (dtype.hasobject or array.flags.c_contiguous or array.flags.f_contiguous):
-        array = array.copy(order="C")
-        pickler.temporary.append(array)
-    if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
-        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
-    return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-
-
-def array_of(words: Any, dtype: Any) -> Any:
-    """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
-    return words.view(dtype)
-
-
-def _memmap(pickler: CellPickler, array: Any) -> Any:
-    """Its file is here, so there it is an array like others."""
-    return _array(pickler, sys.modules["numpy"].asarray(array))
-
-
 def _stream(_: CellPickler, stream: Any) -> Any:
     """The notebook's standard streams are those of the other side; what another file holds does not travel."""
     for name in ("stdout", "stderr"):
@@ -98,6 +76,15 @@ def _stream(_: CellPickler, stream: Any) -> Any:
     if isinstance(stream, io.TextIOWrapper):  # cloudpickle would read the whole file
         raise pickle.PicklingError(f"cannot pickle '{io.TextIOWrapper.__module__}.TextIOWrapper' object")
     return NotImplemented
+
+
+def _weak(_: CellPickler, weak: Any) -> Any:
+    """What it refers to may live by other references only, which the other side need not have.
+
+    Raises:
+        pickle.PicklingError: always. pickle itself would send a proxy as what the proxy stands for.
+    """
+    raise pickle.PicklingError(f"cannot pickle 'weakref.{type(weak).__name__}' object")
 
 
 def _code(pickler: CellPickler, code: types.CodeType) -> Any:
@@ -158,6 +145,10 @@ _ALWAYS: dict[type, Reducer] = {
     RemoteValue: _remote,
     io.TextIOWrapper: _stream,
     types.CodeType: _code,
+    weakref.ProxyType: _weak,
+    weakref.CallableProxyType: _weak,
+    weakref.WeakKeyDictionary: _weak,
+    weakref.WeakValueDictionary: _weak,
     type(functools.lru_cache(_is_importable)): _lru_cached,
     functools.cached_property: _cached_property,
     typing.NewType: _new_type,

@@ -8,19 +8,26 @@ import types
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.arrays import sent_bytes
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-SAMPLES = (1_000, 1_000, 30)
-"""How many items of a container are looked at, by how deep it lies; the others are taken to be like them."""
+WHOLE_SECONDS, SAMPLE_SECONDS = 0.12, 0.03
+"""How long a value is counted as a whole, and each of two samples of its items if that took too long."""
 
-MOST_VALUES = 5_000
-"""How many values that are not atoms are looked at in all (0.1 s); the others are taken to be like them, too."""
+MOST_DEPTH = 4
+"""How deep containers of containers are sampled."""
 
-_OBJECT, _REFERENCE, _CODE = 30, 3, 1_000
-"""Bytes of a pickle for an object beside its parts, for one that is in it already, for a function or a class."""
+FEW = 200
+"""A container of up to so many items, or an object of so many attributes, is counted item by item."""
+
+CHUNK = 500
+"""So many items of a sample are counted at once."""
+
+_OBJECT = 30
+"""Bytes for what cannot be counted."""
 
 _ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40}
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -36,71 +43,138 @@ def size_text(nbytes: float) -> str:
 
 
 def nbytes_of(value: Any) -> int:
-    """About how many bytes a value takes when it travels: exact for arrays, a guess from a sample for containers."""
+    """About how many bytes a value takes when it travels.
+
+    The value is pickled without writing anything (`pickles.counting`). What takes longer than a blink is sampled.
+    """
     try:
-        return int(_Search().size(value, 0))
+        simple = _simple(value)
+        return int(_whole_or_parts(value, WHOLE_SECONDS, 0) if simple is None else simple)
     except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
         return _OBJECT
 
 
-class _Search:
-    """One value being measured: what is in it twice counts once."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, Any] = {}
-        self._storages: set[Any] = set()
-
-    def size(self, value: Any, depth: int) -> float:
-        """The bytes of a value, without what was measured before."""
-        if type(value) in _ATOMS:
-            return _ATOMS[type(value)]
-        if isinstance(value, str | bytes | bytearray):
-            return len(value) + 5
-        if id(value) in self._seen:
-            return _REFERENCE
-        self._seen[id(value)] = value
-        return self._content(value, depth)
-
-    def _content(self, value: Any, depth: int) -> float:
-        if is_plain(value):
-            return self._tensor(value, depth)
-        if isinstance(value, type | types.ModuleType) or hasattr(value, "__code__"):
-            return _CODE  # travels by name, or as its code
-        if isinstance(value, dict):
-            keys, values = self._items(value.keys(), len(value), depth), self._items(value.values(), len(value), depth)
-            return _OBJECT + keys + values
-        if isinstance(value, list | tuple | set | frozenset | collections.deque):
-            return _OBJECT + self._items(value, len(value), depth)
-        known = _known(value)
-        if known is not None:
-            return known
-        return _OBJECT + sum(self.size(part, depth) for part in _parts(value))
-
-    def _items(self, items: Iterable[Any], count: int, depth: int) -> float:
-        sizes: list[float] = []
-        for item in islice(items, SAMPLES[min(depth, len(SAMPLES) - 1)]):
-            if len(self._seen) > MOST_VALUES and sizes:
-                break
-            sizes.append(self.size(item, depth + 1))
-        return sum(sizes) * count / len(sizes) if sizes else 0
-
-    def _tensor(self, tensor: Any, depth: int) -> float:
-        storage = tensor.untyped_storage()
-        grad = self.size(tensor.grad, depth) if tensor.is_leaf and tensor.grad is not None else 0
-        if is_sliver(tensor) and depth == 0:
-            return float(tensor.numel() * tensor.element_size()) + grad
-        if storage._cdata in self._storages:  # noqa: SLF001 - its identity
-            return grad
-        self._storages.add(storage._cdata)  # noqa: SLF001
-        return float(storage.nbytes()) + grad
+def _simple(value: Any) -> int | None:
+    """The bytes of a value that needs no pickler."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return _ATOMS[kind]
+    if kind is str:
+        return len(value) if value.isascii() else len(value.encode(errors="replace"))
+    if kind is bytes or kind is bytearray:
+        return len(value)
+    numpy = sys.modules.get("numpy")
+    if kind is getattr(numpy, "ndarray", None) and not value.dtype.hasobject:
+        return sent_bytes(value)
+    if numpy is not None and isinstance(value, getattr(numpy, "generic", ())):
+        return int(getattr(value, "nbytes", _OBJECT))
+    return _of_tensor(value)
 
 
-def _parts(value: Any) -> list[Any]:
-    """What an object's bytes are in."""
+def _of_tensor(value: Any) -> int | None:
     torch = sys.modules.get("torch")
-    if hasattr(torch, "nn") and isinstance(value, torch.nn.Module):  # type: ignore[union-attr]  # it is loaded
-        return [*value.parameters(), *value.buffers()]
-    return list(getattr(value, "__dict__", {}).values())
+    if type(value) is getattr(torch, "Tensor", None) and value.device.type == "meta":
+        return 0
+    if not is_plain(value) or value.__dict__:
+        return None
+    nbytes = value.numel() * value.element_size() if is_sliver(value) else value.untyped_storage().nbytes()
+    grad = value.grad if value.is_leaf else None
+    return int(nbytes) + (0 if grad is None else nbytes_of(grad))
+
+
+def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
+    """The bytes of a value: counted if it can be pickled in that time, else found from its parts."""
+    from modal_gpu_magic.wire.pickles.counting import Counter
+
+    known = _counted_by_library(value)
+    if known is not None:
+        return known
+    counter = Counter(seconds)
+    try:
+        return counter.count(value)
+    except Exception:  # noqa: BLE001 - its time was up, or it cannot be pickled
+        return max(_by_parts(value, seconds, depth), counter.total)
+
+
+def _by_parts(value: Any, seconds: float, depth: int) -> float:
+    known = _known(value)
+    if known is not None or depth >= MOST_DEPTH:
+        return known or _OBJECT
+    parts, count = _parts(value)
+    if count <= FEW:
+        return _OBJECT + _one_by_one(list(parts), seconds / 2, depth)
+    return _OBJECT + _sampled(parts, count, depth)
+
+
+def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
+    """The bytes of a few values, which may share."""
+    from modal_gpu_magic.wire.pickles.counting import Counter
+
+    total, left, counter = 0.0, list[Any](), Counter(seconds)
+    for part in parts:
+        try:
+            total += _ATOMS.get(type(part)) or counter.count(part)
+        except Exception:  # noqa: BLE001, PERF203 - its time was up, or it cannot be pickled
+            left.append(part)
+    return total + sum(_whole_or_parts(part, seconds / len(left), depth + 1) for part in left)
+
+
+def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
+    """The bytes of many values, from two samples: all share what the first has, and each adds what the second adds."""
+    from modal_gpu_magic.wire.pickles.counting import Counter, OutOfTime
+
+    counter = Counter(SAMPLE_SECONDS)
+    samples = [list(islice(parts, start, None, max(2, count // (CHUNK * 20)))) for start in (0, 1)]
+    sizes, counted = [0.0, 0.0], [0, 0]
+    for which, sample in enumerate(samples):
+        counter.extend(SAMPLE_SECONDS)
+        for start in range(0, len(sample), CHUNK):
+            chunk = sample[start : start + CHUNK]
+            try:
+                sizes[which] += counter.count(chunk)
+            except OutOfTime:
+                break
+            except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+                sizes[which] += _one_by_one(chunk[:FEW], SAMPLE_SECONDS, depth + 1) * len(chunk) / len(chunk[:FEW])
+            counted[which] += len(chunk)
+    if not counted[1]:
+        few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
+        return sum(_whole_or_parts(part, SAMPLE_SECONDS, depth + 1) for part in few) * count / len(few)
+    return sizes[0] + sizes[1] / counted[1] * (count - counted[0])
+
+
+def _parts(value: Any) -> tuple[Iterable[Any], int]:
+    """What a value's bytes are in, and how many there are."""
+    if isinstance(value, dict):
+        return _Pairs(value), len(value)
+    if isinstance(value, list | tuple | set | frozenset | collections.deque):
+        return value, len(value)
+    held = getattr(value, "__dict__", {}) if not isinstance(value, type | types.ModuleType) else {}
+    slots = [
+        getattr(value, name)
+        for kind in type(value).__mro__
+        for name, found in kind.__dict__.items()
+        if type(found) is types.MemberDescriptorType and hasattr(value, name)
+    ]
+    parts = [*held.values(), *slots]
+    return parts, len(parts)
+
+
+class _Pairs:
+    """The items of a dict, as often as they are asked for."""
+
+    def __init__(self, value: dict[Any, Any]) -> None:
+        self._value = value
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._value.items())
+
+
+def _counted_by_library(value: Any) -> float | None:
+    """What a library says of a value that it would copy to pickle it."""
+    if hasattr(type(value), "estimated_size"):  # polars
+        return float(value.estimated_size())
+    return None
 
 
 def _known(value: Any) -> float | None:
@@ -113,12 +187,9 @@ def _known(value: Any) -> float | None:
         if isinstance(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
             return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
     nbytes = getattr(value, "nbytes", None)
-    if nbytes is None and hasattr(type(value), "estimated_size"):  # polars
-        nbytes = value.estimated_size()
     return float(nbytes) if isinstance(nbytes, int) else None
 
 
 def _texts(column: Any) -> float:
-    """What the objects of a column take, beyond the pointers to them."""
-    sample = list(column[: SAMPLES[-1]])
-    return sum(_Search().size(item, 1) for item in sample) * len(column) / len(sample) if sample else 0.0
+    """What the objects of a column take."""
+    return _sampled(list(column), len(column), 1) - 8 * len(column)

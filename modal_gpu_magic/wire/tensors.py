@@ -1,16 +1,21 @@
 """How torch tensors cross: their storages as out-of-band buffers, so that views that shared one share it there, too.
 
 torch's own pickling copies every tensor through `torch.save` (0.5 s for 256 MB, against 1 ms) and loses the sharing.
-Sparse, quantized, conjugated tensors and tensor subclasses take torch's own way, with storages still out of band.
+Sparse, quantized, conjugated tensors and tensor subclasses go by the plain ones in them (`pickles.tensor_kinds`).
 What is on a GPU crosses as bytes of the host; the device travels beside it.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import pickle
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles import graphs
+from modal_gpu_magic.wire.pickles.tensor_kinds import reduce_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +49,21 @@ def reducers() -> dict[type, Callable[[CellPickler, Any], Any]]:
         torch.nn.Parameter: reduce_tensor,
         torch.UntypedStorage: _reduce_storage,
         torch.storage.TypedStorage: _reduce_typed_storage,
+        torch.finfo: _reduce_info,
+        torch.iinfo: _reduce_info,
     }
+
+
+def reducer_of(kind: type) -> Callable[[CellPickler, Any], Any] | None:
+    """The reducer of a subclass of `Tensor`."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "Tensor") or "numpy" not in sys.modules:
+        return None
+    return reduce_tensor if issubclass(kind, torch.Tensor) else None
+
+
+def _reduce_info(_: CellPickler, info: Any) -> Any:
+    return type(info), (getattr(sys.modules["torch"], info.dtype),)
 
 
 def is_plain(value: Any) -> bool:
@@ -69,8 +88,10 @@ def is_sliver(value: Any) -> bool:
 
 def reduce_tensor(pickler: CellPickler, tensor: Any, *, alone: bool = False) -> Any:
     """The pickle of a plain tensor. `alone`: with a storage of its own, unless its storage is in the stream already."""
+    if graphs.has_graph(tensor):
+        return graphs.reduce_result(pickler, tensor)
     if not is_plain(tensor):
-        return NotImplemented
+        return reduce_kind(tensor)
     grad = tensor.grad if tensor.is_leaf else None
     alone = alone and is_sliver(tensor) and tensor.untyped_storage()._cdata not in pickler.storages  # noqa: SLF001
     source = tensor.detach().clone() if alone else tensor
@@ -81,9 +102,10 @@ def reduce_tensor(pickler: CellPickler, tensor: Any, *, alone: bool = False) -> 
         storage = pickler.storages.setdefault(storage._cdata, storage)  # noqa: SLF001 - its identity, as torch.save has it
     shape = (source.dtype, source.storage_offset(), tuple(source.size()), source.stride())
     arguments = (type(tensor), storage, *shape, tensor.requires_grad, grad)
-    if not tensor.__dict__:
+    hooks = tensor._backward_hooks, tensor._post_accumulate_grad_hooks  # noqa: SLF001 - torch has no public way
+    if not (tensor.__dict__ or any(hooks)):
         return tensor_from, arguments
-    return tensor_from, arguments, dict(tensor.__dict__), None, None, set_attributes
+    return tensor_from, arguments, (dict(tensor.__dict__), *hooks), None, None, set_attributes
 
 
 def _reduce_storage(pickler: CellPickler, storage: Any) -> Any:
@@ -132,6 +154,7 @@ def tensor_from(
     """A tensor or Parameter over a storage."""
     import torch
 
+    keep_hooks_apart()
     tensor: Any = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, offset, size, stride)
     if kind is torch.nn.Parameter:
         tensor = torch.nn.Parameter(tensor, requires_grad=requires_grad)
@@ -149,9 +172,26 @@ def typed_storage_from(storage: Any, dtype: Any) -> Any:
     return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
 
 
-def set_attributes(tensor: Any, attributes: dict[str, Any]) -> None:
-    """Attributes that somebody set on a tensor (`no_weight_decay`, say); tensors have a `__setstate__` of their own."""
+def set_attributes(tensor: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
+    """Attributes and hooks that somebody set on a tensor; tensors have a `__setstate__` of their own."""
+    attributes, hooks, after_hooks = state
     tensor.__dict__.update(attributes)
+    if hooks:
+        tensor._backward_hooks = hooks  # noqa: SLF001 - torch has no public way
+    if after_hooks:
+        tensor._post_accumulate_grad_hooks = after_hooks  # noqa: SLF001
+
+
+@functools.cache
+def keep_hooks_apart() -> None:
+    """Let hooks that are registered in this process from now on have numbers that no other process gives.
+
+    torch counts hooks from 0 in each process, and keeps those of a module by number: one that is registered here would
+    replace one that came with the module.
+    """
+    from torch.utils.hooks import RemovableHandle
+
+    RemovableHandle.next_id = max(RemovableHandle.next_id, int.from_bytes(os.urandom(5), "big") << 20)
 
 
 def _is_here(device: str) -> bool:

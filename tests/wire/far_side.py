@@ -98,7 +98,7 @@ def _answer(request: tuple[Any, ...], namespace: dict[str, Any], directory: str)
     action, subject, *more = request
     if action == "run":
         *statements, last = subject.strip().split("\n")
-        exec("\n".join(statements), namespace)
+        exec(compile("\n".join(statements), "<cell>", "exec", dont_inherit=True), namespace)
         return eval(last, namespace)
     if action == "give":
         store = SharedStore(directory) if directory else InlineStore()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver, storage_from
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from tests.wire.far_side import FarSide, new_namespace
 
 LARGE = 1_000_000
 
@@ -46,7 +49,13 @@ TENSORS: dict[str, Callable[[], torch.Tensor]] = {
     "csr": lambda: torch.eye(50).to_sparse_csr(),
     "quantized": lambda: torch.quantize_per_tensor(torch.randn(500, 500), 0.1, 0, torch.qint8),
     "meta": lambda: torch.empty(3, device="meta"),
-    "from a graph": lambda: torch.ones(3, requires_grad=True) * 2,
+    "csc": lambda: torch.eye(50).to_sparse_csc(),
+    "bsr": lambda: torch.eye(50).to_sparse_bsr((10, 10)),
+    "sparse, repeated": lambda: torch.sparse_coo_tensor(torch.tensor([[0, 0], [1, 1]]), torch.ones(2), (3, 3)),
+    "sparse, wants a gradient": lambda: torch.eye(5).to_sparse().requires_grad_(),
+    "quantized by channel": lambda: torch.quantize_per_channel(
+        torch.randn(30, 40), torch.full((30,), 0.1), torch.zeros(30, dtype=torch.long), 0, torch.qint8
+    ),
     "wants a gradient": lambda: torch.ones(3, requires_grad=True),
 }
 
@@ -60,7 +69,8 @@ def numbers(tensor: torch.Tensor) -> list[Any]:
     return values
 
 
-@pytest.mark.filterwarnings("ignore")  # torch warns that sparse tensors are beta, and that quantized ones are going
+@pytest.mark.filterwarnings("ignore:Sparse")  # are in beta state, torch says where one is made
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_")
 @pytest.mark.parametrize("name", TENSORS)
 def test_every_kind_arrives_equal(name: str) -> None:
     tensor = TENSORS[name]()
@@ -74,7 +84,7 @@ def test_every_kind_arrives_equal(name: str) -> None:
     assert fingerprint(tensor, {}) == fingerprint(tensor, {}) is not None
 
 
-@pytest.mark.filterwarnings("ignore")  # quantized tensors are going, torch says
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_")
 def test_large_ones_are_not_in_the_stream() -> None:
     store = InlineStore()
     values = {
@@ -162,8 +172,87 @@ class Tagged(torch.Tensor):  # type: ignore[misc]  # mypy does not follow torch,
     """A subclass, as libraries have them."""
 
 
-@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
-def test_a_subclass_takes_torchs_own_way() -> None:
+class Weight(nn.Parameter):  # type: ignore[misc]  # mypy does not follow torch, see pyproject.toml
+    """A subclass of Parameter, as libraries have them."""
+
+
+def test_a_subclass_of_parameter_stays_one() -> None:
+    weight = Weight(torch.ones(3), requires_grad=False)
+    weight.tag = "t"
+    arrived = across({"w": weight})["w"]
+    assert type(arrived) is Weight
+    assert arrived.tag == "t"
+    assert not arrived.requires_grad
+
+
+def test_no_warning_of_torch_s_in_the_cell() -> None:
+    """In a process of its own: torch gives some warnings once."""
+    source = """
+import sys, warnings, torch
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    quantized = torch.quantize_per_tensor(torch.randn(30, 30), 0.1, 0, torch.qint8)
+    kinds = [torch.eye(5).to_sparse(), torch.eye(5).to_sparse_csr(), quantized, torch.ones(3).bfloat16()]
+warnings.simplefilter("error")
+from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+store = InlineStore()
+fingerprint(kinds, {})
+arrived = unpack(pack({"kinds": kinds}, {}, store), {}, store)
+assert arrived.failed == {} and len(arrived.values["kinds"]) == 4
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hooks_come_along_and_can_be_removed() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    handle = weight.register_hook(lambda grad: grad * 10)
+    weight.register_hook(lambda grad: grad + 1)
+    weight.register_post_accumulate_grad_hook(lambda it: setattr(it, "seen", True))
+    arrived = across({"w": weight, "handle": handle})
+    arrived["w"].sum().backward()
+    assert arrived["w"].grad.tolist() == [11.0] * 3
+    assert arrived["w"].seen
+    arrived["handle"].remove()
+    arrived["w"].grad = None
+    arrived["w"].sum().backward()
+    assert arrived["w"].grad.tolist() == [2.0] * 3
+
+
+def test_a_hook_registered_here_does_not_replace_one_that_came() -> None:
+    """Torch numbers hooks from 0 in each process."""
+    source = "import torch\nm = torch.nn.Linear(1, 1)\nm.register_forward_hook(lambda m, i, o: o * 0 + 1)"
+    namespace = new_namespace()
+    exec(source, namespace)
+    with FarSide(namespace) as far:
+        assert far.send("m") == {}
+        far.run("m.register_forward_hook(lambda m, i, o: o + 5)\nimport torch\n0")
+        assert far.run("m(torch.ones(1)).item()") == 6
+
+
+def test_what_torch_says_of_types() -> None:
+    values = [torch.finfo(torch.float16), torch.iinfo(torch.int8), torch.Size([1, 2]), torch.bfloat16]
+    arrived = across({"v": values})["v"]
+    assert [type(each) for each in arrived] == [type(each) for each in values]
+    assert (arrived[0].max, arrived[1].max, arrived[2], arrived[3]) == (65504, 127, (1, 2), torch.bfloat16)
+
+
+def test_a_generator_goes_on_from_where_it_was() -> None:
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    arrived = across({"g": generator})["g"]
+    assert torch.equal(torch.rand(5, generator=arrived), torch.rand(5, generator=generator))
+
+
+def test_expanded_ones_send_their_small_storage() -> None:
+    store = InlineStore()
+    transfer = pack({"t": torch.zeros(3, 1).expand(3, 10**9)}, {}, store)
+    assert transfer.nbytes < 1_000
+    assert unpack(transfer, {}, store).values["t"].stride() == (1, 0)
+
+
+def test_a_subclass_arrives_as_itself() -> None:
     tagged = torch.randn(300, 300).as_subclass(Tagged)
     tagged.tag = "t"
     assert not is_plain(tagged)

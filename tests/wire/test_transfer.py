@@ -208,7 +208,7 @@ TEXT_FILE = io.TextIOWrapper(io.BufferedReader(io.FileIO(__file__)))
     "value, reason",
     [
         (threading.Lock(), "it is a lock (_thread.lock)"),
-        ([threading.Lock()], "it holds a lock (_thread.lock)"),
+        ([threading.Lock()], "it holds a lock (_thread.lock) at `[0]`"),
         ((n for n in "a"), "it is a running generator (generator)"),
         (__import__("sys")._getframe(), "it is a running function's frame (frame)"),
         (__import__("socket").socket.__new__(__import__("socket").socket), "it is a socket"),

@@ -1,0 +1,152 @@
+"""How numpy arrays cross: their memory out of band whatever the strides, once where several elements are one place.
+
+`numpy.broadcast_to(x, (10**10,))` sends one element, and windows that slide over an array send the array. An array that
+may not be written to arrives as one.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+_REGISTERED = 2
+"""What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
+
+_WORD_BYTES = (1, 2, 4, 8)
+
+
+def reduce_array(pickler: Any, array: Any) -> Any:
+    """The pickle of an array."""
+    if any(_fixed(array)):
+        return _reduce_repeated(array)
+    dtype = array.dtype
+    if dtype.hasobject:
+        return _reduce_objects(array)
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        if extent(array) < array.nbytes:
+            return _reduce_overlapping(pickler, array)
+        array = _copy(pickler, array)
+    if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
+        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
+    return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def reduce_memmap(pickler: Any, array: Any) -> Any:
+    """Its file is in this process's reach, so the other side has an array like others."""
+    return reduce_array(pickler, sys.modules["numpy"].asarray(array))
+
+
+def reduce_masked(_: Any, array: Any) -> Any:
+    """Numpy's own way writes data and mask into the stream, makes a mask where there is none, forgets a hard one."""
+    numpy = sys.modules["numpy"]
+    mask = None if array.mask is numpy.ma.nomask else array._mask  # noqa: SLF001 - `mask` is a view of it
+    fill = array._fill_value  # noqa: SLF001 - `fill_value` sets it, and so does printing
+    if fill is not None and array.dtype.names is None and fill == numpy.ma.default_fill_value(array):
+        fill = None
+    state = {"".join(name): value for name, value in array.__dict__.items() if name not in _OF_MASKED}
+    return masked_from, (array.data, mask, fill, array.hardmask), state, None, None, set_attributes
+
+
+_OF_MASKED = frozenset({"_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass"})
+
+
+def masked_from(data: Any, mask: Any, fill: Any, hard: Any) -> Any:
+    """A masked array of its parts."""
+    import numpy as np
+
+    array: Any = np.ma.MaskedArray(data, mask=np.ma.nomask if mask is None else mask, hard_mask=bool(hard))
+    if fill is not None:
+        array.fill_value = fill
+    return array
+
+
+def set_attributes(array: Any, attributes: dict[str, Any]) -> None:
+    """What else a masked array knows of itself."""
+    array.__dict__.update(attributes)
+
+
+def extent(array: Any) -> int:
+    """The bytes from an array's first place in memory to its last."""
+    reach = sum(abs(stride) * (count - 1) for stride, count in zip(array.strides, array.shape, strict=True))
+    return int(reach + array.itemsize) if array.size else 0
+
+
+def sent_bytes(array: Any) -> int:
+    """The bytes that an array takes when it travels, its objects not counted."""
+    if any(_fixed(array)):
+        return sent_bytes(_one_of_each(array))
+    return min(extent(array), int(array.nbytes))
+
+
+def array_of(words: Any, dtype: Any) -> Any:
+    """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
+    return words.view(dtype)
+
+
+def repeated(small: Any, shape: tuple[int, ...], fixed: tuple[bool, ...], writeable: bool) -> Any:  # noqa: FBT001
+    """The array of that shape whose elements along the `fixed` axes are one place of `small`."""
+    import numpy as np
+
+    strides = tuple(0 if one else own for one, own in zip(fixed, small.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(small, shape, strides, writeable=writeable and small.flags.writeable)
+
+
+def overlapping(
+    memory: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    writeable: bool,  # noqa: FBT001
+) -> Any:
+    """The array whose elements overlap in that memory."""
+    import numpy as np
+
+    array: Any = np.ndarray(shape, dtype, memory, offset, strides)
+    array.flags.writeable = writeable and array.flags.writeable
+    return array
+
+
+def read_only(array: Any) -> Any:
+    """The array itself, which may not be written to from now on."""
+    array.flags.writeable = False
+    return array
+
+
+def _one_of_each(array: Any) -> Any:
+    return array[tuple(slice(0, 1) if fixed else slice(None) for fixed in _fixed(array))]
+
+
+def _fixed(array: Any) -> tuple[bool, ...]:
+    """For each axis, whether all elements along it are one place in memory."""
+    return tuple(stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape, strict=True))
+
+
+def _reduce_repeated(array: Any) -> Any:
+    return repeated, (_one_of_each(array), array.shape, _fixed(array), array.flags.writeable)
+
+
+def _reduce_overlapping(pickler: Any, array: Any) -> Any:
+    """The memory that the elements lie in, as bytes: it is smaller than all of them one after another."""
+    as_strided = sys.modules["numpy"].lib.stride_tricks.as_strided
+    forward = array[tuple(slice(None, None, -1) if stride < 0 else slice(None) for stride in array.strides)]
+    first = forward[(slice(0, 1),) * array.ndim].reshape(1).view("u1")
+    memory = as_strided(first, (extent(array),), (1,), writeable=False).copy()
+    pickler.temporary.append(memory)
+    place = sum(-stride * (count - 1) for stride, count in zip(array.strides, array.shape, strict=True) if stride < 0)
+    return overlapping, (memory, array.dtype, array.shape, array.strides, place, array.flags.writeable)
+
+
+def _reduce_objects(array: Any) -> Any:
+    reduced = array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    if array.flags.writeable:
+        return reduced
+    return read_only, (array.copy(order="K"),)
+
+
+def _copy(pickler: Any, array: Any) -> Any:
+    copy = array.copy(order="C")
+    copy.flags.writeable = array.flags.writeable
+    pickler.temporary.append(copy)
+    return copy

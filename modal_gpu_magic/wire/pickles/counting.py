@@ -1,0 +1,194 @@
+"""A pickler that writes nothing and counts what it would write. Buffers are counted, never read or copied."""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from modal_gpu_magic.wire.pickles import tracked
+from modal_gpu_magic.wire.pickles.arrays import sent_bytes
+from modal_gpu_magic.wire.pickles.tensor_kinds import reduce_kind
+from modal_gpu_magic.wire.reducers import reducers
+from modal_gpu_magic.wire.tensors import is_plain
+
+if TYPE_CHECKING:
+    import pickle
+    from collections.abc import Callable
+
+STREAM_BYTES = 64 << 10
+"""Buffers below this pass through the stream, the others beside it."""
+
+_EACH = 13
+"""Bytes that begin and end a pickle."""
+
+_FUNCTION, _ARRAY, _TENSOR = 60, 20, 35
+"""Bytes of a function beside its code and what it holds, of an array and a tensor beside their numbers."""
+
+_CALLS_A_LOOK = 200
+"""So many objects are pickled between two looks at the clock: 0.2 ms."""
+
+
+class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
+    """The time to count in is up. Never leaves this floor."""
+
+
+class Counter:
+    """Counts the bytes of one value after another; what they share counts once.
+
+    Args:
+        seconds: the processor's time to spend on all of them.
+
+    Attributes:
+        total: the bytes counted, those of a value that was left in the middle among them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.thread_time() + seconds
+        self.total = 0
+        self._pickler = _Pickler(self)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the time is up."""
+        return time.thread_time() >= self._until
+
+    def extend(self, seconds: float) -> None:
+        """Give the counter so much time from now on."""
+        self._until = time.thread_time() + seconds
+
+    def count(self, value: Any) -> int:
+        """The bytes that a value adds to the ones counted before.
+
+        Raises:
+            OutOfTime: the time is up.
+            Exception: whatever a class raises when it is pickled.
+        """
+        before = self.total
+        self._pickler.dump(value)
+        return max(self.total - before - _EACH, 1)
+
+    def write(self, part: Any) -> int:
+        """Count a part of the stream.
+
+        Raises:
+            OutOfTime: the time is up.
+        """
+        self.check()
+        self.add(len(part))
+        return len(part)
+
+    def add(self, nbytes: int) -> None:
+        """Count bytes that pass beside the stream."""
+        self.total += nbytes
+
+    def check(self) -> None:
+        """Go on only if there is time.
+
+        Raises:
+            OutOfTime: there is none.
+        """
+        if self.spent:
+            raise OutOfTime
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
+    """Has what `wire.reducers` ask of a pickler, and counts where they would look at numbers."""
+
+    sends_graphs = True
+    session = None
+
+    def __init__(self, counter: Counter) -> None:
+        super().__init__(counter, protocol=5, buffer_callback=self._beside)
+        self.namespace: dict[str, Any] = {}
+        self.temporary: list[Any] = []
+        self.storages: dict[Any, Any] = {}
+        self.counter = counter
+        self._buffers: set[tuple[int, int]] = set()
+        self._calls = 0
+        self._reducers: Any = reducers()
+        self._reducers.update(_counters())
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How an object is counted."""
+        self._calls += 1
+        if not self._calls % _CALLS_A_LOOK:
+            self.counter.check()
+        reducer = self._reducers[type(obj)]
+        reduced = NotImplemented if reducer is None else reducer(self, obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+    def reduce(self, obj: Any) -> Any:
+        """As the pickler that sends has it, for the reducers that ask for it."""
+        reduced = self.reducer_override(obj)
+        return obj.__reduce_ex__(5) if reduced is NotImplemented else reduced
+
+    def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:  # noqa: ARG002 - as for the one that sends
+        """A function's globals do not travel with it."""
+        state["__globals__"] = {}
+
+    def device(self, name: str) -> str:
+        """A storage's device travels as its name."""
+        return name
+
+    def beside(self, address: int, nbytes: int) -> None:
+        """Count a large buffer once."""
+        if (address, nbytes) not in self._buffers:
+            self._buffers.add((address, nbytes))
+            self.counter.add(nbytes)
+
+    def _beside(self, buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < STREAM_BYTES:
+            return True
+        self.counter.add(view.nbytes)
+        return False
+
+
+def _counters() -> dict[type, Callable[[_Pickler, Any], Any]]:
+    table: dict[type, Callable[[_Pickler, Any], Any]] = {types.FunctionType: _function}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and hasattr(numpy, "memmap"):
+        table |= {numpy.ndarray: _array, numpy.memmap: _array}
+    if torch is not None and hasattr(torch, "UntypedStorage"):
+        table |= {torch.Tensor: _tensor, torch.nn.Parameter: _tensor, torch.UntypedStorage: _storage}
+    return table
+
+
+def _function(pickler: _Pickler, function: types.FunctionType) -> Any:
+    if tracked.goes_by_name(function):
+        return NotImplemented
+    pickler.counter.add(_FUNCTION)
+    held = function.__closure__, function.__defaults__, function.__kwdefaults__, function.__dict__
+    return tuple, ([function.__code__, function.__annotations__, *held],)
+
+
+def _array(pickler: _Pickler, array: Any) -> Any:
+    if array.dtype.hasobject:
+        return NotImplemented
+    pickler.counter.add(_ARRAY)
+    nbytes = sent_bytes(array)
+    if nbytes < STREAM_BYTES:
+        pickler.counter.add(nbytes)
+    else:
+        pickler.beside(array.__array_interface__["data"][0], nbytes)
+    return tuple, ([],)
+
+
+def _tensor(pickler: _Pickler, tensor: Any) -> Any:
+    pickler.counter.add(_TENSOR)
+    if tensor.is_quantized:  # its numbers as integers would be a copy
+        pickler.counter.add(tensor.numel() * tensor.element_size())
+        return tuple, ([],)
+    if not is_plain(tensor):
+        return reduce_kind(tensor)
+    _storage(pickler, tensor.untyped_storage())
+    return tuple, ([tensor.grad if tensor.is_leaf else None, tensor.__dict__],)
+
+
+def _storage(pickler: _Pickler, storage: Any) -> Any:
+    pickler.beside(storage._cdata, storage.nbytes())  # noqa: SLF001 - its identity, as torch.save has it
+    return tuple, ([],)

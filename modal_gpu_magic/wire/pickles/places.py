@@ -1,0 +1,90 @@
+"""Where in a value the object is that cannot travel: `.callbacks[0].lock`. Looks at a few thousand objects at most."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_OBJECTS = 5_000
+"""How many objects are looked at: 10 ms."""
+
+LONGEST_NAME = 40
+"""Characters of a key that are shown in a path."""
+
+_ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), types.ModuleType)
+
+
+def place_of(value: Any, is_it: Callable[[Any], bool]) -> str | None:
+    """The path from a value to the nearest object in it that `is_it` says yes to; None: it is not found.
+
+    Empty if it is the value itself.
+    """
+    seen, waiting = {id(value)}, collections.deque([("", value)])
+    while waiting and len(seen) < MOST_OBJECTS:
+        path, found = waiting.popleft()
+        if is_it(found):
+            return path
+        for step, part in _parts(found):
+            if id(part) not in seen and not isinstance(part, _ATOMS):
+                seen.add(id(part))
+                waiting.append((path + step, part))
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """The objects that a value refers to, each with the step to it. Asks nothing of the value's own methods."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        for key, part in list(dict.items(value))[:MOST_OBJECTS]:
+            yield f"[{_shown(key)}]", part
+    elif issubclass(kind, list | tuple):
+        for number, part in enumerate(kind.__getitem__(value, slice(MOST_OBJECTS))):
+            yield f"[{number}]", part
+    elif issubclass(kind, set | frozenset | collections.deque):
+        yield from (("", part) for part in list(value)[:MOST_OBJECTS])
+    elif kind is types.FunctionType:
+        yield from _of_function(value)
+    elif kind is types.MethodType:
+        yield ".__self__", value.__self__
+    elif kind is functools.partial:
+        yield ".func", value.func
+        yield ".args", value.args
+        yield ".keywords", value.keywords
+    yield from _attributes(value, kind)
+
+
+def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):  # it was never set
+            yield f".__closure__ ({name})", cell.cell_contents
+    for number, default in enumerate(function.__defaults__ or ()):
+        yield f".__defaults__[{number}]", default
+
+
+def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    holders = [value] if isinstance(value, type) else [each for each in kind.__mro__ if each.__module__ == "__main__"]
+    if kind.__dictoffset__ and not isinstance(value, type):
+        for name, part in object.__getattribute__(value, "__dict__").items():
+            yield f".{name}", part
+    for each in kind.__mro__:
+        for name, found in each.__dict__.items():
+            if type(found) is types.MemberDescriptorType and each.__module__ not in ("builtins", "types"):
+                with contextlib.suppress(AttributeError, TypeError):  # it was never set
+                    yield f".{name}", found.__get__(value)
+    for each in holders:
+        for name, part in each.__dict__.items():
+            if not name.startswith("__"):
+                yield f".{name}", part
+
+
+def _shown(key: Any) -> str:
+    if isinstance(key, str | int | float | bool):
+        text = repr(key)
+        return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
+    return "…"

@@ -1,0 +1,89 @@
+"""Which reducer a type has: looked up once for each type and pickler, so that an object costs one look into a dict."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles import tracked
+from modal_gpu_magic.wire.pickles.classes import reduce_class
+from modal_gpu_magic.wire.pickles.functions import reduce_function
+from modal_gpu_magic.wire.pickles.instances import needs_care, reduce_instance
+from modal_gpu_magic.wire.pickles.members import HEAP_TYPE, reduce_member
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Reducer = Callable[[Any, Any], Any]
+
+
+class Rules(dict[type, "Reducer | None"]):
+    """A table by exact type that asks the rules for a type it does not know yet; None: as pickle does by itself."""
+
+    def __missing__(self, kind: type) -> Reducer | None:
+        self[kind] = found = _reducer_of(kind)
+        return found
+
+    def __contains__(self, kind: object) -> bool:
+        """Whether a type has a reducer."""
+        return isinstance(kind, type) and self[kind] is not None
+
+    get = dict.__getitem__  # type: ignore[assignment]  # what looks up a type by `get` gets the rules, too
+
+
+def _reducer_of(kind: type) -> Reducer | None:
+    if issubclass(kind, type):
+        return reduce_class
+    if kind is types.FunctionType:
+        return reduce_function
+    if isinstance(kind, enum.EnumMeta):
+        return None if tracked.goes_by_name(kind) else reduce_member
+    if issubclass(kind, property):
+        return _reduce_property if kind is not property and needs_reduce(kind) else None
+    of_tensor = tensors.reducer_of(kind)
+    if of_tensor is not None:
+        return of_tensor
+    if needs_care(kind):
+        return reduce_instance
+    return _by_name(kind)
+
+
+def _by_name(kind: type) -> Reducer | None:
+    """The reducer of a library's markers (`dataclasses.MISSING`), which are compared by `is`: by their names."""
+    module = vars(sys.modules.get(kind.__module__, builtins))
+    if (
+        not kind.__flags__ & HEAP_TYPE
+        or not needs_reduce(kind)
+        or module is vars(builtins)
+        or kind.__module__ == "__main__"
+    ):
+        return None
+    names = {id(value): name for name, value in list(module.items()) if type(value) is kind}
+    return (lambda _, value: names.get(id(value), NotImplemented)) if names else None
+
+
+def needs_reduce(kind: Any) -> bool:
+    """Whether a class has no `__reduce__` of its own."""
+    return kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+
+
+def _reduce_property(_: Any, value: Any) -> Any:
+    functions = (value.fget, value.fset, value.fdel, value.__doc__)
+    return property_from, (type(value), functions), dict(getattr(value, "__dict__", {})), None, None, set_attributes
+
+
+def property_from(kind: type, functions: tuple[Any, ...]) -> Any:
+    """A property of a subclass, past an `__init__` that may want other arguments."""
+    made: Any = property.__new__(kind)
+    property.__init__(made, *functions)
+    return made
+
+
+def set_attributes(value: Any, attributes: dict[str, Any]) -> None:
+    """What a subclass of `property` keeps beside its functions."""
+    if attributes:
+        value.__dict__.update(attributes)

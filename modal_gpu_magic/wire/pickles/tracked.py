@@ -1,0 +1,31 @@
+"""The one adapter to cloudpickle's private names: what goes by name, and which class is which on both sides.
+
+Tested with cloudpickle 3.1.3. If a name is gone or means something else, every class of the notebook arrives as a new
+class each time (`isinstance` fails over two cells), or an import error names it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+
+def goes_by_name(value: Any) -> bool:
+    """Whether a class or function is found by its name in a module that is not the notebook."""
+    return bool(cloudpickle._should_pickle_by_reference(value))  # noqa: SLF001 - see above
+
+
+def id_of(value: type) -> str:
+    """The id that a class has on both sides; a new one if the class has none."""
+    return str(cloudpickle._get_or_create_tracker_id(value))  # noqa: SLF001 - see above
+
+
+def class_of(tracker_id: str) -> type | None:
+    """The class here that has the id."""
+    return cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)  # type: ignore[no-any-return]  # noqa: SLF001
+
+
+def track(tracker_id: str, made: type) -> type:
+    """Give a class that was just made the id; returns the class here that has the id."""
+    return cloudpickle._lookup_class_or_track(tracker_id, made)  # type: ignore[no-any-return]  # noqa: SLF001
