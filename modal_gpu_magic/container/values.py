@@ -243,8 +243,7 @@ class Belongings:
             if sizes[names] > SURE_BYTES and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline:
                 unchecked += [name for name in names if not request.mutates.isdisjoint(names)]
                 continue
-            found = Group(names, look([values[name] for name in names], self.namespace, hasher))
-            if not self.marks.agrees(found):
+            if not self.marks.agrees(self.marks.group(names, values, hasher)):
                 changed += names
         return changed, unchecked
 
@@ -282,7 +281,7 @@ class Belongings:
         found = [(token, self.table.find(token)) for token in request.named if self.table.has(token)]
         for token, value in sorted(found, key=lambda pair: nbytes_of(pair[1])):
             size = nbytes_of(value)
-            if id(value) in reached and size <= left and look([value], self.namespace, hasher) is not None:
+            if id(value) in reached and size <= left and look([value], self.namespace, hasher, graphs=True) is not None:
                 chosen.values[token_name(token)] = value
                 left -= size
 

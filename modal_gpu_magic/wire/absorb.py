@@ -35,7 +35,7 @@ def absorb(old: Any, new: Any) -> bool:
     if old is new:
         return True
     if type(old) is not type(new):
-        return False
+        return type(old).__name__ == "memmap" and type(new).__name__ == "ndarray" and _array(old, new)
     kind = type(old)
     if is_plain(old):
         return can_take(old, new) and absorb_tensor(old, new, shares=False)

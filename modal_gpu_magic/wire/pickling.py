@@ -98,6 +98,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         storages: torch storages in the stream so far, by identity.
         temporary: copies that were made to be pickled.
         modules: modules of the functions and classes that went by their names.
+        sends_graphs: results of an autograd graph go without the graph, which stays on this side; else they are refused.
         owner: the array or storage whose buffer comes next.
         carriers: arrays that others of the stream go as views of, by the identity of the memory's first array.
     """
@@ -112,6 +113,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
+        self.sends_graphs = False
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
         self._keep, self._reducers = keep, reducers()
@@ -133,6 +135,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             if isinstance(obj, types.FunctionType):
                 if obj.__globals__ is self.namespace:
                     self.strip(obj, reduced[_STATE][1])
+                if getattr(obj, "__type_params__", ()):  # Python 3.12
+                    reduced[_STATE][1]["__type_params__"] = obj.__type_params__
                 reduced = reduce_closure(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
@@ -241,7 +245,7 @@ class TransferPickler(CellPickler):
     Attributes:
         top: the value whose dump has begun.
         met: the devices that storages were on, other than the host.
-        codes: the code of the notebook's functions in the stream.
+        codes: the code of the notebook's functions in the stream, by identity.
         named: tokens of the objects that the stream names.
     """
 
@@ -256,7 +260,7 @@ class TransferPickler(CellPickler):
         super().__init__(file, namespace, keep)
         self.top: Any = None
         self.met: set[str] = set()
-        self.codes: list[types.CodeType] = []
+        self.codes: dict[int, types.CodeType] = {}
         self.named: set[int] = set()
         self._devices: dict[str, Device] = {}
         self._marks: dict[int, Any] = {id(namespace): NAMESPACE}
@@ -273,7 +277,7 @@ class TransferPickler(CellPickler):
     def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:
         """Leave out what travels by itself, and take note of the code."""
         super().strip(function, state)
-        self.codes.append(function.__code__)
+        self.codes[id(function.__code__)] = function.__code__
 
     def device(self, name: str) -> Any:
         """A stand-in: who loads it decides where the storage goes."""

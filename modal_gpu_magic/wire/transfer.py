@@ -65,19 +65,23 @@ class Print:
     leaves: tuple[tuple[Any, bytes], ...] = ()
 
 
-def look(values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None) -> Print | None:
+def look(
+    values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None, *, graphs: bool = False
+) -> Print | None:
     """Read values in one pickle. None: one of them cannot be pickled, or the hasher's time was up (`hasher.spent`).
 
     Args:
         values: what some names are bound to, in the order of the names.
         namespace: the notebook's globals; what a function refers to there is no part of it.
         hasher: shared by the calls for one transfer, so that a large buffer is read once.
+        graphs: results of an autograd graph can be sent, without the graph.
     """
     from modal_gpu_magic.wire.pickling import HashPickler, outermost
 
     hashed = hasher or Hasher()
     file = HashingFile(hashed)
     pickler = HashPickler(file, namespace, lambda view, temporary: hashed.digest(view, remember=not temporary))
+    pickler.sends_graphs = graphs
     try:
         for value in values:
             pickler.dump(outermost(value))
@@ -166,6 +170,7 @@ def prepare(
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
     pickler.carriers = carriers(_sharing(hashed.arrays, table))
     pickler.session = session
+    pickler.sends_graphs = table is not None and table.side == 1
     segments = []
     try:
         for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
@@ -177,7 +182,7 @@ def prepare(
                 raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
             segments.append(Segment(name, _device(value, pickler.met)))
         objects = {} if table is None else pickler.objects()
-        named, codes, modules = frozenset(pickler.named), pickler.codes, pickler.modules
+        named, codes, modules = frozenset(pickler.named), tuple(pickler.codes.values()), pickler.modules
     finally:
         pickler.close()
     stream, body = file.getbuffer(), ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from modal_gpu_magic.wire.pickles import tracked
 
 if TYPE_CHECKING:
@@ -27,15 +25,7 @@ def reduce_function(pickler: Any, function: types.FunctionType) -> Any:
     """The pickle of one of these functions if it is the notebook's; NotImplemented for all others."""
     if function.__code__ is _BY_TYPE and not tracked.goes_by_name(function):
         return _reduce_generic(function)
-    parameters = getattr(function, "__type_params__", ())
-    if not parameters:
-        return NotImplemented
-    reduced = cloudpickle.Pickler.reducer_override(pickler, function)
-    if reduced is not NotImplemented and len(reduced) > _STATE:
-        if function.__globals__ is pickler.namespace:
-            pickler.strip(function, reduced[_STATE][1])
-        reduced[_STATE][1]["__type_params__"] = parameters
-    return reduced
+    return NotImplemented
 
 
 def _reduce_generic(function: Any) -> Any:

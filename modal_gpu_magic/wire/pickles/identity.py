@@ -173,7 +173,7 @@ class IdentityTable:
     """
 
     def __init__(self, side: int) -> None:
-        self._side, self._transfers = side, 0
+        self.side, self._transfers = side, 0
         self.token_of: dict[int, int] = {}
         self.digests: dict[int, bytes] = {}
         self.stale: set[int] = set()
@@ -187,7 +187,7 @@ class IdentityTable:
     def next_base(self) -> int:
         """The token of the first object of a new transfer."""
         self._transfers += 1
-        return (2 * self._transfers + self._side) << _TRANSFER_SHIFT
+        return (2 * self._transfers + self.side) << _TRANSFER_SHIFT
 
     def find(self, token: int) -> Any:
         """The object of a token; None: this side does not have the object."""

@@ -51,12 +51,17 @@ class Marks:
     def look(self, values: Mapping[str, Any], hasher: Hasher) -> Iterator[Group]:
         """The names in groups, each with its look. A group that cannot be pickled as one comes name by name."""
         for names in groups_of(values, self.namespace):
-            found = look([values[name] for name in names], self.namespace, hasher)
-            if found is None and len(names) > 1:
-                for name in names:
-                    yield Group((name,), look([values[name]], self.namespace, hasher))
+            group = self.group(names, values, hasher)
+            if group.print is None and len(names) > 1:
+                yield from (self.group((name,), values, hasher) for name in names)
             else:
-                yield Group(names, found)
+                yield group
+
+    def group(self, names: tuple[str, ...], values: Mapping[str, Any], hasher: Hasher) -> Group:
+        """Names with what their values look like together."""
+        of_container = self.table.side == 1
+        found = look([values[name] for name in names], self.namespace, hasher, graphs=of_container)
+        return Group(names, found)
 
     def agrees(self, group: Group) -> bool:
         """Whether the values are what they were when both sides had them alike."""
