@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles.generators import generator_reducers
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _ANY_FILE = "<dynamic-code>"
 def reducers() -> dict[type, Reducer]:
     """The types reduced here. Those of libraries only if the library is loaded: else there is no value of them."""
     table = {**_ALWAYS, type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()}
+    table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "memmap"):
         table[numpy.ndarray] = _array

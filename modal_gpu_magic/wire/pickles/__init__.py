@@ -1,0 +1,1 @@
+"""How single kinds of objects are pickled."""
