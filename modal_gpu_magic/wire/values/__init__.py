@@ -1,0 +1,1 @@
+"""What a process holds beside the notebook's variables, read and written on both sides."""
