@@ -29,6 +29,10 @@ class CellLoop:
         self._context = copy_context()
         """A context variable that a plain cell sets (numpy keeps its error state in one) is set in the next cell."""
 
+    def within(self, function: Callable[[], T]) -> T:
+        """Call a function of ours in the cells' context: numpy's and decimal's settings are context variables."""
+        return self._context.run(function)
+
     @interruptible
     def run_plain(self, cell: Callable[[], T]) -> T:
         """Run a cell that awaits nothing."""

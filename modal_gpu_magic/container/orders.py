@@ -17,7 +17,7 @@ From a rank:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from modal_gpu_magic.container.values import Leaving
 from modal_gpu_magic.wire.events import Failure, Request
@@ -53,3 +53,5 @@ class Done:
     """Rank 0: what it bound. The values are in the store."""
     failed: dict[str, str] = field(default_factory=dict)
     """Names sent that could not be made, with the reason."""
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Rank 0: what the cell changed in the process around the values."""

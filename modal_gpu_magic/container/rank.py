@@ -26,6 +26,7 @@ from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.spawned import bind_classes
+from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.values import Belongings
 from modal_gpu_magic.wire.buffers import SharedStore
 
@@ -76,14 +77,18 @@ class Rank:
         store = SharedStore(order.directory)
         outlet.begin(request.run, lambda frames: self._tell("frames", frames))
         asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)
+        process = ProcessState(shell)
+        process.take(request.states)
         failed = belongings.arrive(request, store, restore_devices=False)
         bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
         shell.take_underscores()
         before = belongings.before(request, store)
+        process.begin()
         started = time.time()
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
         done = Done(started, time.time(), self._failure(outcome, namespace), self.interrupt.asked, None, failed)
         if self.rank == 0:
+            done = replace(done, states=process.changes())
             leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
             done = replace(done, leaving=leaving)
         capture.drain()

@@ -77,6 +77,8 @@ class Ran:
     lost: tuple[Stay, ...] = ()
     started_at: float = 0.0
     ended_at: float = 0.0
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What rank 0 changed in the process around the values. Changes of the other ranks end with them."""
 
     @property
     def seconds(self) -> float:
@@ -249,7 +251,8 @@ def _brought(
     done = crew.dones.get(0)
     result, lost = _take_home(done, namespace, store, table, place) if done else ((), ())
     started = done.started_at if done else began
-    return Ran(result, _failure(crew, interrupt), lost, started, max(started, done.ended_at if done else time.time()))
+    ended = max(started, done.ended_at if done else time.time())
+    return Ran(result, _failure(crew, interrupt), lost, started, ended, done.states if done else {})
 
 
 def _take_home(

@@ -21,7 +21,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core import debugger, page
 from IPython.core.autocall import ZMQExitAutocall
@@ -37,12 +37,15 @@ from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.loop import CellLoop
 from modal_gpu_magic.container.publish import Hook, Publisher
 from modal_gpu_magic.container.streams import flush_streams
+from modal_gpu_magic.wire.values.interpreter import OWN_FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from modal_gpu_magic.container.interrupt import Interrupt
     from modal_gpu_magic.container.outlet import Outlet
+
+T = TypeVar("T")
 
 TERMINAL = {
     "TERM": "xterm-color",
@@ -53,8 +56,6 @@ TERMINAL = {
     "GIT_PAGER": "cat",
 }
 """What ipykernel tells child processes of the terminal they do not have."""
-UNSAID = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
-"""Warnings that are no use here: the notebook's own IPython says the first, and the second is advice for a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,10 @@ class ZMQInteractiveShell(InteractiveShell):
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there."""
         self._hook.take_underscores()
+
+    def within(self, function: Callable[[], T]) -> T:
+        """Call a function of ours in the context in which cells run."""
+        return self._cells.within(function)
 
     @interruptible
     def _run_in_loop(self, source: str) -> Any:
@@ -275,7 +280,7 @@ def make_shell(outlet: Outlet, ask: Callable[..., str]) -> RemoteShell:
     No history file and no thread for one. Libraries know a notebook by `IPKernelApp` in the configuration, or by the
     module of ipykernel's shell (tqdm): both are there.
     """
-    for message in UNSAID:
+    for message in OWN_FILTERS:
         warnings.filterwarnings("ignore", message)
     sys.modules.setdefault("ipykernel.zmqshell", sys.modules[__name__])
     pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as ipykernel: the plain one hangs

@@ -25,6 +25,7 @@ from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.ranks import Place, Ran
 from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import make_shell
+from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
@@ -61,6 +62,7 @@ class Worker:
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
         self.modules = LocalModules(Path.cwd())
         self.versions = Versions()
+        self.process = ProcessState(self.shell)
         self.last: Answer | None = None
         self.last_run = ""
         self._stores: dict[str, SharedStore] = {}
@@ -161,6 +163,7 @@ class Worker:
         volumes.reload(self._say)
         for line in self.versions.compare(request.versions):
             self._say(line)
+        self.process.take(request.states)
         try:
             failed = self.versions.explain(self.belongings.arrive(request, store))
         except UnknownObjectsError:
@@ -168,18 +171,25 @@ class Worker:
         self.shell.take_underscores()
         before = self.belongings.before(request, store)
         self.outlet.flush_now(BEGIN_SECONDS)
+        self.process.begin()
         ran = self._ran(request, interrupt)
+        states = self.process.changes()
         volumes.commit(self._say)
         wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
         leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
-        return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt)
+        answer = self._answer(
+            ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
+        )
+        return replace(answer, states=states)
 
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
         """User code: in this process, or in ranks."""
         started = time.time()
         self.sampler.starts(started)
         if request.spread is not None:
-            ran = ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
+            ranked = replace(request, states=self.process.everything())
+            ran = ranks.run(ranked, self.place, self.shell, self.outlet, self.asker, interrupt)
+            self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
             ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())

@@ -15,10 +15,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from modal_gpu_magic.control_plane.inherited import inherited
 from modal_gpu_magic.control_plane.shim import MARKER
-
-STRIPPED = ("MODAL_", "JPY_", "IPYTHON", "PYTHONSTARTUP", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND", "COVERAGE_PROCESS")
-"""Variables of the notebook's process that mean nothing, or the wrong thing, in a container."""
 
 OURS = Path(__file__).parents[2]
 """Where this package lies."""
@@ -92,8 +90,8 @@ class World:
         (self.site / f"{name}.pth").write_text("".join(lines))
 
     def environment(self) -> dict[str, str]:
-        """The variables of the container before its function's own: the user's, less what is the notebook's alone."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith(STRIPPED)}
+        """The variables of the container before its function's own: those that it needs of the kernel's, and ours."""
+        env = inherited(os.environ)
         paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if _is_the_images(entry)]
         programs = (str(self.bin), str(Path(sys.executable).parent), env.get("PATH", os.defpath))
         return {

@@ -26,6 +26,7 @@ from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.onlookers import seen_entering, seen_running
 from modal_gpu_magic.session.presses import Inbox, Presses, press
+from modal_gpu_magic.session.process_state import ProcessState
 from modal_gpu_magic.session.pump import TICK, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
@@ -116,6 +117,7 @@ class Session:
         self.files = Files()
         self.modules = LocalModules()
         self.versions = Versions()
+        self.process = ProcessState()
         self.metrics = Metrics()
         self.meter = Meter()
         self.metrics.watch(lambda reading: self.meter.lives(reading.time) if reading else None)
@@ -148,9 +150,10 @@ class Session:
         if cell.clean or self.values.stateless:
             self.forget()
         outgoing = self.values.outgoing(names, cell.wishes)
-        with seen_running(self, front, inbox):
-            told = self._attempt(cell, names, outgoing, front, inbox)
-        home = self._come_home(cell, told)
+        with self.process.held():
+            with seen_running(self, front, inbox):
+                told = self._attempt(cell, names, outgoing, front, inbox)
+            home = self._come_home(cell, told)
         return conclude(self, told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -218,6 +221,7 @@ class Session:
         self.files.forget()
         self.modules.forget()
         self.versions.forget()
+        self.process.forget()
         return self.values.forget()
 
     @property
@@ -283,6 +287,8 @@ class Session:
             app = self._open(cell, front, inbox)
             packed = self._pack(cell, outgoing, front, inbox)
             request = self._request(app, cell, names, outgoing, packed)
+            for line in self.process.news(app.machine):
+                front.say(line)
             app.finish(self._last_run)
             self._last_run = request.run
             values = {n: self.namespace.get(n) for n in names.reads}
@@ -357,6 +363,7 @@ class Session:
             store=app.backend.store,
             stdin=cell.stdin,
             spread=cell.spread,
+            states=self.process.outgoing(cell.wishes.include, app.machine),
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
@@ -373,6 +380,8 @@ class Session:
         self.files.sent(cell.files)
         self.modules.arrived()
         self.versions.arrived()
+        if ended.answer.need is None:
+            self.process.arrived(ended.answer.states)
         self.meter.lives(ended.answer.booted_at)
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         unlike = self.versions.unlike(ended.answer.versions, self.machine)

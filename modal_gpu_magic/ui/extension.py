@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.magic import NAME, ModalGpu
+from modal_gpu_magic.wire.values.at_start import at_start
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -16,6 +17,7 @@ def register(shell: InteractiveShell) -> None:
     from modal_gpu_magic.ui.complete import matcher
 
     unregister(shell)
+    at_start()
     magics = ModalGpu(shell)
     table: Any = shell.magics_manager
     table.register_function(magics.run_cell, "cell", NAME)

@@ -263,6 +263,8 @@ class Request:
     """Whether someone can answer `input()`."""
     spread: Spread | None = None
     """Run in ranks; None: in the session's own process."""
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What has changed in the process around the values: items by the name of their state (`wire.values`)."""
     asked: Asked = field(default_factory=Asked)
 
 
@@ -303,6 +305,8 @@ class Answer:
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names alive in the container's namespace after the run."""
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the cell changed in the process around the values, as in `Request`."""
     wrote: tuple[tuple[str, int], ...] = ()
     """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
     simulated: bool = False

@@ -98,7 +98,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         storages: torch storages in the stream so far, by identity.
         temporary: copies that were made to be pickled.
         modules: modules of the functions and classes that went by their names.
-        sends_graphs: results of an autograd graph go without the graph, which stays on this side; else they are refused.
+        sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
         owner: the array or storage whose buffer comes next.
         carriers: arrays that others of the stream go as views of, by the identity of the memory's first array.
     """
@@ -135,8 +135,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             if isinstance(obj, types.FunctionType):
                 if obj.__globals__ is self.namespace:
                     self.strip(obj, reduced[_STATE][1])
-                if getattr(obj, "__type_params__", ()):  # Python 3.12
-                    reduced[_STATE][1]["__type_params__"] = obj.__type_params__
+                if parameters := getattr(obj, "__type_params__", ()):  # Python 3.12
+                    reduced[_STATE][1]["__type_params__"] = parameters
                 reduced = reduce_closure(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
 from modal_gpu_magic.wire.pickles import arrays
+from modal_gpu_magic.wire.pickles.generators import generator_reducers
 from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
@@ -44,6 +45,7 @@ _ANY_FILE = "<dynamic-code>"
 def reducers() -> dict[type, Reducer | None]:
     """The types reduced here. Those of libraries only if the library is loaded: else there is no value of them."""
     table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
+    table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "memmap"):
         table[numpy.ndarray] = arrays.reduce_array

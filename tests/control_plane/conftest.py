@@ -10,6 +10,17 @@ import pytest
 
 from tests.control_plane.plane import Plane
 
+OF_THE_KERNEL = {
+    "AWS_SECRET_ACCESS_KEY": "a" * 40,
+    "HF_TOKEN": "hf_" + "a" * 30,
+    "JPY_PARENT_PID": "1",
+    "KERNEL_OWN": "not for containers",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "7",
+    "WANDB_API_KEY": "b" * 40,
+}
+"""What the environment of a kernel may have, for the control plane to inherit."""
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -24,7 +35,7 @@ def plane(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     """A running control plane, with its working directory in a notebook's place."""
     notebook: Path = tmp_path_factory.mktemp("notebook")
     (notebook / "queue.py").write_text("raise RuntimeError('the notebook directory is not for the control plane')")
-    plane = Plane({**places, "KERNEL_OWN": "kept", "JPY_PARENT_PID": "1"}, "--cancel-grace", "1.5", cwd=notebook)
+    plane = Plane({**places, **OF_THE_KERNEL}, "--cancel-grace", "1.5", cwd=notebook)
     yield plane
     plane.leave()
 

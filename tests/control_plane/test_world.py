@@ -15,6 +15,8 @@ from typing import Any
 import modal
 import pytest
 
+from modal_gpu_magic.control_plane.inherited import INHERITED
+from tests.control_plane.conftest import OF_THE_KERNEL
 from tests.control_plane.plane import Plane, eventually
 from tests.control_plane.subjects import make_subjects
 from tests.control_plane.wheels import make_wheel
@@ -51,13 +53,17 @@ def test_the_working_directory_is_empty_private_and_the_containers_own(box: Any,
     assert plane.root in Path(where).parents
 
 
-def test_the_environment_is_the_users_without_what_is_the_notebooks(box: Any, plane: Plane) -> None:
+def test_the_environment_is_the_images_and_not_the_kernels(box: Any, plane: Plane) -> None:
     env = box.run.remote("import os; result = dict(os.environ)")
-    assert env["KERNEL_OWN"] == "kept"
     assert env["HOME"] == os.environ["HOME"]
-    assert not {"JPY_PARENT_PID", "MODAL_TOKEN_SECRET", "MODAL_TOKEN_ID"} & set(env)
+    assert env["OMP_NUM_THREADS"] == "1"
+    assert set(OF_THE_KERNEL) & set(env) == {"OMP_NUM_THREADS"}
+    assert not {"MODAL_TOKEN_SECRET", "MODAL_TOKEN_ID"} & set(env)
     assert plane.hello["token_secret"] not in env.values()
     assert env["MODAL_TASK_ID"].startswith("ta-")
+    of_python = ("PIP_DISABLE_PIP_VERSION_CHECK", "VIRTUAL_ENV", "IPYTHONDIR", "CUDA_VISIBLE_DEVICES")
+    others = {name for name in env if name not in INHERITED and not name.startswith("MODAL_")}
+    assert others <= {*of_python, "LC_CTYPE", "PYTHONPATH"}
 
 
 def test_the_notebooks_packages_are_there_and_its_directory_is_not(box: Any, plane: Plane) -> None:

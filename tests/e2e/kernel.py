@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 OURS: Final = "modal_gpu"
 """The metadata key on every output of the magic's own (status, receipt, notes), as opposed to the cell's."""
 
-MARK: Final = "MG_TEST_KERNEL"
-"""An environment variable that every process a kernel starts inherits: so that what it leaves behind is found."""
+MARK: Final = "TMPDIR"
+"""A variable of the environment that every process of a kernel has, those of its containers too: each kernel has a
+folder of its own there. So what a kernel leaves behind is found."""
 
 
 SHOWN: Final = ("display_data", "execute_result", "update_display_data")
@@ -163,7 +164,7 @@ class Kernel:
             transport="ipc",
             connection_file=str(self.home / "kernel.json"),
         )
-        environ = {**clean_environ(self.home), MARK: self.mark, **self.env}
+        environ = {**clean_environ(self.home), **self.env}
         self._manager.start_kernel(env=environ, cwd=str(self.home / "work"))
         self._client = self._manager.client()
         self._client.start_channels()
@@ -294,7 +295,7 @@ class Kernel:
 
     def _started(self, process: psutil.Process) -> bool:
         try:
-            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark
+            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == f"{self.home}/tmp"
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 

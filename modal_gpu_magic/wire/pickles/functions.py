@@ -21,7 +21,7 @@ _STATE = 2
 """Where the state is in what cloudpickle makes of a function: attributes, and slots."""
 
 
-def reduce_function(pickler: Any, function: types.FunctionType) -> Any:
+def reduce_function(_: Any, function: types.FunctionType) -> Any:
     """The pickle of one of these functions if it is the notebook's; NotImplemented for all others."""
     if function.__code__ is _BY_TYPE and not tracked.goes_by_name(function):
         return _reduce_generic(function)

@@ -1,0 +1,1 @@
+"""What the container's process keeps from one cell to the next."""

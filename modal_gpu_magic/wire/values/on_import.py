@@ -1,0 +1,73 @@
+"""Calls back when a module has been imported, before the code that imports it goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+def is_loaded(module: str) -> bool:
+    """Whether a module has been imported to its end. The module is not imported."""
+    found = sys.modules.get(module)
+    spec = getattr(found, "__spec__", None)
+    return found is not None and not getattr(spec, "_initializing", False)
+
+
+class ImportWatch(MetaPathFinder):
+    """Finds no module itself: lets the others find a watched one, and calls back after its code has run.
+
+    `watch` puts the object first on `sys.meta_path`; it leaves when nothing is watched any more.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, Callable[[], None]] = {}
+        self._searched: set[str] = set()
+
+    def watch(self, module: str, callback: Callable[[], None]) -> None:
+        """Call back once, after `module` has been imported; an earlier callback of the module is replaced."""
+        self._callbacks[module] = callback
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the interface of a finder
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """The spec that the other finders have of a watched module; None for every other module."""
+        if fullname not in self._callbacks or fullname in self._searched:
+            return None
+        self._searched.add(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searched.discard(fullname)
+        if spec is not None and spec.loader is not None:
+            self._call_after(fullname, spec.loader)
+        return spec
+
+    def _call_after(self, module: str, loader: object) -> None:
+        """Wrap `exec_module` of this one loader object: its type stays, as packages that ask for it need."""
+        run = loader.exec_module  # type: ignore[attr-defined]  # every loader of Python 3.10 on has the method
+
+        def run_and_call(loaded: ModuleType) -> None:
+            with suppress(AttributeError):
+                del loader.exec_module  # type: ignore[attr-defined]
+            run(loaded)
+            callback = self._callbacks.pop(module, None)
+            if not self._callbacks and self in sys.meta_path:
+                sys.meta_path.remove(self)
+            if callback is not None:
+                callback()
+
+        with suppress(AttributeError):  # a loader that is a class with slots: the state is set by the next cell
+            loader.exec_module = run_and_call  # type: ignore[attr-defined]
