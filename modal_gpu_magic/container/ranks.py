@@ -27,7 +27,7 @@ from modal_gpu_magic.container.orders import ONE_A_NODE, Done, Order
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.events import RESULT, Event, Failure, Request, Spread, Stay
+from modal_gpu_magic.wire.events import RESULT, Event, Failure, ProjectFiles, Request, Spread, Stay
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
@@ -148,6 +148,7 @@ def _order(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, d
     script = spawned.write(directory, transfer, source)
     fetch_bytes = request.fetch_bytes if place.stateless else EVERYTHING
     ranked = replace(request, values=transfer, drops=(), store=str(directory), fetch_bytes=fetch_bytes, spread=None)
+    ranked = replace(ranked, modules=None, files=ProjectFiles())  # ranks run in this container's directory
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
 
 

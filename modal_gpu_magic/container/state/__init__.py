@@ -1,0 +1,1 @@
+"""What a container keeps between the cells of its session."""
