@@ -76,6 +76,8 @@ class Finder:
         self._listed: dict[str, int] = {}
         self._programs: deque[tuple[str, str]] = deque()
         self._seen: set[tuple[str, str]] = set()
+        self._words: dict[str, None] = {}
+        self._unsure = False
 
     def add(self, named: Iterable[Reference]) -> None:
         """Take what code names."""
@@ -91,6 +93,9 @@ class Finder:
 
     def found(self) -> FoundFiles:
         """All of it."""
+        for word in self._words if self._unsure else ():
+            self.file(word)
+            self._follow()
         return FoundFiles(tuple(self._files), tuple(self._folders), frozenset(self._modules), tuple(self._notes))
 
     def _handle(self, each: Reference) -> None:
@@ -150,6 +155,14 @@ class Finder:
             self._add_folder(path)
         elif os.path.isfile(path) and not self._take(path):  # noqa: PTH113
             self._say_stays([path])
+
+    def word(self, text: str) -> None:
+        """A word that may name a file or directory."""
+        self._words[text] = None
+
+    def unsure(self, _: str) -> None:
+        """The code asks for files that only a run can tell."""
+        self._unsure = True
 
     def module(self, name: str) -> None:
         """A module that is run as a program: `python -m name`, or `folder/name` in another directory."""
@@ -294,4 +307,6 @@ _HANDLERS: dict[str, Callable[[Finder, str], None]] = {
     "glob": Finder.glob,
     "tested": Finder.tested,
     "module": Finder.module,
+    "word": Finder.word,
+    "unsure": Finder.unsure,
 }

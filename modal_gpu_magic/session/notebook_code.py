@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.cell.references import Reference, of_tree
 from modal_gpu_magic.plan.cellsource import parse_cell
-from modal_gpu_magic.plan.literals import looks_like_a_path
+from modal_gpu_magic.plan.literals import looks_like_a_path, may_be_a_name
 
 if TYPE_CHECKING:
     import ast
@@ -64,6 +64,7 @@ class NotebookCode:
             if tree is not None:
                 found.update(dict.fromkeys(of_tree(tree, self.texts)))
         found.update((Reference(path), None) for value in self._values for path in _paths(value))
+        found.update((Reference(text, "word"), None) for text in self.texts.values() if may_be_a_name(text))
         return list(found)
 
 

@@ -21,6 +21,7 @@ FILES: dict[str, str | bytes] = {
     "work/near/b.txt": "near b",
     "work/near/sub/c.txt": "near c",
     "work/plain": "no extension",
+    "setup.cfg": "[a]\nb = 1\n",
 }
 
 
@@ -84,6 +85,27 @@ CASES = {
     "ls": "!ls near",
     "cd": "import os\nbefore = os.getcwd()\nos.chdir('near')\ntext = open('a.txt').read(), open('../../cfg.yaml').read()\nos.chdir(before)\ntext",
     "the names of the directories": "import os\nos.path.basename(os.getcwd())",
+    "a loop over words": "import os\n[sorted(os.listdir(d)) for d in ['near', 'pkgs'] if os.path.exists(d)]",
+    "a function of a directory": "import os\ndef names(root):\n    return sorted(os.listdir(root))\nnames('near')",
+    "a default argument": "import os\ndef names(root='near'):\n    return sorted(os.listdir(root))\nnames()",
+    "glob under another name": "import glob as g\nsorted(g.glob('near/*.txt'))",
+    "from os": "from os import listdir, path\nsorted(listdir('near')), path.isfile(path.join('near', 'a.txt'))",
+    "osp": "import os.path as osp\nopen(osp.join('..', 'inputs', 'x.csv')).read(), osp.getsize(osp.join('near', 'a.txt'))",
+    "Paths of a loop": "from pathlib import Path\nfor p in sorted(Path('near').glob('**/*')):\n    print(p, p.read_text() if p.is_file() else '/')",
+    "any": "from pathlib import Path\nany(Path('near').iterdir()), len(list(Path('../inputs').rglob('*')))",
+    "a class": "import glob\nclass Data:\n    def __init__(self, root):\n        self.files = sorted(glob.glob(root + '/*.csv'))\nData('../inputs/parts').files",
+    "concat": "import glob, pandas as pd\npd.concat(pd.read_csv(f, header=None) for f in sorted(glob.glob('../inputs/parts/[12].csv')))[0].tolist()",
+    "numpy": "import numpy as np\nnp.loadtxt('../inputs/x.csv', delimiter=',', skiprows=1)",
+    "zip": "import shutil, zipfile\nname = shutil.make_archive('/tmp/mgt-zip', 'zip', 'near')\nsorted(zipfile.ZipFile(name).namelist())",
+    "shell tests": "![ -d near ] && echo yes; test -f ../cfg.yaml && echo too\n!find near -name '*.txt' | sort",
+    "shell in a loop": "for n in 'ab':\n    !cat near/{n}.txt",
+    "a capture": "out = !ls ../inputs/parts\nlist(out)",
+    "environment": "import os\nos.environ['MGT_ROOT'] = 'near'\nsorted(os.listdir(os.environ['MGT_ROOT']))",
+    "an awaited read": "import asyncio\nawait asyncio.to_thread(lambda: open('near/a.txt').read())",
+    "threads": "from concurrent.futures import ThreadPoolExecutor\nlist(ThreadPoolExecutor(2).map(lambda n: open(f'near/{n}.txt').read(), 'ab'))",
+    "fileinput": "import fileinput\n[line for line in fileinput.input(['near/a.txt', 'near/b.txt'])]",
+    "csv and json": "import csv\nlist(csv.DictReader(open('../inputs/x.csv')))",
+    "configparser": "import configparser\nc = configparser.ConfigParser()\nc.read('../setup.cfg')",
     "outside": "try:\n    open('../../nowhere/x')\nexcept FileNotFoundError as e:\n    print(e)",
 }
 

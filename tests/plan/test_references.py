@@ -17,6 +17,7 @@ def named(source: str, **known: str) -> list[str]:
     return [
         f"{'' if each.how == 'file' else each.how + ' '}{each.text.replace(HOLE, '*')}"
         for each in references(source, known=known)
+        if each.how not in ("word", "unsure")
     ]
 
 
@@ -71,7 +72,11 @@ def named(source: str, **known: str) -> list[str]:
         ("(Path('..') / 'data').glob('*')", ["glob ../data/*"]),
         ("Path('.').glob('*.csv')", ["glob ./*.csv"]),
         ("Path().rglob('*.py')", ["glob ./**/*.py"]),
-        ("where.glob('*.csv')", []),
+        ("where.glob('*.csv')", ["glob *.csv"]),
+        ("import glob as g\ng.glob('data/*.csv')", ["glob data/*.csv"]),
+        ("pick().glob('*.csv')", []),
+        ("from os.path import join\nopen(join('data', 'x.csv'))", ["data/x.csv"]),
+        ("def f(root='data', *, name='x.csv'):\n    return open(f'{root}/{name}')", ["x.csv", "data/x.csv"]),
         ("Path('data').iterdir()", ["listed data"]),
         ("os.listdir('data')", ["listed data"]),
         ("os.listdir('../data')", ["listed ../data"]),
@@ -96,7 +101,7 @@ def named(source: str, **known: str) -> list[str]:
         ("ROOT = Path('../data')\nopen(ROOT / 'x.csv')", ["../data", "../data/x.csv"]),
         ("root = 'data'\npd.read_csv(f'{root}/x.csv')", ["data/x.csv"]),
         ("root = 'data'\nroot = other\nos.listdir(root)", []),
-        ("def f(root='data'):\n    return os.listdir(root)", []),
+        ("def f(root='data'):\n    return os.listdir(root)", ["listed data"]),
         ("os.chdir('../data')\nopen('x.csv')", ["tested ../data", "x.csv", "../data/x.csv"]),
         ("%cd sub\nopen('x.csv')", ["tested sub", "x.csv", "sub/x.csv"]),
         # Programs.
@@ -112,7 +117,7 @@ def named(source: str, **known: str) -> list[str]:
         ("%ls data", ["listed data"]),
         ("!cat data/*.csv", ["glob data/*.csv"]),
         ("!wc -l 'my data/x y.csv'", ["my data/x y.csv"]),
-        ("!cat a.txt | grep x; wc b.txt", ["a.txt", "b.txt"]),
+        ("!cat a.txt | grep x; wc b.txt", ["a.txt", "folder x", "b.txt"]),
         ("subprocess.run([sys.executable, 'main.py', '--n', '2'])", ["main.py"]),
         ("subprocess.run([sys.executable, '-m', 'pkg.mod'], check=True)", ["module pkg.mod", "pkg.mod"]),
         ("subprocess.run('python main.py a.txt', shell=True)", ["main.py", "a.txt"]),
@@ -150,6 +155,23 @@ def test_references(source: str, found: list[str]) -> None:
 )
 def test_with_texts_of_the_notebook(source: str, known: dict[str, str], found: list[str]) -> None:
     assert [each for each in named(source, **known) if each != "lib/m.py"] == found
+
+
+@pytest.mark.parametrize(
+    "source, words, unsure",
+    [
+        ("for d in ['near', 'far']:\n    os.listdir(d)", ["near", "far"], True),
+        ("[os.path.exists(p) for p in ('near',)]", ["near"], True),
+        ("open(path)", [], True),
+        ("load('near')", ["near"], False),
+        ("print('near')", ["near"], False),
+        ("os.listdir('near')", [], False),
+    ],
+)
+def test_plain_words_count_where_the_code_is_unsure(source: str, words: list[str], unsure: bool) -> None:
+    found = references(source)
+    assert [each.text for each in found if each.how == "word"] == words
+    assert any(each.how == "unsure" for each in found) == unsure
 
 
 def test_a_shell_script() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 HOLE = "\0"
 """Stands for what is not known of a text."""
@@ -59,18 +60,28 @@ def text_of(node: ast.AST | None, known: Known) -> str | None:
 def constants(tree: ast.AST, known: Known) -> dict[str, str]:
     """`known`, less the names that the code binds, and with those it binds once, to a text that the code says."""
     bound = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.arg) and _is_binding(node)]
-    names = [node.arg if isinstance(node, ast.arg) else node.id for node in bound]
-    found = {name: text for name, text in known.items() if name not in names}
+    count = Counter(node.arg if isinstance(node, ast.arg) else node.id for node in bound)
+    found = {name: text for name, text in known.items() if name not in count}
     for node in ast.walk(tree):
-        match node:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=value)
-            ) if names.count(name) == 1:
-                with suppress(RecursionError):
-                    text = text_of(value, found)
-                    found.update({name: text} if text is not None else {})
+        with suppress(RecursionError):
+            for name, value in _bindings(node):
+                text = text_of(value, found) if count[name] == 1 else None
+                found.update({name: text} if text is not None else {})
     return found
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    """Names that an assignment binds, or arguments of a function that have defaults."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            yield name, value
+        case ast.AnnAssign(target=ast.Name(id=name), value=value):
+            yield name, value
+        case ast.arguments():
+            positional = [*node.posonlyargs, *node.args]
+            last = positional[len(positional) - len(node.defaults) :]
+            pairs = [*zip(last, node.defaults, strict=True), *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
+            yield from ((arg.arg, value) for arg, value in pairs)
 
 
 def _is_binding(node: ast.Name | ast.arg) -> bool:
@@ -124,19 +135,19 @@ def _call(node: ast.Call, known: Known) -> str | None:
     match node:
         case ast.Call(func=ast.Attribute(attr=word, value=value)):
             text = text_of(value, known)
-            return _function(word, node, known, value) if text is None else _method(word, text, node, known)
+            return _function(word, node, known) if text is None else _method(word, text, node, known)
         case ast.Call(func=ast.Name(id=word)):
-            return _function(word, node, known, None)
+            return _function(word, node, known)
     return None
 
 
-def _function(word: str, node: ast.Call, known: Known, owner: ast.AST | None) -> str | None:
+def _function(word: str, node: ast.Call, known: Known) -> str | None:
     first = text_of(node.args[0], known) if node.args else None
     if word in _HERE and not node.args:
         return "."
     if word in _PATHS:
         return joined(node.args, known) if node.args else "."
-    if word == "join" and owner is not None:
+    if word == "join":
         return joined(node.args, known)
     if first is None:
         return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.path_text import Known
     from modal_gpu_magic.plan.cellsource import Transform
 
-How: TypeAlias = Literal["file", "folder", "made", "listed", "glob", "tested", "module"]
+How: TypeAlias = Literal["file", "folder", "made", "listed", "glob", "tested", "module", "word", "unsure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Reference:
             its name with dots, behind the directory where it is looked for, if that is another one.
         how: `file`: named as it is. `folder`: a plain word that may be a directory. `made`: opened under a name that is
             made at run time. `listed`: a directory whose entries are asked for. `glob`: a pattern whose matches are.
-            `tested`: whether it exists is asked. `module`: run as a program.
+            `tested`: whether it exists is asked. `module`: run as a program. `word`: a plain word, that may name a file
+            or directory if the code is `unsure`: it asks for some that only a run can tell.
     """
 
     text: str
@@ -61,6 +62,8 @@ _FOLDER_WORDS = re.compile(r"(?:\w+_)?(?:root|dir|directory|folder|path)")
 _CLASS = re.compile(r"[A-Z]\w*|\w*(?:folder|dir|directory|pretrained|dataset)\w*")
 """Last words of calls whose first string may be a directory: `ImageFolder("data")`."""
 
+_NO_FILES = frozenset("apt apt-get conda echo export git kill mkdir nvidia-smi pip pip3 sleep uv which".split())
+"""Shell commands whose words name no files."""
 _SHELL_LISTERS = frozenset({"ls", "ll", "find", "tree", "du"})
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _FILLED = re.compile(r"\{([^{}]*)\}|\$\{?(\w+)\}?")
@@ -105,13 +108,13 @@ class _Reader(ast.NodeVisitor):
         self._folder = ""
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str) and looks_like_a_path(node.value):
-            self._add(node.value)
+        if isinstance(node.value, str) and may_be_a_name(node.value):
+            self._add(node.value, "file" if looks_like_a_path(node.value) else "word")
 
     def visit_Name(self, node: ast.Name) -> None:
         text = self._known.get(node.id) if isinstance(node.ctx, ast.Load) else None
-        if text is not None and looks_like_a_path(text):
-            self._add(text)
+        if text is not None and may_be_a_name(text):
+            self._add(text, "file" if looks_like_a_path(text) else "word")
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # else a docstring
@@ -160,6 +163,8 @@ class _Reader(ast.NodeVisitor):
 
     def _other_call(self, word: str, node: ast.Call) -> None:
         first = text_of(node.args[0], self._known) if node.args else None
+        if node.args and _READERS.fullmatch(word) and (first is None or first.startswith(HOLE)):
+            self._add("?", "unsure")
         if first is not None and _READERS.fullmatch(word) and may_be_a_name(first):
             self._add(first)
         elif first is not None and _CLASS.fullmatch(word) and may_be_a_name(first):
@@ -182,6 +187,7 @@ class _Reader(ast.NodeVisitor):
         bare = not node.args and word in ("listdir", "scandir") and not isinstance(own, str)
         folder = first if own is None else own
         if folder is None and not bare:
+            self._add("?", "unsure")
             return False
         self._add(folder or ".", "listed")
         return True
@@ -193,8 +199,11 @@ class _Reader(ast.NodeVisitor):
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         own = text_of(owner, self._known)
         pattern = text_of(node.args[0], self._known)
-        if pattern is None or (own is None and owner is not None and last_word(owner) != "glob"):
+        if pattern is None or (own is None and owner is not None and not isinstance(owner, ast.Name)):
+            self._add("?", "unsure")
             return False
+        if own is None and owner is not None and last_word(owner) != "glob":
+            self._add("?", "unsure")  # a path, or a module under another name
         roots = [text_of(each.value, self._known) for each in node.keywords if each.arg == "root_dir"]
         base = own if own is not None else roots[0] if roots else ""
         if base is None:
@@ -209,6 +218,7 @@ class _Reader(ast.NodeVisitor):
         own = text_of(node.func.value, self._known) if isinstance(node.func, ast.Attribute) else None
         text = own if own is not None else text_of(node.args[0], self._known) if node.args else None
         if text is None:
+            self._add("?", "unsure")
             return False
         self._add(text, "made" if HOLE in text else "tested")
         return True
@@ -254,7 +264,7 @@ class _Reader(ast.NodeVisitor):
             self._add(word, "glob")
         elif looks_like_a_path(word):
             self._add(word, "listed" if program in _SHELL_LISTERS else "file")
-        elif plain and (runs_python or program in _SHELL_LISTERS):
+        elif plain and (runs_python or program not in _NO_FILES):
             self._add(word, "listed" if program in _SHELL_LISTERS else "folder")
 
     def _shell(self, node: ast.Call, texts: list[object]) -> None:
