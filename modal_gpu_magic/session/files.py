@@ -48,6 +48,7 @@ class Files:
 
     def __init__(self) -> None:
         self._project: Project | None = None
+        self._here = self._here_place = ""
         self._sent: dict[str, Stamp] = {}
         self._folders: set[str] = set()
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()
@@ -56,9 +57,11 @@ class Files:
     def project(self) -> Project:
         """The project of the notebook: the one around the directory in which its kernel was first seen."""
         here = os.getcwd()  # noqa: PTH109 - a text, not a path
-        if self._project is None or self._project.place(here) is None:
-            self.forget()
-            self._project = Project.around(here)
+        if self._project is None or here != self._here:
+            if self._project is None or self._project.place(here) is None:
+                self.forget()
+                self._project = Project.around(here)
+            self._here, self._here_place = here, self._project.place(here) or ""
         return self._project
 
     def place(self, path: str) -> str | None:
@@ -82,7 +85,7 @@ class Files:
         self._next = stamps, folders
         new = [folder for folder in found.folders if folder not in self._folders]
         return ProjectFiles(
-            place=project.place(os.getcwd()) or "",  # noqa: PTH109
+            place=self._here_place,
             folders=tuple(new),
             contents=contents,
             gone=(*sorted(gone), *sorted(lost, reverse=True)),

@@ -24,6 +24,8 @@ MOST_ITEMS = 100
 LONGEST = 1024
 """Characters of a text that may be a path."""
 _FUNCTIONS = (staticmethod, classmethod, property)
+_DATA = frozenset({"numpy", "pandas", "torch"})
+"""Packages whose values have no code of the notebook's, and no paths that are found at a glance."""
 _PLAIN = (int, float, complex, bool, bytes, type(None))
 
 
@@ -46,6 +48,8 @@ class NotebookCode:
                 continue
             seen.add(name)
             value = namespace[name]
+            if type(value) in _PLAIN or type(value).__module__.partition(".")[0] in _DATA:
+                continue
             if (text := _text(value)) is not None:
                 self.texts[name] = text
             values.append(value)
@@ -89,12 +93,12 @@ def _paths(value: Any, *, deep: bool = True) -> Iterator[str]:
 
 def _items(value: Any) -> Iterable[Any]:
     if type(value) is dict:
-        return list(value.values())
+        return value.values()  # type: ignore[no-any-return]  # it is a dict
     if type(value) in (list, tuple, set, frozenset):
         return value  # type: ignore[no-any-return]  # the types are checked
     kind = type(value)
     if kind.__module__ in ("__main__", "argparse", "types") and type(vars_of(value)) is dict:
-        return list(vars_of(value).values())
+        return vars_of(value).values()  # type: ignore[no-any-return]  # likewise
     return ()
 
 

@@ -59,10 +59,11 @@ def text_of(node: ast.AST | None, known: Known) -> str | None:
 
 def constants(tree: ast.AST, known: Known) -> dict[str, str]:
     """`known`, less the names that the code binds, and with those it binds once, to a text that the code says."""
-    bound = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.arg) and _is_binding(node)]
+    nodes = list(ast.walk(tree))
+    bound = [node for node in nodes if isinstance(node, _NAMES) and _is_binding(node)]
     count = Counter(node.arg if isinstance(node, ast.arg) else node.id for node in bound)
     found = {name: text for name, text in known.items() if name not in count}
-    for node in ast.walk(tree):
+    for node in [node for node in nodes if isinstance(node, _BINDERS)]:
         with suppress(RecursionError):
             for name, value in _bindings(node):
                 text = text_of(value, found) if count[name] == 1 else None
@@ -82,6 +83,10 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
             last = positional[len(positional) - len(node.defaults) :]
             pairs = [*zip(last, node.defaults, strict=True), *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
             yield from ((arg.arg, value) for arg, value in pairs)
+
+
+_NAMES = (ast.Name, ast.arg)
+_BINDERS = (ast.Assign, ast.AnnAssign, ast.arguments)
 
 
 def _is_binding(node: ast.Name | ast.arg) -> bool:

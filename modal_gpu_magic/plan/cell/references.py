@@ -10,6 +10,7 @@ import posixpath
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -62,7 +63,24 @@ _FOLDER_WORDS = re.compile(r"(?:\w+_)?(?:root|dir|directory|folder|path)")
 _CLASS = re.compile(r"[A-Z]\w*|\w*(?:folder|dir|directory|pretrained|dataset)\w*")
 """Last words of calls whose first string may be a directory: `ImageFolder("data")`."""
 
-_NO_FILES = frozenset("apt apt-get conda echo export git kill mkdir nvidia-smi pip pip3 sleep uv which".split())
+_NO_FILES = frozenset(
+    [
+        "apt",
+        "apt-get",
+        "conda",
+        "echo",
+        "export",
+        "git",
+        "kill",
+        "mkdir",
+        "nvidia-smi",
+        "pip",
+        "pip3",
+        "sleep",
+        "uv",
+        "which",
+    ]
+)
 """Shell commands whose words name no files."""
 _SHELL_LISTERS = frozenset({"ls", "ll", "find", "tree", "du"})
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -77,7 +95,13 @@ def references(source: str, transform: Transform | None = None, known: Known | N
         transform: how it becomes Python; None: as IPython does by default.
         known: names of the notebook whose values are texts or paths.
     """
-    return of_tree(parse_cell(source, transform) or ast.Module([], []), known or {}, transform)
+    return _references(source, transform, frozenset((known or {}).items()))
+
+
+@lru_cache(maxsize=64)
+def _references(source: str, transform: Transform | None, known: frozenset[tuple[str, str]]) -> tuple[Reference, ...]:
+    """Kept for cells that run again and again."""
+    return of_tree(parse_cell(source, transform) or ast.Module([], []), dict(known), transform)
 
 
 def of_tree(tree: ast.AST, known: Known, transform: Transform | None = None) -> tuple[Reference, ...]:
