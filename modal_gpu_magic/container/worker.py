@@ -168,7 +168,8 @@ class Worker:
         self.outlet.flush_now(BEGIN_SECONDS)
         ran = self._ran(request, interrupt)
         volumes.commit(self._say)
-        wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        written = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
         leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
         answer = self._answer(
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
@@ -180,11 +181,11 @@ class Worker:
         arrived = self.workdir.take(request.files)
         if self.belongings.root != self.workdir.path:  # the notebook's kernel has left its directory
             self.belongings.root = self.workdir.path
-            self.belongings.watch = files.Watch(self.workdir.path)
+            self.belongings.watch = files.Watch(self.workdir.tree)
         ours = (
             (*arrived, *(path[1:] for path in request.modules.paths if path[0] == "/")) if request.modules else arrived
         )
-        self.belongings.watch.note(map(self.workdir.name, ours))
+        self.belongings.watch.note(ours)
         notes, refused = self.workdir.take_notes()
         for note in notes:
             self._say(note)

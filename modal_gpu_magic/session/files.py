@@ -56,7 +56,10 @@ class Files:
     @property
     def project(self) -> Project:
         """The project of the notebook: the one around the directory in which its kernel was first seen."""
-        here = os.getcwd()  # noqa: PTH109 - a text, not a path
+        try:
+            here = os.getcwd()  # noqa: PTH109 - a text, not a path
+        except FileNotFoundError:  # the directory was removed
+            return self._project or Project(os.sep)
         if self._project is None or here != self._here:
             if self._project is None or self._project.place(here) is None:
                 self.forget()

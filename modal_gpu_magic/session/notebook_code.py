@@ -93,7 +93,7 @@ def _paths(value: Any, *, deep: bool = True) -> Iterator[str]:
 
 def _items(value: Any) -> Iterable[Any]:
     if type(value) is dict:
-        return value.values()  # type: ignore[no-any-return]  # it is a dict
+        return value.values()
     if type(value) in (list, tuple, set, frozenset):
         return value  # type: ignore[no-any-return]  # the types are checked
     kind = type(value)

@@ -316,3 +316,31 @@ def test_credentials_do_not_travel_with_their_directory(kernel: Kernel) -> None:
     assert listed.value() == "['a.txt']"
     assert "`keys/.env` stays here, as it may hold credentials." in listed.said
     assert kernel.remote("open('keys/.env').read()").value() == "'TOKEN=1'"
+
+
+def test_a_file_written_beside_the_notebook_s_folder_is_named_and_fetched(kernel: Kernel) -> None:
+    wrote = kernel.remote(
+        "import os\nos.makedirs('../outputs', exist_ok=True)\nopen('../outputs/far x.txt', 'w').write('far')"
+    )
+    assert "wrote ../outputs/far x.txt (3 B): %modal_gpu get 'session:../outputs/far x.txt' ." in wrote.said
+    got = kernel.run("%modal_gpu get 'session:../outputs/far x.txt' .")
+    assert got.stdout.startswith("got 1 file")
+    assert (kernel.home / "work/far x.txt").read_text() == "far"
+    assert kernel.remote("open('../outputs/far x.txt').read()").value() == "'far'"
+
+
+def test_ranks_run_in_the_same_directory(kernel: Kernel) -> None:
+    source = (
+        "import os\nnames = [os.path.basename(os.getcwd()), sorted(os.listdir('near')), open('../inputs/x.csv').read()]"
+    )
+    ran = kernel.remote(source, "T4:2 --torchrun --session ranks")
+    assert ran.ok, ran.traceback
+    assert kernel.print("names") == "['work', ['a.txt', 'b.txt', 'sub'], 'a,b\\n1,2\\n']"
+    kernel.run("%modal_gpu stop ranks")
+
+
+def test_a_service_finds_the_files_that_its_cell_names(kernel: Kernel) -> None:
+    source = "import os\ndef rows(n): return open('../inputs/x.csv').read()[:n], sorted(os.listdir('near'))"
+    assert kernel.remote(source, "--service reader").ok
+    assert kernel.print("reader.rows(3)") == "('a,b', ['a.txt', 'b.txt', 'sub'])"
+    kernel.run("reader.stop()")

@@ -218,6 +218,14 @@ def test_another_directory_of_the_project_and_another_project(tmp_path: Path, mo
     assert files.outgoing(FoundFiles()).place == f"{tmp_path.parent.name}/{tmp_path.name}"
 
 
+def test_a_directory_that_is_gone_names_no_place() -> None:
+    Path("gone").mkdir()
+    os.chdir("gone")
+    Path("../gone").rmdir()
+    assert Files().outgoing(FoundFiles()) == ProjectFiles()
+    assert Files().place("x") is None
+
+
 def test_the_notebook_s_code_and_texts() -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     source = textwrap.dedent("""

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shlex
 import sys
 import tempfile
 from contextlib import suppress
@@ -77,8 +78,8 @@ class Workdir:
         What the image or a Volume has in the container's first directory is linked.
         """
         place = place or self._place or FIRST_PLACE
-        target = self._inside(place)
-        if target is None or place == self._place:
+        target = self._inside(place) if place != self._place else None
+        if target is None:
             return
         target.mkdir(parents=True, exist_ok=True)
         for entry in _of_the_user(self.home):
@@ -150,11 +151,11 @@ class Workdir:
         if path in self.refused:
             return
         name = self.name(path)
-        fetch = "" if name.startswith("..") else f"fetch it with %modal_gpu get session:{name} . , or "
         self.refused.append(path)
         self.notes.append(
-            f"`{name}` was changed by a cell there and is another file here: the container's is kept. {fetch}"
-            f"send this one: os.remove({name!r}) in a remote cell, then run this cell again."
+            f"`{name}` was changed by a cell there and is another file here: the container's is kept. Fetch that one: "
+            f"%modal_gpu get {shlex.quote(f'session:{name}')} . "
+            f"Send this one: os.remove({name!r}) in a remote cell, then run this cell again."
         )
 
     def _inside(self, path: str) -> Path | None:
