@@ -49,6 +49,8 @@ class Files:
     def __init__(self) -> None:
         self._project: Project | None = None
         self._here = self._here_place = ""
+        self.entries: dict[str, None] = {}
+        """Directories where cells have said that modules are looked for."""
         self._sent: dict[str, Stamp] = {}
         self._folders: set[str] = set()
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()

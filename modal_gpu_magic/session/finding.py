@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.cell.path_text import HOLE
@@ -54,10 +55,11 @@ def find_files(
     Raises:
         TransferError: the notebook's own modules are too large, or too many.
     """
-    finder = Finder(files.project)
+    finder = Finder(files.project, files.entries)
     code = NotebookCode(names.reads, namespace)
     finder.add(references(source, transform, code.texts))
     finder.add(code.references)
+    finder.add_imports(names.imports)
     for path in modules.find({*names.imports, *modules_of(names, namespace)}, exclude).files.values():
         if files.place(path) is not None:
             finder.add_module(os.path.relpath(path))
@@ -65,10 +67,16 @@ def find_files(
 
 
 class Finder:
-    """Collects the files of one cell. Paths count from the kernel's working directory."""
+    """Collects the files of one cell. Paths count from the kernel's working directory.
 
-    def __init__(self, project: Project) -> None:
+    Args:
+        project: the notebook's.
+        entries: directories where code has said that modules are looked for; more are added.
+    """
+
+    def __init__(self, project: Project, entries: dict[str, None] | None = None) -> None:
         self._project = project
+        self._entries = {} if entries is None else entries
         self._files: dict[str, None] = {}
         self._folders: dict[str, None] = {}
         self._modules: set[str] = set()
@@ -84,6 +92,13 @@ class Finder:
         for each in named:
             self._handle(each)
             self._follow()
+
+    def add_imports(self, names: Iterable[str]) -> None:
+        """Take modules that lie where code looks for modules, as it has said: `sys.path.append("../src")`."""
+        for name in names if self._entries else ():
+            for entry in self._entries:
+                self._take_module(name, entry)
+        self._follow()
 
     def add_module(self, path: str) -> None:
         """Take what a module of the project names, which travels by another way itself."""
@@ -114,6 +129,19 @@ class Finder:
             everything = below(path, self._project)
             if everything.whole and self._fits(everything):
                 self._take_all(everything)
+
+    def needed(self, path: str) -> None:
+        """The same for a program, whose error nobody explains."""
+        self.file(path)
+        place = self._project.place(path)
+        if os.path.isfile(path) and place not in self._files:  # noqa: PTH113
+            self._say_stays([path])
+
+    def entry(self, path: str) -> None:
+        """A directory where modules are looked for."""
+        if os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
+            self._entries[path] = None
+            self._add_folder(path)
 
     def made(self, text: str) -> None:
         """Files under names that are made at run time: each is opened by itself, so those that can travel do."""
@@ -230,21 +258,28 @@ class Finder:
             self._seen.add((path, folder))
             if found is None:
                 continue
+            for each in sorted(found.references, key=lambda each: each.how != "entry"):
+                self._handle(_within_program(each))
+                if each.how == "module":
+                    self._import(each.text.partition(".")[0], folder)
             for name in found.imports:
                 self._import(name, folder)
-            for each in found.references:
-                self._handle(each)
 
     def _import(self, name: str, folder: str) -> None:
         """Take a module that lies where a script finds modules; another one is for the session's own modules."""
-        files = list(module_files(name, folder))
-        if not files:
+        taken = [self._take_module(name, each) for each in (folder, *self._entries)]
+        if not any(taken):
             self._modules.add(name)
+
+    def _take_module(self, name: str, folder: str) -> bool:
+        """Take a module that lies in a directory. False: none of that name does."""
+        files = list(module_files(name, folder))
         for path in files:
             place = self._project.place(path)
             if place is not None and _size(path) <= FILE_BYTES:
                 self._files[place] = None
                 self._programs.append((path, folder))
+        return bool(files)
 
     # What stays.
 
@@ -278,6 +313,11 @@ class Finder:
         ] = None
 
 
+def _within_program(each: Reference) -> Reference:
+    """What a script names as the file that it needs: nobody explains its errors."""
+    return replace(each, how="needed") if each.how == "file" else each
+
+
 def _why(path: str, project: Project) -> str:
     """Why a file does not travel."""
     if _size(path) > FILE_BYTES:
@@ -307,6 +347,8 @@ _HANDLERS: dict[str, Callable[[Finder, str], None]] = {
     "glob": Finder.glob,
     "tested": Finder.tested,
     "module": Finder.module,
+    "needed": Finder.needed,
+    "entry": Finder.entry,
     "word": Finder.word,
     "unsure": Finder.unsure,
 }

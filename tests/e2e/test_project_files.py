@@ -143,7 +143,24 @@ SCRIPTS: dict[str, str] = {
     "work/reads.py": "import glob\ndef parts(): return sorted(glob.glob('../inputs/parts/*.csv'))\ndef one(i): return open(f'../inputs/parts/{i}.csv').read()\n",
 }
 
+SCRIPTS |= {
+    "work/scripts/finds.py": (
+        "import importlib, sys\nfrom pathlib import Path\n"
+        "sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'src'))\nimport lib\n"
+        "print(lib.rows(), importlib.import_module('beside').NAME)\n"
+    ),
+    "src/deeper.py": "X = 'deeper'\n",
+}
+
 RUNS = {
+    "code of the interpreter": "!python -c 'import helper; print(helper.double(3))'",
+    "code of a subprocess": "import subprocess, sys\nprint(subprocess.check_output([sys.executable, '-c', 'import helper; print(helper.double(4))'], text=True))",
+    "a shell's code": "import subprocess\nprint(subprocess.check_output(['bash', '-c', 'python main.py z'], text=True))",
+    "words": "import subprocess\nprint(subprocess.check_output('python main.py q'.split(), text=True))",
+    "a script that edits sys.path": "!python scripts/finds.py",
+    "PYTHONPATH": "!PYTHONPATH=../src python -c 'import deeper; print(deeper.X)'",
+    "sys.path in the cell": "import sys\nsys.path.append('../src')\nimport deeper\ndeeper.X",
+    "sys.path of the cell before": "import deeper as again\nagain.X",
     "shell": "!python main.py a 'b c'",
     "shell with the interpreter": "import sys\n!{sys.executable} main.py",
     "module": "!python -m pkg.mod",
@@ -285,6 +302,9 @@ def test_what_is_too_much_is_said_before_the_cell_runs(kernel: Kernel) -> None:
     assert many.value() == "0"
     assert "`many/*.txt` has 1,100 files here (1.1 kB), and up to 1,000" in many.said
     assert "`%modal_gpu put many NAME:/`" in many.said
+    assert "`heavy/2.bin` stays here" in kernel.remote("!head -c 1 heavy/2.bin").said
+    write(kernel, "work/reads_heavy.py", "print(len(open('heavy/2.bin').read()))")
+    assert "`heavy/2.bin` stays here" in kernel.remote("!python reads_heavy.py").said
     tested = kernel.remote("import os\nos.path.exists('heavy/1.bin')")
     assert "`heavy/1.bin` stays here" in tested.said
 

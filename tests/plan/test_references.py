@@ -15,7 +15,7 @@ H = HOLE
 def named(source: str, **known: str) -> list[str]:
     """References as `how text`, those that are plain files without their `how`; a HOLE as a star."""
     return [
-        f"{'' if each.how == 'file' else each.how + ' '}{each.text.replace(HOLE, '*')}"
+        f"{'' if each.how in ('file', 'needed') else each.how + ' '}{each.text.replace(HOLE, '*')}"
         for each in references(source, known=known)
         if each.how not in ("word", "unsure")
     ]
@@ -111,7 +111,7 @@ def named(source: str, **known: str) -> list[str]:
         ("!{sys.executable} main.py", ["main.py"]),
         ("!cd sub && python main.py", ["tested sub", "main.py", "sub/main.py"]),
         ("!python train_{i}.py", ["made train_*.py"]),
-        ("!PYTHONPATH=. python main.py", ["main.py"]),
+        ("!PYTHONPATH=. python main.py", ["entry .", "main.py"]),
         ("!ls", ["listed ."]),
         ("!ls -l data", ["listed data"]),
         ("%ls data", ["listed data"]),
@@ -129,6 +129,15 @@ def named(source: str, **known: str) -> list[str]:
         ("runpy.run_module('pkg.mod')", ["module pkg.mod"]),
         ("exec(open('main.py').read())", ["main.py"]),
         ("%%bash\npython main.py\nls data", ["main.py", "listed data"]),
+        ("!python -c 'import one, two.three; open(\"a.csv\")'", ["a.csv", "module one", "module two"]),
+        ("subprocess.run([sys.executable, '-c', 'import one'])", ["module one"]),
+        ("subprocess.run(['bash', '-c', 'python main.py'])", ["main.py", "python main.py"]),
+        ("subprocess.run('python main.py'.split())", ["main.py"]),
+        ("importlib.import_module('one')", ["module one"]),
+        ("sys.path.append('../src')", ["entry ../src"]),
+        ("sys.path.insert(0, os.path.abspath('../src'))", ["entry ../src"]),
+        ("sys.path.extend(['lib', '../src'])", ["entry lib", "entry ../src", "../src"]),
+        ("!PYTHONPATH=src python main.py", ["entry src", "main.py"]),
         ("not python (", []),
     ],
 )  # fmt: skip

@@ -14,9 +14,26 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from modal_gpu_magic.plan.cell.file_calls import (
+    CLASS,
+    COMMANDS,
+    FILLED,
+    FOLDER_WORDS,
+    GLOBS,
+    LISTERS,
+    MODULE,
+    NO_FILES,
+    READERS,
+    SHELL_LISTERS,
+    TESTS,
+    WRITERS,
+    is_path_edit,
+    opens_to_write,
+)
 from modal_gpu_magic.plan.cell.path_text import HOLE, constants, text_of
-from modal_gpu_magic.plan.cellsource import parse_cell
+from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
 from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, last_word, pieces
+from modal_gpu_magic.plan.imports import imported
 from modal_gpu_magic.plan.literals import command_words, looks_like_a_path, may_be_a_name
 
 if TYPE_CHECKING:
@@ -25,7 +42,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.path_text import Known
     from modal_gpu_magic.plan.cellsource import Transform
 
-How: TypeAlias = Literal["file", "folder", "made", "listed", "glob", "tested", "module", "word", "unsure"]
+How: TypeAlias = Literal[
+    "file", "folder", "needed", "made", "listed", "glob", "tested", "module", "entry", "word", "unsure"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,56 +54,16 @@ class Reference:
     Attributes:
         text: a path; of a `made` one, parts that only a run can tell are HOLEs; of a `glob`, a pattern; of a `module`,
             its name with dots, behind the directory where it is looked for, if that is another one.
-        how: `file`: named as it is. `folder`: a plain word that may be a directory. `made`: opened under a name that is
+        how: `file`: named as it is. `needed`: likewise, by a shell command, whose errors nobody explains. `folder`: a
+            plain word that may be a directory. `made`: opened under a name that is
             made at run time. `listed`: a directory whose entries are asked for. `glob`: a pattern whose matches are.
-            `tested`: whether it exists is asked. `module`: run as a program. `word`: a plain word, that may name a file
+            `tested`: whether it exists is asked. `module`: run as a program, or imported by its name's text. `entry`: a
+            directory where modules are looked for. `word`: a plain word, that may name a file
             or directory if the code is `unsure`: it asks for some that only a run can tell.
     """
 
     text: str
     how: How = "file"
-
-
-_READERS = re.compile(r"open|Path|read_\w+|load\w*|from_file|imread|Image|run_path")
-"""Last words of calls whose first string is a path, whatever it looks like: `open("README")`."""
-
-_WRITERS = re.compile(r"to_\w+|save\w*|write\w*|dump\w*|imsave|imwrite|mkdir|makedirs|touch|logstart")
-"""Last words of calls, and magics, whose strings name files that they make."""
-
-_LISTERS = frozenset({"listdir", "scandir", "walk", "fwalk", "copytree", "iterdir"})
-_GLOBS = frozenset({"glob", "iglob", "rglob"})
-_TESTS = frozenset({"exists", "lexists", "isfile", "isdir", "is_file", "is_dir", "getsize", "getmtime", "stat"})
-_MOVES = frozenset({"chdir", "cd"})
-_COMMANDS = re.compile(r"system|run|Popen|popen|call|check_\w+|getoutput|getstatusoutput|split|create_subprocess_shell")
-"""Last words of calls whose first string may be a shell command."""
-
-_FOLDER_WORDS = re.compile(r"(?:\w+_)?(?:root|dir|directory|folder|path)")
-"""Keywords whose value is a directory, or a file, whatever it looks like."""
-_CLASS = re.compile(r"[A-Z]\w*|\w*(?:folder|dir|directory|pretrained|dataset)\w*")
-"""Last words of calls whose first string may be a directory: `ImageFolder("data")`."""
-
-_NO_FILES = frozenset(
-    [
-        "apt",
-        "apt-get",
-        "conda",
-        "echo",
-        "export",
-        "git",
-        "kill",
-        "mkdir",
-        "nvidia-smi",
-        "pip",
-        "pip3",
-        "sleep",
-        "uv",
-        "which",
-    ]
-)
-"""Shell commands whose words name no files."""
-_SHELL_LISTERS = frozenset({"ls", "ll", "find", "tree", "du"})
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_FILLED = re.compile(r"\{([^{}]*)\}|\$\{?(\w+)\}?")
 
 
 def references(source: str, transform: Transform | None = None, known: Known | None = None) -> tuple[Reference, ...]:
@@ -121,7 +100,7 @@ def of_commands(text: str, known: Known | None = None) -> tuple[Reference, ...]:
 
 def paths(source: str, transform: Transform | None = None) -> tuple[str, ...]:
     """The files that a cell names as they are."""
-    return tuple(each.text for each in references(source, transform) if each.how == "file")
+    return tuple(each.text for each in references(source, transform) if each.how in ("file", "needed"))
 
 
 class _Reader(ast.NodeVisitor):
@@ -167,9 +146,9 @@ class _Reader(ast.NodeVisitor):
     def _arguments(self, node: ast.List | ast.Tuple) -> None:
         """A list that may be a program's arguments."""
         texts = [text_of(each, self._known) for each in node.elts]
-        for option, name in pairwise(texts):
-            if option == "-m" and name and _MODULE.fullmatch(name):
-                self._add(name, "module")
+        for option, text in pairwise(texts):
+            if option in ("-m", "-c") and text:
+                self._program(option, text)
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -180,22 +159,22 @@ class _Reader(ast.NodeVisitor):
             self._visit_unknown(node.func, *node.args, *(each.value for each in node.keywords))
         elif self._path(node, must_look=word == "format"):
             self._visit_unknown(*node.args)
-        elif _WRITERS.fullmatch(word) or (word == "open" and _opens_to_write(node)):
+        elif WRITERS.fullmatch(word) or (word == "open" and opens_to_write(node)):
             self._visit_unknown(node.func, *node.args, *(each.value for each in node.keywords))
         else:
             self._other_call(word, node)
 
     def _other_call(self, word: str, node: ast.Call) -> None:
         first = text_of(node.args[0], self._known) if node.args else None
-        if node.args and _READERS.fullmatch(word) and (first is None or first.startswith(HOLE)):
+        if node.args and READERS.fullmatch(word) and (first is None or first.startswith(HOLE)):
             self._add("?", "unsure")
-        if first is not None and _READERS.fullmatch(word) and may_be_a_name(first):
+        if first is not None and READERS.fullmatch(word) and may_be_a_name(first):
             self._add(first)
-        elif first is not None and _CLASS.fullmatch(word) and may_be_a_name(first):
+        elif first is not None and CLASS.fullmatch(word) and may_be_a_name(first):
             self._add(first, "folder")
         for keyword in node.keywords:
             text = text_of(keyword.value, self._known)
-            if text is not None and _FOLDER_WORDS.fullmatch(keyword.arg or "") and may_be_a_name(text):
+            if text is not None and FOLDER_WORDS.fullmatch(keyword.arg or "") and may_be_a_name(text):
                 self._add(text, "folder")
         self.generic_visit(node)
 
@@ -204,7 +183,7 @@ class _Reader(ast.NodeVisitor):
 
     def lists(self, word: str, node: ast.Call) -> bool:
         """`os.listdir("data")`, `Path("data").iterdir()`."""
-        if word not in _LISTERS:
+        if word not in LISTERS:
             return False
         own = text_of(node.func.value, self._known) if isinstance(node.func, ast.Attribute) else None
         first = text_of(node.args[0], self._known) if node.args else None
@@ -218,7 +197,7 @@ class _Reader(ast.NodeVisitor):
 
     def globs(self, word: str, node: ast.Call) -> bool:
         """`glob("data/*.csv")`, `Path("data").rglob("*.csv")`."""
-        if word not in _GLOBS or not node.args:
+        if word not in GLOBS or not node.args:
             return False
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         own = text_of(owner, self._known)
@@ -237,7 +216,7 @@ class _Reader(ast.NodeVisitor):
 
     def tests(self, word: str, node: ast.Call) -> bool:
         """`os.path.exists("data/x.csv")`, `Path("data").is_dir()`."""
-        if word not in _TESTS:
+        if word not in TESTS:
             return False
         own = text_of(node.func.value, self._known) if isinstance(node.func, ast.Attribute) else None
         text = own if own is not None else text_of(node.args[0], self._known) if node.args else None
@@ -249,14 +228,20 @@ class _Reader(ast.NodeVisitor):
 
     def runs(self, word: str, node: ast.Call) -> bool:
         """`os.system("python main.py")`, `runpy.run_module("pkg.mod")`, `os.chdir("..")`."""
+        if is_path_edit(node.func):
+            items = [each for arg in node.args for each in (arg.elts if isinstance(arg, ast.List) else [arg])]
+            self._entries(text for each in items if (text := text_of(each, self._known)) is not None)
+            return True
         text = text_of(node.args[0], self._known) if node.args else None
+        if word == "split" and isinstance(node.func, ast.Attribute) and not node.args:
+            text = text_of(node.func.value, self._known)
         if text is None:
             return False
-        if word == "run_module":
+        if word in ("run_module", "import_module", "__import__") and MODULE.fullmatch(text):
             self._add(text, "module")
         elif word == "chdir":
             self._move(text)
-        elif _COMMANDS.fullmatch(word) and " " in text:
+        elif COMMANDS.fullmatch(word) and " " in text:
             self.command(text)
         else:
             return False
@@ -264,9 +249,12 @@ class _Reader(ast.NodeVisitor):
 
     def command(self, text: str) -> None:
         """The words of a shell command, or of a script of such."""
-        filled = _FILLED.sub(lambda match: self._known.get(match[1] or match[2] or "", HOLE), text)
+        filled = FILLED.sub(lambda match: self._known.get(match[1] or match[2] or "", HOLE), text)
         before = self._folder
-        for program, *rest in filter(None, map(_less_variables, command_words(filled))):
+        commands = list(command_words(filled))
+        for word in (word for words in commands for word in words if word.startswith("PYTHONPATH=")):
+            self._entries(word.partition("=")[2].split(":"))
+        for program, *rest in filter(None, map(_less_variables, commands)):
             values = [word.rpartition("=")[2] for word in (program, *rest)]
             if program == "cd" and rest:
                 self._move(rest[0])
@@ -274,22 +262,32 @@ class _Reader(ast.NodeVisitor):
             runs_python = "-m" in values or any(value.endswith(".py") for value in values)
             for option, value in zip(("", *values), values, strict=False):
                 self._word(program, option, value, runs_python=runs_python)
-            if program in _SHELL_LISTERS and not [word for word in rest if word[0] != "-"]:
+            if program in SHELL_LISTERS and not [word for word in rest if word[0] != "-"]:
                 self._add(".", "listed")
         self._folder = before
 
+    def _program(self, option: str, text: str) -> None:
+        """A module that an interpreter is to run, or code."""
+        if option == "-m" and MODULE.fullmatch(text):
+            self._add(text, "module")
+        elif option == "-c":
+            tree = parse_python(text)
+            self.found += of_tree(tree, self._known) if tree is not None else of_commands(text, self._known)
+            for name in sorted(imported(text.encode("utf-8", "replace"))):
+                self._add(name, "module")
+
     def _word(self, program: str, option: str, word: str, *, runs_python: bool) -> None:
         plain = may_be_a_name(word) and word[0] != "-" and word != program
-        if option == "-m" and _MODULE.fullmatch(word):
-            self._add(word, "module")
+        if option in ("-m", "-c"):
+            self._program(option, word)
         elif HOLE in word:
             self._made(word)
         elif re.search(r"[*?]", word) and word[0] != "-" and plain:
             self._add(word, "glob")
         elif looks_like_a_path(word):
-            self._add(word, "listed" if program in _SHELL_LISTERS else "file")
-        elif plain and (runs_python or program not in _NO_FILES):
-            self._add(word, "listed" if program in _SHELL_LISTERS else "folder")
+            self._add(word, "listed" if program in SHELL_LISTERS else "needed")
+        elif plain and (runs_python or program not in NO_FILES):
+            self._add(word, "listed" if program in SHELL_LISTERS else "folder")
 
     def _shell(self, node: ast.Call, texts: list[object]) -> None:
         """What IPython's own syntax names: words of a command, or references of the code that a magic runs."""
@@ -301,9 +299,15 @@ class _Reader(ast.NodeVisitor):
             self._move(str(rest[0]))
         elif name == "ls":
             self.command(f"ls {' '.join(map(str, rest))}")
-        elif not code and not _WRITERS.fullmatch(str(name)):
+        elif not code and not WRITERS.fullmatch(str(name)):
             for text in rest if name in SCRIPTS else rest[:1]:
                 self.command(f"%{name} {text}" if name and name not in SCRIPTS else str(text))
+
+    def _entries(self, folders: Iterable[str]) -> None:
+        """Directories where modules are looked for from there on."""
+        for folder in folders:
+            if folder and HOLE not in folder:
+                self._add(folder, "entry")
 
     def _visit_unknown(self, *nodes: ast.AST) -> None:
         """Visit what stands in a call beside the path, such as a path's own parts that a run makes."""
@@ -357,14 +361,3 @@ def _less_variables(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _extension(name: str) -> bool:
     return bool(re.fullmatch(rf"[^.]*{HOLE}[^.]*\.[A-Za-z]\w{{0,9}}(?:\.\w{{1,4}})?", name))
-
-
-def _opens_to_write(node: ast.Call) -> bool:
-    """Whether `open`'s mode makes the file anew: then what is here now does not matter."""
-    first = 0 if isinstance(node.func, ast.Attribute) and last_word(node.func.value) not in _OPENERS else 1
-    modes = [*node.args[first : first + 1], *(each.value for each in node.keywords if each.arg == "mode")]
-    return any(isinstance(mode, ast.Constant) and set(str(mode.value)) & {"w", "x"} for mode in modes)
-
-
-_OPENERS: Iterable[str] = frozenset({"io", "os", "gzip", "bz2", "lzma", "codecs", "builtins", "tarfile", "zipfile"})
-"""Modules whose `open` takes the path first; of any other object, `open` is a method of a path."""
