@@ -20,7 +20,8 @@ LEFT_OUT = frozenset({"__pycache__", "node_modules"})
 """Directories that no cell means; hidden ones and virtual environments are left out, too."""
 
 _SECRETS = re.compile(
-    r"\.env(?:\..*)?|\.netrc|\.npmrc|\.pypirc|\.git-credentials|\.pgpass|\.htpasswd|id_(?:rsa|ed25519)"
+    r"\.env(?:\..*)?|\.(?:netrc|npmrc|pypirc|git-credentials|pgpass|htpasswd|boto|s3cfg|dockercfg|Xauthority)|\.\w+_history"
+    r"|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|p12|pfx|key)|credentials(?:\.\w+)?|secrets?\.(?:json|toml|ya?ml)|kaggle\.json"
 )
 """Files that hold credentials: they travel only if a cell names them."""
 

@@ -23,7 +23,6 @@ MOST_ITEMS = 100
 """How many items of a list or dict, and attributes of an object, are looked at for paths."""
 LONGEST = 1024
 """Characters of a text that may be a path."""
-_FUNCTIONS = (staticmethod, classmethod, property)
 _DATA = frozenset({"numpy", "pandas", "torch"})
 """Packages whose values have no code of the notebook's, and no paths that are found at a glance."""
 _PLAIN = (int, float, complex, bool, bytes, type(None))
@@ -48,7 +47,7 @@ class NotebookCode:
                 continue
             seen.add(name)
             value = namespace[name]
-            if type(value) in _PLAIN or type(value).__module__.partition(".")[0] in _DATA:
+            if type(value) in _PLAIN or _module(type(value)).partition(".")[0] in _DATA:
                 continue
             if (text := _text(value)) is not None:
                 self.texts[name] = text
@@ -72,19 +71,24 @@ class NotebookCode:
         return list(found)
 
 
+def _module(kind: type) -> str:
+    """Where a class is defined; it may say anything, or nothing."""
+    return str(type.__getattribute__(kind, "__module__"))
+
+
 def _text(value: Any) -> str | None:
-    if isinstance(value, PurePath):
+    if issubclass(type(value), PurePath):
         return str(value)
     return value if type(value) is str and 0 < len(value) <= LONGEST else None
 
 
 def _paths(value: Any, *, deep: bool = True) -> Iterator[str]:
     """Texts that look like paths: a value itself, its items, its attributes."""
-    if isinstance(value, _PLAIN):
+    if issubclass(type(value), _PLAIN):
         return
     text = _text(value)
     if text is not None:
-        if isinstance(value, PurePath) or looks_like_a_path(text):
+        if issubclass(type(value), PurePath) or looks_like_a_path(text):
             yield text
     elif deep:
         for item in islice(_items(value), MOST_ITEMS):
@@ -97,7 +101,7 @@ def _items(value: Any) -> Iterable[Any]:
     if type(value) in (list, tuple, set, frozenset):
         return value  # type: ignore[no-any-return]  # the types are checked
     kind = type(value)
-    if kind.__module__ in ("__main__", "argparse", "types") and type(vars_of(value)) is dict:
+    if _module(kind) in ("__main__", "argparse", "types") and type(vars_of(value)) is dict:
         return vars_of(value).values()  # type: ignore[no-any-return]  # likewise
     return ()
 
@@ -112,26 +116,29 @@ def vars_of(value: Any) -> Any:
 
 def _codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeType]:
     """The code of a function, of a class's methods, of an instance's class: as far as the notebook defines them."""
-    if isinstance(value, types.FunctionType):
+    if issubclass(type(value), types.FunctionType):
         if value.__globals__ is namespace:
             yield value.__code__
         yield from _codes_of(vars(value).get("__wrapped__"), namespace)
-    elif isinstance(value, types.MethodType):
+    elif issubclass(type(value), types.MethodType):
         yield from _codes_of(value.__func__, namespace)
-    elif isinstance(value, functools.partial):
+    elif issubclass(type(value), functools.partial):
         yield from _codes_of(value.func, namespace)
-    elif isinstance(value, type):
-        for base in value.__mro__ if value.__module__ == "__main__" else ():
-            for each in vars(base).values() if base.__module__ == "__main__" else ():
-                function = (
-                    getattr(each, "__func__", None) or getattr(each, "fget", None)
-                    if isinstance(each, _FUNCTIONS)
-                    else each
-                )
-                if isinstance(function, types.FunctionType):
-                    yield from _codes_of(function, namespace)
-    elif type(value).__module__ == "__main__":
+    elif issubclass(type(value), type):
+        for base in type.mro(value) if _module(value) == "__main__" else ():
+            for each in vars(base).values() if _module(base) == "__main__" else ():
+                yield from _codes_of(_function_of(each), namespace)
+    elif _module(type(value)) == "__main__":
         yield from _codes_of(type(value), namespace)
+
+
+def _function_of(member: Any) -> types.FunctionType | None:
+    """The function of a class's member; None: it is none."""
+    if type(member) in (staticmethod, classmethod):
+        member = member.__func__
+    elif type(member) is property:
+        member = member.fget
+    return member if type(member) is types.FunctionType else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -249,3 +249,30 @@ def test_the_notebook_s_code_and_texts() -> None:
     assert seen.texts == {"NAME": "named.csv"}
     assert {each.text for each in seen.references} == {"named.csv", "a.csv", "boxed.csv", "static.csv"}
     assert NotebookCode(["nowhere"], namespace).references == []
+
+
+class Refusing:
+    """A proxy that answers nothing."""
+
+    __module__ = None  # type: ignore[assignment]  # some libraries do that
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    def __hash__(self) -> int:
+        raise RuntimeError
+
+
+def test_any_value() -> None:
+    class Holder:
+        held = Refusing()
+
+    Holder.__module__ = "__main__"
+    for value in (Refusing(), [Refusing()], {"a": Refusing()}, Refusing, Holder, Holder(), lambda: 0, len, None, type):
+        assert NotebookCode(["value"], {"value": value, "__name__": "__main__"}).references == []
