@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.wire.events import FileThere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 MOST_ENTRIES = 5_000
 """How many entries of the working directory are looked at after a cell; takes about 6 ms."""
@@ -52,15 +52,6 @@ class Watch:
         new = [(path, s[1]) for path, s in now.items() if s[0] >= earliest and self._seen.get(path) != s]
         self._seen = now
         return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:TOLD])
-
-
-def write(files: Mapping[str, bytes], root: Path) -> None:
-    """Write files by their paths below `root`; a path that leads out of it is left out."""
-    for path, content in files.items():
-        target = (root / path).resolve()
-        if target.is_relative_to(root.resolve()):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
 
 
 def listed(root: Path, path: str) -> tuple[FileThere, ...]:

@@ -6,20 +6,22 @@ Child processes find them, too: the directory is on PYTHONPATH from the first fi
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.container.state.workdir import forget_compiled
+from modal_gpu_magic.wire.events import SentFile
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modal_gpu_magic.container.state.workdir import Workdir
     from modal_gpu_magic.wire.events import Modules
 
-BELOW = Path(".modal_gpu", "modules")
-"""Where they are, below the container's working directory."""
 FRAMES = 10
 """Of the traceback of a module that cannot be reloaded; as autoreload."""
 
@@ -27,37 +29,53 @@ FRAMES = 10
 class LocalModules:
     """The notebook's own modules as this container has them."""
 
-    def __init__(self, root: Path) -> None:
-        self.directory = root / BELOW
+    def __init__(self, workdir: Workdir) -> None:
+        self.workdir = workdir
+        self.directory = workdir.modules
+        self._paths: frozenset[str] = frozenset()
         self._old: dict[Any, Any] = {}
         """autoreload's own memory: the functions and classes of each version that somebody still has."""
 
     def take(self, modules: Modules, namespace: dict[str, Any]) -> None:
         """Take in what is new, was changed or was removed. A module that does not load any more is said, on stderr."""
-        if not self.directory.exists():
-            self.directory.mkdir(parents=True)
-            sys.path.insert(0, str(self.directory))
-            before = os.environ.get("PYTHONPATH", "")
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.directory), before)))
-        self._remove(set(modules.paths))
-        changed = {str(path) for path, content in self._targets(modules) if _write(path, content)}
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._add_entries([*(str(self.workdir.tree / entry) for entry in modules.entries), str(self.directory)])
+        for path in self._paths - set(modules.paths):
+            self._remove(path)
+        self._paths = frozenset(modules.paths)
+        changed = {str(self._target(path)) for path, content in modules.contents.items() if self._write(path, content)}
         importlib.invalidate_caches()
         for module in [each for each in sys.modules.values() if _file(each) in changed]:
             self._reload(module, namespace)
 
-    def _targets(self, modules: Modules) -> list[tuple[Path, bytes]]:
-        return [(self.directory / path, content) for path, content in modules.contents.items()]
+    @staticmethod
+    def _add_entries(entries: list[str]) -> None:
+        """Find modules in these directories, here and in child processes."""
+        new = [entry for entry in entries if entry not in sys.path]
+        sys.path[:0] = new
+        before = os.environ.get("PYTHONPATH", "")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*new, before)))
 
-    def _remove(self, stay: set[str]) -> None:
-        for path in [
-            path for path in self.directory.rglob("*") if path.is_file() and path.parent.name != "__pycache__"
-        ]:
-            if path.relative_to(self.directory).as_posix() not in stay:
-                path.unlink()
-                _forget_compiled(path)
-        for folder in sorted((each for each in self.directory.rglob("*") if each.is_dir()), reverse=True):
-            with suppress(OSError):  # not empty
-                folder.rmdir()
+    def _target(self, path: str) -> Path:
+        return self.workdir.tree / path[1:] if path.startswith("/") else self.directory / path
+
+    def _write(self, path: str, content: bytes) -> bool:
+        """Write a file. True: it was there, with another content."""
+        target = self._target(path)
+        existed = target.exists()
+        if path.startswith("/"):
+            return self.workdir.write(path[1:], SentFile(content)) and existed
+        return _write(target, content)
+
+    def _remove(self, path: str) -> None:
+        target = self._target(path)
+        if path.startswith("/"):
+            self.workdir.remove(path[1:])
+        else:
+            target.unlink(missing_ok=True)
+            forget_compiled(target)
+        with suppress(OSError):  # it is not empty
+            target.parent.rmdir()
 
     def _reload(self, module: ModuleType, namespace: dict[str, Any]) -> None:
         from IPython.extensions.autoreload import superreload
@@ -76,7 +94,7 @@ class LocalModules:
             names.update({name: newer[id(value)] for name, value in names.items() if id(value) in newer})
 
     def _is_ours(self, module: ModuleType) -> bool:
-        return str(_file(module)).startswith(f"{self.directory}{os.sep}")
+        return str(_file(module)).startswith((f"{self.directory}{os.sep}", f"{self.workdir.tree}{os.sep}"))
 
 
 def _write(path: Path, content: bytes) -> bool:
@@ -88,14 +106,8 @@ def _write(path: Path, content: bytes) -> bool:
     half = path.with_name(f".{path.name}.half")
     half.write_bytes(content)
     half.replace(path)  # a child process may be importing it right now
-    _forget_compiled(path)
+    forget_compiled(path)
     return before is not None
-
-
-def _forget_compiled(path: Path) -> None:
-    """Python takes a compiled file for the source's if size and second are the same: an edit may be that quick."""
-    if path.suffix == ".py":
-        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def _file(module: Any) -> Any:

@@ -27,7 +27,7 @@ from modal_gpu_magic.container.orders import ONE_A_NODE, Done, Order
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.events import RESULT, Event, Failure, Request, Spread, Stay
+from modal_gpu_magic.wire.events import RESULT, Event, Failure, ProjectFiles, Request, Spread, Stay
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
@@ -163,6 +163,8 @@ def _order(
         store=str(directory),
         fetch_bytes=fetch_bytes,
         spread=None,
+        modules=None,
+        files=ProjectFiles(),  # ranks run in this container's directory
     )
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
 

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import modal_gpu_magic
-from modal_gpu_magic.container import cache, current, files, tracebacks
+from modal_gpu_magic.container import cache, current, tracebacks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
 from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.wire.batching import batched
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
-from modal_gpu_magic.wire.events import FILES, Answer, Failure
+from modal_gpu_magic.wire.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 Post = Callable[[list[bytes]], None]
@@ -44,6 +45,7 @@ class Host:
         self.program = program
         cache.settle(os.environ)
         current.publish(program.asked, (), os.environ)
+        self._workdir = Workdir(Path.cwd())
         outlet = Outlet()
         capture = Capture(outlet)
         self._shell: RemoteShell = make_shell(outlet, Asker(outlet).ask)
@@ -138,11 +140,12 @@ class Host:
 
     def _arrive(self) -> dict[str, str]:
         values, namespace = self.program.values, self._namespace
+        self._workdir.enter(self.program.files.place)
         if self.program.modules is not None:
-            LocalModules(Path.cwd()).take(self.program.modules, namespace)
+            LocalModules(self._workdir).take(self.program.modules, namespace)
+        self._workdir.take(self.program.files)
         store: Store = SharedStore(self.program.store) if self.program.store else InlineStore(dict(values.inline))
         arrived = unpack(values, namespace, store, restore_devices=True)
-        files.write(arrived.values.pop(FILES, {}), Path.cwd())
         namespace["batched"] = batched
         namespace.update(arrived.values)
         return arrived.failed

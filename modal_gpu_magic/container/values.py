@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container import files
-from modal_gpu_magic.wire.events import FILES, LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
+from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
@@ -127,9 +127,6 @@ class Belongings:
             bind=True,
             restore_devices=restore_devices,
         )
-        came = arrived.values.pop(FILES, {})
-        files.write(came, self.root)
-        self.watch.note(came)
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
         self._agree(self.marks.look(values, hasher))
         self._lose(arrived.failed)

@@ -26,6 +26,7 @@ from modal_gpu_magic.container.ranks import Place, Ran
 from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.state.process import ProcessState
+from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
@@ -54,13 +55,14 @@ class Worker:
         self.generation = uuid.uuid4().hex[:12]
         self.booted_at = time.time()
         cache.settle(os.environ)
+        self.workdir = Workdir(Path.cwd())
         self.outlet = Outlet()
         self.capture = Capture(self.outlet)
         self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
         self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
-        self.modules = LocalModules(Path.cwd())
+        self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)
         self.last: Answer | None = None
@@ -158,8 +160,10 @@ class Worker:
         if request.generation is None:
             self.belongings.forget()
         installs.install(request.installs, request.imports, self._say)
+        self.workdir.enter(request.files.place)
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
+        refused = self._take_files(request)
         volumes.reload(self._say)
         for line in self.versions.compare(request.versions):
             self._say(line)
@@ -175,12 +179,28 @@ class Worker:
         ran = self._ran(request, interrupt)
         states = self.process.changes()
         volumes.commit(self._say)
-        wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        written = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
         leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
         answer = self._answer(
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
-        return replace(answer, states=states)
+        return replace(answer, states=states, refused=refused)
+
+    def _take_files(self, request: Request) -> tuple[str, ...]:
+        """Files of the notebook's project; returns those that were kept as a cell has changed them, which is said."""
+        arrived = self.workdir.take(request.files)
+        if self.belongings.root != self.workdir.path:  # the notebook's kernel has left its directory
+            self.belongings.root = self.workdir.path
+            self.belongings.watch = files.Watch(self.workdir.tree)
+        ours = (
+            (*arrived, *(path[1:] for path in request.modules.paths if path[0] == "/")) if request.modules else arrived
+        )
+        self.belongings.watch.note(ours)
+        notes, refused = self.workdir.take_notes()
+        for note in notes:
+            self._say(note)
+        return refused
 
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
         """User code: in this process, or in ranks."""

@@ -20,7 +20,8 @@ class Place:
 
     Attributes:
         volume: the Volume's name; `session` is the container's working directory.
-        path: relative to its root, with no `.` or `..`; empty: the root itself. In a container it may be absolute.
+        path: relative to its root, with no `.` or `..`; empty: the root itself. In a container it may be absolute, or
+            begin with `..`, as a cell's paths may.
         into: whether it was written with a slash at its end: what is copied goes into it, under its own name.
     """
 
@@ -42,7 +43,7 @@ class Place:
             )
         if not _NAME.fullmatch(name):
             raise CopyError(f"{name!r} is no name of a Volume: letters, digits, '.', '_' and '-', at most 64.")
-        if ".." in path.split("/"):
+        if ".." in path.split("/") and name != SESSION:
             raise CopyError(f"{text} leads out of {name}: a path there has no '..'.")
         clean = posixpath.normpath(path).strip("/") if path else ""
         root = "/" if name == SESSION and path.startswith("/") else ""

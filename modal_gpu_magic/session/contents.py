@@ -16,7 +16,7 @@ from modal_gpu_magic.session.session import Cell
 from modal_gpu_magic.session.values import Outgoing, Values
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.calls import Program
-from modal_gpu_magic.wire.events import FILES, Asked
+from modal_gpu_magic.wire.events import Asked
 from modal_gpu_magic.wire.remote import RemoteValue, facts
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.transfer import pack
@@ -88,8 +88,8 @@ class Contents:
     ) -> Program:
         """What a container of `machine` runs, with the values packed."""
         store = backend.shared_store() or InlineStore()
-        files = Files().outgoing(self._cell.files)
-        values = {**outgoing.values, **self.functions, **({FILES: files} if files else {})}
+        files = Files()
+        values = {**outgoing.values, **self.functions}
         packed = pack(values, self.namespace, store, outgoing.hasher, session=self._service)
         imports = self._cell.names.imports if self._cell.names else frozenset()
         return Program(
@@ -99,7 +99,8 @@ class Contents:
             count=self._cell.count,
             values=packed,
             store=backend.store,
-            modules=LocalModules().outgoing((*imports, *packed.modules), self._cell.wishes.exclude),
+            modules=LocalModules(place=files.place).outgoing((*imports, *packed.modules), self._cell.wishes.exclude),
+            files=files.outgoing(self._cell.files),
             asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
         )
 

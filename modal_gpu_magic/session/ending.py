@@ -88,7 +88,8 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
     sized = sizing(session, told.app.backend.kind, told.ended.answer)
     if error is not None:
         asked = session.machine.gpus[0] if session.machine.gpus else None
-        words = hint(error, session.namespace, told.outgoing.held) or memory_hint(error, sized, asked, cell.line)
+        words = hint(error, session.namespace, told.outgoing.held, session.files.project)
+        words = words or memory_hint(error, sized, asked, cell.line)
         if words:
             front.say(words)
     receipt = _receipt(session, told, home, error, sized)

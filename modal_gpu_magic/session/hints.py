@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.errors import ContainerLost
 from modal_gpu_magic.plan.advice import larger, ready_line
 from modal_gpu_magic.plan.quote import rate
-from modal_gpu_magic.session.files import FILE_BYTES
+from modal_gpu_magic.session.files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
 from modal_gpu_magic.session.homes import homes
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.line.spec import GpuSpec
+    from modal_gpu_magic.session.project import Project
     from modal_gpu_magic.session.sizing import Sizing
 
 MAIN_MEMORY_MIB = 16 << 10
@@ -26,7 +28,9 @@ MAIN_MEMORY_MIB = 16 << 10
 _MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
 
 
-def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str]) -> str | None:
+def hint(
+    error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str], project: Project
+) -> str | None:
     """One sentence with the way out, or None."""
     missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
     if missing:
@@ -39,25 +43,38 @@ def hint(error: BaseException, namespace: Mapping[str, object], held: Mapping[st
         module = error.name.partition(".")[0]
         return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
-        return _file_hint(error.filename)
+        return _file_hint(error.filename, project)
     return None
 
 
-def _file_hint(path: str) -> str | None:
+def _file_hint(path: str, project: Project) -> str | None:
     try:
         size = Path(path).stat().st_size
     except (OSError, ValueError):
         return None
+    place, mount = project.place(path), _MOUNT.format(path=path)
+    if place is None:
+        return (
+            f"{path} exists here, but outside the project {project.root}, whose small files alone travel by "
+            f"themselves: {mount}"
+        )
+    if Path(path).is_absolute():
+        name = os.path.relpath(project.path(place))
+        return (
+            f"{path} exists here, but a container has its own directories: name it by its path from the notebook's "
+            f"folder, `{name}`, and it travels if it is small."
+        )
     if Path(path).is_dir():
-        return f"{path} is a folder here, and only files travel by themselves: {_MOUNT.format(path=path)}"
+        return (
+            f"{path} is a folder here: a cell that names it literally brings it along, with up to {LISTED_FILES:,} "
+            f"small files of {LISTED_BYTES / 1e6:.0f} MB together. A larger one: {mount}"
+        )
     if size > FILE_BYTES:
         return (
             f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            f"themselves: {_MOUNT.format(path=path)}"
+            f"themselves: {mount}"
         )
-    return (
-        f"{path} exists here; a cell that names it literally, by a path below the notebook's folder, brings it along."
-    )
+    return f"{path} exists here; a cell that names it literally brings it along."
 
 
 _OUT_OF_MEMORY = re.compile(

@@ -19,7 +19,7 @@ from modal_gpu_magic.wire.events import Modules
 from modal_gpu_magic.wire.size import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 TOTAL_BYTES = 20_000_000
 """Of all files that a session's container gets this way."""
@@ -45,18 +45,26 @@ class Found:
     Attributes:
         modules: their top-level names. foreign: the other names, and what they import that is not the user's own.
         files: the path there -> the path here.
+        entries: directories of the project that must be on `sys.path` there.
     """
 
     modules: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
     files: dict[str, str] = field(default_factory=dict)
+    entries: tuple[str, ...] = ()
 
 
 class LocalModules:
-    """What the session's container has of the notebook's own modules; `most` files at most."""
+    """What the session's container has of the notebook's own modules.
 
-    def __init__(self, most: int = MOST_FILES) -> None:
-        self._most = most
+    Args:
+        most: files at most.
+        place: where a file is in the container's copy of the project; None: in none. A module of the project lies at
+            its own place there, so that what it finds beside itself is the same.
+    """
+
+    def __init__(self, most: int = MOST_FILES, place: Callable[[str], str | None] = lambda _: None) -> None:
+        self._most, self._place = most, place
         self._modules: frozenset[str] = frozenset()
         self._there: dict[str, bytes] = {}
         self._next: tuple[frozenset[str], dict[str, bytes]] = (frozenset(), {})
@@ -75,7 +83,8 @@ class LocalModules:
         if digests == self._there:
             return None
         changed = [path for path, digest in digests.items() if self._there.get(path) != digest]
-        return Modules(tuple(sorted(digests)), {path: self._known[found.files[path]].content for path in changed})
+        contents = {path: self._known[found.files[path]].content for path in changed}
+        return Modules(tuple(sorted(digests)), contents, found.entries)
 
     def arrived(self) -> None:
         """The container has what `outgoing` last found."""
@@ -94,6 +103,7 @@ class LocalModules:
         waiting = [*(name.partition(".")[0] for name in names), *self._modules]
         seen, modules = set(exclude), set[str]()
         files: dict[str, str] = {}
+        entries: dict[str, None] = {}
         while waiting:
             module = waiting.pop()
             if module in seen:
@@ -101,13 +111,15 @@ class LocalModules:
             seen.add(module)
             for there, here in self._files(module):
                 modules.add(module)
-                files[there] = here
+                entry = self._entry(there, here)
+                entries.update({} if entry is None else {entry: None})
+                files[there if entry is None else f"/{entry}/{there}"] = here
                 waiting += self._known[here].imports
                 if len(files) > self._most:
-                    raise self._too_much(f"more than {self._most:,} files", files)
+                    raise self._too_much(f"more than {self._most:,} files", files, entries)
         if sum(self._known[here].stamp[1] for here in files.values()) > TOTAL_BYTES:
-            raise self._too_much(f"over the limit of {size_text(TOTAL_BYTES)}", files)
-        return Found(frozenset(modules), frozenset(seen - modules - set(exclude)), files)
+            raise self._too_much(f"over the limit of {size_text(TOTAL_BYTES)}", files, entries)
+        return Found(frozenset(modules), frozenset(seen - modules - set(exclude)), files, tuple(entries))
 
     def _files(self, module: str) -> Iterator[tuple[str, str]]:
         """The files of a module that travel; none if it is not the user's own."""
@@ -120,6 +132,11 @@ class LocalModules:
             for there, here, facts in files_of(module, place):
                 if self._look(here, (facts.st_mtime_ns, facts.st_size)):
                     yield there, here
+
+    def _entry(self, there: str, here: str) -> str | None:
+        """The directory of the project's copy that finds a module's file at its own place; None: none does."""
+        place = self._place(here)
+        return place.removesuffix(f"/{there}") if place is not None and place.endswith(f"/{there}") else None
 
     def _look(self, path: str, stamp: tuple[int, int]) -> bool:
         """Know a file as it is now, read only if it was changed. False: it is gone, or too large to come along."""
@@ -137,8 +154,8 @@ class LocalModules:
         self._known[path] = _Known(stamp, content, digest, imported(content) if is_source else frozenset())
         return True
 
-    def _too_much(self, how_much: str, files: dict[str, str]) -> TransferError:
-        sizes = {there: self._known[here].stamp[1] for there, here in files.items()}
+    def _too_much(self, how_much: str, files: dict[str, str], entries: Iterable[str]) -> TransferError:
+        sizes = {name_of(there, entries): self._known[here].stamp[1] for there, here in files.items()}
         biggest = max(sizes, key=lambda there: sizes[there])
         module = biggest.partition("/")[0].removesuffix(".py")
         return TransferError(
@@ -146,3 +163,8 @@ class LocalModules:
             f"{how_much}; the biggest is {biggest} ({size_text(sizes[biggest])}). Keep data on a Volume "
             f"(%modal_gpu put), install the package there with --pip, or run without it: --no-in {module}."
         )
+
+
+def name_of(path: str, entries: Iterable[str]) -> str:
+    """The path of a module's file below the directory that it is found in."""
+    return min((path.removeprefix(f"/{entry}/") for entry in entries), key=len, default=path)

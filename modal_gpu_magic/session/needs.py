@@ -36,7 +36,7 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
         local: the session's.
         exclude: modules to do without, `--no-in`.
     """
-    modules = {*names.imports, *_modules_of(names, namespace)}
+    modules = {*names.imports, *modules_of(names, namespace)}
     installed = packages_distributions()
     imports = {
         module: str(requirement)
@@ -46,7 +46,8 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
     return Needs(tuple(dict.fromkeys(imports.values())), imports)
 
 
-def _modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
+def modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
+    """The top-level modules that the values are, or that their types are from."""
     for name in names.reads & namespace.keys():
         value = namespace[name]
         module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__

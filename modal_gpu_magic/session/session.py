@@ -19,7 +19,7 @@ from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, quote, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
-from modal_gpu_magic.session.files import Files
+from modal_gpu_magic.session.files import Files, FoundFiles
 from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.meter import Meter
 from modal_gpu_magic.session.metrics import Metrics
@@ -35,7 +35,7 @@ from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread
+from modal_gpu_magic.wire.events import Asked, Request, Spread
 from modal_gpu_magic.wire.transfer import Packed, prepare
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Cell:
         timeout: seconds; None: as long as Modal lets a Function run.
         fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
         clean: start with an empty namespace. move: carry the values over to a new machine.
-        files: paths the cell names literally that travel with it.
+        files: files of the project that travel with it.
         imports: modules of the cell with the requirement that brings each.
         packages: requirements of the image beside the header's, if this cell opens the session.
         spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
@@ -82,7 +82,7 @@ class Cell:
     fetch_names: tuple[str, ...] = ()
     clean: bool = False
     stdin: bool = False
-    files: tuple[str, ...] = ()
+    files: FoundFiles = field(default_factory=FoundFiles)
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     spread: Spread | None = None
@@ -115,7 +115,7 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
-        self.modules = LocalModules()
+        self.modules = LocalModules(place=self.files.place)
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
@@ -149,6 +149,8 @@ class Session:
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
+        for note in cell.files.notes:
+            front.say(note)
         outgoing = self.values.outgoing(names, cell.wishes)
         with self.process.held():
             with seen_running(self, front, inbox):
@@ -285,7 +287,7 @@ class Session:
         again = False
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
-            packed = self._pack(cell, outgoing, front, inbox)
+            packed = self._pack(outgoing, front, inbox)
             request = self._request(app, cell, names, outgoing, packed)
             for line in self.process.news(app.machine):
                 front.say(line)
@@ -316,14 +318,19 @@ class Session:
             if event.kind == "sample":
                 self.metrics.take(event)
 
-    def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
-        """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
+    def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
+        """The values of the cell, in the store or in the message; a large transfer is shown on its way."""
         store = self._store or InlineStore()
-        files = self.files.outgoing(cell.files)
-        values = {**outgoing.values, FILES: files} if files else outgoing.values
 
         def write() -> Packed:
-            return prepare(values, self.namespace, store, outgoing.hasher, session=self.name, table=self.values.table)
+            return prepare(
+                outgoing.values,
+                self.namespace,
+                store,
+                outgoing.hasher,
+                session=self.name,
+                table=self.values.table,
+            )
 
         total = outgoing.nbytes
         if self._store is None or total < LARGE_BYTES:
@@ -353,6 +360,7 @@ class Session:
             python=KERNEL_PYTHON,
             versions=self.versions.outgoing(transfer.modules, app.machine),
             modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.wishes.exclude),
+            files=self.files.outgoing(cell.files),
             # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
             # reload it while a model's file is open.
             volumes=tuple(name for name, _ in app.machine.volumes),
@@ -377,7 +385,7 @@ class Session:
         if self.machine.nodes == 1:
             self.generation = ended.answer.generation
         self.values.sent(told.outgoing, told.packed)
-        self.files.sent(cell.files)
+        self.files.arrived(ended.answer.refused)
         self.modules.arrived()
         self.versions.arrived()
         if ended.answer.need is None:

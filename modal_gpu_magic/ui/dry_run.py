@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service_program import service_program
 from modal_gpu_magic.sdk.image import local_version
+from modal_gpu_magic.session.modules import name_of
 from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
 from modal_gpu_magic.wire.summary import summary
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Cell, Session
     from modal_gpu_magic.session.values import Outgoing
+
+MOST_FILES = 20
+"""How many files are named."""
 
 
 def show(session: Session, cell: Cell) -> None:
@@ -52,7 +57,14 @@ def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
         print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
     for name in sorted(outgoing.values):
         print(f"# sends {name}: {summary(outgoing.values[name])}")
-    for path in session.modules.find(cell.names.imports if cell.names else (), cell.wishes.exclude).files:
-        print(f"# sends the notebook's own {path}")
+    found = session.modules.find(cell.names.imports if cell.names else (), cell.wishes.exclude)
+    for path in found.files:
+        print(f"# sends the notebook's own {name_of(path, found.entries)}")
+    for place in cell.files.files[:MOST_FILES]:
+        print(f"# sends the file {os.path.relpath(session.files.project.path(place))}")
+    if len(cell.files.files) > MOST_FILES:
+        print(f"# sends {len(cell.files.files) - MOST_FILES:,} more files")
+    for note in cell.files.notes:
+        print(f"# {note}")
     for name, why in outgoing.held.items():
         print(f"# keeps {name} here: {why}")

@@ -316,9 +316,8 @@ class ModalGpu(Configurable):
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
         from modal_gpu_magic.plan.inplace import only_augmented
-        from modal_gpu_magic.plan.literals import paths
         from modal_gpu_magic.plan.names import analyse
-        from modal_gpu_magic.session.files import that_travel
+        from modal_gpu_magic.session.finding import find_files
         from modal_gpu_magic.session.needs import Needs, needs
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
@@ -329,6 +328,8 @@ class ModalGpu(Configurable):
         names = analyse(body, transform)
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
         left_out = tuple(options.no_in or ())
+        found = find_files(body, transform, names, self.shell.user_ns, session.files, session.modules, left_out)
+        names = replace(names, imports=names.imports | found.modules)
         needed = needs(names, self.shell.user_ns, session.modules, left_out) if kind == "cloud" else Needs()
         return Cell(
             source=_with_header(line.text, body),
@@ -341,7 +342,7 @@ class ModalGpu(Configurable):
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
             clean=bool(options.clean),
-            files=that_travel(paths(body, transform)),
+            files=found,
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,

@@ -13,7 +13,7 @@ from typing import Any
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Asked, Failure, Modules, Transfer
+from modal_gpu_magic.wire.events import Asked, Failure, Modules, ProjectFiles, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 
 WAKE = b""
@@ -35,6 +35,7 @@ class Program:
         values: of the notebook, which the source and the functions read.
         store: directory of shared buffers (local backend); None: buffers travel in `values`.
         modules: the notebook's own, as far as source and functions use them.
+        files: of the notebook's project, that the source names.
         asked: what the container was asked for, for the functions to see.
     """
 
@@ -45,6 +46,7 @@ class Program:
     values: Transfer = field(default_factory=Transfer)
     store: str | None = None
     modules: Modules | None = None
+    files: ProjectFiles = field(default_factory=ProjectFiles)
     asked: Asked = field(default_factory=Asked)
 
 

@@ -134,9 +134,35 @@ class Modules:
     """The notebook's own modules: sent when a file of them is new, was changed, or was removed."""
 
     paths: tuple[str, ...] = ()
-    """Of all their files, below a directory that is put on `sys.path`. A file there that is not among them goes."""
+    """Of all their files. Below a directory that is put on `sys.path`, or, with a slash in front, below the container's
+    copy of the project. A file that was sent and is not among them any more is removed."""
     contents: dict[str, bytes] = field(default_factory=dict)
     """Of those that the container does not have as they are now."""
+    entries: tuple[str, ...] = ()
+    """Directories of the project that are to be on `sys.path`, in order, as paths below the container's copy of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file of the notebook's project, as it is here."""
+
+    content: bytes
+    mode: int = 0o644
+    changed: int = 0
+    """Time of its last change, nanoseconds of the epoch; 0: the time of its arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFiles:
+    """Files of the notebook's project for the container's copy of it. Paths begin with the name of the project."""
+
+    place: str = ""
+    """The working directory of the kernel. Empty: it is not said, and the container's stays."""
+    folders: tuple[str, ...] = ()
+    """Directories that are to exist, also if they are empty."""
+    contents: dict[str, SentFile] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+    """Files and directories that were sent, and are not here any more; what is in a directory comes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +279,7 @@ class Request:
     """By module, packages of the values at the notebook's version, as far as this container was not told them."""
     modules: Modules | None = None
     """The notebook's own modules, if the container does not have them as they are now."""
+    files: ProjectFiles = field(default_factory=ProjectFiles)
     volumes: tuple[str, ...] = ()
     """Names of the user's Volumes that are mounted: reloaded before the cell, committed after it."""
     clean: bool = False
@@ -309,5 +336,7 @@ class Answer:
     """What the cell changed in the process around the values, as in `Request`."""
     wrote: tuple[tuple[str, int], ...] = ()
     """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
+    refused: tuple[str, ...] = ()
+    """Files sent that were not written, because a cell has changed them there."""
     simulated: bool = False
     """The container's GPUs are not there: the local control plane answers for them."""

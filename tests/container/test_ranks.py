@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,9 @@ from modal_gpu_magic.wire.events import Answer, Event
 from modal_gpu_magic.wire.log import Assembler
 
 ROOT = Path(__file__).parents[2]
+
+FOLDER = tempfile.TemporaryDirectory()
+"""Where the process starts; removed with this one."""
 
 WORKER = """
 import os, pickle, sys
@@ -50,7 +54,9 @@ out.flush()
 
 def started(source: str, how: str = "plain") -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", WORKER, how, source], stdout=subprocess.PIPE, env=env)
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, how, source], stdout=subprocess.PIPE, env=env, cwd=FOLDER.name
+    )
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[list[Event], Answer]:

@@ -197,7 +197,7 @@ def test_a_file_that_a_cell_names_travels_again_when_it_was_edited(desk: Desk) -
     desk.write("table.csv", "22")
     assert desk.kernel.remote(read).value() == "'22'"
     desk.write("folder/x", "1")
-    said = desk.kernel.remote("import os\nos.listdir('fol' + 'der')").said
+    said = desk.kernel.remote("import os\nos.listdir('redlof'[::-1])").said
     assert "`%modal_gpu put folder NAME:/`, and mount that with --volume NAME:/path" in said
 
 

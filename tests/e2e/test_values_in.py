@@ -354,6 +354,6 @@ def test_a_small_file_named_by_a_literal_path_travels(kernel: Kernel) -> None:
 
 def test_the_working_directory_there_is_empty_but_for_what_travelled(kernel: Kernel) -> None:
     kernel.run("from pathlib import Path\nPath('unnamed.txt').write_text('x')")
-    result = kernel.remote("open('unnamed' + '.txt')")
+    result = kernel.remote("open('txt.demannu'[::-1])")
     assert result.reply["ename"] == "FileNotFoundError"
     assert "unnamed.txt exists here" in result.traceback + result.said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_gpu_magic.plan.literals import paths
+from modal_gpu_magic.plan.cell.references import paths
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from modal_gpu_magic.plan.places import Place, goes_into
         ("data:/a:b", "data", "a:b", False),
         ("session:model.pt", "session", "model.pt", False),
         ("session:/tmp/out/", "session", "/tmp/out", True),
+        ("session:../out/x.pt", "session", "../out/x.pt", False),
     ],
 )
 def test_read(text: str, volume: str, path: str, into: bool) -> None:

@@ -12,6 +12,7 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.session.files import FILE_BYTES
 from modal_gpu_magic.session.hints import hint, is_out_of_memory, memory_hint
+from modal_gpu_magic.session.project import Project
 from modal_gpu_magic.session.sizing import Sizing
 
 
@@ -35,19 +36,32 @@ def missing(path: str) -> FileNotFoundError:
 )
 def test_the_way_out_or_nothing(error: BaseException, said: str | None) -> None:
     for each in (error, pickle.loads(pickle.dumps(error))):  # as it comes from the container
-        found = hint(each, {"here": 1, "held": 2}, {"held": "it is a lock"})
+        found = hint(each, {"here": 1, "held": 2}, {"held": "it is a lock"}, Project("/nowhere"))
         assert (said is None and found is None) or (said is not None and said in (found or ""))
 
 
 def test_a_file_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("small.csv").write_text("1")
-    with Path("large.bin").open("wb") as file:
+    folder = tmp_path / "project/notebooks"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    (folder / "small.csv").write_text("1")
+    (folder.parent / "above.csv").write_text("1")
+    (tmp_path / "outside.csv").write_text("1")
+    (folder / "link.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "folder").mkdir()
+    with (folder / "large.bin").open("wb") as file:
         file.truncate(FILE_BYTES + 1)
-    Path("folder").mkdir()
-    assert "names it literally" in (hint(missing("small.csv"), {}, {}) or "")
-    assert "--volume NAME:/path" in (hint(missing("large.bin"), {}, {}) or "")
-    assert "only files travel" in (hint(missing("folder"), {}, {}) or "")
+    said = {
+        "small.csv": "a cell that names it literally brings it along",
+        "../above.csv": "a cell that names it literally brings it along",
+        "large.bin": "--volume NAME:/path",
+        "folder": "with up to 1,000 small files of 50 MB together",
+        "../../outside.csv": f"outside the project {folder.parent}",
+        "link.csv": f"outside the project {folder.parent}",
+        str(folder.parent / "above.csv"): "name it by its path from the notebook's folder, `../above.csv`",
+    }
+    for path, words in said.items():
+        assert words in (hint(missing(path), {}, {}, Project.around(str(folder))) or "")
 
 
 class OutOfMemoryError(RuntimeError):

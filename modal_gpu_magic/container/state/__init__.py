@@ -1,1 +1,1 @@
-"""What the container's process keeps from one cell to the next."""
+"""What a container keeps between the cells of its session."""
