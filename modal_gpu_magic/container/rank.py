@@ -76,6 +76,7 @@ class Rank:
         store = SharedStore(order.directory)
         outlet.begin(request.run, lambda frames: self._tell("frames", frames))
         asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)
+        shell.use_comms()
         failed = belongings.arrive(request, store, restore_devices=False)
         bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
         shell.take_underscores()

@@ -72,6 +72,7 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self.shell.kernel.facts = request.kernel
         self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
@@ -158,6 +159,7 @@ class Worker:
         volumes.reload(self._say)
         for line in self.versions.compare(request.versions):
             self._say(line)
+        self.shell.use_comms()
         failed = self.versions.explain(self.belongings.arrive(request, store))
         self.shell.take_underscores()
         before = self.belongings.before(request)

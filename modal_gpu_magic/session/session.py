@@ -34,7 +34,7 @@ from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import FILES, Asked, Request, Spread, Transfer
+from modal_gpu_magic.wire.events import FILES, Asked, Kernel, Request, Spread, Transfer
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Cell:
         imports: modules of the cell with the requirement that brings each.
         packages: requirements of the image beside the header's, if this cell opens the session.
         spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
+        kernel: what the cell can see of the notebook's kernel.
     """
 
     source: str
@@ -85,6 +86,7 @@ class Cell:
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     spread: Spread | None = None
+    kernel: Kernel = field(default_factory=Kernel)
 
 
 class Session:
@@ -351,6 +353,7 @@ class Session:
             store=app.backend.store,
             stdin=cell.stdin,
             spread=cell.spread,
+            kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 

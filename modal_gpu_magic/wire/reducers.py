@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
+from modal_gpu_magic.wire.pickles.bases import WithBases
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def reducers() -> dict[type, Reducer]:
     if numpy is not None and hasattr(numpy, "memmap"):
         table[numpy.ndarray] = _array
         table[numpy.memmap] = _memmap
-    return table
+    return WithBases(table)
 
 
 def _bare(pickler: CellPickler, bare: Bare) -> Any:

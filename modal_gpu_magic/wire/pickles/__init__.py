@@ -1,0 +1,1 @@
+"""How values are pickled that need more than pickle and cloudpickle do."""
