@@ -41,6 +41,7 @@ CAPTURED = {
 @pytest.mark.parametrize("answers", [None, ()], ids=["nobody is there", "somebody is there"])
 @pytest.mark.parametrize("cells", CAPTURED.values(), ids=CAPTURED.keys())
 def test_a_widget_is_told_what_it_would_be_here(pair: Pair, cells: list[str], answers: tuple[str, ...] | None) -> None:
+    pair.kernel.run("%config ModalGpu.dashboard = False")  # which is a widget, too
     for cell in cells:
         native = pair.native.run(f"# %%modal_gpu T4\n{cell}", answers=answers)
         remote = pair.kernel.remote(cell, "T4", answers=answers)
