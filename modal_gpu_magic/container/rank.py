@@ -28,6 +28,7 @@ from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.spawned import bind_classes
 from modal_gpu_magic.container.values import Belongings
 from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.shell import Outcome
@@ -77,15 +78,17 @@ class Rank:
         outlet.begin(request.run, lambda frames: self._tell("frames", frames))
         asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)
         shell.use_comms()
-        failed = belongings.arrive(request, store, restore_devices=False)
-        bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
-        shell.take_underscores()
-        before = belongings.before(request)
+        with unwarned():
+            failed = belongings.arrive(request, store, restore_devices=False)
+            bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
+            shell.take_underscores()
+            before = belongings.before(request)
         started = time.time()
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
         done = Done(started, time.time(), self._failure(outcome, namespace), self.interrupt.asked, None, failed)
         if self.rank == 0:
-            leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
+            with unwarned():
+                leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
             done = replace(done, leaving=leaving)
         capture.drain()
         outlet.flush_now(FLUSH_SECONDS)

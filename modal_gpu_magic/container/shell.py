@@ -58,6 +58,9 @@ TERMINAL = {
 UNSAID = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
 """Warnings that are no use here: the notebook's own IPython says the first, and the second is advice for a notebook."""
 
+OURS = r"modal_gpu_magic\."
+"""Modules of ours that stand below a cell on the stack, where a native kernel has ipykernel's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -290,6 +293,7 @@ def make_shell(outlet: Outlet, ask: Callable[..., str]) -> RemoteShell:
     """
     for message in UNSAID:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=OURS)  # the SDK's filter shows them
     sys.modules.setdefault("ipykernel.zmqshell", sys.modules[__name__])
     pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as ipykernel: the plain one hangs
     pdb.set_trace = debugger.set_trace

@@ -48,7 +48,7 @@ def is_running(namespace: dict[str, Any]) -> bool:
 
 def is_called(function: Callable[..., object]) -> bool:
     """Whether a call of this function is on this thread's stack."""
-    code = function.__code__  # type: ignore[attr-defined]  # a function in Python has it
+    code = function.__code__
     return any(frame.f_code is code for frame in _stack())
 
 

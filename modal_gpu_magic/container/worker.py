@@ -32,6 +32,7 @@ from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
@@ -84,7 +85,8 @@ class Worker:
 
     def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
         """Values that stayed, asked for by name."""
-        return self.belongings.take(names, self._store(store))
+        with unwarned():
+            return self.belongings.take(names, self._store(store))
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """The file at a path of the working directory, or all files below it.
@@ -160,14 +162,16 @@ class Worker:
         for line in self.versions.compare(request.versions):
             self._say(line)
         self.shell.use_comms()
-        failed = self.versions.explain(self.belongings.arrive(request, store))
-        self.shell.take_underscores()
-        before = self.belongings.before(request)
+        with unwarned():
+            failed = self.versions.explain(self.belongings.arrive(request, store))
+            self.shell.take_underscores()
+            before = self.belongings.before(request)
         self.outlet.flush_now(BEGIN_SECONDS)
         ran = self._ran(request, interrupt)
         volumes.commit(self._say)
         wrote = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
-        leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+        with unwarned():
+            leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
         return self._answer(ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt)
 
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
@@ -178,7 +182,8 @@ class Worker:
             ran = ranks.run(request, self.place, self.shell, self.outlet, self.asker, interrupt)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
-            ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
+            with unwarned():
+                ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
         self.sampler.ends(ran.ended_at)
         return ran
 

@@ -35,6 +35,7 @@ from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import FILES, Asked, Kernel, Request, Spread, Transfer
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Session:
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
-        outgoing = self.values.outgoing(names, cell.wishes)
+        with unwarned():
+            outgoing = self.values.outgoing(names, cell.wishes)
         with seen_running(self, front, inbox):
             told = self._attempt(cell, names, outgoing, front, inbox)
         home = self._come_home(cell, told.ended, told.outgoing)
@@ -309,6 +311,7 @@ class Session:
             if event.kind == "sample":
                 self.metrics.take(event)
 
+    @unwarned()
     def _pack(self, cell: Cell, outgoing: Outgoing, front: Front, inbox: Inbox) -> Transfer:
         """The values and files of the cell, in the store or in the message; a large transfer is shown on its way."""
         store = self._store or InlineStore()
@@ -357,6 +360,7 @@ class Session:
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
+    @unwarned()
     def _come_home(self, cell: Cell, ended: Ended, outgoing: Outgoing) -> Homecoming:
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
@@ -374,6 +378,7 @@ class Session:
         unlike = self.versions.unlike(ended.answer.versions, self.machine)
         return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
 
+    @unwarned()
     def _fetch(self, names: tuple[str, ...]) -> dict[str, Any]:
         if self._opening is None:
             raise MachineError(f"the container of {', '.join(names)} is gone; run the cell that made it again.")

@@ -147,6 +147,46 @@ def test_libraries_see_a_notebook(pair: Pair, source: str) -> None:
     pair.there(source, "T4")
 
 
+WARNED = {
+    "in the cell": ["import warnings\nwarnings.warn('w')", "warnings.warn('w')"],
+    "once a cell": ["import warnings\nfor i in range(3): warnings.warn('w')"],
+    "of a function": ["import warnings\ndef f(): warnings.warn('w', stacklevel=2)\nf()", "f()", "HERE\nf()"],
+    "deprecated": ["import warnings\nwarnings.warn('w', DeprecationWarning)", "def g(): warnings.warn('w', DeprecationWarning)", "g()"],
+    "deprecated, from far below": [
+        "import warnings\nfor n in range(1, 16): warnings.warn(f'{n}', DeprecationWarning, stacklevel=n)"
+    ],
+    "of a library, once": ["import json.scanner\nimport numpy as np\nnp.array([1.0]) / 0", "np.array([1.0]) / 0"],
+    "a value that warns when it is made": [
+        "HERE\nimport warnings\nclass W:\n    def __init__(self): self.a = 1\n"
+        "    def __setstate__(self, s): warnings.warn('made', stacklevel=2); self.__dict__ = s\n"
+        "    def __getstate__(self): warnings.warn('taken', DeprecationWarning); return self.__dict__\nw = W()",
+        "w.a",
+        "w.a = 2",
+        "HERE\nw.a",
+        "warnings.warn('shown')",
+    ],
+    "one that makes errors of warnings": [
+        "HERE\nimport warnings\nclass W2:\n    def __init__(self): self.a = 1\n"
+        "    def __setstate__(self, s): warnings.warn('made'); self.__dict__ = s\nw = W2()",
+        "import warnings\nwarnings.simplefilter('error')",
+        "w.a",
+        "warnings.resetwarnings()",
+        "w.a = 2",
+        "HERE\nw.a",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", WARNED.values(), ids=WARNED.keys())
+def test_what_warns_is_the_cell_s(pair: Pair, cells: list[str]) -> None:
+    """By the file and the line that a native kernel shows; values warn of nothing."""
+    for cell in cells:
+        if cell.startswith("HERE\n"):
+            pair.here(cell.removeprefix("HERE\n"))
+        else:
+            pair.there(cell, "T4")
+
+
 DEBUGGED = {
     "breakpoint": (["x = 5\nbreakpoint()\nprint('on')"], ("p x + 1", "c")),
     "breakpoint in a function": (["def f(a):\n    breakpoint()\n    return a\nf(3)"], ("p a", "c")),
