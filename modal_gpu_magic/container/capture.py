@@ -18,6 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.container.output.forked import Forked
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.container.streams import Stream
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from modal_gpu_magic.container.outlet import Outlet
+    from modal_gpu_magic.wire.events import EventKind
 
 NAMES: Final = {1: "stdout", 2: "stderr"}
 PIPE_BYTES: Final = 1 << 20
@@ -55,6 +57,7 @@ class Capture:
         """`pending(0)` is true when something lies in a pipe. One thread at a time: hold `lock`."""
         os.register_at_fork(after_in_child=self._fork)
         outlet.stray = self.log
+        outlet.to_parent = Forked(self._take_from_child).send
         faulthandler.enable(file=self._saved[2])
         sys.stdout, sys.stderr = (Stream(name, fd, self, outlet.text) for fd, name in NAMES.items())
         log = os.fdopen(os.dup(self._saved[2]), "w", buffering=1)
@@ -100,6 +103,12 @@ class Capture:
     def _hand_over(self, fd: int, text: str) -> None:
         if text:
             self._outlet.piped(NAMES[fd], text)
+
+    def _take_from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
+        """What the child has printed before lies in the pipes."""
+        with self.lock:
+            self.sweep()
+            self._outlet.from_child(kind, content)
 
     def _watch(self) -> None:
         """What children and C write while no Python code does. Ends when nobody holds the pipes' other ends."""

@@ -74,6 +74,8 @@ class Outlet:
         self._patience = patience
         self.stray: Callable[[str], object] | None = None
         """Takes text that belongs to no run (before the first one): Modal's log."""
+        self.to_parent: Callable[[str, dict[str, Any]], object] | None = None
+        """Takes the events of a forked child, in that child."""
         self.error: Exception | None = None
         """Why posting last failed, if it ever did."""
         self._waiting: deque[tuple[_Run | None, str, Any]] = deque()
@@ -105,9 +107,15 @@ class Outlet:
         claim(self._current)
 
     def emit(self, kind: EventKind, **content: Any) -> None:
-        """One event of the run that this thread or task belongs to. A forked child has no way out: nothing happens."""
+        """One event of the run that this thread or task belongs to. A forked child hands it to its parent."""
         if not self._forked:
             self._put(owner() or self._current, kind, content, weigh(content))
+        elif self.to_parent is not None:
+            self.to_parent(kind, content)
+
+    def from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
+        """An event of a forked child: nobody knows from which run, so it is the current or last one's."""
+        self._put(self._current, kind, content, weigh(content))
 
     def text(self, name: str, text: str) -> None:
         """Text that Python code in this thread wrote to the stream `name`."""

@@ -29,6 +29,7 @@ from modal_gpu_magic.container.spawned import bind_classes
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.values import Belongings
 from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.shell import Outcome
@@ -79,17 +80,20 @@ class Rank:
         asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)
         process = ProcessState(shell)
         process.take(request.states)
-        failed = belongings.arrive(request, store, restore_devices=False)
-        bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
-        shell.take_underscores()
-        before = belongings.before(request, store)
+        shell.use_comms()
+        with unwarned():
+            failed = belongings.arrive(request, store, restore_devices=False)
+            bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
+            shell.take_underscores()
+            before = belongings.before(request, store)
         process.begin()
         started = time.time()
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
         done = Done(started, time.time(), self._failure(outcome, namespace), self.interrupt.asked, None, failed)
         if self.rank == 0:
             done = replace(done, states=process.changes())
-            leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
+            with unwarned():
+                leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
             done = replace(done, leaving=leaving)
         capture.drain()
         outlet.flush_now(FLUSH_SECONDS)

@@ -220,7 +220,9 @@ class _Hearing:
         self._spread, self._outlet, self._asker = spread, outlet, asker
 
     def event(self, rank: int, event: Event) -> None:
-        """Pass one on."""
+        """Pass one on. The failure of one rank is not yet the cell's: what others show comes as ever."""
+        if event.kind == "failed":
+            return
         if rank != 0:
             if self._spread.shows(rank):
                 self._outlet.emit("rank", rank=rank, event=event.kind, content=event.content)

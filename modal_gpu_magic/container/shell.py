@@ -27,12 +27,14 @@ from IPython.core import debugger, page
 from IPython.core.autocall import ZMQExitAutocall
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.error import UsageError
+from IPython.core.events import EventManager
 from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
 from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
 from modal_gpu_magic.container import comms, tracebacks
+from modal_gpu_magic.container.cell.kernel import IPythonKernel
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.loop import CellLoop
 from modal_gpu_magic.container.publish import Hook, Publisher
@@ -56,6 +58,9 @@ TERMINAL = {
     "GIT_PAGER": "cat",
 }
 """What ipykernel tells child processes of the terminal they do not have."""
+
+OURS = r"modal_gpu_magic\."
+"""Modules of ours that stand below a cell on the stack, where a native kernel has ipykernel's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +87,23 @@ class Compiler(CachingCompiler):
 
 
 class ZMQInteractiveShell(InteractiveShell):
-    """The session's shell. It bears the name of ipykernel's: pandas, rich and others know a notebook by it."""
+    """The session's shell. It bears the name of ipykernel's: pandas, plotly, rich and others know a notebook by it."""
 
+    __module__ = "ipykernel.zmqshell"
     displayhook_class = Type(Hook)
     display_pub_class = Type(Publisher)
     compiler_class = Type(Compiler)
     exiter = Instance(ZMQExitAutocall)
     outlet = AnyTrait()
     ask = AnyTrait()
-    kernel = None
-    """There is none, but pandas lays a table out for a notebook where the shell has one."""
+    kernel = AnyTrait()
+    """What stands for the notebook's: see `container.cell.kernel`."""
 
     def __init__(self, **traits: Any) -> None:
         self._failure: Outcome | None = None
-        self._unshowable = self._has_comms = False
+        self._has_comms = False
         super().__init__(**traits)
+        self.kernel = IPythonKernel(self)
         self._cells = CellLoop(self.outlet.claim)
         self._hook: Any = self.displayhook
         publishers: tuple[Any, ...] = (self.displayhook, self.display_pub)
@@ -116,6 +123,18 @@ class ZMQInteractiveShell(InteractiveShell):
         except KeyboardInterrupt as error:  # it came before the cell's own code began, or after it had ended
             self._failure = self._failure or Outcome((), error, "KeyboardInterrupt", "", ("KeyboardInterrupt",))
         return self._outcome(result) if result is not None else self._failure or Outcome()
+
+    def get_parent(self) -> dict[str, Any]:
+        """The request that asks for the cell."""
+        parent: dict[str, Any] = self.kernel.get_parent()
+        return parent
+
+    def set_parent(self, parent: dict[str, Any]) -> None:
+        """`ipywidgets.Output` gives back what `get_parent` returned."""
+
+    def use_comms(self) -> None:
+        """Widgets speak through the run's events from now on, also those that arrive from the notebook."""
+        self._has_comms = self._has_comms or comms.install(self.outlet)
 
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there."""
@@ -144,20 +163,17 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _begin(self, execution_count: int) -> None:
         """The notebook counts; cells that ran elsewhere leave gaps, and `In[n]` is found all the same."""
-        self._failure, self._unshowable, self._hook.showing = None, False, False
-        self._has_comms = self._has_comms or comms.install(self.outlet)
+        self._failure, self._hook.showing = None, False
+        self.use_comms()
         self.execution_count = execution_count
         history: Any = self.history_manager
         for lines in (history.input_hist_parsed, history.input_hist_raw):
             lines.extend([""] * (execution_count - len(lines)))
 
     def _outcome(self, result: Any) -> Outcome:
-        failure, error = self._failure, result.error_before_exec or result.error_in_exec
-        if failure and error is None and not self._unshowable:
-            self._pass(failure)  # in a callback after the cell: the cell has not failed
-            failure = None
-        if failure:
-            return failure
+        error = result.error_before_exec or result.error_in_exec
+        if self._failure:
+            return self._failure
         if error is not None:
             return Outcome((), error, type(error).__name__, tracebacks.words(error))
         return Outcome(() if result.result is None else (result.result,))
@@ -192,19 +208,19 @@ class ZMQInteractiveShell(InteractiveShell):
         return etype, error, error.__traceback__
 
     def _passing(self) -> bool:
-        return not self._hook.showing and tracebacks.is_running(self.user_global_ns)
+        """Whether the cell goes on, or has not failed: its own code runs, or a callback that it has registered."""
+        if self._hook.showing:
+            return False
+        return tracebacks.is_running(self.user_global_ns) or tracebacks.is_called(EventManager.trigger)
 
     def _fail(self, error: BaseException, lines: tuple[str, ...]) -> None:
         flush_streams()
         failure = Outcome((), error, type(error).__name__, tracebacks.words(error), lines)
         if self._passing():
-            self._pass(failure)
+            self.outlet.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
         else:
             self._failure = failure
-            self._unshowable = self._unshowable or self._hook.showing
-
-    def _pass(self, failure: Outcome) -> None:
-        self.outlet.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
+            self.outlet.emit("failed")
 
     # What a kernel does, and a terminal does otherwise.
 
@@ -282,8 +298,11 @@ def make_shell(outlet: Outlet, ask: Callable[..., str]) -> RemoteShell:
     """
     for message in OWN_FILTERS:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=OURS)  # the SDK's filter shows them
     sys.modules.setdefault("ipykernel.zmqshell", sys.modules[__name__])
     pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as ipykernel: the plain one hangs
     pdb.set_trace = debugger.set_trace
     config = Config({"HistoryManager": {"enabled": False}, "IPKernelApp": {"tqdm": "a notebook"}})
-    return RemoteShell.instance(config=config, outlet=outlet, ask=ask)
+    shell = RemoteShell.instance(config=config, outlet=outlet, ask=ask)
+    sys.breakpointhook = shell.kernel.stop
+    return shell

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.container.interrupt import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
 
@@ -42,12 +43,20 @@ def words(error: BaseException) -> str:
 
 def is_running(namespace: dict[str, Any]) -> bool:
     """Whether code with these globals is on this thread's stack."""
-    frame = sys._getframe()  # noqa: SLF001 - `inspect.currentframe` is the same by another name
+    return any(frame.f_globals is namespace for frame in _stack())
+
+
+def is_called(function: Callable[..., object]) -> bool:
+    """Whether a call of this function is on this thread's stack."""
+    code = function.__code__
+    return any(frame.f_code is code for frame in _stack())
+
+
+def _stack() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.currentframe` is the same by another name
     while frame is not None:
-        if frame.f_globals is namespace:
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
+        yield frame
+        frame = frame.f_back
 
 
 def _family(error: BaseException) -> Iterator[BaseException]:

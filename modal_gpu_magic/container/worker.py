@@ -35,6 +35,7 @@ from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.loading import UnknownObjectsError
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
@@ -77,6 +78,7 @@ class Worker:
         if need is not None:
             return self._answer(need=need)
         self.outlet.begin(f"{request.run}/{self.generation}", post)
+        self.shell.kernel.facts = request.kernel
         self._look_at_gpus(request.asked)
         self.asker.begin(answer if request.stdin else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
@@ -88,7 +90,8 @@ class Worker:
 
     def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
         """Values that stayed, asked for by name."""
-        return self.belongings.take(names, self._store(store))
+        with unwarned():
+            return self.belongings.take(names, self._store(store))
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """The file at a path of the working directory, or all files below it.
@@ -168,12 +171,14 @@ class Worker:
         for line in self.versions.compare(request.versions):
             self._say(line)
         self.process.take(request.states)
+        self.shell.use_comms()
         try:
-            failed = self.versions.explain(self.belongings.arrive(request, store))
+            with unwarned():
+                failed = self.versions.explain(self.belongings.arrive(request, store))
+                self.shell.take_underscores()
+                before = self.belongings.before(request, store)
         except UnknownObjectsError:
             return self._answer(need=Need(self.generation, "objects"))
-        self.shell.take_underscores()
-        before = self.belongings.before(request, store)
         self.outlet.flush_now(BEGIN_SECONDS)
         self.process.begin()
         ran = self._ran(request, interrupt)
@@ -181,7 +186,8 @@ class Worker:
         volumes.commit(self._say)
         written = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
         wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
-        leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+        with unwarned():
+            leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
         answer = self._answer(
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
@@ -212,7 +218,8 @@ class Worker:
             self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
-            ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
+            with unwarned():
+                ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
         self.sampler.ends(ran.ended_at)
         return ran
 

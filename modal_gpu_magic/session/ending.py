@@ -20,6 +20,7 @@ from modal_gpu_magic.session.values import Outgoing
 from modal_gpu_magic.session.watch import health_words
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Event, Failure
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
     )
 
 
+@unwarned()
 def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     """The cell's own exception, rendering its own traceback; a stand-in of the same name if its class is not here."""
     error = None

@@ -35,7 +35,8 @@ from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Asked, Request, Spread
+from modal_gpu_magic.wire.events import Asked, Kernel, Request, Spread
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 from modal_gpu_magic.wire.transfer import Packed, prepare
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Cell:
         imports: modules of the cell with the requirement that brings each.
         packages: requirements of the image beside the header's, if this cell opens the session.
         spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
+        kernel: what the cell can see of the notebook's kernel.
     """
 
     source: str
@@ -86,6 +88,7 @@ class Cell:
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     spread: Spread | None = None
+    kernel: Kernel = field(default_factory=Kernel)
 
 
 class Session:
@@ -151,7 +154,8 @@ class Session:
             self.forget()
         for note in cell.files.notes:
             front.say(note)
-        outgoing = self.values.outgoing(names, cell.wishes)
+        with unwarned():
+            outgoing = self.values.outgoing(names, cell.wishes)
         with self.process.held():
             with seen_running(self, front, inbox):
                 told = self._attempt(cell, names, outgoing, front, inbox)
@@ -318,6 +322,7 @@ class Session:
             if event.kind == "sample":
                 self.metrics.take(event)
 
+    @unwarned()
     def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
         """The values of the cell, in the store or in the message; a large transfer is shown on its way."""
         store = self._store or InlineStore()
@@ -372,9 +377,11 @@ class Session:
             stdin=cell.stdin,
             spread=cell.spread,
             states=self.process.outgoing(cell.wishes.include, app.machine),
+            kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
 
+    @unwarned()
     def _come_home(self, cell: Cell, told: Told) -> Homecoming:
         ended = told.ended
         if ended.answer is None:

@@ -321,6 +321,7 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.session.needs import Needs, needs
         from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
+        from modal_gpu_magic.ui.kernel_facts import facts_of
         from modal_gpu_magic.ui.output import can_ask, cell_number
 
         options, kind = line.options, session.backend
@@ -347,6 +348,7 @@ class ModalGpu(Configurable):
             imports=needed.imports,
             packages=needed.packages,
             spread=_spread(options, session.machine.nodes),
+            kernel=facts_of(self.shell),
         )
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.ahead import import_widgets
+from modal_gpu_magic.ui.fronts.captures import Captures
 from modal_gpu_magic.ui.journal import Act, Journal
 from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.pages import Origin, Pages
@@ -33,7 +34,8 @@ QUIET_SECONDS = 1.0
 """A cell that is faster shows no status line, just its receipt."""
 SHOWN = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
 """Kinds of events that put something into the cell's output."""
-WIDGET = "application/vnd.jupyter.widget-view+json"
+NEW = SHOWN - {"update_display_data"}
+"""Those that put it at the end, so that a clear which waits for something new is due."""
 MARK = "modal_gpu"
 """Metadata key of every output of ours, as opposed to the cell's."""
 
@@ -52,7 +54,13 @@ class NotebookFront:
         self._has_dashboard = dashboard and widgets and not quiet
         self._journal = Journal()
         self._pages = Pages(shell)
+        self._captures = Captures()
         self._clear_next = False
+        """The cell has asked to clear its output when something new comes."""
+        self._held: list[Event] | None = None
+        """What came after the cell had failed: a native kernel shows the error before that."""
+        self._unsaid: list[str] = []
+        """Lines of ours that came while a widget captured the cell's output."""
         self._ranks: RankOutput | None = None
         self._ranks_id = uuid.uuid4().hex
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -76,10 +84,14 @@ class NotebookFront:
         """One line, replaced in place; then a dashboard in that place."""
         if self.quiet:
             return
+        if self._captures:  # what is shown now would be shown in the widget
+            if self.live is not None and self._is_open:
+                self.live.show(state)
+            return
         self._let_pages_in()
         if self.live is not None and self._has_dashboard and self.live.due:
             self._open_dashboard(self.live, state)
-        elif self.live is not None and self.live.dashboard is not None:
+        elif self.live is not None and self._is_open:
             self.live.show(state)
         elif self.status_id is not None or state.seconds >= QUIET_SECONDS:
             if self.live is not None:
@@ -88,12 +100,34 @@ class NotebookFront:
 
     def event(self, event: Event) -> None:
         """Publish what the cell put out, as if it had run here."""
+        if event.kind == "failed":
+            self._hold()
+        elif self._held is not None:
+            self._held.append(event)
+        else:
+            self._put(event)
+
+    def _put(self, event: Event) -> None:
         self._let_pages_in()
-        if self._clear_next and event.kind in SHOWN:
-            self._clear_around_dashboard()
+        shown = event.kind in SHOWN and not self._captures
+        if shown and self._clear_next and event.kind in NEW:
+            self._clear_around_dashboard(wait=True)
         self._publishers[event.kind](event.content)
-        if event.kind in SHOWN:
+        if shown:
             self._journal.add(Act(event.kind, event.content))
+
+    def _hold(self) -> None:
+        """Keep what comes from now on until IPython has shown the cell's error."""
+        if self._clear_next:
+            self._clear_around_dashboard(wait=True)
+        self._held = []
+        self.shell.events.register("post_execute", self._release)
+
+    def _release(self) -> None:
+        held, self._held = self._held or (), None
+        self.shell.events.unregister("post_execute", self._release)
+        for event in held:
+            self._put(event)
 
     def sample(self, reading: Reading) -> None:
         """A reading of the GPUs, for the dashboard."""
@@ -102,6 +136,9 @@ class NotebookFront:
 
     def say(self, text: str) -> None:
         """A line of ours, beside the cell's output."""
+        if self._captures:
+            self._unsaid.append(text)
+            return
         self._flush()
         note = _displayed({"text/plain": text}, "note")
         self._display(note.content)
@@ -113,6 +150,8 @@ class NotebookFront:
         """Ask where the notebook asks."""
         import getpass
 
+        if self._held is not None:  # a debugger after the cell's error (`%pdb on`)
+            self._release()
         return getpass.getpass(prompt) if password else input(prompt)
 
     def finished(self, receipt: Receipt) -> None:
@@ -133,11 +172,15 @@ class NotebookFront:
 
     def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
         """The last line takes the status line's place; a dashboard's, with what it showed as a picture."""
+        for content in self._captures.end():
+            self._comm("comm_msg", {"content": content, "metadata": {}, "buffers": None})
+        self._say_unsaid()
         line = {"text/plain": text}
         self.kept = self.live.end(text, heading) if self.live is not None else line
         if not self.quiet:
-            shown = self.live is not None and self.live.dashboard is not None
-            self._status(self.kept if shown else line, "receipt")
+            self._status(self.kept if self._is_open else line, "receipt")
+        if self._clear_next:
+            self._clear_output(wait=True)
         if self.live is not None:
             self._pages.end(self.live.close)
         if self.widgets:
@@ -176,20 +219,34 @@ class NotebookFront:
         for act in again:
             self._publishers[act.kind](act.content)
 
-    def _clear_around_dashboard(self) -> None:
+    @property
+    def _is_open(self) -> bool:
+        """Whether a dashboard is shown."""
+        return self.live is not None and self.live.dashboard is not None
+
+    def _clear_around_dashboard(self, *, wait: bool) -> None:
         """Take back the cell's output; the dashboard stays."""
         self._clear_next = False
-        self._clear_all(wait=True)
-        if self.live is not None and self.live.dashboard is not None:
+        self._journal.clear()
+        self._clear_all(wait=wait or self._is_open)
+        if self.live is not None and self._is_open:
             bundle, metadata = self.live.bundle
             self._status(bundle, "dashboard", metadata)
 
     def _clear_all(self, *, wait: bool) -> None:
         self._flush()
         self.status_id = None  # it is cleared with the rest, and needs a place of its own
+        self._clear_output(wait=wait)
+
+    def _clear_output(self, *, wait: bool) -> None:
         publisher: Any = self.shell.display_pub
         publisher.clear_output(wait=wait)
-        self._pages.tell(Act("clear_output", {"wait": wait}))
+        self._tell(Act("clear_output", {"wait": wait}))
+
+    def _say_unsaid(self) -> None:
+        lines, self._unsaid = self._unsaid, []
+        for line in lines:
+            self.say(line)
 
     def _status(self, bundle: dict[str, Any], kind: str, metadata: dict[str, Any] | None = None) -> None:
         update = self.status_id is not None
@@ -209,7 +266,12 @@ class NotebookFront:
         transient = transient or {}
         self.shell.display_pub.publish(bundle, metadata, transient=transient, update=update)
         kind = "update_display_data" if update else "display_data"
-        self._pages.tell(Act(kind, {"data": bundle, "metadata": metadata, "transient": transient}))
+        self._tell(Act(kind, {"data": bundle, "metadata": metadata, "transient": transient}))
+
+    def _tell(self, act: Act) -> None:
+        """A page that was loaded anew hears of it; of what a widget captured the widget tells."""
+        if not self._captures:
+            self._pages.tell(act)
 
     @staticmethod
     def _flush() -> None:
@@ -222,30 +284,26 @@ class NotebookFront:
         other.flush()
         stream.write(content["text"])
         stream.flush()  # ipykernel's own stream waits up to 200 ms otherwise
-        self._pages.tell(Act("stream", content))
+        self._tell(Act("stream", content))
 
     def _display(self, content: dict[str, Any]) -> None:
         self._flush()
-        self._publish(self._shown(content["data"]), content["metadata"], content.get("transient"))
+        self._publish(content["data"], content["metadata"], content.get("transient"))
 
     def _update(self, content: dict[str, Any]) -> None:
         self._flush()
-        self._publish(self._shown(content["data"]), content["metadata"], content.get("transient"), update=True)
+        self._publish(content["data"], content["metadata"], content.get("transient"), update=True)
 
     def _result(self, content: dict[str, Any]) -> None:
         self._flush()
         hook: Any = self.shell.displayhook
         message = {
-            "data": self._shown(content["data"]),
+            "data": content["data"],
             "metadata": content["metadata"],
             "execution_count": cell_number(self.shell),
         }
         hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
-        self._pages.tell(Act("execute_result", message))
-
-    def _shown(self, bundle: dict[str, Any]) -> dict[str, Any]:
-        """A bundle less what nobody is there to show: a saved widget is "model not found" for ever."""
-        return bundle if self.widgets else {mime: it for mime, it in bundle.items() if mime != WIDGET}
+        self._tell(Act("execute_result", message))
 
     def _rank(self, content: dict[str, Any]) -> None:
         """Of a rank that is not the first: in tabs where somebody can look at them, else as lines with their rank."""
@@ -272,21 +330,20 @@ class NotebookFront:
         self._flush()
         hook: Any = self.shell.displayhook
         hook.session.send(hook.pub_socket, "error", content, parent=hook.parent_header, ident=hook.topic)
-        self._pages.tell(Act("error", content))
+        self._tell(Act("error", content))
 
     def _clear(self, content: dict[str, Any]) -> None:
-        self._journal.clear()
-        if self.live is None or self.live.dashboard is None:
-            self._clear_all(wait=content["wait"])
+        """Take back the cell's output, now or when something new comes, which no line of ours is."""
+        if self._captures:
+            self._flush()
+            self._clear_output(wait=content["wait"])
         elif content["wait"]:
             self._clear_next = True
         else:
-            self._clear_around_dashboard()
+            self._clear_around_dashboard(wait=False)
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
         """A widget made in the container: its messages go to the front end as if they came from here."""
-        if not self.widgets:
-            return
         self._flush()
         kernel: Any = self.shell.kernel  # type: ignore[attr-defined]  # ipykernel's shell has it
         hook: Any = self.shell.displayhook
@@ -298,6 +355,9 @@ class NotebookFront:
             parent=hook.parent_header,
             buffers=content["buffers"] or None,
         )
+        self._captures.take(content["content"])
+        if not self._captures:
+            self._say_unsaid()
 
 
 def _displayed(bundle: dict[str, Any], kind: str, display_id: str | None = None) -> Act:

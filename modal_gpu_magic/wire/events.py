@@ -10,6 +10,7 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   update_display_data  the same
   execute_result       {"data": mime bundle, "metadata": {...}}
   error                {"ename": str, "evalue": str, "traceback": [str]}   in passing (`%run bad.py`): the cell goes on
+  failed               {}                     the cell has failed: its error is shown before what comes now
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
@@ -36,6 +37,7 @@ EventKind = Literal[
     "update_display_data",
     "execute_result",
     "error",
+    "failed",
     "clear_output",
     "comm_open",
     "comm_msg",
@@ -228,6 +230,16 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a cell, and the libraries in it, can see of the notebook's kernel."""
+
+    parent: dict[str, Any] = field(default_factory=dict)
+    """The request that asks for the cell, less what it asks: `header` and `metadata`."""
+    stops: bool = True
+    """Whether `breakpoint()` stops. It does nothing under a debugger that nobody has attached (ipykernel has one)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """How a cell is spread over fresh processes, its ranks: by torchrun, or else one on each node of a cluster."""
 
@@ -293,6 +305,7 @@ class Request:
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What has changed in the process around the values: items by the name of their state (`wire.values`)."""
     asked: Asked = field(default_factory=Asked)
+    kernel: Kernel = field(default_factory=Kernel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,30 +86,30 @@ class Kernel:
 
 
 def shown_natively(ran: Native) -> list[Any]:
-    """What a native cell showed, comparable. An error that ended it goes last; a pager's page is a display."""
-    messages = list(ran.messages)
-    if ran.reply["status"] == "error" and ran.reply["traceback"]:
-        last = max(i for i, (kind, _) in enumerate(messages) if kind == "error")
-        messages.append(messages.pop(last))
+    """What a native cell showed, comparable. A pager's page is a display."""
     pages = [payload["data"] for payload in ran.reply.get("payload", ()) if payload["source"] == "page"]
-    messages += [("display_data", {"data": page, "metadata": {}, "transient": {}}) for page in pages]
-    return segments(messages)
+    shown = [("display_data", {"data": page, "metadata": {}, "transient": {}}) for page in pages]
+    return segments([*ran.messages, *shown])
 
 
 def shown_far_away(ran: Ran) -> list[Any]:
-    """What a cell of ours showed, and what its failure will show where it is raised."""
-    messages: list[Message] = [
-        (e.kind, e.content["content"] if e.kind.startswith("comm_") else e.content)
-        for e in ran.events
-        if e.kind not in ("input_request", "note")
-    ]
-    if ran.ename == "UsageError":
-        messages.append(("stream", {"name": "stderr", "text": f"UsageError: {ran.evalue}\n"}))
-    elif ran.traceback and ("Traceback (most recent call last)" in ran.traceback[0]):  # a group: IPython prints it
-        messages.append(("stream", {"name": "stderr", "text": "\n".join(ran.traceback) + "\n"}))
-    elif ran.traceback:
-        messages.append(("error", {"ename": ran.ename, "evalue": ran.evalue, "traceback": list(ran.traceback)}))
+    """What a cell of ours showed, and in its place what its failure will show where it is raised."""
+    messages: list[Message] = []
+    for event in ran.events:
+        if event.kind == "failed":
+            messages += _failure(ran)
+        elif event.kind not in ("input_request", "note"):
+            messages.append((event.kind, event.content["content"] if event.kind.startswith("comm_") else event.content))
     return segments(messages)
+
+
+def _failure(ran: Ran) -> list[Message]:
+    if ran.ename == "UsageError":
+        return [("stream", {"name": "stderr", "text": f"UsageError: {ran.evalue}\n"})]
+    if ran.traceback and "Traceback (most recent call last)" in ran.traceback[0]:  # a group: IPython prints it
+        return [("stream", {"name": "stderr", "text": "\n".join(ran.traceback) + "\n"})]
+    error = {"ename": ran.ename, "evalue": ran.evalue, "traceback": list(ran.traceback)}
+    return [("error", error)] if ran.traceback else []
 
 
 def segments(messages: list[Message]) -> list[Any]:

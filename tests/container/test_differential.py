@@ -58,7 +58,9 @@ OUTPUT = {
     "empty": "",
     "comment": "# nothing to do",
     "exit goes on": "get_ipython().exiter.__class__.__name__",
-    "shell's name": "type(get_ipython()).__name__, 'IPKernelApp' in get_ipython().config",
+    "shell's name": "type(get_ipython()).__name__, type(get_ipython()).__module__, 'IPKernelApp' in get_ipython().config",
+    "kernel's name": "type(get_ipython().kernel).__name__, type(get_ipython().kernel).__module__, get_ipython().kernel.implementation",
+    "shell's class": "from ipykernel.zmqshell import ZMQInteractiveShell\nisinstance(get_ipython(), ZMQInteractiveShell)",
     "main": "import sys\n__name__, sys.modules['__main__'].__dict__ is globals()",
     "stdin": "import sys\nsys.stdin.read()",
 }
@@ -86,6 +88,7 @@ DISPLAY = {
     "figure": "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1)); print('drawn')",
     "figure shown": "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1)); plt.show(); print('after')",
     "figure, then error": "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1)); 1 / 0",
+    "figure shown, then error": "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1)); plt.show(); plt.figure(figsize=(1, 2)); 1 / 0",
     "matplotlib inline": "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(1, 2));",
     "svg figures": "%config InlineBackend.figure_formats = ['png']\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1));",
     "rich": "import rich\nrich.print('[bold]x[/bold]')",
@@ -128,6 +131,11 @@ ERRORS = {
     "cell in a cell": "get_ipython().run_cell('1 / 0'); print('on')",
     "tb": "try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()\nprint('on')",
     "callback": "def mg_bad(): 1 / 0\nget_ipython().events.register('post_execute', mg_bad)\nprint('ran')",
+    "callback before": "def mg_bad2(): 1 / 0\nget_ipython().events.register('pre_execute', mg_bad2)",
+    "callback before, and an error": "2 / 0",
+    "callback before gone": "get_ipython().events.unregister('pre_execute', mg_bad2)",
+    "callback and a figure": "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1));",
+    "callback and an error": "2 / 0",
     "callback gone": "get_ipython().events.unregister('post_execute', mg_bad)",
 }
 if sys.version_info >= (3, 11):

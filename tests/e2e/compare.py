@@ -5,6 +5,7 @@ Colours, line numbers, source lines, mime bundles and the order of messages are 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,9 @@ SCRUBS: Final = (
 )
 """Patterns of what differs between two runs of the same cell, and what stands for it. Applied in order."""
 
+RANDOM: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+")
+"""Ids of widgets and comms."""
+
 COMMS: Final = ("comm_open", "comm_msg", "comm_close")
 """Widgets' messages: their ids are random and their number is up to the widget; the tests that mean them look at them."""
 
@@ -35,6 +39,17 @@ def shown(result: Result) -> list[tuple[str, Any]]:
     merged = [_named(message, ids) for message in _merged(m for m in result.messages if m.kind not in COMMS)]
     ending = {key: result.reply.get(key, "") for key in ("status", "ename", "evalue")}
     return [*merged, ("reply", scrub(ending, SCRUBS))]
+
+
+def widgets(result: Result) -> list[Any]:
+    """What a cell showed with what its widgets were told, ids by order of appearance; `<cell>` is the cell's own."""
+    shown_ids: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    text = "\n".join(
+        json.dumps(_named(message, shown_ids), sort_keys=True, default=str) for message in _merged(result.messages)
+    )
+    named = RANDOM.sub(lambda id_: ids.setdefault(id_[0], f"<id {len(ids)}>"), text.replace(result.id, "<cell>"))
+    return [*named.split("\n"), result.reply["status"]]
 
 
 def by_stream(result: Result) -> dict[str, Any]:

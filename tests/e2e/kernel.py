@@ -79,6 +79,8 @@ class Result:
     asked: tuple[str, ...] = ()
     """Prompts of `input()`."""
     id: str = ""
+    all: tuple[Message, ...] = ()
+    """The cell's messages and the magic's, in order."""
 
     @property
     def ok(self) -> bool:
@@ -227,6 +229,7 @@ class Kernel:
             seconds=time.monotonic() - start,
             asked=tuple(asked),
             id=reply["parent_header"]["msg_id"],
+            all=tuple(shown),
         )
 
     def load(self) -> None:

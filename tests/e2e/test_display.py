@@ -132,13 +132,6 @@ def test_a_notebook_bar_moves(kernel: Kernel) -> None:
     assert {m.content["comm_id"] for m in result.messages if m.kind == "comm_msg"} <= opened
 
 
-def test_where_nobody_is_there_a_widget_is_its_text(kernel: Kernel) -> None:
-    """A saved widget would be "model not found" for ever."""
-    result = kernel.remote("from tqdm.notebook import tqdm\nfor i in tqdm(range(3)): pass")
-    assert [set(bundle) for bundle in result.bundles()] == [{"text/plain"}]
-    assert [message for message in result.messages if message.kind.startswith("comm")] == []
-
-
 def test_a_missing_widget_library_is_not_our_error(kernel: Kernel) -> None:
     """What a cell displays is mime bundles; this kernel need not be able to import what made them."""
     kernel.run("import sys\nsys.modules['sympy'] = None")

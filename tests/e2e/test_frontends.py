@@ -23,6 +23,8 @@ from tests.e2e.kernel import OURS, clean_environ
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 CELLS = [
     "%load_ext modal_gpu_magic",
     "%%modal_gpu H100\nimport sys\nprint('from there')\nprint('careful', file=sys.stderr)\nnumbers = [1, 2, 3]",
@@ -124,8 +126,11 @@ class TestRunners:
         assert "image/png" in texts[3]
         assert "3/3" in texts[4]
         assert '"text/plain": "6"' in texts[5]
-        kinds = {mime for cell in cells for output in cell for mime in output.get("data", {})}
-        assert {kind for kind in kinds if not kind.startswith(("text/", "image/"))} == set()
+        data = [output.get("data", {}) for cell in cells for output in cell]
+        kinds = {mime for bundle in data for mime in bundle if not mime.startswith(("text/", "image/"))}
+        assert kinds == {WIDGET}, "the cell's own bar"
+        states = nbformat.read(saved, 4).metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+        assert {bundle[WIDGET]["model_id"] for bundle in data if WIDGET in bundle} <= states.keys()
         receipts = [output for cell in cells for output in cell if OURS in output.get("metadata", {})]
         assert len(receipts) >= 4, "one a remote cell"
 

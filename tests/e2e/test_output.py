@@ -69,6 +69,63 @@ def test_a_forked_pool_prints_in_order(kernel: Kernel) -> None:
     assert kernel.remote(source).stdout == "child 1\nchild 2\n[1, 4]\n"
 
 
+FORKED = {
+    "os.fork": "import os\npid = os.fork()\nif pid == 0:\n    CHILD\n    os._exit(0)\nos.waitpid(pid, 0);",
+    "a grandchild": (
+        "import os\npid = os.fork()\nif pid == 0:\n    pid = os.fork()\n    if pid == 0:\n        CHILD\n"
+        "    else:\n        os.waitpid(pid, 0)\n    os._exit(0)\nos.waitpid(pid, 0);"
+    ),
+    "a process": (
+        "import multiprocessing\ndef work():\n    CHILD\n"
+        "process = multiprocessing.get_context('fork').Process(target=work)\nprocess.start()\nprocess.join()"
+    ),
+    "a pool": (
+        "import multiprocessing\ndef work(_):\n    CHILD\n"
+        "with multiprocessing.get_context('fork').Pool(1) as pool: pool.map(work, [1]);"
+    ),
+    "an executor": (
+        "import multiprocessing, concurrent.futures as f\ndef work():\n    CHILD\n"
+        "with f.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('fork')) as pool: pool.submit(work).result()"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", FORKED.values(), ids=FORKED.keys())
+def test_a_forked_child_displays_in_order(kernel: Kernel, source: str) -> None:
+    """A native kernel shows a child's display if the child has printed before, and warns in its log else."""
+    child = "print('a', flush=True); display('b'); print('c', flush=True); display(4)"
+    result = kernel.remote(source.replace("CHILD", child) + "\nprint('parent')")
+    shown = [(m.kind, line) for m in result.messages for line in m.text.split("\n") if line]
+    assert shown == [
+        ("stream", "a"),
+        ("display_data", "'b'"),
+        ("stream", "c"),
+        ("display_data", "4"),
+        ("stream", "parent"),
+    ]
+
+
+def test_a_forked_child_shows_a_figure(kernel: Kernel) -> None:
+    child = "import matplotlib.pyplot as plt; plt.figure(figsize=(1, 1)).gca().plot([1, 2]); plt.show()"
+    bundles = kernel.remote(FORKED["os.fork"].replace("CHILD", child)).bundles()
+    assert [("image/png" in bundle) for bundle in bundles] == [True]
+
+
+def test_many_forked_children_display(kernel: Kernel) -> None:
+    source = """
+import multiprocessing
+def work(n):
+    for i in range(20): display(1000 * n + i)
+children = [multiprocessing.get_context("fork").Process(target=work, args=(n,)) for n in range(4)]
+for child in children: child.start()
+for child in children: child.join()
+"""
+    numbers = [int(bundle["text/plain"]) for bundle in kernel.remote(source).bundles()]
+    assert sorted(numbers) == [1000 * n + i for n in range(4) for i in range(20)]
+    for n in range(4):
+        assert [number for number in numbers if number // 1000 == n] == [1000 * n + i for i in range(20)]
+
+
 def test_what_c_did_not_flush_is_shown_at_the_end_of_the_cell(kernel: Kernel) -> None:
     """A native kernel shows it with some later cell, or never."""
     assert kernel.remote("import ctypes\nctypes.CDLL(None).printf(b'from C\\n');").stdout == "from C\n"

@@ -6,19 +6,19 @@ import builtins
 import enum
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from modal_gpu_magic.wire import tensors
 from modal_gpu_magic.wire.pickles import tracked
 from modal_gpu_magic.wire.pickles.classes import reduce_class
+from modal_gpu_magic.wire.pickles.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.functions import reduce_function
 from modal_gpu_magic.wire.pickles.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.members import HEAP_TYPE, reduce_member
+from modal_gpu_magic.wire.pickles.widgets import is_widget, reduce_widget
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Reducer = Callable[[Any, Any], Any]
+Reducer = Callable[[Any, Any], Any]
 
 
 class Rules(dict[type, "Reducer | None"]):
@@ -36,10 +36,9 @@ class Rules(dict[type, "Reducer | None"]):
 
 
 def _reducer_of(kind: type) -> Reducer | None:
-    if issubclass(kind, type):
-        return reduce_class
-    if kind is types.FunctionType:
-        return reduce_function
+    for matches, reducer in _RULES:
+        if matches(kind):
+            return reducer
     if isinstance(kind, enum.EnumMeta):
         return None if tracked.goes_by_name(kind) else reduce_member
     if issubclass(kind, property):
@@ -47,9 +46,16 @@ def _reducer_of(kind: type) -> Reducer | None:
     of_tensor = tensors.reducer_of(kind)
     if of_tensor is not None:
         return of_tensor
-    if needs_care(kind):
-        return reduce_instance
-    return _by_name(kind)
+    return reduce_instance if needs_care(kind) else _by_name(kind)
+
+
+_RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
+    (lambda kind: issubclass(kind, type), reduce_class),
+    (lambda kind: kind is types.FunctionType, reduce_function),
+    (lambda kind: issubclass(kind, BaseException), reduce_exception),
+    (is_widget, reduce_widget),
+)
+"""What a type is taken for, the first that fits."""
 
 
 def _by_name(kind: type) -> Reducer | None:

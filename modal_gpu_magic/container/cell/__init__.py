@@ -1,0 +1,1 @@
+"""What a cell finds around it in the container."""

@@ -1,0 +1,1 @@
+"""How what a cell puts out leaves the container."""
