@@ -12,8 +12,9 @@ import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.plan.cell.texts import last_word
 from modal_gpu_magic.plan.cellsource import parse_cell
-from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, last_word, pieces
+from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, pieces_of_shell_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ class _Literals(ast.NodeVisitor):
 
     def _shell(self, node: ast.Call, texts: list[object]) -> None:
         """What IPython's own syntax names: words of a command, or literals of the code that a magic runs."""
-        code = [piece for piece in pieces(node) if piece.how in ("cell", "timed")]
+        code = [piece for piece in pieces_of_shell_call(node) if piece.how in ("cell", "timed")]
         for piece in code:
             self.found += paths(piece.source, self._transform)
         name, *rest = texts if last_word(node.func).startswith("run_") else ("", *texts)

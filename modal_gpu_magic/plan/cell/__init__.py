@@ -1,0 +1,1 @@
+"""Reads the text of a cell: what it looks up, binds and needs."""
