@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire import tensors
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,11 @@ def _bare(pickler: CellPickler, bare: Bare) -> Any:
     if bare.alone and tensors.is_plain(value):
         return tensors.reduce_tensor(pickler, value, alone=True)
     return pickler.reduce(value)
+
+
+def _deferred_import(pickler: CellPickler, value: DeferredImport) -> Any:
+    pickler.modules.update(deferral(value).statement.modules)
+    return value.__reduce__()
 
 
 def _remote(pickler: CellPickler, value: RemoteValue) -> Any:
@@ -156,6 +162,7 @@ def _is_importable(value: Any) -> bool:
 _ALWAYS: dict[type, Reducer] = {
     Bare: _bare,
     RemoteValue: _remote,
+    DeferredImport: _deferred_import,
     io.TextIOWrapper: _stream,
     types.CodeType: _code,
     type(functools.lru_cache(_is_importable)): _lru_cached,

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
+from modal_gpu_magic.wire.values.imports import DeferredImport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ MOST_VALUES = 5_000
 _OBJECT, _REFERENCE, _CODE = 30, 3, 1_000
 """Bytes of a pickle for an object beside its parts, for one that is in it already, for a function or a class."""
 
-_ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40}
+_ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40, DeferredImport: 100}
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 

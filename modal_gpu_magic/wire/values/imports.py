@@ -56,6 +56,11 @@ class Import:
         """The modules it loads for certain."""
         return (self.module, *self.also)
 
+    @property
+    def path(self) -> str:
+        """The dotted path of what it binds."""
+        return ".".join(filter(None, (self.module, self.attribute)))
+
     def run(self) -> Any:
         """Import it; returns what the statement binds.
 
@@ -166,9 +171,7 @@ class DeferredImport:
         object.__setattr__(self, "_deferred", _Deferred(name, statement, home))
 
     def __repr__(self) -> str:
-        its = facts(self)
-        what = its.statement.module + (f".{its.statement.attribute}" if its.statement.attribute else "")
-        return f"<{what}, imported in the container, and here when it is used>"
+        return f"<{deferral(self).statement.path}, imported in the container, and here when it is used>"
 
     def __getattr__(self, name: str) -> Any:
         if (name.startswith("__") and name not in _ANSWERED) or name.startswith(_DISPLAY):
@@ -203,7 +206,7 @@ class DeferredImport:
         return (resolve(self),)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        its = facts(self).statement
+        its = deferral(self).statement
         return _import_there, (its.module, its.attribute, its.also)
 
 
@@ -217,7 +220,7 @@ class _Deferred:
     stopped: bool = False
 
 
-def facts(value: DeferredImport) -> _Deferred:
+def deferral(value: DeferredImport) -> _Deferred:
     """The name and the import statement behind a stand-in. Not attributes: those are the module's own."""
     its: _Deferred = object.__getattribute__(value, "_deferred")
     return its
@@ -231,7 +234,7 @@ def resolve(value: DeferredImport) -> Any:
         KeyboardInterrupt: the user stopped this import before the cell that uses it began.
         Exception: whatever the module raises while it is imported.
     """
-    its = facts(value)
+    its = deferral(value)
     if its.stopped:
         its.stopped = False
         raise KeyboardInterrupt
@@ -256,7 +259,7 @@ def _of_other_statements(its: _Deferred) -> Iterator[str]:
     head = its.statement.module + "."
     for other in [*its.home.values()]:
         if type(other) is DeferredImport:
-            yield from (module for module in facts(other).statement.modules if module.startswith(head))
+            yield from (module for module in deferral(other).statement.modules if module.startswith(head))
 
 
 def _where(its: _Deferred) -> str:
