@@ -54,7 +54,8 @@ def import_for(source: str, namespace: dict[str, Any], transform: Transform | No
     waiting = deferred(namespace)
     if waiting:
         names = analyse(source, transform, texts_of(namespace))
-        resolve_all(sorted(waiting & reach(names.reads, namespace)), namespace)
+        read = names.reads - names.deletes  # `del x` counts as reading `x`
+        resolve_all(sorted(waiting & reach(read, namespace)), namespace)
 
 
 def resolve_all(names: Iterable[str], namespace: Mapping[str, Any]) -> None:

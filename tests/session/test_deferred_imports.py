@@ -133,7 +133,7 @@ def test_a_function_of_the_notebook_s_reads_the_name(packages: Packages) -> None
 
 
 @pytest.mark.parametrize(
-    "cell", ["x = 1", "heavy = 3", "import heavy", "print('heavy')", "%%bash\nheavy", "del y", "x.heavy"]
+    "cell", ["x = 1", "heavy = 3", "import heavy", "print('heavy')", "%%bash\nheavy", "del heavy", "x.heavy"]
 )
 def test_a_cell_that_does_not_use_the_name_imports_nothing(packages: Packages, cell: str) -> None:
     namespace = remote("import heavy", packages)
