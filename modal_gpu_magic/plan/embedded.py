@@ -13,7 +13,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Literal
 
 from modal_gpu_magic.plan.cell.texts import KnownTexts, last_word
-from modal_gpu_magic.wire.values.lookups import formula_names, words
+from modal_gpu_magic.wire.values.lookups import names_of_formula, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,10 @@ _STATEMENTS = frozenset({"cProfile.run", "profile.run", "pdb.run", "pdb.runeval"
 _TIMERS = frozenset({"timeit.timeit", "timeit.repeat", "timeit.Timer", "timeit"})
 """Functions that run a text, after another one, in a function of its own."""
 
-_TEXT_KEYWORDS = ("stmt", "expr", "ex", "statement", "source")
+_DESIGNS = frozenset({"dmatrix", "dmatrices", "model_matrix"})
+"""Functions whose text is a formula in any case."""
+
+_TEXT_KEYWORDS = ("stmt", "expr", "ex", "statement", "source", "formula_like", "spec")
 """What the parameter for the text is called."""
 
 
@@ -165,8 +168,10 @@ def pieces(call: ast.Call, texts: KnownTexts, callee: Callee) -> Iterator[Piece]
         yield from _each(text, "import")
     elif word == "aes":
         yield from (Piece(name, "mention") for each in _texts_given(call, texts) for name in sorted(words(each)))
-    elif len(call.args) + len(call.keywords) == 1:  # a formula without a table
-        yield from (Piece(name, "mention") for each in text or () for name in sorted(formula_names(each)))
+    elif word in _DESIGNS:  # `~` may be left out
+        yield from (
+            Piece(name, "mention") for each in text or () for name in sorted(set(names_of_formula(f"~ {each}")))
+        )
     if isinstance(call.func, ast.Attribute) and word in _MENTIONS:
         yield from (Piece(name, "mention") for each in text or () for name in _MENTIONS[word].findall(each))
 

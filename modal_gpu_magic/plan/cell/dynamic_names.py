@@ -110,8 +110,7 @@ class DynamicNames:
     def look(self, node: ast.AST) -> Iterator[Piece]:
         """What a node does to names that its text does not show, less what is found in its parts."""
         look = self._table.get(type(node))
-        if look is not None:
-            yield from look(node)
+        return look(node) if look is not None else iter(())
 
     def path(self, node: ast.AST) -> str:
         """The dotted path of what an expression names, by the cell's imports: `u.main` is `unittest.main`."""

@@ -24,7 +24,7 @@ Texts: TypeAlias = tuple[str, ...] | None
 
 _SEQUENCES = (ast.List, ast.Tuple, ast.Set)
 
-_SAME_TEXT = frozenset({"compile", "dedent", "Template"})
+_SAME_TEXT = frozenset({"compile", "dedent", "Template", "from_string"})
 """Last words of functions whose first argument is a text that they hand on, as far as names go."""
 
 

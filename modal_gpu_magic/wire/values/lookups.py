@@ -33,6 +33,7 @@ INTERACTIVE = frozenset({"breakpoint", "set_trace"})
 
 FROM_MAIN_MODULE = {
     "unittest.main": "module",
+    "unittest.TestProgram": "module",
     "doctest.testmod": "m",
     "doctest.run_docstring_examples": "",
     "code.interact": "",
@@ -53,8 +54,8 @@ _FREE_FUNCTIONS = frozenset({"globals", "eval", "exec", MAIN_MODULE, *INTERACTIV
 _GLOBAL_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 _AT_NAME = re.compile(r"(?<![\w.@])@([^\W\d]\w*)")
-_SQL = re.compile(r"\bselect\b", re.IGNORECASE)
-_SQL_NAME = re.compile(r"\b(?:from|join)\s+([^\W\d]\w*)", re.IGNORECASE)
+_SQL = re.compile(r"(\bselect\b.*?)\bfrom\b", re.IGNORECASE | re.DOTALL)
+_SQL_NAME = re.compile(r"(?:\bfrom|\bjoin|,)\s+([^\W\d]\w*)", re.IGNORECASE)
 _PLACES = re.compile(r"\{[^{}]*\}|\$\w+|%\(\w+\)")
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 
@@ -72,8 +73,8 @@ def filled_in(text: str) -> frozenset[str]:
 def mentioned(text: str) -> frozenset[str]:
     """The names of the caller that a library may look up for this text: of a formula, a query or an SQL statement.
 
-    `y ~ sq(x)` mentions `sq` (patsy evaluates calls in the caller's environment, and columns in the table);
-    `x > @limit` mentions `limit` (pandas); `select a from df` mentions `df` (duckdb, polars, pandasql).
+    `y ~ sq(x)` mentions `sq`, and `x` and `y` if the table has no such columns (patsy); `x > @limit` mentions `limit`
+    (pandas); `select a from df` mentions `df` (duckdb, polars, pandasql).
     """
     return _mentioned(text) if len(text) <= LONGEST_TEXT else frozenset()
 
@@ -83,21 +84,9 @@ def _mentioned(text: str) -> frozenset[str]:
     return frozenset(name for marks, find in _TEXTS for name in (find(text) if marks in text.lower() else ()))
 
 
-def formula_names(text: str) -> frozenset[str]:
-    """All names of a formula, columns too; none if the text is no formula."""
-    return frozenset(node.id for tree in _sides(text) for node in ast.walk(tree) if isinstance(node, ast.Name))
-
-
-def _called_in_formula(text: str) -> Iterator[str]:
-    for tree in _sides(text):
-        for node in ast.walk(tree):
-            called = (
-                node.func if isinstance(node, ast.Call) else node.value if isinstance(node, ast.Attribute) else None
-            )
-            while isinstance(called, ast.Attribute):
-                called = called.value
-            if isinstance(called, ast.Name):
-                yield called.id
+def names_of_formula(text: str) -> Iterator[str]:
+    """All names of a formula, columns of its table too: only the table tells which those are."""
+    return (node.id for tree in _sides(text) for node in ast.walk(tree) if isinstance(node, ast.Name))
 
 
 def _sides(text: str) -> tuple[ast.Expression, ...]:
@@ -116,11 +105,12 @@ def _sides(text: str) -> tuple[ast.Expression, ...]:
 
 
 def _tables_of_sql(text: str) -> list[str]:
-    return _SQL_NAME.findall(text) if _SQL.search(text) else []
+    begins = _SQL.search(text)
+    return _SQL_NAME.findall(text, begins.end(1)) if begins else []
 
 
 _TEXTS: tuple[tuple[str, Callable[[str], Iterator[str] | list[str]]], ...] = (
-    ("~", _called_in_formula),
+    ("~", names_of_formula),
     ("@", _AT_NAME.findall),
     ("select", _tables_of_sql),
 )
