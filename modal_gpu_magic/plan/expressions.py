@@ -8,16 +8,21 @@ Statements are in `plan.flow`, which builds on this; the rules of names are the 
 from __future__ import annotations
 
 import ast
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.plan.cell.dynamic_names import DynamicNames
+from modal_gpu_magic.plan.cell.texts import last_word
 from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
-from modal_gpu_magic.plan.embedded import is_shell_call, last_word, pieces
+from modal_gpu_magic.plan.embedded import is_shell_call, pieces
 from modal_gpu_magic.plan.ledger import Ledger, join
 from modal_gpu_magic.plan.scopes import block_scope, comprehension_scope, function_scope
+from modal_gpu_magic.wire.values.lookups import mentioned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from modal_gpu_magic.plan.cell.texts import KnownTexts
     from modal_gpu_magic.plan.cellsource import Transform
     from modal_gpu_magic.plan.embedded import Piece
     from modal_gpu_magic.plan.scopes import Comprehension
@@ -42,21 +47,29 @@ _RUNS_CODE = (
 )
 """What may run someone's code or use up an iterator. Operators count as pure: none should change its operands."""
 
+_CALLS_FUNCTIONS = (ast.Call, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.comprehension, ast.AugAssign)
+"""Of these, what may call a function or make an object of a class that the cell itself defines."""
+
 
 class Expressions(ast.NodeVisitor):
     """Visits expressions. Fields of a node that are evaluated in another order than ast lists them have a method."""
 
-    def __init__(self, transform: Transform | None) -> None:
+    def __init__(self, transform: Transform | None, texts: KnownTexts) -> None:
         self.ledger = Ledger()
         self.imports: set[str] = set()
-        self.calls = False
-        self._transform = transform
-        self._in_annotation = False
+        self.calls = self.calls_functions = False
+        self.any_now = self.any_later = False
+        self._transform, self._texts = transform, texts
+        self._dynamic = DynamicNames(self.ledger, texts)
+        self._in_annotation = self._mentioned_only = False
 
     def visit(self, node: ast.AST) -> None:
         """Visit a node, and note whether it can change anything in place when the cell runs."""
         if isinstance(node, _RUNS_CODE) and self.ledger.runs_now:
             self.calls = True
+            self.calls_functions = self.calls_functions or isinstance(node, _CALLS_FUNCTIONS)
+        for piece in self._dynamic.look(node):
+            self._piece(piece)
         super().visit(node)
 
     def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
@@ -74,7 +87,8 @@ class Expressions(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
-            self.ledger.load(node.id, mentioned=self._in_annotation)
+            self.ledger.load(node.id, mentioned=self._in_annotation or self._mentioned_only)
+            self._mention(self._texts.of_notebook(node.id) or "")
         elif isinstance(node.ctx, ast.Store):
             self.ledger.store(node.id)
         else:
@@ -107,8 +121,12 @@ class Expressions(ast.NodeVisitor):
             self.visit_all(node.comparators[1:])
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
-        self.visit(node.test)
-        self.either([node.body], [node.orelse])
+        taken = constant(node.test)
+        if taken is None:
+            self.visit(node.test)
+            self.either([node.body], [node.orelse])
+        else:
+            self.visit(node.body if taken else node.orelse)
 
     def either(self, *ways: Iterable[ast.AST]) -> None:
         """Exactly one of these blocks runs."""
@@ -151,32 +169,66 @@ class Expressions(ast.NodeVisitor):
         if not is_shell_call(node):
             self.generic_visit(node)
             self.touch(node.func, *node.args, *(keyword.value for keyword in node.keywords))
-        for piece in pieces(node):
+        elif not all(isinstance(each, ast.Constant) for each in node.args):  # nobody's syntax, but written so
+            self.visit_all(node.args)
+        for piece in pieces(node, self._texts, self._dynamic.callee(node)):
             self._piece(piece)
 
     def _piece(self, piece: Piece) -> None:
         """What a string makes a call do."""
-        if piece.how == "mention":
+        if piece.how == "any":
+            self.any_now = self.any_now or self.ledger.runs_now
+            self.any_later = self.any_later or self.ledger.bound is not None
+        elif piece.how == "mention":
             self.ledger.load(piece.source, mentioned=True)
         elif piece.how == "import":
             module = piece.source.partition(".")[0]
             self.imports.update({module} if module else ())  # `.a` is relative to a package
+        elif piece.how in ("name", "bind", "delete"):
+            with self.ledger.globally():
+                self._named(piece)
         else:
             self._code(piece)
+
+    def _named(self, piece: Piece) -> None:
+        if piece.how == "name":
+            self.ledger.load(piece.source, mentioned=True)
+            self.ledger.touch(piece.source)
+        elif piece.how == "bind":
+            self.ledger.store(piece.source)
+        else:
+            self.ledger.unbind(piece.source)
 
     def _code(self, piece: Piece) -> None:
         """Code from a string. In a function it has the function's locals, and cannot make new ones."""
         with_magics = piece.how in ("cell", "timed")
         tree = parse_cell(piece.source, self._transform) if with_magics else parse_python(piece.source.strip())
         body = tree.body if tree else []
-        if piece.how == "timed":
-            with self.ledger.aside(), self.ledger.inside(block_scope("function", body, self.ledger.owner)):
+        self._texts.note(body)
+        if piece.how in ("timed", "quoted"):
+            scope = block_scope("function", body, self.ledger.owner)
+            with self.ledger.aside(), self.ledger.inside(scope), self._perhaps(piece.how == "quoted"):
+                self.visit_all(body)
+        elif piece.how == "main":
+            with self.ledger.globally():
                 self.visit_all(body)
         elif piece.how == "elsewhere" or not self.ledger.at_top:
-            with self.ledger.aside():
+            with self.ledger.aside(), self._perhaps(piece.how == "elsewhere"):
                 self.visit_all(body)
         else:
             self.visit_all(body)
+
+    @contextmanager
+    def _perhaps(self, mentioned_only: bool) -> Iterator[None]:  # noqa: FBT001 - what the caller has found out
+        """Code whose names may be looked up in another namespace."""
+        outer, self._mentioned_only = self._mentioned_only, self._mentioned_only or mentioned_only
+        yield
+        self._mentioned_only = outer
+
+    def _mention(self, text: str) -> None:
+        """A text that a library may evaluate with the variables of its caller."""
+        for name in sorted(mentioned(text)) if text else ():
+            self.ledger.load(name, mentioned=True)
 
     # -- annotations ---------------------------------------------------------------------------------------------------
 
@@ -193,6 +245,21 @@ class Expressions(ast.NodeVisitor):
         if self._in_annotation and isinstance(node.value, str):
             tree = parse_python(node.value.strip())
             self.visit_all(tree.body if tree else ())
+        elif isinstance(node.value, str):
+            self._mention(node.value)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        parts = (str(each.value) if isinstance(each, ast.Constant) else "_" for each in node.values)
+        self._mention("".join(parts))
+        self.visit_all(each for each in node.values if not isinstance(each, ast.Constant))
+
+
+def constant(test: ast.expr) -> bool | None:
+    """What a condition always is; None: it depends. The compiler leaves out what can never run, too."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = constant(test.operand)
+        return None if inner is None else not inner
+    return bool(test.value) if isinstance(test, ast.Constant) else None
 
 
 def roots(node: ast.AST | None) -> Iterator[str]:

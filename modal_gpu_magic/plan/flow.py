@@ -1,7 +1,8 @@
 """Reads a cell's statements in the order they run, along every way the cell may take.
 
-Loops may run no time, a `with` may swallow the exception that ends its block, a `try` may break off anywhere: what is
-bound on one way only is not surely bound behind it. Expressions are in `plan.expressions`.
+Loops may run no time, but for `while True`; a `with` may swallow the exception that ends its block, a `try` may break
+off anywhere: what is bound on one way only is not surely bound behind it. What stands behind `if False` counts for
+nothing. Expressions are in `plan.expressions`.
 """
 
 # ruff: noqa: D102, N802, N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
@@ -11,12 +12,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.embedded import last_word
-from modal_gpu_magic.plan.expressions import Expressions
+from modal_gpu_magic.plan.cell.texts import last_word
+from modal_gpu_magic.plan.expressions import Expressions, constant
 from modal_gpu_magic.plan.ledger import join
 from modal_gpu_magic.plan.scopes import annotation_scope, captures, class_scope, function_scope, imported
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.plan.cell.texts import KnownTexts
     from modal_gpu_magic.plan.cellsource import Transform
     from modal_gpu_magic.plan.scopes import Function
 
@@ -39,8 +41,8 @@ Any other may, like `contextlib.suppress`; whether it does is not to be seen in 
 class Flow(Expressions):
     """Visits statements."""
 
-    def __init__(self, transform: Transform | None) -> None:
-        super().__init__(transform)
+    def __init__(self, transform: Transform | None, texts: KnownTexts) -> None:
+        super().__init__(transform, texts)
         self.stars: set[str] = set()
 
     # -- binding -------------------------------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ class Flow(Expressions):
             self.imports.add(module.partition(".")[0])
         if any(alias.name == "*" for alias in node.names):
             self.stars.add(module)
+            self.ledger.starred = True
         for name in imported(node):
             self.ledger.store(name)
 
@@ -111,13 +114,18 @@ class Flow(Expressions):
     def _decorators(self, node: Function | ast.ClassDef) -> None:
         self.visit_all(node.decorator_list)
         self.touch(*node.decorator_list)
-        self.calls = self.calls or (bool(node.decorator_list) and self.ledger.runs_now)
+        calls = bool(node.decorator_list) and self.ledger.runs_now
+        self.calls, self.calls_functions = self.calls or calls, self.calls_functions or calls
 
     # -- ways ----------------------------------------------------------------------------------------------------------
 
     def visit_If(self, node: ast.If) -> None:
-        self.visit(node.test)
-        self.either(node.body, node.orelse)
+        taken = constant(node.test)
+        if taken is None:
+            self.visit(node.test)
+            self.either(node.body, node.orelse)
+        else:
+            self.visit_all(node.body if taken else node.orelse)
 
     def visit_Assert(self, node: ast.Assert) -> None:
         with self.ledger.aside():  # `python -O` leaves it out
@@ -126,17 +134,28 @@ class Flow(Expressions):
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         self.touch(node.iter)
-        for way in ([node.target, *node.body], node.orelse):
-            with self.ledger.aside():
-                self.visit_all(way)
+        with self.ledger.aside(), self.ledger.looping():
+            self.visit_all([node.target, *node.body])
+        with self.ledger.aside():
+            self.visit_all(node.orelse)
 
     visit_AsyncFor = visit_For
 
     def visit_While(self, node: ast.While) -> None:
+        taken = constant(node.test)
+        if taken:
+            with self.ledger.looping() as ends:
+                self.visit_all(node.body)
+            self.ledger.bound = join(ends)
+            return
         self.visit(node.test)
-        for way in (node.body, node.orelse):
+        with self.ledger.aside(), self.ledger.looping():
+            self.visit_all(node.body if taken is None else ())
+        if taken is None:
             with self.ledger.aside():
-                self.visit_all(way)
+                self.visit_all(node.orelse)
+        else:
+            self.visit_all(node.orelse)
 
     def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
         swallowed = None
@@ -193,7 +212,10 @@ class Flow(Expressions):
         self.generic_visit(node)
         self.ledger.bound = None
 
-    visit_Return = visit_Raise = visit_Break = visit_Continue = _leave
+    visit_Return = visit_Raise = visit_Continue = _leave
+
+    def visit_Break(self, _: ast.Break) -> None:
+        self.ledger.leave_loop()
 
 
 def _takes_all(case: ast.match_case) -> bool:

@@ -33,6 +33,7 @@ class Ledger:
     Attributes:
         reads: globals looked up. sure: those looked up at the top level where nothing in the cell had bound them yet.
         later: globals looked up in a function's body where nothing in the cell had bound them yet.
+        starred: modules have been star-imported: any name may have been bound by that.
         binds, deletes: globals bound and unbound. mutates: globals whose value may be changed in place.
     """
 
@@ -46,7 +47,9 @@ class Ledger:
         self.deletes: set[str] = set()
         self.mutates: set[str] = set()
         self._ever_bound: set[_Key] = set()
+        self.starred = False
         self._bodies = 0
+        self._loop_ends: list[list[Bound]] = []
         self._making: list[str] = []
 
     @property
@@ -72,7 +75,11 @@ class Ledger:
         if self.bound is None or name in self.bound or not self._finds_global(name):
             return
         self.reads.add(name)
-        if not mentioned and not any(_key(scope, name) in self._ever_bound for scope in self._visible()):
+        if (
+            not mentioned
+            and not self.starred
+            and not any(_key(scope, name) in self._ever_bound for scope in self._visible())
+        ):
             (self.later if self._bodies else self.sure).add(name)
 
     def store(self, name: str) -> None:
@@ -147,6 +154,18 @@ class Ledger:
                 yield scope
             seen_through = seen_through and scope.kind == "annotation"
 
+    def finds_builtin(self, name: str) -> bool:
+        """Whether a name here leads past the cell's own bindings, to a builtin unless the notebook has bound it."""
+        name = mangled(name, self.owner)
+        return self._finds_global(name) and name not in self._ever_bound
+
+    @contextmanager
+    def globally(self) -> Iterator[None]:
+        """Names of the notebook's, whatever block they are used in."""
+        scopes, self.scopes = self.scopes, self.scopes[:1]
+        yield
+        self.scopes = scopes
+
     # -- ways through the cell -----------------------------------------------------------------------------------------
 
     def point(self) -> Bound:
@@ -159,6 +178,19 @@ class Ledger:
         point = self.point()
         yield
         self.bound = point
+
+    @contextmanager
+    def looping(self) -> Iterator[list[Bound]]:
+        """A loop's body; yields the points where a `break` leaves the loop."""
+        ends: list[Bound] = []
+        self._loop_ends.append(ends)
+        yield ends
+        self._loop_ends.pop()
+
+    def leave_loop(self) -> None:
+        """A `break`."""
+        self._loop_ends[-1].append(self.bound)
+        self.bound = None
 
     @contextmanager
     def inside(self, scope: Scope) -> Iterator[None]:

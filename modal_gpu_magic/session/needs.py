@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.requirements import requirements
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +51,10 @@ def modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
     """The top-level modules that the values are, or that their types are from."""
     for name in names.reads & namespace.keys():
         value = namespace[name]
-        module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+        if type(value) is DeferredImport:
+            module = deferral(value).statement.module
+        else:
+            module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
         yield module.partition(".")[0]
 
 

@@ -13,6 +13,7 @@ import modal_gpu_magic
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.parse import Line
+from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.names import Names, analyse
@@ -140,13 +141,13 @@ class Session:
             ModalGpuError: the cell could not run, or did not end by itself.
             Exception: the cell's own, with its own traceback.
         """
-        cell = Cell(source, names=analyse(source), augmented=only_augmented(source), **options)
+        cell = Cell(source, names=self._analyse(source), augmented=only_augmented(source), **options)
         with Presses() as presses:
             return self.execute(cell, front or SilentFront(), presses.inbox).result
 
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> Homecoming:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
-        names = cell.names or analyse(cell.source)
+        names = cell.names or self._analyse(cell.source)
         self._leave_the_dead()
         front.begin(replace(self.about, spent=self.meter.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
@@ -250,6 +251,9 @@ class Session:
     def app(self) -> OpenApp | None:
         """Its App, if it is open."""
         return self._opening.app if self._opening is not None and not self._opening.dead else None
+
+    def _analyse(self, source: str) -> Names:
+        return analyse(source, text_of=texts_of(self.namespace))
 
     def _leave_the_dead(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""

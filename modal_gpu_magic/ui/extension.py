@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def register(shell: InteractiveShell) -> None:
     """Make the magics known to `shell`."""
-    from modal_gpu_magic.ui import errors
+    from modal_gpu_magic.ui import errors, native_cells
     from modal_gpu_magic.ui.complete import matcher
 
     unregister(shell)
@@ -27,17 +27,19 @@ def register(shell: InteractiveShell) -> None:
     shell.input_transformers_cleanup.append(header_first)
     shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
     errors.install(shell)
+    native_cells.install(shell)
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
-    from modal_gpu_magic.ui import errors
+    from modal_gpu_magic.ui import errors, native_cells
 
     configurables: list[Any] = shell.configurables
     for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
         magics.close()
         configurables.remove(magics)
     errors.remove(shell)
+    native_cells.remove(shell)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(NAME, None)
     for hooks, name in (

@@ -315,6 +315,7 @@ class ModalGpu(Configurable):
         return choice.kind
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
+        from modal_gpu_magic.plan.cell.texts import texts_of
         from modal_gpu_magic.plan.inplace import only_augmented
         from modal_gpu_magic.plan.names import analyse
         from modal_gpu_magic.session.finding import find_files
@@ -326,7 +327,7 @@ class ModalGpu(Configurable):
 
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
-        names = analyse(body, transform)
+        names = analyse(body, transform, texts_of(self.shell.user_ns))
         # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
         left_out = tuple(options.no_in or ())
         found = find_files(body, transform, names, self.shell.user_ns, session.files, session.modules, left_out)

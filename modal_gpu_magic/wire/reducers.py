@@ -21,6 +21,7 @@ from modal_gpu_magic.wire.pickles import arrays
 from modal_gpu_magic.wire.pickles.generators import generator_reducers
 from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.remote import RemoteValue, facts, value_there
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,11 @@ def _bare(pickler: CellPickler, bare: Bare) -> Any:
     if bare.alone and tensors.is_plain(value):
         return tensors.reduce_tensor(pickler, value, alone=True)
     return pickler.reduce(value)
+
+
+def _deferred_import(pickler: CellPickler, value: DeferredImport) -> Any:
+    pickler.modules.update(deferral(value).statement.modules)
+    return value.__reduce__()
 
 
 def _remote(pickler: CellPickler, value: RemoteValue) -> Any:
@@ -145,6 +151,7 @@ def _is_importable(value: Any) -> bool:
 _ALWAYS: dict[type, Reducer] = {
     Bare: _bare,
     RemoteValue: _remote,
+    DeferredImport: _deferred_import,
     io.TextIOWrapper: _stream,
     types.CodeType: _code,
     weakref.ProxyType: _weak,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.arrays import sent_bytes
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
+from modal_gpu_magic.wire.values.imports import DeferredImport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ CHUNK = 500
 _OBJECT = 30
 """Bytes for what cannot be counted."""
 
-_ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40}
+_ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40, DeferredImport: 100}
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 

@@ -12,6 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.size import nbytes_of, size_text
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +143,7 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (lambda value: isinstance(value, type), lambda value: f"class {value.__qualname__}"),
     (lambda value: isinstance(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),
     (lambda value: isinstance(value, types.ModuleType), lambda value: f"module {value.__name__}"),
+    (lambda value: type(value) is DeferredImport, lambda value: f"import of {deferral(value).statement.path}"),
     (_is_module, _module),
     (lambda value: _is_table(value) and _shape(value) is not None, _table),
     (lambda value: _shape(value) is not None, _array),

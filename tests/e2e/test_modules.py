@@ -117,7 +117,7 @@ def test_another_folder_of_the_path_and_only_what_is_imported(project: Project) 
     (project.elsewhere / "far.py").write_text("X = 'far'")
     (project.elsewhere / "hidden.py").write_text("X = 'hidden'")
     assert project.value("import far\nfar.X") == "'far'"
-    unseen = project.kernel.remote("__import__('hid' + 'den')")
+    unseen = project.kernel.remote("__import__('nedd' 'ih'[::-1])")
     assert unseen.error == "ModuleNotFoundError: No module named 'hidden'"
     assert "`import hidden` in the cell's text brings it along" in unseen.said
 

@@ -245,7 +245,7 @@ def test_names_are_read_rightly(pair: Pair, source: str) -> None:
 
 def test_a_name_that_was_not_seen_is_named(kernel: Kernel) -> None:
     kernel.run("hidden = 41")
-    result = kernel.remote("eval('hid' + 'den')")
+    result = kernel.remote("getattr(__import__('builtins'), 'ev' + 'al')('hid' + 'den')")
     assert result.reply["ename"] == "NameError"
     assert "--in hidden" in result.traceback + result.said
 

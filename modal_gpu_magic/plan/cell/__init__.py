@@ -1,1 +1,1 @@
-"""What is read from the text of a cell before anything runs."""
+"""Reads the text of a cell: what it looks up, binds and needs."""

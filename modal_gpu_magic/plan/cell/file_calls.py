@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.embedded import last_word
+from modal_gpu_magic.plan.cell.texts import last_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -31,8 +31,9 @@ from modal_gpu_magic.plan.cell.file_calls import (
     opens_to_write,
 )
 from modal_gpu_magic.plan.cell.path_text import HOLE, constants, text_of
+from modal_gpu_magic.plan.cell.texts import last_word
 from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
-from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, last_word, pieces
+from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, pieces_of_shell_call
 from modal_gpu_magic.plan.imports import imported
 from modal_gpu_magic.plan.literals import command_words, looks_like_a_path, may_be_a_name
 
@@ -291,7 +292,7 @@ class _Reader(ast.NodeVisitor):
 
     def _shell(self, node: ast.Call, texts: list[object]) -> None:
         """What IPython's own syntax names: words of a command, or references of the code that a magic runs."""
-        code = [piece for piece in pieces(node) if piece.how in ("cell", "timed")]
+        code = [piece for piece in pieces_of_shell_call(node) if piece.how in ("cell", "timed")]
         for piece in code:
             self.found += references(piece.source, self._transform, self._known)
         name, *rest = texts if last_word(node.func).startswith("run_") else ("", *texts)

@@ -1,1 +1,1 @@
-"""What is known of values and of the process around them: what they share, refer to, and whether they changed."""
+"""What is known of values, of code and of the process around them: what they share, refer to, and have changed."""
