@@ -270,6 +270,9 @@ def _take_home(
     arrived = unpack(leaving.values, namespace, store, table=table, restore_devices=True)
     result = (arrived.values.pop(RESULT),) if RESULT in arrived.values else ()
     namespace.update(arrived.values)
+    for name, statement in leaving.imported.items():
+        with contextlib.suppress(ImportError):
+            namespace[name] = statement.run()
     lost = [
         replace(stay, why=f"it ended with rank 0: {stay.why}{_way_out(stay, place)}", gone=True)
         for stay in leaving.stays

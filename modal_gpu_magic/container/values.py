@@ -20,6 +20,7 @@ from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
 from modal_gpu_magic.wire.values.graph import Graph, groups_of
 from modal_gpu_magic.wire.values.graph import reached as reached_from
+from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.marks import Group, Marks
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Leaving:
     """What goes home, and what does not with the reason.
 
     Attributes:
+        imported: names that the cell bound by an import statement, which have no value to send.
         stale: tokens of objects of which the notebook has an older content, since their new one stays.
         forgot: tokens of objects that are no more.
     """
@@ -69,6 +71,7 @@ class Leaving:
     gone: tuple[str, ...]
     looks: dict[str, tuple[str, str]]
     submodules: tuple[str, ...]
+    imported: dict[str, Import]
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
 
@@ -151,7 +154,8 @@ class Belongings:
         hasher = _hasher(store)
         bound = self._bound(before)
         changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
-        candidates = {name: self.namespace[name] for name in (*bound, *changed)}
+        imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
+        candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
         if result:
             candidates[RESULT] = result[0]
         chosen = self._choose(candidates, request, hasher)
@@ -161,6 +165,7 @@ class Belongings:
         packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
         packed.arrived(self.table)
         self._agree(chosen.groups)
+        self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
         stays, stale = self._stays(chosen.stays, candidates, packed)
         gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
         for name in before.unbound:
@@ -172,7 +177,7 @@ class Belongings:
         }
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune()
-        return Leaving(packed.transfer, stays, gone, looks, submodules, stale, self.table.take_forgotten())
+        return Leaving(packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten())
 
     def take(self, names: Iterable[str], store: Store) -> Transfer:
         """Values that stayed, asked for by name, or objects by their token (`Stay.shares`)."""

@@ -262,6 +262,7 @@ class Worker:
             stale=leaving.stale if leaving else (),
             forgot=leaving.forgot if leaving else (),
             gone=leaving.gone if leaving else (),
+            imported=leaving.imported if leaving else {},
             looks=leaving.looks if leaving else {},
             submodules=leaving.submodules if leaving else (),
             failed=failed or {},

@@ -13,6 +13,7 @@ import modal_gpu_magic
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.parse import Line
+from modal_gpu_magic.plan.cell.import_statements import import_statements
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, specs_text
@@ -38,6 +39,7 @@ from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import Asked, Kernel, Request, Spread
 from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.reach import every_name
 from modal_gpu_magic.wire.transfer import Packed, prepare
 
 if TYPE_CHECKING:
@@ -360,10 +362,12 @@ class Session:
             drops=outgoing.drops,
             forgot=outgoing.forgot,
             named=self.values.named_here(packed),
-            reads=tuple(names.reads),
+            reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
             binds=tuple(names.binds - augmented),
             deletes=tuple(names.deletes),
             mutates=frozenset(names.mutates | augmented),
+            import_statements=import_statements(cell.source),
+            stars=tuple(names.stars),
             imports=cell.imports,
             installs=extra,
             python=KERNEL_PYTHON,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.session import deferred_imports
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import reach
+from modal_gpu_magic.wire.reach import every_name, reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.summary import summary
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.events import Answer, Transfer
     from modal_gpu_magic.wire.transfer import Packed
+    from modal_gpu_magic.wire.values.imports import Import
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Values:
         needed = (names.reads | set(wishes.include)) - set(wishes.exclude)
         sure = (names.reads - names.maybe) | set(wishes.include)
         reached = reach(needed, self.namespace)
+        if names.any_name:
+            reached |= reach(every_name(self.namespace) - set(wishes.exclude), self.namespace)
         reached |= self._shared_with_remote(reached)
         wanted = [name for name in sorted(reached) if self._is_the_users(name, wishes)]
         values: dict[str, Any] = {}
@@ -157,6 +161,7 @@ class Values:
         self.marks.drop(answer.failed.keys())
         stays = {stay.name: stay for stay in answer.stays}
         result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
+        self._bind_imports(answer.imported)
         for name, stay in stays.items():
             there = f"_{count}" if name == RESULT else name  # where IPython keeps a cell's result
             way = None if stay.gone else fetch
@@ -254,6 +259,16 @@ class Values:
                 self.namespace[name] = value
                 self._forget_name(name)
         return result, RESULT in transfer.names
+
+    def _bind_imports(self, imported: Mapping[str, Import]) -> None:
+        """Names that the cell bound by import statements: what they import is imported here when a cell needs it."""
+        deferred_imports.bind(imported, self.namespace)
+        for name in imported:
+            self._forget_name(name)
+        bound = {name: self.namespace[name] for name in imported}
+        for group in self.marks.look(bound, Hasher()):
+            self.marks.transferred(group)
+        self._note_bound(bound)
 
     def _forget_name(self, name: str) -> None:
         """What was known of a name is over: the name was bound by the container, or has gone."""

@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modal_gpu_magic.wire.values.imports import Import
 from modal_gpu_magic.wire.versions import Version
 
 EventKind = Literal[
@@ -281,6 +282,10 @@ class Request:
     """`--out`: these come back whatever their size."""
     mutates: frozenset[str] = frozenset()
     """Names the cell may change in place, as far as its text tells."""
+    import_statements: dict[str, tuple[Import, ...]] = field(default_factory=dict)
+    """By name, the import statements of the cell that may bind it."""
+    stars: tuple[str, ...] = ()
+    """Modules the cell star-imports."""
     imports: dict[str, str] = field(default_factory=dict)
     """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
@@ -329,6 +334,8 @@ class Answer:
     """Tokens of objects that that side gave up."""
     gone: tuple[str, ...] = ()
     """Names the cell deleted."""
+    imported: dict[str, Import] = field(default_factory=dict)
+    """Names the cell bound by import statements, which have no values: they are imported there when used."""
     looks: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Type and one-line summary of values that come home: shown if one cannot be made there."""
     submodules: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.values.lookups import code_looks_up_any_name, names_in_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +66,11 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
     return found
 
 
+def every_name(namespace: dict[str, Any]) -> set[str]:
+    """All names that a cell may have bound, which code that looks names up at run time may look up."""
+    return {name for name in namespace if isinstance(name, str) and not name.startswith("_")}
+
+
 def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Iterator[str]:
     """The global names that a value uses, itself or through what it refers to."""
     waiting, opaque, most = [value], _opaque(), len(seen) + MOST_VALUES
@@ -74,7 +80,13 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
             continue
         seen[id(value)] = value
         if type(value) is types.FunctionType and value.__globals__ is namespace:
-            yield from _lookups(value.__code__)
+            code = value.__code__
+            yield from _lookups(code) | names_in_texts(code)
+            if code_looks_up_any_name(code):
+                yield from every_name(namespace)
+        elif value is namespace:
+            yield from every_name(namespace)
+            continue
         waiting.extend(_parts(value))
 
 
