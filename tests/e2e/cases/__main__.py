@@ -44,7 +44,12 @@ def run(twins: Twins, kind: str, case: Case, *, verbose: bool) -> bool:
     except (AssertionError, TimeoutError, RuntimeError) as error:
         found = [f"the case itself: {type(error).__name__}: {error}"]
     lines = found if verbose else [text if len(text) <= 400 else f"{text[:400]}…" for text in found[:1]]
-    print(f"{time.monotonic() - start:5.2f} s  {kind}/{case.id}:", *(lines or ["ok"]), sep="\n    " if lines else " ", flush=True)
+    print(
+        f"{time.monotonic() - start:5.2f} s  {kind}/{case.id}:",
+        *(lines or ["ok"]),
+        sep="\n    " if lines else " ",
+        flush=True,
+    )
     return not found
 
 

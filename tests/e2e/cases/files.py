@@ -93,9 +93,12 @@ R> print(result)
 N> print(result)
 {CLEAN}
 """,
-    "a module is edited between": f"""
+    "a module is edited and loaded anew": f"""
 N> _ = open("fx_mod.py", "w").write("def f(): return 1\\n")
 R> import fx_mod; print(fx_mod.f())
+N> _ = open("fx_mod.py", "w").write("def f(): return 'edited'\\n")
+R> import importlib; _ = importlib.reload(fx_mod); print(fx_mod.f())
+N> print(importlib.reload(fx_mod).f())
 {CLEAN}
 END> import sys; sys.modules.pop("fx_mod", None)
 """,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "values": ("identity", "closures", "classes", "overwrite", "guards", "dynamic", "failing", "containers"),
     "torch": ("training", "trainers", "views", "autograd"),
-    "process": ("exceptions", "unstable", "state", "files", "deletion", "output"),
+    "process": ("output", "unstable", "exceptions", "files", "deletion", "state"),
 }
 """Kinds by group. Those that import torch are in one group, so that it is imported once; those that change the process in
 another."""
@@ -23,4 +23,6 @@ another."""
 
 def cases(group: str) -> list[tuple[str, Case]]:
     """The cases of a group, each with its kind."""
-    return [(kind, case) for kind in GROUPS[group] for case in read(importlib.import_module(f"{__package__}.{kind}").CASES)]
+    return [
+        (kind, case) for kind in GROUPS[group] for case in read(importlib.import_module(f"{__package__}.{kind}").CASES)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.e2e.compare import SCRUBS, shown
@@ -24,14 +24,19 @@ HEADER: Final = "T4"
 COUNTS: Final = (re.compile(r"sk-(container|estimator)-id-\d+"), r"sk-\1-id")
 """scikit-learn counts the estimators it has shown."""
 
-KEEP: Final = "get_ipython().names_before = dict(globals())"
+KEEP: Final = """
+import warnings
+get_ipython().names_before, get_ipython().filters_before = dict(globals()), list(warnings.filters)
+"""
 CLEAN: Final = """
 _before, _history = get_ipython().names_before, __import__("re").compile(r"_+(i*|i?[0-9]+)").fullmatch
 for _name in [_name for _name in globals() if _name not in _before and not _history(_name)]:
     globals().pop(_name)
 globals().update({_name: _before[_name] for _name in _before if not _history(_name)})
+__import__("warnings").filterwarnings("ignore", message="a new filter makes Python forget what was warned of")
+__import__("warnings").filters[:] = get_ipython().filters_before
 """
-"""Deletes what a case has bound, and puts back what it has bound anew."""
+"""Deletes what a case has bound, puts back what it has bound anew, and the filters of warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,9 @@ class Difference:
 
     def __str__(self) -> str:
         """Which cell, and what each side showed where they differ."""
-        parts = [f"{key} {left!r} → {self.remote[key]!r}" for key, left in self.native.items() if left != self.remote[key]]
+        parts = [
+            f"{key} {left!r} → {self.remote[key]!r}" for key, left in self.native.items() if left != self.remote[key]
+        ]
         return f"cell {self.number} ({self.cell.side}): " + " | ".join(parts)
 
 
@@ -126,9 +133,13 @@ def refused(result: Result, case: Case) -> bool:
 
 def seen(result: Result) -> dict[str, Any]:
     """What a cell showed: stderr; everything else in order; the error. Tracebacks have tests of their own."""
+    rest = [message for message in result.messages if message.content.get("name") != "stderr"]
     items = [
-        (kind, {key: value for key, value in content.items() if key != "metadata"})
-        for kind, content in shown(result)[:-1]
-        if kind != "error" and content.get("name") != "stderr"
+        (kind, {key: value for key, value in content.items() if key not in ("metadata", "traceback")})
+        for kind, content in shown(replace(result, messages=tuple(rest)))[:-1]
     ]
-    return {"shown": scrub(items, (COUNTS,)), "stderr": scrub(result.stderr, SCRUBS), "error": scrub(result.error, SCRUBS)}
+    return {
+        "shown": scrub(items, (COUNTS,)),
+        "stderr": scrub(result.stderr, SCRUBS),
+        "error": scrub(result.error, SCRUBS),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-PLT = "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as plt"
+PLT = "import matplotlib.pyplot as plt"
 
 CASES: Final = {
     "a figure is drawn on in a later cell": f"""
