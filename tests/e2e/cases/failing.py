@@ -312,7 +312,7 @@ N> print(rec, inner, obj[0] is inner, ma)
 """,
     "numpy scalars and dtypes": """
 N> import numpy as np; s = np.float32(1.5); dt = np.dtype("f4"); i = np.int64(3)
-R> print(type(s).__name__, dt == s.dtype, i / 2); big = np.uint8(250) 
+R> print(type(s).__name__, dt == s.dtype, i / 2); big = np.uint8(250)
 N> print(type(big).__name__, int(big) + 10, repr(s))
 """,
     "sparse matrices": """

@@ -1,4 +1,4 @@
-"""The table of cases: the kinds in groups. The cases of a group share two kernels, and clean up after themselves."""
+"""The table of cases: the kinds in groups, and the whole notebooks. What is in a group shares two kernels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "torch": ("training", "trainers", "views", "autograd"),
     "process": ("output", "unstable", "exceptions", "files", "deletion", "state"),
 }
-"""Kinds by group. Those that import torch are in one group, so that it is imported once; those that change the process in
-another."""
+"""Kinds by group: those that import torch together, so that torch is imported once; those that change the process apart."""
+
+MIXED: Final = ("plain_loop", "trainer_class", "engine", "sklearn_grid", "pandas_features", "gpt", "agent", "gan")
 
 
 def cases(group: str) -> list[tuple[str, Case]]:
     """The cases of a group, each with its kind."""
-    return [
-        (kind, case) for kind in GROUPS[group] for case in read(importlib.import_module(f"{__package__}.{kind}").CASES)
-    ]
+    found = ((kind, importlib.import_module(f"tests.e2e.cases.{kind}").CASES) for kind in GROUPS[group])
+    return [(kind, case) for kind, texts in found for case in read(texts)]
+
+
+def notebooks() -> tuple[Case, ...]:
+    """The notebooks in mixed mode."""
+    return read({name: importlib.import_module(f"tests.e2e.mixed.{name}").NOTEBOOK for name in MIXED})
