@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.cases.table import notebooks
-from tests.e2e.cases.twins import Twins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.e2e.cases.case import Case
-
-
-@pytest.fixture(scope="module")
-def twins() -> Iterator[Twins]:
-    """The kernels which the notebooks share."""
-    with Twins() as twins:
-        yield twins
+    from tests.e2e.cases.twins import Twins
 
 
 @pytest.mark.parametrize("notebook", [pytest.param(notebook, id=notebook.id) for notebook in notebooks()])

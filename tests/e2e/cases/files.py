@@ -122,6 +122,13 @@ x = 1
 R> print(open("fx_w.py").read())
 {CLEAN}
 """,
+    "a file written there is edited here": f"""
+REFUSED: fx_both.txt
+R> _ = open("fx_both.txt", "w").write("there")
+N> _ = open("fx_both.txt", "w").write("here, newer")
+R> print(open("fx_both.txt").read())
+{CLEAN}
+""",
     "a file is deleted here": f"""
 N> _ = open("fx_del.txt", "w").write("x")
 R> print(open("fx_del.txt").read())

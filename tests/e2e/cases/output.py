@@ -109,10 +109,27 @@ f(); print("loud")
 """,
     "rich's progress leaves what was printed": """
 R>
-from rich.progress import track
+from rich.progress import Progress, BarColumn
 print("before")
-for _ in track(range(2), description="work", disable=True): pass
+with Progress("[green]{task.description}", BarColumn(8), auto_refresh=False) as progress:
+    task = progress.add_task("work", total=2)
+    for _ in range(2): progress.advance(task)
 print("after")
+N> print(progress.finished)
+""",
+    "rich prints a table": """
+R>
+from rich import print as rprint
+from rich.table import Table
+table = Table("a", "b"); table.add_row("1", "2"); rprint(table)
+N> table.add_row("3", "4"); rprint(table)
+""",
+    "a plotly figure": """
+R>
+import plotly.graph_objects as go
+fig = go.Figure(data=[go.Bar(x=[1], y=[2])]); fig.show()
+R> fig.update_layout(title="t")
+N> print(fig.layout.title.text, len(fig.data)); fig
 """,
     "the shell is a notebook's": """
 R> print(type(get_ipython()).__module__, type(get_ipython()).__name__, get_ipython() is not None)

@@ -21,21 +21,29 @@ if TYPE_CHECKING:
     from tests.e2e.kernel import Result
 
 HEADER: Final = "T4"
-COUNTS: Final = (re.compile(r"sk-(container|estimator)-id-\d+"), r"sk-\1-id")
-"""scikit-learn counts the estimators it has shown."""
+RANDOM: Final = (
+    (re.compile(r"sk-(container|estimator)-id-\d+"), r"sk-\1-id"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "id"),
+)
+"""Ids in what is shown: scikit-learn counts its estimators, a widget's model has a random one."""
 
 KEEP: Final = """
-import warnings
-get_ipython().names_before, get_ipython().filters_before = dict(globals()), list(warnings.filters)
+def _keep(names, filters):
+    def clean_up():
+        import re, warnings
+        history = re.compile(r"_+(i*|i?[0-9]+)").fullmatch
+        for name in [name for name in globals() if name not in names and not history(name)]:
+            globals().pop(name)
+        for name, value in names.items():
+            if globals().get(name) is not value and not history(name):
+                globals()[name] = value
+        warnings.filterwarnings("ignore", message="a new filter makes Python forget what was warned of")
+        warnings.filters[:] = filters
+    get_ipython().clean_up = clean_up
+_keep({name: value for name, value in globals().items() if name != "_keep"}, list(__import__("warnings").filters))
+del _keep
 """
-CLEAN: Final = """
-_before, _history = get_ipython().names_before, __import__("re").compile(r"_+(i*|i?[0-9]+)").fullmatch
-for _name in [_name for _name in globals() if _name not in _before and not _history(_name)]:
-    globals().pop(_name)
-globals().update({_name: _before[_name] for _name in _before if not _history(_name)})
-__import__("warnings").filterwarnings("ignore", message="a new filter makes Python forget what was warned of")
-__import__("warnings").filters[:] = get_ipython().filters_before
-"""
+CLEAN: Final = "get_ipython().clean_up()"
 """Deletes what a case has bound, puts back what it has bound anew, and the filters of warnings."""
 
 
@@ -113,7 +121,8 @@ class Twins:
 
     def _clean(self, case: Case, native: Kernel, other: Kernel) -> None:
         for source in (*(cell.source for cell in case.cells if cell.side == "END"), CLEAN):
-            native.run(source)
+            cleaned = native.run(source)
+            assert cleaned.ok, f"cleaning up: {cleaned.error}"
             other.run(source)
             if self.magic:
                 other.remote(source, HEADER)
@@ -139,7 +148,7 @@ def seen(result: Result) -> dict[str, Any]:
         for kind, content in shown(replace(result, messages=tuple(rest)))[:-1]
     ]
     return {
-        "shown": scrub(items, (COUNTS,)),
+        "shown": scrub(items, RANDOM),
         "stderr": scrub(result.stderr, SCRUBS),
         "error": scrub(result.error, SCRUBS),
     }
