@@ -107,16 +107,6 @@ R>
 def f(): print("quiet", out.msg_id != "")
 f(); print("loud")
 """,
-    "rich's progress leaves what was printed": """
-R>
-from rich.progress import Progress, BarColumn
-print("before")
-with Progress("[green]{task.description}", BarColumn(8), auto_refresh=False) as progress:
-    task = progress.add_task("work", total=2)
-    for _ in range(2): progress.advance(task)
-print("after")
-N> print(progress.finished)
-""",
     "rich prints a table": """
 R>
 from rich import print as rprint
