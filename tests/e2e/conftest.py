@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_core.utils import ensure_event_loop
 
+from tests.e2e.cases.twins import Twins
 from tests.e2e.compare import by_stream, shown
 from tests.e2e.kernel import Kernel, Result
 
@@ -42,6 +43,13 @@ def native() -> Iterator[Kernel]:
     """A kernel that never heard of the extension: what it does is what a cell must do."""
     with Kernel() as kernel:
         yield kernel
+
+
+@pytest.fixture(scope="module")
+def twins() -> Iterator[Twins]:
+    """Both kernels for the cases of a module, which clean up after themselves."""
+    with Twins() as twins:
+        yield twins
 
 
 @pytest.fixture

@@ -1,0 +1,114 @@
+"""Tensors and arrays that share memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CASES: Final = {
+    "a numpy view": """
+REFUSED: row_view
+N> import numpy as np; x = np.zeros((2, 3)); row_view = x[0]
+R> row_view[:] = 1; print(x.sum())
+N> print(x.sum(), np.shares_memory(x, row_view))
+""",
+    "a numpy view, its base changed there": """
+REFUSED: row_view
+N> import numpy as np; x = np.zeros((2, 3)); row_view = x[0]
+R> x[0, 0] = 1; print(row_view)
+N> print(row_view); x[0, 1] = 2
+R> print(row_view)
+""",
+    "a numpy view in an object": """
+REFUSED: x
+N>
+import numpy as np
+class Ring:
+    def __init__(self, n): self.data = np.zeros(n); self.head = self.data[:2]
+ring = Ring(4); x = ring.data
+R> ring.head[:] = 5; print(ring.data)
+N> print(x, np.shares_memory(ring.head, x))
+""",
+    "a reshaped and a transposed array": """
+REFUSED: turned
+N> import numpy as np; x = np.arange(6); turned = x.reshape(2, 3).T
+R> turned[0, 0] = 99; print(x)
+N> print(x[0], turned.shape)
+""",
+    "a view made there": """
+R> import numpy as np; x = np.zeros(4); tail = x[2:]; copy = x[:2].copy()
+N> copy[:] = 9; print(x, tail)
+R> tail[:] = 1; print(x)
+""",
+    "a torch view": """
+N> import torch; x = torch.zeros(2, 3); row = x[0]
+R> row += 1; print(x.sum().item())
+N> print(x, row.data_ptr() == x.data_ptr()); x[0, 0] = 9
+R> print(row)
+""",
+    "a torch view, its base changed there": """
+N> import torch; x = torch.zeros(4); v = x.view(2, 2); t = v.t()
+R> x[1] = 7
+N> print(v, t)
+R> print(t, t._base is not None)
+""",
+    "numpy and torch share memory": """
+REFUSED: arr
+N> import torch, numpy as np; arr = np.zeros(3); ten = torch.from_numpy(arr)
+R> ten += 1; print(arr)
+N> print(arr, ten)
+""",
+    "a tensor's detached twin": """
+N> import torch; w = torch.ones(3, requires_grad=True); d = w.detach()
+R> d.mul_(5); print(w)
+N> print(w, d.data_ptr() == w.data_ptr(), d.requires_grad)
+""",
+    "a storage shared by slices in a list": """
+N> import torch; flat = torch.zeros(6); parts = list(flat.split(2))
+R> parts[1].fill_(3)
+N> print(flat); flat[0] = 1
+R> print(parts)
+N> print(parts)
+""",
+    "an expanded tensor": """
+N> import torch; one = torch.tensor([[1.], [2.]]); wide = one.expand(2, 1000)
+R> one[0] = 5; print(wide[0, 999], wide.stride())
+N> print(wide[0, 3], wide.stride(), wide.shape)
+""",
+    "an array rebound to its own part": """
+N> import numpy as np; x = np.arange(10)
+R> x = x[2:5]
+N> x[0] = 50; print(x)
+R> print(x); x = x[:1]
+N> print(x, x.shape)
+""",
+    "a frame's values": """
+N> import pandas as pd, numpy as np; df = pd.DataFrame({"a": [1., 2.]}); vals = df["a"].to_numpy().copy(); s = df.a
+R> vals[0] = 9; df.loc[0, "a"] = 5
+N> print(df.a.tolist(), vals.tolist(), s.tolist())
+""",
+    "quantized and sparse tensors without warnings": """
+N> import torch; sp = torch.eye(3).to_sparse(); half = torch.ones(2, dtype=torch.bfloat16); c = torch.ones(2, dtype=torch.complex64)
+R> print(sp.to_dense().sum(), half.sum(), c.sum()); sp2 = sp * 2
+N> print(sp2.to_dense()[0, 0], sp2.layout, half.dtype)
+""",
+    "a quantized tensor": """
+N>
+import torch, warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore"); q = torch.quantize_per_tensor(torch.tensor([1., 2.]), .5, 0, torch.qint8)
+R> print(q.int_repr(), q.q_scale())
+N> print(q.int_repr())
+""",
+    "meta tensors": """
+N> import torch; from torch import nn; big = nn.Linear(100_000, 100_000, device="meta"); m = torch.empty(10**10, device="meta")
+R> print(big.weight.shape, m.device, m.shape)
+N> print(big.weight.is_meta, m.shape)
+""",
+    "a parameter's data": """
+N> import torch; from torch import nn; torch.manual_seed(0); l = nn.Linear(2, 1); w = l.weight.data
+R> l.weight.data.add_(1)
+N> print(w.data_ptr() == l.weight.data_ptr(), torch.equal(w, l.weight.data))
+R> w.zero_(); print(l.weight)
+N> print(l.weight.data)
+""",
+}
