@@ -110,6 +110,10 @@ def _text_file(old: Any, new: Any) -> bool:
     return True
 
 
+def _simple_namespace(old: types.SimpleNamespace, new: types.SimpleNamespace) -> bool:
+    return _replace(vars(old), vars(new))
+
+
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
@@ -377,10 +381,11 @@ _WRITERS: dict[type, Writer] = {
     random.Random: _random,
     types.CellType: _cell,
     types.FunctionType: _function,
+    types.SimpleNamespace: _simple_namespace,
 }
 
 
-def placeholder(kind: type) -> Any:
+def placeholder(kind: Any) -> Any:
     """An object of a type without content, for a cycle that asks for the object before its content is known.
 
     Raises:
@@ -390,4 +395,4 @@ def placeholder(kind: type) -> Any:
         return types.CellType()
     if kind in CONTAINERS or kind is bytearray:
         return kind()
-    return object.__getattribute__(kind, "__new__")(kind)
+    return kind.__new__(kind)

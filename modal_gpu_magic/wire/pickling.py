@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.pickles.closures import reduce_cell, reduce_closure
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.in_place import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, know_numpy
-from modal_gpu_magic.wire.pickles.views import is_array, view_of
+from modal_gpu_magic.wire.pickles.views import view_of
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
 
@@ -100,7 +100,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         modules: modules of the functions and classes that went by their names.
         sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
         owner: the array or storage whose buffer comes next.
-        carriers: arrays that others of the stream go as views of, by the identity of the memory's first array.
+        carriers: by the identity of an array that goes as a view, the array that it is a view of.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return reduce_cell()
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
-        view = view_of(obj, self.carriers) if self.carriers and is_array(obj) else None
-        return None if view is None else (new_view, (view,))
+        carrier = self.carriers.get(id(obj))
+        return None if carrier is None else (new_view, (view_of(obj, carrier),))
 
     def reduce(self, obj: Any) -> Any:
         """How an object is pickled, as a tuple in any case."""
@@ -297,9 +297,8 @@ class TransferPickler(CellPickler):
         if kind in CONTAINERS:
             self.temporary.append(copy.copy(obj))
             return token, kind, self.temporary[-1]
-        view = view_of(obj, self.carriers) if self.carriers and is_array(obj) else None
-        if view is not None:
-            return token, kind, view
+        if (carrier := self.carriers.get(id(obj))) is not None:
+            return token, kind, view_of(obj, carrier)
         if takes_state(kind) and kind not in self._reducers:
             return token, kind, InPlace(obj)
         return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

@@ -17,6 +17,7 @@ from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Known, Loader
+from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.views import carriers, is_array
 from modal_gpu_magic.wire.reach import imported_by
@@ -65,6 +66,7 @@ class Print:
     leaves: tuple[tuple[Any, bytes], ...] = ()
 
 
+@deep()
 def look(
     values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None, *, graphs: bool = False
 ) -> Print | None:
@@ -105,6 +107,7 @@ def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = N
     return None if found is None else found.stream
 
 
+@deep()
 def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
     """Why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: it can."""
     from modal_gpu_magic.wire.pickling import HashPickler, outermost
@@ -131,6 +134,7 @@ def pack(
     return prepare(values, namespace, store, hasher, session=session).transfer
 
 
+@deep()
 def prepare(
     values: Mapping[str, Any],
     namespace: dict[str, Any],
@@ -243,6 +247,7 @@ def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[A
     return unchanged
 
 
+@deep()
 def unpack(
     transfer: Transfer,
     namespace: dict[str, Any],

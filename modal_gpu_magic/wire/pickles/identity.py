@@ -72,7 +72,7 @@ _OF_LIBRARIES = {
 }
 """Packages whose objects are values, but for those of these types; what the types hold inside is theirs."""
 
-_LAZY_PANDAS = ("pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
+_LAZY_PANDAS = ("pandas.api.typing", "pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
 """Where pandas' objects come from that refer to a frame and compute later."""
 
 _OURS = frozenset({"Bare", "Device", "InPlace", "Parts", "View"})

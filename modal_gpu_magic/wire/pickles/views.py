@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 _INNER = frozenset({tuple, list, dict})
 
@@ -71,7 +71,7 @@ def is_array(value: Any) -> bool:
 
 
 def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
-    """By the identity of a root over which several of some arrays lie, the array that the others go as views of.
+    """By the identity of an array that goes as a view: the array of the same memory that it goes as a view of.
 
     That is one of the arrays that has all of the memory, if there is one: an array that was loaded has a root of the
     loader's below.
@@ -79,7 +79,12 @@ def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
     groups: dict[int, list[Any]] = {}
     for array in {id(array): array for array in arrays}.values():
         groups.setdefault(id(root_of(array)), []).append(array)
-    return {key: _carrier(group) for key, group in groups.items() if len(group) > 1}
+    found: dict[int, Any] = {}
+    for group in groups.values():
+        carrier = _carrier(group) if len(group) > 1 else None
+        if carrier is not None and _is_simple(carrier):
+            found.update({id(each): carrier for each in group if each is not carrier and not each.dtype.hasobject})
+    return found
 
 
 def _carrier(group: list[Any]) -> Any:
@@ -93,11 +98,8 @@ def _is_simple(array: Any) -> bool:
     return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
 
 
-def view_of(array: Any, roots: Mapping[int, Any]) -> View | None:
-    """An array as a view of its carrier; None: it goes by its own content."""
-    carrier = roots.get(id(root_of(array)))
-    if carrier is None or carrier is array or array.dtype.hasobject or not _is_simple(carrier):
-        return None
+def view_of(array: Any, carrier: Any) -> View:
+    """An array as a view of its carrier."""
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
 
 
