@@ -74,7 +74,7 @@ class Rank:
         capture, asker = Capture(outlet), Asker(outlet)
         shell = make_shell(outlet, asker.ask)
         namespace = self._main(shell.user_ns)
-        belongings = Belongings(namespace, tuple(namespace))
+        belongings = Belongings(namespace, namespace)
         store = SharedStore(order.directory)
         outlet.begin(request.run, lambda frames: self._tell("frames", frames))
         asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)

@@ -96,8 +96,8 @@ class Belongings:
         table: the objects that the notebook has, too. known: names whose values the notebook has as they are here.
     """
 
-    def __init__(self, namespace: dict[str, Any], hidden: Iterable[str]) -> None:
-        self.namespace, self.hidden = namespace, frozenset(hidden)
+    def __init__(self, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
+        self.namespace, self.hidden = namespace, dict(hidden)
         self.table = IdentityTable(side=1)
         self.marks = Marks(namespace, self.table)
         self.known: set[str] = set()
@@ -108,7 +108,13 @@ class Belongings:
     @property
     def names(self) -> tuple[str, ...]:
         """User names, less IPython's own."""
-        return tuple(n for n in self.namespace if n not in self.hidden and not _is_history(n))
+        return tuple(name for name, value in self.namespace.items() if self._is_the_users(name, value))
+
+    def _is_the_users(self, name: str, value: Any) -> bool:
+        """Whether the user has bound a name: also one like `open` or `exit` that IPython binds."""
+        if name in LAST_RESULTS or _is_history(name):
+            return False
+        return name not in self.hidden or self.hidden[name] is not value
 
     def arrive(self, request: Request, store: Store, *, restore_devices: bool = True) -> dict[str, str]:
         """Take in what the notebook sent; returns the names that could not be made here, with the reason.
@@ -152,7 +158,7 @@ class Belongings:
     def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
         """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
         hasher = _hasher(store)
-        bound = self._bound(before)
+        bound = self._bound(request, before)
         changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
         imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
         candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
@@ -160,6 +166,10 @@ class Belongings:
             candidates[RESULT] = result[0]
         chosen = self._choose(candidates, request, hasher)
         chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
+        if connected := self._changed_with(chosen.stays, candidates, hasher):
+            candidates |= connected
+            chosen = self._choose(candidates, request, hasher)
+            chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
         self._lose(chosen.stays)
         self._add_small_members(chosen, candidates, request, hasher)
         packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
@@ -224,12 +234,13 @@ class Belongings:
         groups = [set(group) for group in graph.groups()]
         return tuple(sorted({name for group in groups if group & reached for name in group & known}))
 
-    def _bound(self, before: Before) -> tuple[str, ...]:
+    def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
         """Names that are new, or another object than before the cell."""
-        now = [(name, self.namespace[name]) for name in self.names]
-        return tuple(
-            name for name, value in now if before.identities.get(name) != id(value) and value is not _UNTOUCHED
-        )
+        now = {name: self.namespace[name] for name in self.names}
+        then = before.identities
+        moved = [name for name, value in now.items() if then.get(name) != id(value) and value is not _UNTOUCHED]
+        results = [name for name in sorted(LAST_RESULTS.intersection(request.binds)) if name in self.namespace]
+        return (*moved, *results)  # `for _ in …` binds a name of IPython's
 
     def _changed_in_place(
         self, request: Request, before: Before, bound: tuple[str, ...], seconds: float, hasher: Hasher
@@ -248,6 +259,24 @@ class Belongings:
             if not self.marks.agrees(self.marks.group(names, values, hasher)):
                 changed += names
         return changed, unchecked
+
+    def _changed_with(self, stays: Iterable[str], candidates: Mapping[str, Any], hasher: Hasher) -> dict[str, Any]:
+        """Values that share objects with those that stay, and changed with them, though the cell reads them not."""
+        staying = {name: candidates.get(name, self.namespace.get(name)) for name in stays}
+        known = {name: self.namespace[name] for name in self.known & self.namespace.keys() if name not in candidates}
+        if not staying or not known:
+            return {}
+        graph = Graph(self.namespace)
+        for name, value in (*staying.items(), *known.items()):
+            graph.add(name, value)
+        connected = {name for group in graph.groups() if not staying.keys().isdisjoint(group) for name in group}
+        found = {name: known[name] for name in connected & known.keys()}
+        return {
+            name: found[name]
+            for group in self.marks.look(found, hasher)
+            if not self.marks.agrees(group)
+            for name in group.names
+        }
 
     def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
         chosen = _Chosen({}, [], {})

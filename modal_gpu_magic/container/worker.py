@@ -62,7 +62,7 @@ class Worker:
         self.sampler = Sampler(self._sample)
         self.asker = Asker(self.outlet)
         self.shell = make_shell(self.outlet, self.asker.ask)
-        self.belongings = Belongings(self.shell.user_ns, tuple(self.shell.user_ns))
+        self.belongings = Belongings(self.shell.user_ns, self.shell.user_ns)
         self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)

@@ -19,6 +19,7 @@ import cloudpickle
 from modal_gpu_magic.wire.absorb import CONTAINERS
 from modal_gpu_magic.wire.loading import NAMESPACE
 from modal_gpu_magic.wire.pickles.closures import reduce_cell, reduce_closure
+from modal_gpu_magic.wire.pickles.graphs import is_far
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.in_place import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, know_numpy
@@ -99,6 +100,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         temporary: copies that were made to be pickled.
         modules: modules of the functions and classes that went by their names.
         sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
+        is_fingerprint: what is written is never read.
         owner: the array or storage whose buffer comes next.
         carriers: by the identity of an array that goes as a view, the array that it is a view of.
     """
@@ -113,7 +115,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
-        self.sends_graphs = False
+        self.sends_graphs = self.is_fingerprint = False
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
         self._keep, self._reducers = keep, reducers()
@@ -211,6 +213,7 @@ class HashPickler(CellPickler):
         self.memo = {id(namespace): (0, namespace)}
         self.leaves: list[tuple[Any, bytes]] = []
         self.digests: list[bytes] = []
+        self.is_fingerprint = True
         self._digest, self._values = digest, ValueNumbers()
 
     def persistent_id(self, obj: Any) -> Any:
@@ -290,7 +293,7 @@ class TransferPickler(CellPickler):
 
     def _known(self, obj: Any, token: int) -> tuple[Any, ...]:
         kind = type(obj)
-        known = token in self.named or token in self._stale or kind is types.CellType
+        known = token in self.named or token in self._stale or kind is types.CellType or is_far(obj)
         self.named.add(token)
         if known or (self._unchanged is not None and self._unchanged(obj, token)):
             return token, kind

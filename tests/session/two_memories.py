@@ -41,7 +41,7 @@ class TwoMemories:
 
     def __post_init__(self) -> None:
         self.kernel = Values("s", self.here, dict(self.here))
-        self.container = Belongings(self.there, tuple(self.there))
+        self.container = Belongings(self.there, dict(self.there))
 
     def native(self, source: str) -> None:
         """Run a cell in the kernel, and in the model."""

@@ -7,6 +7,7 @@ From the container such a tensor arrives with its numbers, and still says that i
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 from modal_gpu_magic.errors import RemoteValueError
@@ -21,6 +22,18 @@ def has_graph(tensor: Any) -> bool:
     return bool(tensor.requires_grad and not tensor.is_leaf)
 
 
+def is_far(value: Any) -> bool:
+    """Whether a value is a tensor whose graph is in the container: who sends it back names the tensor there."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or value.is_leaf:
+        return False
+    return hasattr(value.grad_fn, FAR)
+
+
+FAR = "modal_gpu_far"
+"""Attribute of the nodes that stand for graphs in the container."""
+
+
 def reduce_result(pickler: Any, tensor: Any) -> Any:
     """The pickle of a graph's result.
 
@@ -28,7 +41,8 @@ def reduce_result(pickler: Any, tensor: Any) -> Any:
         RefusedError: the pickler is not one whose graphs stay behind within reach.
     """
     node = tensor.grad_fn.name()
-    if not getattr(pickler, "sends_graphs", False) and not node.startswith(_COMPUTED_ANEW):
+    stays = pickler.sends_graphs or (pickler.is_fingerprint and is_far(tensor))
+    if not stays and not node.startswith(_COMPUTED_ANEW):
         raise RefusedError(
             tensor,
             f"the result of an autograd graph ({node}), which lives in this process",
@@ -64,7 +78,8 @@ def _far_graph(node: str) -> Any:
         """Stands for the graph that has computed a tensor in the container."""
 
         @staticmethod
-        def forward(_: Any, __: Any, numbers: Any) -> Any:
+        def forward(node: Any, _: Any, numbers: Any) -> Any:
+            setattr(node, FAR, True)
             return numbers.view_as(numbers)
 
         @staticmethod

@@ -37,7 +37,7 @@ class GAN(Module):
     def __init__(self, hidden=8):
         super().__init__()
         self.G = nn.Sequential(nn.Linear(2, hidden), nn.LeakyReLU(), nn.Linear(hidden, 1))
-        self.D = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(1, hidden)), nn.LeakyReLU(), nn.Linear(hidden, 1))
+        self.D = nn.Sequential(nn.Linear(1, hidden), nn.LeakyReLU(), nn.Linear(hidden, 1))
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.G.parameters(), 0.02), torch.optim.Adam(self.D.parameters(), 0.02)
@@ -51,8 +51,8 @@ class GAN(Module):
         od.zero_grad(); d_loss.backward(); od.step()
         g_loss = bce(self.D(fake), ones)
         og.zero_grad(); g_loss.backward(); og.step()
-        self.log("d", d_loss)
-        self.log("g", g_loss)
+        self.log("d", d_loss.item())
+        self.log("g", g_loss.item())
 
 class Fit:
     def __init__(self, logger, callbacks=()):
