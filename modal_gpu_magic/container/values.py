@@ -101,6 +101,7 @@ class Belongings:
         self.table = IdentityTable(side=1)
         self.marks = Marks(namespace, self.table)
         self.known: set[str] = set()
+        self._definitions: dict[str, Any] = {}
         self.root = Path.cwd()
         """Where the session began: a cell may change the working directory."""
         self.watch = files.Watch(self.root)
@@ -114,7 +115,22 @@ class Belongings:
         """Whether the user has bound a name: also one like `open` or `exit` that IPython binds."""
         if name in LAST_RESULTS or _is_history(name):
             return False
+        if self._definitions.get(name, self) is value and name not in self.known:
+            return False
         return name not in self.hidden or self.hidden[name] is not value
+
+    def _bind_definitions(self, made: Mapping[str, Any], request: Request) -> None:
+        """Let pickle find the classes and functions by name that came along with values.
+
+        A cell that names one gets what the notebook has under the name, or nothing.
+        """
+        for name in self._definitions.keys() & set(request.reads):
+            if self.namespace.get(name) is self._definitions[name] and name not in self.known:
+                del self.namespace[name]
+                del self._definitions[name]
+        for name, value in made.items():
+            if name not in self.namespace and name not in request.reads:
+                self.namespace[name] = self._definitions[name] = value
 
     def arrive(self, request: Request, store: Store, *, restore_devices: bool = True) -> dict[str, str]:
         """Take in what the notebook sent; returns the names that could not be made here, with the reason.
@@ -139,6 +155,7 @@ class Belongings:
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
         self._agree(self.marks.look(values, hasher))
         self._lose(arrived.failed)
+        self._bind_definitions(arrived.made, request)
         return arrived.failed
 
     def before(self, request: Request, store: Store) -> Before:

@@ -18,7 +18,7 @@ import modal_gpu_magic
 from modal_gpu_magic.container import cache, current, files, installs, ranks
 from modal_gpu_magic.container.ask import Asker
 from modal_gpu_magic.container.capture import Capture
-from modal_gpu_magic.container.failures import failure_of
+from modal_gpu_magic.container.failures import failure_from, failure_of
 from modal_gpu_magic.container.interrupt import Interrupt
 from modal_gpu_magic.container.modules import LocalModules
 from modal_gpu_magic.container.outlet import Outlet
@@ -31,7 +31,7 @@ from modal_gpu_magic.container.values import Belongings, Leaving
 from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
-from modal_gpu_magic.errors import CopyError
+from modal_gpu_magic.errors import CopyError, TransferError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
 from modal_gpu_magic.wire.loading import UnknownObjectsError
@@ -179,6 +179,9 @@ class Worker:
                 before = self.belongings.before(request, store)
         except UnknownObjectsError:
             return self._answer(need=Need(self.generation, "objects"))
+        lacking = {name: why for name, why in failed.items() if name not in request.maybe}
+        if lacking:
+            return self._refused(lacking)
         self.outlet.flush_now(BEGIN_SECONDS)
         self.process.begin()
         ran = self._ran(request, interrupt)
@@ -192,6 +195,13 @@ class Worker:
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
         return replace(answer, states=states, refused=refused)
+
+    def _refused(self, lacking: dict[str, str]) -> Answer:
+        """The answer to a cell that does not begin, for values that it reads could not be made."""
+        words = "\n".join(f"Cannot make `{name}` in the container: {why}." for name, why in lacking.items())
+        now = time.time()
+        failure = failure_from(TransferError(f"{words}\nThe cell did not run."))
+        return replace(self._answer(ran=Ran((), failure, (), now, now)), failed=lacking)
 
     def _take_files(self, request: Request) -> tuple[str, ...]:
         """Files of the notebook's project; returns those that were kept as a cell has changed them, which is said."""

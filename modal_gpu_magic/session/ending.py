@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
-from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError
+from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.hints import hint, memory_hint
@@ -84,7 +84,8 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
     error = _error(session, told.app, cell, told.ended, front)
     for line in session.versions.news(told.ended.answer.versions, session.machine) if told.ended.answer else ():
         front.say(line)
-    for name, why in (told.ended.answer.failed if told.ended.answer else {}).items():
+    failed = told.ended.answer.failed if told.ended.answer and not isinstance(error, TransferError) else {}
+    for name, why in failed.items():
         front.say(f"`{name}` could not be made there: {why}.")
     sized = sizing(session, told.app.backend.kind, told.ended.answer)
     if error is not None:

@@ -363,6 +363,7 @@ class Session:
             forgot=outgoing.forgot,
             named=self.values.named_here(packed),
             reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
+            maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
             binds=tuple(names.binds - augmented),
             deletes=tuple(names.deletes),
             mutates=frozenset(names.mutates | augmented),

@@ -15,6 +15,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles import optimizers
+from modal_gpu_magic.wire.pickles.optimizers import is_optimizer
 from modal_gpu_magic.wire.tensors import is_plain
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
@@ -353,6 +355,8 @@ def _of_library(value: Any) -> Writer | None:
     numpy, kind = sys.modules.get("numpy"), type(value)
     if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
         return _array
+    if is_optimizer(kind):
+        return optimizers.write
     if is_storage(value):
         return _storage
     if kind.__module__.startswith("numpy.random"):

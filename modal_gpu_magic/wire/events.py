@@ -273,6 +273,8 @@ class Request:
     named: tuple[int, ...] = ()
     """Tokens of objects that names here are bound to which the container has not under a name."""
     reads: tuple[str, ...] = ()
+    maybe: tuple[str, ...] = ()
+    """Of `reads`, those the cell may do without."""
     binds: tuple[str, ...] = ()
     """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""
     deletes: tuple[str, ...] = ()

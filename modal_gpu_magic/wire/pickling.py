@@ -26,6 +26,7 @@ from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, k
 from modal_gpu_magic.wire.pickles.views import view_of
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
+from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,13 @@ def new_object(kind: type, *arguments: Any) -> Any:
 def new_view(view: View) -> Any:
     """A view of an array."""
     return view.new()
+
+
+def storage_over(array: Any) -> Any:
+    """A torch storage over an array's memory."""
+    import torch
+
+    return torch.from_numpy(array.reshape(-1).view("uint8")).untyped_storage()
 
 
 def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -102,6 +110,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
         is_fingerprint: what is written is never read.
         owner: the array or storage whose buffer comes next.
+        memory: arrays of the stream by the address and the size of their memory, over which torch may have a storage.
         carriers: by the identity of an array that goes as a view, the array that it is a view of.
     """
 
@@ -118,6 +127,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.sends_graphs = self.is_fingerprint = False
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
+        self.memory: dict[tuple[int, int], Any] = {}
         self._keep, self._reducers = keep, reducers()
 
     def reducer_override(self, obj: Any) -> Any:
@@ -153,6 +163,9 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return reduce_cell()
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
+        if self.memory and is_storage(obj):
+            array = self.memory.get((obj.data_ptr(), obj.nbytes()))
+            return None if array is None else (storage_over, (array,))
         carrier = self.carriers.get(id(obj))
         return None if carrier is None else (new_view, (view_of(obj, carrier),))
 

@@ -7,6 +7,7 @@ be equal, but each holds as long as the value does not change. cloudpickle is lo
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -19,7 +20,7 @@ from modal_gpu_magic.wire.hashing import Hasher, HashingFile
 from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.identity import with_identity
-from modal_gpu_magic.wire.pickles.views import carriers, is_array
+from modal_gpu_magic.wire.pickles.views import carriers, is_array, memory_of
 from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
@@ -47,6 +48,8 @@ class Unpacked:
     values: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Names whose values could not be made here, with the reason: `needs torch, which is not installed here`."""
+    made: dict[str, Any] = field(default_factory=dict)
+    """Classes and functions of the notebook that came by value, by their names."""
     current: set[int] = field(default_factory=set)
     """Tokens of the objects that the transfer has named: this side has their current content."""
 
@@ -172,7 +175,8 @@ def prepare(
 
     file = io.BytesIO()
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
-    pickler.carriers = carriers(_sharing(hashed.arrays, table))
+    sharing = _sharing(hashed.arrays, table)
+    pickler.carriers, pickler.memory = carriers(sharing), memory_of(sharing)
     pickler.session = session
     pickler.sends_graphs = table is not None and table.side == 1
     segments = []
@@ -229,8 +233,8 @@ class Packed:
 def _sharing(arrays: Mapping[int, Any], table: IdentityTable | None) -> list[Any]:
     """Numpy arrays that may share memory with one of a transfer: those in it, and those that the receiver has."""
     found = list(arrays.values())
-    if table is not None and any(array.base is not None for array in found):
-        found += filter(is_array, table.objects())
+    if table is not None and (found or "torch" in sys.modules):
+        found += table.arrays()
     return found
 
 
@@ -311,7 +315,7 @@ class _Arrival:
                 self._take(values, segment.name, loader.load())
         except Exception:  # noqa: BLE001 - whatever a user's class raises when it is made; the salvager says it
             return None
-        return self._settled(Unpacked(values, {}, known.current), known, loader)
+        return self._settled(Unpacked(values, current=known.current), known, loader)
 
     def salvaged(self) -> Unpacked:
         """The values that can be made, and why the others cannot."""
@@ -325,7 +329,7 @@ class _Arrival:
                 self._take(values, segment.name, value)
             else:
                 failed[segment.name] = loader.loss
-        return self._settled(Unpacked(values, failed, known.current), known, loader)
+        return self._settled(Unpacked(values, failed, current=known.current), known, loader)
 
     def _take(self, values: dict[str, Any], name: str, value: Any) -> None:
         values[name] = value
@@ -334,8 +338,9 @@ class _Arrival:
 
     def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | Salvager) -> Unpacked:
         """The same, once both sides' tables agree on what has arrived."""
-        memo = loader.memo.copy()
+        memo: dict[int, Any] = loader.memo.copy()
         known.settle(memo)
+        unpacked.made.update({value.__qualname__: value for value in memo.values() if _has_a_name(value)})
         if self._table is not None and self._transfer.base:
             self._table.learn(self._transfer.base, with_identity(memo, known.discarded))
         return unpacked
@@ -351,6 +356,13 @@ class _Arrival:
             if self._hasher is not None:
                 self._hasher.remember(memoryview(buffer), bytes.fromhex(key))
             yield buffer
+
+
+def _has_a_name(value: Any) -> bool:
+    """Whether pickle would look for a class or a function among the notebook's globals."""
+    if not isinstance(value, type | FunctionType) or value.__module__ != "__main__":
+        return False
+    return value.__qualname__.isidentifier()
 
 
 def _rank(value: Any) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from modal_gpu_magic import Machine, Session
-from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.session.ending import never_ran
 from modal_gpu_magic.session.front import SilentFront
 from modal_gpu_magic.session.pump import Ended
@@ -81,11 +81,13 @@ def test_a_value_that_cannot_be_made_there_gets_the_same_words(session: Session)
     session.run("import numpy\ndel numpy.poly1d")
     session.namespace["p"] = np.poly1d([1, 2])
     front = SilentFront()
-    with pytest.raises(NameError):
-        session.run("p", front)
-    (said,) = [note for note in front.notes if "could not be made there" in note]
-    assert said.startswith("`p` could not be made there: needs numpy")
-    assert said.endswith(f"; {NUMPY}.")
+    with pytest.raises(TransferError) as refused:
+        session.run("print('begun'); p", front)
+    first, last = str(refused.value).splitlines()
+    assert first.startswith("Cannot make `p` in the container: needs numpy")
+    assert first.endswith(f"; {NUMPY}.")
+    assert last == "The cell did not run."
+    assert not front.events
 
 
 def test_of_results_it_is_said_when_they_come(session: Session) -> None:

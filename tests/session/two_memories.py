@@ -113,4 +113,3 @@ def _run(source: str, namespace: dict[str, Any]) -> str:
     except Exception as error:  # noqa: BLE001 - cells may fail, alike in all memories
         return type(error).__name__
     return ""
-

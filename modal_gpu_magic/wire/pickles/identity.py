@@ -19,7 +19,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.absorb import attributes_of
-from modal_gpu_magic.wire.pickles.views import arrays_inside
+from modal_gpu_magic.wire.pickles.views import arrays_inside, is_array
 from modal_gpu_magic.wire.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -179,6 +179,7 @@ class IdentityTable:
         self.stale: set[int] = set()
         self._weak: dict[int, _Reference] = {}
         self._strong: dict[int, Any] = {}
+        self._arrays: set[int] = set()
         self._forgotten: list[int] = []
 
     def __len__(self) -> int:
@@ -194,10 +195,10 @@ class IdentityTable:
         reference = self._weak.get(token)
         return self._strong.get(token) if reference is None else reference()
 
-    def objects(self) -> list[Any]:
-        """All living objects."""
-        weak = [reference() for reference in list(self._weak.values())]
-        return [value for value in weak if value is not None] + list(self._strong.values())
+    def arrays(self) -> list[Any]:
+        """All living numpy arrays."""
+        found = [self.find(token) for token in self._arrays]
+        return [array for array in found if array is not None]
 
     def has(self, token: int) -> bool:
         """Whether this side has the object of a token."""
@@ -220,6 +221,8 @@ class IdentityTable:
             reference.token, reference.key = token, id(value)
             self._weak[token] = reference
         self.token_of[id(value)] = token
+        if is_array(value):
+            self._arrays.add(token)
 
     def replace(self, token: int, value: Any) -> None:
         """Let a token mean another object, which took the place of the one before."""
@@ -264,7 +267,7 @@ class IdentityTable:
 
     def clear(self) -> None:
         """The other side is gone."""
-        for each in (self.token_of, self.digests, self.stale, self._weak, self._strong, self._forgotten):
+        for each in (self.token_of, self.digests, self.stale, self._arrays, self._weak, self._strong, self._forgotten):
             each.clear()
 
     def _release(self, token: int) -> None:
@@ -273,6 +276,7 @@ class IdentityTable:
         if self.token_of.get(key) == token:
             del self.token_of[key]
         self.digests.pop(token, None)
+        self._arrays.discard(token)
         self.stale.discard(token)
 
     def _ended(self, reference: weakref.ref[Any]) -> None:

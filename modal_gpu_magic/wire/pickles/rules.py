@@ -16,6 +16,7 @@ from modal_gpu_magic.wire.pickles.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.functions import reduce_function
 from modal_gpu_magic.wire.pickles.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.members import HEAP_TYPE, reduce_member
+from modal_gpu_magic.wire.pickles.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.widgets import is_widget, reduce_widget
 
 Reducer = Callable[[Any, Any], Any]
@@ -54,6 +55,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (lambda kind: kind is types.FunctionType, reduce_function),
     (lambda kind: issubclass(kind, BaseException), reduce_exception),
     (is_widget, reduce_widget),
+    (is_optimizer, reduce_optimizer),
 )
 """What a type is taken for, the first that fits."""
 

@@ -87,6 +87,16 @@ def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
     return found
 
 
+def memory_of(arrays: Iterable[Any]) -> dict[tuple[int, int], Any]:
+    """Arrays that have all of their memory and may be written to, by its address and size in bytes."""
+    found: dict[tuple[int, int], Any] = {}
+    if "torch" in sys.modules:
+        for array in arrays:
+            if array.flags.c_contiguous and array.flags.writeable and array.nbytes and not array.dtype.hasobject:
+                found.setdefault((array.__array_interface__["data"][0], array.nbytes), array)
+    return found
+
+
 def _carrier(group: list[Any]) -> Any:
     root = root_of(group[0])
     whole = [each for each in group if each.nbytes == root.nbytes and _offset(each, root) == 0 and _is_simple(each)]
