@@ -7,8 +7,10 @@ is made. Objects without a way to write into them are replaced by who calls this
 from __future__ import annotations
 
 import array
+import builtins
 import collections
 import copyreg
+import functools
 import io
 import random
 import sys
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Writer = Callable[[Any, Any], bool]
 
 _IMMUTABLE = (tuple, frozenset)
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def absorb(old: Any, new: Any) -> bool:
@@ -46,6 +49,8 @@ def absorb(old: Any, new: Any) -> bool:
         return write(old, new)
     if kind in _IMMUTABLE or kind is object:
         return True
+    if kind in _ATOMS:
+        return False
     return _instance(old, new)
 
 
@@ -151,7 +156,7 @@ def _instance(old: Any, new: Any) -> bool:
     kind = type(old)
     names, base = slots_of(kind), _base(kind)
     attributes = attributes_of(old)
-    if attributes is None and not names and base is None:
+    if (attributes is None and not names and base is None) or _has_state_in_c(kind):
         return False
     if hasattr(kind, "__del__"):  # what is thrown away would take with it what the other one now has
         return False
@@ -167,8 +172,22 @@ def _instance(old: Any, new: Any) -> bool:
     return True
 
 
+def _has_state_in_c(kind: type) -> bool:
+    """Whether a type is made of one written in C that is not known here, and may keep what no attribute has."""
+    return any(not base.__flags__ & _HEAP_TYPE and base not in _BASES for base in kind.__mro__[:-1])
+
+
+_HEAP_TYPE = 1 << 9
+"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`."""
+
+
 def attributes_of(value: Any) -> dict[str, Any] | None:
-    """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none."""
+    """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none.
+
+    That of a `partial` is made by looking at it, and from then on its pickle is another one: it counts as none.
+    """
+    if isinstance(value, functools.partial):
+        return None
     for base in type(value).__mro__:
         found = vars(base).get("__dict__")
         if isinstance(found, types.GetSetDescriptorType | types.MemberDescriptorType):
@@ -254,6 +273,11 @@ _BASES: dict[type, Writer] = {
     collections.deque: _deque,
     random.Random: _random,
     BaseException: _as_exception,
+    **{
+        kind: _as_exception
+        for kind in vars(builtins).values()
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    },
     tuple: _same,
     frozenset: _same,
     str: _same,

@@ -66,7 +66,12 @@ class Known:
             self._empty.discard(token)
             known = self._written(known, *content)
         elif known is None:
-            known = placeholder(kind)
+            try:
+                known = placeholder(kind)
+            except TypeError:
+                raise UnknownObjectsError(
+                    f"an object of {kind.__name__} is unknown to the transfer's receiver"
+                ) from None
             if kind is not types.CellType:  # its function fills it
                 self._empty.add(token)
         self._objects[token] = known

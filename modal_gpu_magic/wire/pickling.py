@@ -43,6 +43,9 @@ _BY_NAME = (type, types.FunctionType, types.ModuleType)
 _OWNERS = frozenset({"ndarray", "UntypedStorage"})
 """Types, by name, whose objects have one buffer each, which the pickle offers next."""
 
+_TENSORS = frozenset({"Tensor", "Parameter"})
+"""Types, by name, whose objects may travel without their storage."""
+
 _STATE = 2
 """Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
 
@@ -106,6 +109,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         session: the session that remote values must belong to; None: any.
         storages: torch storages in the stream so far, by identity.
         temporary: copies that were made to be pickled.
+        tensors: identities of the tensors in the stream so far.
         modules: modules of the functions and classes that went by their names.
         sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
         is_fingerprint: what is written is never read.
@@ -124,6 +128,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
+        self.tensors: set[int] = set()
         self.sends_graphs = self.is_fingerprint = False
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
@@ -140,6 +145,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         reduced = NotImplemented if reducer is None else reducer(self, obj)
         if kind.__name__ in _OWNERS:
             self.owner = obj
+        elif kind.__name__ in _TENSORS:
+            self.tensors.add(id(obj))
         if reduced is not NotImplemented:
             return reduced
         reduced = super().reducer_override(obj)

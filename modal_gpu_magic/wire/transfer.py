@@ -17,7 +17,7 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.events import Segment, Transfer
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile
-from modal_gpu_magic.wire.loading import Known, Loader
+from modal_gpu_magic.wire.loading import Known, Loader, UnknownObjectsError
 from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.views import carriers, is_array, memory_of
@@ -185,7 +185,7 @@ def prepare(
             pickler.top = value
             pickler.met.clear()
             try:
-                pickler.dump(outermost(value, table))
+                pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
             except Exception as error:
                 raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
             segments.append(Segment(name, _device(value, pickler.met)))
@@ -313,6 +313,8 @@ class _Arrival:
         try:
             for segment in self._transfer.segments:
                 self._take(values, segment.name, loader.load())
+        except UnknownObjectsError:
+            raise
         except Exception:  # noqa: BLE001 - whatever a user's class raises when it is made; the salvager says it
             return None
         return self._settled(Unpacked(values, current=known.current), known, loader)

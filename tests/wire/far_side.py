@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.transfer import Unpacked, pack, unpack
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
+from modal_gpu_magic.wire.transfer import Unpacked, prepare, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from typing_extensions import Self
 
@@ -43,6 +44,7 @@ class FarSide:
 
     def __init__(self, namespace: dict[str, Any], directory: Path | None = None, without: Iterable[str] = ()) -> None:
         self.namespace, self.directory = namespace, directory
+        self.table = IdentityTable(side=0)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "PYTHONWARNINGS": "default"}
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(directory or ""), *without],
@@ -51,17 +53,20 @@ class FarSide:
             env=environment,
         )
 
-    def send(self, *names: str, into: Iterable[str] = (), hasher: Hasher | None = None) -> dict[str, str]:
+    def send(self, *names: str, hasher: Hasher | None = None) -> dict[str, str]:
         """Send names there; returns the ones that failed, with the reason."""
         store = SharedStore(self.directory) if self.directory else InlineStore()
-        transfer = pack({name: self.namespace[name] for name in names}, self.namespace, store, hasher)
-        return dict(self._ask("take", transfer, tuple(into)))
+        values = {name: self.namespace[name] for name in names}
+        packed = prepare(values, self.namespace, store, hasher, table=self.table)
+        failed = dict(self._ask("take", packed.transfer))
+        packed.arrived(self.table)
+        return failed
 
-    def bring(self, *names: str, into: Mapping[str, Any] | None = None, hasher: Hasher | None = None) -> Unpacked:
+    def bring(self, *names: str, hasher: Hasher | None = None) -> Unpacked:
         """Bring names home and bind those that arrived."""
         transfer: Transfer = self._ask("give", names)
         store = SharedStore(self.directory) if self.directory else InlineStore(transfer.inline)
-        arrived = unpack(transfer, self.namespace, store, hasher, into=into)
+        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table)
         self.namespace.update(arrived.values)
         return arrived
 
@@ -94,17 +99,19 @@ class FarSide:
         return answer
 
 
-def _answer(request: tuple[Any, ...], namespace: dict[str, Any], directory: str) -> Any:
-    action, subject, *more = request
+def _answer(request: tuple[Any, ...], namespace: dict[str, Any], directory: str, table: IdentityTable) -> Any:
+    action, subject = request
     if action == "run":
         *statements, last = subject.strip().split("\n")
         exec(compile("\n".join(statements), "<cell>", "exec", dont_inherit=True), namespace)
         return eval(last, namespace)
     if action == "give":
         store = SharedStore(directory) if directory else InlineStore()
-        return pack({name: namespace[name] for name in subject}, namespace, store)
+        packed = prepare({name: namespace[name] for name in subject}, namespace, store, table=table)
+        packed.arrived(table)
+        return packed.transfer
     store = SharedStore(directory) if directory else InlineStore(subject.inline)
-    arrived = unpack(subject, namespace, store, into={name: namespace[name] for name in more[0] if name in namespace})
+    arrived = unpack(subject, namespace, store, table=table)
     namespace.update(arrived.values)
     return arrived.failed
 
@@ -112,7 +119,7 @@ def _answer(request: tuple[Any, ...], namespace: dict[str, Any], directory: str)
 def _serve(directory: str, without: Iterable[str]) -> None:
     for name in without:
         sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say: not to be imported
-    namespace = new_namespace()
+    namespace, table = new_namespace(), IdentityTable(side=1)
     with os.fdopen(os.dup(1), "wb") as answers:
         while True:
             try:
@@ -120,7 +127,7 @@ def _serve(directory: str, without: Iterable[str]) -> None:
             except EOFError:
                 return
             try:
-                answer = pickle.dumps(("answer", _answer(request, namespace, directory)))
+                answer = pickle.dumps(("answer", _answer(request, namespace, directory, table)))
             except Exception:  # noqa: BLE001 - reported to the test
                 answer = pickle.dumps(("error", traceback.format_exc()))
             answers.write(answer)

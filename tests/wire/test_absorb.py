@@ -57,24 +57,17 @@ def test_the_object_is_the_same_and_the_content_new(old: Any, new: Any) -> None:
 OTHERS: list[tuple[Any, Any]] = [
     ([1], (1,)),
     ({}, OrderedDict()),
-    ((1,), (2,)),
     (1, 2),
     ("a", "b"),
-    (frozenset({1}), frozenset({2})),
     (deque([1], 2), deque([1], 3)),
     (np.zeros(3), np.zeros(4)),
     (np.zeros(3), np.zeros(3, "f4")),
     (frozen(np.zeros(3)), np.ones(3)),
     (np.zeros(3), np.ma.zeros(3)),
-    (np.array([[1], 2], dtype=object), np.array([[1], 2], dtype=object)),
-    (torch.zeros(3), torch.zeros(4)),
-    (torch.zeros(3), torch.zeros(3, dtype=torch.float64)),
     (torch.zeros(3), torch.nn.Parameter(torch.zeros(3))),
     (torch.zeros(3), torch.zeros(3, device="meta")),
-    (torch.zeros(1).expand(3), torch.ones(3)),
     (torch.ones(3, requires_grad=True) * 2, torch.ones(3)),
     (torch.eye(3).to_sparse(), torch.eye(3).to_sparse()),
-    (torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)),
 ]
 
 

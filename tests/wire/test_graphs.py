@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modal_gpu_magic.errors import RemoteValueError
-from modal_gpu_magic.wire.loading import Loader, Roots
+from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.pickling import TransferPickler
 from modal_gpu_magic.wire.transfer import fingerprint, why_not
 
@@ -23,7 +23,7 @@ def home(value: Any) -> Any:
     pickler.sends_graphs = True
     pickler.dump(value)
     file.seek(0)
-    return Loader(file, {}, Roots({})).load()
+    return Loader(file, {}, Known()).load()
 
 
 def a_loss() -> tuple[Any, Any]:

@@ -104,10 +104,14 @@ def test_what_hangs_on_a_lost_value_is_lost_too(only_here: Any) -> None:
 def test_a_lost_container_is_lost_wherever_it_is(only_here: Any) -> None:
     near = new_namespace()
     rows = [only_here.Thing()]
-    near.update(rows=rows, table={"rows": rows}, other={"n": 1})
+    near.update(rows=["old"], other={"n": 0})
     with FarSide(near) as far:
-        far.run("rows = ['old']\nother = {'n': 0}\nalias = other\n0")
-        failed = far.send("rows", "table", "other", into=["rows", "other"])
+        far.send("rows", "other")
+        far.run("alias = other\n0")
+        near["rows"][:] = rows
+        near["other"]["n"] = 1
+        near["table"] = {"rows": near["rows"]}
+        failed = far.send("rows", "table", "other")
         assert set(failed) == {"rows", "table"}
         assert far.run("(rows, alias)") == (["old"], {"n": 1})
 

@@ -13,6 +13,7 @@ import wave
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +22,11 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import Transfer
 from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.loading import UnknownObjectsError
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.remote import RemoteValue
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
+from modal_gpu_magic.wire.transfer import fingerprint, pack, prepare, unpack, why_not
+from modal_gpu_magic.wire.values.marks import Marks
 from tests.wire.far_side import new_namespace
 
 ATOMS = (
@@ -119,7 +123,7 @@ def test_large_bytes_go_out_of_band_and_stay_bytes(size: int) -> None:
     store = InlineStore()
     values = {"b": b"x" * size, "a": bytearray(b"y" * size)}
     transfer = pack(values, {}, store)
-    assert len(transfer.buffers) == (2 if size > 65_536 else 0)
+    assert len(transfer.buffers) == (1 if size > 65_536 else 0)
     arrived = unpack(transfer, {}, InlineStore(transfer.inline)).values
     assert arrived == values
     assert type(arrived["b"]) is bytes
@@ -136,59 +140,118 @@ def test_a_large_stream_goes_where_the_buffers_go(tmp_path: Any) -> None:
         assert unpack(transfer, {}, there).values == values
 
 
-class TestInto:
-    """What arrives is written into the object that is here, and all that arrives refers to that."""
+class TwoSides:
+    """Two namespaces, each with its table of the objects that both have."""
 
-    def test_the_object_here_is_kept(self) -> None:
-        here = [1]
-        alias = here
-        changed = [1, 2]
-        arrived = across({"a": changed, "b": {"inner": changed}}, into={"a": here})
-        assert arrived["a"] is here
+    def __init__(self) -> None:
+        self.here: dict[str, Any] = {}
+        self.there: dict[str, Any] = {}
+        self._tables = {id(self.here): IdentityTable(0), id(self.there): IdentityTable(1)}
+
+    def send(self, *names: str) -> Transfer:
+        return self._cross(self.here, self.there, names)
+
+    def bring(self, *names: str) -> Transfer:
+        return self._cross(self.there, self.here, names)
+
+    def _cross(self, sender: dict[str, Any], receiver: dict[str, Any], names: tuple[str, ...]) -> Transfer:
+        store, hasher = InlineStore(), Hasher()
+        mine, its = self._tables[id(sender)], self._tables[id(receiver)]
+        marks = Marks(sender, mine)
+        values = {name: sender[name] for name in names}
+        groups = list(marks.look(values, hasher))
+        packed = prepare(values, sender, store, hasher, table=mine)
+        assert not unpack(packed.transfer, receiver, store, table=its, bind=True).failed
+        packed.arrived(mine)
+        for group in groups:
+            marks.transferred(group)
+        for group in (far := Marks(receiver, its)).look({name: receiver[name] for name in names}, Hasher()):
+            far.transferred(group)
+        for table, other in ((mine, its), (its, mine)):
+            table.prune()
+            other.forget(table.take_forgotten())
+        return packed.transfer
+
+
+class TestIdentity:
+    """What arrives is written into the object that is there, and all that arrives refers to that."""
+
+    def test_an_object_is_the_same_one_after_coming_home(self) -> None:
+        sides = TwoSides()
+        alias = sides.here["a"] = [1]
+        sides.send("a")
+        sides.there["a"].append(2)
+        sides.there["b"] = {"inner": sides.there["a"]}
+        sides.bring("b")
         assert alias == [1, 2]
-        assert arrived["b"]["inner"] is here
+        assert sides.here["b"]["inner"] is alias
 
-    def test_what_comes_before_the_name_refers_to_it_too(self) -> None:
-        here: dict[str, int] = {}
-        changed = {"k": 1}
-        arrived = across({"holder": ("x", [changed]), "a": changed}, into={"a": here})
-        assert arrived["holder"][1][0] is here
-        assert here == {"k": 1}
+    def test_names_sent_one_after_the_other_share_what_they_shared(self) -> None:
+        sides = TwoSides()
+        sides.here["a"] = [1]
+        sides.here["d"] = {"k": sides.here["a"]}
+        sides.send("a")
+        sides.send("d")
+        assert sides.there["d"]["k"] is sides.there["a"]
 
     def test_a_cycle(self) -> None:
-        here: list[Any] = []
-        changed: list[Any] = [1]
-        changed.append({"back": changed})
-        arrived = across({"a": changed}, into={"a": here})
-        assert arrived["a"] is here
-        assert here[1]["back"] is here
+        sides = TwoSides()
+        a: list[Any] = [1]
+        a.append({"back": a})
+        sides.here["a"] = a
+        sides.send("a")
+        sides.there["a"][0] = 2
+        sides.bring("a")
+        assert sides.here["a"] is a
+        assert a[1]["back"] is a
+        assert a[0] == 2
 
     def test_a_constructor_sees_the_whole_content(self) -> None:
-        changed = [1, 2, 3]
-        arrived = across({"counted": Counted(changed), "a": changed}, into={"a": []})
-        assert arrived["counted"].seen == 3
+        sides = TwoSides()
+        sides.here["a"] = [1]
+        sides.send("a")
+        sides.here["a"] += [2, 3]
+        sides.here["counted"] = Counted(sides.here["a"])
+        sides.send("counted", "a")
+        assert sides.there["counted"].seen == 3
 
-    def test_another_type_is_left_alone(self) -> None:
-        here = (1,)
-        arrived = across({"a": [2]}, into={"a": here})
-        assert arrived["a"] == [2]
-        assert here == (1,)
+    def test_a_name_bound_anew_leaves_the_old_object_alone(self) -> None:
+        sides = TwoSides()
+        old = sides.here["a"] = [1]
+        sides.send("a")
+        sides.there["a"] = [2]
+        sides.bring("a")
+        assert old == [1]
+        assert sides.here["a"] == [2]
 
-    def test_only_the_names_given(self) -> None:
-        store = InlineStore()
-        transfer = pack({"a": [1], "b": [2], "c": 3}, {}, store)
-        here: list[int] = []
-        arrived = unpack(transfer, {}, InlineStore(store.inline), into={"a": here, "c": 3, "other": []})
-        assert arrived.kept == {"a"}
-        assert arrived.values["a"] is here
-        assert arrived.values["b"] == [2]
+    def test_what_is_unchanged_of_large_buffers_does_not_cross_again(self) -> None:
+        sides = TwoSides()
+        sides.here["big"] = np.zeros(100_000)
+        sides.here["holder"] = [sides.here["big"], 0]
+        assert sides.send("holder").inline
+        sides.here["holder"][1] = 1
+        assert not sides.send("holder").inline
+        assert sides.there["holder"][1] == 1
 
-    def test_an_alias_bound_elsewhere_follows_the_name_changed_in_place(self) -> None:
-        """`b = a` over there: `b` was bound anew, `a` is the object that is here."""
-        here = [1]
-        shared = [1, 2]
-        arrived = across({"b": shared, "a": shared}, into={"a": here})
-        assert arrived["b"] is arrived["a"] is here
+    def test_an_object_that_is_gone_comes_anew(self) -> None:
+        sides = TwoSides()
+        sides.here["a"] = [[1]]
+        sides.send("a")
+        del sides.there["a"]
+        sides.here["b"] = sides.here["a"]
+        sides.send("b")
+        assert sides.there["b"] == [[1]]
+
+    def test_an_unknown_object_is_an_error_of_its_own(self) -> None:
+        sides = TwoSides()
+        sides.here["a"] = np.zeros(100_000)
+        sides.send("a")
+        hasher = Hasher()
+        table = sides._tables[id(sides.here)]
+        list(Marks(sides.here, table).look({"a": sides.here["a"]}, hasher))
+        again = prepare({"a": sides.here["a"]}, sides.here, InlineStore(), hasher, table=table)
+        with pytest.raises(UnknownObjectsError):
+            unpack(again.transfer, {}, InlineStore(), table=IdentityTable(1))
 
 
 class Counted:

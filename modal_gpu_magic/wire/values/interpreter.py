@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -125,6 +126,8 @@ def _set_variable(name: str, value: Any) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
+    if name == "TZ":
+        time.tzset()
 
 
 # The import path.
