@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.plan.names import Names, analyse
+from modal_gpu_magic.session.cell import Cell
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.modules import LocalModules
-from modal_gpu_magic.session.session import Cell
 from modal_gpu_magic.session.values import Outgoing, Values
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.calls import Program

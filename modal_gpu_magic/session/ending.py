@@ -25,8 +25,9 @@ from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.front import Front
-    from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.session.values import Homecoming
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.cellsource import Transform
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
-    from modal_gpu_magic.session.session import Cell
+    from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.values import Outgoing
 
 _OF_MODAL = ("update_autoscaler",)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import modal_gpu_magic
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
-from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.cell.import_statements import import_statements
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.inplace import only_augmented
@@ -20,8 +19,9 @@ from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, sp
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, quote, rate
 from modal_gpu_magic.session.apps import Apps, Opening
+from modal_gpu_magic.session.cell import Cell
 from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
-from modal_gpu_magic.session.files import Files, FoundFiles
+from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.meter import Meter
 from modal_gpu_magic.session.metrics import Metrics
@@ -32,12 +32,12 @@ from modal_gpu_magic.session.process_state import ProcessState
 from modal_gpu_magic.session.pump import TICK, Pump
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.sending import LARGE_BYTES, Sending
-from modal_gpu_magic.session.values import Homecoming, Outgoing, Values, Wishes
+from modal_gpu_magic.session.values import Homecoming, Outgoing, Values
 from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Asked, Kernel, Request, Spread
+from modal_gpu_magic.wire.events import Asked, Request
 from modal_gpu_magic.wire.pickles.unwarned import unwarned
 from modal_gpu_magic.wire.reach import every_name
 from modal_gpu_magic.wire.transfer import Packed, prepare
@@ -55,43 +55,6 @@ REPLACED = "The container was replaced; what was sent from here is sent again."
 
 _numbers = itertools.count(1)
 APPS = Apps()
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell to run: its source, what the header says of this run, and what the notebook knows.
-
-    Attributes:
-        source: the body, padded so that line numbers are the notebook's.
-        line: its header, for advice to name a better one; None: it has none.
-        names: what it does with names; augmented: those it binds by `+=` and the like alone.
-        count: the notebook's execution count. stdin: whether somebody can answer `input()`.
-        timeout: seconds; None: as long as Modal lets a Function run.
-        fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
-        clean: start with an empty namespace. move: carry the values over to a new machine.
-        files: files of the project that travel with it.
-        imports: modules of the cell with the requirement that brings each.
-        packages: requirements of the image beside the header's, if this cell opens the session.
-        spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
-        kernel: what the cell can see of the notebook's kernel.
-    """
-
-    source: str
-    count: int = 1
-    line: Line | None = None
-    names: Names | None = None
-    augmented: frozenset[str] = frozenset()
-    wishes: Wishes = field(default_factory=Wishes)
-    timeout: float | None = 3600.0
-    fetch_bytes: int = 256 << 20
-    fetch_names: tuple[str, ...] = ()
-    clean: bool = False
-    stdin: bool = False
-    files: FoundFiles = field(default_factory=FoundFiles)
-    imports: dict[str, str] = field(default_factory=dict)
-    packages: tuple[str, ...] = ()
-    spread: Spread | None = None
-    kernel: Kernel = field(default_factory=Kernel)
 
 
 class Session:
@@ -212,7 +175,7 @@ class Session:
         """Bring a value home that stayed in the container."""
         if self._opening is None:
             raise MachineError(f"the container of {name} is gone; run the cell that made it again.")
-        transfer = self._opening.result().fetch(self.name, self.values.to_fetch(name))
+        transfer = self._opening.result().fetch(self.name, self.values.stand_ins.to_fetch(name))
         return self.values.fetched(name, transfer, self._store or InlineStore(dict(transfer.inline)))
 
     def stop(self) -> None:

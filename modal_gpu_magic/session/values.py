@@ -9,21 +9,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
 from modal_gpu_magic.session import deferred_imports
-from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in, token_name
+from modal_gpu_magic.session.stand_ins import StandIns, is_result
+from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import every_name, reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
-from modal_gpu_magic.wire.summary import summary
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
-from modal_gpu_magic.wire.values.graph import reached as reached_from
 from modal_gpu_magic.wire.values.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.versions import explained
 
@@ -36,6 +34,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.events import Answer, Transfer
     from modal_gpu_magic.wire.transfer import Packed
     from modal_gpu_magic.wire.values.imports import Import
+
+
+LOOKED_UP_BYTES = 16_000_000
+"""The largest value that travels because a cell may look up any name. One that a cell names may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,7 @@ class Values:
         """The session is a cluster's: nothing lives there from one cell to the next."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Tells the digest of a buffer that came from the store and that nobody has written to since."""
-        self._shares: dict[str, tuple[int, ...]] = {}
-        self._shells: dict[str, tuple[RemoteValue, Any]] = {}
+        self.stand_ins = StandIns(session, namespace, hidden, self.table)
         self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
 
     def outgoing(self, names: Names, wishes: Wishes) -> Outgoing:
@@ -106,27 +107,9 @@ class Values:
             TransferError: a value that the cell reads cannot travel: every such name, the reason, the way out.
         """
         hasher = Hasher(unwritten=self.unwritten)
-        needed = (names.reads | set(wishes.include)) - set(wishes.exclude)
         sure = (names.reads - names.maybe) | set(wishes.include)
-        reached = reach(needed, self.namespace)
-        if names.any_name:
-            reached |= reach(every_name(self.namespace) - set(wishes.exclude), self.namespace)
-        reached |= self._shared_with_remote(reached)
-        wanted = [name for name in sorted(reached) if self._is_the_users(name, wishes)]
-        values: dict[str, Any] = {}
-        held: dict[str, str] = {}
-        last: dict[str, Any] = {}
-        for name in wanted:
-            value = self._own(name)
-            if self._is_there(name, value):
-                continue
-            reason = self._why_it_stays(name, value, wishes)
-            if reason:
-                held[name] = reason
-            elif name in LAST_RESULTS:
-                last[name] = value  # each side binds it anew with every result: no sync holds
-            else:
-                values[name] = value
+        reached = self._reached(names, wishes)
+        values, last, held = self._sorted_out(reached, wishes)
         groups: list[Group] = []
         for group in self.marks.look(values, hasher):
             if group.print is None:
@@ -136,13 +119,40 @@ class Values:
         for name, value in last.items():
             if fingerprint(value, self.namespace, hasher) is None:
                 held[name] = self._why_not(name, value)
-        sent = {name: values[name] for name in sorted(names_of(groups))}
-        sent |= {name: value for name, value in last.items() if name not in held}
-        self._check({name: why for name, why in held.items() if name in sure})
-        self._check(self._too_large(sent, wishes.limit))
+        sent = {name: (values | last)[name] for name in sorted(names_of(groups) | (last.keys() - held.keys()))}
+        self._check({name: why for name, why in held.items() if name in sure} or self._too_large(sent, wishes.limit))
         drops = self._drops(names.binds - reached) - sent.keys()
         self.table.prune()
         return Outgoing(sent, tuple(groups), held, tuple(sorted(drops)), self.table.take_forgotten(), hasher)
+
+    def _reached(self, names: Names, wishes: Wishes) -> set[str]:
+        """Names whose values the cell may look up, by itself or through what it calls."""
+        reached = reach((names.reads | set(wishes.include)) - set(wishes.exclude), self.namespace)
+        if names.any_name:
+            others = every_name(self.namespace) - reached - set(wishes.exclude)
+            small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
+            reached |= reach(small, self.namespace)
+        return reached | self.stand_ins.shared_with_remote(reached)
+
+    def _sorted_out(
+        self, reached: AbstractSet[str], wishes: Wishes
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+        """The values that may travel, those of the last results, and why others stay here."""
+        values: dict[str, Any] = {}
+        last: dict[str, Any] = {}  # each side binds these anew with every result: no mark holds
+        held: dict[str, str] = {}
+        for name in sorted(reached):
+            if not self._is_the_users(name, wishes):
+                continue
+            value = self.stand_ins.own(name)
+            if self._is_there(name, value):
+                continue
+            reason = self._why_it_stays(name, value, wishes)
+            if reason:
+                held[name] = reason
+            else:
+                (last if name in LAST_RESULTS else values)[name] = value
+        return values, last, held
 
     def incoming(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
@@ -171,14 +181,14 @@ class Values:
             else:
                 self.namespace[name] = value
                 self._forget_name(name)
-                self._shares[name] = stay.shares
+                self.stand_ins.shares[name] = stay.shares
         self.table.stale.update(token for token in answer.stale if self.table.has(token))
         if answer.stale:
-            self._cover_stale(fetch)
+            self.stand_ins.cover(fetch)
         for name in answer.gone:
             self.namespace.pop(name, None)
             self._forget_name(name)
-        self._uncover()
+        self.stand_ins.uncover()
         return Homecoming(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
     def named_here(self, packed: Packed) -> tuple[int, ...]:
@@ -202,18 +212,11 @@ class Values:
         """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
         self.marks.clear()
         self.table.clear()
-        self._shares.clear()
-        self._shells.clear()
+        self.stand_ins.clear()
         self._bound.clear()
         self.alive = frozenset()
-        self.lost = {name for name, value in self.namespace.items() if self._lives_there(value)}
+        self.lost = {name for name, value in self.namespace.items() if self.stand_ins.lives_there(value)}
         return _worth_naming(self.lost)
-
-    def to_fetch(self, name: str) -> tuple[str, ...]:
-        """What to ask the container for, to have a value here: its name, or the objects in it that are old here."""
-        if name not in self._shells:
-            return (name,)
-        return tuple(map(token_name, self._stale_in(self._shells[name][1])))
 
     def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
         """The value that `to_fetch` asked for.
@@ -226,14 +229,14 @@ class Values:
         for failed, why in arrived.failed.items():
             raise MachineError(f"{failed} cannot be fetched: {why}.")
         self.table.stale -= arrived.current
-        shell = self._shells.get(name)
-        value = arrived.values[name] if shell is None else shell[1]
-        self._uncover()
+        value = self.stand_ins.own(name) if self.stand_ins.is_covered(name) else arrived.values[name]
+        self.stand_ins.uncover()
         return value
 
     def remote_names(self) -> tuple[str, ...]:
         """Names whose values live in this session's container."""
-        return _worth_naming(n for n, v in self.namespace.items() if self._lives_there(v) and n not in self.lost)
+        there = {name for name, value in self.namespace.items() if self.stand_ins.lives_there(value)}
+        return _worth_naming(there - self.lost)
 
     def _bind(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]
@@ -274,60 +277,13 @@ class Values:
         """What was known of a name is over: the name was bound by the container, or has gone."""
         self.lost.discard(name)
         self.marks.drop(frozenset((name,)))
-        self._shells.pop(name, None)
-        self._shares.pop(name, None)
+        self.stand_ins.forget_name(name)
 
     def _note_bound(self, names: Iterable[str]) -> None:
         """Both sides have these names alike now."""
         for name in names:
-            value = self._own(name) if name in self.namespace else None
+            value = self.stand_ins.own(name) if name in self.namespace else None
             self._bound[name] = type(value), _identity(value, self.table)
-
-    def _own(self, name: str) -> Any:
-        """What a name is bound to here; for one that is covered, the object itself."""
-        value = self.namespace[name]
-        covered = self._shells.get(name)
-        return covered[1] if covered is not None and covered[0] is value else value
-
-    def _shared_with_remote(self, names: set[str]) -> set[str]:
-        """Names whose values share objects with remote values among `names`: the cell may reach them through those."""
-        tokens = {token for name in names for token in self._shares.get(name, ()) if self._lives_there(self._own(name))}
-        ids = {id(self.table.find(token)) for token in tokens if self.table.has(token)}
-        return self._reaching(ids) if ids else set()
-
-    def _reaching(self, ids: AbstractSet[int]) -> set[str]:
-        """Names of the user's whose values reach one of some objects."""
-        found = set()
-        for name, value in list(self.namespace.items()):
-            if name in self.hidden or _is_result(name) or isinstance(value, ModuleType | RemoteValue):
-                continue
-            if not ids.isdisjoint(reached_from((value,), self.namespace)):
-                found.add(name)
-        return found
-
-    def _stale_in(self, value: Any) -> list[int]:
-        """Tokens of the objects in a value that are old here."""
-        found = (self.table.token_of.get(key) for key in reached_from((value,), self.namespace))
-        return sorted(token for token in found if token in self.table.stale)
-
-    def _cover_stale(self, fetch: Callable[[str], Any]) -> None:
-        """Names that would show the old state of what stayed in the container stand for remote values, too."""
-        ids = {id(self.table.find(token)) for token in self.table.stale}
-        for name in self._reaching(ids):
-            value = self.namespace[name]
-            why = "it holds values that changed in the container and stayed there"
-            shell = RemoteValue(name, self.session, type(value).__name__, summary(value), why, fetch=fetch)
-            self._shells[name] = shell, value
-            self.namespace[name] = shell
-
-    def _uncover(self) -> None:
-        """Names whose objects are all current again get them back."""
-        for name, (shell, value) in list(self._shells.items()):
-            if self.namespace.get(name) is not shell:
-                del self._shells[name]
-            elif not self._stale_in(value):
-                self.namespace[name] = value
-                del self._shells[name]
 
     def _why_not(self, name: str, value: Any) -> str:
         return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
@@ -340,11 +296,11 @@ class Values:
         return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 
     def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
-        if name in self.lost and self._lives_there(value):
+        if name in self.lost and self.stand_ins.lives_there(value):
             return "it lived in a container that is gone; run the cell that made it again"
         if self._is_gone(value):
             return f"{facts(value).why or 'it is out of reach'}; run the cell that made it again"
-        if type(value) is RemoteValue and not self._lives_there(value):
+        if type(value) is RemoteValue and not self.stand_ins.lives_there(value):
             other = facts(value).session
             if self.stateless:
                 return (
@@ -384,29 +340,26 @@ class Values:
 
     def _is_rebound(self, name: str) -> bool:
         """Whether a name is bound to another object here than when both sides had the name alike."""
-        value = self._own(name)
-        if type(value) is RemoteValue and self._lives_there(value):
+        value = self.stand_ins.own(name)
+        if type(value) is RemoteValue and self.stand_ins.lives_there(value):
             return False
         kind, then = self._bound.get(name, (None, None))
         return kind is not type(value) or then != _identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:
         """Whether only the container has a name's value."""
-        return name in self.namespace and type(self._own(name)) is RemoteValue
+        return name in self.namespace and type(self.stand_ins.own(name)) is RemoteValue
 
     def _is_there(self, name: str, value: Any) -> bool:
         """Whether the container has this very value under this name."""
-        return (
-            self._lives_there(value) and name not in self.lost and (facts(value).name == name or name in LAST_RESULTS)
-        )
+        if not self.stand_ins.lives_there(value) or name in self.lost:
+            return False
+        return facts(value).name == name or name in LAST_RESULTS
 
     @staticmethod
     def _is_gone(value: Any) -> bool:
         """Whether it was a rank's, and ended with it."""
         return type(value) is RemoteValue and is_gone(value)
-
-    def _lives_there(self, value: Any) -> bool:
-        return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
 
 
 def _identity(value: Any, table: IdentityTable) -> tuple[str, Any]:
@@ -437,11 +390,7 @@ _ATOMS = frozenset({int, complex, bool, str, bytes, type(None)})
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:
     """Names a user gave: not `_`, `__` and `_12`, under which IPython keeps results."""
-    return tuple(sorted(name for name in names if not _is_result(name)))
-
-
-def _is_result(name: str) -> bool:
-    return name in LAST_RESULTS or (name.startswith("_") and name[1:].isdigit())
+    return tuple(sorted(name for name in names if not is_result(name)))
 
 
 def _import(submodules: Iterable[str]) -> None:

@@ -13,8 +13,9 @@ from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
 from modal_gpu_magic.wire.summary import summary
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.session.values import Outgoing
 
 MOST_FILES = 20

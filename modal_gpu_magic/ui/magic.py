@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.session.values import Homecoming
     from modal_gpu_magic.ui.output import NotebookFront
     from modal_gpu_magic.ui.picker import GpuPicker
@@ -318,9 +319,9 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.cell.texts import texts_of
         from modal_gpu_magic.plan.inplace import only_augmented
         from modal_gpu_magic.plan.names import analyse
+        from modal_gpu_magic.session.cell import Cell
         from modal_gpu_magic.session.finding import find_files
         from modal_gpu_magic.session.needs import Needs, needs
-        from modal_gpu_magic.session.session import Cell
         from modal_gpu_magic.session.values import Wishes
         from modal_gpu_magic.ui.kernel_facts import facts_of
         from modal_gpu_magic.ui.output import can_ask, cell_number

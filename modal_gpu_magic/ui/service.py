@@ -13,9 +13,10 @@ from modal_gpu_magic.wire.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.presses import Inbox
-    from modal_gpu_magic.session.session import Cell, Session
+    from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.ui.magic import ModalGpu
 
 

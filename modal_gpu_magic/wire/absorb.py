@@ -9,18 +9,14 @@ from __future__ import annotations
 import array
 import builtins
 import collections
-import copyreg
-import functools
 import io
 import random
-import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles import optimizers
-from modal_gpu_magic.wire.pickles.optimizers import is_optimizer
+from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, write_array, writer_of
 from modal_gpu_magic.wire.tensors import is_plain
-from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
+from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +36,11 @@ def absorb(old: Any, new: Any) -> bool:
     if old is new:
         return True
     if type(old) is not type(new):
-        return type(old).__name__ == "memmap" and type(new).__name__ == "ndarray" and _array(old, new)
+        return type(old).__name__ == "memmap" and type(new).__name__ == "ndarray" and write_array(old, new)
     kind = type(old)
     if is_plain(old):
         return can_take(old, new) and absorb_tensor(old, new, shares=False)
-    write = CONTAINERS.get(kind) or _WRITERS.get(kind) or _of_library(old)
+    write = CONTAINERS.get(kind) or _WRITERS.get(kind) or writer_of(old)
     if write is not None:
         return write(old, new)
     if kind in _IMMUTABLE or kind is object:
@@ -58,7 +54,7 @@ def can_be_written(value: Any) -> bool:
     """Whether a value is a container of the standard library, an array or a tensor that `absorb` writes into."""
     if type(value) is collections.deque:
         return value.maxlen is None  # an empty one of the same length cannot be made before its content is known
-    return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or _of_library(value) is not None
+    return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or writer_of(value) is not None
 
 
 # -- containers of the standard library ------------------------------------------------------------------------------
@@ -181,26 +177,6 @@ _HEAP_TYPE = 1 << 9
 """`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`."""
 
 
-def attributes_of(value: Any) -> dict[str, Any] | None:
-    """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none.
-
-    That of a `partial` is made by looking at it, and from then on its pickle is another one: it counts as none.
-    """
-    if isinstance(value, functools.partial):
-        return None
-    for base in type(value).__mro__:
-        found = vars(base).get("__dict__")
-        if isinstance(found, types.GetSetDescriptorType | types.MemberDescriptorType):
-            attributes = found.__get__(value)
-            return attributes if type(attributes) is dict else None
-    return None
-
-
-def slots_of(kind: type) -> list[str]:
-    """The names of a class's slots, as pickle sees them."""
-    return copyreg._slotnames(kind)  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - pickle's own way
-
-
 def _slot(kind: type, name: str, old: Any, new: Any) -> None:
     """One slot, past what the class's `__setattr__` may forbid."""
     slot = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
@@ -285,109 +261,6 @@ _BASES: dict[type, Writer] = {
     int: _same,
     float: _same,
 }
-
-
-# -- libraries -------------------------------------------------------------------------------------------------------
-
-
-def _array(old: Any, new: Any) -> bool:
-    if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
-        return False
-    old[...] = new
-    return True
-
-
-def can_take(old: Any, new: Any) -> bool:
-    """Whether a tensor can be written into, and the other's content can be had: both are plain, and leaves."""
-    return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
-
-
-def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
-    """Write a tensor into another one.
-
-    Args:
-        old: written into.
-        new: has the content.
-        shares: `old` shall lie over the storage of `new`, which other objects share. Else `old` keeps its storage if
-            the content fits.
-    """
-    if storage_id(old) != storage_id(new) or not _lie_alike(old, new):
-        expanded = old.numel() > 1 and 0 in old.stride()  # several elements in one place
-        alike = old.shape == new.shape and old.dtype == new.dtype and not expanded
-        with sys.modules["torch"].no_grad():
-            if alike and (not shares or old.device != new.device):
-                old.copy_(new)
-            else:
-                old.data = new.detach()
-    old.requires_grad_(new.requires_grad)
-    old.grad = new.grad
-    attributes = attributes_of(old)
-    return attributes is None or _replace(attributes, attributes_of(new) or {})
-
-
-def _lie_alike(old: Any, new: Any) -> bool:
-    return bool(
-        old.storage_offset() == new.storage_offset()
-        and old.shape == new.shape
-        and old.stride() == new.stride()
-        and old.dtype == new.dtype
-    )
-
-
-def _storage(old: Any, new: Any) -> bool:
-    if old.nbytes() != new.nbytes():
-        if not old.resizable():
-            return False
-        old.resize_(new.nbytes())
-    old.copy_(new)
-    return True
-
-
-def _generator(old: Any, new: Any) -> bool:
-    if type(old.bit_generator) is not type(new.bit_generator):
-        return False
-    old.bit_generator.state = new.bit_generator.state
-    return True
-
-
-def _bit_generator(old: Any, new: Any) -> bool:
-    old.state = new.state
-    return True
-
-
-def _random_state(old: Any, new: Any) -> bool:
-    old.set_state(new.get_state(legacy=False))
-    return True
-
-
-def _torch_generator(old: Any, new: Any) -> bool:
-    if old.device != new.device:
-        return False
-    old.set_state(new.get_state())
-    return True
-
-
-_RANDOM_NUMBERS: dict[str, Writer] = {
-    "Generator": _generator,
-    "RandomState": _random_state,
-    **dict.fromkeys(("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"), _bit_generator),
-}
-"""What writes into numpy's generators, by their types' names."""
-
-
-def _of_library(value: Any) -> Writer | None:
-    numpy, kind = sys.modules.get("numpy"), type(value)
-    if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
-        return _array
-    if is_optimizer(kind):
-        return optimizers.write
-    if is_storage(value):
-        return _storage
-    if kind.__module__.startswith("numpy.random"):
-        return _RANDOM_NUMBERS.get(kind.__name__)
-    if kind.__module__.startswith("torch") and kind.__name__ == "Generator":
-        return _torch_generator
-    return None
 
 
 CONTAINERS: dict[type, Writer] = {

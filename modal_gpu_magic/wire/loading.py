@@ -11,8 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.absorb import absorb, absorb_tensor, can_take, placeholder
+from modal_gpu_magic.wire.absorb import absorb, placeholder
 from modal_gpu_magic.wire.pickles.in_place import Parts
+from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
 from modal_gpu_magic.wire.pickles.views import View
 from modal_gpu_magic.wire.reasons import NotHereError, missing_module, missing_name
 from modal_gpu_magic.wire.tensors import is_plain
@@ -69,9 +70,7 @@ class Known:
             try:
                 known = placeholder(kind)
             except TypeError:
-                raise UnknownObjectsError(
-                    f"an object of {kind.__name__} is unknown to the transfer's receiver"
-                ) from None
+                raise UnknownObjectsError(f"an object of {kind.__name__} is unknown to its receiver") from None
             if kind is not types.CellType:  # its function fills it
                 self._empty.add(token)
         self._objects[token] = known

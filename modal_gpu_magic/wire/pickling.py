@@ -143,25 +143,33 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         kind = type(obj)
         reducer = self._reducers.get(kind)
         reduced = NotImplemented if reducer is None else reducer(self, obj)
-        if kind.__name__ in _OWNERS:
-            self.owner = obj
-        elif kind.__name__ in _TENSORS:
-            self.tensors.add(id(obj))
+        self._note(kind, obj)
         if reduced is not NotImplemented:
             return reduced
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
             if isinstance(obj, types.FunctionType):
-                if obj.__globals__ is self.namespace:
-                    self.strip(obj, reduced[_STATE][1])
-                if parameters := getattr(obj, "__type_params__", ()):  # Python 3.12
-                    reduced[_STATE][1]["__type_params__"] = parameters
-                reduced = reduce_closure(obj, reduced)
+                reduced = self._of_function(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
         elif isinstance(obj, _BY_NAME):
             self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
         return reduced
+
+    def _note(self, kind: type, obj: Any) -> None:
+        """Remember a tensor, and whose buffer comes next."""
+        if kind.__name__ in _OWNERS:
+            self.owner = obj
+        elif kind.__name__ in _TENSORS:
+            self.tensors.add(id(obj))
+
+    def _of_function(self, function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+        """How a function by value is pickled, after what cloudpickle makes of it."""
+        if function.__globals__ is self.namespace:
+            self.strip(function, reduced[_STATE][1])
+        if parameters := getattr(function, "__type_params__", ()):  # Python 3.12
+            reduced[_STATE][1]["__type_params__"] = parameters
+        return reduce_closure(function, reduced)
 
     def _of_stand_in(self, obj: Any) -> Any:
         """How a cell, a view or a stand-in of ours is pickled; None: the object is none of these."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
+    from modal_gpu_magic.wire.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""
@@ -155,13 +156,12 @@ def prepare(
         store: takes the large buffers.
         hasher: the one the fingerprints were made with.
         session: where the transfer goes; a `RemoteValue` of another session is refused. None: not checked.
-        table: the objects that the receiver has. They are named by token, and their large buffers left out if those
-            are what they were at the last transfer. None: the receiver has no object.
+        table: the objects that the receiver has, which are named by token; None: the receiver has none.
 
     Raises:
         TransferError: a value cannot be pickled after all; it is named, with the reason.
     """
-    from modal_gpu_magic.wire.pickling import TransferPickler, outermost
+    from modal_gpu_magic.wire.pickling import TransferPickler
 
     hashed, keys, sizes = hasher or Hasher(), list[str](), dict[str, int]()
 
@@ -175,20 +175,10 @@ def prepare(
 
     file = io.BytesIO()
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
-    sharing = _sharing(hashed.arrays, table)
-    pickler.carriers, pickler.memory = carriers(sharing), memory_of(sharing)
     pickler.session = session
-    pickler.sends_graphs = table is not None and table.side == 1
-    segments = []
+    _set_up(pickler, hashed, table)
     try:
-        for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
-            pickler.top = value
-            pickler.met.clear()
-            try:
-                pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
-            except Exception as error:
-                raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
-            segments.append(Segment(name, _device(value, pickler.met)))
+        segments = tuple(_segments(values, pickler, table))
         objects = {} if table is None else pickler.objects()
         named, codes, modules = frozenset(pickler.named), tuple(pickler.codes.values()), pickler.modules
     finally:
@@ -200,7 +190,7 @@ def prepare(
     transfer = Transfer(
         stream=b"" if body else bytes(stream),
         body=body,
-        segments=tuple(segments),
+        segments=segments,
         buffers=tuple(keys),
         inline=store.inline,
         sources=gather(codes),
@@ -209,6 +199,29 @@ def prepare(
         base=0 if table is None else table.next_base(),
     )
     return Packed(transfer, objects, named)
+
+
+def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | None) -> None:
+    """Tell a pickler which arrays share memory, and whether graphs may stay behind."""
+    sharing = list(hasher.arrays.values())
+    if table is not None and (sharing or "torch" in sys.modules):
+        sharing += table.arrays()
+    pickler.carriers, pickler.memory = carriers(sharing), memory_of(sharing)
+    pickler.sends_graphs = table is not None and table.side == 1
+
+
+def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: IdentityTable | None) -> Iterator[Segment]:
+    """Dump the values one after the other."""
+    from modal_gpu_magic.wire.pickling import outermost
+
+    for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
+        pickler.top = value
+        pickler.met.clear()
+        try:
+            pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
+        except Exception as error:
+            raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
+        yield Segment(name, _device(value, pickler.met))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +241,6 @@ class Packed:
         """The receiver has taken the transfer in: give tokens to the objects that are new there."""
         if self.transfer.base:
             table.learn(self.transfer.base, self.objects)
-
-
-def _sharing(arrays: Mapping[int, Any], table: IdentityTable | None) -> list[Any]:
-    """Numpy arrays that may share memory with one of a transfer: those in it, and those that the receiver has."""
-    found = list(arrays.values())
-    if table is not None and (found or "torch" in sys.modules):
-        found += table.arrays()
-    return found
 
 
 def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[Any, int], bool] | None:

@@ -36,7 +36,7 @@ import threading
 from modal_gpu_magic import Session
 from modal_gpu_magic.session.front import SilentFront
 from modal_gpu_magic.session.presses import Inbox
-from modal_gpu_magic.session.session import Cell
+from modal_gpu_magic.session.cell import Cell
 
 source = "import os, time\\nwhile not os.path.exists({path!r}): time.sleep(0.1)"
 holder = Session("H100", "holder")

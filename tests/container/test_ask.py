@@ -36,7 +36,7 @@ def test_end_of_input_and_nobody_to_ask(shared: FarSide) -> None:
     ran = shared.run("input()")
     assert ran.ename == "StdinNotImplementedError"
     assert ran.evalue == "raw_input was called, but this frontend does not support input requests."
-    assert ran.kinds() == []
+    assert ran.kinds() == ["failed"]
     assert shared.run("input").result != "own_input"
 
 

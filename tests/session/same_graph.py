@@ -52,30 +52,41 @@ class Comparison:
         self._parts(one, other, where)
 
     def _parts(self, one: Any, other: Any, where: str) -> None:
-        if isinstance(one, list | tuple):
-            self._equal(len(one), len(other), f"len({where})")
-            for number, (mine, its) in enumerate(zip(one, other, strict=True)):
-                self.same(mine, its, f"{where}[{number}]")
-        elif isinstance(one, dict):
-            self._equal(list(one), list(other), f"keys of {where}")
-            for key in one:
-                self.same(one[key], other[key], f"{where}[{key!r}]")
-        elif isinstance(one, np.ndarray):
-            self._equal(one.tolist(), other.tolist(), where)
-            self._over(one.__array_interface__["data"][0], other.__array_interface__["data"][0], where)
-        elif isinstance(one, torch.Tensor):
-            self._equal(one.tolist(), other.tolist(), where)
-            self._over(one.untyped_storage().data_ptr(), other.untyped_storage().data_ptr(), where)
-        elif isinstance(one, types.FunctionType):
-            self.same(list(one.__defaults__ or ()), list(other.__defaults__ or ()), f"{where}.__defaults__")
-            for mine, its in zip(one.__closure__ or (), other.__closure__ or (), strict=True):
-                self.same(mine, its, f"closure of {where}")
-        elif isinstance(one, types.CellType):
-            self.same(one.cell_contents, other.cell_contents, f"{where}.cell_contents")
-        elif hasattr(one, "__dict__"):
-            self.same(dict(vars(one)), dict(vars(other)), f"vars({where})")
+        for kind, compare in _BY_KIND:
+            if isinstance(one, kind):
+                compare(self, one, other, where)
+                break
+        else:
+            if hasattr(one, "__dict__"):
+                self.same(dict(vars(one)), dict(vars(other)), f"vars({where})")
         for name in getattr(type(one), "__slots__", ()):
             self.same(getattr(one, name, None), getattr(other, name, None), f"{where}.{name}")
+
+    def _sequences(self, one: Any, other: Any, where: str) -> None:
+        self._equal(len(one), len(other), f"len({where})")
+        for number, (mine, its) in enumerate(zip(one, other, strict=True)):
+            self.same(mine, its, f"{where}[{number}]")
+
+    def _dicts(self, one: Any, other: Any, where: str) -> None:
+        self._equal(list(one), list(other), f"keys of {where}")
+        for key in one:
+            self.same(one[key], other[key], f"{where}[{key!r}]")
+
+    def _arrays(self, one: Any, other: Any, where: str) -> None:
+        self._equal(one.tolist(), other.tolist(), where)
+        self._over(one.__array_interface__["data"][0], other.__array_interface__["data"][0], where)
+
+    def _tensors(self, one: Any, other: Any, where: str) -> None:
+        self._equal(one.tolist(), other.tolist(), where)
+        self._over(one.untyped_storage().data_ptr(), other.untyped_storage().data_ptr(), where)
+
+    def _functions(self, one: Any, other: Any, where: str) -> None:
+        self.same(list(one.__defaults__ or ()), list(other.__defaults__ or ()), f"{where}.__defaults__")
+        for mine, its in zip(one.__closure__ or (), other.__closure__ or (), strict=True):
+            self.same(mine, its, f"closure of {where}")
+
+    def _cells(self, one: Any, other: Any, where: str) -> None:
+        self.same(one.cell_contents, other.cell_contents, f"{where}.cell_contents")
 
     def _over(self, one: int, other: int, where: str) -> None:
         """Memory that is one here must be one there."""
@@ -86,6 +97,16 @@ class Comparison:
     def _equal(one: Any, other: Any, where: str) -> None:
         if one != other:
             raise Difference(f"{where}: {one!r} and {other!r}")
+
+
+_BY_KIND: tuple[tuple[Any, Any], ...] = (
+    ((list, tuple), Comparison._sequences),
+    (dict, Comparison._dicts),
+    (np.ndarray, Comparison._arrays),
+    (torch.Tensor, Comparison._tensors),
+    (types.FunctionType, Comparison._functions),
+    (types.CellType, Comparison._cells),
+)
 
 
 def compare(one: dict[str, Any], other: dict[str, Any], names: list[str]) -> None:

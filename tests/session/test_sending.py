@@ -12,8 +12,7 @@ from modal_gpu_magic.session.front import SilentFront, State
 from modal_gpu_magic.session.presses import Inbox
 from modal_gpu_magic.session.sending import Sending
 from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.events import Transfer
-from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.transfer import Packed, prepare, unpack
 
 NAMESPACE: dict[str, Any] = {"__name__": "__main__"}
 VALUES = {"big": np.arange(8_000_000.0)}
@@ -30,14 +29,14 @@ class Watching(SilentFront):
         self.states.append(state)
 
 
-def write(store: SharedStore) -> Transfer:
-    return pack(VALUES, NAMESPACE, store)
+def write(store: SharedStore) -> Packed:
+    return prepare(VALUES, NAMESPACE, store)
 
 
 def test_it_arrives_and_was_seen(tmp_path: Path) -> None:
     store, front = SharedStore(tmp_path), Watching()
-    transfer = Sending(store, 64_000_000).run(lambda: write(store), front, Inbox())
-    assert (unpack(transfer, NAMESPACE, store).values["big"] == VALUES["big"]).all()
+    packed = Sending(store, 64_000_000).run(lambda: write(store), front, Inbox())
+    assert (unpack(packed.transfer, NAMESPACE, store).values["big"] == VALUES["big"]).all()
     assert {state.phase for state in front.states} == {"sending"}
     assert front.states[-1].subject == "64 MB of 64 MB"
 
@@ -47,7 +46,7 @@ def test_a_press_gives_it_up_and_leaves_nothing(tmp_path: Path) -> None:
     inbox.put(("press", None))
     sending = Sending(store, 64_000_000)
 
-    def wait_and_write() -> Transfer:
+    def wait_and_write() -> Packed:
         while not sending.stopped:
             pass
         return write(store)
@@ -55,11 +54,11 @@ def test_a_press_gives_it_up_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt, match="nothing was run"):
         sending.run(wait_and_write, SilentFront(), inbox)
     assert list(tmp_path.iterdir()) == []
-    assert store.has(write(store).buffers[0]), "the store works as before"
+    assert store.has(write(store).transfer.buffers[0]), "the store works as before"
 
 
 def test_an_error_is_raised_here(tmp_path: Path) -> None:
-    def fail() -> Transfer:
+    def fail() -> Packed:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

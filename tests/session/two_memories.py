@@ -92,7 +92,7 @@ class TwoMemories:
 
     def fetch(self, name: str) -> Any:
         """What `NAME.fetch()` does."""
-        transfer = self.container.take(self.kernel.to_fetch(name), InlineStore())
+        transfer = self.container.take(self.kernel.stand_ins.to_fetch(name), InlineStore())
         return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
 
     def user_names(self) -> list[str]:

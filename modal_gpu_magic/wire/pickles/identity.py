@@ -18,9 +18,9 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.absorb import attributes_of
 from modal_gpu_magic.wire.pickles.views import arrays_inside, is_array
 from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from modal_gpu_magic.wire.absorb import attributes_of, tells_all
+from modal_gpu_magic.wire.absorb import tells_all
+from modal_gpu_magic.wire.values.attributes import attributes_of
 
 _PLAIN_PARTS = 3
 """What `__reduce__` gives for an object without items: how to make the object, from what, its state."""

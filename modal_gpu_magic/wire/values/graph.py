@@ -10,10 +10,10 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.absorb import attributes_of
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.remote import RemoteValue
 from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,121 @@
+"""Writing into objects of numpy and torch: arrays, tensors, storages, generators, optimizers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from modal_gpu_magic.wire.pickles import optimizers
+from modal_gpu_magic.wire.pickles.optimizers import is_optimizer
+from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
+
+Writer = Callable[[Any, Any], bool]
+
+
+def write_array(old: Any, new: Any) -> bool:
+    """Write an array's items into another array of the same shape and type."""
+    if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
+        return False
+    old[...] = new
+    return True
+
+
+def can_take(old: Any, new: Any) -> bool:
+    """Whether a tensor can be written into, and the other's content can be had: both are plain, and leaves."""
+    return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
+
+
+def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
+    """Write a tensor into another one.
+
+    Args:
+        old: written into.
+        new: has the content.
+        shares: `old` shall lie over the storage of `new`, which other objects share. Else `old` keeps its storage if
+            the content fits.
+    """
+    if storage_id(old) != storage_id(new) or not _lie_alike(old, new):
+        expanded = old.numel() > 1 and 0 in old.stride()  # several elements in one place
+        alike = old.shape == new.shape and old.dtype == new.dtype and not expanded
+        with sys.modules["torch"].no_grad():
+            if alike and (not shares or old.device != new.device):
+                old.copy_(new)
+            else:
+                old.data = new.detach()
+    old.requires_grad_(new.requires_grad)
+    old.grad = new.grad
+    attributes = attributes_of(old)
+    if attributes is not None:
+        fresh = dict(attributes_of(new) or {})
+        attributes.clear()
+        attributes.update(fresh)
+    return True
+
+
+def _lie_alike(old: Any, new: Any) -> bool:
+    return bool(
+        old.storage_offset() == new.storage_offset()
+        and old.shape == new.shape
+        and old.stride() == new.stride()
+        and old.dtype == new.dtype
+    )
+
+
+def _storage(old: Any, new: Any) -> bool:
+    if old.nbytes() != new.nbytes():
+        if not old.resizable():
+            return False
+        old.resize_(new.nbytes())
+    old.copy_(new)
+    return True
+
+
+def _generator(old: Any, new: Any) -> bool:
+    if type(old.bit_generator) is not type(new.bit_generator):
+        return False
+    old.bit_generator.state = new.bit_generator.state
+    return True
+
+
+def _bit_generator(old: Any, new: Any) -> bool:
+    old.state = new.state
+    return True
+
+
+def _random_state(old: Any, new: Any) -> bool:
+    old.set_state(new.get_state(legacy=False))
+    return True
+
+
+def _torch_generator(old: Any, new: Any) -> bool:
+    if old.device != new.device:
+        return False
+    old.set_state(new.get_state())
+    return True
+
+
+_RANDOM_NUMBERS: dict[str, Writer] = {
+    "Generator": _generator,
+    "RandomState": _random_state,
+    **dict.fromkeys(("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"), _bit_generator),
+}
+"""What writes into numpy's generators, by their types' names."""
+
+
+def writer_of(value: Any) -> Writer | None:
+    """What writes into an object of a library; None: this module knows no way."""
+    numpy, kind = sys.modules.get("numpy"), type(value)
+    if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
+        return write_array
+    if is_optimizer(kind):
+        return optimizers.write
+    if is_storage(value):
+        return _storage
+    if kind.__module__.startswith("numpy.random"):
+        return _RANDOM_NUMBERS.get(kind.__name__)
+    if kind.__module__.startswith("torch") and kind.__name__ == "Generator":
+        return _torch_generator
+    return None
