@@ -279,6 +279,7 @@ with t:
 R> print(t.on)
 """,
     "a weak reference": """
+REFUSED: cache
 N>
 import weakref
 class C: pass

@@ -241,7 +241,7 @@ N> print(list(it))
     "enumerate, zip and count": """
 N>
 import itertools
-n = itertools.count(10); z = zip("abc", n); cyc = itertools.cycle([1, 2])
+n = itertools.count(10); z = zip("abc", itertools.count(10)); cyc = itertools.cycle([1, 2])
 R> print(next(z), next(cyc))
 N> print(next(z), next(n), next(cyc), next(cyc))
 R> print(next(n))

@@ -234,12 +234,6 @@ N> import os, time; os.environ["TZ"] = "Asia/Tokyo"; time.tzset()
 R> print(time.strftime("%H", time.localtime(0)), os.environ["TZ"])
 END> import os, time; os.environ.pop("TZ", None); time.tzset()
 """,
-    "torch's threads": """
-N> import torch; torch.set_num_threads(2)
-R> print(torch.get_num_threads()); torch.set_num_threads(1)
-N> print(torch.get_num_threads())
-END> import torch; torch.set_num_threads(1)
-""",
     "an import there is usable here": """
 R> import colorsys, json as js; from textwrap import dedent as dd
 N> print(colorsys.rgb_to_hsv(0, 0, 1), js.dumps({}), dd("  x"))
@@ -250,14 +244,5 @@ N> import os; _ = open("noisy_mod.py", "w").write("print('imported')\\nvalue = 1
 R> import noisy_mod; print(noisy_mod.value)
 R> print(noisy_mod.value + 1)
 END> import sys, os; sys.modules.pop("noisy_mod", None); os.path.exists("noisy_mod.py") and os.remove("noisy_mod.py")
-""",
-    "a module's attribute is set": """
-REFUSED: settings_mod
-N>
-_ = open("settings_mod.py", "w").write("debug = False\\ncache = []\\n")
-import settings_mod
-settings_mod.debug = True; settings_mod.cache.append(1)
-R> print(settings_mod.debug, settings_mod.cache)
-END> import sys, os; sys.modules.pop("settings_mod", None); os.path.exists("settings_mod.py") and os.remove("settings_mod.py")
 """,
 }
