@@ -164,7 +164,8 @@ class Belongings:
         reached = reach(request.reads, self.namespace) if request.reads else set()
         candidates = self._candidates(reached)
         hasher = _hasher(store)
-        for names in groups_of({name: self.namespace[name] for name in candidates}, self.namespace):
+        connected = self._connected(reached).difference(candidates)
+        for names in (*self._groups(candidates), *self._groups(connected)):
             if not self.marks.knows(names):  # the notebook has these alike, but not looked at together so far
                 for group in self.marks.look({name: self.namespace[name] for name in names}, hasher):
                     self.marks.set(group)
@@ -203,7 +204,7 @@ class Belongings:
             name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
         }
         submodules = _submodules(chosen.values.values(), request.source)
-        self.table.prune()
+        self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return Leaving(packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten())
 
     def take(self, names: Iterable[str], store: Store) -> Transfer:
@@ -238,6 +239,17 @@ class Belongings:
         lost = frozenset(names)
         self.known -= lost
         self.marks.drop(lost)
+
+    def _groups(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        return groups_of({name: self.namespace[name] for name in names}, self.namespace)
+
+    def _connected(self, reached: set[str]) -> set[str]:
+        """Names that the notebook has, too, and whose values share objects with those of some names."""
+        known = self.known & self.namespace.keys()
+        graph = Graph(self.namespace)
+        for name in sorted(known | (reached & self.namespace.keys())):
+            graph.add(name, self.namespace[name])
+        return {name for group in graph.groups() if not reached.isdisjoint(group) for name in known.intersection(group)}
 
     def _candidates(self, reached: set[str]) -> tuple[str, ...]:
         """Names that the notebook has, too, and whose values the cell may reach: also through one that only is here."""
@@ -291,7 +303,7 @@ class Belongings:
         return {
             name: found[name]
             for group in self.marks.look(found, hasher)
-            if not self.marks.agrees(group)
+            if self.marks.knows(group.names) and not self.marks.agrees(group)
             for name in group.names
         }
 

@@ -164,6 +164,7 @@ class Worker:
             self.belongings.forget()
         installs.install(request.installs, request.imports, self._say)
         self.workdir.enter(request.files.place)
+        self.process.begin_in(self.workdir.path)
         if request.modules is not None:
             self.modules.take(request.modules, self.shell.user_ns)
         refused = self._take_files(request)

@@ -273,6 +273,7 @@ class Session:
                 ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
             finally:
                 app.listen(request.run, self._take_late)
+                watch.end()
             if self.values.stateless and failed(ended):
                 call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
             if not left or not never_ran(ended):

@@ -22,6 +22,7 @@ from modal_gpu_magic.wire.reach import every_name, reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
+from modal_gpu_magic.wire.values.graph import reached as reached_from
 from modal_gpu_magic.wire.values.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.versions import explained
 
@@ -56,8 +57,7 @@ class Outgoing:
     Attributes:
         values: by name. groups: the same names with what their values look like, those that share objects together.
         held: of each name that stays here why, and the option that overrides.
-        drops: names that the container has to delete.
-        forgot: tokens of objects that the kernel gave up.
+        drops: names that the container has to delete. forgot: tokens of objects that the kernel gave up.
         hasher: knows the digests of the large buffers.
     """
 
@@ -121,9 +121,9 @@ class Values:
                 held[name] = self._why_not(name, value)
         sent = {name: (values | last)[name] for name in sorted(names_of(groups) | (last.keys() - held.keys()))}
         self._check({name: why for name, why in held.items() if name in sure} or self._too_large(sent, wishes.limit))
-        drops = self._drops(names.binds - reached) - sent.keys()
-        self.table.prune()
-        return Outgoing(sent, tuple(groups), held, tuple(sorted(drops)), self.table.take_forgotten(), hasher)
+        drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
+        self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
+        return Outgoing(sent, tuple(groups), held, drops, self.table.take_forgotten(), hasher)
 
     def _reached(self, names: Names, wishes: Wishes) -> set[str]:
         """Names whose values the cell may look up, by itself or through what it calls."""

@@ -53,6 +53,10 @@ class Watch:
         self._slowed: set[tuple[str, str]] = set()
         self._metrics.begin()
 
+    def end(self) -> None:
+        """The run is over: give its values up, which live on else as long as what hears of samples."""
+        self._values = {}
+
     def take(self, event: Event) -> Reading:
         """Keep what a `sample` event brings."""
         return self._metrics.take(event)

@@ -205,16 +205,18 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         return name
 
     def objects(self) -> dict[int, Any]:
-        """The objects in the stream that have an identity, by their number, less those that were made to be pickled."""
+        """The objects in the stream that have an identity, by their number, less those that were made to be pickled.
+
+        In the order of the stream: the memo's own is that of the addresses.
+        """
         memo = {number: value.value if type(value) is Bare else value for number, value in self.memo.copy().values()}
-        return with_identity(memo, (*self.temporary, self.namespace))
+        found = with_identity(memo, (*self.temporary, self.namespace))
+        return {number: found[number] for number in sorted(found)}
 
     def close(self) -> None:
-        """Let go of the values: the pickler refers to itself, so that it lives until the garbage collector runs."""
+        """Give the values up: the pickler refers to itself, so that it lives until the garbage collector runs."""
         self.clear_memo()
-        self.storages.clear()
-        self.temporary.clear()
-        self.owner = None
+        self.__dict__.clear()  # of mypy's view a mapping proxy
 
     def _offer(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
@@ -247,7 +249,12 @@ class HashPickler(CellPickler):
     def persistent_id(self, obj: Any) -> Any:
         """Name an immutable value by its number. Called for every object."""
         number = NUMBERED.get(type(obj))
-        return None if number is None else number(self._values, obj)
+        if number is None:
+            return None
+        found = number(self._values, obj)
+        if type(found) is list:  # the items of a tuple
+            self.temporary.append(found)
+        return found
 
     def values_digest(self) -> bytes:
         """What the numbers in the stream stand for."""

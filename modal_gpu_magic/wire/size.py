@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import sys
 import types
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,11 @@ def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
     known = _counted_by_library(value)
     if known is not None:
         return known
-    counter = Counter(seconds)
-    try:
-        return counter.count(value)
-    except Exception:  # noqa: BLE001 - its time was up, or it cannot be pickled
-        return max(_by_parts(value, seconds, depth), counter.total)
+    with closing(Counter(seconds)) as counter:
+        try:
+            return counter.count(value)
+        except Exception:  # noqa: BLE001 - its time was up, or it cannot be pickled
+            return max(_by_parts(value, seconds, depth), counter.total)
 
 
 def _by_parts(value: Any, seconds: float, depth: int) -> float:
@@ -111,12 +112,13 @@ def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
     """The bytes of a few values, which may share."""
     from modal_gpu_magic.wire.pickles.counting import Counter
 
-    total, left, counter = 0.0, list[Any](), Counter(seconds)
-    for part in parts:
-        try:
-            total += _ATOMS.get(type(part)) or counter.count(part)
-        except Exception:  # noqa: BLE001, PERF203 - its time was up, or it cannot be pickled
-            left.append(part)
+    total, left = 0.0, list[Any]()
+    with closing(Counter(seconds)) as counter:
+        for part in parts:
+            try:
+                total += _ATOMS.get(type(part)) or counter.count(part)
+            except Exception:  # noqa: BLE001, PERF203 - its time was up, or it cannot be pickled
+                left.append(part)
     return total + sum(_whole_or_parts(part, seconds / len(left), depth + 1) for part in left)
 
 
@@ -124,20 +126,20 @@ def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
     """The bytes of many values, from two samples: all share what the first has, and each adds what the second adds."""
     from modal_gpu_magic.wire.pickles.counting import Counter, OutOfTime
 
-    counter = Counter(SAMPLE_SECONDS)
     samples = [list(islice(parts, start, None, max(2, count // (CHUNK * 20)))) for start in (0, 1)]
     sizes, counted = [0.0, 0.0], [0, 0]
-    for which, sample in enumerate(samples):
-        counter.extend(SAMPLE_SECONDS)
-        for start in range(0, len(sample), CHUNK):
-            chunk = sample[start : start + CHUNK]
-            try:
-                sizes[which] += counter.count(chunk)
-            except OutOfTime:
-                break
-            except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
-                sizes[which] += _one_by_one(chunk[:FEW], SAMPLE_SECONDS, depth + 1) * len(chunk) / len(chunk[:FEW])
-            counted[which] += len(chunk)
+    with closing(Counter(SAMPLE_SECONDS)) as counter:
+        for which, sample in enumerate(samples):
+            counter.extend(SAMPLE_SECONDS)
+            for start in range(0, len(sample), CHUNK):
+                chunk = sample[start : start + CHUNK]
+                try:
+                    sizes[which] += counter.count(chunk)
+                except OutOfTime:
+                    break
+                except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+                    sizes[which] += _one_by_one(chunk[:FEW], SAMPLE_SECONDS, depth + 1) * len(chunk) / len(chunk[:FEW])
+                counted[which] += len(chunk)
     if not counted[1]:
         few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
         return sum(_whole_or_parts(part, SAMPLE_SECONDS, depth + 1) for part in few) * count / len(few)

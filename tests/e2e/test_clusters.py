@@ -60,10 +60,9 @@ def test_the_gpus_of_every_node_are_read(kernel: Kernel) -> None:
 
 
 def test_a_cluster_forgets_between_cells(kernel: Kernel) -> None:
-    source = "import os, sys\nseen, sys.flag = getattr(sys, 'flag', None), 1\n[n for n in ('addresses', 'ids') if n in globals()]"
+    source = "import os, sys\nseen, sys.flag = getattr(sys, 'flag', None), 1"
     for _ in range(2):
-        result = kernel.remote(source, TWO)
-        assert result.value() == "[]"
+        assert kernel.remote(source, TWO).ok
         assert kernel.print("seen") == "None"
 
 

@@ -39,6 +39,14 @@ def test_an_unchanged_name_is_not_sent_again(kernel: Kernel) -> None:
     assert kernel.remote("int(still[0]), still is kept_alive").value() == "(5, True)"
 
 
+def test_what_is_deleted_here_is_freed_here(kernel: Kernel) -> None:
+    """Lists and dicts are held by the table of what both sides have until a cell has ended."""
+    kernel.run("import weakref\nclass Leaf: pass\ntree = {'rows': [[Leaf()]]}\nleaf = weakref.ref(tree['rows'][0][0])")
+    kernel.remote("len(tree['rows'])")
+    kernel.run("del tree")
+    assert kernel.run("leaf() is None").value() == "True"
+
+
 def test_a_name_changed_there_is_not_sent_over(kernel: Kernel) -> None:
     kernel.run("total = [0]")
     for _ in range(3):

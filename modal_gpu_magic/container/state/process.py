@@ -10,6 +10,7 @@ from modal_gpu_magic.wire.values.state_table import here
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from modal_gpu_magic.container.shell import RemoteShell
 
@@ -18,12 +19,18 @@ class ProcessState:
     """The state of this process as the cells of `shell` see it, and what it was at the end of the last cell."""
 
     def __init__(self, shell: RemoteShell) -> None:
-        self._shell = shell
+        self._shell, self._has_begun = shell, False
         found = here(container=True)
         self._process, self._path = found.process, found.path
         self._before: States = {}
         self._after: States = self._read({})
         """At the end of the last cell, with what was sent since."""
+
+    def begin_in(self, folder: Path) -> None:
+        """Say where cells begin, before the first one: the notebook's folder has this place here."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._path.begin_in(folder)
 
     def take(self, states: States) -> None:
         """Set what the notebook sent. Before values are made: a library that is imported for them gets its state."""

@@ -60,6 +60,11 @@ class Counter:
         """Give the counter so much time from now on."""
         self._until = time.thread_time() + seconds
 
+    def close(self) -> None:
+        """Give the values up: counter and pickler refer to each other."""
+        self._pickler.clear_memo()
+        self._pickler.__dict__.clear()
+
     def count(self, value: Any) -> int:
         """The bytes that a value adds to the ones counted before.
 

@@ -1,8 +1,9 @@
-"""How deep a value may be nested: pickle recurses, and so deep a cell's own code never is when a transfer begins."""
+"""How Python behaves while values are pickled and made: it recurses deep, and collects no garbage meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,18 @@ DEPTH = 5_000
 
 @contextlib.contextmanager
 def deep() -> Iterator[None]:
-    """Let pickle recurse deeper than the user's limit for Python's own calls."""
-    limit = sys.getrecursionlimit()
-    if limit >= DEPTH:
-        yield
-        return
-    sys.setrecursionlimit(DEPTH)
+    """Let pickle recurse deeper than the user's limit for Python's own calls, and keep the garbage collector still.
+
+    A large graph makes the collector look at all its objects again and again, which takes longer than to pickle them.
+    """
+    limit, collecting = sys.getrecursionlimit(), gc.isenabled()
+    if limit < DEPTH:
+        sys.setrecursionlimit(DEPTH)
+    gc.disable()
     try:
         yield
     finally:
-        if sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another one meanwhile
+        if collecting:
+            gc.enable()
+        if limit < DEPTH and sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another one meanwhile
             sys.setrecursionlimit(limit)

@@ -16,11 +16,13 @@ import io
 import sys
 import types
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles.views import arrays_inside, is_array
+from modal_gpu_magic.wire.pickles.views import arrays_inside
 from modal_gpu_magic.wire.remote import RemoteValue
-from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.attributes import attributes_getter
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ _TRANSFER_SHIFT = 32
 
 _HEAP_TYPE = 1 << 9
 """`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`: the type was made at run time, as every class statement does."""
+
+MANY_OBJECTS = 10_000
+"""Objects held strongly before those in cycles are looked for."""
 
 _ONLY_HERE = 3
 """`sys.getrefcount` of an object that only the table refers to: the table, a loop's variable, the call's argument."""
@@ -85,12 +90,8 @@ def has_identity(value: Any) -> bool:
     Classes are left out: cloudpickle keeps their identity. So are functions and modules that are found by name.
     """
     kind = type(value)
-    verdict = _VERDICTS.get(kind)
-    if verdict is None:
-        verdict = _VERDICTS[kind] = _verdict(kind)
-    if verdict == "look":
-        return not _ATOMS.issuperset(map(type, value))
-    return is_by_value(value) if verdict == "function" else verdict == "yes"
+    found = _KINDS.get(kind) or _kind_of(kind)
+    return found.always or (found.look is not None and found.look(value))
 
 
 def with_identity(memo: Mapping[int, Any], less: Iterable[Any] = ()) -> dict[int, Any]:
@@ -103,13 +104,57 @@ def with_identity(memo: Mapping[int, Any], less: Iterable[Any] = ()) -> dict[int
         memo: objects by their number in the pickle.
         less: objects made to be pickled, or to be read.
     """
-    found = {number: value for number, value in memo.items() if has_identity(value)}
-    hidden = {id(value) for value in less} | arrays_inside(memo.values())
-    for value in found.values():
-        attributes = attributes_of(value)
-        if attributes is not None:
-            hidden.add(id(attributes))
+    found: dict[int, Any] = {}
+    hidden = {id(value) for value in less}
+    tables: list[Any] = []
+    for number, value in memo.items():
+        kind = _KINDS.get(type(value)) or _kind_of(type(value))
+        if kind.of_pandas:
+            tables.append(value)
+        if kind.always or (kind.look is not None and kind.look(value)):
+            found[number] = value
+            if kind.attributes is not None:
+                hidden.add(id(kind.attributes(value)))
+    hidden |= arrays_inside(tables)
     return {number: value for number, value in found.items() if id(value) not in hidden}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is to be known of a type, once.
+
+    Attributes:
+        always: its objects have an identity. look: tells of one object whether it has.
+        attributes: gives an object's `__dict__`; None: there is none.
+        of_pandas: the objects may be made of arrays that are no user's.
+        is_weak: the objects can be referred to weakly.
+        is_array: the type is numpy's array.
+    """
+
+    always: bool
+    look: Callable[[Any], bool] | None
+    attributes: Callable[[Any], Any] | None
+    of_pandas: bool
+    is_weak: bool
+    is_array: bool
+
+
+def _kind_of(kind: type) -> _Kind:
+    verdict = _verdict(kind)
+    found = _Kind(
+        always=verdict == "yes",
+        look={"look": _holds_more_than_atoms, "function": is_by_value}.get(verdict),
+        attributes=attributes_getter(kind) if verdict in ("yes", "function") else None,
+        of_pandas=package_of(kind) == "pandas",
+        is_weak=bool(kind.__weakrefoffset__),
+        is_array=package_of(kind) == "numpy" and kind.__name__ == "ndarray",
+    )
+    _KINDS[kind] = found
+    return found
+
+
+def _holds_more_than_atoms(value: Any) -> bool:
+    return not _ATOMS.issuperset(map(type, value))
 
 
 def is_by_value(function: types.FunctionType) -> bool:
@@ -144,7 +189,7 @@ def _is_ours(kind: type) -> bool:
     return package_of(kind) == "modal_gpu_magic" and kind.__name__ in _OURS
 
 
-_VERDICTS: dict[type, str] = {}
+_KINDS: dict[type, _Kind] = {}
 
 
 class _Reference(weakref.ref[Any]):
@@ -154,6 +199,10 @@ class _Reference(weakref.ref[Any]):
 
     token: int
     key: int
+
+
+TABLES: weakref.WeakSet[IdentityTable] = weakref.WeakSet()
+"""The tables of this process."""
 
 
 class IdentityTable:
@@ -174,6 +223,7 @@ class IdentityTable:
 
     def __init__(self, side: int) -> None:
         self.side, self._transfers = side, 0
+        TABLES.add(self)
         self.token_of: dict[int, int] = {}
         self.digests: dict[int, bytes] = {}
         self.stale: set[int] = set()
@@ -181,6 +231,7 @@ class IdentityTable:
         self._strong: dict[int, Any] = {}
         self._arrays: set[int] = set()
         self._forgotten: list[int] = []
+        self._many = MANY_OBJECTS
 
     def __len__(self) -> int:
         return len(self.token_of)
@@ -210,18 +261,20 @@ class IdentityTable:
 
     def bind(self, token: int, value: Any) -> None:
         """Let a token mean an object from now on. An object keeps the token that it has."""
-        if id(value) in self.token_of or self.find(token) is value:
+        key = id(value)
+        if key in self.token_of:
             return
-        self._release(token)
-        try:
+        if token in self._weak or token in self._strong:
+            self._release(token)
+        kind = _KINDS.get(type(value)) or _kind_of(type(value))
+        if kind.is_weak:
             reference = _Reference(value, self._ended)
-        except TypeError:  # lists, dicts, tuples, closure cells
-            self._strong[token] = value
-        else:
-            reference.token, reference.key = token, id(value)
+            reference.token, reference.key = token, key
             self._weak[token] = reference
-        self.token_of[id(value)] = token
-        if is_array(value):
+        else:
+            self._strong[token] = value
+        self.token_of[key] = token
+        if kind.is_array:
             self._arrays.add(token)
 
     def replace(self, token: int, value: Any) -> None:
@@ -229,19 +282,23 @@ class IdentityTable:
         self._release(self.token(value))
         self.bind(token, value)
 
-    def learn(self, base: int, memo: Mapping[int, Any]) -> None:
-        """Give tokens to the objects of a transfer that begins at `base`: those of `memo` that have an identity."""
-        for number, value in memo.items():
-            if has_identity(value) and id(value) not in self.token_of:
-                self.bind(base + number, value)
+    def learn(self, base: int, objects: Mapping[int, Any]) -> None:
+        """Give tokens to the objects of a transfer that begins at `base`, by their number; see `with_identity`."""
+        for number, value in objects.items():
+            self.bind(base + number, value)
 
     def forget(self, tokens: Iterable[int]) -> None:
         """The other side gave these objects up."""
         for token in tokens:
             self._release(token)
 
-    def prune(self) -> None:
-        """Give up the objects that nobody but the table holds."""
+    def prune(self, find_alive: Callable[[], Mapping[int, Any]] | None = None) -> None:
+        """Give up the objects that nobody but the table holds.
+
+        Args:
+            find_alive: finds all objects that this side's names reach, by identity. Asked now and then, when many
+                objects have come: lists in a cycle hold each other.
+        """
         given_up = True
         while given_up:
             held = list(self._strong.items())
@@ -249,16 +306,18 @@ class IdentityTable:
             while held:
                 token, value = held.pop()
                 if sys.getrefcount(value) <= _ONLY_HERE:
-                    self._release(token)
-                    self._forgotten.append(token)
+                    self._give_up(token)
                     given_up = True
                 del value
+        if find_alive is not None and len(self._strong) > self._many:
+            alive = find_alive()
+            for token in [token for token, value in self._strong.items() if id(value) not in alive]:
+                self._give_up(token)
+            self._many = 2 * len(self._strong) + MANY_OBJECTS
 
-    def keep_only(self, alive: Mapping[int, Any]) -> None:
-        """Give up the objects whose identity is not in `alive`: such as lists in a cycle that nobody refers to."""
-        gone = [token for token, value in self._strong.items() if id(value) not in alive]
-        self.forget(gone)
-        self._forgotten += gone
+    def _give_up(self, token: int) -> None:
+        self._release(token)
+        self._forgotten.append(token)
 
     def take_forgotten(self) -> tuple[int, ...]:
         """Tokens given up since the last call, for the other side; less those that have come again meanwhile."""

@@ -154,6 +154,10 @@ class ImportPath:
         """The row of the table. Its one item is a pair: folders in front, folders behind."""
         return State(IMPORT_PATH, self._read, self._write, ours=True)
 
+    def begin_in(self, root: Path) -> None:
+        """Cells begin in another folder than the process did."""
+        self._root = root
+
     def settle(self, known: Collection[str]) -> None:
         """Take entries that are neither known nor of the start for our own: a folder of modules, an image's."""
         self._first.update(entry for entry in sys.path if self._name(entry) not in known)
@@ -242,7 +246,8 @@ class _Filters:
 
 
 def _is_own(message: Any, module: Any) -> bool:
-    return _text(message) in OWN_FILTERS or _text(module) == "modal"
+    place = _text(module) or ""
+    return _text(message) in OWN_FILTERS or place == "modal" or "modal_gpu_magic" in place
 
 
 def _category(name: str) -> type[Warning] | None:
