@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
@@ -186,3 +188,47 @@ def test_a_frame_that_came_and_went_is_not_sent_for_ever() -> None:
         frame = across(frame, {}, {})
         marks.append(fingerprint(frame, {}))
     assert marks[1] == marks[2]
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.dates()
+IMMUTABLE = st.recursive(PLAIN, lambda inner: st.tuples(inner, inner), max_leaves=4)
+NESTED = st.recursive(
+    IMMUTABLE,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4) | st.tuples(inner, inner),
+    max_leaves=20,
+)
+
+
+def apart(value: Any) -> Any:
+    """The same lists and dicts over immutable values of their own: no two of those are one object."""
+    match value:
+        case list():
+            return [apart(item) for item in value]
+        case dict():
+            return {apart(key): apart(item) for key, item in value.items()}
+        case tuple():
+            return tuple([apart(item) for item in value])
+        case str():
+            return "".join(list(value))
+        case bytes():
+            return bytes(list(value))
+    return copy.copy(value)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(NESTED)
+def test_immutable_values_count_by_content(value: Any) -> None:
+    assert fingerprint(apart(value), {}) == fingerprint(apart(apart(value)), {})
+
+
+@settings(deadline=None)
+@given(IMMUTABLE, IMMUTABLE)
+def test_of_equal_immutable_values_two_are_as_good_as_one(one: Any, other: Any) -> None:
+    assert fingerprint([one, one, other], {}) == fingerprint([one, apart(one), other], {})
+
+
+@settings(deadline=None)
+@given(IMMUTABLE)
+def test_of_equal_mutable_values_two_are_not_one(item: Any) -> None:
+    shared = [item]
+    assert fingerprint([shared, shared], {}) != fingerprint([shared, [item]], {})
