@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.arrays import sent_bytes
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.values.imports import DeferredImport
 
@@ -44,6 +45,7 @@ def size_text(nbytes: float) -> str:
     return f"{nbytes:.0f} B"
 
 
+@unwarned()
 def nbytes_of(value: Any) -> int:
     """About how many bytes a value takes when it travels.
 
