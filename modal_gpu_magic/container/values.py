@@ -58,7 +58,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What goes home, and what does not with the reason.
+    """The values that a cell returns to the notebook, and those that stay in the container, with the reason.
 
     Attributes:
         imported: names that the cell bound by an import statement, which have no value to send.

@@ -1,4 +1,4 @@
-"""The notebook's side of the process's state: what a cell sends, what comes home from it."""
+"""The kernel's side of the process's state: send changes before a cell, apply returned changes after the cell."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The directory that cells run in, inside the container's copy of the notebook's project. The copy is ours alone.
 
 The working directory lies as deep below the copy's top as the kernel's below the project's, so that `../data/x.csv`
-means the same file on both sides. A file that a cell has changed is never overwritten: the notebook is told instead.
+means the same file on both sides. A file that a cell has changed is never overwritten; a note in the
+notebook names the file.
 """
 
 from __future__ import annotations
