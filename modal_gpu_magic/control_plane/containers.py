@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
 """Variables that are read before a spare could be told: a container with one of them starts afresh."""
 
+CANCELLATION = 2.0
+"""Seconds that cancelled inputs have to end before their container gets SIGINT. The SDK polls once a second."""
+
 
 class Containers:
     """Starts and ends processes for the scheduler.
@@ -125,10 +128,10 @@ class Containers:
         if child is None:
             return
         if grace and container.ready:
-            if container.running:
+            # Cancelled inputs end first: the SDK loses `@exit` when SIGINT arrives between taking an input and running it.
+            if container.running and not await _ended(child, within=CANCELLATION):
                 child.interrupt()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(child.gone(), grace)
+            await _ended(child, within=grace)
         child.end()
         await child.gone()
 
@@ -163,6 +166,14 @@ class Containers:
     def write_meter(self, path: Path) -> None:
         """Write the account of all containers that ended, as JSON."""
         path.write_text(json.dumps(self.meter, indent=1))
+
+
+async def _ended(child: Child, within: float) -> bool:
+    """Whether the child ended in `within` seconds."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(child.gone(), within)
+        return True
+    return False
 
 
 def failure(text: str, code: int = 0) -> api_pb2.GenericResult:

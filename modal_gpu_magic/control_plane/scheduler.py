@@ -24,7 +24,7 @@ Status = api_pb2.GenericResult
 CLUSTER_GRACE = 1.0
 """Seconds that the other nodes have to fail by themselves, and say why, after one has failed."""
 
-APP_GRACE = 5.0
+APP_GRACE = 10.0
 """Seconds the containers of an ended app have for their `@exit`."""
 
 
