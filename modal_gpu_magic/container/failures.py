@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.events import Failure
-from modal_gpu_magic.wire.transfer import fingerprint, pack
+from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.shell import Outcome

@@ -32,7 +32,8 @@ from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
-from modal_gpu_magic.wire.transfer import fingerprint, prepare, unpack, why_not
+from modal_gpu_magic.wire.transfer import prepare, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.ask import Asker

@@ -17,7 +17,8 @@ from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.summary import bundle, summary
-from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
+from modal_gpu_magic.wire.transfer import prepare, unpack
+from modal_gpu_magic.wire.values.fingerprints import look, why_not
 from modal_gpu_magic.wire.values.graph import Graph, groups_of
 from modal_gpu_magic.wire.values.graph import reached as reached_from
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import

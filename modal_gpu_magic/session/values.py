@@ -21,7 +21,8 @@ from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.reach import every_name, reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
-from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
+from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.values.graph import reached as reached_from
 from modal_gpu_magic.wire.values.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.versions import explained
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.events import Answer, Transfer
     from modal_gpu_magic.wire.transfer import Packed
     from modal_gpu_magic.wire.values.imports import Import
-
 
 LOOKED_UP_BYTES = 16_000_000
 """The largest value that travels because a cell may look up any name. One that a cell names may be larger."""

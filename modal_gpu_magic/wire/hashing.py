@@ -5,6 +5,7 @@ xxh3 is no cryptographic hash: it tells values apart that an honest notebook mak
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ class Hasher:
         """Owners of the buffers hashed so far, each with the digest, by the owner's identity."""
         self.arrays: dict[int, Any] = {}
         """Numpy arrays in the values hashed so far, by identity."""
+        self.rules: Any = None
+        """How types are pickled (`wire.reducers`), as far as the values of the transfer have asked."""
 
     @property
     def spent(self) -> bool:
@@ -120,6 +123,13 @@ class HashingFile:
         for part in more:
             self._running.update(part)
         return bytes(self._running.digest())
+
+
+def digest_of_atom(value: Any) -> bytes:
+    """The digest of a number, a string, bytes, True, False or None: of the type and the value."""
+    running = new_hash()
+    running.update(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    return bytes(running.digest())
 
 
 def new_hash() -> Any:

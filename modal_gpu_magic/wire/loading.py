@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import absorb, placeholder
+from modal_gpu_magic.wire.pickles import receiver
 from modal_gpu_magic.wire.pickles.in_place import Parts
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
 from modal_gpu_magic.wire.pickles.views import View
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
-
-NAMESPACE = "namespace"
-"""Persistent id of the session's namespace; a device's is its name, a known object's begins with its token."""
 
 
 class Known:
@@ -146,6 +144,8 @@ class Resolving:
         """
         if module == "__main__":
             return self._of_namespace(name)
+        if module == receiver.__name__:
+            return self.namespace if name == receiver.namespace.__name__ else self._device
         try:
             return super().find_class(module, name)  # type: ignore[misc]  # pickle's, by the classes below
         except ModuleNotFoundError as error:
@@ -153,13 +153,13 @@ class Resolving:
         except AttributeError as error:
             raise NotHereError(missing_name(module, name)) from error
 
-    def persistent_load(self, pid: Any) -> Any:
-        """The namespace, the device for a storage, or an object that is here already."""
-        if isinstance(pid, tuple):
-            return self.known.take(*pid)
-        if pid == NAMESPACE:
-            return self.namespace
-        return pid if self.restore_devices else "cpu"
+    def persistent_load(self, pid: tuple[Any, ...]) -> Any:
+        """An object that is here already."""
+        return self.known.take(*pid)
+
+    def _device(self, name: str) -> str:
+        """Where a storage goes that was on a device."""
+        return name if self.restore_devices else "cpu"
 
     def _of_namespace(self, name: str) -> Any:
         first, *rest = name.split(".")

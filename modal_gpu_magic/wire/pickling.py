@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import functools
 import importlib
 import operator
 import pickle
@@ -17,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from modal_gpu_magic.wire.absorb import CONTAINERS
-from modal_gpu_magic.wire.loading import NAMESPACE
+from modal_gpu_magic.wire.pickles import tracked
 from modal_gpu_magic.wire.pickles.closures import reduce_cell, reduce_closure
 from modal_gpu_magic.wire.pickles.graphs import is_far
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.in_place import InPlace, parts_of, takes_state
-from modal_gpu_magic.wire.pickles.value_numbers import NUMBERED, ValueNumbers, know_numpy
+from modal_gpu_magic.wire.pickles.notebook_functions import reduce_notebook_function
+from modal_gpu_magic.wire.pickles.receiver import BEGINNING
+from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
 from modal_gpu_magic.wire.pickles.views import view_of
 from modal_gpu_magic.wire.reducers import Bare, reducers
 from modal_gpu_magic.wire.tensors import Device, is_sliver
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
     from modal_gpu_magic.wire.pickles.views import View
@@ -83,6 +86,12 @@ _PLAIN: dict[Any, Any] = {
 }
 
 
+def _is_ordinary(kind: type) -> bool:
+    """Whether pickle itself knows best how an object of a type without a reducer is pickled."""
+    special = kind in (types.CellType, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
+    return not special and not issubclass(kind, _BY_NAME)
+
+
 def outermost(value: Any, table: IdentityTable | None = None) -> Any:
     """What is dumped for a value that a name is bound to: large bytes go out of band, a sliver without its storage."""
     if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
@@ -133,23 +142,38 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
         self.memory: dict[tuple[int, int], Any] = {}
-        self._keep, self._reducers = keep, reducers()
+        self.memo: dict[int, tuple[int, Any]] = {id(namespace): (0, namespace)}
+        self._keep = keep
+        self._ordinary: set[type] = set()
+        self._submodules: dict[types.CodeType, tuple[Any, ...]] = {}
+
+    @functools.cached_property
+    def rules(self) -> dict[type, Any]:
+        """Which reducer a type has; made when the first object needs one."""
+        return reducers()
 
     def reducer_override(self, obj: Any) -> Any:
         """How an object is pickled, for those that neither pickle nor cloudpickle does as a notebook needs it."""
+        kind = type(obj)
+        if kind in self._ordinary:
+            return NotImplemented
         reduced = self._of_stand_in(obj)
         if reduced is not None:
             return reduced
-        kind = type(obj)
-        reducer = self._reducers.get(kind)
+        reducer = self.rules.get(kind)
+        if reducer is None and _is_ordinary(kind):
+            self._ordinary.add(kind)
+            return NotImplemented
         reduced = NotImplemented if reducer is None else reducer(self, obj)
         self._note(kind, obj)
         if reduced is not NotImplemented:
             return reduced
+        if kind is types.FunctionType and obj.__globals__ is self.namespace and tracked.is_by_value(obj):
+            return self._of_function(obj)
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
             if isinstance(obj, types.FunctionType):
-                reduced = self._of_function(obj, reduced)
+                reduced = reduce_closure(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
         elif isinstance(obj, _BY_NAME):
@@ -163,13 +187,16 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         elif kind.__name__ in _TENSORS:
             self.tensors.add(id(obj))
 
-    def _of_function(self, function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-        """How a function by value is pickled, after what cloudpickle makes of it."""
-        if function.__globals__ is self.namespace:
-            self.strip(function, reduced[_STATE][1])
-        if parameters := getattr(function, "__type_params__", ()):  # Python 3.12
-            reduced[_STATE][1]["__type_params__"] = parameters
-        return reduce_closure(function, reduced)
+    def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        """How a function of the notebook is pickled."""
+        return reduce_notebook_function(function, self.namespace, self._submodules_of(function.__code__))
+
+    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:
+        """The submodules that a function's code reaches through packages of the notebook."""
+        found = self._submodules.get(code)
+        if found is None:
+            found = self._submodules[code] = tracked.submodules_of(code, self.namespace)
+        return found
 
     def _of_stand_in(self, obj: Any) -> Any:
         """How a cell, a view or a stand-in of ours is pickled; None: the object is none of these."""
@@ -196,10 +223,6 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return named_global, (pickle.whichmodule(obj, reduced), reduced)  # type: ignore[attr-defined]
         return (_PLAIN.get(reduced[0], reduced[0]), *reduced[1:])
 
-    def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:  # noqa: ARG002 - for the subclasses
-        """Leave out of a notebook function's state what travels by itself."""
-        state["__globals__"] = {}
-
     def device(self, name: str) -> Any:
         """What stands in the stream for a torch device."""
         return name
@@ -209,13 +232,16 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
         In the order of the stream: the memo's own is that of the addresses.
         """
-        memo = {number: value.value if type(value) is Bare else value for number, value in self.memo.copy().values()}
-        found = with_identity(memo, (*self.temporary, self.namespace))
-        return {number: found[number] for number in sorted(found)}
+        memo = self.memo.copy().values()
+        ordered: list[Any] = [None] * (len(memo) + 1)
+        for number, value in memo:
+            ordered[number] = value.value if type(value) is Bare else value
+        return with_identity(enumerate(ordered), (*self.temporary, self.namespace))
 
     def close(self) -> None:
         """Give the values up: the pickler refers to itself, so that it lives until the garbage collector runs."""
         self.clear_memo()
+        self.persistent_id = id  # up to Python 3.12 the pickler keeps what is set here outside of its attributes
         self.__dict__.clear()  # of mypy's view a mapping proxy
 
     def _offer(self, buffer: pickle.PickleBuffer) -> bool:
@@ -240,30 +266,19 @@ class HashPickler(CellPickler):
     def __init__(self, file: Any, namespace: dict[str, Any], digest: Callable[[memoryview, bool], bytes]) -> None:
         know_numpy()
         super().__init__(file, namespace, self._take)
-        self.memo = {id(namespace): (0, namespace)}
         self.leaves: list[tuple[Any, bytes]] = []
         self.digests: list[bytes] = []
         self.is_fingerprint = True
         self._digest, self._values = digest, ValueNumbers()
-
-    def persistent_id(self, obj: Any) -> Any:
-        """Name an immutable value by its number. Called for every object."""
-        number = NUMBERED.get(type(obj))
-        if number is None:
-            return None
-        found = number(self._values, obj)
-        if type(found) is list:  # the items of a tuple
-            self.temporary.append(found)
-        return found
+        self.persistent_id = self._values.namer()
 
     def values_digest(self) -> bytes:
         """What the numbers in the stream stand for."""
         return self._values.digest()
 
-    def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:
-        """Leave out the submodules that happen to be loaded now, too."""
-        super().strip(function, state)
-        state["_cloudpickle_submodules"] = []
+    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:  # noqa: ARG002 - as the one above
+        """Which submodules happen to be loaded now is no part of a value."""
+        return ()
 
     def _take(self, view: memoryview, temporary: bool) -> None:  # noqa: FBT001 - a callback
         digest = self._digest(view, temporary)
@@ -301,30 +316,37 @@ class TransferPickler(CellPickler):
         self.codes: dict[int, types.CodeType] = {}
         self.named: set[int] = set()
         self._devices: dict[str, Device] = {}
-        self._marks: dict[int, Any] = {id(namespace): NAMESPACE}
         self._table = table
-        self._tokens = {} if table is None else table.token_of
         self._stale = frozenset() if table is None else table.stale
         self._unchanged = unchanged
+        if table is not None and table.token_of:
+            self.persistent_id = self._namer(table.token_of)
+        file.write(BEGINNING)
 
-    def persistent_id(self, obj: Any) -> Any:
-        """Name the namespace, a device, or a known object. Called for every object, so it does next to nothing."""
-        token = self._tokens.get(id(obj))
-        return self._marks.get(id(obj)) if token is None else self._known(obj, token)
+    def _namer(self, tokens: Mapping[int, int]) -> Callable[[Any], Any]:
+        """What pickle asks of every object how it is named: by its token if the other side has the object.
 
-    def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:
-        """Leave out what travels by itself, and take note of the code."""
-        super().strip(function, state)
+        A function of its own, since a method takes twice as long, and none at all while there are no tokens.
+        """
+        find, known = tokens.get, self._known
+
+        def name(obj: Any) -> Any:
+            token = find(id(obj))
+            return None if token is None else known(obj, token)
+
+        return name
+
+    def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        """Take note of the code."""
         self.codes[id(function.__code__)] = function.__code__
+        return super()._of_function(function)
 
     def device(self, name: str) -> Any:
         """A stand-in: who loads it decides where the storage goes."""
         if name == "cpu":
             return name
         self.met.add(name)
-        device = self._devices.setdefault(name, Device(name))
-        self._marks[id(device)] = name
-        return device
+        return self._devices.setdefault(name, Device(name))
 
     def _known(self, obj: Any, token: int) -> tuple[Any, ...]:
         kind = type(obj)
@@ -337,6 +359,6 @@ class TransferPickler(CellPickler):
             return token, kind, self.temporary[-1]
         if (carrier := self.carriers.get(id(obj))) is not None:
             return token, kind, view_of(obj, carrier)
-        if takes_state(kind) and kind not in self._reducers:
+        if takes_state(kind) and kind not in self.rules:
             return token, kind, InPlace(obj)
         return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

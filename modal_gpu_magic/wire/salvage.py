@@ -102,15 +102,14 @@ class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, bu
         self._named[id(found)] = found
         return found
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: tuple[Any, ...]) -> Any:
         """As for the fast loader, but nothing is written into an object that is here if a part of it was lost."""
-        if isinstance(pid, tuple):
-            token, _, *content = pid
-            if content and self.loss:
-                self._lost_known[token] = self.loss
-            if token in self._lost_known:
-                self.loss = self.loss or self._lost_known[token]
-                return Missing(self._lost_known[token])
+        token, _, *content = pid
+        if content and self.loss:
+            self._lost_known[token] = self.loss
+        if token in self._lost_known:
+            self.loss = self.loss or self._lost_known[token]
+            return Missing(self._lost_known[token])
         return super().persistent_load(pid)
 
     def _seen(self, index: int, value: Any) -> None:

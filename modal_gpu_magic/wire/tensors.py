@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles import graphs
+from modal_gpu_magic.wire.pickles import graphs, receiver
 from modal_gpu_magic.wire.pickles.tensor_kinds import reduce_kind
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Device:
     """Stands in a stream for the device a storage was on: who loads it decides where it goes."""
 
     name: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The receiver's loader puts its own function in this place."""
+        return receiver.device, (self.name,)
 
 
 def reducers() -> dict[type, Callable[[CellPickler, Any], Any]]:

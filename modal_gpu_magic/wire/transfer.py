@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.events import Segment, Transfer
-from modal_gpu_magic.wire.hashing import Hasher, HashingFile
+from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.loading import Known, Loader, UnknownObjectsError
 from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.identity import with_identity
-from modal_gpu_magic.wire.pickles.views import carriers, is_array, memory_of
+from modal_gpu_magic.wire.pickles.views import carriers, memory_of
 from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
 from modal_gpu_magic.wire.sources import gather, spread
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
+from modal_gpu_magic.wire.values.fingerprints import ATOMS, is_flat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -38,8 +39,6 @@ MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""
 
 _AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
-
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,77 +54,6 @@ class Unpacked:
     """Tokens of the objects that the transfer has named: this side has their current content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Print:
-    """What some values look like to a pickle.
-
-    Attributes:
-        stream: digest of their content, and of what they share.
-        objects: the objects in them that have an identity, in the order of the pickle.
-        leaves: owners of large buffers, with the digest of their content.
-    """
-
-    stream: bytes
-    objects: tuple[Any, ...] = ()
-    leaves: tuple[tuple[Any, bytes], ...] = ()
-
-
-@deep()
-def look(
-    values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None, *, graphs: bool = False
-) -> Print | None:
-    """Read values in one pickle. None: one of them cannot be pickled, or the hasher's time was up (`hasher.spent`).
-
-    Args:
-        values: what some names are bound to, in the order of the names.
-        namespace: the notebook's globals; what a function refers to there is no part of it.
-        hasher: shared by the calls for one transfer, so that a large buffer is read once.
-        graphs: results of an autograd graph can be sent, without the graph.
-    """
-    from modal_gpu_magic.wire.pickling import HashPickler, outermost
-
-    hashed = hasher or Hasher()
-    file = HashingFile(hashed)
-    pickler = HashPickler(file, namespace, lambda view, temporary: hashed.digest(view, remember=not temporary))
-    pickler.sends_graphs = graphs
-    try:
-        for value in values:
-            pickler.dump(outermost(value))
-        hashed.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
-        objects = tuple(pickler.objects().values())
-        hashed.arrays.update({id(value): value for value in objects if is_array(value)})
-        return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled; `why_not` says it
-        return None
-    finally:
-        pickler.close()
-
-
-def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = None) -> bytes | None:
-    """16 bytes that depend on a value and on which mutable objects in it are one. The arguments are those of `look`.
-
-    Returns:
-        The fingerprint. None: the value cannot be pickled, or the hasher's time was up (`hasher.spent`).
-    """
-    found = look((value,), namespace, hasher)
-    return None if found is None else found.stream
-
-
-@deep()
-def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
-    """Why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: it can."""
-    from modal_gpu_magic.wire.pickling import HashPickler, outermost
-
-    pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
-    try:
-        pickler.dump(outermost(value))
-    except Exception as error:  # noqa: BLE001 - whatever a user's class raises when it is pickled
-        return why_unpicklable(value, error)
-    finally:
-        pickler.close()
-    return None
-
-
 def pack(
     values: Mapping[str, Any],
     namespace: dict[str, Any],
@@ -138,7 +66,7 @@ def pack(
     return prepare(values, namespace, store, hasher, session=session).transfer
 
 
-@deep()
+@deep
 def prepare(
     values: Mapping[str, Any],
     namespace: dict[str, Any],
@@ -202,12 +130,14 @@ def prepare(
 
 
 def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | None) -> None:
-    """Tell a pickler which arrays share memory, and whether graphs may stay behind."""
+    """Tell a pickler which arrays share memory, whether graphs may stay behind, and the rules that are known."""
     sharing = list(hasher.arrays.values())
     if table is not None and (sharing or "torch" in sys.modules):
         sharing += table.arrays()
     pickler.carriers, pickler.memory = carriers(sharing), memory_of(sharing)
     pickler.sends_graphs = table is not None and table.side == 1
+    if hasher.rules is not None:
+        pickler.rules = hasher.rules
 
 
 def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: IdentityTable | None) -> Iterator[Segment]:
@@ -256,7 +186,7 @@ def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[A
     return unchanged
 
 
-@deep()
+@deep
 def unpack(
     transfer: Transfer,
     namespace: dict[str, Any],
@@ -347,15 +277,18 @@ class _Arrival:
         """The same, once both sides' tables agree on what has arrived."""
         memo: dict[int, Any] = loader.memo.copy()
         known.settle(memo)
-        unpacked.made.update({value.__qualname__: value for value in memo.values() if _has_a_name(value)})
+        unpacked.made.update({value.__qualname__: value for value in filter(_is_definition, memo.values())})
         if self._table is not None and self._transfer.base:
-            self._table.learn(self._transfer.base, with_identity(memo, known.discarded))
+            objects = with_identity(memo.items(), (*known.discarded, self._namespace))
+            self._table.learn(self._transfer.base, objects)
         return unpacked
 
     def _open(self, loader: type[_AnyLoader], known: Known) -> _AnyLoader:
         body = self._store.get(self._transfer.body) if self._transfer.body else self._transfer.stream
         file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file can be read where it is
-        return loader(file, self._namespace, known, self._buffers(), restore_devices=self._restore_devices)
+        opened = loader(file, self._namespace, known, self._buffers(), restore_devices=self._restore_devices)
+        opened.load()  # the namespace: the stream's beginning
+        return opened
 
     def _buffers(self) -> Iterator[Any]:
         for key in self._transfer.buffers:
@@ -365,11 +298,11 @@ class _Arrival:
             yield buffer
 
 
-def _has_a_name(value: Any) -> bool:
+def _is_definition(value: Any) -> bool:
     """Whether pickle would look for a class or a function among the notebook's globals."""
-    if not isinstance(value, type | FunctionType) or value.__module__ != "__main__":
+    if type(value) is not FunctionType and not isinstance(value, type):
         return False
-    return value.__qualname__.isidentifier()
+    return value.__module__ == "__main__" and value.__qualname__.isidentifier()
 
 
 def _rank(value: Any) -> int:
@@ -388,10 +321,7 @@ def _rank(value: Any) -> int:
 
 def _is_simple(value: Any) -> bool:
     """Whether a value is made of the standard library's own atoms, or is an array."""
-    if type(value) in CONTAINERS:
-        inner = value.values() if isinstance(value, dict) else ()
-        return _ATOMS.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, inner))
-    return type(value) in _ATOMS or can_be_written(value)
+    return is_flat(value) if type(value) in CONTAINERS else type(value) in ATOMS or can_be_written(value)
 
 
 def _device(value: Any, met: set[str]) -> str | None:

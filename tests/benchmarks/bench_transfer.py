@@ -17,7 +17,7 @@ import torch
 
 from modal_gpu_magic.wire.buffers import SharedStore
 from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.transfer import fingerprint
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 from tests.benchmarks.table import HEAD, Row, ratio, seconds
 from tests.wire.far_side import FarSide, new_namespace
 
@@ -32,7 +32,7 @@ READY = """
 import numpy as np, torch
 from modal_gpu_magic.wire.buffers import SharedStore
 from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.transfer import fingerprint
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 store = SharedStore({directory!r})
 None
 """

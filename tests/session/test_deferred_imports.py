@@ -19,7 +19,8 @@ from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.summary import bundle, summary
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.values.imports import DeferredImport, Import, bound_by_import
 from tests.session.deferring import Packages, packages
 

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as npst
 
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.events import Transfer
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 LARGE = 20_000
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from modal_gpu_magic.wire.reducers import reducers
-from modal_gpu_magic.wire.transfer import fingerprint
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 from tests.wire.far_side import FarSide, new_namespace
 from tests.wire.kinds_of_classes import CASES
 

@@ -12,7 +12,8 @@ import pytest
 from typing_extensions import Self
 
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 
 class Formats(Exception):  # noqa: N818 - what users call theirs

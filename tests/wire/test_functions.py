@@ -12,7 +12,8 @@ import pytest
 
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 from tests.wire.far_side import FarSide, new_namespace
 
 if TYPE_CHECKING:

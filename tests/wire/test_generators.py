@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import random
 from typing import Any
 
@@ -14,9 +13,10 @@ import pytest
 import torch
 
 from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.pickles.generators import reduce_global_generator
-from modal_gpu_magic.wire.pickling import CellPickler
-from modal_gpu_magic.wire.transfer import fingerprint
+from modal_gpu_magic.wire.pickling import TransferPickler
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 GLOBAL: Any = {
     "random.random": random.random,
@@ -34,8 +34,11 @@ GLOBAL: Any = {
 def crossed(value: Any) -> Any:
     """The value, pickled as a cell's values are."""
     file = io.BytesIO()
-    CellPickler(file, {}).dump(value)
-    return pickle.loads(file.getvalue())
+    TransferPickler(file, {}).dump(value)
+    file.seek(0)
+    loader = Loader(file, {}, Known())
+    assert loader.load() == {}, "each stream begins with the namespace"
+    return loader.load()
 
 
 @pytest.mark.parametrize("value", GLOBAL.values(), ids=GLOBAL.keys())

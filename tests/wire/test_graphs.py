@@ -13,7 +13,7 @@ from torch import nn
 from modal_gpu_magic.errors import RemoteValueError
 from modal_gpu_magic.wire.loading import Known, Loader
 from modal_gpu_magic.wire.pickling import TransferPickler
-from modal_gpu_magic.wire.transfer import fingerprint, why_not
+from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
 
 
 def home(value: Any) -> Any:
@@ -23,7 +23,9 @@ def home(value: Any) -> Any:
     pickler.sends_graphs = True
     pickler.dump(value)
     file.seek(0)
-    return Loader(file, {}, Known()).load()
+    loader = Loader(file, {}, Known())
+    assert loader.load() == {}, "each stream begins with the namespace"
+    return loader.load()
 
 
 def a_loss() -> tuple[Any, Any]:

@@ -10,7 +10,8 @@ import xxhash
 
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.hashing import Hasher, HashingFile, OutOfTime, address
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 BYTES = 3_000_000
 

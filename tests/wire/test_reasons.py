@@ -13,7 +13,7 @@ import pytest
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.reasons import NotHereError, missing_module, missing_name, why_not_here, why_unpicklable
-from modal_gpu_magic.wire.transfer import why_not
+from modal_gpu_magic.wire.values.fingerprints import why_not
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from torch import nn
 
 from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
 from modal_gpu_magic.wire.loading import Known, Loader
+from modal_gpu_magic.wire.pickles import receiver
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver, storage_from
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 from tests.wire.far_side import FarSide, new_namespace
 
 LARGE = 1_000_000
@@ -195,7 +197,8 @@ with warnings.catch_warnings():
     kinds = [torch.eye(5).to_sparse(), torch.eye(5).to_sparse_csr(), quantized, torch.ones(3).bfloat16()]
 warnings.simplefilter("error")
 from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint
 store = InlineStore()
 fingerprint(kinds, {})
 arrived = unpack(pack({"kinds": kinds}, {}, store), {}, store)
@@ -285,7 +288,7 @@ def test_fingerprints_hold_on_either_side() -> None:
 @pytest.mark.parametrize("restore, device", [(True, "cuda:0"), (False, "cpu")])
 def test_the_device_is_the_loaders_choice(restore: bool, device: str) -> None:
     loader = Loader(io.BytesIO(), {}, Known(), restore_devices=restore)
-    assert loader.persistent_load("cuda:0") == device
+    assert loader.find_class(receiver.__name__, "device")("cuda:0") == device
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "mps", "xpu:3", "nonsense:0"])

@@ -25,7 +25,8 @@ from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.remote import RemoteValue
-from modal_gpu_magic.wire.transfer import fingerprint, pack, prepare, unpack, why_not
+from modal_gpu_magic.wire.transfer import pack, prepare, unpack
+from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.values.marks import Marks
 from tests.wire.far_side import new_namespace
 

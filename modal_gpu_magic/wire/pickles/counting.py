@@ -25,7 +25,7 @@ STREAM_BYTES = 64 << 10
 _EACH = 13
 """Bytes that begin and end a pickle."""
 
-_FUNCTION, _ARRAY, _TENSOR = 60, 20, 35
+_FUNCTION, _ARRAY, _TENSOR = 30, 20, 35
 """Bytes of a function beside its code and what it holds, of an array and a tensor beside their numbers."""
 
 _CALLS_A_LOOK = 200
@@ -130,10 +130,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         """As the pickler that sends has it, for the reducers that ask for it."""
         reduced = self.reducer_override(obj)
         return obj.__reduce_ex__(5) if reduced is NotImplemented else reduced
-
-    def strip(self, function: types.FunctionType, state: dict[str, Any]) -> None:  # noqa: ARG002 - as for the one that sends
-        """A function's globals do not travel with it."""
-        state["__globals__"] = {}
 
     def device(self, name: str) -> str:
         """A storage's device travels as its name."""

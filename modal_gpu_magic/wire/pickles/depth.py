@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import gc
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 DEPTH = 5_000
 """Frames. The C stack of 8 MB that a thread has bears three times as many of pickle's (measured, Python 3.11)."""
 
 
-@contextlib.contextmanager
-def deep() -> Iterator[None]:
-    """Let pickle recurse deeper than the user's limit for Python's own calls, and keep the garbage collector still.
+def deep(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Let pickle recurse deeper in `function` than the user's limit for calls, and keep the garbage collector still.
 
     A large graph makes the collector look at all its objects again and again, which takes longer than to pickle them.
     """
-    limit, collecting = sys.getrecursionlimit(), gc.isenabled()
-    if limit < DEPTH:
-        sys.setrecursionlimit(DEPTH)
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-        if limit < DEPTH and sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another one meanwhile
-            sys.setrecursionlimit(limit)
+
+    @functools.wraps(function)
+    def runs_deep(*args: _Given.args, **options: _Given.kwargs) -> _Result:
+        limit, collecting = sys.getrecursionlimit(), gc.isenabled()
+        if limit < DEPTH:
+            sys.setrecursionlimit(DEPTH)
+        gc.disable()
+        try:
+            return function(*args, **options)
+        finally:
+            if collecting:
+                gc.enable()
+            if limit < DEPTH and sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another meanwhile
+                sys.setrecursionlimit(limit)
+
+    return runs_deep

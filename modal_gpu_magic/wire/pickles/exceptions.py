@@ -86,7 +86,7 @@ def _travels(pickler: CellPickler, error: BaseException) -> bool:
     """Whether an exception can be pickled. Within such a trial the rest of a chain is not tried once more."""
     if getattr(_trying, "now", False):
         return True
-    from modal_gpu_magic.wire.transfer import fingerprint
+    from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
     _trying.now = True
     try:

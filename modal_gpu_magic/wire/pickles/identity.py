@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.notebook_functions import Made
 from modal_gpu_magic.wire.pickles.views import arrays_inside
 from modal_gpu_magic.wire.remote import RemoteValue
 from modal_gpu_magic.wire.values.attributes import attributes_getter
@@ -54,7 +55,7 @@ _NEVER = frozenset({types.ModuleType, types.CodeType, types.MethodType, types.Bu
 _BY_CONTENT = frozenset({tuple, frozenset})
 """Immutable containers: worth a token if an item is more than an atom."""
 
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), type})
 
 _OF_LIBRARIES = {
     "numpy": frozenset(
@@ -94,21 +95,24 @@ def has_identity(value: Any) -> bool:
     return found.always or (found.look is not None and found.look(value))
 
 
-def with_identity(memo: Mapping[int, Any], less: Iterable[Any] = ()) -> dict[int, Any]:
+def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> dict[int, Any]:
     """The objects of a pickle's memo that have an identity, by their number.
 
     Instances' `__dict__` are left out: the other side has a copy of each, which only lives while the pickle is read.
     So are the arrays inside frames, which are not the user's.
 
     Args:
-        memo: objects by their number in the pickle.
+        memo: the number in the pickle and the object, of all objects.
         less: objects made to be pickled, or to be read.
     """
     found: dict[int, Any] = {}
     hidden = {id(value) for value in less}
     tables: list[Any] = []
-    for number, value in memo.items():
-        kind = _KINDS.get(type(value)) or _kind_of(type(value))
+    kind_of = _KINDS.get
+    for number, value in memo:
+        kind = kind_of(type(value)) or _kind_of(type(value))
+        if kind.never:
+            continue
         if kind.of_pandas:
             tables.append(value)
         if kind.always or (kind.look is not None and kind.look(value)):
@@ -116,7 +120,7 @@ def with_identity(memo: Mapping[int, Any], less: Iterable[Any] = ()) -> dict[int
             if kind.attributes is not None:
                 hidden.add(id(kind.attributes(value)))
     hidden |= arrays_inside(tables)
-    return {number: value for number, value in found.items() if id(value) not in hidden}
+    return {number: value for number, value in found.items() if id(value) not in hidden} if hidden else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class _Kind:
     """What is to be known of a type, once.
 
     Attributes:
+        never: there is nothing to be known of its objects.
         always: its objects have an identity. look: tells of one object whether it has.
         attributes: gives an object's `__dict__`; None: there is none.
         of_pandas: the objects may be made of arrays that are no user's.
@@ -131,6 +136,7 @@ class _Kind:
         is_array: the type is numpy's array.
     """
 
+    never: bool
     always: bool
     look: Callable[[Any], bool] | None
     attributes: Callable[[Any], Any] | None
@@ -141,11 +147,13 @@ class _Kind:
 
 def _kind_of(kind: type) -> _Kind:
     verdict = _verdict(kind)
+    of_pandas = package_of(kind) == "pandas"
     found = _Kind(
+        never=verdict == "no" and not of_pandas,
         always=verdict == "yes",
         look={"look": _holds_more_than_atoms, "function": is_by_value}.get(verdict),
         attributes=attributes_getter(kind) if verdict in ("yes", "function") else None,
-        of_pandas=package_of(kind) == "pandas",
+        of_pandas=of_pandas,
         is_weak=bool(kind.__weakrefoffset__),
         is_array=package_of(kind) == "numpy" and kind.__name__ == "ndarray",
     )
@@ -154,7 +162,8 @@ def _kind_of(kind: type) -> _Kind:
 
 
 def _holds_more_than_atoms(value: Any) -> bool:
-    return not _ATOMS.issuperset(map(type, value))
+    """Whether an item's identity may matter. Of what was made to be pickled, such as `__new__`'s class, none does."""
+    return not _ATOMS.issuperset(map(type, value)) and not (type(value) is tuple and value[0] is Made)
 
 
 def is_by_value(function: types.FunctionType) -> bool:

@@ -6,14 +6,36 @@ class each time (`isinstance` fails over two cells), or an import error names it
 
 from __future__ import annotations
 
-from typing import Any
+import types
+from typing import TYPE_CHECKING, Any
 
 from cloudpickle import cloudpickle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def goes_by_name(value: Any) -> bool:
     """Whether a class or function is found by its name in a module that is not the notebook."""
     return bool(cloudpickle._should_pickle_by_reference(value))  # noqa: SLF001 - see above
+
+
+def is_by_value(function: types.FunctionType) -> bool:
+    """Whether a function is found by its name in no module but the notebook."""
+    return function.__module__ == "__main__" or not goes_by_name(function)
+
+
+def submodules_of(code: types.CodeType, namespace: dict[str, Any], contents: Iterable[Any] = ()) -> tuple[Any, ...]:
+    """Submodules that code reaches through the packages it names: `concurrent.futures` where `import concurrent` ran.
+
+    Args:
+        code: the code of a function.
+        namespace: the function's globals.
+        contents: those of its cells.
+    """
+    named = (namespace.get(name) for name in cloudpickle._extract_code_globals(code))  # noqa: SLF001 - see above
+    modules = [value for value in (*named, *contents) if isinstance(value, types.ModuleType)]
+    return tuple(cloudpickle._find_imported_submodules(code, modules)) if modules else ()  # noqa: SLF001 - see above
 
 
 def id_of(value: type) -> str:

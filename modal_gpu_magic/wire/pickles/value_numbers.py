@@ -15,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.hashing import new_hash
+from modal_gpu_magic.wire.pickles.notebook_functions import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +36,32 @@ class ValueNumbers:
         """The number of a string, or of bytes."""
         return self._texts.setdefault(value, len(self._texts))
 
+    def namer(self) -> Callable[[Any], Any]:
+        """What names an immutable value by its number, and gives None for every other object.
+
+        A function of its own, not a method, since pickle asks it of every object.
+        """
+        texts, rule = self._texts, NUMBERED.get
+        number_of = texts.setdefault
+
+        def name(value: Any) -> Any:
+            kind = type(value)
+            if kind is str:
+                return number_of(value, len(texts))
+            number = rule(kind)
+            return None if number is None else number(self, value)
+
+        return name
+
     def sequence(self, value: tuple[Any, ...]) -> Any:
-        """A tuple: its items where it comes first, later its number."""
+        """A tuple: itself where it comes first, later its number; None for a tuple that nobody else has."""
+        if value and value[0] is Made:
+            return None
         number = self._number(value)
         if number in self._written:
             return -1 - number
         self._written.add(number)
-        return list(value)
+        return value
 
     def pickled(self, value: Any) -> Any:
         """A value of a small type that pickles alone; None: it does not."""

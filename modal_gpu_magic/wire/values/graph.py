@@ -5,6 +5,7 @@ Names that share a mutable object are compared and sent together, so that a grap
 
 from __future__ import annotations
 
+import enum
 import gc
 import sys
 import types
@@ -36,6 +37,18 @@ _PASSED = frozenset({tuple, frozenset, types.FunctionType, types.MethodType, sta
 """Types whose objects connect no names by themselves, only by what they hold."""
 
 
+class _Role(enum.Enum):
+    """What a search does with objects of a type."""
+
+    SKIP = "nothing"
+    PASSED = "they connect no names, but what they refer to may"
+    READ = "they connect names, and the garbage collector tells what they refer to"
+    ASK = "they connect names, and only some of what they refer to counts"
+
+
+_SKIP, _PASS, _READ, _ASK = _Role  # an attribute of the class takes five times as long to read
+
+
 class Graph:
     """The objects that some names reach.
 
@@ -48,21 +61,24 @@ class Graph:
         self.owners: dict[int, str] = {}
         self._parents: dict[str, str] = {}
         self._held: list[Any] = []
+        self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
+        self._special = _special()
 
     def add(self, name: str, value: Any) -> None:
         """Search what a name reaches."""
         self._parents.setdefault(name, name)
         passed: set[int] = {id(self._namespace)}
         waiting = [value]
-        owners = self.owners
+        owners, role_of = self.owners, self._roles.get
         while waiting and len(owners) < MOST_OBJECTS:
-            plain: list[Any] = []
+            read: list[Any] = []
+            asked: list[Any] = []
             for each in waiting:
-                kind = type(each)
-                if kind in _SKIPPED:
+                role = role_of(type(each)) or self._role(type(each))
+                if role is _SKIP:
                     continue
                 key = id(each)
-                if kind in _PASSED or isinstance(each, type):
+                if role is _PASS:
                     if key in passed:
                         continue
                     passed.add(key)
@@ -73,9 +89,37 @@ class Graph:
                             self._join(owner, name)
                         continue
                     owners[key] = name
-                plain.append(each)
-            self._held += plain
-            waiting = _referents(plain)
+                (read if role is _READ else asked).append(each)
+            self._held += (read, asked)
+            waiting = gc.get_referents(*read)
+            if asked:
+                waiting += self._referents(asked)
+
+    def _role(self, kind: type) -> _Role:
+        """What the search does with objects of a type."""
+        if kind in _PASSED or issubclass(kind, type):
+            role = _PASS
+        elif kind in self._special or package_of(kind) in _CLOSED:
+            role = _ASK
+        else:
+            role = _READ
+        self._roles[kind] = role
+        return role
+
+    def _referents(self, values: list[Any]) -> list[Any]:
+        """What objects refer to directly, as far as two names can share it."""
+        found: list[Any] = []
+        for value in values:
+            how = self._special.get(type(value))
+            if how is not None:
+                found += how(value)
+            elif isinstance(value, type):
+                found += _of_class(value)
+            elif type(value) in _PASSED:
+                found += gc.get_referents(value)
+            else:
+                found += _of_library(value)
+        return found
 
     def groups(self) -> list[tuple[str, ...]]:
         """The names, those that share objects together."""
@@ -112,26 +156,6 @@ def reached(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, str]:
     for number, value in enumerate(values):
         graph.add(str(number), value)
     return graph.owners
-
-
-def _referents(values: list[Any]) -> list[Any]:
-    """What objects refer to directly, as far as two names can share it."""
-    found: list[Any] = []
-    plain: list[Any] = []
-    special = _special()
-    for value in values:
-        kind = type(value)
-        how = special.get(kind)
-        if how is not None:
-            found += how(value)
-        elif isinstance(value, type):
-            found += _of_class(value)
-        elif package_of(kind) in _CLOSED:
-            found += _of_library(value)
-        else:
-            plain.append(value)
-    found += gc.get_referents(*plain)
-    return found
 
 
 _CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threading", "logging", "ipykernel", "IPython"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.transfer import Print, look
+from modal_gpu_magic.wire.values.fingerprints import Print, look
 from modal_gpu_magic.wire.values.graph import groups_of
 
 if TYPE_CHECKING:
