@@ -287,7 +287,8 @@ class _Arrival:
         body = self._store.get(self._transfer.body) if self._transfer.body else self._transfer.stream
         file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file can be read where it is
         opened = loader(file, self._namespace, known, self._buffers(), restore_devices=self._restore_devices)
-        opened.load()  # the namespace: the stream's beginning
+        if self._transfer.segments:
+            opened.load()  # the namespace: the stream's beginning
         return opened
 
     def _buffers(self) -> Iterator[Any]:
