@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service import Service
     from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.ui.picker import GpuPicker
-    from modal_gpu_magic.wire.batching import batched
-    from modal_gpu_magic.wire.events import Spread
+    from modal_gpu_magic.wire.messages.batching import batched
+    from modal_gpu_magic.wire.messages.events import Spread
 
 __version__ = "0.1.0"
 
@@ -34,8 +34,8 @@ _HOMES = {
     "Machine": "modal_gpu_magic.plan.machine",
     "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
-    "Spread": "modal_gpu_magic.wire.events",
-    "batched": "modal_gpu_magic.wire.batching",
+    "Spread": "modal_gpu_magic.wire.messages.events",
+    "batched": "modal_gpu_magic.wire.messages.batching",
     "get": "modal_gpu_magic.session.get",
     "ls": "modal_gpu_magic.session.get",
     "put": "modal_gpu_magic.session.put",

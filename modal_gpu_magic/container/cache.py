@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.wire.cache import FOLDERS, PATH
+from modal_gpu_magic.wire.messages.cache import FOLDERS, PATH
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from modal_gpu_magic.container.outlet import Outlet
-    from modal_gpu_magic.wire.events import EventKind
+    from modal_gpu_magic.wire.messages.events import EventKind
 
 NAMES: Final = {1: "stdout", 2: "stderr"}
 PIPE_BYTES: Final = 1 << 20

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.orders import ADDRESS, Done, Order
 from modal_gpu_magic.container.owners import daemon
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Self
 
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 STOP_SECONDS: Final = 6.0
 """How long ranks that heard of a stop may clean up. Less than the watchdog's grace, which ends the container."""

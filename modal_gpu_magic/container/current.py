@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.sampler import command
 from modal_gpu_magic.metrics.sample import parse
-from modal_gpu_magic.wire.events import Asked
+from modal_gpu_magic.wire.messages.events import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping

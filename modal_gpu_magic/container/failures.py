@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Failure
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Failure
 from modal_gpu_magic.wire.transfer import fingerprint, pack
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.wire.events import FileThere
+from modal_gpu_magic.wire.messages.events import FileThere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,13 +14,13 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.state.workdir import forget_compiled
-from modal_gpu_magic.wire.events import SentFile
+from modal_gpu_magic.wire.messages.events import SentFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from modal_gpu_magic.container.state.workdir import Workdir
-    from modal_gpu_magic.wire.events import Modules
+    from modal_gpu_magic.wire.messages.events import Modules
 
 FRAMES = 10
 """Of the traceback of a module that cannot be reloaded; as autoreload."""

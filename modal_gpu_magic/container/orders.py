@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from modal_gpu_magic.container.values import Leaving
-from modal_gpu_magic.wire.events import Failure, Request
+from modal_gpu_magic.wire.messages.events import Failure, Request
 
 ADDRESS: Final = "MODAL_GPU_RANKS"
 """Environment variable: the socket's path. Whatever is started below a rank has it too, and is found by it."""

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.owners import adopt_threads, claim, claimed, daemon, owner
-from modal_gpu_magic.wire.events import Event, EventKind
-from modal_gpu_magic.wire.log import Log, cut, weigh
+from modal_gpu_magic.wire.messages.events import Event, EventKind
+from modal_gpu_magic.wire.messages.log import Log, cut, weigh
 
 Post = Callable[[list[bytes]], None]
 

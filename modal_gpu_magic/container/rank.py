@@ -28,8 +28,8 @@ from modal_gpu_magic.container.shell import make_shell
 from modal_gpu_magic.container.spawned import bind_classes
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.values import Belongings
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.shell import Outcome

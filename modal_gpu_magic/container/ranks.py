@@ -26,13 +26,13 @@ from modal_gpu_magic.container.failures import failure_from
 from modal_gpu_magic.container.orders import ONE_A_NODE, Done, Order
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.errors import MachineError, RankLost
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.events import RESULT, Event, Failure, ProjectFiles, Request, Spread, Stay
-from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.inspection.size import nbytes_of
+from modal_gpu_magic.wire.messages.events import RESULT, Event, Failure, ProjectFiles, Request, Spread, Stay
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, prepare, unpack, why_not
+from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.ask import Asker

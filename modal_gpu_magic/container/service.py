@@ -25,10 +25,10 @@ from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ServiceError
-from modal_gpu_magic.wire.batching import batched
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
-from modal_gpu_magic.wire.events import Answer, Failure
+from modal_gpu_magic.wire.messages.batching import batched
+from modal_gpu_magic.wire.messages.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 Post = Callable[[list[bytes]], None]

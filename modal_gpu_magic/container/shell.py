@@ -39,7 +39,7 @@ from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.loop import CellLoop
 from modal_gpu_magic.container.publish import Hook, Publisher
 from modal_gpu_magic.container.streams import flush_streams
-from modal_gpu_magic.wire.values.interpreter import OWN_FILTERS
+from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,13 +13,13 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.transfer import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modal_gpu_magic.wire.events import Transfer
+    from modal_gpu_magic.wire.messages.events import Transfer
 
 MAIN, CONTENT = "cell.py", "cell.pickle"
 _TEMPLATE = "from modal_gpu_magic.container.spawned import restore\n\nrestore(globals(), {directory!r})\n"

@@ -11,22 +11,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container import files
-from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
-from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.inspection.graph import Graph, groups_of
+from modal_gpu_magic.wire.inspection.graph import reached as reached_from
+from modal_gpu_magic.wire.inspection.marks import Group, Marks
+from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
+from modal_gpu_magic.wire.inspection.summary import bundle, summary
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.size import nbytes_of, size_text
-from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
-from modal_gpu_magic.wire.values.graph import Graph, groups_of
-from modal_gpu_magic.wire.values.graph import reached as reached_from
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import
-from modal_gpu_magic.wire.values.marks import Group, Marks
+from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from modal_gpu_magic.wire.buffers import Store
+    from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.transfer import Packed
 
 CHECK_SECONDS = 0.2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.wire.versions import explained, installed
+from modal_gpu_magic.wire.messages.versions import explained, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from modal_gpu_magic.wire.versions import Version
+    from modal_gpu_magic.wire.messages.versions import Version
 
 
 class Versions:

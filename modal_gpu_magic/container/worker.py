@@ -32,10 +32,10 @@ from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError, TransferError
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
-from modal_gpu_magic.wire.loading import UnknownObjectsError
-from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.events import FileThere
+    from modal_gpu_magic.wire.messages.events import FileThere
 
 SECOND = 1_000_000_000
 

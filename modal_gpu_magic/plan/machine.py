@@ -14,7 +14,7 @@ from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan import clusters
 from modal_gpu_magic.plan.quote import Quote, default_keep_warm, hourly, quote
-from modal_gpu_magic.wire import cache
+from modal_gpu_magic.wire.messages import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ class Machine:
         python: the image's Python (`3.12`), which must be the kernel's minor; None: it is.
         volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
         cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
-        cache: a GPU machine has the Volume of `wire.cache`, where Hugging Face and torch keep what they download.
+        cache: a GPU machine has the Volume of `wire.messages.cache`, where Hugging Face and torch keep their downloads.
         keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
         nodes: containers that work as one cluster, each with all GPUs of its host; such a machine keeps no state.
         rdma: the nodes are linked by RDMA.

@@ -2,7 +2,7 @@
 
 Pure: text in, sets out. A name in doubt counts as read. Names looked up at run time are found where a literal text
 names them (`globals()["v"]`); `any_name` says that others may be (`globals()[key]`). What functions do that the cell
-only calls is not seen (for those: `wire.reach`, `wire.values.lookups`).
+only calls is not seen (for those: `wire.values.referenced_globals`, `wire.values.lookups`).
 """
 
 from __future__ import annotations

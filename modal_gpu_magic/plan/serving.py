@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from modal_gpu_magic.errors import ServiceError
-from modal_gpu_magic.wire.batching import Batch, batch_of
+from modal_gpu_magic.wire.messages.batching import Batch, batch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

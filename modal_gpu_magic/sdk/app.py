@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Event, FileThere, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Event, FileThere, Request, Transfer
 
 LOG_LINES = 200
 """Lines of the log that are looked at; what cells print does not pass through it."""

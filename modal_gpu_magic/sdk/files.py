@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import CopyError, MachineError
 from modal_gpu_magic.sdk.faults import translate
-from modal_gpu_magic.wire.events import FileThere
+from modal_gpu_magic.wire.messages.events import FileThere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

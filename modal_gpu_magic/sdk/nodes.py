@@ -19,7 +19,7 @@ from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
 if TYPE_CHECKING:
     import modal
 
-    from modal_gpu_magic.wire.events import Answer, Request
+    from modal_gpu_magic.wire.messages.events import Answer, Request
 
 CONTEXT = "MODAL_GPU_CLUSTER"
 """Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""

@@ -8,7 +8,7 @@ from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.names import Names
 from modal_gpu_magic.session.files import FoundFiles
 from modal_gpu_magic.session.values import Wishes
-from modal_gpu_magic.wire.events import Kernel, Spread
+from modal_gpu_magic.wire.messages.events import Kernel, Spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from modal_gpu_magic.session.cell import Cell
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.values import Outgoing, Values
-from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.calls import Program
-from modal_gpu_magic.wire.events import Asked
-from modal_gpu_magic.wire.remote import RemoteValue, facts
-from modal_gpu_magic.wire.size import nbytes_of, size_text
+from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
+from modal_gpu_magic.wire.messages.events import Asked
 from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cellsource import Transform

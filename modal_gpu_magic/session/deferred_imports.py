@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.names import analyse
-from modal_gpu_magic.wire.reach import reach
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral, resolve
+from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

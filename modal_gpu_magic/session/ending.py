@@ -18,9 +18,9 @@ from modal_gpu_magic.session.receipt import Outcome, Receipt
 from modal_gpu_magic.session.sizing import Sizing, sizing
 from modal_gpu_magic.session.values import Outgoing
 from modal_gpu_magic.session.watch import health_words
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Event, Failure
-from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Event, Failure
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:

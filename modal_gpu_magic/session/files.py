@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.session.project import Project
-from modal_gpu_magic.wire.events import ProjectFiles, SentFile
+from modal_gpu_magic.wire.messages.events import ProjectFiles, SentFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

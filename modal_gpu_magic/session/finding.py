@@ -15,7 +15,7 @@ from modal_gpu_magic.session.listing import Listing, below, fixed_part, is_patte
 from modal_gpu_magic.session.needs import modules_of
 from modal_gpu_magic.session.notebook_code import NotebookCode
 from modal_gpu_magic.session.programs import module_files, program
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.receipt import Receipt
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 Phase = Literal[
     "connecting", "building", "sending", "waiting", "starting", "running", "restarted", "stopping", "copying"

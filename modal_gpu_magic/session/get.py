@@ -19,7 +19,7 @@ from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
 from modal_gpu_magic.session.jobs import Job, Progress, Show, silent, together
 from modal_gpu_magic.session.notes import Notes, digest_of
 from modal_gpu_magic.session.put import Copied
-from modal_gpu_magic.wire.events import FileThere
+from modal_gpu_magic.wire.messages.events import FileThere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,7 +15,7 @@ from modal_gpu_magic.metrics.sample import GpuSample, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 SHOWN: Final[tuple[Measure, ...]] = ("utilization", "memory_used_mib", "power_w")
 """What `plot` shows unless it is told otherwise."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.plan.imports import imported
 from modal_gpu_magic.session.homes import files_of, homes
-from modal_gpu_magic.wire.events import Modules
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
+from modal_gpu_magic.wire.messages.events import Modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

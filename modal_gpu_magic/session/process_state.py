@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.secrets import looks_secret
-from modal_gpu_magic.wire.values.interpreter import ENVIRONMENT, OF_THE_PLACE
-from modal_gpu_magic.wire.values.process_state import States, difference, encoded, merged
-from modal_gpu_magic.wire.values.state_table import here
+from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, OF_THE_PLACE
+from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
+from modal_gpu_magic.wire.process.state_table import here
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -16,8 +16,8 @@ from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
 from modal_gpu_magic.session.presses import Inbox, interruptible
 from modal_gpu_magic.session.waiting import queue_words
-from modal_gpu_magic.wire.events import Answer, Event, Frame
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
+from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from modal_gpu_magic.sdk.client import Kind
-    from modal_gpu_magic.wire.events import FileThere
+    from modal_gpu_magic.wire.messages.events import FileThere
 
 BATCH_BYTES, BATCH_FILES = 64_000_000, 200
 """How much goes at once: what an interruption costs at most, less what Modal keeps of it."""

@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.session.front import State
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.presses import Inbox
-    from modal_gpu_magic.wire.buffers import SharedStore
+    from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.transfer import Packed
 
 LARGE_BYTES = 256_000_000

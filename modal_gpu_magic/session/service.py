@@ -22,8 +22,8 @@ from modal_gpu_magic.session.method import ServiceMethod
 from modal_gpu_magic.session.presses import Inbox, Presses
 from modal_gpu_magic.session.starting import Starting
 from modal_gpu_magic.session.usage import Usage
-from modal_gpu_magic.wire.batching import WAIT_MS, Batch
 from modal_gpu_magic.wire.calls import Fault
+from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -36,11 +36,11 @@ from modal_gpu_magic.session.values import Homecoming, Outgoing, Values
 from modal_gpu_magic.session.versions import Versions
 from modal_gpu_magic.session.waiting import image_words
 from modal_gpu_magic.session.watch import Watch
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Asked, Request
-from modal_gpu_magic.wire.pickles.unwarned import unwarned
-from modal_gpu_magic.wire.reach import every_name
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
+from modal_gpu_magic.wire.messages.events import Asked, Request
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, prepare
+from modal_gpu_magic.wire.values.referenced_globals import every_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

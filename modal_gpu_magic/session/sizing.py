@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.metrics.sample import GpuSample
     from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.wire.events import Answer
+    from modal_gpu_magic.wire.messages.events import Answer
 
 
 @dataclass(frozen=True, slots=True)

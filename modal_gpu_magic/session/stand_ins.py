@@ -9,10 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import LAST_RESULTS, token_name
-from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
-from modal_gpu_magic.wire.summary import summary
-from modal_gpu_magic.wire.values.graph import reached as reached_from
+from modal_gpu_magic.wire.inspection.graph import reached as reached_from
+from modal_gpu_magic.wire.inspection.summary import summary
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, token_name
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

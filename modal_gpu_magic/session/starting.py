@@ -11,7 +11,7 @@ from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.front import Front, Phase, State
 from modal_gpu_magic.session.pump import DRAIN_LIMIT, TICK
 from modal_gpu_magic.wire.calls import Fault
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.presses import Inbox
-    from modal_gpu_magic.wire.events import Answer, Event, Failure, Frame
+    from modal_gpu_magic.wire.messages.events import Answer, Event, Failure, Frame
 
 LAST_OUTPUT = 0.5
 """Seconds that what a lost container wrote last may still be on its way."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.places import Place
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.wire.events import FileThere
+    from modal_gpu_magic.wire.messages.events import FileThere
 
 PIECE = 8 << 20
 """Bytes asked for at once."""

@@ -15,24 +15,24 @@ from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.secrets import looks_secret
 from modal_gpu_magic.session import deferred_imports
 from modal_gpu_magic.session.stand_ins import StandIns, is_result
-from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in
-from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.inspection.graph import reached as reached_from
+from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of
+from modal_gpu_magic.wire.inspection.size import nbytes_of
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, token_in
+from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import every_name, reach
-from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
-from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
-from modal_gpu_magic.wire.values.graph import reached as reached_from
-from modal_gpu_magic.wire.values.marks import Group, Marks, names_of
-from modal_gpu_magic.wire.versions import explained
+from modal_gpu_magic.wire.values.referenced_globals import every_name, reach
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.plan.names import Names
-    from modal_gpu_magic.wire.buffers import Store
-    from modal_gpu_magic.wire.events import Answer, Transfer
+    from modal_gpu_magic.wire.buffers.stores import Store
+    from modal_gpu_magic.wire.messages.events import Answer, Transfer
     from modal_gpu_magic.wire.transfer import Packed
     from modal_gpu_magic.wire.values.imports import Import
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.images import PRESETS
-from modal_gpu_magic.wire.versions import Version, distribution_of, installed
+from modal_gpu_magic.wire.messages.versions import Version, distribution_of, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

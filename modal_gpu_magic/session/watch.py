@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.front import Phase
     from modal_gpu_magic.session.metrics import Metrics
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 IDLE_SECONDS: Final = 30.0
 """For how long a GPU may say 0 % before that is said (DESIGN decision 16)."""

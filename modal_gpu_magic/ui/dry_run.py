@@ -9,8 +9,8 @@ from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service_program import service_program
 from modal_gpu_magic.sdk.image import local_version
 from modal_gpu_magic.session.modules import name_of
-from modal_gpu_magic.wire.cache import FOLDERS, VOLUME
-from modal_gpu_magic.wire.summary import summary
+from modal_gpu_magic.wire.inspection.summary import summary
+from modal_gpu_magic.wire.messages.cache import FOLDERS, VOLUME
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.cell import Cell

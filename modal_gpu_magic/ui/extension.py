@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.magic import NAME, ModalGpu
-from modal_gpu_magic.wire.values.at_start import at_start
+from modal_gpu_magic.wire.process.initial_state import at_start
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

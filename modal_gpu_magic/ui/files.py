@@ -14,7 +14,7 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.front import State
 from modal_gpu_magic.ui.output import QUIET_SECONDS, can_ask, front_for
 from modal_gpu_magic.ui.receipt import duration
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

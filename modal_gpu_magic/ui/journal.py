@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from modal_gpu_magic.wire.log import weigh
+from modal_gpu_magic.wire.messages.log import weigh
 
 MOST_BYTES = 16 << 20
 """A cell that puts out more has nothing kept."""

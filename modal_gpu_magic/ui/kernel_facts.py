@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import Kernel
+from modal_gpu_magic.wire.messages.events import Kernel
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.values import Homecoming
     from modal_gpu_magic.ui.output import NotebookFront
     from modal_gpu_magic.ui.picker import GpuPicker
-    from modal_gpu_magic.wire.events import Spread
+    from modal_gpu_magic.wire.messages.events import Spread
 
 NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
@@ -356,7 +356,7 @@ class ModalGpu(Configurable):
 
 def _spread(options: Options, nodes: int) -> Spread | None:
     """How the line wants the cell in ranks."""
-    from modal_gpu_magic.wire.events import Spread
+    from modal_gpu_magic.wire.messages.events import Spread
 
     if options.torchrun is None and nodes == 1:
         return None

@@ -15,7 +15,7 @@ from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.pages import Origin, Pages
 from modal_gpu_magic.ui.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.receipt import heading, receipt_text, status_text
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.front import About, State
     from modal_gpu_magic.session.receipt import Receipt
     from modal_gpu_magic.ui.ranks import RankOutput
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 AGAIN_BYTES = 1 << 20
 """A cell that has put out more when its dashboard comes has the dashboard below that."""

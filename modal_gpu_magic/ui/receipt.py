@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.quote import dollars, rate
-from modal_gpu_magic.wire.size import size_text
+from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

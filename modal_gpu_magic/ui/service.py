@@ -9,7 +9,7 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.remarks import remarks
 from modal_gpu_magic.session.service import Service
 from modal_gpu_magic.ui.progress import watcher
-from modal_gpu_magic.wire.batching import WAIT_MS, Batch
+from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line

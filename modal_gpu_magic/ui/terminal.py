@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import GpuSample
     from modal_gpu_magic.session.front import State
     from modal_gpu_magic.session.receipt import Receipt
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 MIB_A_GIB = 1024
 

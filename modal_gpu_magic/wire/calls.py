@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Asked, Failure, Modules, ProjectFiles, Transfer
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, ProjectFiles, Transfer
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 
 WAKE = b""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.transfer import fingerprint
 from tests.benchmarks.table import HEAD, Row, ratio, seconds
 from tests.wire.far_side import FarSide, new_namespace
@@ -30,8 +30,8 @@ MEMORY = Path("/dev/shm")
 
 READY = """
 import numpy as np, torch
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.hashing import Hasher
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.transfer import fingerprint
 store = SharedStore({directory!r})
 None

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import Event, Frame
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.events import Event, Frame
+from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from modal_gpu_magic.container.cache import LOCAL_VOLUMES, settle
-from modal_gpu_magic.wire.cache import PATH
+from modal_gpu_magic.wire.messages.cache import PATH
 
 if TYPE_CHECKING:
     from pathlib import Path

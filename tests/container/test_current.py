@@ -14,7 +14,7 @@ from modal_gpu_magic import current
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.container.current import ASKED, FOUND, Current, Device, certain_count, publish
 from modal_gpu_magic.metrics.sample import parse
-from modal_gpu_magic.wire.events import Asked
+from modal_gpu_magic.wire.messages.events import Asked
 from tests.container.smi_double import Smi, row
 
 H100 = "NVIDIA H100 80GB HBM3"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from modal_gpu_magic.container.outlet import HIGH_WATER, Outlet
-from modal_gpu_magic.wire.events import FRAME_BYTES, Event, Frame
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.events import FRAME_BYTES, Event, Frame
+from modal_gpu_magic.wire.messages.log import Assembler
 
 
 class Reader:

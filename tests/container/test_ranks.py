@@ -16,8 +16,8 @@ import pytest
 
 from modal_gpu_magic.container.crew import below
 from modal_gpu_magic.container.ranks import NEEDS_TORCH, remove_abandoned
-from modal_gpu_magic.wire.events import Answer, Event
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.events import Answer, Event
+from modal_gpu_magic.wire.messages.log import Assembler
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ if sys.argv[1] == "no torch":
 import modal_gpu_magic
 from modal_gpu_magic.container.ranks import Place
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.events import Request, Spread
+from modal_gpu_magic.wire.messages.events import Request, Spread
 
 worker = Worker("tests", Place(node=0, nodes=2))
 worker.shell.user_ns.update(base=40, unused=open(os.devnull), held=open(os.devnull))

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container import spawned
-from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.transfer import pack
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modal_gpu_magic.container.state.workdir import OURS, PACKAGE, Workdir
-from modal_gpu_magic.wire.events import ProjectFiles, SentFile
+from modal_gpu_magic.wire.messages.events import ProjectFiles, SentFile
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.plan.copies import SECOND, FileHere, Note, Standing, is_unchanged, standing
-from modal_gpu_magic.wire.events import FileThere
+from modal_gpu_magic.wire.messages.events import FileThere
 
 NOW = 1_000_000
 

@@ -11,7 +11,7 @@ from modal_gpu_magic import batched
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.plan.cellsource import tree_of
 from modal_gpu_magic.plan.serving import Method, Serving, methods_of, methods_of_cell
-from modal_gpu_magic.wire.batching import Batch
+from modal_gpu_magic.wire.messages.batching import Batch
 
 CELL = """
 import torch

@@ -23,7 +23,7 @@ from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
 from modal_gpu_magic.plan.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.image import OURS, local_version
-from modal_gpu_magic.wire.cache import PATH, VOLUME
+from modal_gpu_magic.wire.messages.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
 TORCH = pinned("torch", local_version)

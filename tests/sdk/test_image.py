@@ -38,7 +38,7 @@ TRAVELLING = sorted(
     "path, travels",
     [
         ("container/worker.py", True),
-        ("wire/events.py", True),
+        ("wire/messages/events.py", True),
         ("metrics/sample.py", True),
         ("__init__.py", True),
         ("errors.py", True),

@@ -15,12 +15,12 @@ from modal_gpu_magic.session.deferred_imports import bind, deferred, import_for
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.needs import needs
 from modal_gpu_magic.session.watch import suspect
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.reach import reach
-from modal_gpu_magic.wire.size import nbytes_of
-from modal_gpu_magic.wire.summary import bundle, summary
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.size import nbytes_of
+from modal_gpu_magic.wire.inspection.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack, why_not
 from modal_gpu_magic.wire.values.imports import DeferredImport, Import, bound_by_import
+from modal_gpu_magic.wire.values.referenced_globals import reach
 from tests.session.deferring import Packages, packages
 
 __all__ = ["packages"]

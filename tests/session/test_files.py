@@ -14,7 +14,7 @@ from modal_gpu_magic.session.finding import Finder
 from modal_gpu_magic.session.notebook_code import NotebookCode
 from modal_gpu_magic.session.programs import program
 from modal_gpu_magic.session.project import Project
-from modal_gpu_magic.wire.events import ProjectFiles
+from modal_gpu_magic.wire.messages.events import ProjectFiles
 
 A, B = "p/nb/a.csv", "p/nb/sub/b.csv"
 

@@ -11,7 +11,7 @@ import pytest
 from modal_gpu_magic.errors import SetupError
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.session.metrics import Metrics
-from modal_gpu_magic.wire.events import Event
+from modal_gpu_magic.wire.messages.events import Event
 
 FAULT = "[gpu-health] [WARN] GPU-a: XID: 13, pid=7\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.session.modules import DATA_BYTES, LocalModules
-from modal_gpu_magic.wire.events import Modules
+from modal_gpu_magic.wire.messages.events import Modules
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from modal_gpu_magic.session.front import SilentFront, State
 from modal_gpu_magic.session.presses import Inbox
 from modal_gpu_magic.session.sending import Sending
-from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.transfer import Packed, prepare, unpack
 
 NAMESPACE: dict[str, Any] = {"__name__": "__main__"}

@@ -14,7 +14,7 @@ from modal_gpu_magic import Machine, Service
 from modal_gpu_magic.errors import ContainerLost, ServiceError, TransferError
 from modal_gpu_magic.session.contents import refuse_large
 from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.values.remote import RemoteValue
 from tests.session.serving import eventually, traceback_of
 
 

@@ -17,7 +17,7 @@ from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.wire.events import Event
+from modal_gpu_magic.wire.messages.events import Event
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from modal_gpu_magic import Session
 from modal_gpu_magic.session.sizing import Sizing, sizing
-from modal_gpu_magic.wire.events import Answer
+from modal_gpu_magic.wire.messages.events import Answer
 from tests.session.test_metrics import sample
 
 H100: dict[str, Any] = dict(name="NVIDIA H100 80GB HBM3", memory_total_mib=81559, memory_used_mib=10035)

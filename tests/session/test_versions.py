@@ -18,7 +18,7 @@ from modal_gpu_magic.session.ending import never_ran
 from modal_gpu_magic.session.front import SilentFront
 from modal_gpu_magic.session.pump import Ended
 from modal_gpu_magic.session.versions import Versions
-from modal_gpu_magic.wire.events import Answer, Event, Need
+from modal_gpu_magic.wire.messages.events import Answer, Event, Need
 
 HERE = version("numpy")
 PLAIN = Machine.of("H100")
@@ -129,7 +129,7 @@ def test_where_the_image_decides_the_version_the_notebook_has_to_follow() -> Non
 ANOTHER_PYTHON = """
 from modal_gpu_magic import __version__
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.events import Request
+from modal_gpu_magic.wire.messages.events import Request
 answer = Worker("x").run(Request("1", __version__, "raise SystemExit", 1, python="3.9"), print, input)
 import pathlib, sys
 pathlib.Path(sys.argv[1]).write_text(f"{answer.need.reason} {answer.need.version}")

@@ -9,7 +9,7 @@ import pytest
 
 from modal_gpu_magic.session.metrics import Metrics
 from modal_gpu_magic.session.watch import IDLE_SECONDS, Watch, suspect
-from modal_gpu_magic.wire.events import Event
+from modal_gpu_magic.wire.messages.events import Event
 from tests.session.test_metrics import FAULT, sample
 
 

@@ -147,6 +147,6 @@ def test_before_any_session_a_cell_pays_nothing(tmp_path: Path) -> None:
     )
     assert found["loaded"] == [  # what the environment was before any cell
         "modal_gpu_magic.wire",
-        "modal_gpu_magic.wire.values",
-        "modal_gpu_magic.wire.values.at_start",
+        "modal_gpu_magic.wire.process",
+        "modal_gpu_magic.wire.process.initial_state",
     ]

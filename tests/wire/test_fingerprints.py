@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.transfer import fingerprint, pack, unpack
 from tests.wire.far_side import new_namespace
 

@@ -14,7 +14,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.hashing import new_hash
+from modal_gpu_magic.wire.buffers.hashing import new_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
