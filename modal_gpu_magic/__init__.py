@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
-    from modal_gpu_magic.container.current import current
+    from modal_gpu_magic.container.gpu.current import current
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.plan.recommend import recommend
@@ -39,7 +39,7 @@ _HOMES = {
     "get": "modal_gpu_magic.session.get",
     "ls": "modal_gpu_magic.session.get",
     "put": "modal_gpu_magic.session.put",
-    "current": "modal_gpu_magic.container.current",
+    "current": "modal_gpu_magic.container.gpu.current",
     "recommend": "modal_gpu_magic.plan.recommend",
 }
 

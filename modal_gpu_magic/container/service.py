@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import modal_gpu_magic
-from modal_gpu_magic.container import cache, current, tracebacks
-from modal_gpu_magic.container.ask import Asker
-from modal_gpu_magic.container.capture import Capture
-from modal_gpu_magic.container.modules import LocalModules
-from modal_gpu_magic.container.outlet import Outlet
-from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic.container.cell import tracebacks
+from modal_gpu_magic.container.cell.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic.container.gpu import current
+from modal_gpu_magic.container.output.capture import Capture
+from modal_gpu_magic.container.output.event_sender import Outlet
+from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.state import cache
+from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store

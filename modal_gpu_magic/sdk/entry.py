@@ -8,7 +8,7 @@ from typing import Any
 
 import modal
 
-from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
+from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
 

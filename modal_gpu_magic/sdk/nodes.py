@@ -13,7 +13,7 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.node import Mates, Node
-from modal_gpu_magic.container.ranks import Place
+from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def rank() -> None:
     """
     from modal import _cluster
 
-    from modal_gpu_magic.container.rank import main
+    from modal_gpu_magic.container.ranks.rank import main
 
     context: dict[str, Any] = json.loads(os.environ[CONTEXT])
     _cluster.current_cluster_context = _cluster.ClusterContext(**context)

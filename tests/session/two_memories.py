@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from modal_gpu_magic.container.values import Belongings
+from modal_gpu_magic.container.state.namespace import Belongings
 from modal_gpu_magic.plan.names import analyse
 from modal_gpu_magic.session.values import Values, Wishes
 from modal_gpu_magic.wire.buffers.stores import InlineStore

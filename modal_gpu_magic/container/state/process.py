@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from modal_gpu_magic.container.shell import RemoteShell
+    from modal_gpu_magic.container.cell.shell import RemoteShell
 
 
 class ProcessState:
