@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
     from modal_gpu_magic.container.gpu.current import current
     from modal_gpu_magic.line.spec import GpuSpec
-    from modal_gpu_magic.plan.machine import Machine
-    from modal_gpu_magic.plan.recommend import recommend
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.plan.machine.recommend import recommend
     from modal_gpu_magic.session.get import get, ls
     from modal_gpu_magic.session.put import put
     from modal_gpu_magic.session.service import Service
@@ -31,7 +31,7 @@ _HOMES = {
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuPicker": "modal_gpu_magic.ui.picker",
     "GpuSpec": "modal_gpu_magic.line.spec",
-    "Machine": "modal_gpu_magic.plan.machine",
+    "Machine": "modal_gpu_magic.plan.machine.definition",
     "Service": "modal_gpu_magic.session.service",
     "Session": "modal_gpu_magic.session.session",
     "Spread": "modal_gpu_magic.wire.messages.events",
@@ -40,7 +40,7 @@ _HOMES = {
     "ls": "modal_gpu_magic.session.get",
     "put": "modal_gpu_magic.session.put",
     "current": "modal_gpu_magic.container.gpu.current",
-    "recommend": "modal_gpu_magic.plan.recommend",
+    "recommend": "modal_gpu_magic.plan.machine.recommend",
 }
 
 __all__ = [

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
+from modal_gpu_magic.plan.machine.definition import FUNCTION_TIMEOUT, Machine
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
 

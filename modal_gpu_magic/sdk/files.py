@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from modal_gpu_magic.plan.places import Place
+    from modal_gpu_magic.plan.copy.places import Place
     from modal_gpu_magic.sdk.client import Backend
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.sdk.faults import translate
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.messages.events import Frame
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modal_gpu_magic.line.parse import Line
-from modal_gpu_magic.plan.names import Names
+from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.files import FoundFiles
 from modal_gpu_magic.session.values import Wishes
 from modal_gpu_magic.wire.messages.events import Kernel, Spread

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.plan.names import Names, analyse
+from modal_gpu_magic.plan.cell.names import Names, analyse
 from modal_gpu_magic.session.cell import Cell
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.modules import LocalModules
@@ -22,8 +22,8 @@ from modal_gpu_magic.wire.transfer import pack
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.cellsource import Transform
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.cell.cellsource import Transform
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend, Kind
 
 Source = str | Iterable[Callable[..., Any]]

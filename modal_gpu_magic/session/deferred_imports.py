@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.plan.cell.texts import texts_of
-from modal_gpu_magic.plan.names import analyse
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral, resolve
 from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from modal_gpu_magic.plan.cellsource import Transform
+    from modal_gpu_magic.plan.cell.cellsource import Transform
     from modal_gpu_magic.wire.values.imports import Import
 
 

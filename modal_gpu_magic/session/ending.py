@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
-from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
+from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.hints import hint, memory_hint
 from modal_gpu_magic.session.pump import Ended
@@ -24,7 +24,7 @@ from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.session import Session

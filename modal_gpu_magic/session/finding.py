@@ -20,9 +20,9 @@ from modal_gpu_magic.wire.inspection.size import size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from modal_gpu_magic.plan.cell.cellsource import Transform
+    from modal_gpu_magic.plan.cell.names import Names
     from modal_gpu_magic.plan.cell.references import Reference
-    from modal_gpu_magic.plan.cellsource import Transform
-    from modal_gpu_magic.plan.names import Names
     from modal_gpu_magic.session.files import Files
     from modal_gpu_magic.session.modules import LocalModules
     from modal_gpu_magic.session.project import Project

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from modal_gpu_magic.errors import CopyError
-from modal_gpu_magic.plan.copies import SECOND, FileHere, Standing, is_unchanged, standing
-from modal_gpu_magic.plan.places import Place, goes_into
+from modal_gpu_magic.plan.copy.copies import SECOND, FileHere, Standing, is_unchanged, standing
+from modal_gpu_magic.plan.copy.places import Place, goes_into
 from modal_gpu_magic.sdk.client import chosen, connect
 from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
 from modal_gpu_magic.session.jobs import Job, Progress, Show, silent, together

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import ContainerLost
-from modal_gpu_magic.plan.advice import larger, ready_line
-from modal_gpu_magic.plan.quote import rate
+from modal_gpu_magic.plan.machine.advice import larger, ready_line
+from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.session.files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
 from modal_gpu_magic.session.homes import homes
 

@@ -18,7 +18,7 @@ from modal_gpu_magic.wire.calls import Fault, decode, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from modal_gpu_magic.plan.serving import Method
+    from modal_gpu_magic.plan.service.serving import Method
     from modal_gpu_magic.session.service import Service
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.plan.imports import imported
+from modal_gpu_magic.plan.cell.module_imports import imported
 from modal_gpu_magic.session.homes import files_of, homes
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Modules

@@ -7,13 +7,13 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.requirements import requirements
+from modal_gpu_magic.plan.cell.requirements import requirements
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from modal_gpu_magic.plan.names import Names
+    from modal_gpu_magic.plan.cell.names import Names
     from modal_gpu_magic.session.modules import LocalModules
 
 

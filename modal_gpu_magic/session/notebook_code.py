@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.plan.cell.cellsource import parse_cell
+from modal_gpu_magic.plan.cell.literals import looks_like_a_path, may_be_a_name
 from modal_gpu_magic.plan.cell.references import Reference, of_tree
-from modal_gpu_magic.plan.cellsource import parse_cell
-from modal_gpu_magic.plan.literals import looks_like_a_path, may_be_a_name
 
 if TYPE_CHECKING:
     import ast

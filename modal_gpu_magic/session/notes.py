@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 
-from modal_gpu_magic.plan.copies import Note
+from modal_gpu_magic.plan.copy.copies import Note
 
 PIECE = 1 << 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, OF_THE_PLACE
 from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
 from modal_gpu_magic.wire.process.state_table import here
@@ -13,7 +13,7 @@ from modal_gpu_magic.wire.process.state_table import here
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
 
 
 class ProcessState:

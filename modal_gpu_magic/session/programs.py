@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.plan.cell.cellsource import parse_python
+from modal_gpu_magic.plan.cell.module_imports import imported
+from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.plan.cell.references import Reference, of_commands, of_tree, references
-from modal_gpu_magic.plan.cellsource import parse_python
-from modal_gpu_magic.plan.imports import imported
-from modal_gpu_magic.plan.names import analyse
 from modal_gpu_magic.session.files import stamp_of
 from modal_gpu_magic.session.homes import files_of
 

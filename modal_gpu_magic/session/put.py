@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import CopyError
-from modal_gpu_magic.plan.copies import Note, is_unchanged
-from modal_gpu_magic.plan.places import Place
+from modal_gpu_magic.plan.copy.copies import Note, is_unchanged
+from modal_gpu_magic.plan.copy.places import Place
 from modal_gpu_magic.sdk.client import chosen, connect
 from modal_gpu_magic.sdk.files import VolumeFiles
 from modal_gpu_magic.session.jobs import Job, Progress, Show, silent

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modal_gpu_magic.metrics.history import Use
-from modal_gpu_magic.plan.advice import Advice
+from modal_gpu_magic.plan.machine.advice import Advice
 
 Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.layers import compiles
-from modal_gpu_magic.plan.machine import not_applied
-from modal_gpu_magic.plan.quote import dearer_fallbacks, rate
+from modal_gpu_magic.plan.machine.definition import not_applied
+from modal_gpu_magic.plan.machine.layers import compiles
+from modal_gpu_magic.plan.machine.quote import dearer_fallbacks, rate
 from modal_gpu_magic.sdk.image import local_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modal_gpu_magic.line.spec import GpuSpec
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
 
 NAMED = 3
 """Fallbacks that are named each; of more, the dearest is."""

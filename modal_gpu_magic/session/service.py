@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError
 from modal_gpu_magic.line.units import write_duration
-from modal_gpu_magic.plan.cellsource import tree_of
-from modal_gpu_magic.plan.machine import Machine
-from modal_gpu_magic.plan.service_text import started_text, state_text
-from modal_gpu_magic.plan.serving import Method, Serving, methods_of, methods_of_cell
+from modal_gpu_magic.plan.cell.cellsource import tree_of
+from modal_gpu_magic.plan.machine.definition import Machine
+from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
+from modal_gpu_magic.plan.service.text import started_text, state_text
 from modal_gpu_magic.session.contents import Contents, Source
 from modal_gpu_magic.session.ending import own_error
 from modal_gpu_magic.session.front import Front, SilentFront
@@ -28,7 +28,7 @@ from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modal_gpu_magic.plan.cellsource import Transform
+    from modal_gpu_magic.plan.cell.cellsource import Transform
     from modal_gpu_magic.sdk.client import Backend, Kind
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.cell import Cell

@@ -13,11 +13,11 @@ import modal_gpu_magic
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.import_statements import import_statements
+from modal_gpu_magic.plan.cell.inplace import only_augmented
+from modal_gpu_magic.plan.cell.names import Names, analyse
 from modal_gpu_magic.plan.cell.texts import texts_of
-from modal_gpu_magic.plan.inplace import only_augmented
-from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, specs_text
-from modal_gpu_magic.plan.names import Names, analyse
-from modal_gpu_magic.plan.quote import hourly, quote, rate
+from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
+from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.cell import Cell
 from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran

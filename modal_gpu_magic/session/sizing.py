@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan import advice
-from modal_gpu_magic.plan.quote import billed_as, quote
+from modal_gpu_magic.plan.machine import advice
+from modal_gpu_magic.plan.machine.quote import billed_as, quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from modal_gpu_magic.errors import ContainerLost, CopyError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from modal_gpu_magic.plan.places import Place
+    from modal_gpu_magic.plan.copy.places import Place
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.session.session import Session
     from modal_gpu_magic.wire.messages.events import FileThere

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
-from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session import deferred_imports
 from modal_gpu_magic.session.stand_ins import StandIns, is_result
 from modal_gpu_magic.wire.buffers.hashing import Hasher
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from modal_gpu_magic.plan.names import Names
+    from modal_gpu_magic.plan.cell.names import Names
     from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.messages.events import Answer, Transfer
     from modal_gpu_magic.wire.transfer import Packed

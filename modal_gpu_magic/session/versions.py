@@ -10,7 +10,7 @@ from modal_gpu_magic.wire.messages.versions import Version, distribution_of, ins
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
 
 
 class Versions:

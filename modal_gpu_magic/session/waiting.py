@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.machine import specs_text
+from modal_gpu_magic.plan.machine.definition import specs_text
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Kind
 
 

@@ -1,4 +1,4 @@
-"""`%modal_gpu recommend`: its words. What is recommended, and the table of it, is `plan.recommend`."""
+"""`%modal_gpu recommend`: its words. What is recommended, and the table of it, is `plan.machine.recommend`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.complete import RECOMMEND_FLAGS
 from modal_gpu_magic.line.models import read_budget, read_dtype, read_task
-from modal_gpu_magic.plan.recommend import Recommendations, recommend
+from modal_gpu_magic.plan.machine.recommend import Recommendations, recommend
 
 USAGE = "%modal_gpu recommend 13B lora [--dtype int8] [--budget 5]"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modal_gpu_magic.catalog.gpus import GPUS, Gpu
-from modal_gpu_magic.plan.quote import UNKNOWN
+from modal_gpu_magic.plan.machine.quote import UNKNOWN
 from modal_gpu_magic.plan.table import Column, Row, Table
 
 COLUMNS = (

@@ -31,7 +31,7 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
         if start is None or context.cursor_position < len(start):
             return {"completions": []}
         from modal_gpu_magic.line.complete import complete, complete_recommend
-        from modal_gpu_magic.plan.machine import Machine
+        from modal_gpu_magic.plan.machine.definition import Machine
 
         names = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
         machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]

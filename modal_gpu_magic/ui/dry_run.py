@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.program import program
-from modal_gpu_magic.plan.service_program import service_program
+from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
 from modal_gpu_magic.session.modules import name_of
 from modal_gpu_magic.wire.inspection.summary import summary

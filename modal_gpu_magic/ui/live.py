@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
-from modal_gpu_magic.plan.advice import arrived
+from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.ui.frames import KEPT
 from modal_gpu_magic.ui.picture import keepsake
 from modal_gpu_magic.ui.receipt import status_words

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.session.cell import Cell
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.session.service import Service
@@ -153,7 +153,7 @@ class ModalGpu(Configurable):
         Raises:
             LineError: a spec is wrong.
         """
-        from modal_gpu_magic.plan.machine import specs_text
+        from modal_gpu_magic.plan.machine.definition import specs_text
         from modal_gpu_magic.ui.picker import GpuPicker
 
         session = self.sessions.get(self.current)
@@ -223,14 +223,14 @@ class ModalGpu(Configurable):
 
     def _parse(self, text: str) -> Line:
         from modal_gpu_magic.line.parse import parse
-        from modal_gpu_magic.plan.machine import Machine
+        from modal_gpu_magic.plan.machine.definition import Machine
 
         machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
         return parse(text, machines=machines)
 
     def _choose(self, line: Line, front: Any) -> Line:
         """With `--model`, the line with the GPUs that are picked for it; what is picked, or too small, is said."""
-        from modal_gpu_magic.plan.choice import choose
+        from modal_gpu_magic.plan.machine.choice import choose
 
         held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
         choice = choose(line.options, held.gpus if held else line.specs)
@@ -240,7 +240,7 @@ class ModalGpu(Configurable):
 
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
-        from modal_gpu_magic.plan.machine import differences
+        from modal_gpu_magic.plan.machine.definition import differences
         from modal_gpu_magic.session.session import Session
 
         name = self._name(line)
@@ -268,8 +268,8 @@ class ModalGpu(Configurable):
 
     def _say_idling(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
         """What the keep-warm of a header costs, where it is new."""
-        from modal_gpu_magic.plan.machine import quote_of
-        from modal_gpu_magic.plan.quote import idle_words
+        from modal_gpu_magic.plan.machine.definition import quote_of
+        from modal_gpu_magic.plan.machine.quote import idle_words
 
         if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
             price = quote_of(machine)
@@ -277,7 +277,7 @@ class ModalGpu(Configurable):
 
     def _rehearsal(self, line: Line, front: Any) -> Session:
         """The session as the header would have it, with nothing changed: no machine is replaced, none is remembered."""
-        from modal_gpu_magic.plan.machine import differences
+        from modal_gpu_magic.plan.machine.definition import differences
         from modal_gpu_magic.session.session import Session
 
         name = self._name(line)
@@ -295,7 +295,7 @@ class ModalGpu(Configurable):
         return (line.options.session or self.current) + (CLUSTER if nodes > 1 else "")
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
-        from modal_gpu_magic.plan.machine import inherit
+        from modal_gpu_magic.plan.machine.definition import inherit
 
         session = session or self.sessions.get(line.options.session or self.current)
         base = session.machine if session is not None else None
@@ -316,9 +316,9 @@ class ModalGpu(Configurable):
         return choice.kind
 
     def _cell(self, line: Line, body: str, session: Session) -> Cell:
+        from modal_gpu_magic.plan.cell.inplace import only_augmented
+        from modal_gpu_magic.plan.cell.names import analyse
         from modal_gpu_magic.plan.cell.texts import texts_of
-        from modal_gpu_magic.plan.inplace import only_augmented
-        from modal_gpu_magic.plan.names import analyse
         from modal_gpu_magic.session.cell import Cell
         from modal_gpu_magic.session.finding import find_files
         from modal_gpu_magic.session.needs import Needs, needs

@@ -22,9 +22,9 @@ from modal_gpu_magic.line.models import read_model
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.sample import Reading
-from modal_gpu_magic.plan.advice import arrived
-from modal_gpu_magic.plan.clusters import MOST_NODES, refusal
-from modal_gpu_magic.plan.recommend import memory
+from modal_gpu_magic.plan.machine.advice import arrived
+from modal_gpu_magic.plan.machine.clusters import MOST_NODES, refusal
+from modal_gpu_magic.plan.machine.recommend import memory
 from modal_gpu_magic.ui.beside import OURS
 from modal_gpu_magic.ui.frames import frame, with_words
 

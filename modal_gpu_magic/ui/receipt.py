@@ -7,7 +7,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.quote import dollars, rate
+from modal_gpu_magic.plan.machine.quote import dollars, rate
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.quote import UNKNOWN
+from modal_gpu_magic.plan.machine.quote import UNKNOWN
 from modal_gpu_magic.ui.output import QUIET_SECONDS, NotebookFront, cell_number
 from modal_gpu_magic.ui.receipt import status_text
 

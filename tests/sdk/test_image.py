@@ -12,7 +12,7 @@ import pytest
 
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
-from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent

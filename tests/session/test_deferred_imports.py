@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modal_gpu_magic.plan.cell.import_statements import import_statements
-from modal_gpu_magic.plan.names import analyse
-from modal_gpu_magic.plan.secrets import looks_secret
+from modal_gpu_magic.plan.cell.names import analyse
+from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.deferred_imports import bind, deferred, import_for
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.needs import needs

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modal_gpu_magic.plan.names import analyse
+from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.session.modules import LocalModules
 from modal_gpu_magic.session.needs import needs
 

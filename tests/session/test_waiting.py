@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.sdk.client import Kind
 from modal_gpu_magic.session.waiting import image_words, queue_words
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modal_gpu_magic.container.state.namespace import Belongings
-from modal_gpu_magic.plan.names import analyse
+from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.session.values import Values, Wishes
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
