@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.plan.machine.recommend import recommend
-    from modal_gpu_magic.session.get import get, ls
-    from modal_gpu_magic.session.put import put
-    from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.copy.get import get, ls
+    from modal_gpu_magic.session.copy.put import put
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.picker import GpuPicker
     from modal_gpu_magic.wire.messages.batching import batched
     from modal_gpu_magic.wire.messages.events import Spread
@@ -32,13 +32,13 @@ _HOMES = {
     "GpuPicker": "modal_gpu_magic.ui.picker",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine.definition",
-    "Service": "modal_gpu_magic.session.service",
-    "Session": "modal_gpu_magic.session.session",
+    "Service": "modal_gpu_magic.session.service.facade",
+    "Session": "modal_gpu_magic.session.facade",
     "Spread": "modal_gpu_magic.wire.messages.events",
     "batched": "modal_gpu_magic.wire.messages.batching",
-    "get": "modal_gpu_magic.session.get",
-    "ls": "modal_gpu_magic.session.get",
-    "put": "modal_gpu_magic.session.put",
+    "get": "modal_gpu_magic.session.copy.get",
+    "ls": "modal_gpu_magic.session.copy.get",
+    "put": "modal_gpu_magic.session.copy.put",
     "current": "modal_gpu_magic.container.gpu.current",
     "recommend": "modal_gpu_magic.plan.machine.recommend",
 }

@@ -16,9 +16,9 @@ from modal_gpu_magic.ui.advice import advice
 from modal_gpu_magic.ui.catalog import gpu_table
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.session.metrics import Metrics
-    from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.metrics import Metrics
+    from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.magic import ModalGpu
     from modal_gpu_magic.ui.picker import GpuPicker
 

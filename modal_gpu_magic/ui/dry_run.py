@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
-from modal_gpu_magic.session.modules import name_of
+from modal_gpu_magic.session.project.modules import name_of
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.cache import FOLDERS, VOLUME
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.session.cell import Cell
-    from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.session.values import Outgoing
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.service.facade import Service
+    from modal_gpu_magic.session.values.sync import Outgoing
 
 MOST_FILES = 20
 """How many files are named."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.session.front import State
+from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.ui.output import QUIET_SECONDS, can_ask, front_for
 from modal_gpu_magic.ui.receipt import duration
 from modal_gpu_magic.wire.inspection.size import size_text
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.sdk.client import Kind
     from modal_gpu_magic.sdk.files import Entry
-    from modal_gpu_magic.session.jobs import Progress, Show
-    from modal_gpu_magic.session.put import Copied
-    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.copy.background import Progress, Show
+    from modal_gpu_magic.session.copy.put import Copied
+    from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.ui.magic import ModalGpu
 
 PUT = "put LOCAL VOLUME:/path [--backend BACKEND]"
@@ -70,7 +70,7 @@ class Words:
 
 def put(magics: ModalGpu, rest: str) -> None:
     """`put LOCAL VOLUME:/path`: copy a file or folder onto a Volume; what is there already is not sent again."""
-    from modal_gpu_magic.session.put import put as copy
+    from modal_gpu_magic.session.copy.put import put as copy
 
     words = Words.read(rest, PUT)
     if len(words.plain) != 2:  # noqa: PLR2004 - from and to
@@ -82,7 +82,7 @@ def put(magics: ModalGpu, rest: str) -> None:
 
 def get(magics: ModalGpu, rest: str) -> None:
     """`get VOLUME:/path LOCAL`: fetch a file or folder; `get session:path LOCAL` what a cell wrote."""
-    from modal_gpu_magic.session.get import get as fetch
+    from modal_gpu_magic.session.copy.get import get as fetch
 
     words = Words.read(rest, GET)
     *sources, local = words.plain if len(words.plain) > 1 else (*words.plain, ".")
@@ -98,7 +98,7 @@ def get(magics: ModalGpu, rest: str) -> None:
 
 def ls(magics: ModalGpu, rest: str) -> None:
     """`ls [VOLUME[:/path]]`: the Volumes, or what is on one; `ls session:` what cells wrote."""
-    from modal_gpu_magic.session.get import ls as listed
+    from modal_gpu_magic.session.copy.get import ls as listed
 
     words = Words.read(rest, LS)
     if len(words.plain) > 1:

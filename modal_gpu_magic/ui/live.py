@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.session.front import About, State
+    from modal_gpu_magic.session.run.front import About, State
     from modal_gpu_magic.ui.dashboard import Dashboard
     from modal_gpu_magic.ui.pages import Origin
 

@@ -12,7 +12,7 @@ from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
 from modal_gpu_magic.errors import LineError, MachineError
-from modal_gpu_magic.session.presses import Presses, interruptible
+from modal_gpu_magic.session.run.interrupts import Presses, interruptible
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine.definition import Machine
-    from modal_gpu_magic.session.cell import Cell
-    from modal_gpu_magic.session.presses import Inbox
-    from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.session.values import Homecoming
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.run.interrupts import Inbox
+    from modal_gpu_magic.session.service.facade import Service
+    from modal_gpu_magic.session.values.sync import Homecoming
     from modal_gpu_magic.ui.output import NotebookFront
     from modal_gpu_magic.ui.picker import GpuPicker
     from modal_gpu_magic.wire.messages.events import Spread
@@ -241,7 +241,7 @@ class ModalGpu(Configurable):
     def _session(self, line: Line, front: Any) -> Session:
         """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
         from modal_gpu_magic.plan.machine.definition import differences
-        from modal_gpu_magic.session.session import Session
+        from modal_gpu_magic.session.facade import Session
 
         name = self._name(line)
         session = self.sessions.get(name)
@@ -278,7 +278,7 @@ class ModalGpu(Configurable):
     def _rehearsal(self, line: Line, front: Any) -> Session:
         """The session as the header would have it, with nothing changed: no machine is replaced, none is remembered."""
         from modal_gpu_magic.plan.machine.definition import differences
-        from modal_gpu_magic.session.session import Session
+        from modal_gpu_magic.session.facade import Session
 
         name = self._name(line)
         session, kind = self.sessions.get(name), self.kind_of_backend(line.options.backend, front)
@@ -319,10 +319,10 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.plan.cell.inplace import only_augmented
         from modal_gpu_magic.plan.cell.names import analyse
         from modal_gpu_magic.plan.cell.texts import texts_of
-        from modal_gpu_magic.session.cell import Cell
-        from modal_gpu_magic.session.finding import find_files
-        from modal_gpu_magic.session.needs import Needs, needs
-        from modal_gpu_magic.session.values import Wishes
+        from modal_gpu_magic.session.project.needs import Needs, needs
+        from modal_gpu_magic.session.project.referenced_files import find_files
+        from modal_gpu_magic.session.run.cell import Cell
+        from modal_gpu_magic.session.values.sync import Wishes
         from modal_gpu_magic.ui.kernel_facts import facts_of
         from modal_gpu_magic.ui.output import can_ask, cell_number
 

@@ -19,7 +19,7 @@ AFTER = "post_run_cell"
 _TABLES = "modal_gpu_magic.wire.pickles.identity"
 """Loaded by the first session. Before, no object is held."""
 
-_STAND_INS = "modal_gpu_magic.session.deferred_imports"
+_STAND_INS = "modal_gpu_magic.session.values.deferred_imports"
 """Loaded by the first session. Before, nothing is deferred, and native cells pay nothing."""
 
 

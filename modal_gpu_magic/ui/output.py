@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.session.front import About, State
-    from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.session.run.front import About, State
+    from modal_gpu_magic.session.run.receipt import Receipt
     from modal_gpu_magic.ui.ranks import RankOutput
     from modal_gpu_magic.wire.messages.events import Event
 

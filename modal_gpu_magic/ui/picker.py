@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.catalog.gpus import Gpu
     from modal_gpu_magic.line.models import Task
-    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.facade import Session
 
 STATIC = Path(__file__).parent / "static"
 SIZES = ("1B", "3B", "7B", "13B", "34B", "70B", "180B", "405B")

@@ -13,8 +13,8 @@ from modal_gpu_magic.wire.inspection.size import size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from modal_gpu_magic.session.front import State
-    from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.session.run.front import State
+    from modal_gpu_magic.session.run.receipt import Receipt
 
 UNKNOWN = "–"
 WRITTEN_TOLD = 3

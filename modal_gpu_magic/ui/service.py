@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.session.remarks import remarks
-from modal_gpu_magic.session.service import Service
+from modal_gpu_magic.session.run.remarks import remarks
+from modal_gpu_magic.session.service.facade import Service
 from modal_gpu_magic.ui.progress import watcher
 from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
-    from modal_gpu_magic.session.cell import Cell
-    from modal_gpu_magic.session.front import Front
-    from modal_gpu_magic.session.presses import Inbox
-    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.run.front import Front
+    from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.ui.magic import ModalGpu
 
 

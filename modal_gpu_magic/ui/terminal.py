@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.live import Live as Area
 
     from modal_gpu_magic.metrics.sample import GpuSample
-    from modal_gpu_magic.session.front import State
-    from modal_gpu_magic.session.receipt import Receipt
+    from modal_gpu_magic.session.run.front import State
+    from modal_gpu_magic.session.run.receipt import Receipt
     from modal_gpu_magic.wire.messages.events import Event
 
 MIB_A_GIB = 1024

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic import Session
-from modal_gpu_magic.session.front import SilentFront
+from modal_gpu_magic.session.run.front import SilentFront
 from modal_gpu_magic.wire.messages.events import Spread
 from tests.benchmarks.table import Row
 

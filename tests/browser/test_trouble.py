@@ -34,9 +34,9 @@ WELL, HOT, HELD = (
 HOLDER = """
 import threading
 from modal_gpu_magic import Session
-from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.session.presses import Inbox
-from modal_gpu_magic.session.cell import Cell
+from modal_gpu_magic.session.run.front import SilentFront
+from modal_gpu_magic.session.run.interrupts import Inbox
+from modal_gpu_magic.session.run.cell import Cell
 
 source = "import os, time\\nwhile not os.path.exists({path!r}): time.sleep(0.1)"
 holder = Session("H100", "holder")

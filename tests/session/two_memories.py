@@ -12,7 +12,7 @@ from typing import Any
 
 from modal_gpu_magic.container.state.namespace import Belongings
 from modal_gpu_magic.plan.cell.names import analyse
-from modal_gpu_magic.session.values import Values, Wishes
+from modal_gpu_magic.session.values.sync import Values, Wishes
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare

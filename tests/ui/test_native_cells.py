@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BEFORE = """
 sys.path.insert(0, "packages")
 run("%load_ext modal_gpu_magic")
-from modal_gpu_magic.session.deferred_imports import bind, deferred
+from modal_gpu_magic.session.values.deferred_imports import bind, deferred
 from modal_gpu_magic.wire.values.imports import Import
 bind({"heavy": Import("heavy"), "double": Import("heavy", "double"), "Model": Import("heavy", "Model")}, shell.user_ns)
 bind({"gp": Import("gpytorch_nowhere"), "slow": Import("slow")}, shell.user_ns)

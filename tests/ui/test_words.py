@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE = """
-from modal_gpu_magic.session.front import About, State
+from modal_gpu_magic.session.run.front import About, State
 from modal_gpu_magic.ui.live import Live
 from modal_gpu_magic.ui.pages import Origin
 from modal_gpu_magic.ui.picker import GpuPicker

@@ -24,7 +24,7 @@ LEFT_OUT: Final = frozenset(
 """Fields of Python's own exceptions that travel apart, or not at all."""
 
 SHOWN_BY: Final = "_render_traceback_"
-"""Where `session.ending` puts the lines that IPython is to show."""
+"""Where `session.run.conclude` puts the lines that IPython is to show."""
 
 _DESCRIPTORS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _trying = threading.local()
