@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.copy.put import put
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.service.facade import Service
-    from modal_gpu_magic.ui.picker import GpuPicker
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.batching import batched
     from modal_gpu_magic.wire.messages.events import Spread
 
@@ -29,7 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
-    "GpuPicker": "modal_gpu_magic.ui.picker",
+    "GpuPicker": "modal_gpu_magic.ui.widgets.picker",
     "GpuSpec": "modal_gpu_magic.line.spec",
     "Machine": "modal_gpu_magic.plan.machine.definition",
     "Service": "modal_gpu_magic.session.service.facade",
@@ -73,13 +73,13 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext modal_gpu_magic`: make `%modal_gpu` and `%%modal_gpu` known to this shell."""
-    from modal_gpu_magic.ui.extension import register
+    from modal_gpu_magic.ui.magics.extension import register
 
     register(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """`%unload_ext modal_gpu_magic`: forget the magics and end every session of this kernel."""
-    from modal_gpu_magic.ui.extension import unregister
+    from modal_gpu_magic.ui.magics.extension import unregister
 
     unregister(shell)

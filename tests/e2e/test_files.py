@@ -229,7 +229,7 @@ def test_without_tqdm_a_status_line_shows_how_far_it_is(desk: Desk) -> None:
     shown = desk.kernel.run(
         "import sys, time\n"
         "from modal_gpu_magic.session.copy.background import Progress\n"
-        "from modal_gpu_magic.ui.files import Bar\n"
+        "from modal_gpu_magic.ui.magics.copy_commands import Bar\n"
         "before, sys.modules['tqdm.std'] = sys.modules.get('tqdm.std'), None\n"
         "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__)\n"
         "bar.show(Progress(100, 10, 'early'))\n"

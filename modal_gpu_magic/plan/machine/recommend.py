@@ -1,7 +1,8 @@
 """Which GPUs a model needs: the reference's guidelines where they speak, then arithmetic whose formula is shown.
 
-What the reference says is `catalog.guidelines`; how rows are printed is `ui.advice`. The arithmetic is an estimate for
-choosing a machine: batch size, sequence length and the library used move the real need by more than its rounding.
+What the reference says is `catalog.guidelines`; how rows are printed is `ui.magics.advice`. The arithmetic is an
+estimate for choosing a machine: batch size, sequence length and the library used move the real need by more than its
+rounding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The receipt of a run: what it asked for, got, took and cost. A value; `ui.receipt` has its text."""
+"""The receipt of a run: what it asked for, got, took and cost. A value; `ui.fronts.receipt` has its text."""
 
 from __future__ import annotations
 

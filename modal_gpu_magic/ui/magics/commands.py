@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text
 from modal_gpu_magic.plan.table import WIDTH, Table
-from modal_gpu_magic.ui import files
-from modal_gpu_magic.ui.advice import advice
-from modal_gpu_magic.ui.catalog import gpu_table
+from modal_gpu_magic.ui.magics import copy_commands
+from modal_gpu_magic.ui.magics.advice import advice
+from modal_gpu_magic.ui.magics.catalog import gpu_table
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.metrics import Metrics
     from modal_gpu_magic.session.service.facade import Service
-    from modal_gpu_magic.ui.magic import ModalGpu
-    from modal_gpu_magic.ui.picker import GpuPicker
+    from modal_gpu_magic.ui.magics.magic import ModalGpu
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
 NARROWEST, WIDEST = 80, 160
 """Columns of a table in a terminal, whatever its own width."""
@@ -109,9 +109,9 @@ COMMANDS: dict[str, Command] = {
     "use": use,
     "gpus": gpus,
     "recommend": recommend,
-    "put": files.put,
-    "get": files.get,
-    "ls": files.ls,
+    "put": copy_commands.put,
+    "get": copy_commands.get,
+    "ls": copy_commands.ls,
     "status": status,
     "last": last,
     "metrics": metrics,

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.machine.advice import arrived
-from modal_gpu_magic.ui.frames import KEPT
-from modal_gpu_magic.ui.picture import keepsake
-from modal_gpu_magic.ui.receipt import status_words
+from modal_gpu_magic.ui.fronts.picture import keepsake
+from modal_gpu_magic.ui.fronts.receipt import status_words
+from modal_gpu_magic.ui.widgets.frames import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.run.front import About, State
-    from modal_gpu_magic.ui.dashboard import Dashboard
-    from modal_gpu_magic.ui.pages import Origin
+    from modal_gpu_magic.ui.fronts.pages import Origin
+    from modal_gpu_magic.ui.widgets.dashboard import Dashboard
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
@@ -50,7 +50,7 @@ class Live:
 
     def open(self, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
         """Make the dashboard; returns what shows it, and its metadata."""
-        from modal_gpu_magic.ui.dashboard import Dashboard, Shown
+        from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)

@@ -52,8 +52,8 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
 
 def _words(before: str, volumes: Callable[[], set[str]]) -> tuple[str, list[str]]:
     """The word that is being written behind `%modal_gpu `, and what may stand in its place."""
-    from modal_gpu_magic.ui import files
-    from modal_gpu_magic.ui.commands import COMMANDS
+    from modal_gpu_magic.ui.magics import copy_commands
+    from modal_gpu_magic.ui.magics.commands import COMMANDS
 
     words = before.split()
     current = words.pop() if before[-1:].strip() else ""
@@ -61,4 +61,4 @@ def _words(before: str, volumes: Callable[[], set[str]]) -> tuple[str, list[str]
         return current, [word for word in COMMANDS if word.startswith(current)]
     if words[0] not in ("put", "get", "ls"):
         return current, []
-    return current, files.complete(words[0], words[1:], current, volumes())
+    return current, copy_commands.complete(words[0], words[1:], current, volumes())

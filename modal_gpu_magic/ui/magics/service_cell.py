@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.run.remarks import remarks
 from modal_gpu_magic.session.service.facade import Service
-from modal_gpu_magic.ui.progress import watcher
+from modal_gpu_magic.ui.magics.progress import watcher
 from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
-    from modal_gpu_magic.ui.magic import ModalGpu
+    from modal_gpu_magic.ui.magics.magic import ModalGpu
 
 
 def make(magics: ModalGpu, line: Line, cell: Cell, session: Session) -> Service:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.journal import Act
+from modal_gpu_magic.ui.widgets.journal import Act
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from modal_gpu_magic.ui.dashboard import Dashboard
+    from modal_gpu_magic.ui.widgets.dashboard import Dashboard
 
 
 @dataclass(frozen=True, slots=True)

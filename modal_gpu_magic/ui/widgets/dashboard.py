@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
 from traitlets import Dict, Int, Unicode
 
-from modal_gpu_magic.ui.beside import OURS
-from modal_gpu_magic.ui.frames import KEPT, frame, with_words
-from modal_gpu_magic.ui.pages import Origin
+from modal_gpu_magic.ui.fronts.pages import Origin
+from modal_gpu_magic.ui.widgets.frames import KEPT, frame, with_words
+from modal_gpu_magic.ui.widgets.shell_channel import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.ui.journal import Act
+    from modal_gpu_magic.ui.widgets.journal import Act
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 WORDS = """{shown}
 The dashboard would be seen here in a front end that shows widgets.
 Interrupt the kernel (■) to stop the cell."""

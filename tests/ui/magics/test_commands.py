@@ -9,8 +9,8 @@ import pytest
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.line.options import OPTIONS
-from modal_gpu_magic.ui.catalog import gpu_table
-from modal_gpu_magic.ui.commands import COMMANDS
+from modal_gpu_magic.ui.magics.catalog import gpu_table
+from modal_gpu_magic.ui.magics.commands import COMMANDS
 from tests.ui.shell import in_shell
 
 SCRIPT = """

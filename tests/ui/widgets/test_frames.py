@@ -6,7 +6,7 @@ import math
 import struct
 
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.frames import FIELDS, frame
+from modal_gpu_magic.ui.widgets.frames import FIELDS, frame
 
 
 def _reading(count: int) -> Reading:

@@ -10,7 +10,7 @@ import pytest
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.picture import figures, keepsake, picture
+from modal_gpu_magic.ui.fronts.picture import figures, keepsake, picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 

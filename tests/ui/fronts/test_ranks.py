@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modal_gpu_magic.ui.ranks import KEPT_CHARACTERS, Prefixed, Tabs, bundle, text_of
+from modal_gpu_magic.ui.fronts.ranks import KEPT_CHARACTERS, Prefixed, Tabs, bundle, text_of
 
 
 def stream(text: str) -> dict[str, Any]:

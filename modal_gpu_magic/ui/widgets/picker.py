@@ -25,8 +25,8 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.plan.machine.clusters import MOST_NODES, refusal
 from modal_gpu_magic.plan.machine.recommend import memory
-from modal_gpu_magic.ui.beside import OURS
-from modal_gpu_magic.ui.frames import frame, with_words
+from modal_gpu_magic.ui.widgets.frames import frame, with_words
+from modal_gpu_magic.ui.widgets.shell_channel import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.models import Task
     from modal_gpu_magic.session.facade import Session
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 SIZES = ("1B", "3B", "7B", "13B", "34B", "70B", "180B", "405B")
 """Models one filters by: sizes that open models come in."""
 TASKS: tuple[tuple[Task, str], ...] = (

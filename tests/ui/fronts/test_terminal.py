@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from modal_gpu_magic.metrics.sample import GpuSample
-from modal_gpu_magic.ui.terminal import gpu_table
+from modal_gpu_magic.ui.fronts.terminal import gpu_table
 
 
 def _shown(*samples: GpuSample) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.magic import NAME, ModalGpu
+from modal_gpu_magic.ui.magics.magic import NAME, ModalGpu
 from modal_gpu_magic.wire.process.initial_state import at_start
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def register(shell: InteractiveShell) -> None:
     """Make the magics known to `shell`."""
-    from modal_gpu_magic.ui import errors, native_cells
-    from modal_gpu_magic.ui.complete import matcher
+    from modal_gpu_magic.ui.magics import native_cells, remote_errors
+    from modal_gpu_magic.ui.magics.complete import matcher
 
     unregister(shell)
     at_start()
@@ -26,19 +26,19 @@ def register(shell: InteractiveShell) -> None:
     configurables.append(magics)
     shell.input_transformers_cleanup.append(header_first)
     shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
-    errors.install(shell)
+    remote_errors.install(shell)
     native_cells.install(shell)
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
-    from modal_gpu_magic.ui import errors, native_cells
+    from modal_gpu_magic.ui.magics import native_cells, remote_errors
 
     configurables: list[Any] = shell.configurables
     for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
         magics.close()
         configurables.remove(magics)
-    errors.remove(shell)
+    remote_errors.remove(shell)
     native_cells.remove(shell)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(NAME, None)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.run.front import State
-from modal_gpu_magic.ui.output import QUIET_SECONDS, can_ask, front_for
-from modal_gpu_magic.ui.receipt import duration
+from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS, can_ask, front_for
+from modal_gpu_magic.ui.fronts.receipt import duration
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.copy.background import Progress, Show
     from modal_gpu_magic.session.copy.put import Copied
     from modal_gpu_magic.session.facade import Session
-    from modal_gpu_magic.ui.magic import ModalGpu
+    from modal_gpu_magic.ui.magics.magic import ModalGpu
 
 PUT = "put LOCAL VOLUME:/path [--backend BACKEND]"
 GET = "get SOURCE ... LOCAL [--force] [--backend BACKEND] [--session NAME]"

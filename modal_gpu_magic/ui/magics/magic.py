@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.session.values.sync import Homecoming
-    from modal_gpu_magic.ui.output import NotebookFront
-    from modal_gpu_magic.ui.picker import GpuPicker
+    from modal_gpu_magic.ui.fronts.notebook import NotebookFront
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.events import Spread
 
 NAME = "modal_gpu"
@@ -85,7 +85,7 @@ class ModalGpu(Configurable):
             ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
             Exception: the cell's own.
         """
-        from modal_gpu_magic.ui.beside import answering
+        from modal_gpu_magic.ui.widgets.shell_channel import answering
 
         with answering(self.shell), Presses() as presses:
             home = self._run(text, body, presses.inbox)
@@ -94,7 +94,7 @@ class ModalGpu(Configurable):
             hook.update_user_ns(home.result)
 
     def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
-        from modal_gpu_magic.ui.output import front_for
+        from modal_gpu_magic.ui.fronts.notebook import front_for
 
         line = self._parse(text)
         front = front_for(self.shell, quiet=self.quiet or bool(line.options.quiet), dashboard=self.dashboard)
@@ -103,7 +103,7 @@ class ModalGpu(Configurable):
             self._serve(line, body, front, inbox)
             return None
         if line.options.dry_run:
-            from modal_gpu_magic.ui.dry_run import show
+            from modal_gpu_magic.ui.magics.dry_run import show
 
             session = self._rehearsal(line, front)
             show(session, self._cell(line, body, session))
@@ -124,21 +124,21 @@ class ModalGpu(Configurable):
 
     def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
         """A cell with `--service`: the session has a say in its machine, and does not change."""
-        from modal_gpu_magic.ui import dry_run, service
+        from modal_gpu_magic.ui.magics import dry_run, service_cell
 
         session = self._rehearsal(line, front)
         cell = self._cell(line, body, session)
-        made = service.make(self, line, cell, session)
+        made = service_cell.make(self, line, cell, session)
         if line.options.dry_run:
             dry_run.show_service(made, session, cell)
         else:
             self._agree(session, cell)
-            service.start(self, made, front, inbox)
+            service_cell.start(self, made, front, inbox)
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu [picker] | use | gpus | recommend | put | get | ls | status | last | metrics | stop | help`."""
-        from modal_gpu_magic.ui.commands import COMMANDS, unknown
-        from modal_gpu_magic.ui.output import can_ask
+        from modal_gpu_magic.ui.fronts.notebook import can_ask
+        from modal_gpu_magic.ui.magics.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
         is_seen = getattr(self.shell, "kernel", None) is not None and can_ask(self.shell)
@@ -154,7 +154,7 @@ class ModalGpu(Configurable):
             LineError: a spec is wrong.
         """
         from modal_gpu_magic.plan.machine.definition import specs_text
-        from modal_gpu_magic.ui.picker import GpuPicker
+        from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
         session = self.sessions.get(self.current)
         specs = self._parse(text).specs or (session.machine.gpus if session else ())
@@ -169,7 +169,7 @@ class ModalGpu(Configurable):
             LineError: the line is wrong, or has options of a single cell.
         """
         from modal_gpu_magic.line.options import OPTIONS
-        from modal_gpu_magic.ui.output import front_for
+        from modal_gpu_magic.ui.fronts.notebook import front_for
 
         line = self._parse(text)
         given = line.options.given("how")
@@ -208,7 +208,7 @@ class ModalGpu(Configurable):
         Raises:
             MachineError: the answer was no.
         """
-        from modal_gpu_magic.ui.receipt import question_text
+        from modal_gpu_magic.ui.fronts.receipt import question_text
 
         price, seconds = session.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT
         worst = None if price is None else price * seconds / 3600
@@ -323,8 +323,8 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.session.project.referenced_files import find_files
         from modal_gpu_magic.session.run.cell import Cell
         from modal_gpu_magic.session.values.sync import Wishes
-        from modal_gpu_magic.ui.kernel_facts import facts_of
-        from modal_gpu_magic.ui.output import can_ask, cell_number
+        from modal_gpu_magic.ui.fronts.notebook import can_ask, cell_number
+        from modal_gpu_magic.ui.magics.kernel_facts import facts_of
 
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell

@@ -14,7 +14,7 @@ from modal_gpu_magic.plan.machine.advice import Advice
 from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.session.run.front import Phase, State
 from modal_gpu_magic.session.run.receipt import Receipt
-from modal_gpu_magic.ui.receipt import clock, duration, heading, question_text, receipt_text, status_text
+from modal_gpu_magic.ui.fronts.receipt import clock, duration, heading, question_text, receipt_text, status_text
 
 
 @pytest.mark.parametrize(

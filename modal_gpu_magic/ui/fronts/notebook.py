@@ -8,13 +8,13 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.ahead import import_widgets
 from modal_gpu_magic.ui.fronts.captures import Captures
-from modal_gpu_magic.ui.journal import Act, Journal
-from modal_gpu_magic.ui.live import Live
-from modal_gpu_magic.ui.pages import Origin, Pages
-from modal_gpu_magic.ui.ranks import Prefixed, Tabs
-from modal_gpu_magic.ui.receipt import heading, receipt_text, status_text
+from modal_gpu_magic.ui.fronts.live import Live
+from modal_gpu_magic.ui.fronts.pages import Origin, Pages
+from modal_gpu_magic.ui.fronts.ranks import Prefixed, Tabs
+from modal_gpu_magic.ui.fronts.receipt import heading, receipt_text, status_text
+from modal_gpu_magic.ui.widgets.journal import Act, Journal
+from modal_gpu_magic.ui.widgets.preload import import_widgets
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.run.front import About, State
     from modal_gpu_magic.session.run.receipt import Receipt
-    from modal_gpu_magic.ui.ranks import RankOutput
+    from modal_gpu_magic.ui.fronts.ranks import RankOutput
     from modal_gpu_magic.wire.messages.events import Event
 
 AGAIN_BYTES = 1 << 20
@@ -375,7 +375,7 @@ def cell_number(shell: InteractiveShell) -> int:
 def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> NotebookFront:
     """The front that fits where the cell was run: a kernel, or a terminal."""
     if getattr(shell, "kernel", None) is None:
-        from modal_gpu_magic.ui.terminal import TextFront
+        from modal_gpu_magic.ui.fronts.terminal import TextFront
 
         return TextFront(shell, quiet=quiet)
     return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from modal_gpu_magic.ui import progress
+from modal_gpu_magic.ui.magics import progress
 
 
 @pytest.mark.parametrize(("total", "shown"), [(3, "\rembed.predict 3/3\n"), (None, "\rembed.predict 3\n")])

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.machine.quote import UNKNOWN
-from modal_gpu_magic.ui.output import QUIET_SECONDS, NotebookFront, cell_number
-from modal_gpu_magic.ui.receipt import status_text
+from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS, NotebookFront, cell_number
+from modal_gpu_magic.ui.fronts.receipt import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modal_gpu_magic.ui.journal import Act, Journal
+from modal_gpu_magic.ui.widgets.journal import Act, Journal
 
 
 def _line(text: str) -> Act:

@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 
-WIDGETS = "modal_gpu_magic.ui.picker"
+WIDGETS = "modal_gpu_magic.ui.widgets.picker"
 """Its import brings anywidget and ipywidgets: a tenth of a second."""
 
 

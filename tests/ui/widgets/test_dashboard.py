@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.dashboard import Dashboard, Shown
-from modal_gpu_magic.ui.frames import KEPT, frame
+from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
+from modal_gpu_magic.ui.widgets.frames import KEPT, frame
 
 
 class Recorded(Dashboard):
