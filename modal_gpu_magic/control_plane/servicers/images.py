@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane import overlays
-from modal_gpu_magic.control_plane.bell import Bell
-from modal_gpu_magic.control_plane.gpus import driver
-from modal_gpu_magic.control_plane.installs import PipInstall, is_nvidia_only, without_cuda
-from modal_gpu_magic.control_plane.layers import Layer, read_layer
+from modal_gpu_magic.control_plane.images import overlays
+from modal_gpu_magic.control_plane.images.installs import PipInstall, is_nvidia_only, without_cuda
+from modal_gpu_magic.control_plane.images.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
-from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
+from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import driver
+from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
