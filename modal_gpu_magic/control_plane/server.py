@@ -13,6 +13,7 @@ from modal_gpu_magic.control_plane.containers.server_dirs import Premises, clear
 from modal_gpu_magic.control_plane.containers.setup import Furnisher
 from modal_gpu_magic.control_plane.containers.standby import Spare, Spares
 from modal_gpu_magic.control_plane.files.loopback import Loopback
+from modal_gpu_magic.control_plane.images.contents import Contents
 from modal_gpu_magic.control_plane.rpc.listener import Door, Token, listen, rpcs_of
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
 from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
@@ -24,7 +25,7 @@ from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
 from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
-from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
+from modal_gpu_magic.control_plane.servicers.mounts import Mounts
 from modal_gpu_magic.control_plane.servicers.queues import Queues
 from modal_gpu_magic.control_plane.servicers.secrets import Secrets
 from modal_gpu_magic.control_plane.servicers.volume_files import VolumeFiles

@@ -22,14 +22,13 @@ from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
-from modal_gpu_magic.session.run.conclude import Told, conclude, failed, is_gone, never_ran
-from modal_gpu_magic.session.run.cost_meter import Meter
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, is_gone, never_ran
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, press
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import TICK, Pump
 from modal_gpu_magic.session.run.remarks import remarks
-from modal_gpu_magic.session.run.status import seen_entering, seen_running
+from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.waiting import image_words
 from modal_gpu_magic.session.run.watch import Watch
@@ -43,7 +42,7 @@ from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
@@ -88,13 +87,10 @@ class Session:
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
-        self.meter = Meter()
-        self.metrics.watch(lambda reading: self.meter.lives(reading.time) if reading else None)
+        self.status = Status(self.metrics)
         self.generation: str | None = None
         self.cache = True
         """Whether its next machine may have the cache Volume."""
-        self.press: Callable[[], None] | None = None
-        """Does what ■ does to the cell that runs now, from any thread; None: none runs."""
         self._opening: Opening | None = None
         self._last_run = ""
         self._store: SharedStore | None = None
@@ -114,7 +110,7 @@ class Session:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or self._analyse(cell.source)
         self._leave_the_dead()
-        front.begin(replace(self.about, spent=self.meter.standing.spent), partial(press, inbox))
+        front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
@@ -123,10 +119,10 @@ class Session:
         with unwarned():
             outgoing = self.values.outgoing(names, cell.wishes)
         with self.process.held():
-            with seen_running(self, front, inbox):
+            with self.status.running(front, inbox, self.about.hourly, self._idle_until):
                 told = self._attempt(cell, names, outgoing, front, inbox)
             home = self._come_home(cell, told)
-        return conclude(self, told, cell, home, front)
+        return conclude(told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""
@@ -181,8 +177,7 @@ class Session:
     def stop(self) -> None:
         """End the session's container; its variables there are gone."""
         self.forget()
-        self.meter.ends()
-        self.metrics.tell()
+        self.status.ended()
         if self._opening is not None:
             APPS.close(self._opening.machine, self._opening.kind)
             self._opening = None
@@ -220,6 +215,9 @@ class Session:
     def _analyse(self, source: str) -> Names:
         return analyse(source, text_of=texts_of(self.namespace))
 
+    def _idle_until(self) -> float | None:
+        return time.time() + self.machine.scaledown if self.is_open else None
+
     def _leave_the_dead(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""
         if self._opening is not None and self._opening.dead:
@@ -246,7 +244,7 @@ class Session:
                 )
             if opening.connected and phase == "connecting":
                 since, phase = opening.connected_at, "building"
-                seen_entering(self, "building")
+                self.status.enters("building")
             if kind == "tick":
                 words = image_words(self.machine) if phase == "building" else ""
                 front.show(State(phase, self.machine.title, time.monotonic() - since, words))
@@ -255,7 +253,7 @@ class Session:
         self.values.unwritten = self._store.unwritten if self._store else None
         return app
 
-    def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> Told:
+    def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
         """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
         again = False
         for left in reversed(range(ATTEMPTS)):
@@ -267,7 +265,7 @@ class Session:
             app.finish(self._last_run)
             self._last_run = request.run
             values = {n: self.namespace.get(n) for n in names.reads}
-            watch = Watch(self.metrics, cell.source, values, lambda phase: seen_entering(self, phase))
+            watch = Watch(self.metrics, cell.source, values, self.status.enters)
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
                 ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
@@ -284,7 +282,19 @@ class Session:
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
             outgoing = self.values.outgoing(names, cell.wishes)
-        return Told(app, ended, outgoing, packed)
+        return FinishedRun(
+            app=app,
+            ended=ended,
+            outgoing=outgoing,
+            packed=packed,
+            session=self.name,
+            machine=self.machine,
+            namespace=self.namespace,
+            project=self.files.project,
+            metrics=self.metrics,
+            status=self.status,
+            versions=self.versions,
+        )
 
     def _take_late(self, kind: str, body: Any) -> None:
         """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
@@ -355,12 +365,12 @@ class Session:
         )
 
     @unwarned()
-    def _come_home(self, cell: Cell, told: Told) -> Homecoming:
+    def _come_home(self, cell: Cell, told: FinishedRun) -> Homecoming:
         ended = told.ended
         if ended.answer is None:
             if ended.terminated or (ended.lost is not None and not ended.stopped):
                 self.forget()
-                self.meter.ends()
+                self.status.meter.ends()
             return Homecoming()
         if self.machine.nodes == 1:
             self.generation = ended.answer.generation
@@ -370,7 +380,7 @@ class Session:
         self.versions.arrived()
         if ended.answer.need is None:
             self.process.arrived(ended.answer.states)
-        self.meter.lives(ended.answer.booted_at)
+        self.status.meter.lives(ended.answer.booted_at)
         store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
         unlike = self.versions.unlike(ended.answer.versions, self.machine)
         return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)

@@ -78,7 +78,7 @@ def test_waiting_for_a_gpu(
     opened = notebook(
         f"{gpu.here}\npicker = %modal_gpu picker H100\npicker",
         HOLDER.format(path=str(enough)),
-        "import time\nwhile holder.meter.standing.doing != 'running': time.sleep(0.1)",
+        "import time\nwhile holder.status.standing.doing != 'running': time.sleep(0.1)",
         "%%modal_gpu H100\nprint('it came')",
     )
     for cell in range(3):

@@ -90,9 +90,9 @@ def test_a_press_that_came_by_two_ways_is_one(session: Session) -> None:
     class Eager(SilentFront):
         def event(self, event: Event) -> None:
             if not self.events:
-                assert session.press is not None
-                session.press()
-                session.press()
+                assert session.status.press is not None
+                session.status.press()
+                session.status.press()
             super().event(event)
 
     pid = session.run("import os, time\nos.getpid()")

@@ -20,10 +20,10 @@ from modal_gpu_magic.control_plane.refusals import Conflict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modal_gpu_magic.control_plane.images.contents import Contents
+    from modal_gpu_magic.control_plane.images.image import Image
     from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
     from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State
-    from modal_gpu_magic.control_plane.servicers.images import Image
-    from modal_gpu_magic.control_plane.servicers.mounts import Contents
     from modal_gpu_magic.line.spec import GpuSpec
 
 ROOT = Path("/root")

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from modal_gpu_magic.control_plane.containers.root import installed, site_directories
+from modal_gpu_magic.control_plane.images.environment import installed, site_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

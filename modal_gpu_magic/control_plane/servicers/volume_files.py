@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from modal_gpu_magic.control_plane.images.contents import Contents
     from modal_gpu_magic.control_plane.scheduling.state import Container, State
-    from modal_gpu_magic.control_plane.servicers.mounts import Contents
 
 ENTRIES = 1000
 """Entries of a listing that travel together."""

@@ -10,35 +10,58 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
-from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, specs_text
+from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
+from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
+from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import Ended
 from modal_gpu_magic.session.run.receipt import Outcome, Receipt
 from modal_gpu_magic.session.run.sizing import Sizing, sizing
+from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.watch import health_words
 from modal_gpu_magic.session.values.sync import Outgoing
+from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Event, Failure
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine.definition import Machine
-    from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.values.sync import Homecoming
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A run that is over: where it was, how it ended, what was sent."""
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes:
+        app: the App that the run was in.
+        ended: how the run ended.
+        outgoing: the values that were sent.
+        packed: the transfer of these values.
+        session: the session's name.
+        machine: the session's machine.
+        namespace: the notebook's variables.
+        project: the project that the notebook belongs to.
+        metrics: the readings of the session's GPUs.
+        status: the session's status.
+        versions: what is known of the packages of both sides.
+    """
 
     app: OpenApp
     ended: Ended
     outgoing: Outgoing
-    packed: Packed | None = None
+    packed: Packed
+    session: str
+    machine: Machine
+    namespace: dict[str, Any]
+    project: Project
+    metrics: Metrics
+    status: Status
+    versions: Versions
 
 
 def never_ran(ended: Ended) -> bool:
@@ -76,41 +99,42 @@ def is_gone(error: BaseException | None) -> bool:
     return type(error).__name__ in ("NotFoundError", "ConflictError")
 
 
-def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
+def conclude(run: FinishedRun, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
     """Show the receipt, then raise what the run ended with, or return what it brought.
 
     Raises:
         Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
     """
-    error = _error(session, told.app, cell, told.ended, front)
-    for line in session.versions.news(told.ended.answer.versions, session.machine) if told.ended.answer else ():
+    error = _error(run, cell, front)
+    answer = run.ended.answer
+    for line in run.versions.news(answer.versions, run.machine) if answer else ():
         front.say(line)
-    failed = told.ended.answer.failed if told.ended.answer and not isinstance(error, TransferError) else {}
+    failed = answer.failed if answer and not isinstance(error, TransferError) else {}
     for name, why in failed.items():
         front.say(f"`{name}` could not be made there: {why}.")
-    sized = sizing(session, told.app.backend.kind, told.ended.answer)
+    sized = sizing(run.machine, run.metrics, run.app.backend.kind, answer)
     if error is not None:
-        asked = session.machine.gpus[0] if session.machine.gpus else None
-        words = hint(error, session.namespace, told.outgoing.held, session.files.project)
+        asked = run.machine.gpus[0] if run.machine.gpus else None
+        words = hint(error, run.namespace, run.outgoing.held, run.project)
         words = words or memory_hint(error, sized, asked, cell.line)
         if words:
             front.say(words)
-    receipt = _receipt(session, told, home, error, sized)
-    session.meter.outcome = receipt.outcome
-    session.metrics.tell()
+    receipt = _receipt(run, home, error, sized)
+    run.status.concluded(receipt.outcome)
     front.finished(receipt)
     if error is not None:
         raise error
     return home
 
 
-def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Front) -> BaseException | None:
+def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
+    app, ended = run.app, run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         return _timeout(cell, survives=not ended.terminated)
     if ended.answer is not None and ended.answer.need is not None:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None:
-        return own_error(ended.answer.failure, session.namespace) if ended.answer.failure else None
+        return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
             app.close()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
@@ -118,7 +142,7 @@ def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Fron
         return KeyboardInterrupt(what)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
-        for line in health_words(session.metrics.faults(ended.words)):
+        for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
     error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
     return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
@@ -157,30 +181,30 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(session: Session, told: Told, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
-    app, ended = told.app, told.ended
+def _receipt(run: FinishedRun, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
+    app, ended = run.app, run.ended
     answer = ended.answer
     booted_here = answer is not None and answer.booted_at > ended.spawned_at
     arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
     return Receipt(
         outcome=_outcome(ended, error),
-        asked=_of_all(session.machine, specs_text(session.machine.gpus) or "CPU"),
+        asked=_of_all(run.machine, specs_text(run.machine.gpus) or "CPU"),
         backend=app.backend.kind,
         simulated=sized.simulated,
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
         started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
         ran=answer.ended_at - answer.started_at if answer else None,
         hourly=sized.hourly,
-        idle_seconds=session.machine.scaledown if answer else 0,
+        idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
-        sent_bytes=told.outgoing.nbytes,
+        sent_bytes=run.outgoing.nbytes,
         came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
         wrote=answer.wrote if answer else (),
-        session=session.name,
-        got=_of_all(session.machine, str(sized.got)) if sized.got else None,
-        uses=session.metrics.run.uses,
+        session=run.session,
+        got=_of_all(run.machine, str(sized.got)) if sized.got else None,
+        uses=run.metrics.run.uses,
         advice=sized.advice,
     )
 

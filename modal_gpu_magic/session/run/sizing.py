@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modal_gpu_magic.metrics.sample import GpuSample
-    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.session.run.metrics import Metrics
     from modal_gpu_magic.wire.messages.events import Answer
 
 
@@ -38,9 +39,8 @@ class Sizing:
     simulated: bool
 
 
-def sizing(session: Session, backend: str, answer: Answer | None) -> Sizing:
+def sizing(machine: Machine, metrics: Metrics, backend: str, answer: Answer | None) -> Sizing:
     """What is known at the end of a run."""
-    machine, metrics = session.machine, session.metrics
     seen = metrics.since(answer.booted_at) if answer else metrics.run.latest
     own = tuple(sample for sample in seen if sample.node == seen[0].node)
     guess = backend == "local" and bool(machine.gpus)

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError
-from modal_gpu_magic.line.units import write_duration
+from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.plan.cell.cellsource import tree_of
 from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
@@ -20,12 +18,15 @@ from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
 from modal_gpu_magic.session.service.contents import Contents, Source
 from modal_gpu_magic.session.service.method import ServiceMethod
+from modal_gpu_magic.session.service.running import RunningService
 from modal_gpu_magic.session.service.startup import Starting
 from modal_gpu_magic.session.service.usage import Usage
 from modal_gpu_magic.wire.calls import Fault
 from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from modal_gpu_magic.plan.cell.cellsource import Transform
@@ -36,15 +37,13 @@ if TYPE_CHECKING:
 
 _OF_MODAL = ("update_autoscaler",)
 """Attributes of an object of Modal's classes."""
-Watch = Callable[[Iterator[Any], "int | None", str], Iterator[Any]]
-"""`watch(results, total, title)`: iterates over the results of a map, and shows how far it is."""
 
 
 class NoMethodError(ServiceError, AttributeError):
     """A service has no method of that name."""
 
 
-class Service:
+class Service(RunningService):
     """Functions of a cell, or functions, served by containers of their own.
 
     `Service([embed], "L40S").start()` or `with Service(...) as service:`; then `service.embed(x)`. Making one checks
@@ -86,24 +85,19 @@ class Service:
         cell: Cell | None = None,
         transform: Transform | None = None,
     ) -> None:
-        self.name, self.backend = name, backend
+        self.backend = backend
         self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
         if self.machine.nodes > 1:
             raise ServiceError(f"a service's containers work alone, and this machine has {self.machine.nodes} nodes.")
         self._contents = Contents(source, name, namespace, hidden or {}, cell, transform)
-        self.namespace = self._contents.namespace
         given = Batch(batch, wait_ms) if isinstance(batch, int) else batch
         methods, helpers = (
             methods_of_cell(tree_of(source, transform), given)
             if isinstance(source, str)
             else (methods_of(self._contents.functions.values(), given), ())
         )
-        self.serving = Serving(methods, helpers, min_containers, max_containers, concurrent, int(timeout))
-        self.usage = Usage(self.machine.scaledown)
-        self.watch: Watch = lambda results, _total, _title: results
-        """Shows how far a map is; the notebook's has a progress bar."""
-        self._app: ServiceApp | None = None
-        self._stopped = False
+        serving = Serving(methods, helpers, min_containers, max_containers, concurrent, int(timeout))
+        super().__init__(name, serving, self._contents.namespace, Usage(self.machine.scaledown))
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
         for each in self._methods:
             if each in {*dir(Service), *vars(self), *_OF_MODAL}:
@@ -147,51 +141,9 @@ class Service:
             app.close()
 
     @property
-    def running(self) -> bool:
-        """Whether it can be called."""
-        return self._app is not None and not self._app.closed and self._app.backend.lost is None
-
-    @property
     def methods(self) -> tuple[Method, ...]:
         """What can be called."""
         return self.serving.methods
-
-    def function(self, name: str) -> Any:
-        """Modal's own Function for a method.
-
-        Raises:
-            ServiceError: the service is not running. BackendLost: its control plane is gone.
-        """
-        if self._app is None or self._app.closed:
-            state = "was stopped; run its cell again" if self._stopped else "is not started; call its start() first"
-            raise ServiceError(f"{self.name} {state}.")
-        if self._app.backend.lost is not None:
-            raise self._app.backend.lost
-        return self._app.method(name)
-
-    def cancel(self, call_id: str | None) -> None:
-        """End a call."""
-        if self._app is not None and call_id is not None:
-            self._app.cancel(call_id)
-
-    def own(self, error: BaseException) -> BaseException:
-        """The error to raise for what a call brought: the function's own, or what became of the container."""
-        from modal_gpu_magic.sdk.faults import translate, why_lost
-
-        if isinstance(error, Fault):
-            return own_error(error.failure, self.namespace)
-        if self._stopped:
-            return ServiceError(f"{self.name} was stopped while it was called.")
-        ours = translate(error)
-        if isinstance(ours, CellTimeout):
-            limit = write_duration(self.serving.timeout)
-            return CellTimeout(f"a call of {self.name} ran into its timeout of {limit}; give it more with --timeout.")
-        if isinstance(ours, ContainerLost):
-            return ContainerLost(
-                f"a container of {self.name} was lost in the call: {why_lost(error)}. "
-                "The next call starts another, which runs the cell's top level again."
-            )
-        return ours
 
     def __enter__(self) -> Self:
         return self if self.running else self.start()

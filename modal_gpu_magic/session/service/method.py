@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from modal_gpu_magic.plan.service.serving import Method
-    from modal_gpu_magic.session.service.facade import Service
+    from modal_gpu_magic.session.service.running import RunningService
 
 
 class ServiceMethod:
@@ -29,7 +29,7 @@ class ServiceMethod:
     was stopped, `CellTimeout` and `ContainerLost` where the call did not end by itself.
     """
 
-    def __init__(self, service: Service, method: Method) -> None:
+    def __init__(self, service: RunningService, method: Method) -> None:
         self._service, self._method = service, method
         self._title = f"{service.name}.{method.name}"
         self.__name__, self.__qualname__, self.__doc__ = method.name, self._title, method.doc
@@ -157,7 +157,7 @@ class ServiceMethod:
 class ServiceCall:
     """A call that has begun: `.get()` waits for its result, `.cancel()` ends it. `id` is Modal's (`fc-…`)."""
 
-    def __init__(self, call: Any, service: Service) -> None:
+    def __init__(self, call: Any, service: RunningService) -> None:
         self._call, self._service = call, service
         self.id: str = call.object_id
 

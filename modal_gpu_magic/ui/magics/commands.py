@@ -68,7 +68,7 @@ def status(magics: ModalGpu, _rest: str) -> None:
     if not (magics.sessions or magics.services):
         print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
     for name, session in magics.sessions.items():
-        until = session.meter.standing.idle_until
+        until = session.status.standing.idle_until
         idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
         lives = ", ".join(session.values.remote_names()) or "nothing"
         print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")

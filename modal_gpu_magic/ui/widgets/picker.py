@@ -180,7 +180,7 @@ class GpuPicker(anywidget.AnyWidget):
 
     def _used(self, line: str) -> str:
         """Make the line's machine the session's; returns what there is to say."""
-        if self._session is not None and self._session.press is not None:
+        if self._session is not None and self._session.status.press is not None:
             return "A cell runs on the session's machine: press Use when it has ended."
         try:
             self._use(line)
@@ -191,8 +191,8 @@ class GpuPicker(anywidget.AnyWidget):
     def _stop(self, session: Session, *, running: bool) -> None:
         """Stop was pressed. `running`: the page showed a cell that ran; if an interrupt has ended it, all is done."""
         self.send({"type": "stopping"})
-        if session.press is not None:
-            session.press()
+        if session.status.press is not None:
+            session.status.press()
         elif not running:
             session.stop()
 
@@ -226,7 +226,7 @@ def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:
 
 def _strip(session: Session) -> dict[str, Any]:
     """A session as `js/src/strip.ts` describes it."""
-    standing, about = session.meter.standing, session.about
+    standing, about = session.status.standing, session.about
     own = [sample for sample in session.metrics.latest if sample.node == 0]
     got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not about.simulated else None
     return {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.control_plane.containers.root import OURS, World
+from modal_gpu_magic.control_plane.containers.root import World
+from modal_gpu_magic.control_plane.images.environment import OURS
 
 FINDER = """
 import importlib.util, sys

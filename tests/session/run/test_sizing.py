@@ -21,7 +21,7 @@ def sized(specs: str, *readings: dict[str, Any], count: int = 1, booted: float =
     session = Session(specs or None, backend="cloud")
     for second, facts in enumerate(readings):
         session.metrics.take(sample(second, *[50.0] * count, **facts))
-    return sizing(session, "cloud", Answer("g", "v", booted_at=booted))
+    return sizing(session.machine, session.metrics, "cloud", Answer("g", "v", booted_at=booted))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_peak_is_that_of_the_container_s_life_and_of_no_earlier_one() -> Non
 def test_a_container_that_died_is_known_by_its_last_run() -> None:
     session = Session("H100", backend="cloud")
     session.metrics.take(sample(1, 50, **H100))
-    found = sizing(session, "cloud", None)
+    found = sizing(session.machine, session.metrics, "cloud", None)
     assert (str(found.got), found.peak_mib, found.simulated) == ("H100", 10035, False)
 
 
@@ -71,5 +71,5 @@ def test_simulated_gpus_lead_to_no_advice() -> None:
     session = Session("H100 L4", backend="local")
     session.metrics.take(sample(1, 50, driver="simulated", **H100))
     for answer in (None, Answer("g", "v", simulated=True)):
-        found = sizing(session, "local", answer)
+        found = sizing(session.machine, session.metrics, "local", answer)
         assert (found.got, found.advice, found.simulated, str(found.billed)) == (None, None, True, "H100")
