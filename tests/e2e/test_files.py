@@ -231,7 +231,7 @@ def test_without_tqdm_a_status_line_shows_how_far_it_is(desk: Desk) -> None:
         "from modal_gpu_magic.session.copy.background import Progress\n"
         "from modal_gpu_magic.ui.magics.copy_commands import Bar\n"
         "before, sys.modules['tqdm.std'] = sys.modules.get('tqdm.std'), None\n"
-        "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__)\n"
+        "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__.state)\n"
         "bar.show(Progress(100, 10, 'early'))\n"
         "time.sleep(1.01)\n"
         "bar.show(Progress(100, 50, 'model.pt'))\n"

@@ -13,7 +13,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE = """
 from modal_gpu_magic.session.run.front import About, State
 from modal_gpu_magic.ui.fronts.live import Live
-from modal_gpu_magic.ui.fronts.pages import Origin
+from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.picker import GpuPicker
 live = Live(About("H100:2", "local"), lambda: None, Origin())
 out["dashboard"] = live.open(State("running", "H100:2", 3.0))

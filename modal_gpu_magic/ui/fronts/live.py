@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.run.front import About, State
-    from modal_gpu_magic.ui.fronts.pages import Origin
     from modal_gpu_magic.ui.widgets.dashboard import Dashboard
+    from modal_gpu_magic.ui.widgets.origin import Origin
 
 APPEARS = 2.0
 """Seconds a run takes before it gets a dashboard (DESIGN section 5)."""

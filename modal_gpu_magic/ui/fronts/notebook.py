@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.fronts.captures import Captures
 from modal_gpu_magic.ui.fronts.live import Live
-from modal_gpu_magic.ui.fronts.pages import Origin, Pages
+from modal_gpu_magic.ui.fronts.pages import Pages
 from modal_gpu_magic.ui.fronts.ranks import Prefixed, Tabs
 from modal_gpu_magic.ui.fronts.receipt import heading, receipt_text, status_text
 from modal_gpu_magic.ui.widgets.journal import Act, Journal
+from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.preload import import_widgets
 from modal_gpu_magic.wire.inspection.size import size_text
 
@@ -370,18 +371,3 @@ def cell_number(shell: InteractiveShell) -> int:
     """The number of the cell that is running. IPython 9 counts on before it runs a cell, older ones after."""
     hook: Any = shell.displayhook
     return int(hook.prompt_count)
-
-
-def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> NotebookFront:
-    """The front that fits where the cell was run: a kernel, or a terminal."""
-    if getattr(shell, "kernel", None) is None:
-        from modal_gpu_magic.ui.fronts.terminal import TextFront
-
-        return TextFront(shell, quiet=quiet)
-    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)
-
-
-def can_ask(shell: InteractiveShell) -> bool:
-    """Whether a person is there: nbclient, papermill and `jupyter execute` say that nobody is."""
-    kernel: Any = getattr(shell, "kernel", None)
-    return bool(getattr(kernel, "_allow_stdin", False)) if kernel is not None else sys.stdin.isatty()

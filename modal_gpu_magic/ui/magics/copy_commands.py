@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.run.front import State
-from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS, can_ask, front_for
+from modal_gpu_magic.ui.fronts.asking import can_ask
+from modal_gpu_magic.ui.fronts.choose import front_for
+from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS
 from modal_gpu_magic.ui.fronts.receipt import duration
 from modal_gpu_magic.wire.inspection.size import size_text
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.copy.background import Progress, Show
     from modal_gpu_magic.session.copy.put import Copied
     from modal_gpu_magic.session.facade import Session
-    from modal_gpu_magic.ui.magics.magic import ModalGpu
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 PUT = "put LOCAL VOLUME:/path [--backend BACKEND]"
 GET = "get SOURCE ... LOCAL [--force] [--backend BACKEND] [--session NAME]"
@@ -68,7 +70,7 @@ class Words:
         return cls(tuple(plain), flags)
 
 
-def put(magics: ModalGpu, rest: str) -> None:
+def put(state: KernelState, rest: str) -> None:
     """`put LOCAL VOLUME:/path`: copy a file or folder onto a Volume; what is there already is not sent again."""
     from modal_gpu_magic.session.copy.put import put as copy
 
@@ -76,11 +78,11 @@ def put(magics: ModalGpu, rest: str) -> None:
     if len(words.plain) != 2:  # noqa: PLR2004 - from and to
         raise LineError(f"put takes what to copy and where to, not {len(words.plain)} words; write %modal_gpu {PUT}.")
     local, remote = words.plain
-    kind = _backend(magics, words)
-    _shown(magics, "put", lambda show: [copy(local, remote, backend=kind, show=show)])
+    kind = _backend(state, words)
+    _shown(state, "put", lambda show: [copy(local, remote, backend=kind, show=show)])
 
 
-def get(magics: ModalGpu, rest: str) -> None:
+def get(state: KernelState, rest: str) -> None:
     """`get VOLUME:/path LOCAL`: fetch a file or folder; `get session:path LOCAL` what a cell wrote."""
     from modal_gpu_magic.session.copy.get import get as fetch
 
@@ -88,15 +90,15 @@ def get(magics: ModalGpu, rest: str) -> None:
     *sources, local = words.plain if len(words.plain) > 1 else (*words.plain, ".")
     if not sources:
         raise LineError(f"get takes what to fetch and where to; write %modal_gpu {GET}.")
-    session, kind, force = _session(magics, words), _backend(magics, words), "--force" in words.flags
+    session, kind, force = _session(state, words), _backend(state, words), "--force" in words.flags
     _shown(
-        magics,
+        state,
         "got",
         lambda show: [fetch(each, local, force=force, backend=kind, session=session, show=show) for each in sources],
     )
 
 
-def ls(magics: ModalGpu, rest: str) -> None:
+def ls(state: KernelState, rest: str) -> None:
     """`ls [VOLUME[:/path]]`: the Volumes, or what is on one; `ls session:` what cells wrote."""
     from modal_gpu_magic.session.copy.get import ls as listed
 
@@ -104,16 +106,16 @@ def ls(magics: ModalGpu, rest: str) -> None:
     if len(words.plain) > 1:
         raise LineError(f"ls takes one place, not {len(words.plain)} words; write %modal_gpu {LS}.")
     place = "".join(words.plain)
-    entries = listed(place, backend=_backend(magics, words), session=_session(magics, words))
+    entries = listed(place, backend=_backend(state, words), session=_session(state, words))
     print("\n".join(map(_row, entries)) or ("Nothing is there." if place else "No Volume yet: put creates one."))
 
 
 class Bar:
     """Shows how far a copy is, once it has taken a second: tqdm's bar where tqdm is installed, else a status line."""
 
-    def __init__(self, magics: ModalGpu) -> None:
-        self._shell = magics.shell
-        self._front = front_for(magics.shell, quiet=magics.quiet)
+    def __init__(self, state: KernelState) -> None:
+        self._shell = state.shell
+        self._front = front_for(state.shell, quiet=state.settings.quiet)
         self._began = time.monotonic()
         self._make: Callable[[], Any] | None = self._tqdm
         self._bar: Any = None
@@ -147,8 +149,8 @@ class Bar:
         return bars.tqdm(unit="B", unit_scale=True, leave=False)
 
 
-def _shown(magics: ModalGpu, verb: str, copy: Callable[[Show], list[Copied]]) -> None:
-    bar = Bar(magics)
+def _shown(state: KernelState, verb: str, copy: Callable[[Show], list[Copied]]) -> None:
+    bar = Bar(state)
     try:
         done = copy(bar.show)
     except KeyboardInterrupt:
@@ -206,13 +208,13 @@ def _paths(begun: str) -> list[str]:
     return [shlex.quote(f"{folder}{slash}{each.name}{'/' if each.is_dir() else ''}") for each in shown]
 
 
-def _backend(magics: ModalGpu, words: Words) -> Kind:
-    kind: Kind = magics.kind_of_backend(words.flags.get("--backend"), front_for(magics.shell, quiet=magics.quiet))
+def _backend(state: KernelState, words: Words) -> Kind:
+    kind: Kind = state.kind_of_backend(words.flags.get("--backend"), front_for(state.shell, quiet=state.settings.quiet))
     return kind
 
 
-def _session(magics: ModalGpu, words: Words) -> Session | None:
+def _session(state: KernelState, words: Words) -> Session | None:
     name = words.flags.get("--session")
-    if name is not None and name not in magics.sessions:
-        raise LineError(f"There is no session {name!r}; there is: {', '.join(magics.sessions) or 'none'}.")
-    return magics.sessions.get(name or magics.current)
+    if name is not None and name not in state.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(state.sessions) or 'none'}.")
+    return state.sessions.get(name or state.current)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.magics.magic import NAME, ModalGpu
+from modal_gpu_magic.ui.magics.kernel_state import NAME, KernelState, ModalGpu
+from modal_gpu_magic.ui.magics.magic import Magics
 from modal_gpu_magic.wire.process.initial_state import at_start
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ def register(shell: InteractiveShell) -> None:
 
     unregister(shell)
     at_start()
-    magics = ModalGpu(shell)
+    state = KernelState(shell)
+    magics = Magics(state)
     table: Any = shell.magics_manager
     table.register_function(magics.run_cell, "cell", NAME)
     table.register_function(magics.run_line, "line", NAME)
     configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
-    configurables.append(magics)
+    configurables.append(state.settings)
     shell.input_transformers_cleanup.append(header_first)
-    shell.Completer.custom_matchers.append(matcher(shell, magics.volumes))
+    shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
     native_cells.install(shell)
 
@@ -34,10 +36,10 @@ def unregister(shell: InteractiveShell) -> None:
     """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
     from modal_gpu_magic.ui.magics import native_cells, remote_errors
 
-    configurables: list[Any] = shell.configurables
-    for magics in [each for each in configurables if type(each).__name__ == ModalGpu.__name__]:
-        magics.close()
-        configurables.remove(magics)
+    former: Any = shell.magics_manager.magics["cell"].get(NAME)
+    if former is not None:
+        former.__self__.state.close()
+    shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ != ModalGpu.__name__]
     remote_errors.remove(shell)
     native_cells.remove(shell)
     for kind in ("cell", "line"):

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.ui.fronts.notebook import can_ask
+from modal_gpu_magic.ui.fronts.asking import can_ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

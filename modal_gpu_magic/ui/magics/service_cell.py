@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
-    from modal_gpu_magic.ui.magics.magic import ModalGpu
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 
-def make(magics: ModalGpu, line: Line, cell: Cell, session: Session) -> Service:
+def make(state: KernelState, line: Line, cell: Cell, session: Session) -> Service:
     """The service that a header and its cell ask for; nothing is sent. `session` has the machine they name.
 
     Raises:
         LineError: the name is a variable's. ServiceError: the cell cannot be served so. SyntaxError: it is no cell.
     """
-    options, namespace = line.options, magics.shell.user_ns
+    options, namespace = line.options, state.shell.user_ns
     name = str(options.service)
     _check_name(name, namespace, line)
     wait_ms = WAIT_MS if options.wait_ms is None else options.wait_ms
     service = Service(
         cell.source,
-        replace(session.machine, cache=session.machine.cache and magics.cache),
+        replace(session.machine, cache=session.machine.cache and state.settings.cache),
         name,
         batch=Batch(options.batch, wait_ms) if options.batch else None,
         min_containers=options.min_containers,
@@ -41,15 +41,15 @@ def make(magics: ModalGpu, line: Line, cell: Cell, session: Session) -> Service:
         timeout=cell.timeout or 0,
         backend=session.backend,
         namespace=namespace,
-        hidden=magics.shell.user_ns_hidden,
+        hidden=state.shell.user_ns_hidden,
         cell=cell,
-        transform=magics.shell.transform_cell,
+        transform=state.shell.transform_cell,
     )
-    service.watch = watcher(magics.shell)
+    service.watch = watcher(state.shell)
     return service
 
 
-def start(magics: ModalGpu, service: Service, front: Front, inbox: Inbox) -> None:
+def start(state: KernelState, service: Service, front: Front, inbox: Inbox) -> None:
     """Start it, in the place of the one that has its name.
 
     Two at once would need their GPUs twice, so that one ends first; without GPUs it serves until the new one is ready.
@@ -59,7 +59,7 @@ def start(magics: ModalGpu, service: Service, front: Front, inbox: Inbox) -> Non
     """
     for text in remarks(service.machine, service.backend):
         front.say(text)
-    former = magics.services.get(service.name)
+    former = state.services.get(service.name)
     if former is not None and former.running and service.machine.gpus:
         front.say(f"The running {service.name} ends first: two at once would need their GPUs twice.")
         former.stop()
@@ -67,7 +67,7 @@ def start(magics: ModalGpu, service: Service, front: Front, inbox: Inbox) -> Non
     if former is not None and former.running:
         former.stop()
         front.say(f"The former {service.name} has ended.")
-    magics.services[service.name] = magics.shell.user_ns[service.name] = service
+    state.services[service.name] = state.shell.user_ns[service.name] = service
 
 
 def _check_name(name: str, namespace: dict[str, Any], line: Line) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
 from traitlets import Dict, Int, Unicode
 
-from modal_gpu_magic.ui.fronts.pages import Origin
 from modal_gpu_magic.ui.widgets.frames import KEPT, frame, with_words
+from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.shell_channel import OURS
 
 if TYPE_CHECKING:
