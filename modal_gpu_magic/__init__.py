@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic._version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.batching import batched
     from modal_gpu_magic.wire.messages.events import Spread
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",

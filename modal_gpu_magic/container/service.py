@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import modal_gpu_magic
+from modal_gpu_magic._version import __version__
 from modal_gpu_magic.container.cell import tracebacks
 from modal_gpu_magic.container.cell.shell import Outcome, RemoteShell, make_shell
 from modal_gpu_magic.container.gpu import current
@@ -154,7 +154,7 @@ class Host:
 
     @staticmethod
     def _answer(began: float, failure: Failure | None, failed: dict[str, str] | None = None) -> Answer:
-        version = modal_gpu_magic.__version__
+        version = __version__
         return Answer("", version, failure=failure, failed=failed or {}, started_at=began, ended_at=time.time())
 
     # A call.

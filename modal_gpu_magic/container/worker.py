@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import modal_gpu_magic
+from modal_gpu_magic._version import __version__
 from modal_gpu_magic.container.cell.failures import failure_from, failure_of
 from modal_gpu_magic.container.cell.shell import make_shell
 from modal_gpu_magic.container.gpu import current
@@ -146,8 +146,8 @@ class Worker:
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
-        if request.version != modal_gpu_magic.__version__:
-            return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.version != __version__:
+            return Need(self.generation, "version", version=__version__)
         if request.python and request.python != PYTHON:
             return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
@@ -268,7 +268,7 @@ class Worker:
     ) -> Answer:
         return Answer(
             generation=self.generation,
-            version=modal_gpu_magic.__version__,
+            version=__version__,
             need=need,
             values=leaving.values if leaving else None,
             stays=leaving.stays if leaving else (),

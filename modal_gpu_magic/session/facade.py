@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import modal_gpu_magic
+from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.import_statements import import_statements
@@ -328,7 +328,7 @@ class Session:
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
             run=f"{os.getpid()}-{next(_numbers)}",
-            version=modal_gpu_magic.__version__,
+            version=__version__,
             source=cell.source,
             execution_count=cell.count,
             generation=None if cell.clean else self.generation,

@@ -41,6 +41,7 @@ TRAVELLING = sorted(
         ("wire/messages/events.py", True),
         ("metrics/sample.py", True),
         ("__init__.py", True),
+        ("_version.py", True),
         ("errors.py", True),
         ("sdk/entry.py", True),
         ("sdk/nodes.py", True),

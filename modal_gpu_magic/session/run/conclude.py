@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic import __version__
+from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text

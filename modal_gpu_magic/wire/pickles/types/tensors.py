@@ -1,7 +1,7 @@
 """How torch tensors cross: their storages as out-of-band buffers, so that views that shared one share it there, too.
 
 torch's own pickling copies every tensor through `torch.save` (0.5 s for 256 MB, against 1 ms) and loses the sharing.
-Sparse, quantized, conjugated tensors and tensor subclasses go by the plain ones in them (`pickles.tensor_kinds`).
+Sparse, quantized, conjugated tensors and tensor subclasses go by the plain ones in them (`tensor_kinds`).
 What is on a GPU crosses as bytes of the host; the device travels beside it.
 """
 
