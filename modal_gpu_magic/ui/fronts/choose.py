@@ -10,8 +10,10 @@ from modal_gpu_magic.ui.fronts.notebook import NotebookFront
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from modal_gpu_magic.ui.fronts.shell import ShellFront
 
-def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> NotebookFront:
+
+def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> ShellFront:
     """The front that fits where the cell was run: a kernel, or a terminal."""
     if getattr(shell, "kernel", None) is None:
         from modal_gpu_magic.ui.fronts.terminal import TextFront

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.machine.quote import UNKNOWN
-from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS, NotebookFront, cell_number
 from modal_gpu_magic.ui.fronts.receipt import status_text
+from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS, ShellFront, cell_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 MIB_A_GIB = 1024
 
 
-class TextFront(NotebookFront):
+class TextFront(ShellFront):
     """Shows a run in a terminal. What is ours goes to stderr, and what moves only where that is a terminal."""
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
-        super().__init__(shell, quiet=quiet, widgets=False)
+        super().__init__(shell, quiet=quiet)
         self._area: Area | None = None
 
     def event(self, event: Event) -> None:

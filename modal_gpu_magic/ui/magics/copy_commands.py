@@ -14,8 +14,8 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.choose import front_for
-from modal_gpu_magic.ui.fronts.notebook import QUIET_SECONDS
 from modal_gpu_magic.ui.fronts.receipt import duration
+from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.service.facade import Service
-    from modal_gpu_magic.ui.fronts.notebook import NotebookFront
+    from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.events import Spread
 
@@ -78,7 +78,7 @@ class KernelState:
         self.sessions: dict[str, Session] = {}
         self.services: dict[str, Service] = {}
         self.current = "default"
-        self.last: NotebookFront | None = None
+        self.last: ShellFront | None = None
         self.pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
         self._said_local = False
         self._agreed: set[Machine] = set()
@@ -229,7 +229,7 @@ class KernelState:
         from modal_gpu_magic.session.run.cell import Cell
         from modal_gpu_magic.session.values.sync import Wishes
         from modal_gpu_magic.ui.fronts.asking import can_ask
-        from modal_gpu_magic.ui.fronts.notebook import cell_number
+        from modal_gpu_magic.ui.fronts.shell import cell_number
         from modal_gpu_magic.ui.magics.kernel_facts import facts_of
 
         options, kind = line.options, session.backend
