@@ -8,39 +8,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic._version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.catalog.gpus import GPUS, Gpu
-    from modal_gpu_magic.container.current import current
+    from modal_gpu_magic.container.gpu.current import current
     from modal_gpu_magic.line.spec import GpuSpec
-    from modal_gpu_magic.plan.machine import Machine
-    from modal_gpu_magic.plan.recommend import recommend
-    from modal_gpu_magic.session.get import get, ls
-    from modal_gpu_magic.session.put import put
-    from modal_gpu_magic.session.service import Service
-    from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.ui.picker import GpuPicker
-    from modal_gpu_magic.wire.batching import batched
-    from modal_gpu_magic.wire.events import Spread
-
-__version__ = "0.1.0"
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.plan.machine.recommend import recommend
+    from modal_gpu_magic.session.copy.get import get, ls
+    from modal_gpu_magic.session.copy.put import put
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.service.facade import Service
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
+    from modal_gpu_magic.wire.messages.batching import batched
+    from modal_gpu_magic.wire.messages.events import Spread
 
 _HOMES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
-    "GpuPicker": "modal_gpu_magic.ui.picker",
+    "GpuPicker": "modal_gpu_magic.ui.widgets.picker",
     "GpuSpec": "modal_gpu_magic.line.spec",
-    "Machine": "modal_gpu_magic.plan.machine",
-    "Service": "modal_gpu_magic.session.service",
-    "Session": "modal_gpu_magic.session.session",
-    "Spread": "modal_gpu_magic.wire.events",
-    "batched": "modal_gpu_magic.wire.batching",
-    "get": "modal_gpu_magic.session.get",
-    "ls": "modal_gpu_magic.session.get",
-    "put": "modal_gpu_magic.session.put",
-    "current": "modal_gpu_magic.container.current",
-    "recommend": "modal_gpu_magic.plan.recommend",
+    "Machine": "modal_gpu_magic.plan.machine.definition",
+    "Service": "modal_gpu_magic.session.service.facade",
+    "Session": "modal_gpu_magic.session.facade",
+    "Spread": "modal_gpu_magic.wire.messages.events",
+    "batched": "modal_gpu_magic.wire.messages.batching",
+    "get": "modal_gpu_magic.session.copy.get",
+    "ls": "modal_gpu_magic.session.copy.get",
+    "put": "modal_gpu_magic.session.copy.put",
+    "current": "modal_gpu_magic.container.gpu.current",
+    "recommend": "modal_gpu_magic.plan.machine.recommend",
 }
 
 __all__ = [
@@ -73,13 +73,13 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext modal_gpu_magic`: make `%modal_gpu` and `%%modal_gpu` known to this shell."""
-    from modal_gpu_magic.ui.extension import register
+    from modal_gpu_magic.ui.magics.extension import register
 
     register(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """`%unload_ext modal_gpu_magic`: forget the magics and end every session of this kernel."""
-    from modal_gpu_magic.ui.extension import unregister
+    from modal_gpu_magic.ui.magics.extension import unregister
 
     unregister(shell)

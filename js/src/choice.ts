@@ -1,7 +1,7 @@
 // What a picker holds: GPUs with fallbacks, nodes, image; which GPUs fit a need; the line for it. Pure, no page.
 //
 // Facts come from the Python side's catalog with every picker; nothing here knows a GPU by name. The Python side has
-// the last word on what is legal (`ui/picker.py`); `tests/line_cases.json` holds both to the same lines.
+// the last word on what is legal (`ui/widgets/picker.py`); `tests/line_cases.json` holds both to the same lines.
 
 /** One GPU of the catalog, as the Python side describes it. Prices in dollars an hour and GPU, memory in GB. */
 export interface Row {

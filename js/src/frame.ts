@@ -2,7 +2,7 @@
 //
 // Layout: time (s since the run or session began), node, number of GPUs n, then n each of utilisation (%),
 // memory used (MiB), memory there is (MiB), power (W), temperature (°C), 1 if its clocks are held down, else 0.
-// `ui/frames.py` writes it.
+// `ui/widgets/frames.py` writes it.
 
 export interface Gpu {
   utilisation: number;

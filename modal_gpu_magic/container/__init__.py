@@ -1,1 +1,1 @@
-"""THE FAR SIDE: IPython in the container, its output as events, its values. Plain Python, no modal."""
+"""The container's side: runs cells in IPython, turns their output into events, keeps their variables; no modal."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.errors import RunError
-from modal_gpu_magic.wire.events import Spread
+from modal_gpu_magic.wire.messages.events import Spread
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.container.interrupt import Interrupt
-    from modal_gpu_magic.container.ranks import Place
-    from modal_gpu_magic.container.volumes import Volumes
+    from modal_gpu_magic.container.process.interrupt import Interrupt
+    from modal_gpu_magic.container.ranks.launcher import Place
+    from modal_gpu_magic.container.state.volumes import Volumes
     from modal_gpu_magic.container.worker import Post
-    from modal_gpu_magic.wire.events import Answer, Request
+    from modal_gpu_magic.wire.messages.events import Answer, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import modal_gpu_magic
-from modal_gpu_magic.container import cache, current, tracebacks
-from modal_gpu_magic.container.ask import Asker
-from modal_gpu_magic.container.capture import Capture
-from modal_gpu_magic.container.modules import LocalModules
-from modal_gpu_magic.container.outlet import Outlet
-from modal_gpu_magic.container.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic._version import __version__
+from modal_gpu_magic.container.cell import tracebacks
+from modal_gpu_magic.container.cell.shell import Outcome, RemoteShell, make_shell
+from modal_gpu_magic.container.gpu import current
+from modal_gpu_magic.container.output.capture import Capture
+from modal_gpu_magic.container.output.event_sender import Outlet
+from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.state import cache
+from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ServiceError
-from modal_gpu_magic.wire.batching import batched
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
-from modal_gpu_magic.wire.events import Answer, Failure
+from modal_gpu_magic.wire.messages.batching import batched
+from modal_gpu_magic.wire.messages.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 Post = Callable[[list[bytes]], None]
@@ -152,7 +154,7 @@ class Host:
 
     @staticmethod
     def _answer(began: float, failure: Failure | None, failed: dict[str, str] | None = None) -> Answer:
-        version = modal_gpu_magic.__version__
+        version = __version__
         return Answer("", version, failure=failure, failed=failed or {}, started_at=began, ended_at=time.time())
 
     # A call.

@@ -14,28 +14,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import modal_gpu_magic
-from modal_gpu_magic.container import cache, current, files, installs, ranks
-from modal_gpu_magic.container.ask import Asker
-from modal_gpu_magic.container.capture import Capture
-from modal_gpu_magic.container.failures import failure_from, failure_of
-from modal_gpu_magic.container.interrupt import Interrupt
-from modal_gpu_magic.container.modules import LocalModules
-from modal_gpu_magic.container.outlet import Outlet
-from modal_gpu_magic.container.ranks import Place, Ran
-from modal_gpu_magic.container.sampler import Sampler
-from modal_gpu_magic.container.shell import make_shell
+from modal_gpu_magic._version import __version__
+from modal_gpu_magic.container.cell.failures import failure_from, failure_of
+from modal_gpu_magic.container.cell.shell import make_shell
+from modal_gpu_magic.container.gpu import current
+from modal_gpu_magic.container.gpu.sampler import Sampler
+from modal_gpu_magic.container.output.capture import Capture
+from modal_gpu_magic.container.output.event_sender import Outlet
+from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.process.interrupt import Interrupt
+from modal_gpu_magic.container.process.watchdog import Watchdog
+from modal_gpu_magic.container.ranks import launcher
+from modal_gpu_magic.container.ranks.launcher import Place, Ran
+from modal_gpu_magic.container.state import cache, files, installs
+from modal_gpu_magic.container.state.installed_versions import Versions
+from modal_gpu_magic.container.state.modules import LocalModules
+from modal_gpu_magic.container.state.namespace import Belongings, Leaving
 from modal_gpu_magic.container.state.process import ProcessState
+from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
-from modal_gpu_magic.container.values import Belongings, Leaving
-from modal_gpu_magic.container.versions import Versions
-from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
-from modal_gpu_magic.container.watchdog import Watchdog
 from modal_gpu_magic.errors import CopyError, TransferError
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
-from modal_gpu_magic.wire.loading import UnknownObjectsError
-from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
@@ -144,8 +146,8 @@ class Worker:
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
-        if request.version != modal_gpu_magic.__version__:
-            return Need(self.generation, "version", version=modal_gpu_magic.__version__)
+        if request.version != __version__:
+            return Need(self.generation, "version", version=__version__)
         if request.python and request.python != PYTHON:
             return Need(self.generation, "python", version=PYTHON)
         if request.generation is not None and request.generation != self.generation:
@@ -225,7 +227,7 @@ class Worker:
         self.sampler.starts(started)
         if request.spread is not None:
             ranked = replace(request, states=self.process.everything())
-            ran = ranks.run(ranked, self.place, self.shell, self.outlet, self.asker, interrupt)
+            ran = launcher.run(ranked, self.place, self.shell, self.outlet, self.asker, interrupt)
             self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
@@ -266,7 +268,7 @@ class Worker:
     ) -> Answer:
         return Answer(
             generation=self.generation,
-            version=modal_gpu_magic.__version__,
+            version=__version__,
             need=need,
             values=leaving.values if leaving else None,
             stays=leaving.stays if leaving else (),

@@ -4,16 +4,13 @@ The unmodified Modal SDK talks to it over a Unix socket, as client and from insi
 processes on this machine. Nobody imports this package; it reads `errors`, `catalog` and `line` and nothing above them.
 
   __main__      the entry: standby first, then what is slow to import; running serves the owner, or runs a command
-  server        puts the parts together; premises is where it lives on disk
-  state         what there is: apps, functions, calls, inputs, containers. No I/O
-  capacity      decisions about containers as pure functions; scheduler acts on them
-  definitions   what a function may ask for, and how options change it
-  containers    child processes: start, logs, kill ladder, meter. child is one of them, standby keeps one warm
-  furnish       what a container finds: world (its directory), links (absolute paths), overlays (packages), gpus
-  layers        what the lines of an image mean here; installs those that are `pip install`
-  clusters      which clusters Modal takes
-  listener      gRPC in; refusals out. loopback is HTTP, for what the SDK sends no other way
-  tree          the files of a volume from outside; parts are those on their way in
-  servicers/    one file per resource of the API
-  shim          first code of a container; smi_program the simulated nvidia-smi. Both run alone, standard library only
+  server        puts the parts together
+  messages      protobuf messages for whatever SDK is installed; refusals are ways to refuse an RPC
+  servicers/    one file per resource of the API; definitions: what a function may ask for, and how options change it
+  scheduling/   state (apps, calls, containers; no I/O), capacity (decisions), scheduler (acts on them), gpu_pool
+  containers/   lifecycle (start, logs, kill ladder, meter) of child processes, one kept warm by standby; setup lays out
+                what a container finds below its root; server_dirs is where the server lives on disk
+  images/       layers (what the lines of an image mean here), installs, overlays (packages), environment
+  files/        tree (the files of a Volume from outside), parts (those on their way in), loopback (HTTP)
+  rpc/          listener (gRPC in, refusals out), tokens
 """

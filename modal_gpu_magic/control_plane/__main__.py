@@ -34,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
     owner = os.getppid()  # before anything else: it may be dead by the time we look again
     options = read_options(argv) if argv else Options()
     forget_working_directory()
-    from modal_gpu_magic.control_plane import premises, standby
+    from modal_gpu_magic.control_plane.containers import server_dirs, standby
 
-    home = premises.move_in()
+    home = server_dirs.move_in()
     first = standby.start(home.root / "c0")
     import asyncio
 

@@ -17,8 +17,8 @@ from modal_gpu_magic.control_plane.server import ControlPlane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modal_gpu_magic.control_plane.premises import Premises
-    from modal_gpu_magic.control_plane.standby import Spare
+    from modal_gpu_magic.control_plane.containers.server_dirs import Premises
+    from modal_gpu_magic.control_plane.containers.standby import Spare
 
 OWNER_CHECK = 0.5
 """Seconds between looks at the parent process: a forked child of the owner may hold our stdin open."""

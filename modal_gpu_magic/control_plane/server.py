@@ -8,13 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.control_plane.containers import Containers
-from modal_gpu_magic.control_plane.furnish import Furnisher
-from modal_gpu_magic.control_plane.gpus import Rack
-from modal_gpu_magic.control_plane.listener import Door, Token, listen, rpcs_of
-from modal_gpu_magic.control_plane.loopback import Loopback
-from modal_gpu_magic.control_plane.premises import Premises, clear_dead
-from modal_gpu_magic.control_plane.scheduler import Scheduler
+from modal_gpu_magic.control_plane.containers.lifecycle import Containers
+from modal_gpu_magic.control_plane.containers.server_dirs import Premises, clear_dead
+from modal_gpu_magic.control_plane.containers.setup import Furnisher
+from modal_gpu_magic.control_plane.containers.standby import Spare, Spares
+from modal_gpu_magic.control_plane.files.loopback import Loopback
+from modal_gpu_magic.control_plane.images.contents import Contents
+from modal_gpu_magic.control_plane.rpc.listener import Door, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
+from modal_gpu_magic.control_plane.scheduling.state import State
 from modal_gpu_magic.control_plane.servicers.apps import Apps
 from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 from modal_gpu_magic.control_plane.servicers.calls import Calls
@@ -22,13 +25,11 @@ from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
 from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
-from modal_gpu_magic.control_plane.servicers.mounts import Contents, Mounts
+from modal_gpu_magic.control_plane.servicers.mounts import Mounts
 from modal_gpu_magic.control_plane.servicers.queues import Queues
 from modal_gpu_magic.control_plane.servicers.secrets import Secrets
 from modal_gpu_magic.control_plane.servicers.volume_files import VolumeFiles
 from modal_gpu_magic.control_plane.servicers.volumes import Volumes
-from modal_gpu_magic.control_plane.standby import Spare, Spares
-from modal_gpu_magic.control_plane.state import State
 
 if TYPE_CHECKING:
     from grpclib.server import Server as GrpcServer

@@ -1,4 +1,4 @@
-"""What may stand at the cursor of a line: pure, from the tables. `ui.complete` asks it and knows the notebook."""
+"""What may stand at the cursor of a line: pure, from the tables. `ui.magics.complete` asks and knows the notebook."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What may be said of a model: its size, what is done with it, the type of its weights. Read from a line or from code.
 
-What follows from it is `plan.recommend`.
+What follows from it is `plan.machine.recommend`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""READINGS of nvidia-smi: text to samples, samples to history. Pure; used on both sides."""
+"""Turns nvidia-smi's text into samples and samples into history, for both sides."""

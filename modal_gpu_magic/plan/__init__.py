@@ -1,1 +1,1 @@
-"""DECISIONS before anything is sent: the machine, the names a cell reads and binds, requirements, the quote. Pure."""
+"""Decides before anything is sent what a cell needs: machine, names, packages, price."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.cellsource import parse_cell
-from modal_gpu_magic.plan.layers import base, layers
+from modal_gpu_magic.plan.cell.cellsource import parse_cell
+from modal_gpu_magic.plan.machine.layers import base, layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modal_gpu_magic.plan.layers import Versions
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.plan.machine.layers import Versions
 
 _TEMPLATE = """\
 import modal

@@ -1,1 +1,1 @@
-"""THE BORDER to Modal: the only floor (beside the control plane) that names `modal`."""
+"""The border to Modal: the only floor beside the control plane that imports `modal`."""

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
+from modal_gpu_magic.plan.machine.definition import FUNCTION_TIMEOUT, Machine
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Event, FileThere, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Event, FileThere, Request, Transfer
 
 LOG_LINES = 200
 """Lines of the log that are looked at; what cells print does not pass through it."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
-from modal_gpu_magic.wire.buffers import SharedStore
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 
 Kind = Literal["cloud", "local"]
 KINDS: tuple[Kind, ...] = ("cloud", "local")

@@ -8,9 +8,9 @@ from typing import Any
 
 import modal
 
-from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
+from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.events import Answer, Event, FileThere, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
 
 STDIN_SECONDS = 24 * 3600
 """How long `input()` waits for its answer: as long as a Function may run."""

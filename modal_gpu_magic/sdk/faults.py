@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.container.watchdog import EXIT_STATUS
+from modal_gpu_magic.container.process.watchdog import EXIT_STATUS
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
 
 if TYPE_CHECKING:

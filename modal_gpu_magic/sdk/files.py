@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import CopyError, MachineError
 from modal_gpu_magic.sdk.faults import translate
-from modal_gpu_magic.wire.events import FileThere
+from modal_gpu_magic.wire.messages.events import FileThere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from modal_gpu_magic.plan.places import Place
+    from modal_gpu_magic.plan.copy.places import Place
     from modal_gpu_magic.sdk.client import Backend
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.sdk.faults import translate
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.events import Frame
+    from modal_gpu_magic.wire.messages.events import Frame
 
 POLL_SECONDS = 45
 """Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""

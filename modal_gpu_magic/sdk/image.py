@@ -1,6 +1,6 @@
 """A Machine's image as a `modal.Image`: the preset or reference, the packages, and one last layer of ours.
 
-Which layers, and in which order, is decided in `plan.layers`.
+Which layers, and in which order, is decided in `plan.machine.layers`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import MachineError
-from modal_gpu_magic.plan.layers import base, layers
+from modal_gpu_magic.plan.machine.layers import base, layers
 
 if TYPE_CHECKING:
     import modal
 
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
 
 OURS = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime; both sides must have the same versions (a pickle crosses)."""
 
 CONTAINER_FLOORS = ("container", "metrics", "wire")
-CONTAINER_FILES = ("__init__.py", "errors.py", "sdk/__init__.py", "sdk/entry.py", "sdk/nodes.py", "sdk/stubs.py")
+CONTAINER_FILES = (
+    *("__init__.py", "_version.py", "errors.py"),
+    *("sdk/__init__.py", "sdk/entry.py", "sdk/nodes.py", "sdk/stubs.py"),
+)
 
 
 def local_version(package: str) -> str | None:

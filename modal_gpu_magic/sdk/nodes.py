@@ -13,13 +13,13 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.node import Mates, Node
-from modal_gpu_magic.container.ranks import Place
+from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
 
 if TYPE_CHECKING:
     import modal
 
-    from modal_gpu_magic.wire.events import Answer, Request
+    from modal_gpu_magic.wire.messages.events import Answer, Request
 
 CONTEXT = "MODAL_GPU_CLUSTER"
 """Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
@@ -92,7 +92,7 @@ def rank() -> None:
     """
     from modal import _cluster
 
-    from modal_gpu_magic.container.rank import main
+    from modal_gpu_magic.container.ranks.rank import main
 
     context: dict[str, Any] = json.loads(os.environ[CONTEXT])
     _cluster.current_cluster_context = _cluster.ClusterContext(**context)

@@ -9,8 +9,8 @@ from modal_gpu_magic.sdk.held import HeldApp
 from modal_gpu_magic.wire.calls import WAKE, Program
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.plan.machine import Machine
-    from modal_gpu_magic.plan.serving import Serving
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.plan.service.serving import Serving
     from modal_gpu_magic.sdk.client import Backend
 
 

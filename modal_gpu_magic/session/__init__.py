@@ -1,1 +1,1 @@
-"""THE STORY of a cell: what travels, the run from spawn to answer, what comes home."""
+"""Runs cells in a container: sends what changed, waits for the answer, writes returned values back."""

@@ -11,7 +11,7 @@ from modal_gpu_magic.errors import BackendLost
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.plan.machine import Machine
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
 

@@ -1,1 +1,1 @@
-"""WHAT IS SEEN: the magic, the notebook's and the terminal's output, receipts, completion."""
+"""What the user sees: magics, the output of a run, receipts, widgets, completion."""

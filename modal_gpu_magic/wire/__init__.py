@@ -1,1 +1,1 @@
-"""WHAT CROSSES between kernel and container: messages, values, buffers. Used on both sides; knows neither."""
+"""What crosses between kernel and container: messages, values and buffers, for both sides."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Asked, Failure, Modules, ProjectFiles, Transfer
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, ProjectFiles, Transfer
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
-from modal_gpu_magic.wire.values.fingerprints import fingerprint
 
 WAKE = b""
 """Arguments of a call that only wakes a container: no user code sees it."""

@@ -14,26 +14,26 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.absorb import CONTAINERS, can_be_written
-from modal_gpu_magic.wire.events import Segment, Transfer
-from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.loading import Known, Loader, UnknownObjectsError
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.messages.events import Segment, Transfer
 from modal_gpu_magic.wire.pickles.depth import deep
+from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, is_flat
 from modal_gpu_magic.wire.pickles.identity import with_identity
-from modal_gpu_magic.wire.pickles.views import carriers, memory_of
-from modal_gpu_magic.wire.reach import imported_by
-from modal_gpu_magic.wire.reasons import why_unpicklable
-from modal_gpu_magic.wire.salvage import Salvager
-from modal_gpu_magic.wire.sources import gather, spread
-from modal_gpu_magic.wire.tensors import is_plain, is_sliver
-from modal_gpu_magic.wire.values.fingerprints import ATOMS, is_flat
+from modal_gpu_magic.wire.pickles.loading import Known, Loader, UnknownObjectsError
+from modal_gpu_magic.wire.pickles.tolerant_unpickler import Salvager
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
+from modal_gpu_magic.wire.pickles.types.views import carriers, memory_of
+from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
+from modal_gpu_magic.wire.values.reasons import why_unpicklable
+from modal_gpu_magic.wire.values.referenced_globals import imported_by
+from modal_gpu_magic.wire.values.sources import gather, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from modal_gpu_magic.wire.buffers import Store
+    from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
-    from modal_gpu_magic.wire.pickling import TransferPickler
+    from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
 """A stream above this goes where the buffers go: it would slow down the message it is in."""
@@ -89,7 +89,7 @@ def prepare(
     Raises:
         TransferError: a value cannot be pickled after all; it is named, with the reason.
     """
-    from modal_gpu_magic.wire.pickling import TransferPickler
+    from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
     hashed, keys, sizes = hasher or Hasher(), list[str](), dict[str, int]()
 
@@ -142,7 +142,7 @@ def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | Non
 
 def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: IdentityTable | None) -> Iterator[Segment]:
     """Dump the values one after the other."""
-    from modal_gpu_magic.wire.pickling import outermost
+    from modal_gpu_magic.wire.pickles.pickling import outermost
 
     for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
         pickler.top = value
@@ -204,7 +204,7 @@ def unpack(
         namespace: becomes the globals of the functions that arrive.
         store: has the buffers.
         hasher: learns the digests of the buffers, so that fingerprints of what arrived take no reading.
-        table: the objects that are here already; what arrives is written into them (`wire.absorb`).
+        table: the objects that are here already; what arrives is written into them (`wire.pickles.update_in_place`).
         bind: bind each name as soon as its value is made, for the values that follow may look the name up while they
             are made. Else the namespace is left as it is.
         restore_devices: put tensors back on the GPU they were on, if this machine has it; else they stay on the host.

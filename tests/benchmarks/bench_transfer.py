@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.values.fingerprints import fingerprint
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from tests.benchmarks.table import HEAD, Row, ratio, seconds
 from tests.wire.far_side import FarSide, new_namespace
 
@@ -30,9 +30,9 @@ MEMORY = Path("/dev/shm")
 
 READY = """
 import numpy as np, torch
-from modal_gpu_magic.wire.buffers import SharedStore
-from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.values.fingerprints import fingerprint
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 store = SharedStore({directory!r})
 None
 """

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from modal_gpu_magic.container.files import Watch
-from modal_gpu_magic.session.modules import LocalModules
+from modal_gpu_magic.container.state.files import Watch
+from modal_gpu_magic.session.project.modules import LocalModules
 from tests.benchmarks.table import Row, seconds
 from tests.e2e.kernel import Kernel
 

@@ -19,8 +19,8 @@ from playwright.sync_api import sync_playwright
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.dashboard import STATIC
-from modal_gpu_magic.ui.picture import keepsake
+from modal_gpu_magic.ui.fronts.picture import keepsake
+from modal_gpu_magic.ui.widgets.dashboard import STATIC
 from tests.benchmarks.table import Row, seconds
 from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
 
@@ -39,7 +39,7 @@ import random, statistics, threading, time
 from math import sin
 from IPython.display import display
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.dashboard import Dashboard, Shown
+from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
 
 def readings(nodes, at):
     loads = [min(100, max(0, 78 + 18 * sin(at / 2 + gpu) + random.gauss(0, 4))) for gpu in range(8 * nodes)]

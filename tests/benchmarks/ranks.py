@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic import Session
-from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.wire.events import Spread
+from modal_gpu_magic.session.run.front import SilentFront
+from modal_gpu_magic.wire.messages.events import Spread
 from tests.benchmarks.table import Row
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.events import Event
+    from modal_gpu_magic.wire.messages.events import Event
 
 EVENTS = 64_000
 """In all, however many ranks share them."""

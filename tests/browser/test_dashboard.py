@@ -23,7 +23,7 @@ FEED = """
 import threading, time
 from IPython.display import display
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.dashboard import Dashboard, Shown
+from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
 
 def feed(nodes, gpus, load=None, **shown):
     pressed = threading.Event()

@@ -34,9 +34,9 @@ WELL, HOT, HELD = (
 HOLDER = """
 import threading
 from modal_gpu_magic import Session
-from modal_gpu_magic.session.front import SilentFront
-from modal_gpu_magic.session.presses import Inbox
-from modal_gpu_magic.session.cell import Cell
+from modal_gpu_magic.session.run.front import SilentFront
+from modal_gpu_magic.session.run.interrupts import Inbox
+from modal_gpu_magic.session.run.cell import Cell
 
 source = "import os, time\\nwhile not os.path.exists({path!r}): time.sleep(0.1)"
 holder = Session("H100", "holder")
@@ -78,7 +78,7 @@ def test_waiting_for_a_gpu(
     opened = notebook(
         f"{gpu.here}\npicker = %modal_gpu picker H100\npicker",
         HOLDER.format(path=str(enough)),
-        "import time\nwhile holder.meter.standing.doing != 'running': time.sleep(0.1)",
+        "import time\nwhile holder.status.standing.doing != 'running': time.sleep(0.1)",
         "%%modal_gpu H100\nprint('it came')",
     )
     for cell in range(3):

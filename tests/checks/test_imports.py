@@ -39,7 +39,7 @@ def child(source: str) -> str:
         "import modal_gpu_magic",
         "import modal_gpu_magic.catalog.gpus",
         "import modal_gpu_magic.line.parse",
-        "import modal_gpu_magic.wire.events",
+        "import modal_gpu_magic.wire.messages.events",
         "from IPython.core.interactiveshell import InteractiveShell\nInteractiveShell.instance().run_cell('%load_ext modal_gpu_magic')",
     ],
 )

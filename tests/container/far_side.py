@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import Event, Frame
-from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.messages.events import Event, Frame
+from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -149,12 +149,12 @@ def main() -> None:
     """The process: cells from stdin, answers to stdout; its own descriptors 1 and 2 are the cells'."""
     import logging
 
-    from modal_gpu_magic.container.ask import Asker
-    from modal_gpu_magic.container.capture import Capture
-    from modal_gpu_magic.container.interrupt import Interrupt
-    from modal_gpu_magic.container.outlet import Outlet
-    from modal_gpu_magic.container.shell import make_shell
-    from modal_gpu_magic.container.watchdog import Watchdog
+    from modal_gpu_magic.container.cell.shell import make_shell
+    from modal_gpu_magic.container.output.capture import Capture
+    from modal_gpu_magic.container.output.event_sender import Outlet
+    from modal_gpu_magic.container.output.stdin_proxy import Asker
+    from modal_gpu_magic.container.process.interrupt import Interrupt
+    from modal_gpu_magic.container.process.watchdog import Watchdog
 
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

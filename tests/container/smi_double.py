@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from modal_gpu_magic.container.sampler import Sampler
+from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.metrics.sample import Reading
 
 PROGRAM = """#!/bin/sh

@@ -9,9 +9,9 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.gpus import Rack
-from modal_gpu_magic.control_plane.scheduler import Scheduler
-from modal_gpu_magic.control_plane.state import App, Call, Container, Function, Input, Scaling, State, new_id
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
+from modal_gpu_magic.control_plane.scheduling.state import App, Call, Container, Function, Input, Scaling, State, new_id
 
 SYNC = api_pb2.FUNCTION_CALL_INVOCATION_TYPE_SYNC
 ASYNC = api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC

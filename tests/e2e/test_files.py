@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modal_gpu_magic.session.put import BATCH_BYTES
+from modal_gpu_magic.session.copy.put import BATCH_BYTES
 from tests.e2e.kernel import Kernel, Result
 
 
@@ -228,10 +228,10 @@ def test_a_secret_s_values_are_nowhere_but_in_the_container(desk: Desk) -> None:
 def test_without_tqdm_a_status_line_shows_how_far_it_is(desk: Desk) -> None:
     shown = desk.kernel.run(
         "import sys, time\n"
-        "from modal_gpu_magic.session.jobs import Progress\n"
-        "from modal_gpu_magic.ui.files import Bar\n"
+        "from modal_gpu_magic.session.copy.background import Progress\n"
+        "from modal_gpu_magic.ui.magics.copy_commands import Bar\n"
         "before, sys.modules['tqdm.std'] = sys.modules.get('tqdm.std'), None\n"
-        "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__)\n"
+        "bar = Bar(get_ipython().magics_manager.magics['line']['modal_gpu'].__self__.state)\n"
         "bar.show(Progress(100, 10, 'early'))\n"
         "time.sleep(1.01)\n"
         "bar.show(Progress(100, 50, 'model.pt'))\n"

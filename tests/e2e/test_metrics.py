@@ -107,7 +107,7 @@ def test_a_fault_in_modal_s_log_is_found_when_cuda_fails(machine: Kernel) -> Non
     """Modal writes it past the cell's output; so does this cell, to the descriptor that was there before it."""
     fault = "[gpu-health] [WARN] GPU-tape: XID: 31\\n"
     past = (
-        "import gc\nfrom modal_gpu_magic.container.capture import Capture\n"
+        "import gc\nfrom modal_gpu_magic.container.output.capture import Capture\n"
         f"[each] = [each for each in gc.get_objects() if type(each) is Capture]\neach.log('{fault}')\n"
     )
     result = machine.remote(past + "raise RuntimeError('CUDA error: an illegal memory access was encountered')", "")

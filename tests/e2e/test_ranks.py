@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modal_gpu_magic.container.orders import ADDRESS
+from modal_gpu_magic.container.ranks.protocol import ADDRESS
 from tests.e2e.kernel import Kernel
 
 SAME = "H100:2"

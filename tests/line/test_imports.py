@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 before = set(sys.modules)
 import modal_gpu_magic.line.parse, modal_gpu_magic.line.complete, modal_gpu_magic.line.cell, modal_gpu_magic.line.help
-import modal_gpu_magic.plan.quote, modal_gpu_magic.catalog.images
+import modal_gpu_magic.plan.machine.quote, modal_gpu_magic.catalog.images
 loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 print(*sorted(loaded - sys.stdlib_module_names))
 print(*sorted(loaded & {{"difflib", "fractions", "decimal", "asyncio"}}))

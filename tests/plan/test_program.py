@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from modal_gpu_magic.line.parse import parse
-from modal_gpu_magic.plan.machine import Machine, inherit
+from modal_gpu_magic.plan.machine.definition import Machine, inherit
 from modal_gpu_magic.plan.program import program
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import modal
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane import premises
+from modal_gpu_magic.control_plane.containers import server_dirs
 from modal_gpu_magic.control_plane.server import ControlPlane
 from modal_gpu_magic.sdk.client import Backend
 
@@ -49,7 +49,7 @@ class Recorder:
         self._loop.close()
 
     async def _start(self) -> ControlPlane:
-        plane = ControlPlane(premises.move_in(), None, 30.0)
+        plane = ControlPlane(server_dirs.move_in(), None, 30.0)
         for name in RECORDED:
             plane.rpcs[name] = self._keeping(name, plane.rpcs[name])
         await plane.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from modal import exception as modals
 
-from modal_gpu_magic.container.watchdog import EXIT_STATUS
+from modal_gpu_magic.container.process.watchdog import EXIT_STATUS
 from modal_gpu_magic.errors import (
     BackendLost,
     CellTimeout,

@@ -18,12 +18,12 @@ from modal_gpu_magic.catalog.flash_attn import WHEELS
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.layers import pinned
-from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
-from modal_gpu_magic.plan.quote import default_keep_warm
+from modal_gpu_magic.plan.machine.definition import FUNCTION_TIMEOUT, inherit
+from modal_gpu_magic.plan.machine.layers import pinned
+from modal_gpu_magic.plan.machine.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.image import OURS, local_version
-from modal_gpu_magic.wire.cache import PATH, VOLUME
+from modal_gpu_magic.wire.messages.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
 TORCH = pinned("torch", local_version)

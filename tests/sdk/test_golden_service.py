@@ -14,12 +14,12 @@ import modal
 import pytest
 
 from modal_gpu_magic.line.parse import parse
-from modal_gpu_magic.plan.cellsource import tree_of
-from modal_gpu_magic.plan.machine import inherit
-from modal_gpu_magic.plan.serving import Serving, methods_of_cell
+from modal_gpu_magic.plan.cell.cellsource import tree_of
+from modal_gpu_magic.plan.machine.definition import inherit
+from modal_gpu_magic.plan.service.serving import Serving, methods_of_cell
 from modal_gpu_magic.sdk.service import ServiceApp
-from modal_gpu_magic.wire.batching import Batch
 from modal_gpu_magic.wire.calls import Program
+from modal_gpu_magic.wire.messages.batching import Batch
 from tests.sdk.recorder import Recorder
 
 PLAIN = "def predict(inputs):\n    return inputs"

@@ -12,7 +12,7 @@ import pytest
 
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
-from modal_gpu_magic.plan.machine import Machine
+from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent
@@ -38,15 +38,16 @@ TRAVELLING = sorted(
     "path, travels",
     [
         ("container/worker.py", True),
-        ("wire/events.py", True),
+        ("wire/messages/events.py", True),
         ("metrics/sample.py", True),
         ("__init__.py", True),
+        ("_version.py", True),
         ("errors.py", True),
         ("sdk/entry.py", True),
         ("sdk/nodes.py", True),
         ("sdk/client.py", False),
-        ("ui/magic.py", False),
-        ("ui/errors.py", False),
+        ("ui/magics/magic.py", False),
+        ("ui/magics/remote_errors.py", False),
         ("control_plane/server.py", False),
         ("wire/__pycache__/events.cpython-311.pyc", False),
     ],

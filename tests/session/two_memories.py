@@ -10,13 +10,13 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from modal_gpu_magic.container.values import Belongings
-from modal_gpu_magic.plan.names import analyse
-from modal_gpu_magic.session.values import Values, Wishes
-from modal_gpu_magic.wire.buffers import InlineStore
-from modal_gpu_magic.wire.events import Answer, Request
-from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.container.state.namespace import Belongings
+from modal_gpu_magic.plan.cell.names import analyse
+from modal_gpu_magic.session.values.sync import Values, Wishes
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
+from modal_gpu_magic.wire.values.remote import RemoteValue
 
 _runs = itertools.count()
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE = """
-from modal_gpu_magic.session.front import About, State
-from modal_gpu_magic.ui.live import Live
-from modal_gpu_magic.ui.pages import Origin
-from modal_gpu_magic.ui.picker import GpuPicker
+from modal_gpu_magic.session.run.front import About, State
+from modal_gpu_magic.ui.fronts.live import Live
+from modal_gpu_magic.ui.widgets.origin import Origin
+from modal_gpu_magic.ui.widgets.picker import GpuPicker
 live = Live(About("H100:2", "local"), lambda: None, Origin())
 out["dashboard"] = live.open(State("running", "H100:2", 3.0))
 out["picker"] = GpuPicker("H100:2,L4", image="slim")._repr_mimebundle_()

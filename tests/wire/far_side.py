@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import Unpacked, prepare, unpack
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from modal_gpu_magic.wire.events import Transfer
-    from modal_gpu_magic.wire.hashing import Hasher
+    from modal_gpu_magic.wire.buffers.hashing import Hasher
+    from modal_gpu_magic.wire.messages.events import Transfer
 
 ROOT = Path(__file__).parents[2]
 

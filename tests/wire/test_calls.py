@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from modal_gpu_magic.errors import ServiceError, TransferError
-from modal_gpu_magic.wire.batching import Batch, batch_of, batched
 from modal_gpu_magic.wire.calls import Fault, decode, encode, failure_of
-from modal_gpu_magic.wire.events import Transfer
+from modal_gpu_magic.wire.messages.batching import Batch, batch_of, batched
+from modal_gpu_magic.wire.messages.events import Transfer
 
 NOTEBOOK = "class Point:\n    def __init__(self, x): self.x = x\n\ndef twice(x): return FACTOR * x\n"
 

@@ -15,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
-from modal_gpu_magic.wire.values.fingerprints import fingerprint
 from tests.wire.far_side import new_namespace
 
 NOTEBOOK = """

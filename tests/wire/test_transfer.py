@@ -19,15 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.buffers import InlineStore, SharedStore
-from modal_gpu_magic.wire.events import Transfer
-from modal_gpu_magic.wire.hashing import Hasher
-from modal_gpu_magic.wire.loading import UnknownObjectsError
+from modal_gpu_magic.wire.buffers.hashing import Hasher
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
+from modal_gpu_magic.wire.inspection.marks import Marks
+from modal_gpu_magic.wire.messages.events import Transfer
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.transfer import pack, prepare, unpack
-from modal_gpu_magic.wire.values.fingerprints import fingerprint, why_not
-from modal_gpu_magic.wire.values.marks import Marks
+from modal_gpu_magic.wire.values.remote import RemoteValue
 from tests.wire.far_side import new_namespace
 
 ATOMS = (

@@ -1,1 +1,1 @@
-"""What a cell finds around it in the container."""
+"""Runs a cell in IPython, and makes its failure ready to travel."""

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.events import Kernel
+from modal_gpu_magic.wire.messages.events import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

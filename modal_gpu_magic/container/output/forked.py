@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modal_gpu_magic.container.owners import daemon
+from modal_gpu_magic.container.process.output_owner import daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What a container keeps between the cells of its session."""
+"""What a container keeps between the cells of its session: variables, files, modules, Volumes."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.wire.values.interpreter import IMPORT_PATH
-from modal_gpu_magic.wire.values.process_state import State, States, difference, encoded, merged
-from modal_gpu_magic.wire.values.state_table import here
+from modal_gpu_magic.wire.process.interpreter import IMPORT_PATH
+from modal_gpu_magic.wire.process.process_state import State, States, difference, encoded, merged
+from modal_gpu_magic.wire.process.state_table import here
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from modal_gpu_magic.container.shell import RemoteShell
+    from modal_gpu_magic.container.cell.shell import RemoteShell
 
 
 class ProcessState:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modal_gpu_magic.wire.events import ProjectFiles, SentFile
+    from modal_gpu_magic.wire.messages.events import ProjectFiles, SentFile
 
 PACKAGE = "modal_gpu_magic"
 """What Modal mounts of ours into the container's first directory."""

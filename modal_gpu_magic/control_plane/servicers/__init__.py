@@ -1,4 +1,5 @@
-"""The RPCs, one file per resource. A servicer's public CamelCase methods are RPCs: `(request, peer) -> reply`.
+"""The RPCs, one file for each resource.
 
-`peer` is the container that asks, or None for the client. A method that yields is a streaming RPC.
+A servicer's public CamelCase methods are RPCs: `(request, peer) -> reply`. `peer` is the container that asks, or None
+for the client. A method that yields is a streaming RPC.
 """

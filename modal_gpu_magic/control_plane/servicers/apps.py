@@ -13,13 +13,13 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, found
+from modal_gpu_magic.control_plane.scheduling.state import App, Container, State, new_id
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
-from modal_gpu_magic.control_plane.state import App, Container, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
 BUILDER_VERSION = "2025.06"
 """Image builder that we say we are. The SDK must know it, and it must take every Python that the SDK takes."""

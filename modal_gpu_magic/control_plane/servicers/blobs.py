@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.loopback import Loopback, Span
+from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
-from modal_gpu_magic.control_plane.state import Container, new_id
+from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 if TYPE_CHECKING:
     from pathlib import Path

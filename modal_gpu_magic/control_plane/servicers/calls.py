@@ -13,13 +13,13 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import NotFound, found
-from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
-from modal_gpu_magic.control_plane.tokens import input_id_in, token_of
+from modal_gpu_magic.control_plane.rpc.tokens import input_id_in, token_of
+from modal_gpu_magic.control_plane.scheduling.state import Call, Container, Input, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
 MAP_OUTSTANDING = 1000
 """Inputs a map may have under way; Modal's default."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.furnish import ROOT, address_of
+from modal_gpu_magic.control_plane.containers.setup import ROOT, address_of
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, found
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
-    from modal_gpu_magic.control_plane.state import Container, Input, State
+    from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
+    from modal_gpu_magic.control_plane.scheduling.state import Container, Input, State
 
 HEARTBEAT_HOLD = 14.0
 """Seconds a heartbeat is held for news; the SDK gives up after 15.1."""

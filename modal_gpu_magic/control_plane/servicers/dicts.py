@@ -13,7 +13,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Exists, Full, Invalid, NotFound, found
-from modal_gpu_magic.control_plane.state import Container, new_id
+from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

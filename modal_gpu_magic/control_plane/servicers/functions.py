@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.clusters import check_cluster
-from modal_gpu_magic.control_plane.definitions import (
+from modal_gpu_magic.control_plane.messages import known, shared_fields
+from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.scheduling.clusters import check_cluster
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack, checked
+from modal_gpu_magic.control_plane.scheduling.state import App, Container, Function, State, new_id
+from modal_gpu_magic.control_plane.servicers.definitions import (
     apply_options,
     check,
     function_data_of,
@@ -19,15 +23,11 @@ from modal_gpu_magic.control_plane.definitions import (
     with_options,
     with_settings,
 )
-from modal_gpu_magic.control_plane.gpus import Rack, checked
-from modal_gpu_magic.control_plane.messages import known, shared_fields
-from modal_gpu_magic.control_plane.refusals import found
 from modal_gpu_magic.control_plane.servicers.mounts import mount_metadata
 from modal_gpu_magic.control_plane.servicers.volumes import volume_metadata
-from modal_gpu_magic.control_plane.state import App, Container, Function, State, new_id
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.control_plane.scheduler import Scheduler
+    from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
 
 class Functions:

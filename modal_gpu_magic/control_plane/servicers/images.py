@@ -7,72 +7,24 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane import overlays
-from modal_gpu_magic.control_plane.bell import Bell
-from modal_gpu_magic.control_plane.gpus import driver
-from modal_gpu_magic.control_plane.installs import PipInstall, is_nvidia_only, without_cuda
-from modal_gpu_magic.control_plane.layers import Layer, read_layer
+from modal_gpu_magic.control_plane.images import overlays
+from modal_gpu_magic.control_plane.images.image import Image
+from modal_gpu_magic.control_plane.images.installs import PipInstall, is_nvidia_only, without_cuda
+from modal_gpu_magic.control_plane.images.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import found
-from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import driver
+from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
-
-
-@dataclass(slots=True, eq=False)
-class Image:
-    """One layer on top of another image, and its build."""
-
-    id: str
-    layer: Layer
-    base: Image | None
-    builder_version: str
-    build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
-    own_overlays: list[str] = field(default_factory=list)
-    own_files: tuple[MountedFile, ...] = ()
-    left_out: list[str] = field(default_factory=list)
-    """Packages that this machine has no use for."""
-    lines: list[str] = field(default_factory=list)
-    result: api_pb2.GenericResult | None = None
-    bell: Bell = field(default_factory=Bell)
-
-    @property
-    def overlays(self) -> list[str]:
-        """Directories of packages, the topmost layer's first."""
-        return [*reversed(self.own_overlays), *(self.base.overlays if self.base else ())]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables of all layers."""
-        return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
-
-    @property
-    def files(self) -> tuple[MountedFile, ...]:
-        """What its layers copied; of two files at one path the topmost layer's comes last."""
-        return (*(self.base.files if self.base else ()), *self.own_files)
-
-    @property
-    def not_applied(self) -> list[str]:
-        """Instructions of all layers that a container here does without."""
-        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied, *self.left_out]
-
-    def say(self, line: str) -> None:
-        """Add to the build's log."""
-        self.lines.append(line)
-        self.bell.ring()
-
-    def finish(self, result: api_pb2.GenericResult) -> None:
-        """The build is over."""
-        self.result = result
-        self.bell.ring()
 
 
 class Images:

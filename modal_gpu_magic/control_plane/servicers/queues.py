@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, found
-from modal_gpu_magic.control_plane.state import Container, new_id
+from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 ITEMS = 5_000
 PARTITION_BYTES = 64 << 20

@@ -13,7 +13,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
-from modal_gpu_magic.control_plane.state import Container, Secret, State, new_id
+from modal_gpu_magic.control_plane.scheduling.state import Container, Secret, State, new_id
 
 
 def named_secrets_file() -> Path:

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, TypeAlias
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane import tree
-from modal_gpu_magic.control_plane.loopback import Loopback, Span
+from modal_gpu_magic.control_plane.containers.root import place
+from modal_gpu_magic.control_plane.files import tree
+from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
+from modal_gpu_magic.control_plane.files.parts import PART, Incoming, clear_abandoned, incoming
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.parts import PART, Incoming, clear_abandoned, incoming
 from modal_gpu_magic.control_plane.refusals import NotFound, found
-from modal_gpu_magic.control_plane.world import place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from modal_gpu_magic.control_plane.servicers.mounts import Contents
-    from modal_gpu_magic.control_plane.state import Container, State
+    from modal_gpu_magic.control_plane.images.contents import Contents
+    from modal_gpu_magic.control_plane.scheduling.state import Container, State
 
 ENTRIES = 1000
 """Entries of a listing that travel together."""

@@ -18,7 +18,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Exists, Invalid, NotFound, found
-from modal_gpu_magic.control_plane.state import Container, State, Volume, new_id
+from modal_gpu_magic.control_plane.scheduling.state import Container, State, Volume, new_id
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 

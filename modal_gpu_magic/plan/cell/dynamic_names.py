@@ -2,7 +2,7 @@
 
 Where a literal text names the name, that name is found; elsewhere the cell may look up any name. An expression whose
 value is the notebook's namespace is called `names` here, one whose value is the module `__main__` is called `main`.
-What a single call with a text does (`exec`, magics) is in `plan.embedded`.
+What a single call with a text does (`exec`, magics) is in `plan.cell.embedded`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from modal_gpu_magic.plan.cell.embedded import Callee, Piece, text_of
 from modal_gpu_magic.plan.cell.texts import last_word
-from modal_gpu_magic.plan.embedded import Callee, Piece, text_of
 from modal_gpu_magic.wire.values.lookups import (
     FROM_MAIN_MODULE,
     INTERACTIVE,
@@ -24,8 +24,8 @@ from modal_gpu_magic.wire.values.lookups import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modal_gpu_magic.plan.cell.ledger import Ledger
     from modal_gpu_magic.plan.cell.texts import KnownTexts, Texts
-    from modal_gpu_magic.plan.ledger import Ledger
 
 _Kind: TypeAlias = Literal["names", "main"] | None
 
@@ -66,7 +66,7 @@ _FILLS = frozenset({"format", "format_map", "substitute", "safe_substitute", "re
 """Functions that fill names into a text, which they have or are given."""
 
 _WITH_NAMESPACE = frozenset({"exec", "eval", "evaluate", "query", "timeit", "repeat", "Timer", "run", "sqldf"})
-"""Functions that run a text in a namespace given to them; the text itself is read by `plan.embedded`."""
+"""Functions that run a text in a namespace given to them; the text itself is read by `plan.cell.embedded`."""
 
 _OF_MODULES = frozenset({"__name__", "__doc__", "__file__", "__spec__", "__loader__", "__package__", "__builtins__"})
 """Attributes of `__main__` that are no variables of the notebook's."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
-from modal_gpu_magic.plan.embedded import is_shell_call, pieces_of_shell_call
+from modal_gpu_magic.plan.cell.cellsource import parse_cell, parse_python
+from modal_gpu_magic.plan.cell.embedded import is_shell_call, pieces_of_shell_call
 from modal_gpu_magic.wire.values.imports import Import
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from modal_gpu_magic.plan.cellsource import Transform
+    from modal_gpu_magic.plan.cell.cellsource import Transform
 
 _OTHER_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from modal_gpu_magic.plan.cell.cellsource import parse_cell, parse_python
+from modal_gpu_magic.plan.cell.embedded import SCRIPTS, is_shell_call, pieces_of_shell_call
 from modal_gpu_magic.plan.cell.file_calls import (
     CLASS,
     COMMANDS,
@@ -30,18 +32,16 @@ from modal_gpu_magic.plan.cell.file_calls import (
     is_path_edit,
     opens_to_write,
 )
+from modal_gpu_magic.plan.cell.literals import command_words, looks_like_a_path, may_be_a_name
+from modal_gpu_magic.plan.cell.module_imports import imported
 from modal_gpu_magic.plan.cell.path_text import HOLE, constants, text_of
 from modal_gpu_magic.plan.cell.texts import last_word
-from modal_gpu_magic.plan.cellsource import parse_cell, parse_python
-from modal_gpu_magic.plan.embedded import SCRIPTS, is_shell_call, pieces_of_shell_call
-from modal_gpu_magic.plan.imports import imported
-from modal_gpu_magic.plan.literals import command_words, looks_like_a_path, may_be_a_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from modal_gpu_magic.plan.cell.cellsource import Transform
     from modal_gpu_magic.plan.cell.path_text import Known
-    from modal_gpu_magic.plan.cellsource import Transform
 
 How: TypeAlias = Literal[
     "file", "folder", "needed", "made", "listed", "glob", "tested", "module", "entry", "word", "unsure"

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from modal_gpu_magic.plan.scopes import captures
+from modal_gpu_magic.plan.cell.scopes import captures
 from modal_gpu_magic.wire.values.lookups import LONGEST_TEXT
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""What shows a run."""
+"""What shows a run: in a notebook, in a terminal, on pages that were loaded anew."""

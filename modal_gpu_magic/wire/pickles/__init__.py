@@ -1,1 +1,1 @@
-"""How single kinds of objects are pickled, and which object a pickle means."""
+"""Pickles values, loads pickles, and keeps the identity of objects over many transfers."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from modal_gpu_magic.wire.pickles import tracked
-from modal_gpu_magic.wire.pickles.arrays import sent_bytes
-from modal_gpu_magic.wire.pickles.tensor_kinds import reduce_kind
-from modal_gpu_magic.wire.reducers import reducers
-from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.pickles.pickling import can_be_pickled
+from modal_gpu_magic.wire.pickles.reducers import reducers
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
+from modal_gpu_magic.wire.pickles.types.tensor_kinds import reduce_kind
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 
 if TYPE_CHECKING:
     import pickle
-    from collections.abc import Callable
 
 STREAM_BYTES = 64 << 10
 """Buffers below this pass through the stream, the others beside it."""
@@ -101,7 +101,7 @@ class Counter:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
-    """Has what `wire.reducers` ask of a pickler, and counts where they would look at numbers."""
+    """Has what `wire.pickles.reducers` ask of a pickler, and counts where they would look at numbers."""
 
     sends_graphs = True
     session = None
@@ -131,6 +131,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         reduced = self.reducer_override(obj)
         return obj.__reduce_ex__(5) if reduced is NotImplemented else reduced
 
+    def travels(self, value: Any) -> bool:
+        """As the pickler that sends has it."""
+        return can_be_pickled(value, self.namespace)
+
     def device(self, name: str) -> str:
         """A storage's device travels as its name."""
         return name
@@ -149,8 +153,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         return False
 
 
-def _counters() -> dict[type, Callable[[_Pickler, Any], Any]]:
-    table: dict[type, Callable[[_Pickler, Any], Any]] = {types.FunctionType: _function}
+def _counters() -> dict[type, Any]:
+    table: dict[type, Any] = {types.FunctionType: _function}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and hasattr(numpy, "memmap"):
         table |= {numpy.ndarray: _array, numpy.memmap: _array}
@@ -160,7 +164,7 @@ def _counters() -> dict[type, Callable[[_Pickler, Any], Any]]:
 
 
 def _function(pickler: _Pickler, function: types.FunctionType) -> Any:
-    if tracked.goes_by_name(function):
+    if cloudpickle_names.goes_by_name(function):
         return NotImplemented
     pickler.counter.add(_FUNCTION)
     held = function.__closure__, function.__defaults__, function.__kwdefaults__, function.__dict__

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles.notebook_functions import Made
-from modal_gpu_magic.wire.pickles.views import arrays_inside
-from modal_gpu_magic.wire.remote import RemoteValue
+from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
+from modal_gpu_magic.wire.pickles.types.views import arrays_inside
 from modal_gpu_magic.wire.values.attributes import attributes_getter
+from modal_gpu_magic.wire.values.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from modal_gpu_magic.wire.pickles import optimizers
-from modal_gpu_magic.wire.pickles.optimizers import is_optimizer
-from modal_gpu_magic.wire.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types import optimizers
+from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 

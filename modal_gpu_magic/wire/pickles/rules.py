@@ -9,15 +9,14 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from modal_gpu_magic.wire import tensors
-from modal_gpu_magic.wire.pickles import tracked
-from modal_gpu_magic.wire.pickles.classes import reduce_class
-from modal_gpu_magic.wire.pickles.exceptions import reduce_exception
-from modal_gpu_magic.wire.pickles.functions import reduce_function
-from modal_gpu_magic.wire.pickles.instances import needs_care, reduce_instance
-from modal_gpu_magic.wire.pickles.members import HEAP_TYPE, reduce_member
-from modal_gpu_magic.wire.pickles.optimizers import is_optimizer, reduce_optimizer
-from modal_gpu_magic.wire.pickles.widgets import is_widget, reduce_widget
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names, tensors
+from modal_gpu_magic.wire.pickles.types.classes import reduce_class
+from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
+from modal_gpu_magic.wire.pickles.types.functions import reduce_function
+from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
+from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE, reduce_member
+from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
+from modal_gpu_magic.wire.pickles.types.widgets import is_widget, reduce_widget
 
 Reducer = Callable[[Any, Any], Any]
 
@@ -41,7 +40,7 @@ def _reducer_of(kind: type) -> Reducer | None:
         if matches(kind):
             return reducer
     if isinstance(kind, enum.EnumMeta):
-        return None if tracked.goes_by_name(kind) else reduce_member
+        return None if cloudpickle_names.goes_by_name(kind) else reduce_member
     if issubclass(kind, property):
         return _reduce_property if kind is not property and needs_reduce(kind) else None
     of_tensor = tensors.reducer_of(kind)

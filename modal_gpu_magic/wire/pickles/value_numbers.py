@@ -14,8 +14,8 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.hashing import new_hash
-from modal_gpu_magic.wire.pickles.notebook_functions import Made
+from modal_gpu_magic.wire.buffers.hashing import new_hash
+from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What is known of values, of code and of the process around them: what they share, refer to, and have changed."""
+"""What is known of single values and of code: remote values, imports, attributes, the names that code uses."""

@@ -122,7 +122,7 @@ def bound_by_import(
     Args:
         names: those the cell bound.
         namespace: the notebook's.
-        statements: by name, the import statements that may have bound it (`plan.imports.imported_names`).
+        statements: by name, the import statements that may have bound it (`plan.cell.module_imports.imported_names`).
         stars: the modules star-imported.
     """
     found: dict[str, Import] = {}

@@ -1,0 +1,36 @@
+"""A cell's exception made ready to travel: what to show, and the exception itself if it pickles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Failure
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
+from modal_gpu_magic.wire.transfer import pack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.container.cell.shell import Outcome
+
+
+def failure_of(outcome: Outcome, namespace: dict[str, Any]) -> Failure | None:
+    """The failure of a cell that ended so; None: it did not fail."""
+    if outcome.error is None:
+        return None
+    return Failure(outcome.ename, outcome.evalue, outcome.traceback, _packed(outcome.error, namespace))
+
+
+def failure_from(error: BaseException) -> Failure:
+    """A failure of ours, which has no traceback to show: its class shows its message."""
+    return Failure(type(error).__name__, str(error), (), _packed(error, {}))
+
+
+def signed(failure: Failure, where: str) -> Failure:
+    """The same with a last line that says where: `rank 3 of 8`."""
+    return replace(failure, traceback=(*failure.traceback, f"({where})")) if failure.traceback else failure
+
+
+def _packed(error: BaseException, namespace: dict[str, Any]) -> Any:
+    travels = fingerprint(error, namespace) is not None
+    return pack({"error": error}, namespace, InlineStore()) if travels else None

@@ -1,0 +1,85 @@
+"""Tracebacks of user code, without our frames, and whether user code is still running. Pure: nothing is shown here."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.container.process.interrupt import is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
+
+
+def cut_ours(error: BaseException) -> None:
+    """Take our frames (a signal handler's, a stream's) out of the tracebacks of `error` and of all it came from."""
+    for each in _family(error):
+        each.__traceback__ = _without_ours(each.__traceback__)
+
+
+def is_group(error: BaseException) -> bool:
+    """Whether IPython leaves the traceback to Python, which it does for exception groups and what came from one."""
+    return any(isinstance(each, _GROUP) for each in _family(error))
+
+
+def python_traceback(error: BaseException) -> tuple[str, ...]:
+    """The traceback as Python writes it, line by line."""
+    return tuple("".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines())
+
+
+def words(error: BaseException) -> str:
+    """`str(error)`, also where the class cannot do it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is user code
+        return f"<{type(error).__name__} whose str() failed>"
+
+
+def is_running(namespace: dict[str, Any]) -> bool:
+    """Whether code with these globals is on this thread's stack."""
+    return any(frame.f_globals is namespace for frame in _stack())
+
+
+def is_called(function: Callable[..., object]) -> bool:
+    """Whether a call of this function is on this thread's stack."""
+    code = function.__code__
+    return any(frame.f_code is code for frame in _stack())
+
+
+def _stack() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.currentframe` is the same by another name
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _family(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__]
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    links = []
+    link = trace
+    while link is not None:
+        links.append(link)
+        link = link.tb_next
+    theirs = [link for link in links if not is_ours(link.tb_frame)]
+    if len(theirs) in (0, len(links)):
+        return trace
+    rest = None
+    for link in reversed(theirs):
+        rest = TracebackType(rest, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return rest

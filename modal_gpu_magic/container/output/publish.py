@@ -1,0 +1,106 @@
+"""Displays and results of a cell become events with the content of Jupyter's iopub messages. Publishing only.
+
+What ipykernel's publisher and display hook do, without its sockets (importing it costs 0.5 s and a ZeroMQ).
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from traitlets import Any as AnyTrait
+
+from modal_gpu_magic.container.output.event_sender import sound
+from modal_gpu_magic.container.output.streams import flush_streams
+from modal_gpu_magic.container.process.interrupt import checkpoint
+
+ATOMS = (bool, int, float, bytes, type(None))
+
+
+def plain(value: Any) -> Any:
+    """A copy of a mime bundle made of plain JSON values (and bytes): the cell may change the original at once.
+
+    Raises:
+        TypeError: there is something in it that Jupyter could not show either.
+    """
+    if isinstance(value, str):
+        return sound(str.__str__(value))
+    if type(value) in ATOMS:
+        return value
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Iterable):
+        return [plain(item) for item in value]
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise TypeError(f"{value!r} is not JSON serializable")
+
+
+class Publisher(DisplayPublisher):
+    """`display`, `update_display` and `clear_output`."""
+
+    outlet = AnyTrait()
+
+    def publish(  # type: ignore[override]  # IPython's own has a deprecated parameter more, or less, by version
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_: Any,
+    ) -> None:
+        """One mime bundle, behind all that was written before."""
+        flush_streams()
+        metadata = metadata or {}
+        self._validate_data(data, metadata)  # type: ignore[no-untyped-call]  # IPython's
+        self.outlet.emit(
+            "update_display_data" if update else "display_data",
+            data=plain(data),
+            metadata=plain(metadata),
+            transient=plain(transient or {}),
+        )
+        checkpoint()
+
+    def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
+        """Clear the cell's output; `wait`: when something new comes."""
+        flush_streams()
+        self.outlet.emit("clear_output", wait=bool(wait))
+        checkpoint()
+
+
+class Hook(DisplayHook):
+    """The value of a cell's last expression."""
+
+    outlet = AnyTrait()
+    showing = False
+    """A value is being shown: an error meanwhile fails the cell, it is not one in passing."""
+
+    def start_displayhook(self) -> None:
+        """A value is about to be shown."""
+        self.showing = True
+
+    def write_output_prompt(self) -> None:
+        """`Out[n]:` is written where the notebook is."""
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        """Publish the value in every form it has."""
+        flush_streams()
+        self.outlet.emit("execute_result", data=plain(format_dict), metadata=plain(md_dict or {}))
+
+    def finish_displayhook(self) -> None:
+        """The value has been shown."""
+        self.showing = False
+
+    def take_underscores(self) -> None:
+        """`_`, `__`, `___` came from the notebook: go on from there, as if they had been shown here."""
+        names: Any = self.shell.user_ns  # type: ignore[union-attr]  # it has one
+        self._, self.__, self.___ = (names.get(name, "") for name in ("_", "__", "___"))

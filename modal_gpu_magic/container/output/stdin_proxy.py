@@ -1,0 +1,88 @@
+"""`input()` and `getpass()` of a cell: asked where the notebook is, answered there."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.container.output.streams import flush_streams
+from modal_gpu_magic.container.process.interrupt import interruptible
+from modal_gpu_magic.container.process.output_owner import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.container.output.event_sender import Outlet
+
+END_OF_INPUT = "\x04"
+"""What a front end sends for Ctrl-D (ipykernel)."""
+
+
+class Asker:
+    """Puts a cell's questions; one at a time."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._fetch: _Fetch | None = None
+
+    def begin(self, answer: Callable[[], str] | None) -> None:
+        """A run begins; `answer` waits for the next answer, None: nobody is there to give one."""
+        self._fetch = _Fetch(answer) if answer else None
+
+    def ask(self, prompt: str = "", *, password: bool = False) -> str:
+        """Ask, and wait for the answer.
+
+        Raises:
+            StdinNotImplementedError: nobody is there to answer (papermill). EOFError: the answer is end of input.
+            KeyboardInterrupt: ■ was pressed.
+        """
+        if self._fetch is None:
+            from IPython.core.error import StdinNotImplementedError
+
+            asked = "getpass" if password else "raw_input"
+            raise StdinNotImplementedError(f"{asked} was called, but this frontend does not support input requests.")
+        flush_streams()
+        self._fetch.start()
+        self._outlet.emit("input_request", prompt=str(prompt), password=password)
+        self._outlet.flush_now(0)
+        try:
+            answer = self._fetch.wait()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Interrupted by user") from None  # ipykernel's words
+        if isinstance(answer, Exception):
+            raise answer
+        if answer == END_OF_INPUT:
+            raise EOFError
+        return answer
+
+
+class _Fetch:
+    """Gets a run's answers off the main thread: a wait for the queue that is broken off loses an item.
+
+    (slice-findings.md, section 2.) A fetch whose question was interrupted goes on waiting, and serves the next one.
+    """
+
+    def __init__(self, answer: Callable[[], str]) -> None:
+        self._answer = answer
+        self._answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
+        self._under_way = False
+
+    def start(self) -> None:
+        while not self._answers.empty():  # to a question that was interrupted
+            self._answers.get()
+        if not self._under_way:
+            self._under_way = True
+            daemon("modal-gpu-ask", self._run)
+
+    @interruptible
+    def wait(self) -> str | Exception:
+        return self._answers.get()
+
+    def _run(self) -> None:
+        answer: str | Exception
+        try:
+            answer = self._answer()
+        except Exception as error:  # noqa: BLE001 - raised where the cell asks
+            answer = error
+        self._under_way = False
+        self._answers.put(answer)

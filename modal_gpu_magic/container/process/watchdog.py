@@ -1,0 +1,67 @@
+"""A cell's `--timeout`, held where the cell runs: first it is interrupted, then its container ends.
+
+The client has a watchdog of its own: while C code holds the GIL, no thread of this process moves.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from modal_gpu_magic.container.process.output_owner import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from modal_gpu_magic.container.process.interrupt import Interrupt
+
+GRACE_SECONDS: Final = 10.0
+"""Seconds a cell has to end after it was interrupted."""
+LAST_WORDS_SECONDS: Final = 5.0
+EXIT_STATUS: Final = 124
+"""What `timeout(1)` exits with."""
+
+
+class Watchdog:
+    """Watches over one run of at most `seconds` (None: as long as it takes).
+
+    If the cell does not end within `grace` seconds of its interruption, `last_words` is called (to post what is known;
+    it gets 5 s), and then `end` with exit status 124.
+    """
+
+    def __init__(
+        self,
+        interrupt: Interrupt,
+        seconds: float | None,
+        last_words: Callable[[], object] | None = None,
+        *,
+        grace: float = GRACE_SECONDS,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._interrupt, self._seconds, self._grace = interrupt, seconds, grace
+        self._last_words, self._end = last_words, end
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        if self._seconds is not None:
+            daemon("modal-gpu-watchdog", self._watch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        if self._over.wait(self._seconds):
+            return
+        self._interrupt.expire()
+        if self._over.wait(self._grace):
+            return
+        if self._last_words:
+            daemon("modal-gpu-last-words", self._last_words).join(LAST_WORDS_SECONDS)
+        self._end(EXIT_STATUS)

@@ -1,0 +1,1 @@
+"""Runs a cell in several processes by torchrun."""

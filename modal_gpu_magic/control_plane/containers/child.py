@@ -1,0 +1,118 @@
+"""One child process with its pipes: what it prints, how it is ended, and what can be said about its end."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.containers.shim import end_family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.control_plane.containers.standby import Spare
+
+    Log = Callable[[str, api_pb2.FileDescriptor.ValueType], None]
+
+DRAIN = 0.5
+"""Seconds to read what is left in the pipes of a process that is gone; a grandchild may hold them open."""
+
+
+class Child:
+    """The process of one container."""
+
+    def __init__(self, spare: Spare) -> None:
+        self.spare = spare
+        self._loop = asyncio.get_running_loop()
+        self._code: asyncio.Future[int] = self._loop.create_future()
+        self._pipes: list[_Pipe] = []
+        self._killed_for_memory = oom_kills()
+
+    async def watch(self, log: Log) -> None:
+        """Begin to read its output and to wait for its end."""
+        process = self.spare.process
+        self._pipes = [_Pipe(log, api_pb2.FILE_DESCRIPTOR_STDOUT), _Pipe(log, api_pb2.FILE_DESCRIPTOR_STDERR)]
+        for pipe, stream in zip(self._pipes, (process.stdout, process.stderr), strict=True):
+            await self._loop.connect_read_pipe(pipe.itself, stream)
+        threading.Thread(target=self._wait, daemon=True, name=f"wait-{process.pid}").start()
+
+    def _wait(self) -> None:
+        """In a thread: nothing else tells of a child's end on every system and Python that we run on."""
+        code = self.spare.process.wait()
+        end_family(str(self.spare.world.path), self.spare.process.pid)
+        with suppress(RuntimeError):  # the loop is closed: the server has left
+            self._loop.call_soon_threadsafe(self._note_end, code)
+
+    def _note_end(self, code: int) -> None:
+        os.close(self.spare.guard)
+        self._code.set_result(code)
+
+    async def gone(self) -> int:
+        """Wait for its end, and for its output to be read. The exit code; negative for a signal."""
+        code = await asyncio.shield(self._code)
+        await asyncio.wait([pipe.closed for pipe in self._pipes], timeout=DRAIN)
+        return code
+
+    def interrupt(self) -> None:
+        """Ask it to stop: KeyboardInterrupt in user code, then `@exit` hooks."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.spare.process.pid, signal.SIGINT)
+
+    def end(self) -> None:
+        """Kill it with all that it started."""
+        if self.spare.process.returncode is None:
+            end_family(str(self.spare.world.path), self.spare.process.pid)
+
+    def describe_end(self, code: int, *, was_ready: bool) -> str:
+        """What happened to it, in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""
+        return describe_end(code, out_of_memory=oom_kills() > self._killed_for_memory, was_ready=was_ready)
+
+
+class _Pipe(asyncio.Protocol):
+    """Decodes one output stream into the log; characters split between reads are joined."""
+
+    def __init__(self, log: Log, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
+        self._log, self._descriptor = log, descriptor
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def itself(self) -> _Pipe:
+        """The factory of itself that asyncio wants."""
+        return self
+
+    def data_received(self, data: bytes) -> None:
+        """Log what came, as far as it is whole characters."""
+        if text := self._decoder.decode(data):
+            self._log(text, self._descriptor)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """All has been read."""
+        self.closed.set_result(None)
+
+
+def oom_kills() -> int:
+    """Processes that Linux killed for memory since it booted; 0 elsewhere."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def describe_end(code: int, *, out_of_memory: bool, was_ready: bool) -> str:
+    """The sentence for an exit code; `out_of_memory` when Linux killed some process for memory meanwhile."""
+    text = f"Runner failed with exit code: {code}"
+    if code < 0:
+        with suppress(ValueError):
+            text += f" ({signal.Signals(-code).name})"
+    if code == -signal.SIGKILL and out_of_memory:
+        text += ": this machine ran out of memory, and Linux killed the container"
+    return text if was_ready else f"{text} during startup"

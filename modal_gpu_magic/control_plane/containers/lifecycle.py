@@ -1,0 +1,181 @@
+"""The child processes: started from a spare, listened to, their output logged, ended and accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.containers.child import Child
+from modal_gpu_magic.control_plane.containers.standby import Spares
+from modal_gpu_magic.control_plane.refusals import Refusal
+from modal_gpu_magic.control_plane.rpc.listener import Door, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from modal_gpu_magic.control_plane.containers.root import World
+    from modal_gpu_magic.control_plane.containers.setup import Furnisher
+    from modal_gpu_magic.control_plane.rpc.listener import Rpc
+    from modal_gpu_magic.control_plane.scheduling.state import Container
+
+BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
+"""Variables that are read before a spare could be told: a container with one of them starts afresh."""
+
+CANCELLATION = 2.0
+"""Seconds that cancelled inputs have to end before their container gets SIGINT. The SDK polls once a second."""
+
+
+class Containers:
+    """Starts and ends processes for the scheduler.
+
+    `rpcs`, `arguments` and `on_end` are given by `connect`: the parts of a server refer to each other in a circle.
+    """
+
+    rpcs: dict[str, Rpc]
+    arguments: Callable[[Container], bytes]
+    on_end: Callable[[Container, api_pb2.GenericResult], None]
+
+    def __init__(self, spares: Spares, furnisher: Furnisher) -> None:
+        self._spares, self._furnisher = spares, furnisher
+        self._children: dict[str, Child] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.meter: list[dict[str, object]] = []
+
+    def connect(
+        self,
+        rpcs: dict[str, Rpc],
+        arguments: Callable[[Container], bytes],
+        on_end: Callable[[Container, api_pb2.GenericResult], None],
+    ) -> None:
+        """Say what containers may ask, what they are told to run, and who hears of their end."""
+        self.rpcs, self.arguments, self.on_end = rpcs, arguments, on_end
+
+    def start(self, container: Container) -> None:
+        """Start a process for `container`. `on_end` is called when it is gone."""
+        variables = self._furnisher.variables(container)
+        spare = self._spares.take({name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)})
+        loop = asyncio.get_running_loop()
+        loop.call_later(Spares.REFILL_AFTER, self._spares.refill)
+        child = self._children[container.id] = Child(spare)
+        task = loop.create_task(self._live(container, child, variables))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _live(self, container: Container, child: Child, variables: dict[str, str]) -> None:
+        """The life of one container, from its order to its account."""
+        world = child.spare.world
+        await child.watch(container.log)
+        server = await listen(Door(self.rpcs, peer=container), world.socket)
+        limit = container.function.startup_seconds
+        startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
+        try:
+            await self._give_order(container, child, variables)
+        except Refusal as refusal:
+            container.startup_failure = failure(str(refusal))
+            child.end()
+        code = await child.gone()
+        startup.cancel()
+        server.close()
+        await asyncio.to_thread(self._clear_up, container, world)
+        self._children.pop(container.id, None)
+        result = failure(child.describe_end(code, was_ready=container.ready), code)
+        if container.running:
+            container.log(result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
+        self._account(container, code)
+        self.on_end(container, result)
+
+    async def _give_order(self, container: Container, child: Child, variables: dict[str, str]) -> None:
+        """Lay out its world and say what it becomes."""
+        world, leader = child.spare.world, child.spare.process.pid
+        furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, leader)
+        await asyncio.to_thread(world.arguments.write_bytes, self.arguments(container))
+        for note in furnished.notes:
+            container.log(note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
+        own = {
+            "MODAL_SERVER_URL": f"unix://{world.socket}",
+            "MODAL_DISABLE_API_PROXY": "1",  # for the SDK, which only speaks to us: it asks a proxy for loopback, too
+            "MODAL_TASK_ID": container.id,
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
+            "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
+            "MODAL_REGION": "local",
+            "MODAL_ENVIRONMENT": "main",
+            "MODAL_IMAGE_ID": container.function.definition.image_id,
+        }
+        env = {**world.environment(), **furnished.variables, **variables, **own}
+        with suppress(BrokenPipeError):  # killed meanwhile; its end is told by `_live`
+            child.spare.become({"env": env, "overlays": furnished.overlays, "cwd": str(world.root)})
+
+    def _startup_timeout(self, container: Container, child: Child) -> None:
+        """A container that never asks for work would keep its inputs waiting for ever."""
+        if not container.ready:
+            limit = container.function.startup_seconds
+            container.startup_failure = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT,
+                exception=f"Container startup hit its timeout of {limit:g}s",
+            )
+            child.end()
+
+    async def kill(self, container: Container, grace: float = 0.0) -> None:
+        """End a container: with `grace`, it may finish what it does and run its `@exit` hooks."""
+        container.leaving = True
+        child = self._children.get(container.id)
+        if child is None:
+            return
+        if grace and container.ready:
+            # Cancelled inputs end first: the SDK loses `@exit` if SIGINT comes between taking an input and running it.
+            if container.running and not await _ended(child, within=CANCELLATION):
+                child.interrupt()
+            await _ended(child, within=grace)
+        child.end()
+        await child.gone()
+
+    def end_all(self) -> None:
+        """Kill every container now, without waiting: the server is leaving."""
+        for child in self._children.values():
+            child.end()
+        self._spares.close()
+
+    async def all_gone(self, timeout: float) -> None:
+        """Wait until every container has ended, at most `timeout` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+
+    def _clear_up(self, container: Container, world: World) -> None:
+        self._furnisher.clear_up(container)
+        world.remove()
+
+    def _account(self, container: Container, code: int) -> None:
+        """Note the container-seconds: what Modal would have charged for."""
+        self.meter.append(
+            {
+                "container": container.id,
+                "function": container.function.definition.function_name,
+                "gpu": str(container.function.gpus[0]) if container.function.gpus else None,
+                "started_at": container.started_at,
+                "ended_at": time.time(),
+                "exit_code": code,
+            }
+        )
+
+    def write_meter(self, path: Path) -> None:
+        """Write the account of all containers that ended, as JSON."""
+        path.write_text(json.dumps(self.meter, indent=1))
+
+
+async def _ended(child: Child, within: float) -> bool:
+    """Whether the child ended in `within` seconds."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(child.gone(), within)
+        return True
+    return False
+
+
+def failure(text: str, code: int = 0) -> api_pb2.GenericResult:
+    """A result that the client raises as RemoteError with this text."""
+    return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exitcode=code, exception=text)

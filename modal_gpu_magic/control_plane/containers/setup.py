@@ -1,0 +1,172 @@
+"""Laying out a container's world: its variables, GPUs, mounts, volumes, and the packages of its image."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.control_plane.containers import smi_program
+from modal_gpu_magic.control_plane.containers.links import Links
+from modal_gpu_magic.control_plane.containers.root import World, place, quoted
+from modal_gpu_magic.control_plane.containers.shim import I6PN_ADDRESS
+from modal_gpu_magic.control_plane.refusals import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from modal_gpu_magic.control_plane.images.contents import Contents
+    from modal_gpu_magic.control_plane.images.image import Image
+    from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+    from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State
+    from modal_gpu_magic.line.spec import GpuSpec
+
+ROOT = Path("/root")
+"""Modal's working directory and home; a directory of each container here."""
+
+
+@dataclass(slots=True)
+class Furnished:
+    """What the order to a container says about its world, and what its log is to say."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    overlays: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Furnisher:
+    """Furnishes the containers of one server."""
+
+    def __init__(self, state: State, rack: Rack, contents: Contents, images: Mapping[str, Image], root: Path) -> None:
+        self._state, self._rack, self._contents, self._images = state, rack, contents, images
+        self._links = Links(root)
+        self._mounts = root / "mounts"
+        self._held: dict[str, list[Path]] = {}
+
+    def variables(self, container: Container) -> dict[str, str]:
+        """What the function is defined with: its image's variables, its secrets, its GPUs."""
+        definition = container.function.definition
+        image = self._images.get(definition.image_id)
+        variables = dict(image.environment) if image else {}
+        for secret_id in definition.secret_ids:
+            if secret := self._state.secrets.get(secret_id):
+                variables.update(secret.values)
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, container.devices))
+        variables[I6PN_ADDRESS] = f"::ffff:{address_of(container)}"
+        if container.function.gpus and self._rack.simulated:
+            variables["MODAL_GPU_SIMULATED"] = "1"
+        return variables
+
+    def furnish(self, container: Container, world: World, leader: int) -> Furnished:
+        """Lay it out; `leader` is the process. Blocks; raises Conflict when a path it needs is taken."""
+        furnished = Furnished()
+        definition = container.function.definition
+        if image := self._images.get(definition.image_id):
+            furnished.overlays = image.overlays
+            world.add_overlays(image.overlays)
+            furnished.notes += [f"Not applied by the local backend: {each}" for each in image.not_applied]
+            self._lay_out(container, image.id, image.files, world, furnished)
+        if container.devices:
+            self._narrow_smi(world, container.devices)
+        elif container.function.gpus:
+            simulate_smi(world, container.function.gpus[0], container.id, leader)
+        for mount_id in definition.mount_ids:
+            self._lay_out(container, mount_id, self._state.mounts.get(mount_id, ()), world, furnished)
+        self._attach_volumes(container, world, furnished)
+        return furnished
+
+    def clear_up(self, container: Container) -> None:
+        """Give back the links outside its directory."""
+        for path in self._held.pop(container.id, []):
+            self._links.give_back(path)
+
+    def _narrow_smi(self, world: World, devices: tuple[int, ...]) -> None:
+        """Put an nvidia-smi on the PATH that shows these real GPUs only: it takes no notice of CUDA's variable."""
+        real = shutil.which("nvidia-smi")
+        if real and len(devices) < self._rack.size:
+            chosen = f'exec {quoted(real)} -i {",".join(map(str, devices))} "$@"'
+            world.program("nvidia-smi", f'case "${{1:--}}" in -*) {chosen};; esac\nexec {quoted(real)} "$@"')
+
+    def _lay_out(
+        self, container: Container, key: str, files: Iterable[MountedFile], world: World, furnished: Furnished
+    ) -> None:
+        """Copy files of a mount or an image: below the container's own /root, or once for all and linked to."""
+        shared = self._mounts / key
+        tops: set[Path] = set()
+        for file in files:
+            path = Path(os.path.normpath(file.remote_path))
+            content = self._contents.path(file.sha256)
+            if path.is_relative_to(ROOT):
+                place(world.root / path.relative_to(ROOT), content, file.mode)
+                continue
+            inside = shared / path.relative_to("/")
+            if not inside.exists():
+                place(inside, content, file.mode)
+            tops.add(_first_missing(path))
+        for top in sorted(tops):
+            self._link(container, top, shared / top.relative_to("/"), furnished)
+
+    def _attach_volumes(self, container: Container, world: World, furnished: Furnished) -> None:
+        """Make each volume's path lead to its directory, and name the directories in a variable, too."""
+        directories: dict[str, str] = {}
+        for mount in container.function.definition.volume_mounts:
+            volume = self._state.volumes.get(mount.volume_id)
+            if volume is None:
+                raise Conflict(f"The volume at {mount.mount_path} has been deleted.")
+            directory = volume.path / mount.sub_path.strip("/")
+            directory.mkdir(parents=True, exist_ok=True)
+            path = Path(os.path.normpath(mount.mount_path))
+            directories[str(path)] = str(directory)
+            _link_inside(world, path, directory)
+            self._link(container, path, directory, furnished)
+        furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
+
+    def _link(self, container: Container, path: Path, target: Path, furnished: Furnished) -> None:
+        """Link an absolute path, or note where its content is instead. Below /root being in the way is no fault."""
+        try:
+            if self._links.take(path, target):
+                self._held.setdefault(container.id, []).append(path)
+                return
+        except Conflict:
+            if not path.is_relative_to(ROOT):
+                raise
+        furnished.notes.append(f"{path} cannot be put there on this machine; here it is {target}.")
+
+
+def simulate_smi(world: World, spec: GpuSpec, container_id: str, leader: int) -> None:
+    """Put an nvidia-smi on the PATH that answers for GPUs which are not there; their load is the family of `leader`."""
+    from modal_gpu_magic.catalog.gpus import GPUS
+
+    row = GPUS[spec.gives[0]]
+    gpu = f"{row.nvidia_smi_name or row.name}\t{row.nvidia_smi_memory_mib or row.vram_gb * 1000}\n"
+    listing = world.path / "gpus"
+    listing.write_text(f"{leader} {container_id}\n{gpu * spec.count}")
+    program = f"{quoted(sys.executable)} -I -S {quoted(smi_program.__file__)} {quoted(listing)}"
+    world.program("nvidia-smi", f'exec {program} "$@"')
+
+
+def _link_inside(world: World, path: Path, target: Path) -> None:
+    """A second way to a volume, relative to the working directory, for users who may not make absolute paths."""
+    link = world.root / path.relative_to(ROOT if path.is_relative_to(ROOT) else "/")
+    with suppress(FileExistsError):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+
+
+def _first_missing(path: Path) -> Path:
+    """The first part of a path that is not a real directory of this machine: what is to be linked."""
+    parts = [path, *path.parents][-2::-1]
+    return next((part for part in parts if part.is_symlink() or not part.is_dir()), path)
+
+
+def address_of(container: Container) -> str:
+    """The loopback address of a container: on Linux each member of a cluster has its own, as on Modal's network."""
+    if container.cluster is None or not sys.platform.startswith("linux"):
+        return "127.0.0.1"
+    number = int(container.cluster.id[3:9])
+    return f"127.{64 + os.getpid() % 128}.{number % 250 + 1}.{container.rank + 1}"

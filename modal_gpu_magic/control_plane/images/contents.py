@@ -1,0 +1,45 @@
+"""Contents of files that mounts and images bring, kept once each."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.control_plane.refusals import Invalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Contents:
+    """File contents by SHA-256, in a directory of the server."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def path(self, sha256: str) -> Path:
+        """Where a content is, or would be."""
+        if not _SHA256.fullmatch(sha256):
+            raise Invalid(f"{sha256!r} is not a SHA-256 hash.")
+        return self._directory / sha256
+
+    def has(self, sha256: str) -> bool:
+        """Whether it was put."""
+        return self.path(sha256).is_file()
+
+    def put(self, sha256: str, content: bytes) -> None:
+        """Keep a content; raises Invalid if the hash is another one's."""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise Invalid(f"The content of {sha256} has another hash.")
+        self._directory.mkdir(exist_ok=True)
+        half = self.path(sha256).with_suffix(".half")
+        half.write_bytes(content)
+        half.rename(self.path(sha256))
+
+    def adopt(self, sha256: str, file: Path) -> None:
+        """Keep a content that came as a blob."""
+        self._directory.mkdir(exist_ok=True)
+        file.rename(self.path(sha256))

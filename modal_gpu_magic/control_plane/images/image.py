@@ -1,0 +1,59 @@
+"""An image as the control plane keeps it: one layer on top of another image, and what its build has said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.images.layers import Layer
+from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.state import MountedFile
+
+
+@dataclass(slots=True, eq=False)
+class Image:
+    """One layer on top of another image, and its build."""
+
+    id: str
+    layer: Layer
+    base: Image | None
+    builder_version: str
+    build_secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    own_overlays: list[str] = field(default_factory=list)
+    own_files: tuple[MountedFile, ...] = ()
+    left_out: list[str] = field(default_factory=list)
+    """Packages that this machine has no use for."""
+    lines: list[str] = field(default_factory=list)
+    result: api_pb2.GenericResult | None = None
+    bell: Bell = field(default_factory=Bell)
+
+    @property
+    def overlays(self) -> list[str]:
+        """Directories of packages, the topmost layer's first."""
+        return [*reversed(self.own_overlays), *(self.base.overlays if self.base else ())]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of all layers."""
+        return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
+
+    @property
+    def files(self) -> tuple[MountedFile, ...]:
+        """What its layers copied; of two files at one path the topmost layer's comes last."""
+        return (*(self.base.files if self.base else ()), *self.own_files)
+
+    @property
+    def not_applied(self) -> list[str]:
+        """Instructions of all layers that a container here does without."""
+        return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied, *self.left_out]
+
+    def say(self, line: str) -> None:
+        """Add to the build's log."""
+        self.lines.append(line)
+        self.bell.ring()
+
+    def finish(self, result: api_pb2.GenericResult) -> None:
+        """The build is over."""
+        self.result = result
+        self.bell.ring()

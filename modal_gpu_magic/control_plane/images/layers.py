@@ -1,0 +1,138 @@
+"""Reading the layers of an image: what of a Dockerfile's lines can be done on this machine. Pure text.
+
+`pip install` lines, environment variables and copied files are applied; base images, apt and other commands are not,
+and are listed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.control_plane.images.installs import PipInstall, read_install, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_OWN_BASE = re.compile(r"python:[0-9.]+-slim")
+_OWN_LINES = (
+    "debconf-set-selections",
+    "apt-get update",
+    "gcc gfortran build-essential",
+    "ln -s /usr/local/bin/python3",
+)
+"""Parts of commands that the SDK itself puts in front of a user's."""
+
+_SILENT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "USER"})
+"""Instructions that change nothing for code that runs here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One `COPY` of files or directories of the build's own files."""
+
+    sources: tuple[str, ...]
+    target: str
+
+    def of(self, path: str) -> str | None:
+        """Where a file at `path` among the build's files goes; None if it is not copied."""
+        for source in self.sources:
+            top = _absolute(source)
+            if path == top:
+                into = self.target.endswith("/") or len(self.sources) > 1
+                return _absolute(f"{self.target}/{posixpath.basename(path)}" if into else self.target)
+            if top == "/" or path.startswith(f"{top}/"):
+                return _absolute(f"{self.target}/{posixpath.relpath(path, top)}")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer of an image means on this machine."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    installs: tuple[PipInstall, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    """Instructions that a container here does without."""
+
+
+def read_layer(commands: Sequence[str], files: Mapping[str, str]) -> Layer:
+    """The meaning of Dockerfile lines. `files` are the texts of the build's context files by name."""
+    reader = _Reader(files)
+    for instruction, rest in _instructions(commands):
+        if instruction in _READ:
+            _READ[instruction](reader, rest)
+        elif not (instruction in _SILENT or (instruction == "FROM" and _is_plain_base(rest))):
+            reader.not_applied.append(f"{instruction} {rest}")
+    return Layer(tuple(reader.environment), tuple(reader.installs), tuple(reader.copies), tuple(reader.not_applied))
+
+
+class _Reader:
+    """What the lines so far mean."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files, self._copied = files, dict(files)
+        self.environment: list[tuple[str, str]] = []
+        self.installs: list[PipInstall] = []
+        self.copies: list[Copy] = []
+        self.not_applied: list[str] = []
+
+    def env(self, rest: str) -> None:
+        self.environment += _variables(rest)
+
+    def copy(self, rest: str) -> None:
+        source, _, target = rest.rpartition(" ")
+        if source in self._files:
+            self._copied[target] = self._files[source]
+        elif copy := _read_copy(rest):
+            self.copies.append(copy)
+        else:
+            self.not_applied.append(f"COPY {rest}")
+
+    def run(self, rest: str) -> None:
+        for command in filter(None, map(str.strip, rest.split("&&"))):
+            install = read_install(command, self._copied)
+            if install is None:
+                self.not_applied += [] if any(part in command for part in _OWN_LINES) else [f"RUN {command}"]
+            elif install.packages or install.requirements:
+                self.installs.append(install)
+
+
+_READ = {"ENV": _Reader.env, "COPY": _Reader.copy, "RUN": _Reader.run}
+
+
+def _read_copy(text: str) -> Copy | None:
+    """Sources and a target; None for options and patterns, which are not followed here."""
+    *sources, target = words_of(text) or [""]
+    if not sources or any(source.startswith("--") or set(source) & set("*?[") for source in sources):
+        return None
+    return Copy(tuple(sources), target)
+
+
+def _absolute(path: str) -> str:
+    """A path from the root, which is where a build starts."""
+    return "/" + posixpath.normpath(f"/{path}").lstrip("/")
+
+
+def _is_plain_base(reference: str) -> bool:
+    """The layer below, or the plain Python image that the notebook's environment stands for."""
+    return reference == "base" or bool(_OWN_BASE.match(reference))
+
+
+def _instructions(commands: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Instructions with their text; continued lines are joined."""
+    for line in re.sub(r"\\\s*\n", " ", "\n".join(commands)).splitlines():
+        instruction, _, rest = line.strip().partition(" ")
+        if instruction and not instruction.startswith("#"):
+            yield instruction.upper(), rest.strip()
+
+
+def _variables(text: str) -> list[tuple[str, str]]:
+    """`A=1 B='x y'`, or the old form `A 1`."""
+    words = words_of(text) or []
+    if words and "=" not in words[0]:
+        return [(words[0], text.partition(" ")[2].strip())]
+    return [(name, value) for name, _, value in (word.partition("=") for word in words)]

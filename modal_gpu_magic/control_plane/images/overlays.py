@@ -1,0 +1,212 @@
+"""Directories of packages on top of the notebook's environment: what an image's pip layers add to it.
+
+Cached by content in the user's cache directory. The notebook's environment is never written to: what it has already is
+left out, what is missing goes to the overlay, in the versions that pip chooses with both in sight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from modal_gpu_magic.control_plane.images.environment import installed, site_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from modal_gpu_magic.control_plane.images.installs import PipInstall
+
+LOOK_AGAIN = 0.1
+"""Seconds between looks at the lock of an overlay that another process builds. (A thread would hold up our end.)"""
+
+LAST_LINES = 20
+"""Lines of pip's output that a failed build is told with."""
+
+
+class BuildFailed(Exception):  # noqa: N818 - it reads as what happened
+    """pip could not install what a layer asks for; its last lines."""
+
+
+def overlays_directory() -> Path:
+    """Where overlays are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "modal_gpu_magic", "overlays")
+
+
+def overlay_path(install: PipInstall, below: Sequence[str]) -> Path:
+    """Where the overlay of an install is, or will be: by what is asked for, the overlays below, and the environment."""
+    parts = [sys.version, sysconfig.get_platform(), repr(install), *below]
+    for directory in site_directories():
+        parts += [directory, *sorted(installed(directory))]
+    return overlays_directory() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
+    """Whether the environment, with the overlays below, has it all: decided without pip, so only where it is plain."""
+    if install.requirements or set(install.options) & {"-U", "--upgrade", "--force-reinstall"}:
+        return False
+    try:
+        from packaging.requirements import InvalidRequirement, Requirement
+    except ImportError:
+        return False
+    versions = _versions([*below, *site_directories()])
+    for text in install.packages:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            return False
+        version = versions.get(_normal(wanted.name))
+        if version is None or wanted.url or wanted.extras or not wanted.specifier.contains(version, prereleases=True):
+            return False
+    return True
+
+
+def _versions(directories: Sequence[str]) -> dict[str, str]:
+    """Installed packages by name, from the names of their metadata directories; the first directory counts."""
+    versions: dict[str, str] = {}
+    for directory in directories:
+        for entry in installed(directory):
+            name, dash, version = entry.removesuffix(".dist-info").rpartition("-")
+            if dash:
+                versions.setdefault(_normal(name), version)
+    return versions
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+async def build(
+    install: PipInstall,
+    below: Sequence[str],
+    env: Mapping[str, str],
+    log: Callable[[str], None],
+    *,
+    force: bool = False,
+) -> str:
+    """The directory with what `install` adds, made if it is not there. `log` gets pip's lines as they come.
+
+    Raises BuildFailed.
+    """
+    path = overlay_path(install, below)
+    with await _lock(path):
+        _remove_leftovers(path)
+        if not force and await asyncio.to_thread(path.is_dir):
+            log(f"Installed before: {' '.join(install.packages) or 'requirements'}\n")
+        else:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"half-{path.name}-") as scratch:
+                await _install(install, below, env, log, Path(scratch))
+                _put_in_place(Path(scratch), path)
+    return str(path)
+
+
+async def _lock(path: Path) -> IO[str]:
+    """Wait until no other process builds this overlay. Closing the file lets the next one in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.with_suffix(".lock").open("w")
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return stream
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what builds of this overlay left that were killed; whoever has the lock is alone."""
+    for half in path.parent.glob(f"half-{path.name}-*"):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _put_in_place(scratch: Path, path: Path) -> None:
+    """Make a finished overlay visible, all at once; one that it replaces goes with the scratch directory."""
+    if path.is_dir():
+        path.rename(scratch / "replaced")
+    (scratch / "site").rename(path)
+
+
+async def _install(
+    install: PipInstall, below: Sequence[str], env: Mapping[str, str], log: Callable[[str], None], scratch: Path
+) -> None:
+    """Let pip say what is missing, then put exactly that into `scratch/site`.
+
+    In two steps: `--target` alone installs every dependency again, torch included; `--prefix` removes the
+    environment's own version of a package that it replaces.
+    """
+    report = scratch / "report.json"
+    files = []
+    for number, text in enumerate(install.requirements):
+        file = scratch / f"requirements-{number}.txt"
+        file.write_text(text)
+        files += ["-r", str(file)]
+    asked = [*install.options, *install.packages, *files]
+    await _pip(["install", "--dry-run", "--report", str(report), *asked], below, env, log)
+    missing = [_exactly(item) for item in json.loads(report.read_text())["install"]]
+    site = scratch / "site"
+    site.mkdir()
+    if missing:
+        options = [option for option in install.options if option not in ("-U", "--upgrade", "--no-deps")]
+        await _pip(["install", "--no-deps", "--target", str(site), *options, *missing], below, env, log)
+
+
+def _exactly(item: Mapping[str, Any]) -> str:
+    """A package of pip's report as a requirement that gives the same again."""
+    metadata = item["metadata"]
+    if item.get("is_direct"):
+        return f"{metadata['name']} @ {item['download_info']['url']}"
+    return f"{metadata['name']}=={metadata['version']}"
+
+
+async def _pip(
+    arguments: Sequence[str], below: Sequence[str], env: Mapping[str, str], log: Callable[[str], None]
+) -> None:
+    """Run pip with the overlays below in its sight; raises BuildFailed with its last lines."""
+    command, path = pip_command()
+    paths = [*below, *path, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = {**os.environ, **env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    variables |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *arguments,
+        "--progress-bar=off",
+        env=variables,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=1 << 20,
+    )
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    try:
+        async for line in cast("asyncio.StreamReader", process.stdout):
+            text = line.decode("utf-8", "replace")
+            last.append(text)
+            log(text)
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if code != 0:
+        raise BuildFailed("".join(last).strip() or f"pip failed with exit code {code}")
+
+
+def pip_command() -> tuple[list[str], list[str]]:
+    """How to run pip, and what it needs on its path: the environment's own, or the one that Python bundles."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"], []
+    ensurepip = importlib.util.find_spec("ensurepip")
+    bundled = Path(ensurepip.origin).parent / "_bundled" if ensurepip and ensurepip.origin else Path()
+    wheel = next(iter(sorted(bundled.glob("pip-*.whl"))), None)
+    if wheel is None:
+        raise BuildFailed(f"{sys.executable} has no pip. Install it there, or install the packages yourself.")
+    return [sys.executable, "-m", "pip"], [str(wheel)]

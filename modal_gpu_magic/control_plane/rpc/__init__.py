@@ -1,0 +1,1 @@
+"""gRPC in: who asks, which servicer answers, and the tokens of inputs."""

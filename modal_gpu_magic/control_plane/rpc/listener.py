@@ -1,0 +1,170 @@
+"""gRPC in: who asks (client by token, container by socket), which servicer answers, and how a refusal travels."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from grpclib import GRPCError, Status
+from grpclib.config import Configuration
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.server import Server, Stream
+from h2.exceptions import StreamClosedError
+from modal_proto.api_grpc import ModalClientBase
+
+from modal_gpu_magic.control_plane import refusals
+from modal_gpu_magic.control_plane.scheduling.state import Container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grpclib.const import Handler
+
+Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterator[Any]"]
+
+WINDOW = 64 << 20
+"""HTTP/2 flow-control window in bytes, that of the SDK: arguments of many MB cross in few round trips."""
+
+_STATUS: Mapping[type[refusals.Refusal], Status] = {
+    refusals.NotFound: Status.NOT_FOUND,
+    refusals.Invalid: Status.INVALID_ARGUMENT,
+    refusals.Exists: Status.ALREADY_EXISTS,
+    refusals.Conflict: Status.FAILED_PRECONDITION,
+    refusals.Full: Status.RESOURCE_EXHAUSTED,
+    refusals.Unauthorized: Status.UNAUTHENTICATED,
+    refusals.Unsupported: Status.UNIMPLEMENTED,
+}
+
+_FEATURES = {
+    "Sandbox": "Sandboxes",
+    "Dict": "this operation on a Dict",
+    "SharedVolume": "network file systems",
+    "Proxy": "proxies",
+    "Tunnel": "tunnels",
+    "Workspace": "workspaces",
+    "FunctionGetCallGraph": "call graphs",
+    "FunctionGet": "deployed functions",
+    "ClassGet": "deployed classes",
+    "AppGetByDeploymentName": "deployed apps",
+    "AppGetOrCreate": "looking up apps by name",
+    "AppCountLogs": "fetching logs by time",
+    "Volume": "this operation on a Volume from outside a container",
+    "Image": "this operation on an Image",
+    "Function": "this operation on a Function",
+    "App": "this operation on an App",
+}
+"""First words of an RPC's name and the feature they belong to; the first that fits is named in the refusal."""
+
+_log = logging.getLogger("modal_gpu_magic.control_plane")
+
+
+class _Routes(ModalClientBase):
+    """Only for its table: path, message types and cardinality of every RPC of the installed SDK."""
+
+
+_Routes.__abstractmethods__ = frozenset()
+_ROUTES: Mapping[str, Handler] = _Routes().__mapping__()  # type: ignore[abstract]  # made concrete above
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a client must show."""
+
+    id: str
+    secret: str
+
+    def check(self, metadata: Any) -> None:
+        """Raise Unauthorized unless the request carries this token; takes the same time for every wrong one."""
+        same_id = _same(metadata.get("x-modal-token-id"), self.id)
+        same_secret = _same(metadata.get("x-modal-token-secret"), self.secret)
+        if not (same_id and same_secret):
+            raise refusals.Unauthorized("This token is not the one of this local control plane.")
+
+
+def _same(shown: object, right: str) -> bool:
+    return hmac.compare_digest(str(shown).encode(), right.encode())
+
+
+class Door:
+    """The RPCs as one peer sees them: the client (who must show a token), or one container (known by its socket)."""
+
+    def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
+        self._rpcs, self._token, self._peer = rpcs, token, peer
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Grpclib's table of handlers."""
+        return {path: handler._replace(func=self._handler(path, handler)) for path, handler in _ROUTES.items()}
+
+    def _handler(self, path: str, route: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        name = path.rpartition("/")[2]
+        rpc: Any = self._rpcs.get(name) or _refusing(name, streaming=route.cardinality.server_streaming)
+        streaming = route.cardinality.server_streaming
+
+        async def handle(stream: Stream[Any, Any]) -> None:
+            request = await stream.recv_message()
+            try:
+                if self._token is not None:
+                    self._token.check(stream.metadata)
+                if streaming:
+                    async for message in rpc(request, self._peer):
+                        await stream.send_message(message)
+                else:
+                    await stream.send_message(await rpc(request, self._peer))
+            except refusals.Refusal as refusal:
+                raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
+            except (StreamClosedError, StreamTerminatedError):
+                raise asyncio.CancelledError from None  # the peer is gone; grpclib complains of anything else
+            except Exception as error:
+                _log.exception("%s failed", name)
+                raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
+
+        return handle
+
+
+def _refusing(name: str, *, streaming: bool) -> Rpc:
+    """The RPC that is not here."""
+
+    async def refuse(*_: object) -> Any:
+        raise refusals.Unsupported(unsupported(name))
+
+    async def refuse_stream(*_: object) -> AsyncIterator[Any]:
+        raise refusals.Unsupported(unsupported(name))
+        yield
+
+    return refuse_stream if streaming else refuse
+
+
+def unsupported(rpc: str) -> str:
+    """The sentence for an RPC that is not here."""
+    feature = next((text for prefix, text in _FEATURES.items() if rpc.startswith(prefix)), "this part of Modal")
+    return f"The local backend does not support {feature} ({rpc}). It runs on Modal: use `--backend cloud`."
+
+
+async def listen(door: Door, path: Path) -> Server:
+    """Serve `door` at a Unix socket that only this user may open."""
+    config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
+    server = Server([door], config=config)
+    await server.start(sock=private_socket(path))
+    return server
+
+
+def private_socket(path: Path) -> socket.socket:
+    """A socket of mode 0600 from its first moment on, without the umask, which belongs to all threads and children."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with suppress(OSError):  # macOS gives modes to sockets only by their path
+        os.fchmod(listening.fileno(), 0o600)
+    listening.bind(str(path))
+    path.chmod(0o600)
+    return listening
+
+
+def rpcs_of(*servicers: object) -> dict[str, Rpc]:
+    """The RPCs of servicers: their public methods in CamelCase."""
+    return {name: getattr(servicer, name) for servicer in servicers for name in dir(servicer) if name[0].isupper()}

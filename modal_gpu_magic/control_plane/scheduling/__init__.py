@@ -1,0 +1,1 @@
+"""Which container runs which input: state, capacity, GPUs, and the scheduler that acts on them."""

@@ -1,0 +1,176 @@
+"""Definitions of functions: what is refused, how options change them, how they scale, how a caller sees them. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from modal_gpu_magic.control_plane.containers.links import refuse_occupied
+from modal_gpu_magic.control_plane.containers.setup import ROOT
+from modal_gpu_magic.control_plane.messages import known, shared_fields
+from modal_gpu_magic.control_plane.refusals import Invalid, Unsupported
+from modal_gpu_magic.control_plane.scheduling.state import Function, Scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INLINE_BYTES = 1 << 30
+"""Arguments and results up to this size go over gRPC. Modal sends from 2 MiB on through blobs, over HTTP."""
+
+LONGEST = 24 * 3600
+"""Seconds a call may run on Modal."""
+
+FORMATS = ("supported_input_formats", "supported_output_formats")
+
+_SCALING_OPTIONS = {
+    "warm_pool_size": "min_containers",
+    "concurrency_limit": "max_containers",
+    "buffer_containers": "buffer_containers",
+    "task_idle_timeout_secs": "scaledown_window",
+}
+"""FunctionOptions field -> Scaling field."""
+
+_PLAIN_OPTIONS = (
+    "timeout_secs",
+    "max_concurrent_inputs",
+    "target_concurrent_inputs",
+    "batch_max_size",
+    "batch_linger_ms",
+    "cloud_provider_str",
+    "routing_region",
+)
+"""FunctionOptions fields that replace the field of the same name in the definition."""
+
+_MESSAGE_OPTIONS = ("retry_policy", "scheduler_placement")
+
+_SETTINGS = tuple(field.name for field in dataclasses.fields(Scaling))
+
+_UNSUPPORTED: dict[str, Callable[[api_pb2.Function], object]] = {
+    "web endpoints": lambda function: (
+        function.webhook_config.type
+        or any(method.webhook_config.type for method in function.method_definitions.values())
+    ),
+    "servers": lambda function: function.is_server,
+    "cloud bucket mounts": lambda function: function.cloud_bucket_mounts,
+    "network file systems": lambda function: function.shared_volume_mounts,
+    "proxies": lambda function: function.proxy_id,
+    "interactive functions": lambda function: function.pty_info.pty_type,
+}
+"""Features of a definition that containers here do not have, and how to see that it wants one."""
+
+
+def check(definition: api_pb2.Function) -> None:
+    """Refuse what Modal would refuse, and what cannot be done here; the SDK checks none of it."""
+    for feature, wanted in _UNSUPPORTED.items():
+        if wanted(definition):
+            raise Unsupported(f"The local backend does not support {feature}. Use `--backend cloud`.")
+    for name in ("timeout_secs", "startup_timeout_secs"):
+        if (seconds := getattr(definition, name)) > LONGEST:
+            raise Invalid(f"{name.removesuffix('_secs')}={seconds} is over Modal's limit of {LONGEST} s (24 hours).")
+    for mount in definition.volume_mounts:
+        path = Path(mount.mount_path)
+        if not path.is_relative_to(ROOT):  # below /root each container has a directory of its own
+            refuse_occupied(path)
+
+
+def scaling_of(definition: api_pb2.Function) -> Scaling:
+    """The scaling a function is defined with."""
+    return _updated(Scaling(), _given(definition.autoscaler_settings))
+
+
+def _given(settings: api_pb2.AutoscalerSettings) -> dict[str, int]:
+    """The settings that are set, zeros included."""
+    return {field.name: value for field, value in settings.ListFields()}
+
+
+def settings_of(scaling: Scaling) -> api_pb2.AutoscalerSettings:
+    """Scaling as the SDK shows it; no limit is 0 there."""
+    values = {name: getattr(scaling, name) or 0 for name in _SETTINGS}
+    return known(api_pb2.AutoscalerSettings, **values)
+
+
+def with_settings(scaling: Scaling, settings: api_pb2.AutoscalerSettings) -> Scaling:
+    """The scaling after an update of the autoscaler: what is set changes."""
+    return _updated(scaling, _given(settings))
+
+
+def with_options(scaling: Scaling, options: api_pb2.FunctionOptions) -> Scaling:
+    """The scaling of a variant: what its options give, else what it had."""
+    given = {
+        name: getattr(options, option)
+        for option, name in _SCALING_OPTIONS.items()
+        if options.HasField(option)  # type: ignore[arg-type]
+    }
+    return _updated(scaling, given)
+
+
+def _updated(scaling: Scaling, given: dict[str, int]) -> Scaling:
+    """`given` over `scaling`. A maximum of 0 means none; a window of 0 the default."""
+    values: dict[str, int | None] = {name: value for name, value in given.items() if name in _SETTINGS}
+    if values.get("max_containers") == 0:
+        values["max_containers"] = None
+    if values.get("scaledown_window") == 0:
+        values["scaledown_window"] = Scaling().scaledown_window
+    return dataclasses.replace(scaling, **values)  # type: ignore[arg-type]  # names are those of the fields
+
+
+def apply_options(definition: api_pb2.Function, options: api_pb2.FunctionOptions) -> None:
+    """Write the options of `with_options`, `with_concurrency`, `with_batching` into a definition."""
+    definition.resources.MergeFrom(options.resources)
+    for name in _PLAIN_OPTIONS:
+        if options.HasField(name):  # type: ignore[arg-type]
+            setattr(definition, name, getattr(options, name))
+    for name in _MESSAGE_OPTIONS:
+        if options.HasField(name):  # type: ignore[arg-type]
+            getattr(definition, name).CopyFrom(getattr(options, name))
+    if options.replace_secret_ids:
+        definition.ClearField("secret_ids")
+        definition.secret_ids.extend(options.secret_ids)
+    if options.replace_volume_mounts:
+        definition.ClearField("volume_mounts")
+        definition.volume_mounts.extend(options.volume_mounts)
+
+
+def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
+    """What a client or a container needs to call the function."""
+    definition = function.definition
+    common = {
+        "app_id": function.app.id,
+        "max_object_size_bytes": INLINE_BYTES,
+        "max_async_object_size_bytes": INLINE_BYTES,
+    }
+    handle = known(
+        api_pb2.FunctionHandleMetadata,
+        function_name=definition.function_name,
+        function_type=definition.function_type,
+        is_method=definition.is_method,
+        definition_id=f"de-{function.id}",
+        class_parameter_info=definition.class_parameter_info,
+        function_schema=definition.function_schema,
+        **{name: getattr(definition, name) for name in FORMATS},
+        **common,
+    )
+    for name, method in definition.method_definitions.items():
+        handle.method_handle_metadata[name].CopyFrom(
+            known(
+                api_pb2.FunctionHandleMetadata,
+                function_name=method.function_name,
+                function_type=method.function_type,
+                is_method=True,
+                use_method_name=name,
+                function_schema=method.function_schema,
+                **{name: getattr(method, name) for name in FORMATS},
+                **common,
+            )
+        )
+    return handle
+
+
+def function_data_of(function: Function) -> api_pb2.FunctionData:
+    """The definition in the form of the SDK's `Function.info()`, which refuses one without ranked functions."""
+    data = shared_fields(function.definition, api_pb2.FunctionData)
+    data.ranked_functions.add(rank=0, function=function.definition)
+    return data

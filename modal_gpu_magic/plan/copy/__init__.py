@@ -1,0 +1,1 @@
+"""Which files are copied from where to where."""

@@ -1,0 +1,229 @@
+"""Which GPUs a model needs: the reference's guidelines where they speak, then arithmetic whose formula is shown.
+
+What the reference says is `catalog.guidelines`; how rows are printed is `ui.magics.advice`. The arithmetic is an
+estimate for choosing a machine: batch size, sequence length and the library used move the real need by more than its
+rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.gpus import GPUS, Gpu, find
+from modal_gpu_magic.catalog.guidelines import Guideline, guideline
+from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.errors import LineError, MachineError
+from modal_gpu_magic.line.models import BYTES, Dtype, Task, read_dtype, read_model, read_task, write_model
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.plan.table import Column, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from typing_extensions import Self
+
+TRAINED_BYTES = 16
+"""Bytes of one trained weight: mixed precision 2 + 2 gradient + 4 master + 8 Adam; fp32 4 + 4 gradient + 8 Adam."""
+
+ADAPTERS = 0.01
+"""LoRA's trained weights as a part of the model's: rank 16 on every linear layer is 0.3 to 0.7 %, rounded up."""
+
+MARGIN = 0.2
+"""What comes on top, as a part: KV cache and activations of inference, activations of training with checkpointing."""
+
+_BESIDE: Mapping[Task, str] = MappingProxyType(
+    {
+        "inference": "KV cache and activations",
+        "lora": "activations",
+        "full": "activations",
+        "pretrain": "activations",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One machine for a model.
+
+    Attributes:
+        spec: the GPUs, with as many as it takes to hold the model.
+        reason: why it is in the list, in a few words.
+        need_gb: GB the model needs by the arithmetic, all GPUs together.
+        formula: how that came out, in words.
+        per_hour: USD for all its GPUs; None where no price is known.
+        guideline: the reference recommends this GPU for the task.
+    """
+
+    spec: GpuSpec
+    reason: str
+    need_gb: float
+    formula: str
+    per_hour: float | None
+    guideline: bool
+
+
+class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple with slots cannot have a field
+    """What `recommend` returns: a tuple, the best first, that a notebook shows as a table with the formula.
+
+    Attributes:
+        subject: what was asked about, `13B lora in bf16`.
+    """
+
+    subject: str
+
+    def __new__(cls, rows: Iterable[Recommendation], subject: str) -> Self:
+        """The rows as they are."""
+        made = super().__new__(cls, rows)
+        made.subject = subject
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[Recommendation, ...], str]:
+        """Survive pickling."""
+        return tuple(self), self.subject
+
+    @property
+    def table(self) -> Table:
+        """As a table: the GPUs, their price, the reasons, the formula, the date of the prices."""
+        columns = (Column("GPU"), Column("VRAM", right=True), Column("$/h", right=True), Column("why"))
+        rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", _cents(row), row.reason)) for row in self)
+        foot = (f"{self.subject}: {self[0].formula}.", f"Prices of the GPUs, as of {PRICE_DATE}.")
+        return Table(columns, rows, foot)
+
+    def __repr__(self) -> str:
+        """The table as text."""
+        return self.table.text()
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        return self.table.html()
+
+
+def recommend(
+    model: str | float, task: Task = "inference", dtype: Dtype = "bf16", budget: float | None = None
+) -> Recommendations:
+    """Machines that hold a model: the reference's GPUs in its order, then all others, the cheapest first.
+
+    Args:
+        model: its size, `13B`, `350M`, or a number of parameters.
+        task: `inference`; `lora`: train adapters; `full`: train every weight; `pretrain`: likewise, from nothing.
+        dtype: of the weights; trained weights are `bf16`, `fp16` or `fp32`.
+        budget: USD an hour that the GPUs may cost; None: any.
+
+    Raises:
+        LineError: not a size, task, dtype or budget; the message has what was probably meant.
+        MachineError: no machine holds the model, or none within the budget; the message has the nearest.
+    """
+    params, task, dtype = read_model(model), read_task(task), read_dtype(dtype)
+    need, formula = memory(params, task, dtype)
+    recommended = list(_recommended(guideline(task, params), params, need))
+    specs = [spec for spec, _ in recommended]
+    computed = sorted((spec for spec in _computed(need) if spec not in specs), key=_price)
+    others = [(spec, f"{spec.vram_gb:,} GB for the {gigabytes(need)} it needs") for spec in computed]
+    rows = [
+        Recommendation(spec, reason + _bf16_note(spec, dtype), need, formula, spec.price_per_hour, place < len(specs))
+        for place, (spec, reason) in enumerate(recommended + others)
+    ]
+    if not rows:
+        raise MachineError(_too_large(params, task, need))
+    return Recommendations(_affordable(rows, budget), f"{write_model(params)} {task} in {dtype}")
+
+
+def memory(params: float, task: Task, dtype: Dtype) -> tuple[float, str]:
+    """GB that a model needs for a task, and the formula in words.
+
+    Raises:
+        LineError: weights of that dtype cannot be trained.
+    """
+    size, weights = write_model(params), params * BYTES[dtype] / 1e9
+    each = f"{size} × {BYTES[dtype]:g} byte{'' if BYTES[dtype] == 1 else 's'} = {gigabytes(weights)}"
+    if task == "inference":
+        held, terms = weights, f"{each} weights"
+    elif task == "lora":
+        adapters = params * ADAPTERS * TRAINED_BYTES / 1e9
+        held = weights + adapters
+        terms = f"{each} frozen weights + {ADAPTERS:.0%} adapters × {TRAINED_BYTES} bytes = {gigabytes(adapters)}"
+    elif dtype in ("int8", "int4"):
+        raise LineError(
+            f"{dtype} weights cannot be trained ({task}); write bf16, or the task lora, which freezes them."
+        )
+    else:
+        held = params * TRAINED_BYTES / 1e9
+        terms = f"{size} × {TRAINED_BYTES} bytes = {gigabytes(held)} weights, gradients and Adam states"
+    need = held * (1 + MARGIN)
+    return need, f"{terms}, + {MARGIN:.0%} {_BESIDE[task]} = {gigabytes(need)}"
+
+
+def _recommended(row: Guideline, params: float, need: float) -> Iterator[tuple[GpuSpec, str]]:
+    """The GPUs of a guideline, each as many times as it takes, and why; one that cannot hold the model is left out."""
+    tie = f", which {write_model(params)} is counted in" if params in (13e9, 70e9) and row.least else ""
+    for text in row.gpus:
+        name, _, count = text.partition(":")
+        gpu, written = find(name), int(count.rstrip("+") or 1)
+        least = _count(gpu, need)
+        if least > gpu.max_count:
+            continue
+        reason = f"the reference's {text} for {row.label!r}{tie}"
+        if least > written:
+            reason += f"; {least} of them, as {written} {'has' if written == 1 else 'have'} {gpu.vram_gb * written} GB"
+        yield GpuSpec(gpu.name, max(written, least)), reason
+
+
+def _computed(need: float) -> Iterator[GpuSpec]:
+    """Every GPU as many times as it takes. Names that stand for one of several GPUs are left out."""
+    for gpu in GPUS.values():
+        if gpu.pinned and _count(gpu, need) <= gpu.max_count:
+            yield GpuSpec(gpu.name, _count(gpu, need))
+
+
+def _count(gpu: Gpu, need: float) -> int:
+    """How many of a GPU hold that many GB, as sold."""
+    return max(1, -int(-need // gpu.vram_gb))
+
+
+def _affordable(rows: list[Recommendation], budget: float | None) -> list[Recommendation]:
+    if budget is None:
+        return rows
+    if not budget > 0:
+        raise LineError(f"A budget is more than nothing, in dollars an hour, such as 5; not {budget:g}.")
+    within = [row for row in rows if row.per_hour is not None and row.per_hour <= budget]
+    if within:
+        return within
+    cheapest = min(rows, key=lambda row: _price(row.spec)).spec
+    raise MachineError(
+        f"No machine that holds it costs ${budget:g}/h or less; "
+        f"the cheapest is {cheapest} at ${_price(cheapest):.2f}/h."
+    )
+
+
+def _too_large(params: float, task: Task, need: float) -> str:
+    most = max((GpuSpec(gpu.name, gpu.max_count) for gpu in GPUS.values() if gpu.pinned), key=lambda s: s.vram_gb or 0)
+    frozen = "a smaller dtype such as int4" if task in ("inference", "lora") else "the task lora"
+    return (
+        f"{write_model(params)} for {task} needs {gigabytes(need)}, and one container has {most.vram_gb:,} GB at most "
+        f"({most}); try {frozen}, or a smaller model."
+    )
+
+
+def _bf16_note(spec: GpuSpec, dtype: Dtype) -> str:
+    """What to do where the GPU is older than bf16, which came with compute capability 8."""
+    old = dtype == "bf16" and spec.gpu is not None and float(spec.gpu.compute_capability) < 8  # noqa: PLR2004
+    return "; no bf16 there, use fp16" if old else ""
+
+
+def _price(spec: GpuSpec) -> float:
+    price = spec.price_per_hour
+    return float("inf") if price is None else price
+
+
+def _cents(row: Recommendation) -> str:
+    return UNKNOWN if row.per_hour is None else f"{row.per_hour:.2f}"
+
+
+def gigabytes(amount: float) -> str:
+    """An amount of GB as people write it: `26 GB`, `0.84 GB`."""
+    if amount < 0.01:  # noqa: PLR2004 - what two decimals can show
+        return "under 0.01 GB"
+    return f"{amount:,.0f} GB" if amount >= 10 else f"{amount:.2g} GB"  # noqa: PLR2004

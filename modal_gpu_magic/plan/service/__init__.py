@@ -1,0 +1,1 @@
+"""What a service serves, and the texts and the program that describe the service."""

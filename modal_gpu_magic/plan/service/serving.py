@@ -1,0 +1,287 @@
+"""What a service serves: the functions of a cell, or functions themselves, as methods. Pure; nothing is run.
+
+A cell's parameters are known with the text of their defaults only: what these are is known where the cell runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.wire.messages.batching import Batch, batch_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+Kind = Literal["function", "coroutine", "generator", "async generator"]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+EXAMPLE = "@batched(32, wait_ms=100)"
+START_SECONDS = 3600
+CONCURRENT = (1, 1_000)
+"""Calls that one container may take at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One function of a service, as it is called from here.
+
+    Attributes:
+        name: of the function.
+        kind: what calling it gives.
+        signature: what it takes; a cell's default is a `Written`.
+        doc: its docstring.
+        batch: how its calls are gathered; None: they are not.
+    """
+
+    name: str
+    kind: Kind
+    signature: inspect.Signature
+    doc: str = ""
+    batch: Batch | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether a call gives many values, one after the other."""
+        return self.kind in ("generator", "async generator")
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.signature}" + (f" in batches ({self.batch})" if self.batch else "")
+
+
+class Written:
+    """A default of a parameter, known by its text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How functions are served, beside the machine.
+
+    Attributes:
+        methods: what can be called.
+        helpers: functions that cannot, since Modal gives a class with a batched method no other.
+        min_containers: kept running without a call. max_containers: never more. None: Modal decides.
+        concurrent: calls that one container takes at once; None: one after the other.
+        timeout: seconds that a call may take.
+
+    Raises:
+        ServiceError: Modal would refuse it.
+    """
+
+    methods: tuple[Method, ...]
+    helpers: tuple[str, ...] = ()
+    min_containers: int | None = None
+    max_containers: int | None = None
+    concurrent: int | None = None
+    timeout: int = 3600
+
+    def __post_init__(self) -> None:
+        low, high = self.min_containers or 0, self.max_containers
+        if low < 0 or (high is not None and high < max(1, low)):
+            raise ServiceError(
+                f"from {low} to {high} containers cannot be; the least is 0, and the most at least that."
+            )
+        least, most = CONCURRENT
+        if self.concurrent is not None and not least <= self.concurrent <= most:
+            raise ServiceError(f"concurrent is {self.concurrent}; a container takes {least} to {most:,} calls at once.")
+
+    @property
+    def startup_timeout(self) -> int:
+        """Seconds that a container's start may take: an hour at least, as a model may load for longer than a call."""
+        return max(self.timeout, START_SECONDS)
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batched method's, if there is one."""
+        return self.methods[0].batch
+
+
+def methods_of_cell(tree: ast.Module, given: Batch | None) -> tuple[tuple[Method, ...], tuple[str, ...]]:
+    """The methods of a cell and its helpers: its top-level functions, less those whose names begin with `_`.
+
+    Args:
+        tree: the cell.
+        given: the header's `--batch` and `--wait-ms`.
+
+    Raises:
+        ServiceError: it has no function, or one that cannot be batched; with what to write.
+    """
+    functions = {node.name: node for node in tree.body if isinstance(node, Function)}
+    return _chosen([_method_of_node(node) for name, node in functions.items() if not name.startswith("_")], given)
+
+
+def methods_of(functions: Iterable[Callable[..., Any]], given: Batch | None) -> tuple[Method, ...]:
+    """The methods that functions become.
+
+    Raises:
+        ServiceError: there is none, or one that cannot be batched, or several of which one is.
+    """
+    methods, helpers = _chosen([_method_of_function(function) for function in functions], given)
+    if helpers:
+        raise ServiceError(
+            f"{methods[0].name} is batched, and Modal gives a class with a batched method no other; "
+            f"leave {_listed(helpers)} out, or make another service of it."
+        )
+    return methods
+
+
+def _chosen(found: Sequence[Method], given: Batch | None) -> tuple[tuple[Method, ...], tuple[str, ...]]:
+    """The methods, batched as the header and their marks say, and the helpers."""
+    if not found:
+        raise ServiceError(
+            "there is no function to serve: the cell's top-level functions become methods, but for those whose "
+            "names begin with _; write one, such as def predict(x): ..."
+        )
+    marked = [method for method in found if method.batch]
+    if given:
+        marked = [_given(found, marked, given)]
+    if len(marked) > 1:
+        raise ServiceError(
+            f"{_listed(method.name for method in marked)} are batched, and Modal takes one batched function a class; "
+            "make a service of each."
+        )
+    for method in marked:
+        _check_batched(method)
+    methods = tuple(marked or found)
+    return methods, tuple(method.name for method in found if method.name not in {each.name for each in methods})
+
+
+def _given(found: Sequence[Method], marked: Sequence[Method], batch: Batch) -> Method:
+    """The one function that `--batch` speaks of."""
+    if marked:
+        raise ServiceError(f"{marked[0].name} is decorated with @batched and --batch is given; keep one.")
+    if len(found) > 1:
+        raise ServiceError(
+            f"--batch is for a cell with one function, and this one has {_listed(method.name for method in found)}; "
+            f"write {EXAMPLE} above the one to batch."
+        )
+    (only,) = found
+    return Method(only.name, only.kind, only.signature, only.doc, batch)
+
+
+def _check_batched(method: Method) -> None:
+    """Refuse what Modal's `batched` does not take.
+
+    Raises:
+        ServiceError: a generator, a default, a parameter that takes many values, or none at all.
+    """
+    fault = ""
+    parameters = method.signature.parameters.values()
+    defaults = [each.name for each in parameters if each.default is not each.empty]
+    others = [each.name for each in parameters if each.kind is not each.POSITIONAL_OR_KEYWORD]
+    if method.streams:
+        fault = "is a generator: return a list instead"
+    elif not parameters:
+        fault = "has no parameter: each becomes a list with one item a call"
+    elif defaults:
+        fault = f"has defaults ({_listed(defaults)}): leave them out, each call gives every argument"
+    elif others:
+        fault = f"has parameters that are no plain ones ({_listed(others)}): name each, without * and /"
+    if fault:
+        raise ServiceError(f"{method.name} cannot be batched, since it {fault}.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+# From a cell.
+
+
+def _method_of_node(node: Function) -> Method:
+    streams = any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _own_nodes(node))
+    marks = [batch for decorator in node.decorator_list if (batch := _mark(decorator, node.name))]
+    return Method(
+        node.name,
+        _kind(coroutine=isinstance(node, ast.AsyncFunctionDef), streams=streams),
+        _signature(node.args),
+        ast.get_docstring(node) or "",
+        marks[0] if marks else None,
+    )
+
+
+def _kind(*, coroutine: bool, streams: bool) -> Kind:
+    if streams:
+        return "async generator" if coroutine else "generator"
+    return "coroutine" if coroutine else "function"
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """What is in a function, less what is in functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
+            yield child
+            yield from _own_nodes(child)
+
+
+def _mark(decorator: ast.expr, name: str) -> Batch | None:
+    """What `@batched(...)` says; None: it is another decorator."""
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if not (isinstance(target, ast.Name | ast.Attribute) and _last(target) == "batched"):
+        return None
+    if not isinstance(decorator, ast.Call) or (
+        isinstance(target, ast.Attribute) and ast.unparse(target.value) == "modal"
+    ):
+        raise ServiceError(
+            f"{name} is decorated with @{ast.unparse(decorator)}; write {EXAMPLE}, and Modal's is made from it."
+        )
+    try:
+        args = [ast.literal_eval(arg) for arg in decorator.args]
+        words = {str(word.arg): ast.literal_eval(word.value) for word in decorator.keywords}
+        return _batch(*args, **words)
+    except (ValueError, TypeError):
+        raise ServiceError(f"@{ast.unparse(decorator)} above {name} has no plain numbers; write {EXAMPLE}.") from None
+
+
+def _batch(max_batch_size: int, wait_ms: int = Batch(1).wait_ms) -> Batch:
+    return Batch(max_batch_size, wait_ms)
+
+
+def _last(target: ast.Name | ast.Attribute) -> str:
+    return target.id if isinstance(target, ast.Name) else target.attr
+
+
+def _signature(args: ast.arguments) -> inspect.Signature:
+    """What a function takes, from its text."""
+    kinds = inspect.Parameter
+    plain = [*args.posonlyargs, *args.args]
+    given: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults))
+    parameters = [
+        _parameter(arg, kinds.POSITIONAL_ONLY if arg in args.posonlyargs else kinds.POSITIONAL_OR_KEYWORD, default)
+        for arg, default in zip(plain, [*given, *args.defaults], strict=True)
+    ]
+    if args.vararg:
+        parameters.append(_parameter(args.vararg, kinds.VAR_POSITIONAL, None))
+    parameters += [
+        _parameter(arg, kinds.KEYWORD_ONLY, default)
+        for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)
+    ]
+    if args.kwarg:
+        parameters.append(_parameter(args.kwarg, kinds.VAR_KEYWORD, None))
+    return inspect.Signature(parameters)
+
+
+def _parameter(arg: ast.arg, kind: Any, default: ast.expr | None) -> inspect.Parameter:
+    shown = inspect.Parameter.empty if default is None else Written(ast.unparse(default))
+    return inspect.Parameter(arg.arg, kind, default=shown)
+
+
+# From functions.
+
+
+def _method_of_function(function: Callable[..., Any]) -> Method:
+    name = getattr(function, "__name__", "")
+    if not inspect.isroutine(function) or not name.isidentifier():
+        raise ServiceError(f"{function!r} cannot be served: a service takes functions with a name, made by def.")
+    streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    coroutine = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    kind = _kind(coroutine=coroutine, streams=streams)
+    return Method(name, kind, inspect.signature(function), inspect.getdoc(function) or "", batch_of(function))

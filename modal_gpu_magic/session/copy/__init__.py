@@ -1,0 +1,1 @@
+"""Copies files between this machine, Volumes and the session's container."""

@@ -1,0 +1,77 @@
+"""The files in a session's container, as a source to fetch from. Never starts a container to look into it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.errors import ContainerLost, CopyError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from modal_gpu_magic.plan.copy.places import Place
+    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.wire.messages.events import FileThere
+
+PIECE = 8 << 20
+"""Bytes asked for at once."""
+
+
+class SessionFiles:
+    """The working directory of a session's container."""
+
+    def __init__(self, app: OpenApp, session: str, generation: str) -> None:
+        self._app, self._session, self._generation = app, session, generation
+
+    @classmethod
+    async def open(cls, session: Session) -> SessionFiles:
+        """The files of a session's container.
+
+        Raises:
+            CopyError: it is gone, or never was.
+        """
+        app = session.app
+        if app is None or session.generation is None or not await asyncio.to_thread(app.is_warm, session.name):
+            raise _gone(session.name)
+        return cls(app, session.name, session.generation)
+
+    async def files(self, path: str) -> dict[str, FileThere]:
+        """The file at a path, or all files below it, by their paths."""
+        found = await asyncio.to_thread(self._listed, path)
+        return {each.path: each for each in found}
+
+    async def read(self, file: FileThere) -> AsyncIterator[bytes]:
+        """The content of a file, piece by piece."""
+        for offset in range(0, file.nbytes, PIECE):
+            yield await asyncio.to_thread(self._part, file.path, offset)
+
+    def _listed(self, path: str) -> tuple[FileThere, ...]:
+        try:
+            return self._app.listed(self._session, self._generation, path)
+        except ContainerLost as error:  # it died a moment ago, and Modal did not know yet
+            raise _gone(self._session) from error
+
+    def _part(self, path: str, offset: int) -> bytes:
+        try:
+            return self._app.part(self._session, self._generation, path, offset, PIECE)
+        except ContainerLost as error:
+            raise _gone(self._session) from error
+        except OSError as error:
+            raise CopyError(f"{path} cannot be read there: {error}.") from error
+
+    async def no_path(self, place: Place) -> str:
+        """The sentence for a path where nothing is, with those that are near."""
+        beside = await self.files(place.above.path)
+        near = nearest(place.name, [each.rpartition("/")[2] for each in beside])
+        meant = f"did you mean {either(near)}?" if near else "a cell's receipt names what it wrote."
+        return f"there is no {place.path or 'file'} in the session's working directory; {meant}"
+
+
+def _gone(session: str) -> CopyError:
+    return CopyError(
+        f"the container of session {session} is gone, and its files with it. Run the cell again; what is to stay, "
+        "write to a Volume (--volume NAME:/path)."
+    )

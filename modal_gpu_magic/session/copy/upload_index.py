@@ -1,0 +1,59 @@
+"""What this machine remembers of the files it has put on a Volume: so that unchanged ones need not be sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+
+from modal_gpu_magic.plan.copy.copies import Note
+
+PIECE = 1 << 20
+
+
+def notes_directory() -> Path:
+    """Where the notes are kept, a file a Volume."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "modal_gpu_magic", "put")
+
+
+class Notes:
+    """The notes of one Volume. Notes that cannot be read or kept cost a transfer, never an error."""
+
+    def __init__(self, key: str) -> None:
+        self._path = notes_directory() / f"{key}.json"
+        self._notes: dict[str, Note] = {}
+        with suppress(OSError, ValueError, TypeError):
+            read = json.loads(self._path.read_text(encoding="utf-8"))
+            self._notes = {path: Note(*fields) for path, fields in read.items()}
+
+    def of(self, path: str) -> Note | None:
+        """What is remembered of a path of the Volume."""
+        return self._notes.get(path)
+
+    def keep(self, notes: dict[str, Note]) -> None:
+        """Remember these, too."""
+        self._notes.update(notes)
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            half = self._path.with_suffix(f".{os.getpid()}")
+            half.write_text(json.dumps({path: astuple(note) for path, note in self._notes.items()}), encoding="utf-8")
+            half.replace(self._path)
+
+
+async def digest_of(path: Path) -> str:
+    """The hash of a file's content."""
+    return await asyncio.to_thread(_digest, path)
+
+
+def _digest(path: Path) -> str:
+    import xxhash
+
+    hashed = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            hashed.update(piece)
+    return hashed.hexdigest()

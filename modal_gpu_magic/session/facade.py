@@ -1,0 +1,395 @@
+"""A session: the state that lasts between cells, here and in its container, and the story of one cell."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic._version import __version__
+from modal_gpu_magic.catalog.gpus import SMI_NAMES
+from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.plan.cell.import_statements import import_statements
+from modal_gpu_magic.plan.cell.inplace import only_augmented
+from modal_gpu_magic.plan.cell.names import Names, analyse
+from modal_gpu_magic.plan.cell.texts import texts_of
+from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
+from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
+from modal_gpu_magic.session.apps import Apps, Opening
+from modal_gpu_magic.session.project.modules import LocalModules
+from modal_gpu_magic.session.project.sent_files import Files
+from modal_gpu_magic.session.run.cell import Cell
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, is_gone, never_ran
+from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
+from modal_gpu_magic.session.run.interrupts import Inbox, Presses, press
+from modal_gpu_magic.session.run.metrics import Metrics
+from modal_gpu_magic.session.run.pump import TICK, Pump
+from modal_gpu_magic.session.run.remarks import remarks
+from modal_gpu_magic.session.run.status import Status
+from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
+from modal_gpu_magic.session.run.waiting import image_words
+from modal_gpu_magic.session.run.watch import Watch
+from modal_gpu_magic.session.values.process_state import ProcessState
+from modal_gpu_magic.session.values.sync import Homecoming, Outgoing, Values
+from modal_gpu_magic.session.values.versions import Versions
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
+from modal_gpu_magic.wire.messages.events import Asked, Request
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.transfer import Packed, prepare
+from modal_gpu_magic.wire.values.referenced_globals import every_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.sdk.client import Kind
+
+ATTEMPTS = 3
+"""How often a run is sent: a container that is not the expected one asks again before user code starts."""
+
+REPLACED = "The container was replaced; what was sent from here is sent again."
+
+_numbers = itertools.count(1)
+APPS = Apps()
+
+
+class Session:
+    """The variables and the machine that cells share. `Session("H100").run("x = 1")` works without IPython, too.
+
+    Args:
+        machine: a `Machine`, or specs as text (`"H100:2 A100-80GB"`); None: a CPU container.
+        name: its name; sessions do not see each other.
+        backend: `cloud` or `local`.
+        namespace: where its variables are bound here; changed in place.
+        hidden: names of the namespace that are not the user's (IPython's own).
+
+    Attributes:
+        metrics: what nvidia-smi said of its GPUs, and their faults: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
+    """
+
+    def __init__(
+        self,
+        machine: Machine | str | None = None,
+        name: str = "default",
+        backend: Kind = "local",
+        namespace: dict[str, Any] | None = None,
+        hidden: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name, self.backend = name, backend
+        self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
+        self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
+        self.values = Values(name, self.namespace, hidden or {})
+        self.files = Files()
+        self.modules = LocalModules(place=self.files.place)
+        self.versions = Versions()
+        self.process = ProcessState()
+        self.metrics = Metrics()
+        self.status = Status(self.metrics)
+        self.generation: str | None = None
+        self.cache = True
+        """Whether its next machine may have the cache Volume."""
+        self._opening: Opening | None = None
+        self._last_run = ""
+        self._store: SharedStore | None = None
+
+    def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
+        """Run source code in the session; returns the last expression's value. Options are those of `Cell`.
+
+        Raises:
+            ModalGpuError: the cell could not run, or did not end by itself.
+            Exception: the cell's own, with its own traceback.
+        """
+        cell = Cell(source, names=self._analyse(source), augmented=only_augmented(source), **options)
+        with Presses() as presses:
+            return self.execute(cell, front or SilentFront(), presses.inbox).result
+
+    def execute(self, cell: Cell, front: Front, inbox: Inbox) -> Homecoming:
+        """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
+        names = cell.names or self._analyse(cell.source)
+        self._leave_the_dead()
+        front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
+        self.values.stateless = self.machine.nodes > 1
+        if cell.clean or self.values.stateless:
+            self.forget()
+        for note in cell.files.notes:
+            front.say(note)
+        with unwarned():
+            outgoing = self.values.outgoing(names, cell.wishes)
+        with self.process.held():
+            with self.status.running(front, inbox, self.about.hourly, self._idle_until):
+                told = self._attempt(cell, names, outgoing, front, inbox)
+            home = self._come_home(cell, told)
+        return conclude(told, cell, home, front)
+
+    def replace(self, machine: Machine, front: Front) -> None:
+        """Go on with another machine, after saying what that costs. The old container ends."""
+        lost = self.values.remote_names()
+        changes = ", ".join(differences(self.machine, machine)) or f"what {machine.image} builds"
+        front.say(
+            f"New machine ({changes}): a new container starts, {rate(hourly(machine.gpus))} at Modal"
+            + (f"; lost with the old one: {', '.join(lost)}" if lost else "")
+            + ". --session NAME keeps both, --move carries the values over."
+        )
+        self.stop()
+        self.machine = machine
+
+    def move(self, machine: Machine, front: Front) -> None:
+        """Go on with another machine and carry the values over, through this kernel; what cannot be is named."""
+        for name in self.values.remote_names():
+            self._carry(name, front)
+        self.stop()
+        self.machine = machine
+
+    def _carry(self, name: str, front: Front) -> None:
+        try:
+            self.namespace[name] = self.fetch(name)
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything when it is pickled
+            front.say(f"`{name}` cannot be carried over: {error}")
+
+    def fall_back(self, machine: Machine | None) -> None:
+        """A machine that could not be made is nothing to inherit from, but for its GPUs: go on from the one before."""
+        if not self.is_open:
+            self.machine = replace(machine or Machine(), gpus=self.machine.gpus)
+
+    def builds_the_same(self, machine: Machine) -> bool:
+        """Whether an image held in a variable is still the session's: by what it builds, not by the Python object."""
+        mine, other = self.machine.image_object, machine.image_object
+        if mine is other or mine is None or self._opening is None:
+            return True
+        app = self._opening.result()
+        return app.image_id(mine) == app.image_id(other)
+
+    def keep_warm(self, seconds: int) -> None:
+        """Change how long the idle container stays, without a new machine."""
+        if self._opening is not None and self._opening.app is not None:
+            self._opening.app.keep_warm(self.name, seconds)
+
+    def fetch(self, name: str) -> Any:
+        """Bring a value home that stayed in the container."""
+        if self._opening is None:
+            raise MachineError(f"the container of {name} is gone; run the cell that made it again.")
+        transfer = self._opening.result().fetch(self.name, self.values.stand_ins.to_fetch(name))
+        return self.values.fetched(name, transfer, self._store or InlineStore(dict(transfer.inline)))
+
+    def stop(self) -> None:
+        """End the session's container; its variables there are gone."""
+        self.forget()
+        self.status.ended()
+        if self._opening is not None:
+            APPS.close(self._opening.machine, self._opening.kind)
+            self._opening = None
+
+    def forget(self) -> tuple[str, ...]:
+        """The container is gone: what was sent is sent again; returns the names that lived only there."""
+        self.generation = None
+        self.files.forget()
+        self.modules.forget()
+        self.versions.forget()
+        self.process.forget()
+        return self.values.forget()
+
+    @property
+    def about(self) -> About:
+        """What is known of its runs before they begin."""
+        gpus = self.machine.gpus
+        hourly = quote(gpus[0] if gpus else None, cpu=self.machine.cpu, memory_mib=self.machine.memory).per_hour
+        nodes = self.machine.nodes
+        billed = None if hourly is None else hourly * nodes
+        told = self.metrics.simulated
+        simulated = bool(gpus) and (self.backend == "local" if told is None else told)
+        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session has a machine that runs or idles."""
+        return self._opening is not None and not self._opening.dead
+
+    @property
+    def app(self) -> OpenApp | None:
+        """Its App, if it is open."""
+        return self._opening.app if self._opening is not None and not self._opening.dead else None
+
+    def _analyse(self, source: str) -> Names:
+        return analyse(source, text_of=texts_of(self.namespace))
+
+    def _idle_until(self) -> float | None:
+        return time.time() + self.machine.scaledown if self.is_open else None
+
+    def _leave_the_dead(self) -> None:
+        """An App that cannot serve any more is let go before it is decided what must travel."""
+        if self._opening is not None and self._opening.dead:
+            self.forget()
+            self._opening = None
+
+    def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
+        """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
+        if self._opening is None:
+            machine = replace(self.machine, cache=self.machine.cache and self.cache)
+            self._opening = APPS.opening(machine, self.backend, cell.packages)
+            for line in remarks(self.machine, self.backend):
+                front.say(line)
+        opening = self._opening
+        if not opening.ready:
+            opening.when_ready(lambda: inbox.put(("opened", None)))
+        since = opening.since
+        phase: Phase = "connecting"
+        while not opening.ready:
+            kind = _take(inbox)
+            if kind == "press":
+                raise KeyboardInterrupt(
+                    "stopped while the machine was being made; that goes on, and the next cell uses it"
+                )
+            if opening.connected and phase == "connecting":
+                since, phase = opening.connected_at, "building"
+                self.status.enters("building")
+            if kind == "tick":
+                words = image_words(self.machine) if phase == "building" else ""
+                front.show(State(phase, self.machine.title, time.monotonic() - since, words))
+        app = opening.result()
+        self._store = app.backend.shared_store()
+        self.values.unwritten = self._store.unwritten if self._store else None
+        return app
+
+    def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
+        """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
+        again = False
+        for left in reversed(range(ATTEMPTS)):
+            app = self._open(cell, front, inbox)
+            packed = self._pack(outgoing, front, inbox)
+            request = self._request(app, cell, names, outgoing, packed)
+            for line in self.process.news(app.machine):
+                front.say(line)
+            app.finish(self._last_run)
+            self._last_run = request.run
+            values = {n: self.namespace.get(n) for n in names.reads}
+            watch = Watch(self.metrics, cell.source, values, self.status.enters)
+            call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
+            try:
+                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
+            finally:
+                app.listen(request.run, self._take_late)
+                watch.end()
+            if self.values.stateless and failed(ended):
+                call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
+            if not left or not never_ran(ended):
+                break
+            if is_gone(ended.lost):
+                self.stop()
+            again = again or ended.began
+            lost = self.forget()
+            front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
+            outgoing = self.values.outgoing(names, cell.wishes)
+        return FinishedRun(
+            app=app,
+            ended=ended,
+            outgoing=outgoing,
+            packed=packed,
+            session=self.name,
+            machine=self.machine,
+            namespace=self.namespace,
+            project=self.files.project,
+            metrics=self.metrics,
+            status=self.status,
+            versions=self.versions,
+        )
+
+    def _take_late(self, kind: str, body: Any) -> None:
+        """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
+        for event in body.events if kind == "frame" else ():
+            if event.kind == "sample":
+                self.metrics.take(event)
+
+    @unwarned()
+    def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
+        """The values of the cell, in the store or in the message; a large transfer is shown on its way."""
+        store = self._store or InlineStore()
+
+        def write() -> Packed:
+            return prepare(
+                outgoing.values,
+                self.namespace,
+                store,
+                outgoing.hasher,
+                session=self.name,
+                table=self.values.table,
+            )
+
+        total = outgoing.nbytes
+        if self._store is None or total < LARGE_BYTES:
+            return write()
+        return Sending(self._store, total).run(write, front, inbox)
+
+    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
+        transfer = packed.transfer
+        augmented = cell.augmented
+        extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
+        return Request(
+            run=f"{os.getpid()}-{next(_numbers)}",
+            version=__version__,
+            source=cell.source,
+            execution_count=cell.count,
+            generation=None if cell.clean else self.generation,
+            values=transfer,
+            drops=outgoing.drops,
+            forgot=outgoing.forgot,
+            named=self.values.named_here(packed),
+            reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
+            maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
+            binds=tuple(names.binds - augmented),
+            deletes=tuple(names.deletes),
+            mutates=frozenset(names.mutates | augmented),
+            import_statements=import_statements(cell.source),
+            stars=tuple(names.stars),
+            imports=cell.imports,
+            installs=extra,
+            python=KERNEL_PYTHON,
+            versions=self.versions.outgoing(transfer.modules, app.machine),
+            modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.wishes.exclude),
+            files=self.files.outgoing(cell.files),
+            # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
+            # reload it while a model's file is open.
+            volumes=tuple(name for name, _ in app.machine.volumes),
+            fetch_bytes=cell.fetch_bytes,
+            fetch_names=cell.fetch_names,
+            clean=cell.clean,
+            timeout=cell.timeout,
+            store=app.backend.store,
+            stdin=cell.stdin,
+            spread=cell.spread,
+            states=self.process.outgoing(cell.wishes.include, app.machine),
+            kernel=cell.kernel,
+            asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
+        )
+
+    @unwarned()
+    def _come_home(self, cell: Cell, told: FinishedRun) -> Homecoming:
+        ended = told.ended
+        if ended.answer is None:
+            if ended.terminated or (ended.lost is not None and not ended.stopped):
+                self.forget()
+                self.status.meter.ends()
+            return Homecoming()
+        if self.machine.nodes == 1:
+            self.generation = ended.answer.generation
+        self.values.sent(told.outgoing, told.packed)
+        self.files.arrived(ended.answer.refused)
+        self.modules.arrived()
+        self.versions.arrived()
+        if ended.answer.need is None:
+            self.process.arrived(ended.answer.states)
+        self.status.meter.lives(ended.answer.booted_at)
+        store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
+        unlike = self.versions.unlike(ended.answer.versions, self.machine)
+        return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
+
+
+def _take(inbox: Inbox) -> str:
+    import queue
+
+    try:
+        return inbox.get(timeout=TICK)[0]
+    except queue.Empty:
+        return "tick"

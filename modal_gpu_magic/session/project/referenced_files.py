@@ -1,0 +1,354 @@
+"""Which files of the project travel with a cell, from what the cell, its functions, modules and scripts name."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.plan.cell.path_text import HOLE
+from modal_gpu_magic.plan.cell.references import references
+from modal_gpu_magic.session.project.listing import Listing, below, fixed_part, is_pattern, matching
+from modal_gpu_magic.session.project.needs import modules_of
+from modal_gpu_magic.session.project.notebook_code import NotebookCode
+from modal_gpu_magic.session.project.programs import module_files, program
+from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES, FoundFiles
+from modal_gpu_magic.wire.inspection.size import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from modal_gpu_magic.plan.cell.cellsource import Transform
+    from modal_gpu_magic.plan.cell.names import Names
+    from modal_gpu_magic.plan.cell.references import Reference
+    from modal_gpu_magic.session.project.modules import LocalModules
+    from modal_gpu_magic.session.project.root import Project
+    from modal_gpu_magic.session.project.sent_files import Files
+
+NAMED = 3
+"""How many files a sentence names."""
+WAY_OUT = "`%modal_gpu put {path} NAME:/` puts it on a Volume, --volume NAME:/path mounts that."
+
+
+def find_files(
+    source: str,
+    transform: Transform | None,
+    names: Names,
+    namespace: Mapping[str, Any],
+    files: Files,
+    modules: LocalModules,
+    exclude: Iterable[str] = (),
+) -> FoundFiles:
+    """The project's files that a cell names: itself, by functions and texts of the notebook, by modules and scripts.
+
+    Args:
+        source: the cell as typed.
+        transform: how it becomes Python.
+        names: what it does with names.
+        namespace: the notebook's.
+        files: the session's.
+        modules: the session's.
+        exclude: modules to do without, `--no-in`.
+
+    Raises:
+        TransferError: the notebook's own modules are too large, or too many.
+    """
+    finder = Finder(files.project, files.entries)
+    code = NotebookCode(names.reads, namespace)
+    finder.add(references(source, transform, code.texts))
+    finder.add(code.references)
+    finder.add_imports(names.imports)
+    for path in modules.find({*names.imports, *modules_of(names, namespace)}, exclude).files.values():
+        if files.place(path) is not None:
+            finder.add_module(os.path.relpath(path))
+    return finder.found()
+
+
+class Finder:
+    """Collects the files of one cell. Paths count from the kernel's working directory.
+
+    Args:
+        project: the notebook's.
+        entries: directories where code has said that modules are looked for; more are added.
+    """
+
+    def __init__(self, project: Project, entries: dict[str, None] | None = None) -> None:
+        self._project = project
+        self._entries = {} if entries is None else entries
+        self._files: dict[str, None] = {}
+        self._folders: dict[str, None] = {}
+        self._modules: set[str] = set()
+        self._notes: dict[str, None] = {}
+        self._listed: dict[str, int] = {}
+        self._programs: deque[tuple[str, str]] = deque()
+        self._seen: set[tuple[str, str]] = set()
+        self._words: dict[str, None] = {}
+        self._unsure = False
+
+    def add(self, named: Iterable[Reference]) -> None:
+        """Take what code names."""
+        for each in named:
+            self._handle(each)
+            self._follow()
+
+    def add_imports(self, names: Iterable[str]) -> None:
+        """Take modules that lie where code looks for modules, as it has said: `sys.path.append("../src")`."""
+        for name in names if self._entries else ():
+            for entry in self._entries:
+                self._take_module(name, entry)
+        self._follow()
+
+    def add_module(self, path: str) -> None:
+        """Take what a module of the project names, which travels by another way itself."""
+        found = program(path)
+        if found is not None:
+            self.add(found.references)
+
+    def found(self) -> FoundFiles:
+        """All of it."""
+        for word in self._words if self._unsure else ():
+            self.file(word)
+            self._follow()
+        return FoundFiles(tuple(self._files), tuple(self._folders), frozenset(self._modules), tuple(self._notes))
+
+    def _handle(self, each: Reference) -> None:
+        if not each.text.startswith("/"):
+            _HANDLERS[each.how](self, each.text)
+        elif each.how in ("listed", "glob", "tested"):
+            self._say_absolute(each.text)
+
+    # One kind of reference each.
+
+    def file(self, path: str) -> None:
+        """A file that is named as it is; or a directory, which comes with all that is in it, if it is small."""
+        if os.path.isfile(path):  # noqa: PTH113
+            self._take(path)
+        elif os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
+            everything = below(path, self._project)
+            if everything.whole and self._fits(everything):
+                self._take_all(everything)
+
+    def needed(self, path: str) -> None:
+        """The same for a program, whose error nobody explains."""
+        self.file(path)
+        place = self._project.place(path)
+        if os.path.isfile(path) and place not in self._files:  # noqa: PTH113
+            self._say_stays([path])
+
+    def entry(self, path: str) -> None:
+        """A directory where modules are looked for."""
+        if os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
+            self._entries[path] = None
+            self._add_folder(path)
+
+    def made(self, text: str) -> None:
+        """Files under names that are made at run time: each is opened by itself, so those that can travel do."""
+        found = matching(HOLE.join(map(glob.escape, text.split(HOLE))), self._project)
+        if self._fits(found):
+            self._take_all(found)
+            for folder in found.folders:
+                self.file(folder)
+        elif found.files:
+            self._say_too_much(text.replace(HOLE, "*"), found)
+
+    def listed(self, path: str) -> None:
+        """A directory whose entries are asked for."""
+        if is_pattern(path):
+            for folder in matching(path, self._project).folders:
+                self.listed(folder)
+        elif os.path.isfile(path):  # noqa: PTH113
+            self._take(path)
+        elif os.path.isdir(path):  # noqa: PTH112
+            self._list(path)
+
+    def glob(self, pattern: str) -> None:
+        """A pattern whose matches are asked for. A directory that matches comes with all that is in it."""
+        folder = fixed_part(pattern)
+        if os.path.exists(folder) and not self._is_inside(folder):  # noqa: PTH110
+            self._list(folder)
+            return
+        found = matching(pattern, self._project)
+        if not found.whole or not self._fits(found):
+            self._say_too_much(pattern, found)
+            return
+        self._take_all(found)
+        for folder in found.folders if "**" not in pattern else ():
+            self._list(folder)
+
+    def tested(self, path: str) -> None:
+        """A path of which it is asked whether it exists: a directory is made there, without its files."""
+        if os.path.isdir(path):  # noqa: PTH112
+            self._add_folder(path)
+        elif os.path.isfile(path) and not self._take(path):  # noqa: PTH113
+            self._say_stays([path])
+
+    def word(self, text: str) -> None:
+        """A word that may name a file or directory."""
+        self._words[text] = None
+
+    def unsure(self, _: str) -> None:
+        """The code asks for files that only a run can tell."""
+        self._unsure = True
+
+    def module(self, name: str) -> None:
+        """A module that is run as a program: `python -m name`, or `folder/name` in another directory."""
+        folder, _, dotted = name.rpartition("/")
+        self._import(dotted.partition(".")[0], folder or ".")
+
+    # What travels.
+
+    def _take(self, path: str) -> bool:
+        """Take one file. False: it is outside the project, too large, or not to be read."""
+        place = self._project.place(path) if os.access(path, os.R_OK) else None
+        if place is None or _size(path) > FILE_BYTES:
+            return False
+        self._files[place] = None
+        self._programs.append((path, os.path.dirname(path) or "."))  # noqa: PTH120
+        return True
+
+    def _take_all(self, listing: Listing) -> None:
+        stay = [path for path in listing.files if not self._take(path)]
+        self._listed.update({path: size for path, size in listing.files.items() if path not in stay})
+        for folder in listing.folders:
+            self._add_folder(folder)
+        if stay or listing.outside:
+            self._say_stays([*stay, *listing.outside])
+        if listing.secrets:
+            self._notes[f"{_named(listing.secrets)} stays here, as it may hold credentials."] = None
+
+    def _list(self, path: str) -> None:
+        """Take a directory with all below it; or its own entries, if those below are too many."""
+        if not self._is_inside(path):
+            self._notes[
+                f"`{path}` is outside the project {self._project.root}, whose small files alone travel by themselves: "
+                f"the cell does not see it. {WAY_OUT.format(path=path)}"
+            ] = None
+            return
+        everything = below(path, self._project)
+        if everything.whole and self._fits(everything):
+            self._take_all(everything)
+            return
+        self._say_too_much(path, everything)
+        flat = below(path, self._project, depth=1)
+        if flat.whole and self._fits(flat) and len(flat.folders) > 1:
+            self._take_all(flat)
+
+    def _fits(self, listing: Listing) -> bool:
+        """Whether the small ones among some files do not exceed the limits of a cell."""
+        small = {path: size for path, size in {**self._listed, **listing.files}.items() if size <= FILE_BYTES}
+        return len(small) <= LISTED_FILES and sum(small.values()) <= LISTED_BYTES
+
+    def _add_folder(self, path: str) -> None:
+        place = self._project.place(path)
+        if place is not None:
+            self._folders[place] = None
+
+    def _is_inside(self, path: str) -> bool:
+        return self._project.place(path) is not None
+
+    # Scripts, and what they import.
+
+    def _follow(self) -> None:
+        """Take what the scripts among the files name, what they import, and what these name and import."""
+        while self._programs:
+            path, folder = self._programs.popleft()
+            found = program(path) if (path, folder) not in self._seen else None
+            self._seen.add((path, folder))
+            if found is None:
+                continue
+            for each in sorted(found.references, key=lambda each: each.how != "entry"):
+                self._handle(_within_program(each))
+                if each.how == "module":
+                    self._import(each.text.partition(".")[0], folder)
+            for name in found.imports:
+                self._import(name, folder)
+
+    def _import(self, name: str, folder: str) -> None:
+        """Take a module that lies where a script finds modules; another one is for the session's own modules."""
+        taken = [self._take_module(name, each) for each in (folder, *self._entries)]
+        if not any(taken):
+            self._modules.add(name)
+
+    def _take_module(self, name: str, folder: str) -> bool:
+        """Take a module that lies in a directory. False: none of that name does."""
+        files = list(module_files(name, folder))
+        for path in files:
+            place = self._project.place(path)
+            if place is not None and _size(path) <= FILE_BYTES:
+                self._files[place] = None
+                self._programs.append((path, folder))
+        return bool(files)
+
+    # What stays.
+
+    def _say_absolute(self, path: str) -> None:
+        """A path from the machine's root, whose lack a cell would not notice. Most of them are the container's own."""
+        folder = fixed_part(path)
+        place = self._project.place(folder)
+        if os.path.exists(folder) and place is not None:  # noqa: PTH110
+            self._notes[
+                f"`{folder}` is a path of this machine, and a container has its own: name it by its path from the "
+                f"notebook's folder, `{os.path.relpath(folder)}`, and its small files travel."
+            ] = None
+
+    def _say_stays(self, paths: list[str]) -> None:
+        why = [(path, _why(path, self._project)) for path in paths]
+        for reason in dict.fromkeys(reason for _, reason in why):
+            of_it = [path for path, each in why if each == reason]
+            self._notes[
+                f"{_named(of_it)} {'stays' if len(of_it) == 1 else 'stay'} here: {reason}. "
+                f"{WAY_OUT.format(path=of_it[0])}"
+            ] = None
+
+    def _say_too_much(self, text: str, found: Listing) -> None:
+        many = f"{len(found.files):,}" if found.whole else f"more than {len(found.files):,}"
+        is_folder = not is_pattern(text)
+        folder = text if is_folder else text.rpartition("/")[0] or "."
+        self._notes[
+            f"`{text}` has {many} files here ({size_text(found.nbytes)}), and up to {LISTED_FILES:,} of "
+            f"{size_text(LISTED_BYTES)} together travel by themselves: they stay here, and the cell does not see them. "
+            f"{WAY_OUT.format(path=folder)}"
+        ] = None
+
+
+def _within_program(each: Reference) -> Reference:
+    """What a script names as the file that it needs: nobody explains its errors."""
+    return replace(each, how="needed") if each.how == "file" else each
+
+
+def _why(path: str, project: Project) -> str:
+    """Why a file does not travel."""
+    if _size(path) > FILE_BYTES:
+        return f"files up to {size_text(FILE_BYTES)} travel by themselves"
+    if project.place(path) is None:
+        return f"only files of the project {project.root} travel by themselves, and no link leads out of it"
+    return "this kernel may not read it"
+
+
+def _named(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(f"`{path}`" for path in paths[:NAMED]) + more
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+_HANDLERS: dict[str, Callable[[Finder, str], None]] = {
+    "file": Finder.file,
+    "folder": Finder.file,
+    "made": Finder.made,
+    "listed": Finder.listed,
+    "glob": Finder.glob,
+    "tested": Finder.tested,
+    "module": Finder.module,
+    "needed": Finder.needed,
+    "entry": Finder.entry,
+    "word": Finder.word,
+    "unsure": Finder.unsure,
+}

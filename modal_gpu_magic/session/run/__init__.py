@@ -1,0 +1,1 @@
+"""One run of a cell: from the request to the receipt."""

@@ -1,0 +1,48 @@
+"""One cell, as a session runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modal_gpu_magic.line.parse import Line
+from modal_gpu_magic.plan.cell.names import Names
+from modal_gpu_magic.session.project.sent_files import FoundFiles
+from modal_gpu_magic.session.values.sync import Wishes
+from modal_gpu_magic.wire.messages.events import Kernel, Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell to run: its source, what the header says of this run, and what the notebook knows.
+
+    Attributes:
+        source: the body, padded so that line numbers are the notebook's.
+        line: its header, for advice to name a better one; None: it has none.
+        names: what it does with names; augmented: those it binds by `+=` and the like alone.
+        count: the notebook's execution count. stdin: whether somebody can answer `input()`.
+        timeout: seconds; None: as long as Modal lets a Function run.
+        fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
+        clean: start with an empty namespace. move: carry the values over to a new machine.
+        files: files of the project that travel with it.
+        imports: modules of the cell with the requirement that brings each.
+        packages: requirements of the image beside the header's, if this cell opens the session.
+        spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
+        kernel: what the cell can see of the notebook's kernel.
+    """
+
+    source: str
+    count: int = 1
+    line: Line | None = None
+    names: Names | None = None
+    augmented: frozenset[str] = frozenset()
+    wishes: Wishes = field(default_factory=Wishes)
+    timeout: float | None = 3600.0
+    fetch_bytes: int = 256 << 20
+    fetch_names: tuple[str, ...] = ()
+    clean: bool = False
+    stdin: bool = False
+    files: FoundFiles = field(default_factory=FoundFiles)
+    imports: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    spread: Spread | None = None
+    kernel: Kernel = field(default_factory=Kernel)

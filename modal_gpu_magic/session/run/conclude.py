@@ -1,0 +1,223 @@
+"""How a run ends for the notebook: its receipt is shown, then its error is raised, or its result returned."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic._version import __version__
+from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
+from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
+from modal_gpu_magic.sdk.app import OpenApp
+from modal_gpu_magic.session.project.root import Project
+from modal_gpu_magic.session.run.hints import hint, memory_hint
+from modal_gpu_magic.session.run.metrics import Metrics
+from modal_gpu_magic.session.run.pump import Ended
+from modal_gpu_magic.session.run.receipt import Outcome, Receipt
+from modal_gpu_magic.session.run.sizing import Sizing, sizing
+from modal_gpu_magic.session.run.status import Status
+from modal_gpu_magic.session.run.watch import health_words
+from modal_gpu_magic.session.values.sync import Outgoing
+from modal_gpu_magic.session.values.versions import Versions
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import Event, Failure
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.transfer import Packed, unpack
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.run.front import Front
+    from modal_gpu_magic.session.values.sync import Homecoming
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes:
+        app: the App that the run was in.
+        ended: how the run ended.
+        outgoing: the values that were sent.
+        packed: the transfer of these values.
+        session: the session's name.
+        machine: the session's machine.
+        namespace: the notebook's variables.
+        project: the project that the notebook belongs to.
+        metrics: the readings of the session's GPUs.
+        status: the session's status.
+        versions: what is known of the packages of both sides.
+    """
+
+    app: OpenApp
+    ended: Ended
+    outgoing: Outgoing
+    packed: Packed
+    session: str
+    machine: Machine
+    namespace: dict[str, Any]
+    project: Project
+    metrics: Metrics
+    status: Status
+    versions: Versions
+
+
+def never_ran(ended: Ended) -> bool:
+    """Whether nothing of the user's ran, so that the run may be sent again: its container was another, or died before.
+
+    Raises:
+        MachineError: the container has another version of this package, or of Python, and will have it again.
+    """
+    need = ended.answer.need if ended.answer else None
+    if need is not None and need.reason == "version":
+        raise MachineError(
+            f"the container has modal_gpu_magic {need.version}, this kernel {__version__}: "
+            "restart the kernel, so that both have the same."
+        )
+    if need is not None and need.reason == "python":
+        raise MachineError(
+            f"the image has Python {need.version}, and this notebook {KERNEL_PYTHON}: functions cross as byte code, "
+            f"which another minor cannot run. Build the image with Python {KERNEL_PYTHON}, "
+            f'such as modal.Image.debian_slim("{KERNEL_PYTHON}").'
+        )
+    if need is not None or ended.lost is None or ended.began or ended.stopped:
+        return need is not None
+    return is_gone(ended.lost) or isinstance(_translated(ended.lost), ContainerLost)
+
+
+def failed(ended: Ended) -> bool:
+    """Whether the cell, or its container, failed by itself."""
+    answer = ended.answer
+    by_itself = not (ended.stopped or ended.timed_out or (answer and answer.timed_out))
+    return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
+    return type(error).__name__ in ("NotFoundError", "ConflictError")
+
+
+def conclude(run: FinishedRun, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
+    """Show the receipt, then raise what the run ended with, or return what it brought.
+
+    Raises:
+        Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
+    """
+    error = _error(run, cell, front)
+    answer = run.ended.answer
+    for line in run.versions.news(answer.versions, run.machine) if answer else ():
+        front.say(line)
+    failed = answer.failed if answer and not isinstance(error, TransferError) else {}
+    for name, why in failed.items():
+        front.say(f"`{name}` could not be made there: {why}.")
+    sized = sizing(run.machine, run.metrics, run.app.backend.kind, answer)
+    if error is not None:
+        asked = run.machine.gpus[0] if run.machine.gpus else None
+        words = hint(error, run.namespace, run.outgoing.held, run.project)
+        words = words or memory_hint(error, sized, asked, cell.line)
+        if words:
+            front.say(words)
+    receipt = _receipt(run, home, error, sized)
+    run.status.concluded(receipt.outcome)
+    front.finished(receipt)
+    if error is not None:
+        raise error
+    return home
+
+
+def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
+    app, ended = run.app, run.ended
+    if ended.timed_out or (ended.answer and ended.answer.timed_out):
+        return _timeout(cell, survives=not ended.terminated)
+    if ended.answer is not None and ended.answer.need is not None:
+        return MachineError("the container was replaced again and again before the cell could start; run it once more.")
+    if ended.answer is not None:
+        return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
+    if ended.stopped:
+        if ended.terminated and app.backend.kind == "cloud":
+            app.close()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
+        what = "its container was ended, and its variables with it" if ended.terminated else "stopped before it began"
+        return KeyboardInterrupt(what)
+    if ended.words:  # faulthandler's stack, a CUDA assertion
+        front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
+        for line in health_words(run.metrics.faults(ended.words)):
+            front.say(line)
+    error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
+
+
+def _translated(error: BaseException) -> BaseException:
+    from modal_gpu_magic.sdk.faults import translate
+
+    return translate(error)
+
+
+def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
+    kept = "Its variables are kept" if survives else "It did not react, so its container was ended with its variables"
+    limit = cell.timeout or 0
+    return CellTimeout(
+        f"the cell ran into its timeout of {limit:g} s. {kept}; give it more with --timeout, e.g. --timeout 2h."
+    )
+
+
+@unwarned()
+def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
+    """The cell's own exception, rendering its own traceback; a stand-in of the same name if its class is not here."""
+    error = None
+    if failure.exception is not None:
+        store = InlineStore(dict(failure.exception.inline))
+        error = unpack(failure.exception, namespace, store).values.get("error")
+    if not isinstance(error, BaseException):
+        error = type(failure.ename, (RemoteError,), {"__module__": "__main__"})(failure.evalue)
+    lines = list(failure.traceback)
+    if not lines:  # IPython shows this kind without a traceback, where it is raised: UsageError, SystemExit
+        return error
+    try:
+        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython's own hook for such errors
+    except AttributeError:  # a class with __slots__
+        sys.stderr.write("\n".join(lines) + "\n")
+    return error
+
+
+def _receipt(run: FinishedRun, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
+    app, ended = run.app, run.ended
+    answer = ended.answer
+    booted_here = answer is not None and answer.booted_at > ended.spawned_at
+    arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
+    return Receipt(
+        outcome=_outcome(ended, error),
+        asked=_of_all(run.machine, specs_text(run.machine.gpus) or "CPU"),
+        backend=app.backend.kind,
+        simulated=sized.simulated,
+        waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
+        started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
+        ran=answer.ended_at - answer.started_at if answer else None,
+        hourly=sized.hourly,
+        idle_seconds=run.machine.scaledown if answer else 0,
+        ended_at=time.time(),
+        price_date=PRICE_DATE,
+        sent_bytes=run.outgoing.nbytes,
+        came_bytes=answer.values.nbytes if answer and answer.values else 0,
+        stays=home.stays,
+        wrote=answer.wrote if answer else (),
+        session=run.session,
+        got=_of_all(run.machine, str(sized.got)) if sized.got else None,
+        uses=run.metrics.run.uses,
+        advice=sized.advice,
+    )
+
+
+def _of_all(machine: Machine, node: str) -> str:
+    return f"{machine.nodes} x {node}" if machine.nodes > 1 else node
+
+
+def _outcome(ended: Ended, error: BaseException | None) -> Outcome:
+    if isinstance(error, CellTimeout):
+        return "timed out"
+    if ended.answer is None:
+        return "stopped" if ended.stopped else "lost"
+    if error is None:
+        return "done"
+    return "stopped" if ended.stopped else "failed"

@@ -1,0 +1,112 @@
+"""What may be said of a cell's own error beside it: what exists here and was not sent, a GPU with more memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.errors import ContainerLost
+from modal_gpu_magic.plan.machine.advice import larger, ready_line
+from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.session.project.module_origin import homes
+from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.line.spec import GpuSpec
+    from modal_gpu_magic.session.project.root import Project
+    from modal_gpu_magic.session.run.sizing import Sizing
+
+MAIN_MEMORY_MIB = 16 << 10
+"""What a container that was killed is taken to have had, where its header does not say."""
+
+_MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
+
+
+def hint(
+    error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str], project: Project
+) -> str | None:
+    """One sentence with the way out, or None."""
+    missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
+    if missing:
+        name = missing[1]  # the error's own attribute is lost with its pickle before Python 3.12
+        if name in held:
+            return f"`{name}` was not sent: {held[name]}."
+        if name in namespace:
+            return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
+        module = error.name.partition(".")[0]
+        return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        return _file_hint(error.filename, project)
+    return None
+
+
+def _file_hint(path: str, project: Project) -> str | None:
+    try:
+        size = Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
+    place, mount = project.place(path), _MOUNT.format(path=path)
+    if place is None:
+        return (
+            f"{path} exists here, but outside the project {project.root}, whose small files alone travel by "
+            f"themselves: {mount}"
+        )
+    if Path(path).is_absolute():
+        name = os.path.relpath(project.path(place))
+        return (
+            f"{path} exists here, but a container has its own directories: name it by its path from the notebook's "
+            f"folder, `{name}`, and it travels if it is small."
+        )
+    if Path(path).is_dir():
+        return (
+            f"{path} is a folder here: a cell that names it literally brings it along, with up to {LISTED_FILES:,} "
+            f"small files of {LISTED_BYTES / 1e6:.0f} MB together. A larger one: {mount}"
+        )
+    if size > FILE_BYTES:
+        return (
+            f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
+            f"themselves: {mount}"
+        )
+    return f"{path} exists here; a cell that names it literally brings it along."
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA.{1,9}OUT.OF.MEMORY|RESOURCE_EXHAUSTED.*(?:MEMORY|ALLOCATE)", re.IGNORECASE | re.DOTALL
+)
+_TRIED = re.compile(r"allocate ([0-9.]+) ?(bytes|[KMGT]iB)")
+_MIB = {"bytes": 2**-20, "KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10, "TiB": 2.0**20}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a cell's own error says that a GPU's memory was too small: torch's, jax's, CuPy's, CUDA's own."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return "OutOfMemoryError" in names or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:
+    """What was in use, the next larger GPU and the header that asks for it; None: it was not for want of memory."""
+    if isinstance(error, ContainerLost) and "SIGKILL" in str(error) and line is not None:
+        more = replace(line, options=replace(line.options, memory=2 * (line.options.memory or MAIN_MEMORY_MIB)))
+        return f"More main memory, if that is what was missing: %%modal_gpu {more}"
+    spec = sized.got or sized.billed or asked
+    if spec is None or not is_out_of_memory(error):
+        return None
+    seen = "" if sized.peak_mib is None else f" at a peak of {sized.peak_mib / 1024:.1f} GB"
+    seen += " of this machine's memory (the GPU is simulated)" if seen and sized.simulated else ""
+    tried = _TRIED.search(str(error))
+    need = (sized.peak_mib or 0.0) + float(tried[1]) * _MIB[tried[2]] if tried and not sized.simulated else 0.0
+    best = larger(spec, need) or larger(spec)
+    if best is None:
+        return f"{spec} ran out of memory{seen}, and Modal has no larger GPU: use more of them, or a smaller batch."
+    room = (
+        f"{best.gpu.vram_gb} GB each" if best.gpu and best.count > 1 else f"{best.gpu.vram_gb} GB" if best.gpu else ""
+    )
+    price = rate(best.price_per_hour)
+    return f"{spec} ran out of memory{seen}. The next larger is {best} ({room}, {price}): {ready_line(line, best)}"

@@ -1,0 +1,335 @@
+"""The pump: all that happens to one run, in order, on the kernel's main thread, until it has ended.
+
+The end is one of three: the result; or, after a crash, a marker that comes back behind everything the container had
+put; or, after a stop, an `end` event with the whole answer (the server throws the result away). DESIGN 4 and 15.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import BackendLost
+from modal_gpu_magic.session.run.front import Front, Phase, State
+from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
+from modal_gpu_magic.session.run.waiting import queue_words
+from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
+from modal_gpu_magic.wire.messages.log import Assembler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from modal_gpu_magic.sdk.app import Call
+    from modal_gpu_magic.session.run.watch import Watch
+
+TICK = 1.0
+"""Seconds between two looks at the clock: the status line moves once a second."""
+UNBEGUN_GRACE = 0.5
+"""Seconds to wait, after a stop, for a sign that the cell had begun after all."""
+STOP_HINT, STOP_LIMIT = 2.0, 30.0
+"""Seconds after the first ■: when it is said that a second one ends the container, and when it ends anyway."""
+SAME_PRESS = 1.5
+"""Seconds after the first ■ in which another is the same one: a double click, or a Stop that came by two ways."""
+KILL_LIMIT = 5.0
+"""Seconds after the second ■ until the run counts as lost whatever the server says."""
+DRAIN_LIMIT = 3.0
+"""Seconds to wait for events that are still under way when the end is known."""
+WORDS_LIMIT = 3.0
+"""Seconds Modal's log has to say what a lost container wrote last."""
+LOG_SECONDS = 60.0
+"""Between two looks into Modal's log while a cell runs: faults of its GPUs are said there."""
+GPU_FAULT = "CUDA"
+"""In an error of the cell: the log may say that it was not the cell's fault."""
+TIMEOUT_GRACE = 15.0
+"""Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: with an answer, or with the error that says why there is none."""
+
+    answer: Answer | None
+    lost: BaseException | None
+    stopped: bool
+    terminated: bool
+    timed_out: bool = False
+    spawned_at: float = 0.0
+    began: bool = False
+    """Whether user code began. What `started` says is in the queue before it does."""
+    words: str = ""
+    """What the container last wrote to Modal's log, if it was lost."""
+
+
+class Pump:
+    """Drives one call to its end. `run()` is all of it. `again`: the cell had begun, in a container that is gone."""
+
+    def __init__(
+        self,
+        call: Call,
+        inbox: Inbox,
+        front: Front,
+        subject: str,
+        timeout: float | None,
+        watch: Watch,
+        *,
+        again: bool = False,
+    ) -> None:
+        self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
+        self.watch, self.again = watch, again
+        self.assembler = Assembler()
+        self.others: dict[str, Assembler] = {}
+        """Of the other nodes of a cluster: each numbers its own events."""
+        self.life = ""
+        self.ended_elsewhere = False
+        """The end was said by another node than the first: it failed, and all others are being ended."""
+        self.answer: Answer | None = None
+        self.end: Answer | None = None
+        self.lost: BaseException | None = None
+        self.presses = 0
+        self.flushed = self.started = self.hinted = self.terminated = self.timed_out = False
+        self.spawned_at = time.time()
+        self.phase: Phase = "waiting"
+        self.detail = ""
+        now = time.monotonic()
+        self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
+        self.looked = 0.0
+        self.frames = 0
+        self._take: dict[str, Callable[[Any], None]] = {
+            "spawned": self._spawned,
+            "frame": self._frame,
+            "result": self._result,
+            "lost": self._lose,
+            "reader": self._lose,
+            "closed": self._closed,
+            "flush": self._flush,
+            "press": self._press,
+            "booting": self._booting,
+            "queued": self._queued,
+            "log": lambda text: self._say(self.watch.log(text)),
+            "tick": self._tick,
+            "opened": lambda _: None,  # the App was ready before it was waited for
+        }
+
+    def run(self) -> Ended:
+        """Take what comes until the run is over."""
+        self.watch.entered(self.phase)
+        while not self._over():
+            try:
+                kind, body = self.inbox.get(timeout=self._patience())
+            except queue.Empty:
+                kind, body = "tick", None
+            self._take[kind](body)
+            if time.monotonic() - self.ticked >= TICK:
+                self._tick(None)
+        answer = self.answer or self.end
+        for event in self._missing(answer):
+            self._event(event)
+        words = self._within(self.call.last_words) if self._crashed(answer) else ""
+        if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
+            self._say(self.watch.log(self._within(self.call.app.log)))
+        return Ended(
+            answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, self.started, words
+        )
+
+    def _crashed(self, answer: Answer | None) -> bool:
+        """Whether the container died, so that Modal's log may say how."""
+        return answer is None and not self.presses and self.lost is not None and not isinstance(self.lost, BackendLost)
+
+    @staticmethod
+    def _within(read: Callable[[], str]) -> str:
+        """A text from Modal's log, if it answers in time."""
+        words: list[str] = []
+        thread = threading.Thread(target=lambda: words.append(read()), daemon=True)
+        thread.start()
+        thread.join(WORDS_LIMIT)
+        return "".join(words)
+
+    def _over(self) -> bool:
+        now = time.monotonic()
+        if self.answer is not None:
+            return self.frames >= self.answer.frames or now > self.ended_at + DRAIN_LIMIT
+        if self.end is not None:
+            return not self.ended_elsewhere or self.flushed or now > self.ended_at + DRAIN_LIMIT
+        if self.lost is None:
+            return self.terminated and now > self.pressed_at + KILL_LIMIT
+        if isinstance(self.lost, BackendLost) or now > self.ended_at + STOP_LIMIT + KILL_LIMIT:
+            return True
+        if self.terminated:
+            return self.flushed or now > max(self.ended_at, self.pressed_at) + DRAIN_LIMIT
+        if self.presses:  # the answer is to come as an `end` event, if the cell had begun
+            return not self.started and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
+        return self.flushed or now > self.ended_at + DRAIN_LIMIT
+
+    def _patience(self) -> float:
+        """Seconds until something may be due even if nothing comes."""
+        return 0.1 if self.presses or self.answer or self.lost else TICK
+
+    def _missing(self, answer: Answer | None) -> tuple[Event, ...]:
+        """The tail that rode on the answer, and what the queue lost on the way."""
+        if answer is None:
+            return ()
+        late = tuple(self.assembler.feed(Frame(self.call.request.run, answer.tail)))
+        if self.assembler.next_number >= answer.events:
+            return late
+        try:
+            events = self.call.app.replay(self.call.session, self.call.request.run, self.assembler.next_number)
+        except Exception:  # noqa: BLE001 - the cell itself has ended well
+            self.front.say("Some lines of output were lost on the way.")
+            return late
+        return (*late, *self.assembler.feed(Frame(self.call.request.run, events)))
+
+    # What may arrive. Each takes the body of the message.
+
+    def _spawned(self, _: str) -> None:
+        self.spawned_at = time.time()
+
+    def _frame(self, frame: Frame) -> None:
+        _, *node, life = frame.run.split("/")
+        if node:
+            self._other_frame(node[0], frame)
+            return
+        if life != self.life:
+            if self.life:  # Modal runs an input again after a preemption
+                self._restarted()
+            self.life = life
+        self.frames += 1
+        for event in self.assembler.feed(frame):
+            self._event(event)
+
+    def _restarted(self) -> None:
+        """Another container has begun the cell from its start; its output counts anew."""
+        self.front.say("The container was replaced by Modal: the cell began again.")
+        self.assembler, self.frames = Assembler(), 0
+        self.watch.begin()
+        self.again = True
+
+    def _other_frame(self, node: str, frame: Frame) -> None:
+        """Of a node that is not the first: its ranks' output, and how it failed if it did."""
+        self.frames += 1
+        for event in self.others.setdefault(node, Assembler()).feed(frame):
+            if event.kind in ("rank", "sample"):
+                self._event(event)
+            elif event.kind == "end" and self.end is None:
+                self.ended_elsewhere = True
+                self._event(event)
+
+    def _event(self, event: Event) -> None:
+        if event.kind == "started":
+            self._begun()
+        elif event.kind == "end":
+            self.end = event.content["answer"]
+            self.ended_at = time.monotonic()
+        elif event.kind == "note":
+            self.front.say(event.content["text"])
+        elif event.kind == "sample":
+            self.front.sample(self.watch.take(event))
+            self._say(self.watch.sample())
+        elif event.kind == "input_request":
+            self._ask(event.content)
+        else:
+            self.front.event(event)
+            self._say(self.watch.output(event))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.front.say(line)
+
+    def _begun(self) -> None:
+        self.started, self.started_at = True, time.monotonic()
+        if self.presses:
+            self._enter("stopping")
+        elif self.again:
+            self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
+        else:
+            self._enter("running")
+
+    def _ask(self, question: dict[str, Any]) -> None:
+        try:
+            with interruptible():
+                text = self.front.ask(question["prompt"], password=question["password"])
+        except KeyboardInterrupt:
+            self._press(None)
+            return
+        self._in_thread(lambda: self.call.app.answer(self.call.request.run, text))
+
+    def _result(self, answer: Answer) -> None:
+        self.answer, self.ended_at = answer, time.monotonic()
+
+    def _lose(self, error: BaseException) -> None:
+        self.lost, self.ended_at = error, time.monotonic()
+        if not isinstance(error, BackendLost):
+            self._in_thread(lambda: self.call.app.flush(self.call.request.run))
+
+    def _flush(self, _: object) -> None:
+        self.flushed = True
+
+    def _closed(self, _: object) -> None:
+        self._lose(BackendLost("the session was stopped while the cell ran."))
+
+    def _press(self, _: object) -> None:
+        now = time.monotonic()
+        if self.presses and now < self.pressed_at + SAME_PRESS:
+            return
+        self.presses += 1
+        self.pressed_at = now
+        self._enter("stopping")
+        if self.presses == 1:
+            self.call.cancel()
+        else:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        self.terminated = True
+        self.call.cancel(terminate=True)
+
+    def _tick(self, _: object) -> None:
+        now = self.ticked = time.monotonic()
+        if self.presses and not self.terminated:
+            if now > self.pressed_at + STOP_LIMIT:
+                self.pressed_at = now
+                self._terminate()
+            elif self.started and not self.hinted and now > self.pressed_at + STOP_HINT:
+                self.hinted = True
+                self.front.say(
+                    "Asked to stop; the cell goes on. Stop again to end its container (its variables are lost then)."
+                )
+        if (
+            self.started
+            and self.timeout
+            and not self.terminated
+            and now > self.started_at + self.timeout + TIMEOUT_GRACE
+        ):
+            self.timed_out, self.pressed_at = True, now
+            self._terminate()
+        self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
+        if self.phase in ("waiting", "starting"):
+            self._in_thread(self._look)
+        elif now > max(self.looked, self.started_at) + LOG_SECONDS:
+            self.looked = now
+            self._in_thread(lambda: self.inbox.put(("log", self.call.app.log())))
+
+    def _look(self) -> None:
+        running = self.call.running() if self.call.id is not None else None
+        if running is not None:
+            self.inbox.put(("booting" if running else "queued", None))
+
+    def _booting(self, _: object) -> None:
+        if self.phase == "waiting":
+            self._enter("starting")
+
+    def _queued(self, _: object) -> None:
+        if self.phase == "waiting":
+            self.detail = queue_words(self.call.app.machine, self.call.app.backend.kind)
+
+    def _enter(self, phase: Phase, detail: str = "") -> None:
+        if phase != self.phase or detail:
+            self.phase, self.phase_since, self.detail = phase, time.monotonic(), detail
+            self.watch.entered(phase)
+            self.front.show(State(phase, self.subject, 0.0, detail))
+
+    @staticmethod
+    def _in_thread(act: Callable[[], None]) -> None:
+        threading.Thread(target=act, name="modal-gpu-aside", daemon=True).start()

@@ -1,0 +1,44 @@
+"""What is said of a machine before it starts, a line each, once: what it may cost, how long its image takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modal_gpu_magic.plan.machine.definition import not_applied
+from modal_gpu_magic.plan.machine.layers import compiles
+from modal_gpu_magic.plan.machine.quote import dearer_fallbacks, rate
+from modal_gpu_magic.sdk.image import local_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modal_gpu_magic.line.spec import GpuSpec
+    from modal_gpu_magic.plan.machine.definition import Machine
+
+NAMED = 3
+"""Fallbacks that are named each; of more, the dearest is."""
+
+
+def remarks(machine: Machine, backend: str) -> tuple[str, ...]:
+    """The lines for a machine that is about to be made; none where nothing is out of the ordinary."""
+    missing = not_applied(machine) if backend == "local" else ()
+    lines = (
+        f"Not applied by the local backend: {'; '.join(missing)}." if missing else "",
+        _dearer(machine.gpus),
+        compiles(machine, local_version),
+    )
+    return tuple(line for line in lines if line)
+
+
+def _dearer(specs: Sequence[GpuSpec]) -> str:
+    """The fallbacks that cost more than the first choice."""
+    dearer = dearer_fallbacks(specs)
+    if not dearer:
+        return ""
+    what = f"costs more than {specs[0]} ({rate(specs[0].price_per_hour)})"
+    if len(dearer) > NAMED:
+        dearest = max(dearer, key=lambda spec: spec.price_per_hour or 0)
+        top = f"{dearest} at {rate(dearest.price_per_hour)}"
+        return f"Each of {len(dearer)} fallbacks {what}, {top} the most; Modal bills the GPU it gives."
+    named = ", ".join(f"{spec} ({rate(spec.price_per_hour)})" for spec in dearer)
+    return f"A fallback {what}: {named}; Modal bills the GPU it gives."

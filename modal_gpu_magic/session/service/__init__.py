@@ -1,0 +1,1 @@
+"""Services: functions that stay loaded in containers of their own."""

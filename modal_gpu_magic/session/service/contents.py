@@ -1,0 +1,136 @@
+"""What a service's containers are made from: its cell or its functions, and the notebook's values that these read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.catalog.gpus import SMI_NAMES
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.plan.cell.names import Names, analyse
+from modal_gpu_magic.session.project.modules import LocalModules
+from modal_gpu_magic.session.project.sent_files import Files
+from modal_gpu_magic.session.run.cell import Cell
+from modal_gpu_magic.session.values.sync import Outgoing, Values
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.calls import Program
+from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
+from modal_gpu_magic.wire.messages.events import Asked
+from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.plan.cell.cellsource import Transform
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.sdk.client import Backend, Kind
+
+Source = str | Iterable[Callable[..., Any]]
+DEFINITION_BYTES = 16 << 20
+"""Modal's limit for what comes with a Function's definition (modal/_functions.py, 1.6.4)."""
+
+
+class Contents:
+    """A cell, or functions, with the namespace they read.
+
+    Attributes:
+        functions: by name; empty where there is a cell.
+        namespace: the notebook's variables.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        service: str,
+        namespace: dict[str, Any] | None,
+        hidden: Mapping[str, Any],
+        cell: Cell | None,
+        transform: Transform | None,
+    ) -> None:
+        self._service = f"service {service}"
+        self.functions: dict[str, Callable[..., Any]] = {}
+        if not isinstance(source, str):
+            self.functions = {getattr(each, "__name__", repr(each)): each for each in source}
+            cell = Cell("", names=Names(reads=frozenset(self.functions)))
+            namespace = _globals(self.functions.values()) if namespace is None else namespace
+        self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
+        self._cell = cell or Cell(str(source), names=analyse(str(source), transform))
+        self._values = Values(self._service, self.namespace, hidden)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Requirements of the image beside the machine's."""
+        return self._cell.packages
+
+    def outgoing(self, kind: Kind, *, marked: bool) -> Outgoing:
+        """The notebook's values that the cell or the functions read.
+
+        Args:
+            kind: the backend.
+            marked: the cell has a `@batched` function, so `batched` is ours and no variable of the notebook's.
+
+        Raises:
+            TransferError: one cannot travel, or they are too large for a definition.
+        """
+        names = self._cell.names or Names()
+        _refuse_remote({name: self.namespace.get(name) for name in sorted(names.reads)})
+        wishes = self._cell.wishes
+        if marked:
+            wishes = replace(wishes, exclude=("batched", *wishes.exclude))
+        outgoing = self._values.outgoing(names, wishes)
+        if kind == "cloud":
+            refuse_large(outgoing.values)
+        return outgoing
+
+    def program(
+        self, service: str, methods: Iterable[str], machine: Machine, outgoing: Outgoing, backend: Backend
+    ) -> Program:
+        """What a container of `machine` runs, with the values packed."""
+        store = backend.shared_store() or InlineStore()
+        files = Files()
+        values = {**outgoing.values, **self.functions}
+        packed = pack(values, self.namespace, store, outgoing.hasher, session=self._service)
+        imports = self._cell.names.imports if self._cell.names else frozenset()
+        return Program(
+            service=service,
+            source=self._cell.source,
+            functions=tuple(methods),
+            count=self._cell.count,
+            values=packed,
+            store=backend.store,
+            modules=LocalModules(place=files.place).outgoing((*imports, *packed.modules), self._cell.wishes.exclude),
+            files=files.outgoing(self._cell.files),
+            asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
+        )
+
+
+def _refuse_remote(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if type(value) is RemoteValue:
+            raise TransferError(
+                f"`{name}` lives in the container of session {facts(value).session!r}, and a service has containers of "
+                f"its own: run {name} = {name}.fetch() first, or make it in the cell."
+            )
+
+
+def refuse_large(values: Mapping[str, Any]) -> None:
+    """Refuse values that are too large to travel with a service's definition to Modal.
+
+    Raises:
+        TransferError: naming the largest, and the way out.
+    """
+    sizes = {each: nbytes_of(value) for each, value in values.items()}
+    total = sum(sizes.values())
+    if total > DEFINITION_BYTES:
+        largest = max(sizes, key=lambda each: sizes[each])
+        raise TransferError(
+            f"`{largest}` ({size_text(sizes[largest])}) does not travel: Modal takes 16 MiB with a service, and the "
+            f"values that this one reads have {size_text(total)}. Put it on a Volume, mount that with --volume "
+            "NAME:/path, and load it in the cell."
+        )
+
+
+def _globals(functions: Iterable[Callable[..., Any]]) -> dict[str, Any] | None:
+    """The globals of the first that has some."""
+    return next((each.__globals__ for each in functions if isinstance(each, FunctionType)), None)

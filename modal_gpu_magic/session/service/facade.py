@@ -1,0 +1,192 @@
+"""A service: functions that stay loaded in containers of their own and are called from here, one by one or many.
+
+`Service` is what the notebook gets from a `--service` cell, and works without IPython, too.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.plan.cell.cellsource import tree_of
+from modal_gpu_magic.plan.machine.definition import Machine
+from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
+from modal_gpu_magic.plan.service.text import started_text, state_text
+from modal_gpu_magic.session.run.conclude import own_error
+from modal_gpu_magic.session.run.front import Front, SilentFront
+from modal_gpu_magic.session.run.interrupts import Inbox, Presses
+from modal_gpu_magic.session.service.contents import Contents, Source
+from modal_gpu_magic.session.service.method import ServiceMethod
+from modal_gpu_magic.session.service.running import RunningService
+from modal_gpu_magic.session.service.startup import Starting
+from modal_gpu_magic.session.service.usage import Usage
+from modal_gpu_magic.wire.calls import Fault
+from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from modal_gpu_magic.plan.cell.cellsource import Transform
+    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.service import ServiceApp
+    from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.values.sync import Outgoing
+
+_OF_MODAL = ("update_autoscaler",)
+"""Attributes of an object of Modal's classes."""
+
+
+class NoMethodError(ServiceError, AttributeError):
+    """A service has no method of that name."""
+
+
+class Service(RunningService):
+    """Functions of a cell, or functions, served by containers of their own.
+
+    `Service([embed], "L40S").start()` or `with Service(...) as service:`; then `service.embed(x)`. Making one checks
+    it; nothing is sent before `start`.
+
+    Args:
+        source: a cell (its top level runs once a container, its functions become methods), or a list of functions.
+        machine: a `Machine`, or specs as text; None: CPU containers.
+        name: its name.
+        batch: how the only function is batched: a number of calls or a `Batch`; None: as `@batched` says.
+        wait_ms: milliseconds such a batch waits to be full.
+        min_containers, max_containers, concurrent: as `Serving` has them.
+        timeout: seconds that a call may take; the start of a container has an hour at least.
+        backend: `cloud` or `local`.
+        namespace: the notebook's variables, which the source reads; of functions, by default their own globals.
+        hidden: names of the namespace that are not the user's.
+        cell: the cell as the notebook knows it: its number, names, files, packages.
+        transform: how the source becomes Python; None: as IPython does.
+
+    Raises:
+        ServiceError: it cannot be served as written. SyntaxError: the source is no valid cell.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        machine: Machine | str | None = None,
+        name: str = "service",
+        *,
+        batch: int | Batch | None = None,
+        wait_ms: int = WAIT_MS,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        concurrent: int | None = None,
+        timeout: float = 3600,
+        backend: Kind = "local",
+        namespace: dict[str, Any] | None = None,
+        hidden: Mapping[str, Any] | None = None,
+        cell: Cell | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        self.backend = backend
+        self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
+        if self.machine.nodes > 1:
+            raise ServiceError(f"a service's containers work alone, and this machine has {self.machine.nodes} nodes.")
+        self._contents = Contents(source, name, namespace, hidden or {}, cell, transform)
+        given = Batch(batch, wait_ms) if isinstance(batch, int) else batch
+        methods, helpers = (
+            methods_of_cell(tree_of(source, transform), given)
+            if isinstance(source, str)
+            else (methods_of(self._contents.functions.values(), given), ())
+        )
+        serving = Serving(methods, helpers, min_containers, max_containers, concurrent, int(timeout))
+        super().__init__(name, serving, self._contents.namespace, Usage(self.machine.scaledown))
+        self._methods = {method.name: ServiceMethod(self, method) for method in methods}
+        for each in self._methods:
+            if each in {*dir(Service), *vars(self), *_OF_MODAL}:
+                raise ServiceError(f"a service has a {each} of its own; give the function another name.")
+
+    def start(self, front: Front | None = None, inbox: Inbox | None = None) -> Self:
+        """Start the first container and run the top level there; its output and its error are shown as a cell's.
+
+        Raises:
+            TransferError: a value that is read cannot travel. KeyboardInterrupt: ■. Exception: the top level's own.
+        """
+        if inbox is None:
+            with Presses() as presses:
+                return self.start(front, presses.inbox)
+        if self._app is not None or self._stopped:
+            raise ServiceError(f"{self.name} was started before; make it anew.")
+        front, outgoing, began = front or SilentFront(), self.outgoing(), time.monotonic()
+        starting = Starting(
+            self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox
+        )
+        try:
+            self._app, answer = starting.run()
+        except BaseException as error:
+            front.broke_off("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            if isinstance(error, Fault):
+                raise own_error(error.failure, self.namespace) from None
+            raise
+        for name, why in answer.failed.items() if answer else ():
+            front.say(f"`{name}` could not be made there: {why}.")
+        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
+        took = time.monotonic() - began
+        place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
+        front.settled(started_text(self.name, self.machine, self.serving, place, took))
+        return self
+
+    def stop(self) -> None:
+        """End its containers. It cannot be called any more."""
+        app, self._app, self._stopped = self._app, None, True
+        if app is not None:
+            self.usage.end()
+            app.close()
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What can be called."""
+        return self.serving.methods
+
+    def __enter__(self) -> Self:
+        return self if self.running else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __getattr__(self, name: str) -> ServiceMethod:
+        methods = self.__dict__.get("_methods", {})
+        if name in methods:
+            return methods[name]  # type: ignore[no-any-return]
+        if name.startswith("_"):  # somebody asks what protocols it has
+            raise AttributeError(name)
+        why = f"it has {', '.join(methods)}"
+        if name in self.serving.helpers:
+            why = f"Modal gives a class with a batched method no other, and {', '.join(methods)} is batched"
+        raise NoMethodError(f"{self.name} has no method {name}: {why}.")
+
+    def __dir__(self) -> list[str]:
+        return sorted([*self._methods, "machine", "methods", "running", "stop"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"the service {self.name} is called from the notebook, so it stays there")
+
+    def __repr__(self) -> str:
+        state: str | tuple[int, int] | None = "stopped" if self._stopped else "lost" if self._app else "not started"
+        if self._app is not None and self.running:
+            state = self._app.stats()
+            if state is not None:
+                self.usage.seen(state[0])
+        text = state_text(self.name, self.machine, self.serving, self.backend, state, self.usage.seconds)
+        return f"<{text}>"
+
+    def outgoing(self) -> Outgoing:
+        """The notebook's values that go to its containers.
+
+        Raises:
+            TransferError: one cannot travel, or they are too large.
+        """
+        return self._contents.outgoing(self.backend, marked=self.serving.batch is not None)
+
+    def _make(self, backend: Backend, outgoing: Outgoing) -> ServiceApp:
+        from modal_gpu_magic.sdk.service import ServiceApp
+
+        program = self._contents.program(self.name, self._methods, self.machine, outgoing, backend)
+        return ServiceApp(self.machine, backend, self._contents.packages, self.serving, program)

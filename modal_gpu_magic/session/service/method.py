@@ -1,0 +1,201 @@
+"""A service's function as it is called from here: `embed.predict(x)`, `.map(xs)`, `.aio(x)`, `.spawn(x)`.
+
+A call is Modal's own, with its arguments encoded: a spawn and a wait, so that its id is known and ■ can cancel it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.session.run.interrupts import HeldPress
+from modal_gpu_magic.session.service.async_iteration import driven
+from modal_gpu_magic.wire.calls import Fault, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from modal_gpu_magic.plan.service.serving import Method
+    from modal_gpu_magic.session.service.running import RunningService
+
+
+class ServiceMethod:
+    """One method of a running service. Its arguments are checked here, against the function's own signature.
+
+    Every way to call it raises the function's own error, with the cell's traceback; `ServiceError` where the service
+    was stopped, `CellTimeout` and `ContainerLost` where the call did not end by itself.
+    """
+
+    def __init__(self, service: RunningService, method: Method) -> None:
+        self._service, self._method = service, method
+        self._title = f"{service.name}.{method.name}"
+        self.__name__, self.__qualname__, self.__doc__ = method.name, self._title, method.doc
+        self.__signature__ = method.signature
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it and wait; of a generator, iterate over what it yields. ■ cancels the call."""
+        data = self._arguments(args, kwargs)
+        if self._method.streams:
+            return self._stream(data)
+        with self._service.usage.use():
+            with HeldPress() as held:
+                call = self._spawned(data)
+            if held.pressed:
+                call.cancel()
+                raise KeyboardInterrupt
+            return call.get()
+
+    def spawn(self, *args: Any, **kwargs: Any) -> ServiceCall:
+        """Begin a call and return at once; `.get()` waits for its result, `.cancel()` ends it."""
+        self._refuse_stream("spawn")
+        return self._spawned(self._arguments(args, kwargs))
+
+    def map(self, *iterables: Iterable[Any], return_exceptions: bool = False) -> Iterator[Any]:
+        """Call it once for each item, many at a time, and iterate over the results in order, as they come.
+
+        Args:
+            iterables: one for each argument, as for Python's `map`; the shortest ends it.
+            return_exceptions: give an error in the place of its result, instead of raising the first one.
+        """
+        self._refuse_stream("map")
+        rows = (self._arguments(args, {}) for args in zip(*iterables))  # noqa: B905 - as `map` does
+        lengths = [len(each) for each in iterables if isinstance(each, Sized)]
+        total = min(lengths) if len(lengths) == len(iterables) and lengths else None
+        function = self._function
+        results = driven(lambda: function.map.aio(rows, return_exceptions=return_exceptions))
+        return self._service.watch(self._results(results), total, self._title)
+
+    def aio(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it from a coroutine: `await embed.predict.aio(x)`; of a generator, `async for` over what it yields."""
+        data = self._arguments(args, kwargs)
+        return self._stream_aio(data) if self._method.streams else self._call_aio(data)
+
+    def __repr__(self) -> str:
+        return f"<{self._service.name}.{self._method}>"
+
+    @property
+    def _function(self) -> Any:
+        return self._service.function(self._method.name)
+
+    def _refuse_stream(self, way: str) -> None:
+        if self._method.streams:
+            raise ServiceError(f"{self._title} is a generator, which has no {way}: iterate over {self._title}(...).")
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """The arguments, encoded; of a batched function one value a parameter, in order.
+
+        Raises:
+            TypeError: they do not fit the function. TransferError: one cannot travel.
+        """
+        try:
+            bound = self._method.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._method.name}() {error}") from None
+        sent = tuple(bound.arguments.values()) if self._method.batch else (bound.args, bound.kwargs)
+        return encode(sent, self._service.namespace, f"what {self._title} is called with")
+
+    def _spawned(self, data: bytes) -> ServiceCall:
+        return ServiceCall(self._function.spawn(data), self._service)
+
+    def _results(self, results: Iterator[Any]) -> Iterator[Any]:
+        with self._service.usage.use(), contextlib.closing(results):  # type: ignore[type-var]  # it is a generator
+            for data in self._items(results):
+                failed = isinstance(data, BaseException)
+                yield self._service.own(data) if failed else decode(data, self._service.namespace)
+
+    async def _call_aio(self, data: bytes) -> Any:
+        with self._service.usage.use():
+            spawning = asyncio.ensure_future(self._function.spawn.aio(data))
+            try:
+                call = await asyncio.shield(spawning)
+            except asyncio.CancelledError:  # it is on its way, and its id is not known yet
+                await (await spawning).cancel.aio()
+                raise
+            return await ServiceCall(call, self._service).aio()
+
+    # A generator. The first item is the id of the call; what is not read to its end is cancelled.
+
+    def _stream(self, data: bytes) -> Iterator[Any]:
+        items = self._function.remote_gen(data)
+        with self._service.usage.use():
+            call_id, over = next(items), False
+            try:
+                for item in self._items(items):
+                    yield self._item(item)
+                over = True
+            finally:
+                if not over:
+                    self._service.cancel(call_id)
+
+    def _items(self, items: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from items
+        except Exception as error:  # noqa: BLE001 - Modal's
+            raise self._service.own(error) from None
+
+    async def _stream_aio(self, data: bytes) -> AsyncIterator[Any]:
+        items, over = self._function.remote_gen.aio(data), False
+        with self._service.usage.use():
+            call_id = await anext(items)
+            try:
+                async for item in items:
+                    yield self._item(item)
+                over = True
+            finally:
+                if not over:
+                    await asyncio.to_thread(self._service.cancel, call_id)
+
+    def _item(self, item: Any) -> Any:
+        if isinstance(item, Fault):
+            raise self._service.own(item) from None
+        return decode(item, self._service.namespace)
+
+
+class ServiceCall:
+    """A call that has begun: `.get()` waits for its result, `.cancel()` ends it. `id` is Modal's (`fc-…`)."""
+
+    def __init__(self, call: Any, service: RunningService) -> None:
+        self._call, self._service = call, service
+        self.id: str = call.object_id
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Its result. ■ cancels the call.
+
+        Args:
+            timeout: seconds to wait; None: as long as it takes.
+
+        Raises:
+            TimeoutError: it is not there yet. Exception: the function's own.
+        """
+        try:
+            data = self._call.get(timeout=timeout)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's, or Modal's
+            raise self._service.own(error) from None
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        return decode(data, self._service.namespace)
+
+    async def aio(self) -> Any:
+        """The same from a coroutine; a task that is cancelled cancels the call."""
+        try:
+            data = await self._call.get.aio()
+        except Exception as error:  # noqa: BLE001 - a user's, or Modal's
+            raise self._service.own(error) from None
+        except asyncio.CancelledError:
+            await self._call.cancel.aio()
+            raise
+        return decode(data, self._service.namespace)
+
+    def cancel(self) -> None:
+        """End it; its container stays."""
+        with contextlib.suppress(Exception):  # it has ended meanwhile, or its App has
+            self._call.cancel()
+
+    def __repr__(self) -> str:
+        return f"<call {self.id} of {self._service.name}>"

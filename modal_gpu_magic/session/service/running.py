@@ -1,0 +1,79 @@
+"""What runs of a service: its App while there is one, and what the calls of its methods need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError
+from modal_gpu_magic.line.units import write_duration
+from modal_gpu_magic.session.run.conclude import own_error
+from modal_gpu_magic.wire.calls import Fault
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.plan.service.serving import Serving
+    from modal_gpu_magic.sdk.service import ServiceApp
+    from modal_gpu_magic.session.service.usage import Usage
+
+Watch = Callable[[Iterator[Any], "int | None", str], Iterator[Any]]
+"""`watch(results, total, title)`: iterates over the results of a map, and shows how far it is."""
+
+
+class RunningService:
+    """A service as its methods see it.
+
+    Attributes:
+        name: its name.
+        serving: its functions, and the limits of its containers.
+        namespace: the notebook's variables.
+        usage: how long its containers were there.
+        watch: shows how far a map is; the notebook's has a progress bar.
+    """
+
+    def __init__(self, name: str, serving: Serving, namespace: dict[str, Any], usage: Usage) -> None:
+        self.name, self.serving, self.namespace, self.usage = name, serving, namespace, usage
+        self.watch: Watch = lambda results, _total, _title: results
+        self._app: ServiceApp | None = None
+        self._stopped = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it can be called."""
+        return self._app is not None and not self._app.closed and self._app.backend.lost is None
+
+    def function(self, name: str) -> Any:
+        """Modal's own Function for a method.
+
+        Raises:
+            ServiceError: the service is not running. BackendLost: its control plane is gone.
+        """
+        if self._app is None or self._app.closed:
+            state = "was stopped; run its cell again" if self._stopped else "is not started; call its start() first"
+            raise ServiceError(f"{self.name} {state}.")
+        if self._app.backend.lost is not None:
+            raise self._app.backend.lost
+        return self._app.method(name)
+
+    def cancel(self, call_id: str | None) -> None:
+        """End a call."""
+        if self._app is not None and call_id is not None:
+            self._app.cancel(call_id)
+
+    def own(self, error: BaseException) -> BaseException:
+        """The error to raise for what a call brought: the function's own, or what became of the container."""
+        from modal_gpu_magic.sdk.faults import translate, why_lost
+
+        if isinstance(error, Fault):
+            return own_error(error.failure, self.namespace)
+        if self._stopped:
+            return ServiceError(f"{self.name} was stopped while it was called.")
+        ours = translate(error)
+        if isinstance(ours, CellTimeout):
+            limit = write_duration(self.serving.timeout)
+            return CellTimeout(f"a call of {self.name} ran into its timeout of {limit}; give it more with --timeout.")
+        if isinstance(ours, ContainerLost):
+            return ContainerLost(
+                f"a container of {self.name} was lost in the call: {why_lost(error)}. "
+                "The next call starts another, which runs the cell's top level again."
+            )
+        return ours

@@ -1,0 +1,118 @@
+"""The terminal's front: a live table of the GPUs while a cell runs, gone before anything is printed; then one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.ui.fronts.receipt import status_text
+from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS, ShellFront, cell_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from IPython.core.interactiveshell import InteractiveShell
+    from rich.console import Group
+    from rich.live import Live as Area
+
+    from modal_gpu_magic.metrics.sample import GpuSample
+    from modal_gpu_magic.session.run.front import State
+    from modal_gpu_magic.session.run.receipt import Receipt
+    from modal_gpu_magic.wire.messages.events import Event
+
+MIB_A_GIB = 1024
+
+
+class TextFront(ShellFront):
+    """Shows a run in a terminal. What is ours goes to stderr, and what moves only where that is a terminal."""
+
+    def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
+        super().__init__(shell, quiet=quiet)
+        self._area: Area | None = None
+
+    def event(self, event: Event) -> None:
+        """Wipe what moves, then print."""
+        self._wipe()
+        super().event(event)
+
+    def say(self, text: str) -> None:
+        """A line of ours."""
+        self._wipe()
+        print(text, file=sys.stderr)
+
+    def show(self, state: State) -> None:
+        """The status, and the GPUs as they were last read; rewritten in place."""
+        if self.quiet or state.seconds < QUIET_SECONDS or not sys.stderr.isatty():
+            return
+        if self._area is None:
+            from rich.console import Console
+            from rich.live import Live as Area
+
+            console = Console(file=sys.stderr)
+            self._area = Area(
+                console=console, transient=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            )
+            self._area.start()
+        self._area.update(gpu_table(status_text(state), self.live.history.latest if self.live else ()), refresh=True)
+
+    def finished(self, receipt: Receipt) -> None:
+        """The receipt, as a last line."""
+        self._wipe()
+        super().finished(receipt)
+
+    def broke_off(self, outcome: str) -> None:  # noqa: ARG002 - Front's
+        """What moves goes; the error says the rest."""
+        self._wipe()
+
+    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:  # noqa: ARG002 - a line has no head
+        """The last line."""
+        self._wipe()
+        self.kept = {"text/plain": text}
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def _wipe(self) -> None:
+        if self._area is not None:
+            self._area.stop()
+            self._area = None
+
+    def _result(self, content: dict[str, Any]) -> None:
+        self._flush()
+        text = content["data"].get("text/plain", "")
+        print(f"Out[{cell_number(self.shell)}]: " + ("\n" + text if "\n" in text else text) + "\n")
+
+    def _error(self, content: dict[str, Any]) -> None:
+        print("\n".join(content["traceback"]), file=sys.stderr)
+
+    def _comm(self, kind: str, content: dict[str, Any]) -> None:
+        """A terminal has no widgets; their text comes as a display of its own."""
+
+
+def gpu_table(title: str, samples: Sequence[GpuSample]) -> Group:
+    """The status above, a row a GPU below; unknown is `–`."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    many = len({sample.node for sample in samples}) > 1
+    for sample in samples:
+        node = f"node {sample.node} " if many else ""
+        table.add_row(
+            f"{node}GPU {UNKNOWN if sample.index is None else sample.index}",
+            f"{_text(sample.utilization)} %",
+            f"{_gib(sample.memory_used_mib, 1)}/{_gib(sample.memory_total_mib)} GiB",
+            f"{_text(sample.power_w)} W",
+            f"{_text(sample.temperature_c)} °C",
+            "simulated" if sample.simulated else "",
+        )
+    return Group(Text(title), *([table] if samples else []))
+
+
+def _gib(mib: float | None, digits: int = 0) -> str:
+    return _text(None if mib is None else mib / MIB_A_GIB, digits)
+
+
+def _text(value: float | None, digits: int = 0) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"

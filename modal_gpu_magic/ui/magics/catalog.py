@@ -1,0 +1,38 @@
+"""`%modal_gpu gpus`: the catalog as a table. Every fact is a row's of `catalog.gpus`; one added there appears here."""
+
+from __future__ import annotations
+
+from modal_gpu_magic.catalog.gpus import GPUS, Gpu
+from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.plan.table import Column, Row, Table
+
+COLUMNS = (
+    Column("GPU"),
+    Column("VRAM", right=True),
+    Column("max", right=True),
+    Column("$/h", right=True),
+    Column("seen"),
+    Column("architecture", width=18),
+    Column("GB/s", right=True),
+    Column("best for"),
+)
+
+
+def gpu_table() -> Table:
+    """Every GPU that Modal takes."""
+    foot = "$/h: of one GPU, as last seen on that day. GB/s: memory bandwidth. max: in one container."
+    return Table(COLUMNS, tuple(_row(gpu) for gpu in GPUS.values()), (foot,))
+
+
+def _row(gpu: Gpu) -> Row:
+    cells = (
+        gpu.name,
+        f"{gpu.vram_gb} GB",
+        str(gpu.max_count),
+        f"{gpu.price_per_hour:.2f}",
+        gpu.price_date,
+        gpu.architecture,
+        f"{gpu.bandwidth_gbps:,}",
+        gpu.best_for or UNKNOWN,
+    )
+    return Row(cells, gpu.notes)

@@ -1,0 +1,154 @@
+"""What `%modal_gpu WORD` does: one function a word, and the table of them."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.plan.table import WIDTH, Table
+from modal_gpu_magic.ui.magics import copy_commands
+from modal_gpu_magic.ui.magics.advice import advice
+from modal_gpu_magic.ui.magics.catalog import gpu_table
+from modal_gpu_magic.ui.magics.kernel_state import CLUSTER, NAME
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.metrics import Metrics
+    from modal_gpu_magic.session.service.facade import Service
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
+
+NARROWEST, WIDEST = 80, 160
+"""Columns of a table in a terminal, whatever its own width."""
+
+NO_MACHINE_OF_A_SESSION = (
+    "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu in each cell."
+)
+
+Command = Callable[["KernelState", str], Any]
+
+
+def picker(state: KernelState, rest: str) -> GpuPicker:
+    """`picker [SPEC ...]`: choose a GPU by hand, and see the session live; `%modal_gpu` alone does it, too."""
+    from modal_gpu_magic.plan.machine.definition import specs_text
+    from modal_gpu_magic.ui.widgets.picker import GpuPicker
+
+    session = state.sessions.get(state.current)
+    specs = state.parse(rest).specs or (session.machine.gpus if session else ())
+    made = GpuPicker(specs_text(specs) or "H100", use=partial(use, state), session=session)
+    state.pickers.add(made)
+    return made
+
+
+def last(state: KernelState, _rest: str) -> None:
+    """`last`: the last cell's receipt, the picture of its GPUs and its output again: after a page's reload, say."""
+    if state.last is None:
+        raise LineError("No cell has run yet in this kernel.")
+    state.last.again()
+
+
+def use(state: KernelState, rest: str) -> None:
+    """`use SPEC ... [options]`: set the session's machine; nothing starts."""
+    from modal_gpu_magic.line.options import OPTIONS
+    from modal_gpu_magic.ui.fronts.choose import front_for
+
+    line = state.parse(rest)
+    given = line.options.given("how")
+    only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
+    if only_cells:
+        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
+    front = front_for(state.shell, quiet=state.settings.quiet)
+    line = state.choose(line, front)
+    if state.name_of(line).endswith(CLUSTER):
+        raise LineError(NO_MACHINE_OF_A_SESSION)
+    session = state.session_for(line, front)
+    state.show(session)
+    state.current = session.name
+
+
+def gpus(_state: KernelState, _rest: str) -> None:
+    """`gpus`: the catalog: memory, counts, prices, bandwidth, what each is for."""
+    _show(gpu_table())
+
+
+def recommend(_state: KernelState, rest: str) -> None:
+    """`recommend MODEL [TASK]`: GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
+    _show(advice(rest).table)
+
+
+def _show(table: Table) -> None:
+    """A table in the notebook; text as wide as the terminal where there is one."""
+    from IPython.display import display
+
+    text = table.text(min(max(shutil.get_terminal_size((WIDTH, 0)).columns, NARROWEST), WIDEST))
+    display({"text/plain": text, "text/html": table.html()}, raw=True)
+
+
+def status(state: KernelState, _rest: str) -> None:
+    """`status`: the sessions, their machines, and what lives there; the services."""
+    if not (state.sessions or state.services):
+        print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
+    for name, session in state.sessions.items():
+        until = session.status.standing.idle_until
+        idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
+        lives = ", ".join(session.values.remote_names()) or "nothing"
+        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+    for service in state.services.values():
+        print(f"service {service!r}")
+
+
+def metrics(state: KernelState, rest: str) -> Metrics:
+    """`metrics [SESSION]`: the readings of its GPUs: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    name = rest or state.current
+    if name not in state.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(state.sessions) or 'none'}.")
+    return state.sessions[name].metrics
+
+
+def stop(state: KernelState, rest: str) -> None:
+    """`stop [NAME]`: end containers now, of a session or a service; what lives there is gone."""
+    running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
+    if rest and rest not in dict(running):
+        names = ", ".join(name for name, _ in running)
+        raise LineError(f"There is no session or service {rest!r}; there is: {names or 'none'}.")
+    for name, each in running:
+        if rest in ("", name):
+            each.stop()
+            print(f"{name}: ended")
+
+
+def show_help(_state: KernelState, _rest: str) -> None:
+    """`help`: this text."""
+    print(help_text())
+    print("\nCommands:")
+    for word, command in COMMANDS.items():
+        print(f"  %modal_gpu {word:<10} {(command.__doc__ or '').partition(': ')[2]}")
+
+
+COMMANDS: dict[str, Command] = {
+    "picker": picker,
+    "use": use,
+    "gpus": gpus,
+    "recommend": recommend,
+    "put": copy_commands.put,
+    "get": copy_commands.get,
+    "ls": copy_commands.ls,
+    "status": status,
+    "last": last,
+    "metrics": metrics,
+    "stop": stop,
+    "help": show_help,
+}
+
+
+def unknown(word: str) -> str:
+    """The sentence for a word that is no command."""
+    near: list[Any] = difflib.get_close_matches(word, COMMANDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}."
+    return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."

@@ -1,0 +1,220 @@
+"""`%modal_gpu put | get | ls`: their words, the bar while files are on their way, and what is said at the end."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.catalog.nearest import either, nearest
+from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.session.run.front import State
+from modal_gpu_magic.ui.fronts.asking import can_ask
+from modal_gpu_magic.ui.fronts.choose import front_for
+from modal_gpu_magic.ui.fronts.receipt import duration
+from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS
+from modal_gpu_magic.wire.inspection.size import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.files import Entry
+    from modal_gpu_magic.session.copy.background import Progress, Show
+    from modal_gpu_magic.session.copy.put import Copied
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
+
+PUT = "put LOCAL VOLUME:/path [--backend BACKEND]"
+GET = "get SOURCE ... LOCAL [--force] [--backend BACKEND] [--session NAME]"
+LS = "ls [VOLUME[:/path]] [--backend BACKEND] [--session NAME]"
+FLAGS = {"--backend": True, "--session": True, "--force": False}
+"""The options, and whether each has a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a line says: its plain words, and its options."""
+
+    plain: tuple[str, ...]
+    flags: dict[str, str]
+
+    @classmethod
+    def read(cls, text: str, usage: str) -> Words:
+        """Read a line.
+
+        Raises:
+            LineError: an option that the command does not have, or one without its value.
+        """
+        plain: list[str] = []
+        flags: dict[str, str] = {}
+        known = [flag for flag in FLAGS if flag in usage]
+        try:
+            left = iter(shlex.split(text))
+        except ValueError:
+            raise LineError(f"a quote is not closed in: {text}.") from None
+        for word in left:
+            flag, joined, value = word.partition("=")
+            if not word.startswith("--"):
+                plain.append(word)
+            elif flag not in known:
+                meant = either(nearest(flag, known) or known)
+                raise LineError(f"{usage.partition(' ')[0]} has no option {flag}; did you mean {meant}?")
+            else:
+                flags[flag] = (value if joined else next(left, "")) if FLAGS[flag] else "yes"
+                if not flags[flag]:
+                    raise LineError(f"{flag} has no value; write %modal_gpu {usage}.")
+        return cls(tuple(plain), flags)
+
+
+def put(state: KernelState, rest: str) -> None:
+    """`put LOCAL VOLUME:/path`: copy a file or folder onto a Volume; what is there already is not sent again."""
+    from modal_gpu_magic.session.copy.put import put as copy
+
+    words = Words.read(rest, PUT)
+    if len(words.plain) != 2:  # noqa: PLR2004 - from and to
+        raise LineError(f"put takes what to copy and where to, not {len(words.plain)} words; write %modal_gpu {PUT}.")
+    local, remote = words.plain
+    kind = _backend(state, words)
+    _shown(state, "put", lambda show: [copy(local, remote, backend=kind, show=show)])
+
+
+def get(state: KernelState, rest: str) -> None:
+    """`get VOLUME:/path LOCAL`: fetch a file or folder; `get session:path LOCAL` what a cell wrote."""
+    from modal_gpu_magic.session.copy.get import get as fetch
+
+    words = Words.read(rest, GET)
+    *sources, local = words.plain if len(words.plain) > 1 else (*words.plain, ".")
+    if not sources:
+        raise LineError(f"get takes what to fetch and where to; write %modal_gpu {GET}.")
+    session, kind, force = _session(state, words), _backend(state, words), "--force" in words.flags
+    _shown(
+        state,
+        "got",
+        lambda show: [fetch(each, local, force=force, backend=kind, session=session, show=show) for each in sources],
+    )
+
+
+def ls(state: KernelState, rest: str) -> None:
+    """`ls [VOLUME[:/path]]`: the Volumes, or what is on one; `ls session:` what cells wrote."""
+    from modal_gpu_magic.session.copy.get import ls as listed
+
+    words = Words.read(rest, LS)
+    if len(words.plain) > 1:
+        raise LineError(f"ls takes one place, not {len(words.plain)} words; write %modal_gpu {LS}.")
+    place = "".join(words.plain)
+    entries = listed(place, backend=_backend(state, words), session=_session(state, words))
+    print("\n".join(map(_row, entries)) or ("Nothing is there." if place else "No Volume yet: put creates one."))
+
+
+class Bar:
+    """Shows how far a copy is, once it has taken a second: tqdm's bar where tqdm is installed, else a status line."""
+
+    def __init__(self, state: KernelState) -> None:
+        self._shell = state.shell
+        self._front = front_for(state.shell, quiet=state.settings.quiet)
+        self._began = time.monotonic()
+        self._make: Callable[[], Any] | None = self._tqdm
+        self._bar: Any = None
+
+    def show(self, progress: Progress) -> None:
+        """It is so far now."""
+        seconds = time.monotonic() - self._began
+        if seconds < QUIET_SECONDS or self._front.quiet:
+            return
+        if self._make is not None:
+            self._bar, self._make = self._make(), None
+        if self._bar is None:
+            total = f" of {size_text(progress.total)}" if progress.total else ""
+            self._front.show(State("copying", f"{progress.name} {size_text(progress.done)}{total}", seconds))
+            return
+        self._bar.total, self._bar.n = progress.total or None, progress.done
+        self._bar.set_description_str(progress.name, refresh=False)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """It is over."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _tqdm(self) -> Any:
+        kind = "auto" if can_ask(self._shell) else "std"  # a widget that nobody sees is "model not found" for ever
+        try:
+            bars = importlib.import_module(f"tqdm.{kind}")
+        except ImportError:
+            return None
+        return bars.tqdm(unit="B", unit_scale=True, leave=False)
+
+
+def _shown(state: KernelState, verb: str, copy: Callable[[Show], list[Copied]]) -> None:
+    bar = Bar(state)
+    try:
+        done = copy(bar.show)
+    except KeyboardInterrupt:
+        stopped = KeyboardInterrupt("stopped; what has arrived stays, and the same line goes on from there")
+        stopped._render_traceback_ = lambda: [f"KeyboardInterrupt: {stopped}"]  # type: ignore[attr-defined]  # IPython's own hook for such errors
+        raise stopped from None
+    finally:
+        bar.close()
+    for each in done:
+        print(summary(verb, each))
+
+
+def summary(verb: str, copied: Copied) -> str:
+    """`put 3 files (12 MB) to data:/runs in 1.4 s; 5 were there already`."""
+    there = f"{_files(copied.unchanged)} there already" if copied.unchanged else ""
+    if not copied.files:
+        return f"nothing to do: {there}" if there else "nothing to do: there are no files"
+    done = f"{verb} {_files(copied.files)} ({size_text(copied.nbytes)}) to {copied.place} in {duration(copied.seconds)}"
+    return f"{done}; {there}" if there else done
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file" if count == 1 else f"{count:,} files"
+
+
+def _row(entry: Entry) -> str:
+    file = entry.file
+    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.changed)) if file.changed else ""
+    if entry.kind == "folder":
+        return f"{'':>8}  {changed:16}  {file.path}/"
+    return f"{size_text(file.nbytes):>8}  {changed:16}  {file.path}{'' if entry.kind == 'file' else ' (a link)'}"
+
+
+def complete(command: str, before: list[str], current: str, volumes: Iterable[str]) -> list[str]:
+    """What may stand in place of `current` behind `put`, `get` or `ls` and the words before it; nothing is asked."""
+    usage = {"put": PUT, "get": GET, "ls": LS}[command]
+    if before and before[-1] == "--backend":
+        return [kind for kind in ("cloud", "local") if kind.startswith(current)]
+    if current.startswith("--"):
+        return [flag for flag in FLAGS if flag in usage and flag.startswith(current) and flag not in before]
+    places = [] if command == "put" and not before else [f"{name}:/" for name in sorted(volumes)]
+    places += ["session:"] if command != "put" else []
+    local = [] if command == "ls" else _paths(current)
+    return [place for place in places if place.startswith(current)] + local
+
+
+def _paths(begun: str) -> list[str]:
+    """Local paths that begin so; folders end with a slash."""
+    folder, slash, name = begun.rpartition("/")
+    try:
+        entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
+    except OSError:
+        return []
+    shown = [each for each in entries if each.name.startswith(name) and (name or not each.name.startswith("."))]
+    return [shlex.quote(f"{folder}{slash}{each.name}{'/' if each.is_dir() else ''}") for each in shown]
+
+
+def _backend(state: KernelState, words: Words) -> Kind:
+    kind: Kind = state.kind_of_backend(words.flags.get("--backend"), front_for(state.shell, quiet=state.settings.quiet))
+    return kind
+
+
+def _session(state: KernelState, words: Words) -> Session | None:
+    name = words.flags.get("--session")
+    if name is not None and name not in state.sessions:
+        raise LineError(f"There is no session {name!r}; there is: {', '.join(state.sessions) or 'none'}.")
+    return state.sessions.get(name or state.current)

@@ -1,0 +1,61 @@
+"""What loading the extension does to a shell, and unloading undoes: magics, settings, completion, input transformer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.ui.magics.kernel_state import NAME, KernelState, ModalGpu
+from modal_gpu_magic.ui.magics.magic import Magics
+from modal_gpu_magic.wire.process.initial_state import at_start
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def register(shell: InteractiveShell) -> None:
+    """Make the magics known to `shell`."""
+    from modal_gpu_magic.ui.magics import native_cells, remote_errors
+    from modal_gpu_magic.ui.magics.complete import matcher
+
+    unregister(shell)
+    at_start()
+    state = KernelState(shell)
+    magics = Magics(state)
+    table: Any = shell.magics_manager
+    table.register_function(magics.run_cell, "cell", NAME)
+    table.register_function(magics.run_line, "line", NAME)
+    configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
+    configurables.append(state.settings)
+    shell.input_transformers_cleanup.append(header_first)
+    shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
+    remote_errors.install(shell)
+    native_cells.install(shell)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
+    from modal_gpu_magic.ui.magics import native_cells, remote_errors
+
+    former: Any = shell.magics_manager.magics["cell"].get(NAME)
+    if former is not None:
+        former.__self__.state.close()
+    shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ != ModalGpu.__name__]
+    remote_errors.remove(shell)
+    native_cells.remove(shell)
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop(NAME, None)
+    for hooks, name in (
+        (shell.input_transformers_cleanup, header_first.__name__),
+        (shell.Completer.custom_matchers, NAME),
+    ):
+        hooks[:] = [hook for hook in hooks if getattr(hook, "__name__", "") != name]
+
+
+def header_first(lines: list[str]) -> list[str]:
+    r"""IPython's input transformer: comments above the header and `\` continuations, so that the magic comes first."""
+    text = "".join(lines)
+    if f"%%{NAME}" not in text:
+        return lines
+    from modal_gpu_magic.line.cell import normalise
+
+    return normalise(text).splitlines(keepends=True)

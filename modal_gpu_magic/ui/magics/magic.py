@@ -1,0 +1,93 @@
+"""The magics `%%modal_gpu` and `%modal_gpu`: from a header and a cell to a session's run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import LineError, MachineError
+from modal_gpu_magic.session.run.interrupts import Presses
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.session.run.interrupts import Inbox
+    from modal_gpu_magic.session.values.sync import Homecoming
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
+
+
+class Magics:
+    """The two magics of a kernel."""
+
+    def __init__(self, state: KernelState) -> None:
+        self.state = state
+
+    def run_cell(self, text: str, body: str) -> None:
+        """`%%modal_gpu [SPEC ...] [options]`: run the cell in a session's container.
+
+        Raises:
+            ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
+            Exception: the cell's own.
+        """
+        from modal_gpu_magic.ui.widgets.shell_channel import answering
+
+        with answering(self.state.shell), Presses() as presses:
+            home = self._run(text, body, presses.inbox)
+        if home is not None and home.has_result and home.result is not None:
+            hook: Any = self.state.shell.displayhook
+            hook.update_user_ns(home.result)
+
+    def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
+        from modal_gpu_magic.ui.fronts.choose import front_for
+
+        state = self.state
+        line = state.parse(text)
+        quiet = state.settings.quiet or bool(line.options.quiet)
+        front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
+        line = state.choose(line, front)
+        if line.options.service:
+            self._serve(line, body, front, inbox)
+            return None
+        if line.options.dry_run:
+            from modal_gpu_magic.ui.magics.dry_run import show
+
+            session = state.rehearsal(line, front)
+            show(session, state.cell_of(line, body, session))
+            return None
+        before = state.sessions.get(state.name_of(line))
+        machine = before.machine if before is not None else None
+        session = state.session_for(line, front)
+        state.show(session)
+        cell = state.cell_of(line, body, session)
+        state.agree(session, cell)
+        try:
+            return session.execute(cell, front, inbox)
+        except MachineError:
+            session.fall_back(machine)
+            raise
+        finally:
+            state.last = front if front.kept is not None else state.last
+
+    def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
+        """A cell with `--service`: the session has a say in its machine, and does not change."""
+        from modal_gpu_magic.ui.magics import dry_run, service_cell
+
+        state = self.state
+        session = state.rehearsal(line, front)
+        cell = state.cell_of(line, body, session)
+        made = service_cell.make(state, line, cell, session)
+        if line.options.dry_run:
+            dry_run.show_service(made, session, cell)
+        else:
+            state.agree(session, cell)
+            service_cell.start(state, made, front, inbox)
+
+    def run_line(self, text: str) -> Any:
+        """`%modal_gpu [picker] | use | gpus | recommend | put | get | ls | status | last | metrics | stop | help`."""
+        from modal_gpu_magic.ui.fronts.asking import can_ask
+        from modal_gpu_magic.ui.magics.commands import COMMANDS, unknown
+
+        word, _, rest = text.strip().partition(" ")
+        is_seen = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
+        command = COMMANDS.get(word or ("picker" if is_seen else "help"))
+        if command is None:
+            raise LineError(unknown(word), text, 0, len(word))
+        return command(self.state, rest.strip())

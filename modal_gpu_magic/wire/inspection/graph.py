@@ -1,0 +1,221 @@
+"""Which names share objects: the graph of a namespace's values, searched without asking any user's class.
+
+Names that share a mutable object are compared and sent together, so that a graph that several names reach is read once.
+"""
+
+from __future__ import annotations
+
+import enum
+import gc
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles.identity import is_by_value
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.remote import RemoteValue
+from modal_gpu_magic.wire.values.torch_facts import package_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST_OBJECTS = 1_000_000
+"""Objects looked at in one search. Beyond, names may count as unconnected."""
+
+_SKIPPED: frozenset[type] = frozenset(
+    {
+        *(int, float, complex, bool, str, bytes, bytearray, type(None), range, slice, object),
+        *(types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.GetSetDescriptorType),
+        *(types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType, types.FrameType),
+        *(types.MethodWrapperType, types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
+    }
+)
+"""Types whose objects hold nothing that two names could share."""
+
+_PASSED = frozenset({tuple, frozenset, types.FunctionType, types.MethodType, staticmethod, classmethod, property})
+"""Types whose objects connect no names by themselves, only by what they hold."""
+
+
+class _Role(enum.Enum):
+    """What a search does with objects of a type."""
+
+    SKIP = "nothing"
+    PASSED = "they connect no names, but what they refer to may"
+    READ = "they connect names, and the garbage collector tells what they refer to"
+    ASK = "they connect names, and only some of what they refer to counts"
+
+
+_SKIP, _PASS, _READ, _ASK = _Role  # an attribute of the class takes five times as long to read
+
+
+class Graph:
+    """The objects that some names reach.
+
+    Attributes:
+        owners: the name by which an object was reached first, by the object's identity.
+    """
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self.owners: dict[int, str] = {}
+        self._parents: dict[str, str] = {}
+        self._held: list[Any] = []
+        self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
+        self._special = _special()
+
+    def add(self, name: str, value: Any) -> None:
+        """Search what a name reaches."""
+        self._parents.setdefault(name, name)
+        passed: set[int] = {id(self._namespace)}
+        waiting = [value]
+        owners, role_of = self.owners, self._roles.get
+        while waiting and len(owners) < MOST_OBJECTS:
+            read: list[Any] = []
+            asked: list[Any] = []
+            for each in waiting:
+                role = role_of(type(each)) or self._role(type(each))
+                if role is _SKIP:
+                    continue
+                key = id(each)
+                if role is _PASS:
+                    if key in passed:
+                        continue
+                    passed.add(key)
+                else:
+                    owner = owners.get(key)
+                    if owner is not None:
+                        if owner != name:
+                            self._join(owner, name)
+                        continue
+                    owners[key] = name
+                (read if role is _READ else asked).append(each)
+            self._held += (read, asked)
+            waiting = gc.get_referents(*read)
+            if asked:
+                waiting += self._referents(asked)
+
+    def _role(self, kind: type) -> _Role:
+        """What the search does with objects of a type."""
+        if kind in _PASSED or issubclass(kind, type):
+            role = _PASS
+        elif kind in self._special or package_of(kind) in _CLOSED:
+            role = _ASK
+        else:
+            role = _READ
+        self._roles[kind] = role
+        return role
+
+    def _referents(self, values: list[Any]) -> list[Any]:
+        """What objects refer to directly, as far as two names can share it."""
+        found: list[Any] = []
+        for value in values:
+            how = self._special.get(type(value))
+            if how is not None:
+                found += how(value)
+            elif isinstance(value, type):
+                found += _of_class(value)
+            elif type(value) in _PASSED:
+                found += gc.get_referents(value)
+            else:
+                found += _of_library(value)
+        return found
+
+    def groups(self) -> list[tuple[str, ...]]:
+        """The names, those that share objects together."""
+        found: dict[str, list[str]] = {}
+        for name in self._parents:
+            found.setdefault(self._root(name), []).append(name)
+        return [tuple(sorted(names)) for names in found.values()]
+
+    def _join(self, one: str, other: str) -> None:
+        self._parents[self._root(other)] = self._root(one)
+
+    def _root(self, name: str) -> str:
+        while (parent := self._parents[name]) != name:
+            name = parent
+        return name
+
+
+def groups_of(values: Mapping[str, Any], namespace: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Names in groups, those that share mutable objects together; functions, classes and tuples alone do not connect.
+
+    Args:
+        values: by name.
+        namespace: the notebook's globals, which are not gone into.
+    """
+    graph = Graph(namespace)
+    for name, value in values.items():
+        graph.add(name, value)
+    return graph.groups()
+
+
+def reached(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, str]:
+    """The identities of the objects that some values reach. They hold as long as the values live unchanged."""
+    graph = Graph(namespace)
+    for number, value in enumerate(values):
+        graph.add(str(number), value)
+    return graph.owners
+
+
+_CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threading", "logging", "ipykernel", "IPython"})
+"""Packages whose objects are not gone into: what they share among each other is theirs to keep apart."""
+
+
+def _of_library(value: Any) -> list[Any]:
+    """A numpy array's owner of memory and the objects in it; of other objects of such packages, nothing."""
+    numpy = sys.modules.get("numpy")
+    if not (hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)):  # type: ignore[union-attr]  # loaded
+        return []
+    found = [] if value.base is None else [value.base]
+    if value.dtype.hasobject and value.dtype.names is None:
+        found += value.ravel().tolist()
+    return found
+
+
+def _of_function(function: types.FunctionType) -> list[Any]:
+    if not is_by_value(function):
+        return []
+    found: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    found += function.__dict__.values()
+    found += [cell for cell in function.__closure__ or () if not _holds_class(cell)]
+    return found
+
+
+def _holds_class(cell: types.CellType) -> bool:
+    """Whether a cell is a method's `__class__`, or is empty: such a cell connects nothing."""
+    try:
+        return isinstance(cell.cell_contents, type)
+    except ValueError:
+        return True
+
+
+def _of_class(value: type) -> list[Any]:
+    """What a class of the notebook holds."""
+    if value.__module__ != "__main__":
+        return []
+    return [*value.__bases__, *(held for name, held in vars(value).items() if name not in _OF_EVERY_CLASS)]
+
+
+_OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl"})
+
+
+def _of_tensor(tensor: Any) -> list[Any]:
+    found = list((attributes_of(tensor) or {}).values())
+    if is_plain(tensor):
+        found.append(tensor.untyped_storage())
+    if tensor.is_leaf and tensor.grad is not None:
+        found.append(tensor.grad)
+    return found
+
+
+def _nothing(_: Any) -> list[Any]:
+    return []
+
+
+def _special() -> dict[type, Any]:
+    torch = sys.modules.get("torch")
+    special: dict[type, Any] = {types.FunctionType: _of_function}
+    if hasattr(torch, "UntypedStorage"):
+        special |= {torch.Tensor: _of_tensor, torch.nn.Parameter: _of_tensor, torch.UntypedStorage: _nothing}  # type: ignore[union-attr]
+    return special

@@ -1,0 +1,200 @@
+"""About how many bytes a value takes when it travels, without pickling it. Nothing here raises."""
+
+from __future__ import annotations
+
+import collections
+import sys
+import types
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
+from modal_gpu_magic.wire.values.imports import DeferredImport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+WHOLE_SECONDS, SAMPLE_SECONDS = 0.12, 0.03
+"""How long a value is counted as a whole, and each of two samples of its items if that took too long."""
+
+MOST_DEPTH = 4
+"""How deep containers of containers are sampled."""
+
+FEW = 200
+"""A container of up to so many items, or an object of so many attributes, is counted item by item."""
+
+CHUNK = 500
+"""So many items of a sample are counted at once."""
+
+_OBJECT = 30
+"""Bytes for what cannot be counted."""
+
+_ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40, DeferredImport: 100}
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def size_text(nbytes: float) -> str:
+    """`512 B`, `1.5 kB`, `67 MB`, `5.1 GB`: powers of 1,000, as in the options."""
+    for unit, name in _UNITS:
+        if nbytes >= unit:
+            count = nbytes / unit
+            return f"{count:.1f} {name}" if count < 10 else f"{count:.0f} {name}"  # noqa: PLR2004 - two digits
+    return f"{nbytes:.0f} B"
+
+
+@unwarned()
+def nbytes_of(value: Any) -> int:
+    """About how many bytes a value takes when it travels.
+
+    The value is pickled without writing anything (`pickles.counting`). What takes longer than a blink is sampled.
+    """
+    try:
+        simple = _simple(value)
+        return int(_whole_or_parts(value, WHOLE_SECONDS, 0) if simple is None else simple)
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+        return _OBJECT
+
+
+def _simple(value: Any) -> int | None:
+    """The bytes of a value that needs no pickler."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return _ATOMS[kind]
+    if kind is str:
+        return len(value) if value.isascii() else len(value.encode(errors="replace"))
+    if kind is bytes or kind is bytearray:
+        return len(value)
+    numpy = sys.modules.get("numpy")
+    if kind is getattr(numpy, "ndarray", None) and not value.dtype.hasobject:
+        return sent_bytes(value)
+    if numpy is not None and isinstance(value, getattr(numpy, "generic", ())):
+        return int(getattr(value, "nbytes", _OBJECT))
+    return _of_tensor(value)
+
+
+def _of_tensor(value: Any) -> int | None:
+    torch = sys.modules.get("torch")
+    if type(value) is getattr(torch, "Tensor", None) and value.device.type == "meta":
+        return 0
+    if not is_plain(value) or value.__dict__:
+        return None
+    nbytes = value.numel() * value.element_size() if is_sliver(value) else value.untyped_storage().nbytes()
+    grad = value.grad if value.is_leaf else None
+    return int(nbytes) + (0 if grad is None else nbytes_of(grad))
+
+
+def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
+    """The bytes of a value: counted if it can be pickled in that time, else found from its parts."""
+    from modal_gpu_magic.wire.pickles.counting import Counter
+
+    known = _counted_by_library(value)
+    if known is not None:
+        return known
+    with closing(Counter(seconds)) as counter:
+        try:
+            return counter.count(value)
+        except Exception:  # noqa: BLE001 - its time was up, or it cannot be pickled
+            return max(_by_parts(value, seconds, depth), counter.total)
+
+
+def _by_parts(value: Any, seconds: float, depth: int) -> float:
+    known = _known(value)
+    if known is not None or depth >= MOST_DEPTH:
+        return known or _OBJECT
+    parts, count = _parts(value)
+    if count <= FEW:
+        return _OBJECT + _one_by_one(list(parts), seconds / 2, depth)
+    return _OBJECT + _sampled(parts, count, depth)
+
+
+def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
+    """The bytes of a few values, which may share."""
+    from modal_gpu_magic.wire.pickles.counting import Counter
+
+    total, left = 0.0, list[Any]()
+    with closing(Counter(seconds)) as counter:
+        for part in parts:
+            try:
+                total += _ATOMS.get(type(part)) or counter.count(part)
+            except Exception:  # noqa: BLE001, PERF203 - its time was up, or it cannot be pickled
+                left.append(part)
+    return total + sum(_whole_or_parts(part, seconds / len(left), depth + 1) for part in left)
+
+
+def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
+    """The bytes of many values, from two samples: all share what the first has, and each adds what the second adds."""
+    from modal_gpu_magic.wire.pickles.counting import Counter, OutOfTime
+
+    samples = [list(islice(parts, start, None, max(2, count // (CHUNK * 20)))) for start in (0, 1)]
+    sizes, counted = [0.0, 0.0], [0, 0]
+    with closing(Counter(SAMPLE_SECONDS)) as counter:
+        for which, sample in enumerate(samples):
+            counter.extend(SAMPLE_SECONDS)
+            for start in range(0, len(sample), CHUNK):
+                chunk = sample[start : start + CHUNK]
+                try:
+                    sizes[which] += counter.count(chunk)
+                except OutOfTime:
+                    break
+                except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+                    sizes[which] += _one_by_one(chunk[:FEW], SAMPLE_SECONDS, depth + 1) * len(chunk) / len(chunk[:FEW])
+                counted[which] += len(chunk)
+    if not counted[1]:
+        few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
+        return sum(_whole_or_parts(part, SAMPLE_SECONDS, depth + 1) for part in few) * count / len(few)
+    return sizes[0] + sizes[1] / counted[1] * (count - counted[0])
+
+
+def _parts(value: Any) -> tuple[Iterable[Any], int]:
+    """What a value's bytes are in, and how many there are."""
+    if isinstance(value, dict):
+        return _Pairs(value), len(value)
+    if isinstance(value, list | tuple | set | frozenset | collections.deque):
+        return value, len(value)
+    held = getattr(value, "__dict__", {}) if not isinstance(value, type | types.ModuleType) else {}
+    slots = [
+        getattr(value, name)
+        for kind in type(value).__mro__
+        for name, found in kind.__dict__.items()
+        if type(found) is types.MemberDescriptorType and hasattr(value, name)
+    ]
+    parts = [*held.values(), *slots]
+    return parts, len(parts)
+
+
+class _Pairs:
+    """The items of a dict, as often as they are asked for."""
+
+    def __init__(self, value: dict[Any, Any]) -> None:
+        self._value = value
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._value.items())
+
+
+def _counted_by_library(value: Any) -> float | None:
+    """What a library says of a value that it would copy to pickle it."""
+    if hasattr(type(value), "estimated_size"):  # polars
+        return float(value.estimated_size())
+    return None
+
+
+def _known(value: Any) -> float | None:
+    """What a library's value says of its own size; None: it does not."""
+    pandas = sys.modules.get("pandas")
+    if hasattr(pandas, "DataFrame"):
+        if isinstance(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
+            objects = [number for number, dtype in enumerate(value.dtypes) if dtype.kind == "O"]
+            return float(value.memory_usage().sum()) + sum(_texts(value.iloc[:, number]) for number in objects)
+        if isinstance(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
+            return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
+    nbytes = getattr(value, "nbytes", None)
+    return float(nbytes) if isinstance(nbytes, int) else None
+
+
+def _texts(column: Any) -> float:
+    """What the objects of a column take."""
+    return _sampled(list(column), len(column), 1) - 8 * len(column)

@@ -1,0 +1,152 @@
+"""What a value looks like from afar: one line, and a bounded rich repr. Nothing raises.
+
+Its size is in `wire.inspection.size`.
+Libraries are recognised only if they are loaded: a value of one that is not cannot exist.
+"""
+
+from __future__ import annotations
+
+import base64
+import reprlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LINE_CHARACTERS = 60
+"""How much of an atom's own repr is in its line."""
+
+TEXT_CHARACTERS = 4_000
+"""How much of a value's plain repr is kept."""
+
+HEAD_ROWS = 10
+
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_ATOMS = (bool, int, float, complex, type(None))
+
+
+def summary(value: Any) -> str:
+    """One line: `Tensor float32 [4096, 4096] on cuda:0, 67 MB`, `DataFrame 1,000,000 x 12, 96 MB`, `list of 3`."""
+    try:
+        for matches, line in _KINDS:
+            if matches(value):
+                return line(value)
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+        return type(value).__name__
+    return type(value).__name__
+
+
+def bundle(value: Any, limit: int = 20_000) -> dict[str, Any]:
+    """A value's own rich repr as a mime bundle of at most `limit` characters; of a large table, its head."""
+    try:
+        found = _bundle(value)
+        if _size(found) > limit and _is_table(value):
+            found = {**_bundle(value.head(HEAD_ROWS)), "text/plain": found["text/plain"]}
+        return _bounded(found, limit)
+    except Exception:  # noqa: BLE001 - whatever a user's `_repr_html_` raises
+        return {"text/plain": summary(value)}
+
+
+def _bundle(value: Any) -> dict[str, Any]:
+    text = _text(value)
+    if isinstance(value, (*_CONTAINERS, str, bytes, bytearray)):
+        return {"text/plain": text}  # IPython writes out a thousand items on every level
+    ipython = sys.modules.get("IPython.core.getipython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        found = dict(shell.display_formatter.format(value)[0])
+    else:
+        html = getattr(type(value), "_repr_html_", None)
+        found = {} if html is None else {"text/html": html(value)}
+    found = {mime: base64.b64encode(it).decode() if isinstance(it, bytes) else it for mime, it in found.items() if it}
+    return {**found, "text/plain": str(found.get("text/plain", text))[:TEXT_CHARACTERS]}
+
+
+def _bounded(found: dict[str, Any], limit: int) -> dict[str, Any]:
+    """The bundle without its largest reprs, as many as it takes."""
+    kept = dict(found)
+    while _size(kept) > limit and len(kept) > 1:
+        del kept[max((mime for mime in kept if mime != "text/plain"), key=lambda mime: len(str(kept[mime])))]
+    return {**kept, "text/plain": kept["text/plain"][:limit]}
+
+
+def _size(found: dict[str, Any]) -> int:
+    return sum(len(str(it)) for it in found.values())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (*_CONTAINERS, str, bytes, bytearray)):
+        shortener = reprlib.Repr()
+        shortener.maxstring = shortener.maxother = 1_000
+        shortener.maxlist = shortener.maxtuple = shortener.maxset = shortener.maxfrozenset = shortener.maxdict = 20
+        return shortener.repr(value)
+    return repr(value)
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(type(value), "head") and hasattr(type(value), "_repr_html_")
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of an array of whatever library."""
+    shape = None if isinstance(value, type) else getattr(value, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) and all(isinstance(length, int) for length in shape) else None
+
+
+def _array(value: Any) -> str:
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    device = str(getattr(value, "device", ""))
+    where = f" on {device}" if device and device != "cpu" else ""
+    head = f"{type(value).__name__} {dtype} {list(_shape(value) or ())}".replace("  ", " ")
+    return f"{head}{where}, {size_text(nbytes_of(value))}"
+
+
+def _table(value: Any) -> str:
+    shape = " x ".join(f"{length:,}" for length in value.shape)
+    return f"{type(value).__name__} {shape}, {size_text(nbytes_of(value))}"
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return hasattr(torch, "nn") and isinstance(value, torch.nn.Module)  # type: ignore[union-attr]  # it is loaded
+
+
+def _module(value: Any) -> str:
+    parameters = list(value.parameters())
+    devices = sorted({str(parameter.device) for parameter in parameters} - {"cpu"})
+    where = f" on {', '.join(devices)}" if devices else ""
+    count = sum(parameter.numel() for parameter in parameters)
+    return f"{type(value).__name__} of {count:,} parameters{where}, {size_text(nbytes_of(value))}"
+
+
+def _short(value: Any) -> str:
+    text = f"{type(value).__name__} {value!r}"
+    return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
+
+
+def _bytes(value: bytes | bytearray) -> str:
+    return f"{type(value).__name__}, {size_text(len(value))}"
+
+
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
+    (lambda value: value is None, lambda _: "None"),
+    (lambda value: isinstance(value, _ATOMS), _short),
+    (lambda value: isinstance(value, str), lambda value: f"str of {len(value):,} characters"),
+    (lambda value: isinstance(value, bytes | bytearray), _bytes),
+    (lambda value: isinstance(value, _CONTAINERS), lambda value: f"{type(value).__name__} of {len(value):,}"),
+    (lambda value: isinstance(value, type), lambda value: f"class {value.__qualname__}"),
+    (lambda value: isinstance(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),
+    (lambda value: isinstance(value, types.ModuleType), lambda value: f"module {value.__name__}"),
+    (lambda value: type(value) is DeferredImport, lambda value: f"import of {deferral(value).statement.path}"),
+    (_is_module, _module),
+    (lambda value: _is_table(value) and _shape(value) is not None, _table),
+    (lambda value: _shape(value) is not None, _array),
+)
+"""What a value is taken for, the first that fits, and its line."""

@@ -1,0 +1,176 @@
+"""The loader: pickle's own, fast one, that knows the session's namespace and the objects that are here already.
+
+It takes a value as a whole or not at all. What to do when one cannot be made is in `wire.pickles.tolerant_unpickler`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import types
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.pickles import receiver
+from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
+from modal_gpu_magic.wire.pickles.setstate import Parts
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types.views import View
+from modal_gpu_magic.wire.pickles.update_in_place import absorb, placeholder
+from modal_gpu_magic.wire.values.reasons import NotHereError, missing_module, missing_name
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
+
+
+class Known:
+    """The objects of one transfer that its stream names by token, because the receiver has them already.
+
+    Args:
+        table: the receiver's; None: the receiver knows no objects.
+
+    Attributes:
+        current: tokens whose content the transfer has brought, or has said to be unchanged.
+        discarded: objects that brought content to known ones.
+    """
+
+    def __init__(self, table: IdentityTable | None = None) -> None:
+        self._table = table
+        self._objects: dict[int, Any] = {}
+        self._empty: set[int] = set()
+        self.current: set[int] = set()
+        self.discarded: list[Any] = []
+        self._tensors: list[tuple[Any, Any]] = []
+        self._storages: set[int] = set()
+
+    def take(self, token: int, kind: type, *content: Any) -> Any:
+        """The object of a token.
+
+        Args:
+            token: the object's.
+            kind: its type.
+            content: nothing where the receiver has the object as it is, or where the stream has the content elsewhere;
+                else an object of the type that has the content, which is written into the receiver's own.
+        """
+        self.current.add(token)
+        known = self._objects.get(token)
+        if known is None and self._table is not None:
+            known = self._table.find(token)
+            if is_storage(known):
+                self._storages.add(known._cdata)  # noqa: SLF001 - its identity, as torch.save has it
+        if content:
+            self._empty.discard(token)
+            known = self._written(known, *content)
+        elif known is None:
+            try:
+                known = placeholder(kind)
+            except TypeError:
+                raise UnknownObjectsError(f"an object of {kind.__name__} is unknown to its receiver") from None
+            if kind is not types.CellType:  # its function fills it
+                self._empty.add(token)
+        self._objects[token] = known
+        return known
+
+    def _written(self, known: Any, new: Any) -> Any:
+        """The object that stands for both: the known one, if the content can be written into it."""
+        if type(new) is Parts:
+            if known is None:
+                return new.new()
+            new.write(known)
+            return known
+        if type(new) is View:
+            return known if known is not None and new.is_known_as(known) else new.new()
+        if known is None or known is new:
+            return new
+        if is_plain(known) and can_take(known, new):
+            self._tensors.append((known, new))
+        elif not absorb(known, new):
+            return new
+        self.discarded.append(new)
+        return known
+
+    def settle(self, memo: Mapping[int, Any]) -> None:
+        """The transfer has arrived: tensors get their content, and the table learns what was made for a token.
+
+        Tensors come last, since it must be known which of them share a storage: one that shares none with another
+        object of the transfer keeps the storage that it has here, for other tensors here may share that.
+
+        Args:
+            memo: the objects of the stream.
+
+        Raises:
+            UnknownObjectsError: the transfer names objects that the receiver does not have.
+        """
+        if self._empty:
+            raise UnknownObjectsError(f"{len(self._empty)} objects of the transfer are unknown to its receiver")
+        if self._tensors:
+            users = Counter(storage_id(value) for value in memo.values() if is_plain(value))
+            for known, new in self._tensors:
+                storage = storage_id(new)
+                absorb_tensor(known, new, shares=storage in self._storages or users[storage] > 1)
+        if self._table is not None:
+            for token, value in self._objects.items():
+                if self._table.find(token) is not value:
+                    self._table.replace(token, value)
+
+
+class UnknownObjectsError(TransferError):
+    """A transfer names objects by tokens that its receiver does not know. The sender has to send them anew."""
+
+
+class Resolving:
+    """What both loaders do alike: where names, persistent ids and devices lead."""
+
+    def __init__(
+        self,
+        file: Any,
+        namespace: dict[str, Any],
+        known: Known,
+        buffers: Iterable[Any] = (),
+        *,
+        restore_devices: bool = False,
+    ) -> None:
+        super().__init__(file, buffers=buffers)  # type: ignore[call-arg]  # pickle's, by the classes below
+        self.namespace, self.known, self.restore_devices = namespace, known, restore_devices
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A class or function by name; what `__main__` means is the namespace.
+
+        Raises:
+            NotHereError: it is not here, with what to say of it.
+        """
+        if module == "__main__":
+            return self._of_namespace(name)
+        if module == receiver.__name__:
+            return self.namespace if name == receiver.namespace.__name__ else self._device
+        try:
+            return super().find_class(module, name)  # type: ignore[misc]  # pickle's, by the classes below
+        except ModuleNotFoundError as error:
+            raise NotHereError(missing_module(error.name or module)) from error
+        except AttributeError as error:
+            raise NotHereError(missing_name(module, name)) from error
+
+    def persistent_load(self, pid: tuple[Any, ...]) -> Any:
+        """An object that is here already."""
+        return self.known.take(*pid)
+
+    def _device(self, name: str) -> str:
+        """Where a storage goes that was on a device."""
+        return name if self.restore_devices else "cpu"
+
+    def _of_namespace(self, name: str) -> Any:
+        first, *rest = name.split(".")
+        try:
+            found = self.namespace[first]
+            for part in rest:
+                found = getattr(found, part)
+        except (KeyError, AttributeError) as error:
+            raise NotHereError(missing_name("__main__", name)) from error
+        return found
+
+
+class Loader(Resolving, pickle.Unpickler):
+    """Loads one pickle after another from a file; they share what they have in common."""

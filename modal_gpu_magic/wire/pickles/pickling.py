@@ -1,0 +1,382 @@
+"""The picklers: cloudpickle, and what the values of a notebook need beyond it. Loading is in `wire.pickles.loading`.
+
+A function of the notebook travels without its globals: there they are the session's namespace itself, and the names it
+uses travel by themselves (`wire.values.referenced_globals`), each under the rule that an older value never overwrites a
+newer one.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import functools
+import importlib
+import operator
+import pickle
+import types
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from modal_gpu_magic.wire.buffers.hashing import Hasher, HashingFile
+from modal_gpu_magic.wire.pickles.identity import with_identity
+from modal_gpu_magic.wire.pickles.receiver import BEGINNING
+from modal_gpu_magic.wire.pickles.reducers import Bare, reducers
+from modal_gpu_magic.wire.pickles.setstate import InPlace, parts_of, takes_state
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.closures import reduce_cell, reduce_closure
+from modal_gpu_magic.wire.pickles.types.graphs import is_far
+from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
+from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
+from modal_gpu_magic.wire.pickles.types.views import view_of
+from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS
+from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
+from modal_gpu_magic.wire.values.torch_facts import is_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
+    from modal_gpu_magic.wire.pickles.types.views import View
+
+OUT_OF_BAND_BYTES = 64 << 10
+"""Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
+
+_BY_NAME = (type, types.FunctionType, types.ModuleType)
+"""What is pickled by its name where it can be imported."""
+
+_OWNERS = frozenset({"ndarray", "UntypedStorage"})
+"""Types, by name, whose objects have one buffer each, which the pickle offers next."""
+
+_TENSORS = frozenset({"Tensor", "Parameter"})
+"""Types, by name, whose objects may travel without their storage."""
+
+_STATE = 2
+"""Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
+
+
+def new_object(kind: type, *arguments: Any) -> Any:
+    """An object without its state. Pickle's own `__newobj__` is refused where the pickled object is a stand-in."""
+    return kind.__new__(kind, *arguments)
+
+
+def new_view(view: View) -> Any:
+    """A view of an array."""
+    return view.new()
+
+
+def storage_over(array: Any) -> Any:
+    """A torch storage over an array's memory."""
+    import torch
+
+    return torch.from_numpy(array.reshape(-1).view("uint8")).untyped_storage()
+
+
+def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """An object without its state, of a type that takes keywords."""
+    return kind.__new__(kind, *arguments, **keywords)
+
+
+def named_global(module: str, name: str) -> Any:
+    """A module's global, by its dotted name."""
+    return operator.attrgetter(name)(importlib.import_module(module))
+
+
+_PLAIN: dict[Any, Any] = {
+    copyreg.__newobj__: new_object,  # type: ignore[attr-defined]  # as pickle names them
+    copyreg.__newobj_ex__: new_object_ex,  # type: ignore[attr-defined]
+}
+
+
+def _is_ordinary(kind: type) -> bool:
+    """Whether pickle itself knows best how an object of a type without a reducer is pickled."""
+    special = kind in (types.CellType, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
+    return not special and not issubclass(kind, _BY_NAME)
+
+
+def outermost(value: Any, table: IdentityTable | None = None) -> Any:
+    """What is dumped for a value that a name is bound to: large bytes go out of band, a sliver without its storage."""
+    if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
+        return Bare(value)
+    if table is not None and table.token(value):
+        return value
+    return Bare(value, alone=True) if _goes_alone(value, table) else value
+
+
+def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
+    """Whether a tensor travels without its storage: it is a small part of it, and the other side lacks the storage."""
+    return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
+
+
+class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
+    """Pickles values of a notebook.
+
+    Args:
+        file: anything with `write`.
+        namespace: the notebook's globals. They are not pickled: what refers to them refers to those over there.
+        keep: `keep(view, temporary)` takes a large buffer out of band; None leaves all of them in the stream.
+
+    Attributes:
+        session: the session that remote values must belong to; None: any.
+        storages: torch storages in the stream so far, by identity.
+        temporary: copies that were made to be pickled.
+        tensors: identities of the tensors in the stream so far.
+        modules: modules of the functions and classes that went by their names.
+        sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
+        is_fingerprint: what is written is never read.
+        owner: the array or storage whose buffer comes next.
+        memory: arrays of the stream by the address and the size of their memory, over which torch may have a storage.
+        carriers: by the identity of an array that goes as a view, the array that it is a view of.
+    """
+
+    def __init__(
+        self, file: Any, namespace: dict[str, Any], keep: Callable[[memoryview, bool], None] | None = None
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=None if keep is None else self._offer)
+        self.globals_ref[id(namespace)] = namespace
+        self.namespace = namespace
+        self.session: str | None = None
+        self.storages: dict[Any, Any] = {}
+        self.temporary: list[Any] = []
+        self.modules: set[str] = set()
+        self.tensors: set[int] = set()
+        self.sends_graphs = self.is_fingerprint = False
+        self.owner: Any = None
+        self.carriers: dict[int, Any] = {}
+        self.memory: dict[tuple[int, int], Any] = {}
+        self.memo: dict[int, tuple[int, Any]] = {id(namespace): (0, namespace)}
+        self._keep = keep
+        self._ordinary: set[type] = set()
+        self._submodules: dict[types.CodeType, tuple[Any, ...]] = {}
+
+    @functools.cached_property
+    def rules(self) -> dict[type, Any]:
+        """Which reducer a type has; made when the first object needs one."""
+        return reducers()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How an object is pickled, for those that neither pickle nor cloudpickle does as a notebook needs it."""
+        kind = type(obj)
+        if kind in self._ordinary:
+            return NotImplemented
+        reduced = self._of_stand_in(obj)
+        if reduced is not None:
+            return reduced
+        reducer = self.rules.get(kind)
+        if reducer is None and _is_ordinary(kind):
+            self._ordinary.add(kind)
+            return NotImplemented
+        reduced = NotImplemented if reducer is None else reducer(self, obj)
+        self._note(kind, obj)
+        if reduced is not NotImplemented:
+            return reduced
+        if kind is types.FunctionType and obj.__globals__ is self.namespace and cloudpickle_names.is_by_value(obj):
+            return self._of_function(obj)
+        reduced = super().reducer_override(obj)
+        if reduced is not NotImplemented:
+            if isinstance(obj, types.FunctionType):
+                reduced = reduce_closure(obj, reduced)
+            elif isinstance(obj, type) and len(reduced) > _STATE:
+                reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
+        elif isinstance(obj, _BY_NAME):
+            self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
+        return reduced
+
+    def _note(self, kind: type, obj: Any) -> None:
+        """Remember a tensor, and whose buffer comes next."""
+        if kind.__name__ in _OWNERS:
+            self.owner = obj
+        elif kind.__name__ in _TENSORS:
+            self.tensors.add(id(obj))
+
+    def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        """How a function of the notebook is pickled."""
+        return reduce_notebook_function(function, self.namespace, self._submodules_of(function.__code__))
+
+    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:
+        """The submodules that a function's code reaches through packages of the notebook."""
+        found = self._submodules.get(code)
+        if found is None:
+            found = self._submodules[code] = cloudpickle_names.submodules_of(code, self.namespace)
+        return found
+
+    def _of_stand_in(self, obj: Any) -> Any:
+        """How a cell, a view or a stand-in of ours is pickled; None: the object is none of these."""
+        kind = type(obj)
+        if kind is types.CellType:
+            return reduce_cell()
+        if kind is InPlace:
+            return parts_of(self.reduce(obj.value))
+        if self.memory and is_storage(obj):
+            array = self.memory.get((obj.data_ptr(), obj.nbytes()))
+            return None if array is None else (storage_over, (array,))
+        carrier = self.carriers.get(id(obj))
+        return None if carrier is None else (new_view, (view_of(obj, carrier),))
+
+    def reduce(self, obj: Any) -> Any:
+        """How an object is pickled, as a tuple in any case."""
+        if type(obj) in (tuple, frozenset):
+            return type(obj), (list(obj),)
+        reduced = self.reducer_override(obj)
+        if reduced is NotImplemented:
+            registered = self.dispatch_table.get(type(obj)) or copyreg.dispatch_table.get(type(obj))
+            reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if registered is None else registered(obj)
+        if isinstance(reduced, str):  # the name of a global
+            return named_global, (pickle.whichmodule(obj, reduced), reduced)  # type: ignore[attr-defined]
+        return (_PLAIN.get(reduced[0], reduced[0]), *reduced[1:])
+
+    def device(self, name: str) -> Any:
+        """What stands in the stream for a torch device."""
+        return name
+
+    def travels(self, value: Any) -> bool:
+        """Whether a value can be pickled by itself."""
+        return can_be_pickled(value, self.namespace)
+
+    def objects(self) -> dict[int, Any]:
+        """The objects in the stream that have an identity, by their number, less those that were made to be pickled.
+
+        In the order of the stream: the memo's own is that of the addresses.
+        """
+        memo = self.memo.copy().values()
+        ordered: list[Any] = [None] * (len(memo) + 1)
+        for number, value in memo:
+            ordered[number] = value.value if type(value) is Bare else value
+        return with_identity(enumerate(ordered), (*self.temporary, self.namespace))
+
+    def close(self) -> None:
+        """Give the values up: the pickler refers to itself, so that it lives until the garbage collector runs."""
+        self.clear_memo()
+        self.persistent_id = id  # up to Python 3.12 the pickler keeps what is set here outside of its attributes
+        self.__dict__.clear()  # of mypy's view a mapping proxy
+
+    def _offer(self, buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        inside = self._keep is None or view.nbytes < OUT_OF_BAND_BYTES
+        if self._keep is not None and not inside:
+            self._keep(view, any(view.obj is copied for copied in self.temporary))
+        self.owner = None
+        return inside
+
+
+class HashPickler(CellPickler):
+    """Writes what a fingerprint is made of, which is never loaded.
+
+    What a program cannot tell apart has one fingerprint: strings, tuples and other immutable values count by their
+    content, wherever they are; only of objects with an identity does it matter whether two are one.
+
+    Attributes:
+        leaves: owners of large buffers in the stream, each with the digest of its content.
+    """
+
+    def __init__(self, file: Any, namespace: dict[str, Any], digest: Callable[[memoryview, bool], bytes]) -> None:
+        know_numpy()
+        super().__init__(file, namespace, self._take)
+        self.leaves: list[tuple[Any, bytes]] = []
+        self.digests: list[bytes] = []
+        self.is_fingerprint = True
+        self._digest, self._values = digest, ValueNumbers()
+        self.persistent_id = self._values.namer()
+
+    def values_digest(self) -> bytes:
+        """What the numbers in the stream stand for."""
+        return self._values.digest()
+
+    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:  # noqa: ARG002 - as the one above
+        """Which submodules happen to be loaded now is no part of a value."""
+        return ()
+
+    def _take(self, view: memoryview, temporary: bool) -> None:  # noqa: FBT001 - a callback
+        digest = self._digest(view, temporary)
+        self.digests.append(digest)
+        if self.owner is not None:
+            self.leaves.append((self.owner, digest))
+
+
+def can_be_pickled(value: Any, namespace: dict[str, Any]) -> bool:
+    """Whether a value can be pickled by itself. Its large buffers are not read."""
+    pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
+    try:
+        pickler.dump(outermost(value))
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+        return False
+    finally:
+        pickler.close()
+    return True
+
+
+class TransferPickler(CellPickler):
+    """Writes what `wire.pickles.loading` reads.
+
+    Args:
+        table: the objects that the other side has already. Each is in the stream as a persistent id, which has the
+            object's content where the object comes first.
+        unchanged: tells of the owner of a large buffer whether the other side has its content.
+
+    Attributes:
+        top: the value whose dump has begun.
+        met: the devices that storages were on, other than the host.
+        codes: the code of the notebook's functions in the stream, by identity.
+        named: tokens of the objects that the stream names.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        namespace: dict[str, Any],
+        keep: Callable[[memoryview, bool], None] | None = None,
+        table: IdentityTable | None = None,
+        unchanged: Callable[[Any, int], bool] | None = None,
+    ) -> None:
+        super().__init__(file, namespace, keep)
+        self.top: Any = None
+        self.met: set[str] = set()
+        self.codes: dict[int, types.CodeType] = {}
+        self.named: set[int] = set()
+        self._devices: dict[str, Device] = {}
+        self._table = table
+        self._stale = frozenset() if table is None else table.stale
+        self._unchanged = unchanged
+        if table is not None and table.token_of:
+            self.persistent_id = self._namer(table.token_of)
+        file.write(BEGINNING)
+
+    def _namer(self, tokens: Mapping[int, int]) -> Callable[[Any], Any]:
+        """What pickle asks of every object how it is named: by its token if the other side has the object.
+
+        A function of its own, since a method takes twice as long, and none at all while there are no tokens.
+        """
+        find, known = tokens.get, self._known
+
+        def name(obj: Any) -> Any:
+            token = find(id(obj))
+            return None if token is None else known(obj, token)
+
+        return name
+
+    def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        """Take note of the code."""
+        self.codes[id(function.__code__)] = function.__code__
+        return super()._of_function(function)
+
+    def device(self, name: str) -> Any:
+        """A stand-in: who loads it decides where the storage goes."""
+        if name == "cpu":
+            return name
+        self.met.add(name)
+        return self._devices.setdefault(name, Device(name))
+
+    def _known(self, obj: Any, token: int) -> tuple[Any, ...]:
+        kind = type(obj)
+        known = token in self.named or token in self._stale or kind is types.CellType or is_far(obj)
+        self.named.add(token)
+        if known or (self._unchanged is not None and self._unchanged(obj, token)):
+            return token, kind
+        if kind in CONTAINERS:
+            self.temporary.append(copy.copy(obj))
+            return token, kind, self.temporary[-1]
+        if (carrier := self.carriers.get(id(obj))) is not None:
+            return token, kind, view_of(obj, carrier)
+        if takes_state(kind) and kind not in self.rules:
+            return token, kind, InPlace(obj)
+        return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

@@ -1,0 +1,1 @@
+"""How single types of objects are pickled: one module for each family of types."""

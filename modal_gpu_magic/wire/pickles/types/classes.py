@@ -1,0 +1,221 @@
+"""Classes of the notebook by value: with their slots, all their attributes, and no hook of theirs called again.
+
+cloudpickle 3.1.3 makes a class anew by calling its metaclass without the keywords it had, loses slots, leaves out an
+attribute that is the same object as the base's, forgets the qualified name, and never deletes an attribute.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import enum
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HOOK = "__init_subclass__"
+
+_OF_THE_LAYOUT = frozenset({"__dict__", "__weakref__"})
+"""Descriptors that Python makes with the class; a property of that name is the class's own."""
+
+_OF_THIS_PROCESS = frozenset({"__slotnames__", "_abc_impl", "__annotate_func__", "__annotations_cache__"})
+"""What a class's dict holds that the other side makes by itself."""
+
+_AT_BIRTH = ("__module__", "__orig_bases__")
+"""Attributes that a class has from the start: bases of `typing` look at them."""
+
+_CAN_BE_SET = frozenset(
+    {"__module__", "__doc__", "__annotations__", "__annotate__", "__abstractmethods__", "__type_params__"}
+)
+"""Names that `type` has a descriptor for, and that can be set to anything later."""
+
+_OF_THE_MEMBERS = frozenset(
+    {"_member_names_", "_member_map_", "_value2member_map_", "_unhashable_values_", "_hashable_values_"}
+)
+"""What an enum knows of its members. They never change once the class is made."""
+
+
+def reduce_class(_: Any, kind: type) -> Any:
+    """The pickle of a class that cannot be imported; NotImplemented for others."""
+    if cloudpickle_names.goes_by_name(kind) or kind in _BUILT_IN:
+        return NotImplemented
+    if not kind.__flags__ & HEAP_TYPE:
+        return _reduce_nameless(kind)
+    metaclass: Any = type(kind)
+    of_library = next(each for each in metaclass.__mro__ if _is_of_library(each))
+    made_by = type if issubclass(metaclass, enum.EnumMeta) else of_library  # an enum is not made of its members anew
+    definition = kind.__name__, kind.__bases__, _birth(kind)
+    arguments = metaclass, made_by, definition, _hooked(kind), cloudpickle_names.id_of(kind)
+    state = kind.__qualname__, _attributes(kind), _registered(kind)
+    return class_from, arguments, state, None, None, set_attributes
+
+
+def _reduce_nameless(kind: type) -> Any:
+    """The pickle of a type written in C that its module does not show: the metaclasses of ctypes are such."""
+    ctypes = sys.modules.get("ctypes")
+    shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union]
+    return next(((type, (each,)) for each in shown if type(each) is kind), NotImplemented)
+
+
+def _is_of_library(kind: type) -> bool:
+    return not kind.__flags__ & HEAP_TYPE or cloudpickle_names.goes_by_name(kind)
+
+
+def class_from(
+    metaclass: type,
+    made_by: type,
+    definition: tuple[str, tuple[type, ...], dict[str, Any]],
+    hooked: type | None,
+    tracker_id: str,
+) -> type:
+    """The class here of that id, else a new one that has its slots and nothing else yet.
+
+    Args:
+        metaclass: the class's own.
+        made_by: the first of the metaclass's bases that can be imported: what follows is the notebook's code, which
+            ran when the class was defined.
+        definition: the name, the bases, and the attributes that the class has from the start.
+        hooked: the class of the notebook whose `__init_subclass__` ran then.
+        tracker_id: names the class on both sides.
+    """
+    known = cloudpickle_names.class_of(tracker_id)
+    if known is not None:
+        return known
+    name, bases, birth = definition
+    made: type
+    with _without_hook(hooked):
+        try:
+            made = made_by.__new__(metaclass, name, bases, dict(birth))
+        except Exception:  # noqa: BLE001 - a library's metaclass that wants what it got when the class was defined
+            made = type.__new__(metaclass, name, bases, dict(birth))
+    return cloudpickle_names.track(tracker_id, made)
+
+
+def set_attributes(kind: type, state: tuple[str, dict[str, Any], list[type]]) -> None:
+    """Give a class the attributes of the one that was sent, and take away what that one has no more."""
+    qualified, attributes, registered = state
+    fixed = _fixed(kind)
+    for name in [name for name in kind.__dict__ if name not in attributes and name not in fixed]:
+        with contextlib.suppress(AttributeError, TypeError):  # what its metaclass made, and keeps
+            type.__delattr__(kind, name)
+    for name, value in attributes.items():
+        if name not in fixed and kind.__dict__.get(name, kind) is not value:
+            _set(kind, name, value)
+    if "__firstlineno__" in attributes:  # Python 3.13 deletes it whenever another attribute is set
+        _set(kind, "__firstlineno__", attributes["__firstlineno__"])
+    _set(kind, "__qualname__", qualified)
+    for subclass in registered:
+        kind.register(subclass)  # type: ignore[attr-defined]  # it is an abstract class
+
+
+def _set(kind: type, name: str, value: Any) -> None:
+    try:
+        type.__setattr__(kind, name, value)  # a metaclass's own `__setattr__` may forbid it
+    except TypeError:  # a metaclass written in C, which must see it
+        setattr(kind, name, value)
+
+
+def _fixed(kind: type) -> frozenset[str]:
+    """The names in a class's dict that are not to be set or deleted."""
+    once = frozenset[str]()
+    if isinstance(kind, enum.EnumMeta) and "_member_map_" in kind.__dict__:
+        once = _OF_THE_MEMBERS | kind.__dict__["_member_map_"].keys()
+    fields = _fields(kind)
+    if fields:
+        once = frozenset((*fields, "_fields_", "_anonymous_", "_pack_"))
+    return frozenset((*_layout(kind), *_taken(kind))) | _OF_THIS_PROCESS | once
+
+
+def _layout(kind: type) -> list[str]:
+    """The names of the descriptors that Python made for a class's slots, `__dict__` and `__weakref__` among them."""
+    return [
+        name
+        for name, value in kind.__dict__.items()
+        if (type(value) is types.MemberDescriptorType and value.__objclass__ is kind)
+        or (type(value) is types.GetSetDescriptorType and name in _OF_THE_LAYOUT)
+    ]
+
+
+def _birth(kind: type) -> dict[str, Any]:
+    """The attributes that a class must have from the start."""
+    attributes = {name: kind.__dict__[name] for name in _AT_BIRTH if name in kind.__dict__}
+    attributes.update({name: kind.__dict__[name] for name in _taken(kind)})
+    if "__slots__" in kind.__dict__:
+        attributes["__slots__"] = tuple(sorted(_layout(kind)))  # what was given may be used up, or differ by now
+    return {"".join(name): value for name, value in attributes.items()}
+
+
+def _taken(kind: type) -> list[str]:
+    """Names that mean something else when they are set on a class: its metaclass has a descriptor of that name."""
+    layout = _layout(kind)
+    return [name for name in kind.__dict__ if name not in layout and _is_taken(type(kind), name)]
+
+
+def _is_taken(metaclass: type, name: str) -> bool:
+    if name in _CAN_BE_SET:
+        return False
+    found = next((each.__dict__[name] for each in metaclass.__mro__ if name in each.__dict__), None)
+    return hasattr(type(found), "__set__") or hasattr(type(found), "__delete__")
+
+
+def _attributes(kind: type) -> dict[str, Any]:
+    """All of a class's own attributes, in their order, each name a string of its own.
+
+    Names in a class are interned, names in a stream are not: without the copy the pickle of a class that has arrived
+    would differ from the one it arrived by.
+    """
+    left_out = _OF_THIS_PROCESS | frozenset((*_layout(kind), *_fields(kind)))
+    attributes = {"".join(name): value for name, value in kind.__dict__.items() if name not in left_out}
+    if isinstance(kind, enum.EnumMeta) and "_value2member_map_" in attributes:
+        named = kind.__dict__["_member_map_"].values()  # the others are combinations of flags, made when needed
+        found = attributes["_value2member_map_"].items()
+        attributes["_value2member_map_"] = {value: each for value, each in found if any(each is one for one in named)}
+    return attributes
+
+
+def _fields(kind: type) -> list[str]:
+    """The names that ctypes makes descriptors for when it sees `_fields_`."""
+    return [name for name, value in kind.__dict__.items() if type(value).__name__ == "CField"]
+
+
+def _registered(kind: type) -> list[type]:
+    if not isinstance(kind, abc.ABCMeta):
+        return []
+    found = (reference() for reference in abc._get_dump(kind)[0])  # type: ignore[attr-defined]  # noqa: SLF001 - as cloudpickle
+    return sorted((each for each in found if each is not None), key=lambda each: (each.__module__, each.__qualname__))
+
+
+def _hooked(kind: type) -> type | None:
+    """The class of the notebook whose `__init_subclass__` ran when `kind` was defined."""
+    found = next(each for each in kind.__mro__[1:] if _HOOK in each.__dict__) if kind.__mro__[1:] else object
+    return None if cloudpickle_names.goes_by_name(found) else found
+
+
+@contextlib.contextmanager
+def _without_hook(hooked: type | None) -> Iterator[None]:
+    """Python calls `__init_subclass__` of the next class whenever a class is made, and has no way not to."""
+    if hooked is None or _HOOK not in hooked.__dict__:
+        yield
+        return
+    hook = hooked.__dict__[_HOOK]
+    type.__setattr__(hooked, _HOOK, classmethod(_do_nothing))
+    try:
+        yield
+    finally:
+        type.__setattr__(hooked, _HOOK, hook)
+
+
+def _do_nothing(_: type, /, **__: Any) -> None:
+    """In the place of an `__init_subclass__` that ran when the class was defined."""
+
+
+_BUILT_IN = frozenset(
+    {type(None), type(...), type(NotImplemented), *(each for each in vars(types).values() if type(each) is type)}
+)
+"""Types that have no name of their own to be found by, and are there anyway."""

@@ -1,0 +1,128 @@
+"""Exceptions are rebuilt as they are, without their `__init__`, which would format a formatted message once more.
+
+A traceback does not travel. What an exception came from does, unless that cannot be pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import threading
+import types
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modal_gpu_magic.wire.pickles.protocol import Pickler
+
+LEFT_OUT: Final = frozenset(
+    {"__cause__", "__context__", "__suppress_context__", "__traceback__", "args"}
+    | {"exceptions", "message"}  # of a group, which is made of them
+    | {"obj"}  # whose attribute was missing: it may be anything, and pickle leaves it out as well
+)
+"""Fields of Python's own exceptions that travel apart, or not at all."""
+
+SHOWN_BY: Final = "_render_traceback_"
+"""Where `session.run.conclude` puts the lines that IPython is to show."""
+
+_DESCRIPTORS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_trying = threading.local()
+
+
+def reduce_exception(pickler: Pickler, error: BaseException) -> Any:
+    """How an exception is pickled. One whose class says how itself is pickled so, with what it came from."""
+    links = _links(pickler, error)
+    if _reduces_itself(type(error)):
+        own: Any = error.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        state = own[2] if len(own) > len(("made", "arguments")) else None
+        return own[0], own[1], (state, links), None, None, set_own_state
+    attributes = {name: value for name, value in vars(error).items() if not _is_ours(name, value)}
+    state = error.args, attributes, dict(_fields(error)), links
+    return new_exception, (type(error), _arguments(error)), state, None, None, set_state
+
+
+def new_exception(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
+    """An exception that no code of its class has seen yet."""
+    base = _builtin(kind)
+    try:
+        return base.__new__(kind, *arguments)
+    except TypeError:  # a class in C with more than the built-in one has
+        return kind.__new__(kind, *arguments)
+
+
+def set_state(error: BaseException, state: tuple[Any, dict[str, Any], dict[str, Any], tuple[Any, ...]]) -> None:
+    """Give it its arguments, attributes, and what it came from."""
+    arguments, attributes, fields, links = state
+    error.args = arguments
+    vars(error).update(attributes)
+    for name, value in fields.items():
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # a field that nobody may set
+            object.__setattr__(error, name, value)
+    _set_links(error, links)
+
+
+def set_own_state(error: BaseException, state: tuple[Any, tuple[Any, ...]]) -> None:
+    """What pickle does for a class that says itself how it is pickled; and what it came from."""
+    own, links = state
+    if own is not None:
+        error.__setstate__(own)
+    _set_links(error, links)
+
+
+def _set_links(error: BaseException, links: tuple[Any, ...]) -> None:
+    error.__cause__, error.__context__, error.__suppress_context__ = links
+
+
+def _links(pickler: Pickler, error: BaseException) -> tuple[Any, ...]:
+    """What it came from, as far as that can be pickled."""
+    cause, context = (
+        each if each is None or _travels(pickler, each) else None for each in (error.__cause__, error.__context__)
+    )
+    return cause, context, error.__suppress_context__
+
+
+def _travels(pickler: Pickler, error: BaseException) -> bool:
+    """Whether an exception can be pickled. Within such a trial the rest of a chain is not tried once more."""
+    if getattr(_trying, "now", False):
+        return True
+    _trying.now = True
+    try:
+        return pickler.travels(error)
+    finally:
+        _trying.now = False
+
+
+def _builtin(kind: type[BaseException]) -> type[BaseException]:
+    """The class of Python's own that it is derived from."""
+    return next(base for base in kind.__mro__ if base.__module__ == "builtins")
+
+
+def _reduces_itself(kind: type[BaseException]) -> bool:
+    own = (vars(base) for base in kind.__mro__ if base.__module__ != "builtins")
+    return any("__reduce__" in names or "__reduce_ex__" in names for names in own)
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    """What its built-in class makes it of."""
+    group = getattr(error, "exceptions", None)
+    if isinstance(group, tuple) and hasattr(_builtin(type(error)), "subgroup"):
+        return error.message, list(group)  # type: ignore[attr-defined]  # a group has it, from Python 3.11 on
+    return error.args
+
+
+def _fields(error: BaseException) -> Iterator[tuple[str, Any]]:
+    """Its slots, and what the built-in classes keep beside `args`: `errno`, `code`, `lineno`."""
+    for base in type(error).__mro__:
+        is_pythons = base.__module__ == "builtins"
+        apart = {"__dict__", "__weakref__", *(LEFT_OUT if is_pythons else ())}
+        for name, descriptor in vars(base).items():
+            if isinstance(descriptor, _DESCRIPTORS) and name not in apart:
+                with contextlib.suppress(AttributeError, TypeError):  # it has no value
+                    value = descriptor.__get__(error)
+                    if not (is_pythons and value is None):  # `OSError` shows a `None` that it is given
+                        yield name, value
+
+
+def _is_ours(name: str, value: Any) -> bool:
+    return name == SHOWN_BY and str(getattr(value, "__module__", "")).startswith("modal_gpu_magic.")

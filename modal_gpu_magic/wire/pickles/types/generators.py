@@ -1,0 +1,57 @@
+"""The global random generators are pickled by name: a copy would draw the same numbers once more.
+
+`from random import random` binds a method of the hidden generator of the module; so do `from numpy.random import rand`
+and `torch.default_generator`. The generators' states cross by themselves (`wire.process.generators`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_GLOBAL = random._inst  # noqa: SLF001 - the generator behind the module's functions in every Python 3
+
+
+def generator_reducers() -> dict[type, Callable[[Any, Any], Any]]:
+    """The types of the generators and of their methods. Those of libraries only if the library is loaded."""
+    types_here = {random.Random, types.MethodType, types.BuiltinMethodType}
+    types_here |= {type(generator) for generator, _, _ in _generators()}
+    return dict.fromkeys(types_here, lambda _, value: reduce_global_generator(value))
+
+
+def reduce_global_generator(value: Any) -> Any:
+    """How a global generator, or a method of one, is pickled: by name. NotImplemented for every other value."""
+    owner = getattr(value, "__self__", None) if type(value) in (types.MethodType, types.BuiltinMethodType) else value
+    if owner is None or type(owner) is types.ModuleType:
+        return NotImplemented
+    for generator, module, path in _generators():
+        if owner is generator:
+            return global_generator, (module, (*path, *(() if owner is value else (value.__name__,))))
+    return NotImplemented
+
+
+def global_generator(module: str, path: tuple[str | int, ...]) -> Any:
+    """A global generator of a module, or a method of it."""
+    found: Any = importlib.import_module(module)
+    for part in path:
+        found = found[part] if isinstance(part, int) else getattr(found, part)
+    return found
+
+
+def _generators() -> Iterator[tuple[Any, str, tuple[str | int, ...]]]:
+    """The global generators of libraries that are loaded, each with its module and the way to it."""
+    yield _GLOBAL, "random", ("_inst",)
+    numpy = sys.modules.get("numpy.random.mtrand")
+    if hasattr(numpy, "_rand"):
+        yield numpy._rand, "numpy.random.mtrand", ("_rand",)  # type: ignore[union-attr]  # noqa: SLF001 - scikit-learn uses it
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "default_generator"):
+        yield torch.default_generator, "torch", ("default_generator",)  # type: ignore[union-attr]
+        for number, generator in enumerate(getattr(torch.cuda, "default_generators", ())):  # type: ignore[union-attr]
+            yield generator, "torch", ("cuda", "default_generators", number)

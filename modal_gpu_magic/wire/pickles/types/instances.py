@@ -1,0 +1,179 @@
+"""Instances of the notebook's classes whose own hooks would get in the way of pickle.
+
+Pickle asks an object for its state, and fills the other one, through attributes: a proxy answers for what it stands
+for, an `AttrDict` looks up an item, a class that forbids assignment raises, a dict with a limit counts before it has
+one. These instances are looked at, and filled, past all that.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copyreg
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE, built_in_base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OWN_WAYS = ("__getattr__", "__getattribute__", "__setattr__", "__class__")
+"""What makes a class differ from others when it is looked at from outside."""
+
+_ARGUMENTS = ("__getnewargs_ex__", "__getnewargs__")
+
+_PLAIN = (object, type)
+
+_READABLE = frozenset({str, tuple, list, dict, set, frozenset})
+"""What `__slots__` may be so that pickle finds the slots."""
+
+
+def needs_care(kind: type) -> bool:
+    """Whether instances of a class are to be pickled by `reduce_instance`."""
+    if not kind.__flags__ & HEAP_TYPE or kind in copyreg.dispatch_table or not _has_no_reduce(kind):
+        return False
+    if built_in_base(kind) in _FILLERS:
+        return _is_of_notebook(kind)
+    if _is_of_notebook(_definer(kind, "__new__")) and not _says_arguments(kind):
+        return True  # pickle would call it without the arguments it wants
+    if any(type(each.__dict__.get("__slots__", ())) not in _READABLE for each in kind.__mro__):
+        return True
+    return any(_is_of_notebook(each) for name in _OWN_WAYS if (each := _definer(kind, name)) not in _PLAIN)
+
+
+def reduce_instance(_: Any, instance: Any) -> Any:
+    """The pickle of an instance by its class, attributes, slots and items."""
+    kind = type(instance)
+    filler = _FILLERS.get(built_in_base(kind))
+    content = None if filler is None else filler[0](instance)
+    arguments: tuple[Any, ...] = _new_arguments(instance) if filler is None else ((),)
+    state = (_own_state(instance), content)
+    return instance_from, (kind, *arguments), state, None, None, set_instance
+
+
+def instance_from(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
+    """An empty instance; keywords, none of them perhaps, are for the `__new__` of its class."""
+    if keywords is None:
+        return built_in_base(kind).__new__(kind, *arguments)
+    return kind.__new__(kind, *arguments, **keywords)
+
+
+def set_instance(instance: Any, state: tuple[Any, Any]) -> None:
+    """Fill an instance: items first, as pickle would."""
+    its_own, content = state
+    kind = type(instance)
+    if content is not None:
+        _FILLERS[built_in_base(kind)][1](instance, content)
+    how, value = its_own
+    if how == "own":
+        _by_class(kind, "__setstate__")(instance, value)
+        return
+    attributes, slots = value
+    if how == "itself":
+        object.__setattr__(instance, "__dict__", instance)
+    elif attributes:
+        object.__getattribute__(instance, "__dict__").update(attributes)
+    for name, each in slots.items():
+        object.__setattr__(instance, name, each)
+
+
+def _own_state(instance: Any) -> tuple[str, Any]:
+    """What `set_instance` fills an instance with: what its class says, or its attributes and slots."""
+    kind = type(instance)
+    get_state, set_state = _by_class(kind, "__getstate__"), _by_class(kind, "__setstate__")
+    attributes = object.__getattribute__(instance, "__dict__") if kind.__dictoffset__ else {}
+    if get_state is not None or set_state is not None:
+        value = get_state(instance) if get_state is not None else _default_state(instance, attributes)
+        return ("own" if set_state is not None else "attributes"), (value if set_state is not None else _pair(value))
+    if attributes is instance:
+        return "itself", ({}, {})
+    return "attributes", (dict(attributes), _slots(instance))
+
+
+def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a `__getstate__` of the class has returned, as attributes and slots."""
+    if isinstance(state, tuple) and len(state) == 2:  # noqa: PLR2004 - as pickle has it
+        return dict(state[0] or {}), dict(state[1] or {})
+    return dict(state or {}), {}
+
+
+def _default_state(instance: Any, attributes: dict[str, Any]) -> Any:
+    slots = _slots(instance)
+    return (dict(attributes) or None, slots) if slots else dict(attributes)
+
+
+def _slots(instance: Any) -> dict[str, Any]:
+    """The slots that are set, found by what Python made of `__slots__`: that may be an iterator, which is used up."""
+    found = {}
+    for each in type(instance).__mro__:
+        for name, value in each.__dict__.items():
+            if type(value) is types.MemberDescriptorType and each.__flags__ & HEAP_TYPE:
+                with contextlib.suppress(AttributeError):  # it was never set
+                    found[name] = value.__get__(instance)
+    return found
+
+
+def _new_arguments(instance: Any) -> tuple[Any, ...]:
+    """Arguments and keywords for its class's own `__new__`; arguments alone for its base's."""
+    kind = type(instance)
+    if _says_arguments(kind):
+        with_keywords, plain = (_by_class(kind, name) for name in _ARGUMENTS)
+        return tuple(with_keywords(instance)) if with_keywords is not None else (plain(instance), {})
+    base = built_in_base(kind)
+    return (base.__getnewargs__(instance) if hasattr(base, "__getnewargs__") else (),)
+
+
+def _says_arguments(kind: type) -> bool:
+    """Whether a class written in Python says what its `__new__` wants."""
+    return any(_definer(kind, name).__flags__ & HEAP_TYPE for name in _ARGUMENTS)
+
+
+def _by_class(kind: type, name: str) -> Any:
+    """A method of the class, not of what an instance stands for; None: it has none but `object`'s."""
+    definer = _definer(kind, name)
+    if definer in (object, None):
+        return None
+    found = definer.__dict__[name]
+    return found.__get__(None, kind) if isinstance(found, staticmethod | classmethod) else found
+
+
+def _definer(kind: type, name: str) -> Any:
+    return next((each for each in kind.__mro__ if name in each.__dict__), object)
+
+
+def _is_of_notebook(kind: type) -> bool:
+    return bool(kind.__flags__ & HEAP_TYPE) and not cloudpickle_names.goes_by_name(kind)
+
+
+def _has_no_reduce(kind: type) -> bool:
+    return _definer(kind, "__reduce_ex__") is object and _definer(kind, "__reduce__") in _WITH_REDUCE
+
+
+def _fill_deque(instance: Any, content: tuple[list[Any], int | None]) -> None:
+    collections.deque.__init__(instance, *content)
+
+
+def _fill_default_dict(instance: Any, content: tuple[dict[Any, Any], Any]) -> None:
+    collections.defaultdict.__init__(instance, content[1])
+    dict.update(instance, content[0])
+
+
+def _fill_ordered(instance: Any, content: list[tuple[Any, Any]]) -> None:
+    for key, value in content:
+        collections.OrderedDict.__setitem__(instance, key, value)
+
+
+_FILLERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
+    dict: (lambda it: dict(dict.items(it)), dict.update),
+    list: (lambda it: list(list.__iter__(it)), list.extend),
+    set: (lambda it: list(set.__iter__(it)), set.update),
+    collections.deque: (lambda it: (list(collections.deque.__iter__(it)), it.maxlen), _fill_deque),
+    collections.defaultdict: (lambda it: (dict(dict.items(it)), it.default_factory), _fill_default_dict),
+    collections.OrderedDict: (lambda it: list(collections.OrderedDict.items(it)), _fill_ordered),
+}
+"""By the base that is written in C: how the items are taken from an instance, and how they are put into one."""
+
+_WITH_REDUCE = frozenset({object, collections.Counter, *_FILLERS})
+"""Classes whose `__reduce__` is not the user's own."""

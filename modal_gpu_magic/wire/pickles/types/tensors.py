@@ -1,0 +1,209 @@
+"""How torch tensors cross: their storages as out-of-band buffers, so that views that shared one share it there, too.
+
+torch's own pickling copies every tensor through `torch.save` (0.5 s for 256 MB, against 1 ms) and loses the sharing.
+Sparse, quantized, conjugated tensors and tensor subclasses go by the plain ones in them (`tensor_kinds`).
+What is on a GPU crosses as bytes of the host; the device travels beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles import receiver
+from modal_gpu_magic.wire.pickles.types import graphs
+from modal_gpu_magic.wire.pickles.types.tensor_kinds import reduce_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.wire.pickles.protocol import Pickler
+
+HOST_COPIES = frozenset({"cuda", "mps", "xpu"})
+"""Devices whose storages `storage.cpu()` brings to the host."""
+
+OWN_STORAGE_BYTES = 64 << 10
+"""Storages up to this are copied into memory of torch's own, so that they can be resized as natively."""
+
+SLIVER_BYTES = 1 << 20
+"""Storages up to this travel whole with any view of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Stands in a stream for the device a storage was on: who loads it decides where it goes."""
+
+    name: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The receiver's loader puts its own function in this place."""
+        return receiver.device, (self.name,)
+
+
+def reducers() -> dict[type, Callable[[Pickler, Any], Any]]:
+    """The types of torch that are reduced here, if torch is loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "UntypedStorage") or "numpy" not in sys.modules:
+        return {}
+    return {
+        torch.Tensor: reduce_tensor,
+        torch.nn.Parameter: reduce_tensor,
+        torch.UntypedStorage: _reduce_storage,
+        torch.storage.TypedStorage: _reduce_typed_storage,
+        torch.finfo: _reduce_info,
+        torch.iinfo: _reduce_info,
+    }
+
+
+def reducer_of(kind: type) -> Callable[[Pickler, Any], Any] | None:
+    """The reducer of a subclass of `Tensor`."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "Tensor") or "numpy" not in sys.modules:
+        return None
+    return reduce_tensor if issubclass(kind, torch.Tensor) else None
+
+
+def _reduce_info(_: Pickler, info: Any) -> Any:
+    return type(info), (getattr(sys.modules["torch"], info.dtype),)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that crosses by its storage: strided, of exactly torch's own types."""
+    torch = sys.modules.get("torch")
+    if torch is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return False
+    return (
+        value.layout is torch.strided
+        and (value.device.type == "cpu" or value.device.type in HOST_COPIES)
+        and not (value.is_quantized or value.is_nested or value.is_conj() or value.is_neg())
+    )
+
+
+def is_sliver(value: Any) -> bool:
+    """Whether a value is a view of less than half of a large storage, so that it had better travel without the rest."""
+    if not is_plain(value):
+        return False
+    storage = value.untyped_storage().nbytes()
+    return bool(storage > SLIVER_BYTES and 2 * value.numel() * value.element_size() < storage)
+
+
+def reduce_tensor(pickler: Pickler, tensor: Any, *, alone: bool = False) -> Any:
+    """The pickle of a plain tensor. `alone`: with a storage of its own, unless its storage is in the stream already."""
+    if graphs.has_graph(tensor):
+        return graphs.reduce_result(pickler, tensor)
+    if not is_plain(tensor):
+        return reduce_kind(tensor)
+    grad = tensor.grad if tensor.is_leaf else None
+    alone = alone and is_sliver(tensor) and tensor.untyped_storage()._cdata not in pickler.storages  # noqa: SLF001
+    source = tensor.detach().clone() if alone else tensor
+    storage = source.untyped_storage()
+    if alone:
+        pickler.temporary.append(storage)
+    else:
+        storage = pickler.storages.setdefault(storage._cdata, storage)  # noqa: SLF001 - its identity, as torch.save has it
+    shape = (source.dtype, source.storage_offset(), tuple(source.size()), source.stride())
+    arguments = (type(tensor), storage, *shape, tensor.requires_grad, grad)
+    hooks = tensor._backward_hooks, tensor._post_accumulate_grad_hooks  # noqa: SLF001 - torch has no public way
+    if not (tensor.__dict__ or any(hooks)):
+        return tensor_from, arguments
+    return tensor_from, arguments, (dict(tensor.__dict__), *hooks), None, None, set_attributes
+
+
+def _reduce_storage(pickler: Pickler, storage: Any) -> Any:
+    torch = sys.modules["torch"]
+    device = storage.device
+    temporary = any(storage is copy for copy in pickler.temporary)
+    if device.type in HOST_COPIES:
+        storage, temporary = storage.cpu(), True
+    elif device.type != "cpu":
+        return NotImplemented
+    view = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+    if temporary:
+        pickler.temporary.append(view)
+    return storage_from, (pickle.PickleBuffer(view), pickler.device(str(device)))
+
+
+def _reduce_typed_storage(_: Pickler, storage: Any) -> Any:
+    return typed_storage_from, (storage._untyped_storage, storage.dtype)  # noqa: SLF001 - public `untyped()` makes another
+
+
+def storage_from(buffer: Any, device: str) -> Any:
+    """A storage over a buffer, without a copy if it is large; on `device`, if that is here."""
+    import torch
+
+    if not len(buffer):
+        storage = torch.UntypedStorage(0)
+    else:
+        storage = torch.frombuffer(buffer, dtype=torch.uint8).untyped_storage()
+        if len(buffer) <= OWN_STORAGE_BYTES:
+            storage = storage.clone()
+    if device == "cpu" or not _is_here(device):
+        return storage
+    return torch.empty(0, dtype=torch.uint8).set_(storage).to(device).untyped_storage()
+
+
+def tensor_from(
+    kind: type,
+    storage: Any,
+    dtype: Any,
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    requires_grad: bool,  # noqa: FBT001 - a pickle passes arguments by position
+    grad: Any,
+) -> Any:
+    """A tensor or Parameter over a storage."""
+    import torch
+
+    keep_hooks_apart()
+    tensor: Any = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, offset, size, stride)
+    if kind is torch.nn.Parameter:
+        tensor = torch.nn.Parameter(tensor, requires_grad=requires_grad)
+    elif requires_grad:
+        tensor.requires_grad_()
+    if grad is not None:
+        tensor.grad = grad
+    return tensor
+
+
+def typed_storage_from(storage: Any, dtype: Any) -> Any:
+    """The typed storage that torch's own pickles of sparse and quantized tensors ask for."""
+    import torch
+
+    return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
+
+
+def set_attributes(tensor: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
+    """Attributes and hooks that somebody set on a tensor; tensors have a `__setstate__` of their own."""
+    attributes, hooks, after_hooks = state
+    tensor.__dict__.update(attributes)
+    if hooks:
+        tensor._backward_hooks = hooks  # noqa: SLF001 - torch has no public way
+    if after_hooks:
+        tensor._post_accumulate_grad_hooks = after_hooks  # noqa: SLF001
+
+
+@functools.cache
+def keep_hooks_apart() -> None:
+    """Let hooks that are registered in this process from now on have numbers that no other process gives.
+
+    torch counts hooks from 0 in each process, and keeps those of a module by number: one that is registered here would
+    replace one that came with the module.
+    """
+    from torch.utils.hooks import RemovableHandle
+
+    RemovableHandle.next_id = max(RemovableHandle.next_id, int.from_bytes(os.urandom(5), "big") << 20)
+
+
+def _is_here(device: str) -> bool:
+    import torch
+
+    kind, _, index = device.partition(":")
+    backend = torch.backends.mps if kind == "mps" else getattr(torch, kind, None)
+    if backend is None or not backend.is_available():
+        return False
+    return kind == "mps" or int(index or 0) < backend.device_count()

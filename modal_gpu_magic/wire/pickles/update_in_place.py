@@ -1,0 +1,299 @@
+"""Writing an arriving value into the object that is here already, so that everything that refers to it sees the change.
+
+`absorb` writes one object's own content: what the object refers to has been written, or made, before. One copy at most
+is made. Objects without a way to write into them are replaced by who calls this.
+"""
+
+from __future__ import annotations
+
+import array
+import builtins
+import collections
+import io
+import random
+import types
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, write_array, writer_of
+from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Writer = Callable[[Any, Any], bool]
+
+_IMMUTABLE = (tuple, frozenset)
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+def absorb(old: Any, new: Any) -> bool:
+    """Write the content of `new` into `old`. False if that cannot be done; then nothing was written.
+
+    Both must be of exactly the same type: a container of the standard library, an instance of a Python class, a
+    function, a closure's cell, a numpy array of the same shape and dtype that may be written to, a torch tensor, ….
+    """
+    if old is new:
+        return True
+    if type(old) is not type(new):
+        return type(old).__name__ == "memmap" and type(new).__name__ == "ndarray" and write_array(old, new)
+    kind = type(old)
+    if is_plain(old):
+        return can_take(old, new) and absorb_tensor(old, new, shares=False)
+    write = CONTAINERS.get(kind) or _WRITERS.get(kind) or writer_of(old)
+    if write is not None:
+        return write(old, new)
+    if kind in _IMMUTABLE or kind is object:
+        return True
+    if kind in _ATOMS:
+        return False
+    return _instance(old, new)
+
+
+def can_be_written(value: Any) -> bool:
+    """Whether a value is a container of the standard library, an array or a tensor that `absorb` writes into."""
+    if type(value) is collections.deque:
+        return value.maxlen is None  # an empty one of the same length cannot be made before its content is known
+    return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or writer_of(value) is not None
+
+
+# -- containers of the standard library ------------------------------------------------------------------------------
+
+
+def _list(old: list[Any], new: list[Any]) -> bool:
+    old[:] = new
+    return True
+
+
+def _replace(old: Any, new: Any) -> bool:
+    """A dict, a set, and their kin."""
+    old.clear()
+    old.update(new)
+    return True
+
+
+def _deque(old: collections.deque[Any], new: collections.deque[Any]) -> bool:
+    if old.maxlen != new.maxlen:
+        return False
+    old.clear()
+    old.extend(new)
+    return True
+
+
+def _default_dict(old: collections.defaultdict[Any, Any], new: collections.defaultdict[Any, Any]) -> bool:
+    old.default_factory = new.default_factory
+    return _replace(old, new)
+
+
+def _bytearray(old: bytearray, new: bytearray) -> bool:
+    try:
+        old[:] = new
+    except BufferError:  # another length, and somebody holds a view of it
+        return False
+    return True
+
+
+def _words(old: array.array[Any], new: array.array[Any]) -> bool:
+    if old.typecode != new.typecode:
+        return False
+    try:
+        old[:] = new
+    except BufferError:
+        return False
+    return True
+
+
+def _random(old: random.Random, new: random.Random) -> bool:
+    old.setstate(new.getstate())
+    return True
+
+
+def _text_file(old: Any, new: Any) -> bool:
+    old.__setstate__(new.__getstate__())
+    return True
+
+
+def _simple_namespace(old: types.SimpleNamespace, new: types.SimpleNamespace) -> bool:
+    return _replace(vars(old), vars(new))
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def _cell(old: types.CellType, new: types.CellType) -> bool:
+    try:
+        old.cell_contents = new.cell_contents
+    except ValueError:  # the new one is empty
+        del old.cell_contents
+    return True
+
+
+def _function(old: types.FunctionType, new: types.FunctionType) -> bool:
+    if old.__globals__ is not new.__globals__ or len(old.__closure__ or ()) != len(new.__closure__ or ()):
+        return False
+    if any(mine is not its for mine, its in zip(old.__closure__ or (), new.__closure__ or (), strict=True)):
+        return False
+    for name in _OF_A_FUNCTION:
+        setattr(old, name, getattr(new, name))
+    return _replace(old.__dict__, new.__dict__)
+
+
+_OF_A_FUNCTION = (
+    *("__code__", "__defaults__", "__kwdefaults__", "__annotations__"),
+    *("__name__", "__qualname__", "__doc__", "__module__"),
+)
+
+
+# -- instances -------------------------------------------------------------------------------------------------------
+
+
+def _instance(old: Any, new: Any) -> bool:
+    """An instance of a class: what it is as a built-in container, its attributes, its slots."""
+    kind = type(old)
+    names, base = slots_of(kind), _base(kind)
+    attributes = attributes_of(old)
+    if (attributes is None and not names and base is None) or _has_state_in_c(kind):
+        return False
+    if hasattr(kind, "__del__"):  # what is thrown away would take with it what the other one now has
+        return False
+    if base is not None and not base(old, new):
+        return False
+    if attributes is not None:
+        fresh = attributes_of(new) or {}
+        for name in [name for name in attributes if name not in fresh] if tells_all(kind) else ():
+            del attributes[name]
+        attributes.update(fresh)
+    for name in names:
+        _slot(kind, name, old, new)
+    return True
+
+
+def _has_state_in_c(kind: type) -> bool:
+    """Whether a type is made of one written in C that is not known here, and may keep what no attribute has."""
+    return any(not base.__flags__ & _HEAP_TYPE and base not in _BASES for base in kind.__mro__[:-1])
+
+
+_HEAP_TYPE = 1 << 9
+"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`."""
+
+
+def _slot(kind: type, name: str, old: Any, new: Any) -> None:
+    """One slot, past what the class's `__setattr__` may forbid."""
+    slot = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    if not isinstance(slot, types.MemberDescriptorType):
+        return
+    try:
+        slot.__set__(old, slot.__get__(new))
+    except AttributeError:  # not set in the new one
+        try:
+            slot.__delete__(old)
+        except AttributeError:
+            return
+
+
+def tells_all(kind: type) -> bool:
+    """Whether a pickle of such an instance has all its attributes; a class's own `__getstate__` may leave some out."""
+    return not any({"__getstate__", "__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1])
+
+
+def _base(kind: type) -> Writer | None:
+    """What writes the content that an instance has as a built-in container, or as an exception."""
+    for base in kind.__mro__:
+        if base in _BASES:
+            return _BASES[base]
+    return None
+
+
+def _as_list(old: list[Any], new: list[Any]) -> bool:
+    list.__setitem__(old, slice(None), list(list.__iter__(new)))
+    return True
+
+
+def _as_dict(old: dict[Any, Any], new: dict[Any, Any]) -> bool:
+    dict.clear(old)
+    dict.update(old, dict.copy(new))
+    return True
+
+
+def _as_ordered(old: collections.OrderedDict[Any, Any], new: collections.OrderedDict[Any, Any]) -> bool:
+    items = list(zip(dict.keys(new), dict.values(new), strict=True))
+    collections.OrderedDict.clear(old)
+    for key, value in items:
+        collections.OrderedDict.__setitem__(old, key, value)
+    return True
+
+
+def _as_set(old: set[Any], new: set[Any]) -> bool:
+    set.clear(old)
+    set.update(old, set.copy(new))
+    return True
+
+
+def _as_exception(old: BaseException, new: BaseException) -> bool:
+    old.args = new.args
+    old.__cause__, old.__context__ = new.__cause__, new.__context__
+    old.__suppress_context__ = new.__suppress_context__
+    return True
+
+
+def _same(_old: Any, _new: Any) -> bool:
+    return True
+
+
+_BASES: dict[type, Writer] = {
+    collections.OrderedDict: _as_ordered,
+    collections.defaultdict: _default_dict,
+    dict: _as_dict,
+    list: _as_list,
+    set: _as_set,
+    collections.deque: _deque,
+    random.Random: _random,
+    BaseException: _as_exception,
+    **{
+        kind: _as_exception
+        for kind in vars(builtins).values()
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    },
+    tuple: _same,
+    frozenset: _same,
+    str: _same,
+    bytes: _same,
+    int: _same,
+    float: _same,
+}
+
+
+CONTAINERS: dict[type, Writer] = {
+    list: _list,
+    dict: _replace,
+    set: _replace,
+    collections.deque: _deque,
+    collections.OrderedDict: _replace,
+    collections.defaultdict: _default_dict,
+    collections.Counter: _replace,
+}
+"""What writes into a container, by its exact type."""
+
+_WRITERS: dict[type, Writer] = {
+    array.array: _words,
+    bytearray: _bytearray,
+    io.BytesIO: _text_file,
+    io.StringIO: _text_file,
+    random.Random: _random,
+    types.CellType: _cell,
+    types.FunctionType: _function,
+    types.SimpleNamespace: _simple_namespace,
+}
+
+
+def placeholder(kind: Any) -> Any:
+    """An object of a type without content, for a cycle that asks for the object before its content is known.
+
+    Raises:
+        TypeError: the type makes no objects that way.
+    """
+    if kind is types.CellType:
+        return types.CellType()
+    if kind in CONTAINERS or kind is bytearray:
+        return kind()
+    return kind.__new__(kind)

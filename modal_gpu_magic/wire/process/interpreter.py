@@ -1,0 +1,382 @@
+"""States of the interpreter: environment variables, the import path, warnings, logging, decimals, recursion."""
+
+from __future__ import annotations
+
+import decimal
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from modal_gpu_magic.wire.process.import_hook import ImportWatch
+from modal_gpu_magic.wire.process.process_state import State, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from modal_gpu_magic.wire.process.process_state import Items
+
+# Environment variables.
+
+ENVIRONMENT: Final = "environment"
+
+OF_THE_PLACE: Final = {
+    "CUDA_VISIBLE_DEVICES": "numbers of GPUs mean other GPUs there",
+    "HIP_VISIBLE_DEVICES": "numbers of GPUs mean other GPUs there",
+    "PATH": "the programs of a container are in other folders",
+    "PYTHONPATH": "folders of sys.path and imported modules travel instead",
+    "LD_LIBRARY_PATH": "the libraries of a container are in other folders",
+    "LD_PRELOAD": "the libraries of a container are in other folders",
+    "VIRTUAL_ENV": "the packages of a container are in other folders",
+    "HOME": "the home folder of a container is another one",
+    "TMPDIR": "the folder of temporary files is another one there",
+}
+"""Variables that say what is where on one machine, and why each stays there."""
+
+_OF_THE_SHELL = (
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "GIT_PAGER",
+    "LINES",
+    "MPLBACKEND",
+    "OLDPWD",
+    "PAGER",
+    "PWD",
+    "PYDEVD_USE_FRAME_EVAL",
+    "SHLVL",
+    "TERM",
+    "_",
+)
+"""Variables that ipykernel sets in every kernel, and our shell in every container."""
+
+_OF_OTHERS = ("JPY_", "JUPYTER_", "MODAL_", "TORCHELASTIC_")
+_OF_RANKS = (
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "RANK",
+    "ROLE_NAME",
+    "ROLE_RANK",
+    "ROLE_WORLD_SIZE",
+    "WORLD_SIZE",
+)
+"""Variables by which torchrun tells each rank its place."""
+
+
+def variables_at_start() -> dict[str, str]:
+    """The environment that this process was started with; where the system does not say, that of now."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:  # not Linux
+        return dict(os.environ)
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
+    found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    return found or dict(os.environ)  # setproctitle writes over the block
+
+
+def follows(name: str) -> bool:
+    """Whether a variable means the same on both sides."""
+    return not (
+        name in OF_THE_PLACE or name in _OF_THE_SHELL or name in _OF_RANKS or name.startswith(_OF_OTHERS) or not name
+    )
+
+
+def of_the_place(at_start: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that choose GPUs and have changed since the start: without them a cell runs, and differently."""
+    return tuple(name for name in OF_THE_PLACE if "DEVICES" in name and os.environ.get(name) != at_start.get(name))
+
+
+class Environment:
+    """Variables that are not as they were at the start. None stands for a variable that is deleted."""
+
+    def __init__(self, at_start: Mapping[str, str]) -> None:
+        self._at_start = at_start
+        self._seen: Any = None
+        self._differ: Items = {}
+
+    @property
+    def state(self) -> State:
+        """The row of the table."""
+        return State(ENVIRONMENT, self._read, _set_variable, ours=True)
+
+    def _read(self, asked: Collection[str]) -> Items:
+        # The dictionary of bytes below `os.environ` is private, the same from Python 3.3 to 3.14: comparing it takes a
+        # microsecond, and decoding all variables a hundred. Without it all are decoded.
+        data = getattr(os.environ, "_data", None)
+        if data is None or data != self._seen:
+            self._seen, now = dict(data or {}), dict(os.environ)
+            names = {name for name, value in now.items() if self._at_start.get(name) != value}
+            names |= self._at_start.keys() - now.keys()
+            self._differ = {name: now.get(name) for name in names if follows(name)}
+        rest = [name for name in asked if name not in self._differ]
+        return {**self._differ, **{name: os.environ.get(name) for name in rest}}
+
+
+def _set_variable(name: str, value: Any) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+    if name == "TZ":
+        time.tzset()
+
+
+# The import path.
+
+IMPORT_PATH: Final = "sys.path"
+BELOW: Final = "\0"
+"""Begins an entry below the folder where the session works: that folder is another one on the other side."""
+
+
+class ImportPath:
+    """Folders that were put before and behind those which `sys.path` had at first. Others are not followed.
+
+    Args:
+        root: the folder where the notebook, or its cells there, began.
+        first: `sys.path` at the start.
+    """
+
+    def __init__(self, root: Path, first: Iterable[str]) -> None:
+        self._root = root
+        self._first = {entry for entry in first if not entry or Path(entry).is_absolute()}
+
+    @property
+    def state(self) -> State:
+        """The row of the table. Its one item is a pair: folders in front, folders behind."""
+        return State(IMPORT_PATH, self._read, self._write, ours=True)
+
+    def begin_in(self, root: Path) -> None:
+        """Cells begin in another folder than the process did."""
+        self._root = root
+
+    def settle(self, known: Collection[str]) -> None:
+        """Take entries that are neither known nor of the start for our own: a folder of modules, an image's."""
+        self._first.update(entry for entry in sys.path if self._name(entry) not in known)
+
+    def _read(self, asked: Collection[str]) -> Items:
+        front, back = self._added()
+        return {"": (tuple(map(self._name, front)), tuple(map(self._name, back)))} if front or back or asked else {}
+
+    def _write(self, _: str, value: Any) -> None:
+        front, back = value
+        own = {*self._added()[0], *self._added()[1]}
+        middle = [entry for entry in sys.path if entry not in own]
+        sys.path[:] = [*map(self._place, front), *middle, *map(self._place, back)]
+
+    def _added(self) -> tuple[list[str], list[str]]:
+        entries = list(map(str, sys.path))
+        firsts = [number for number, entry in enumerate(entries) if entry in self._first]
+        start, end = (firsts[0], firsts[-1]) if firsts else (len(entries), len(entries))
+        front, inside, back = entries[:start], entries[start:end], entries[end + 1 :]
+        return [*front, *(entry for entry in inside if entry not in self._first)], back
+
+    def _name(self, entry: str) -> str:
+        path = Path(entry)
+        if path.is_absolute() and path.is_relative_to(self._root):
+            return BELOW + path.relative_to(self._root).as_posix()
+        return entry
+
+    def _place(self, name: str) -> str:
+        return str(self._root / name[1:]) if name.startswith(BELOW) else name
+
+
+# Warnings.
+
+OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
+"""Warnings that are no use in a container: the notebook's own IPython says one, the other is advice for a notebook."""
+
+_WARNINGS = "warnings"
+
+
+def _filters() -> Iterator[tuple[Any, ...]]:
+    for action, message, category, module, line in warnings.filters:
+        if not _is_own(message, module):
+            kind: Any = category
+            yield action, _text(message), f"{kind.__module__}:{kind.__qualname__}", _text(module), line
+
+
+def _text(pattern: Any) -> str:
+    """The expression of a filter. Python's own filters have plain text."""
+    return "" if pattern is None else pattern.pattern if isinstance(pattern, re.Pattern) else re.escape(pattern)
+
+
+class _Filters:
+    """The whole list of filters. One for a class whose module is not imported waits for its import."""
+
+    def __init__(self) -> None:
+        self._absent: dict[int, tuple[Any, ...]] = {}
+        self._imports = ImportWatch()
+        self._seen: list[Any] = []
+        self._items: Items = {}
+
+    def read(self, _: Collection[str]) -> Items:
+        if not self._items or self._seen != warnings.filters:
+            self._seen = list(warnings.filters)
+            filters = list(_filters())
+            for place, absent in sorted(self._absent.items()):
+                filters.insert(place, absent)
+            self._items = {"": tuple(filters)}
+        return self._items
+
+    def write(self, _: str, value: Any) -> None:
+        own = [each for each in warnings.filters if _is_own(each[1], each[3])]
+        filters = [(each, _category(each[2])) for each in value]
+        self._items = {}
+        self._absent = {place: tuple(each) for place, (each, category) in enumerate(filters) if category is None}
+        warnings.resetwarnings()
+        for (action, message, _name, module, line), category in reversed(filters):
+            if category is not None:
+                warnings.filterwarnings(cast("Any", action), message, category, module, line)
+        for action, pattern, kind, where, line in reversed(own):
+            warnings.filterwarnings(cast("Any", action), _text(pattern), cast("Any", kind), _text(where), line)
+        for absent in self._absent.values():
+            self._imports.watch(absent[2].partition(":")[0], self._again)
+
+    def _again(self) -> None:
+        self.write("", self.read(())[""])
+
+
+def _is_own(message: Any, module: Any) -> bool:
+    place = _text(module) or ""
+    return _text(message) in OWN_FILTERS or place == "modal" or "modal_gpu_magic" in place
+
+
+def _category(name: str) -> type[Warning] | None:
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Warning) else None
+
+
+# Logging.
+
+_QUIET = ("IPKernelApp", "asyncio", "modal-", "tornado", "traitlets")
+"""Loggers of the programs that run the cells."""
+_ROOT = "root"
+
+
+def _read_loggers(asked: Collection[str]) -> Items:
+    """Level, `propagate`, `disabled` and plain handlers of each logger that has others than a new logger."""
+    items = {}
+    root = _facts(_ROOT, logging.root)
+    if root != (logging.WARNING, True, False, ()) or _ROOT in asked:
+        items[_ROOT] = root
+    # `loggerDict` is not documented, and the same since Python 2.3. Without it only the root logger follows.
+    for name, each in list(getattr(logging.root.manager, "loggerDict", {}).items()):
+        if type(each) is logging.PlaceHolder:
+            continue
+        if each.level or each.handlers or each.disabled or not each.propagate or name in asked:
+            facts = _facts(name, each)
+            if (name in asked or facts != (logging.NOTSET, True, False, ())) and not name.startswith(_QUIET):
+                items[name] = facts
+    return items
+
+
+def _facts(name: str, logger: logging.Logger) -> tuple[Any, ...]:
+    handlers: tuple[Any, ...] = ()
+    if logger.handlers and not _is_of_a_library(name):
+        handlers = tuple(each for handler in logger.handlers if (each := _handler(handler)) is not None)
+    return logger.level, logger.propagate, logger.disabled, handlers
+
+
+def _is_of_a_library(name: str) -> bool:
+    """A library makes its handlers itself, on both sides."""
+    top = name.partition(".")[0]
+    return top in sys.modules and top not in (_ROOT, "__main__")
+
+
+def _handler(handler: logging.Handler) -> tuple[Any, ...] | None:
+    """Stream, level and format of a handler as `basicConfig` makes it; None for every other handler."""
+    form = handler.formatter
+    plain = type(handler) is logging.StreamHandler and not handler.filters
+    if not plain or type(form) not in (logging.Formatter, type(None)):
+        return None
+    written: Any = handler
+    stream = next((name for name in ("stdout", "stderr") if written.stream is getattr(sys, name)), None)
+    if stream is None:
+        return None
+    if form is None:
+        return stream, handler.level, None, None, "%"
+    style = form._style  # noqa: SLF001 - no public reader, the same since Python 3.2
+    signs: dict[Any, str] = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
+    sign = signs.get(type(style))
+    return (stream, handler.level, form._fmt, form.datefmt, sign) if sign else None  # noqa: SLF001 - as above
+
+
+def _write_logger(name: str, value: Any) -> None:
+    logger = logging.root if name == _ROOT else logging.getLogger(name)
+    level, logger.propagate, logger.disabled, handlers = value
+    logger.setLevel(level)
+    if _facts(name, logger)[3] == handlers:
+        return
+    for handler in [each for each in logger.handlers if _handler(each) is not None]:
+        logger.removeHandler(handler)
+    for stream, lowest, text, dates, style in handlers:
+        made = logging.StreamHandler(getattr(sys, stream))
+        made.setLevel(lowest)
+        if text is not None:
+            made.setFormatter(logging.Formatter(text, dates, style))
+        logger.addHandler(made)
+
+
+# Numbers.
+
+_OF_CONTEXT = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_TRAPS = (decimal.DivisionByZero, decimal.Overflow, decimal.InvalidOperation)
+_FRESH_CONTEXT: Final = (
+    28,
+    decimal.ROUND_HALF_EVEN,
+    -999999,
+    999999,
+    1,
+    0,
+    tuple(sorted(each.__name__ for each in _TRAPS)),
+)
+
+
+def _decimal() -> Items:
+    context = decimal.getcontext()
+    traps = context.traps
+    on = tuple([signal.__name__ for signal in traps if traps[signal]])
+    return {"": (*[getattr(context, name) for name in _OF_CONTEXT], tuple(sorted(on)))}
+
+
+def _write_decimal(_: str, value: Any) -> None:
+    context = decimal.getcontext()
+    for name, each in zip(_OF_CONTEXT, value, strict=False):
+        setattr(context, name, each)
+    for signal in list(context.traps):
+        context.traps[signal] = signal.__name__ in value[-1]
+
+
+_LIMIT = "limit"
+
+_FILTERS = _Filters()
+
+INTERPRETER: Final = (
+    State(_WARNINGS, _FILTERS.read, _FILTERS.write),
+    State("logging", _read_loggers, _write_logger),
+    settings(
+        "logging.disable",
+        lambda: {_LIMIT: logging.root.manager.disable},
+        lambda _, value: logging.disable(value),
+        lambda: {_LIMIT: logging.NOTSET},
+    ),
+    settings(
+        "recursion",
+        lambda: {_LIMIT: sys.getrecursionlimit()},
+        lambda _, value: sys.setrecursionlimit(value),
+        lambda: {_LIMIT: 1000},
+    ),
+    settings("decimal", _decimal, _write_decimal, lambda: {"": _FRESH_CONTEXT}, contextual=True),
+)

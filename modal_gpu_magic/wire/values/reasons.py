@@ -1,0 +1,159 @@
+"""Why a value cannot travel, in a few words: from what pickle says to what a person wants to know. Text only."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import pickle
+import re
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.values.object_path import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST = 200
+"""Characters of somebody else's message that are passed on."""
+
+_CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? (?:object|instances)")
+
+_NOUNS = {
+    "_thread.lock": "a lock",
+    "_thread.RLock": "a lock",
+    "_thread._local": "thread-local values",
+    "generator": "a running generator",
+    "async_generator": "a running generator",
+    "coroutine": "a running coroutine",
+    "frame": "a running function's frame",
+    "traceback": "a traceback",
+    "TextIOWrapper": "an open file",
+    "BufferedReader": "an open file",
+    "BufferedWriter": "an open file",
+    "BufferedRandom": "an open file",
+    "FileIO": "an open file",
+    "socket": "a socket",
+    "socket.socket": "a socket",
+    "SSLContext": "a TLS context",
+    "sqlite3.Connection": "a database connection",
+    "sqlite3.Cursor": "a database cursor",
+    "weakref.ReferenceType": "a weak reference",
+    "weakref": "a weak reference",
+    "weakref.ProxyType": "a weak reference",
+    "weakref.CallableProxyType": "a weak reference",
+    "weakref.WeakKeyDictionary": "weak references",
+    "weakref.WeakValueDictionary": "weak references",
+    "_queue.SimpleQueue": "a queue between threads",
+    "mmap.mmap": "a mapped file",
+    "_cffi_backend._CDataBase": "memory of a C library",
+    "module": "a module made at run time",
+    "select.epoll": "an event loop's poll",
+    "memoryview": "a view of memory",
+}
+"""What people call the types that pickle most often refuses."""
+
+
+class NotHereError(pickle.UnpicklingError):
+    """A class, function or module that a value needs is not here. The message goes on from `needs`."""
+
+
+class RefusedError(pickle.PicklingError):
+    """A value that could be pickled is not, because less than the value would arrive.
+
+    Args:
+        culprit: the object itself.
+        noun: says of which kind the object is.
+        cure: says how a cell gets what it needs.
+    """
+
+    def __init__(self, culprit: Any, noun: str, cure: str) -> None:
+        super().__init__(f"{noun}: {cure}")
+        self.culprit, self.noun, self.cure = culprit, noun, cure
+
+
+def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
+    """A clause about `value`: ``it holds a lock (_thread.lock) at `trainer.lock` ``.
+
+    Args:
+        value: the value.
+        error: what its pickling raised.
+        name: the value's variable, which the path to the culprit begins with.
+    """
+    if isinstance(error, RecursionError) or "recursion" in str(error):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to pickle it"
+    if isinstance(error, RefusedError):
+        verb = "is" if error.culprit is value else "holds"
+        return f"it {verb} {error.noun}{_at(name, value, lambda each: each is error.culprit)}: {error.cure}"
+    refused = _CANNOT.search(str(error))
+    if refused is None:
+        return f"it cannot be pickled ({_brief(error)})"
+    kind = refused[1]
+    names = {f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
+    verb = "is" if kind in names else "holds"
+    noun = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2])
+    place = _at(name, value, functools.partial(_is_named, kind))
+    return (
+        f"it {verb} {noun} ({kind}){place}"
+        if noun
+        else f"it {verb} {_article(kind)} {kind}{place}, which cannot be pickled"
+    )
+
+
+def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:
+    """Where in a value the culprit is, if that is found soon."""
+    try:
+        path = place_of(value, is_it)
+    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+        return ""
+    return f" at `{name}{path}`" if path else ""
+
+
+def _is_named(kind: str, value: Any) -> bool:
+    its = type(value)
+    return kind in (its.__name__, its.__qualname__, f"{its.__module__}.{its.__qualname__}".removeprefix("builtins."))
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeiou" else "a"
+
+
+def why_not_here(error: BaseException) -> str:
+    """A clause about a value that arrived but could not be made: `needs torch, which is not installed here`."""
+    if isinstance(error, NotHereError | TransferError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return missing_module(error.name)
+    return f"could not be made here ({_brief(error)})"
+
+
+def missing_module(name: str) -> str:
+    """What to say of a module that is not found: the package is not installed, or is another version."""
+    package = name.partition(".")[0]
+    if package == "__main__":
+        return f"needs {name}, which is not there"
+    if name != package and _is_installed(package):
+        return f"needs {name}, which the {package} installed here does not have"
+    return f"needs {package}, which is not installed here"
+
+
+def missing_name(module: str, name: str) -> str:
+    """What to say of a class or function that its module does not have."""
+    if module == "__main__":
+        return f"needs {name}, which is not defined here"
+    return f"needs {module}.{name}, which the {module.partition('.')[0]} installed here does not have"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -1,0 +1,103 @@
+"""`input()` in a cell: asked through an event, answered, interrupted, refused."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+
+import pytest
+
+from modal_gpu_magic.container.output.event_sender import Outlet
+from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.process.interrupt import PRESS, Interrupt
+from tests.container.far_side import FarSide
+
+
+def asked(events: list[object]) -> list[tuple[str, bool]]:
+    return [(e.content["prompt"], e.content["password"]) for e in events if e.kind == "input_request"]  # type: ignore[attr-defined]
+
+
+def test_a_question_follows_what_was_printed(far: FarSide) -> None:
+    ran = far.run("print('hello'); a = input('name? '); print('hi', a); b = input(5)", answers=("Ada", "Bob"))
+    assert ran.kinds() == ["stream", "input_request", "stream", "input_request"]
+    assert ran.text() == "hello\nhi Ada\n"
+    assert asked(list(ran.events)) == [("name? ", False), ("5", False)]
+
+
+def test_a_password_is_asked_for_as_one(shared: FarSide) -> None:
+    ran = shared.run("import getpass\ngetpass.getpass('key: ')", answers=("s3",))
+    assert (asked(list(ran.events)), ran.result) == ([("key: ", True)], "'s3'")
+
+
+def test_end_of_input_and_nobody_to_ask(shared: FarSide) -> None:
+    assert shared.run("input()", answers=("\x04",)).ename == "EOFError"
+    ran = shared.run("input()")
+    assert ran.ename == "StdinNotImplementedError"
+    assert ran.evalue == "raw_input was called, but this frontend does not support input requests."
+    assert ran.kinds() == ["failed"]
+    assert shared.run("input").result != "own_input"
+
+
+def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarSide) -> None:
+    source = "try:\n    input('one? ')\nexcept KeyboardInterrupt as e:\n    print(e)\ninput('two? ')"
+    shared.send(source, answers=())
+    time.sleep(0.3)
+    shared.press()
+    time.sleep(0.3)
+    shared.press()
+    ran = shared.ended()
+    assert ran.text() == "Interrupted by user\n"
+    assert ran.frames == 2  # each question was posted while the cell waited
+    assert (ran.ename, ran.evalue) == ("KeyboardInterrupt", "Interrupted by user")
+    assert shared.run("input('three? ')", answers=("3",)).result == "'3'"
+
+
+def interrupted(asker: Asker) -> None:
+    """A question that is interrupted while it waits."""
+    threading.Timer(0.1, os.kill, (os.getpid(), PRESS)).start()
+    with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.window():
+        asker.ask("one? ")
+
+
+def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
+    outlet, answers = Outlet(), queue.SimpleQueue[str]()
+    asker = Asker(outlet)
+    outlet.begin("r", list[bytes]().extend)
+    asker.begin(answers.get)
+    interrupted(asker)
+    answers.put("late")
+    time.sleep(0.05)
+    answers.put("2")
+    assert asker.ask("two? ") == "2"
+    outlet.close()
+
+
+def test_the_fetch_of_an_interrupted_question_serves_the_next_one() -> None:
+    outlet, answers = Outlet(), queue.SimpleQueue[str]()
+    asker = Asker(outlet)
+    fetches: list[None] = []
+
+    def answer() -> str:
+        fetches.append(None)
+        return answers.get()
+
+    outlet.begin("r", list[bytes]().extend)
+    asker.begin(answer)
+    interrupted(asker)
+    threading.Timer(0.05, answers.put, ("2",)).start()
+    assert asker.ask("two? ") == "2"
+    assert len(fetches) == 1
+    outlet.close()
+
+
+def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide) -> None:
+    ran = shared.run("import builtins, getpass\nbuiltins.input.__name__, getpass.getpass.__name__")
+    assert ran.result == "('own_input', 'own_getpass')"
+    ran = shared.run(
+        "import atexit, threading\nseen = []\n"
+        "threading.Timer(0.3, lambda: seen.append((builtins.input.__name__, getpass.getpass.__name__))).start()"
+    )
+    shared.later(0.5)
+    assert shared.run("seen").result in ("[('input', 'unix_getpass')]", "[('input', 'getpass')]")

@@ -1,0 +1,178 @@
+"""■ and the timeout: KeyboardInterrupt in user code, wherever it stands; never in ours, and never after the run."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from modal_gpu_magic.container.process.interrupt import PRESS, STRIKE, Interrupt
+from tests.container.far_side import FarSide, Ran
+
+MANY = {
+    "sleep": "import time\ntime.sleep(30)",
+    "loop": "while True: pass",
+    "printing": "i = 0\nwhile True:\n    i += 1; print(i, 'x' * 500)",
+    "printing a long line": "import sys\nwhile True: sys.stdout.write('x')",
+    "displaying": "while True: display('x')",
+    "timeit": "%timeit -n1 -r1 __import__('time').sleep(30)",
+    "await": "import asyncio\nawait asyncio.sleep(30)",
+    "await gather": "import asyncio\nawait asyncio.gather(*(asyncio.sleep(30) for _ in range(3)))",
+    "busy coroutine": "async def f():\n    while True: pass\nawait f()",
+    "asyncio.run in a thread": "import asyncio, threading\nt = threading.Thread(target=asyncio.run, args=(asyncio.sleep(3),), daemon=True)\nt.start(); t.join()",
+    "subprocess": "import subprocess\nsubprocess.run(['sleep', '30'])",
+    "lock": "import threading\nl = threading.Lock(); l.acquire(); l.acquire()",
+    "queue": "import queue\nqueue.Queue().get()",
+    "numpy": "import numpy as np\na = np.ones((500, 500))\nwhile True: a = (a @ a) / 500",
+    "in a repr": "class Slow:\n    def __repr__(self):\n        while True: pass\nSlow()",
+    "in a display's repr": "class Slow:\n    def _repr_html_(self):\n        __import__('time').sleep(30)\ndisplay(Slow())",
+    "in a finally": "import time\ntry:\n    1 / 0\nfinally:\n    time.sleep(30)",
+    "pool": "import multiprocessing as mp, time\nwith mp.get_context('fork').Pool(1) as pool: pool.map(time.sleep, [30])",
+}
+
+
+def pressed(far: FarSide, source: str, after: float = 0.4, **options: object) -> tuple[Ran, float]:
+    """Run a cell and press ■ `after` a while; also the seconds from the press to the end."""
+    far.send(source, **options)
+    time.sleep(after)
+    began = time.monotonic()
+    far.press()
+    ran = far.ended()
+    return ran, time.monotonic() - began
+
+
+@pytest.mark.parametrize("source", MANY.values(), ids=MANY.keys())
+def test_a_cell_stops_and_what_it_bound_stays(shared: FarSide, source: str) -> None:
+    body = source if source.startswith("%") else f"bound = {len(source)}\n{source}"
+    ran, seconds = pressed(shared, body)
+    assert ran.asked
+    assert not ran.timed_out
+    assert ran.ename == "KeyboardInterrupt"
+    assert seconds < 25
+    assert "modal_gpu_magic" not in "".join(ran.traceback)
+    if body is not source:
+        assert shared.run("bound").result == str(len(source))
+
+
+def test_the_traceback_ends_in_the_cell(shared: FarSide) -> None:
+    ran, _ = pressed(shared, "# one\ndef f():\n    while True: pass\nf()", count=77)
+    plain = "".join(c for c in "\n".join(ran.traceback))
+    assert "In[77]" in plain
+    assert len(ran.traceback) == 5
+    assert "line 3" in plain
+
+
+def test_a_stopped_coroutine_is_over(far: FarSide) -> None:
+    """It must not go on with the next cell that awaits, and its cleanup has run."""
+    ran, _ = pressed(
+        far,
+        "import asyncio\nasync def tick():\n    try:\n        while True: await asyncio.sleep(0.05); print('tick')\n"
+        "    finally: print('cleaned')\nawait tick()",
+    )
+    assert ran.ename == "KeyboardInterrupt"
+    assert ran.text().endswith("cleaned\n")
+    assert far.run("await asyncio.sleep(0.3); print('on')").text() == "on\n"
+
+
+def test_a_cell_may_catch_it(shared: FarSide) -> None:
+    ran, _ = pressed(shared, "import time\ntry:\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    print('caught')\n5")
+    assert (ran.text(), ran.result, ran.ename, ran.asked) == ("caught\n", "5", "", True)
+
+
+def test_a_shell_command_ends_with_the_cell_as_in_a_kernel(shared: FarSide) -> None:
+    ran, seconds = pressed(shared, "!sleep 30")
+    assert (ran.ename, ran.asked) == ("", True)
+    assert seconds < 25
+
+
+def test_a_cell_that_catches_everything_goes_on_until_it_is_killed() -> None:
+    with FarSide() as far:
+        far.send(
+            "import time\nwhile True:\n    try: time.sleep(0.05)\n    except BaseException: print('no', flush=True)"
+        )
+        for _ in range(3):
+            time.sleep(0.2)
+            far.press()
+        time.sleep(0.2)
+        assert far.process.poll() is None
+        far.process.kill()
+
+
+def test_a_press_before_user_code_keeps_it_from_running() -> None:
+    with Interrupt() as interrupt:
+        signal.raise_signal(PRESS)
+        ran = False
+        with pytest.raises(KeyboardInterrupt), interrupt.window():
+            ran = True
+    assert (ran, interrupt.asked) == (False, True)
+
+
+def test_outside_the_window_nothing_is_raised_and_afterwards_the_handlers_are_back() -> None:
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: heard.append(n)) for number in (PRESS, STRIKE)}
+    try:
+        with Interrupt() as interrupt:
+            with interrupt.window():
+                pass
+            signal.raise_signal(PRESS)
+            interrupt.expire()
+        interrupt.expire()
+        assert (interrupt.asked, interrupt.timed_out, heard) == (True, True, [])
+        signal.raise_signal(PRESS)
+        assert heard == [PRESS]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_late_deadline_marks_nothing() -> None:
+    with Interrupt() as interrupt:
+        pass
+    interrupt.expire()
+    assert not interrupt.timed_out
+
+
+TORN = """
+import os, signal, threading, time
+count = hits = 0
+def press():
+    time.sleep(0.05)
+    for n in range(100):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while hits == n: time.sleep(0.0005)
+        time.sleep(0.002)
+presses = threading.Thread(target=press)
+presses.start()
+while hits < 100:
+    try:
+        while True:
+            os.write(1, b'o%d\\n' % count); count += 1
+            print('p')
+    except KeyboardInterrupt:
+        hits += 1
+presses.join()
+count
+"""
+
+
+def test_no_output_is_torn_by_many_presses(shared: FarSide) -> None:
+    """A press never lands between taking bytes out of a pipe and handing them over: no line is lost."""
+    ran = shared.run(TORN)
+    numbers = [int(line[1:]) for line in ran.text().splitlines() if line.startswith("o")]
+    assert numbers == sorted(numbers)
+    assert set(numbers) >= set(range(int(ran.result or 0)))
+    assert ran.result
+
+
+def test_a_timeout_interrupts_and_says_so(shared: FarSide) -> None:
+    ran = shared.run("import time\nkept = 5\ntime.sleep(30)", timeout=0.3)
+    assert (ran.ename, ran.timed_out, ran.asked) == ("KeyboardInterrupt", True, False)
+    assert 0.3 <= ran.seconds < 25
+    assert shared.run("kept").result == "5"
+
+
+def test_a_cell_in_time_is_left_alone(shared: FarSide) -> None:
+    ran = shared.run("1", timeout=0.2)
+    assert (ran.result, ran.timed_out) == ("1", False)
+    assert shared.run("import time\ntime.sleep(0.4); 2", timeout=30.0).result == "2"

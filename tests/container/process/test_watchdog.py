@@ -1,0 +1,46 @@
+"""The watchdog's second step: a cell that does not end when it is interrupted."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from modal_gpu_magic.container.process.interrupt import Interrupt
+from modal_gpu_magic.container.process.watchdog import EXIT_STATUS, Watchdog
+from tests.container.far_side import FarSide
+
+
+def test_a_cell_that_catches_everything_loses_its_container() -> None:
+    far = FarSide()
+    with far:
+        source = (
+            "import time\nwhile True:\n    try:\n        while True: time.sleep(0.01)\n    except BaseException: pass"
+        )
+        far.send(source, timeout=0.2, grace=0.3)
+        with pytest.raises(EOFError):
+            far.ended()
+    assert far.process.returncode == EXIT_STATUS
+
+
+def test_last_words_come_before_the_end_and_cannot_hold_it_up() -> None:
+    said: list[object] = []
+    over = threading.Event()
+
+    def end(status: int) -> None:
+        said.append(status)
+        over.set()
+
+    with Interrupt() as interrupt:
+        with Watchdog(interrupt, 0.05, lambda: said.append("words"), grace=0.05, end=end):
+            assert over.wait(5)
+        assert (said, interrupt.timed_out) == (["words", EXIT_STATUS], True)
+
+
+def test_without_a_limit_nothing_is_watched() -> None:
+    before = threading.active_count()
+    with Interrupt() as interrupt, Watchdog(interrupt, None):
+        assert threading.active_count() == before
+        time.sleep(0.05)
+    assert not interrupt.timed_out

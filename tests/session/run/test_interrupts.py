@@ -1,0 +1,78 @@
+"""■ as a message, held back, and pressed by others than the notebook."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from modal_gpu_magic.session.run.interrupts import HeldPress, Presses, interruptible, press
+
+
+def interrupt() -> None:
+    """As the notebook's ■ does."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_press_waits_and_is_told() -> None:
+    with HeldPress() as held:
+        interrupt()
+    assert held.pressed
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_a_second_press_does_not_wait() -> None:
+    with HeldPress():
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_a_press_is_a_message_it_stays_one() -> None:
+    with Presses() as presses:
+        with HeldPress() as held:
+            interrupt()
+        assert not held.pressed
+        assert presses.inbox.get(timeout=5) == ("press", None)
+
+
+def test_another_thread_changes_nothing() -> None:
+    held = []
+
+    def enter() -> None:
+        with HeldPress():
+            held.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert held == [signal.default_int_handler]
+
+
+def test_another_thread_may_press() -> None:
+    with Presses() as presses:
+        thread = threading.Thread(target=press, args=(presses.inbox,))
+        thread.start()
+        assert presses.inbox.get(timeout=30) == ("press", None)
+        thread.join()
+
+
+def test_a_question_is_interrupted_by_another_thread_too() -> None:
+    """While somebody is asked, nobody reads the inbox."""
+    with Presses() as presses:
+        thread = threading.Timer(0.1, press, (presses.inbox,))
+
+        def ask() -> None:
+            with interruptible():
+                thread.start()
+                time.sleep(60)
+
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+        thread.join()
+        assert presses.inbox.empty()

@@ -1,0 +1,102 @@
+"""A service's start and end, from plain Python against the real control plane: what is shown, raised and refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from modal_gpu_magic import Machine, Service
+from modal_gpu_magic.errors import ContainerLost, ServiceError, TransferError
+from modal_gpu_magic.session.run.front import SilentFront
+from modal_gpu_magic.session.service.contents import refuse_large
+from modal_gpu_magic.wire.values.remote import RemoteValue
+from tests.session.serving import eventually, traceback_of
+
+
+def test_a_start_that_fails_raises_the_cells_own_error() -> None:
+    front = SilentFront()
+    service = Service("print('before')\n1 / 0\ndef f(): ...", name="broken")
+    with pytest.raises(ZeroDivisionError) as caught:
+        service.start(front)
+    assert front.text == "before\n"
+    assert "line 2" in traceback_of(caught.value)
+    assert not service.running
+
+
+@pytest.mark.parametrize("name", ["stop", "own", "machine", "update_autoscaler"])
+def test_a_method_hides_nothing(name: str) -> None:
+    with pytest.raises(ServiceError, match=f"a service has a {name} of its own"):
+        Service(f"def {name}(): ...")
+
+
+def test_a_cluster_serves_nothing() -> None:
+    with pytest.raises(ServiceError, match="work alone, and this machine has 2 nodes"):
+        Service("def f(): ...", Machine.of("H100:8", nodes=2))
+
+
+def test_a_value_that_lives_in_a_session_is_no_services() -> None:
+    there = RemoteValue("model", "default", "Linear", "Linear 2 x 2", "it is too large")
+    service = Service("def f(): return model", namespace={"model": there})
+    with pytest.raises(TransferError, match=r"`model` lives in the container of session 'default'.*model.fetch\(\)"):
+        service.start()
+
+
+def test_a_function_that_the_cell_takes_away_again() -> None:
+    with pytest.raises(ServiceError, match="f is no function any more"):
+        Service("def f(): ...\ndel f", name="gone").start()
+
+
+def test_a_container_that_dies_in_its_start() -> None:
+    with pytest.raises(ContainerLost, match="exit code 3"):
+        Service("import os\nos._exit(3)\ndef f(): ...", name="dies").start()
+
+
+def test_a_press_ends_the_start() -> None:
+    front = SilentFront()
+    service = Service("import time\nprint('begun', flush=True)\ntime.sleep(60)\ndef f(): ...", name="pressed")
+
+    def press() -> None:
+        eventually(lambda: "begun" in front.text)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt, match="while the service was starting"):
+        service.start(front)
+    presser.join()
+    assert not service.running
+
+
+def test_after_stop_it_says_so() -> None:
+    service = Service("def f(): return 1", name="brief")
+    with pytest.raises(ServiceError, match="brief is not started"):
+        service.f()
+    with service:
+        assert service.f() == 1
+    for use in (service.f, lambda: service.f.map([]), service.start):
+        with pytest.raises(ServiceError, match="brief was"):
+            use()
+    assert "stopped" in repr(service)
+
+
+def test_several_containers_may_start_at_once() -> None:
+    front = SilentFront()
+    with Service("print('loading')\ndef f(): return 1", name="two", min_containers=2).start(front) as service:
+        assert service.f() == 1
+    assert front.text == "loading\n", "of one of them"
+    assert any("2 always there" in note for note in front.notes)
+
+
+def test_values_that_are_too_large_for_a_definition() -> None:
+    with pytest.raises(
+        TransferError, match=r"`weights` \(32 MB\) does not travel.*Put it on a Volume.*--volume NAME:/path"
+    ):
+        refuse_large({"weights": np.zeros(4_000_000), "k": 1})
+    refuse_large({"weights": np.zeros(1_000_000)})
+    with contextlib.suppress(ServiceError):
+        Service("def f(): ...", backend="cloud").cancel("fc-1")

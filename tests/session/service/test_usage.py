@@ -1,0 +1,61 @@
+"""About how many container-seconds a service took: while calls run, and for the idle time behind the last."""
+
+from __future__ import annotations
+
+from modal_gpu_magic.session.service.usage import Usage
+
+
+class Clock:
+    """Says what it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_call_and_the_idle_time_behind_it_count() -> None:
+    clock = Clock()
+    usage = Usage(window=60, clock=clock)
+    clock.now = 5.0
+    assert usage.seconds == 0, "nothing runs before the first call"
+    with usage.use():
+        clock.now = 25.0
+        with usage.use():
+            clock.now = 35.0
+    assert usage.seconds == 30
+    clock.now = 45.0
+    assert usage.seconds == 40
+    clock.now = 1000.0
+    assert usage.seconds == 30 + 60
+    with usage.use():
+        clock.now = 1010.0
+    assert usage.seconds == 100
+
+
+def test_containers_that_modal_counts() -> None:
+    clock = Clock()
+    usage = Usage(window=10, clock=clock)
+    with usage.use():
+        usage.seen(3)
+        clock.now = 10.0
+    usage.seen(0)
+    clock.now = 15.0
+    assert usage.seconds == 30 + 5
+
+
+def test_containers_that_are_always_there() -> None:
+    clock = Clock()
+    usage = Usage(window=10, least=2, clock=clock)
+    clock.now = 100.0
+    assert usage.seconds == 200
+
+
+def test_the_end_ends_it() -> None:
+    clock = Clock()
+    usage = Usage(window=10, least=1, clock=clock)
+    with usage.use():
+        clock.now = 5.0
+        usage.end()
+        clock.now = 50.0
+    assert usage.seconds == 5

@@ -1,0 +1,133 @@
+"""How many bytes a value is said to take, beside how many a transfer of it takes."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.size import nbytes_of
+from modal_gpu_magic.wire.transfer import pack
+from tests.wire.far_side import new_namespace
+from tests.wire.kinds_of_sizes import KINDS, NODES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FACTOR = 1.5
+
+
+def true_size(value: Any, namespace: dict[str, Any] | None = None) -> int:
+    return pack({"v": value}, {} if namespace is None else namespace, InlineStore()).nbytes
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_within_a_factor_of_the_transfer(name: str) -> None:
+    value = KINDS[name]()
+    travels, said = true_size(value), nbytes_of(value)
+    assert travels / FACTOR - 300 <= said <= travels * FACTOR + 300, said / travels
+
+
+def nodes() -> dict[str, Any]:
+    namespace = new_namespace()
+    exec(compile(NODES, "<cell>", "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("name", ["nodes", "closures", "slotted", "methods", "tree"])
+def test_many_small_objects(name: str) -> None:
+    namespace = nodes()
+    travels = true_size(namespace[name], namespace)
+    best = 9.0
+    for _ in range(5):
+        began = time.thread_time()
+        said = nbytes_of(namespace[name])
+        best = min(best, time.thread_time() - began)
+        assert travels / FACTOR <= said <= travels * FACTOR, said / travels
+    assert best < 0.3
+
+
+numbers = itertools.count()
+"""No two arrays have one content: equal buffers cross once."""
+ATOMS = st.integers(-1000, 1000) | st.floats() | st.text(max_size=20) | st.booleans() | st.none()
+LEAVES = ATOMS | st.integers(0, 40_000).map(lambda count: np.full(count, next(numbers), dtype=float))
+
+
+def shared(draw_from: list[Any]) -> Any:
+    """Containers that may refer to an object more than once."""
+    return st.lists(st.sampled_from(draw_from), max_size=300)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(hypothesis.HealthCheck))
+@given(st.data())
+def test_property(data: st.DataObject) -> None:
+    leaves = data.draw(st.lists(LEAVES, min_size=1, max_size=8))
+    groups: list[Any] = list(leaves)
+    for _ in range(data.draw(st.integers(1, 6))):
+        many = data.draw(shared(groups))
+        make: Any = data.draw(st.sampled_from([list, tuple, lambda it: dict(enumerate(it)), collections.deque]))
+        groups.append(make(many))
+    value = groups[-1]
+    travels = true_size(value)
+    if travels > 100_000:
+        assert travels / FACTOR <= nbytes_of(value) <= travels * FACTOR
+
+
+HUGE: dict[str, Callable[[], tuple[Any, float]]] = {
+    "rows": lambda: ([[[n] * 50 for _ in range(50)] for n in range(3_000)], 3_000 * 50 * 155),
+    "numbers": lambda: (list(range(10_000_000)), 50_000_000),
+    "one array, many times": lambda: ([[BIG, n] for n in range(2_000_000)], 8_000_000 + 2_000_000 * 12),
+    "texts": lambda: ({f"{n:08d}": n for n in range(3_000_000)}, 3_000_000 * 16),
+}
+
+BIG: Any = np.arange(1_000_000.0)
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_what_takes_too_long_to_count_is_sampled(name: str) -> None:
+    value, travels = HUGE[name]()
+    began = time.thread_time()
+    said = nbytes_of(value)
+    assert time.thread_time() - began < 2
+    assert travels / FACTOR <= said <= travels * FACTOR, said / travels
+
+
+class Broken:
+    """Raises whatever is asked."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise ValueError(protocol)
+
+
+class Holder:
+    """Holds what cannot travel beside what can."""
+
+    def __init__(self) -> None:
+        self.lock, self.numbers, self.more = threading.Lock(), BIG, {"again": [BIG, threading.Lock()]}
+
+
+def test_what_cannot_travel_is_measured_without_it() -> None:
+    assert 8_000_000 <= nbytes_of(Holder()) <= 17_000_000
+    assert 8_000_000 <= nbytes_of([threading.Lock(), BIG]) <= 8_001_000
+    assert nbytes_of(Broken()) < 100
+    assert nbytes_of(threading.Lock()) < 100
+    assert nbytes_of(number for number in [1]) < 1_000
+
+
+def test_numbers_are_not_read() -> None:
+    assert nbytes_of(torch.empty(10**7, 10**5, device="meta")) == 0
+    assert nbytes_of({"m": torch.nn.Linear(10**5, 10**5, device="meta")}) < 5_000
+    assert nbytes_of(np.broadcast_to(np.ones(1), (10**10,))) == 8
+    assert nbytes_of([torch.zeros(1).expand(10**10)]) < 1_000
+    assert nbytes_of(pd.DataFrame({"a": np.zeros(10**6)})) < 8_100_000

@@ -1,0 +1,90 @@
+"""The text of functions that travel."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.sources import gather, spread
+from tests.wire.far_side import FarSide, new_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CELL = """KEY = "hf_not_to_be_sent"
+
+def fails(x):
+    # a comment
+    return [
+        1 / x
+        for _ in range(1)
+    ]
+
+OTHER = 1
+class Model:
+    def method(self):
+        return fails(0)
+"""
+NAME = "<a cell of the test>"
+
+
+@pytest.fixture
+def near() -> Iterator[dict[str, Any]]:
+    """A notebook in which a cell was run as IPython runs one: its text is in linecache."""
+    linecache.cache[NAME] = (len(CELL), None, CELL.splitlines(keepends=True), NAME)
+    namespace = new_namespace()
+    exec(compile(CELL, NAME, "exec"), namespace)
+    yield namespace
+    linecache.cache.pop(NAME, None)
+
+
+def test_only_the_lines_of_the_functions(near: dict[str, Any]) -> None:
+    text = gather([near["fails"].__code__])[NAME]
+    assert "hf_not_to_be_sent" not in text
+    assert text.splitlines()[2] == "def fails(x):"
+    assert text.splitlines()[6].strip() == "for _ in range(1)"
+    assert len(text.splitlines()) <= 8
+
+
+def test_a_traceback_over_there_shows_them(near: dict[str, Any]) -> None:
+    with FarSide(near) as far:
+        far.send("fails", "Model")
+        shown = far.run(
+            "import traceback, inspect\ntry:\n    Model().method()\nexcept ZeroDivisionError:\n    shown = traceback.format_exc()\n(shown, inspect.getsource(fails))"
+        )
+        assert "return fails(0)" in shown[0]
+        assert "1 / x" in shown[0]
+        assert shown[1].startswith("def fails(x):")
+
+
+def test_what_is_known_here_stays(near: dict[str, Any]) -> None:
+    store = InlineStore()
+    transfer = pack({"fails": near["fails"]}, near, store)
+    unpack(transfer, near, store)
+    spread({NAME: "another text\n"})
+    assert "".join(linecache.getlines(NAME)) == CELL
+    assert inspect.getsource(near["fails"]).startswith("def fails(x):")
+
+
+def test_functions_of_one_cell_that_come_one_after_the_other(near: dict[str, Any]) -> None:
+    first, second = gather([near["fails"].__code__]), gather([near["Model"].method.__code__])
+    linecache.cache.pop(NAME)
+    spread(first)
+    spread(second)
+    lines = linecache.getlines(NAME)
+    assert lines[2] == "def fails(x):\n"
+    assert lines[12].strip() == "return fails(0)"
+    assert "KEY" not in "".join(lines)
+    linecache.checkcache()
+    assert linecache.getlines(NAME) == lines
+
+
+def test_without_text_nothing_is_sent() -> None:
+    namespace = new_namespace()
+    exec("def f(): pass", namespace)
+    assert gather([namespace["f"].__code__]) == {}
