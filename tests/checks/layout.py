@@ -26,6 +26,9 @@ def faults(package: Path) -> Iterator[str]:
     """One line for each fault, with the path that has it."""
     modules = sorted(path for path in package.rglob("*.py") if path.name != "__main__.py")
     floors: defaultdict[str, set[str]] = defaultdict(set)
+    for folder in sorted({path.parent for path in modules}):
+        if not (folder / "__init__.py").exists():
+            yield f"{folder.relative_to(package)}/: has no __init__.py that says what lives there"
     for path in modules:
         place = path.relative_to(package)
         source = ast.parse(path.read_text(encoding="utf-8"))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.checks.layout import PACKAGE, faults
 from tests.checks.lengths import ROOT
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def package(place: Path, **files: str) -> Path:
-    """A package of these files; `__` in a name is a folder's slash."""
-    for name, text in {"__init__.py": '"""The face."""', **files}.items():
+    """A package of these files, whose folders say what lives in them unless the files say otherwise."""
+    says = {
+        f"{parent}/__init__.py": '"""What lives there."""'
+        for name in files
+        for parent in Path(name).parents
+        if parent.name
+    }
+    for name, text in {"__init__.py": '"""The face."""', **says, **files}.items():
         path = place / "house" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -52,6 +55,12 @@ def test_the_package_keeps_the_laws() -> None:
 )
 def test_a_fault_is_found(tmp_path: Path, files: dict[str, str], found: list[str]) -> None:
     assert list(faults(package(tmp_path, **files))) == found
+
+
+def test_a_folder_without_an_init_is_found(tmp_path: Path) -> None:
+    house = package(tmp_path, **{"a/b/c.py": "x = 1"})
+    (house / "a" / "b" / "__init__.py").unlink()
+    assert list(faults(house)) == ["a/b/: has no __init__.py that says what lives there"]
 
 
 def test_a_cycle_of_types_alone_is_found(tmp_path: Path) -> None:
