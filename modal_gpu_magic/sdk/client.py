@@ -51,9 +51,14 @@ class Backend:
     lost: Exception | None = None
     _shared: SharedStore | None = None
 
-    def on_loss(self, tell: Callable[[Exception], None]) -> None:
-        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s)."""
+    def on_loss(self, tell: Callable[[Exception], None]) -> Callable[[], None]:
+        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s).
+
+        Returns:
+            Call it to end that: an App that is closed has nothing to hear.
+        """
         self._watchers.append(tell)
+        return lambda: self._watchers.remove(tell) if tell in self._watchers else None
 
     def shared_store(self) -> SharedStore | None:
         """Where large buffers are put for containers on this machine; None: they travel in the message."""
@@ -77,7 +82,7 @@ class Backend:
                 f"the local control plane ended (exit code {code}), and its containers with it. "
                 "Run the cell again: a new one is started."
             )
-            for tell in self._watchers:
+            for tell in tuple(self._watchers):
                 tell(self.lost)
 
 
@@ -133,7 +138,10 @@ def connect(kind: Kind) -> Backend:
     """
     with _lock:
         backend = _open.get(kind)
-        if backend is None or backend.lost is not None:
+        if backend is not None and backend.lost is not None:
+            atexit.unregister(backend.close)
+            backend = None
+        if backend is None:
             backend = _open[kind] = _local() if kind == "local" else _cloud()
             atexit.register(backend.close)
         return backend
