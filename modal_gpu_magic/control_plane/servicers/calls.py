@@ -183,10 +183,7 @@ class Calls:
             old = next((each for each in calls.values() if not each.unfinished), None)
             if old is None:
                 break
-            del calls[old.id]
-            self._state.result_bytes -= old.result_bytes
-            for input_id in old.inputs:
-                del self._state.inputs[input_id]
+            self._state.forget_call(old)
         calls[call.id] = call
 
     def _watch_abandoned(self, call: Call) -> None:
