@@ -36,6 +36,9 @@ MAPPINGS = Mappings()
 class Store(Protocol):
     """Keeps buffers by content. Both sides of a transfer have one; they agree on the keys."""
 
+    in_message: bool
+    """Whether all that is put travels in the message."""
+
     @property
     def inline(self) -> dict[str, bytes]:
         """The buffers that must travel in the message itself."""
@@ -64,17 +67,19 @@ class InlineStore:
         inline: what came with the message; empty on the sending side.
     """
 
+    in_message = True
+
     def __init__(self, inline: dict[str, bytes] | None = None) -> None:
         self.inline: dict[str, bytes] = {} if inline is None else inline
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:  # noqa: ARG002 - Store's
-        """Keep a copy and return its key."""
+        """Keep a copy, the only one that is made here, and return its key. What is `bytes` already is not copied."""
         if key is None:
             running = new_hash()
             running.update(view)
             key = str(running.hexdigest())
         if key not in self.inline:
-            self.inline[key] = bytes(view)
+            self.inline[key] = _as_bytes(view)
         return key
 
     def get(self, key: str) -> bytearray:
@@ -105,6 +110,8 @@ class SharedStore:
         directory: best on a file system in memory; made if missing, for this user only.
         limit_bytes: how much to keep in all; None: half of the file system. One transfer may exceed it.
     """
+
+    in_message = False
 
     def __init__(self, directory: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
         self.directory = Path(directory)
@@ -191,6 +198,12 @@ class SharedStore:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)
                     yield facts.st_mtime, facts.st_size, entry.name
+
+
+def _as_bytes(view: memoryview) -> bytes:
+    """The content of a buffer: its owner, if that is a bytes object and the buffer is all of it."""
+    owner = view.obj
+    return owner if type(owner) is bytes and len(owner) == view.nbytes else bytes(view)
 
 
 def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
-"""A stream above this goes where the buffers go: it would slow down the message it is in."""
+"""A stream above this goes where the buffers go, unless they are in the message, too: it would slow down the message."""
 
 _AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
 
@@ -183,18 +183,18 @@ def prepare(
         named, codes, modules = frozenset(pickler.named), tuple(pickler.codes.values()), pickler.modules
     finally:
         pickler.close()
-    stream, body = file.getbuffer(), ""
-    if stream.nbytes > MESSAGE_BYTES:
-        body = store.put(stream, keep=sizes.keys())
+    nbytes, body = file.tell(), ""
+    if nbytes > MESSAGE_BYTES and not store.in_message:
+        body = store.put(file.getbuffer(), keep=sizes.keys())
         keys.append(body)
     transfer = Transfer(
-        stream=b"" if body else bytes(stream),
+        stream=b"" if body else file.getvalue(),  # no copy: BytesIO shares the bytes that it has
         body=body,
         segments=segments,
         buffers=tuple(keys),
         inline=store.inline,
         sources=gather(codes),
-        nbytes=stream.nbytes + sum(sizes.values()),
+        nbytes=nbytes + sum(sizes.values()),
         modules=tuple(sorted(modules.union(*map(imported_by, codes)))),
         base=0 if table is None else table.next_base(),
     )
