@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -116,14 +115,31 @@ def chosen(explicit: str | None = None) -> Kind:
 
 
 def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether a Modal token is configured, in the environment or in the configuration file. Imports nothing."""
-    if environ.get("MODAL_TOKEN_ID") and environ.get("MODAL_TOKEN_SECRET"):
+    """Whether the SDK would find a token: each half in the environment, else in the active profile of the file.
+
+    Does not load the SDK, which reads the same file by the same parser.
+    """
+    if all(environ.get(variable) for variable in _TOKEN.values()):
         return True
+    found = {**_profile(environ), **{name: environ[each] for name, each in _TOKEN.items() if each in environ}}
+    return all(found.get(name) for name in _TOKEN)
+
+
+_TOKEN = {"token_id": "MODAL_TOKEN_ID", "token_secret": "MODAL_TOKEN_SECRET"}
+
+
+def _profile(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """The active profile of Modal's configuration file: the one named, else the one marked, else `default`."""
+    import toml
+
     path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
     try:
-        return bool(re.search(r"^\s*token_id\s*=", path.read_text(encoding="utf-8"), re.MULTILINE))
-    except (OSError, UnicodeDecodeError):
-        return False
+        profiles = toml.loads(path.read_text(encoding="utf-8"))
+    except Exception:  # noqa: BLE001 - toml raises IndexError and others, too; the SDK finds no token then
+        return {}
+    marked = (name for name, profile in profiles.items() if isinstance(profile, dict) and profile.get("active") is True)
+    profile = profiles.get(environ.get("MODAL_PROFILE") or next(marked, "default"), {})
+    return profile if isinstance(profile, dict) else {}
 
 
 _open: dict[Kind, Backend] = {}

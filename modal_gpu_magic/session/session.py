@@ -18,9 +18,10 @@ from modal_gpu_magic.plan.inplace import only_augmented
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.names import Names, analyse
 from modal_gpu_magic.plan.quote import hourly, quote, rate
+from modal_gpu_magic.sdk.faults import app_is_gone
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.cell import Cell
-from modal_gpu_magic.session.ending import Told, conclude, failed, is_gone, never_ran
+from modal_gpu_magic.session.ending import Told, conclude, failed, never_ran
 from modal_gpu_magic.session.files import Files
 from modal_gpu_magic.session.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.meter import Meter
@@ -278,7 +279,7 @@ class Session:
                 call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
             if not left or not never_ran(ended):
                 break
-            if is_gone(ended.lost):
+            if app_is_gone(ended.lost):
                 self.stop()
             again = again or ended.began
             lost = self.forget()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
-"""A stream above this goes where the buffers go, unless they are in the message, too: it would slow down the message."""
+"""A stream above this goes where the buffers go, if that is not the message: it would slow down the message."""
 
 _AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
 

@@ -60,6 +60,6 @@ def test_one_copy_each_way(kind: str) -> None:
     sent, transfer = peak(lambda: pack({"value": value}, {}, InlineStore()))
     assert sent < 1.3 + (kind in TWICE["sent"])
     message = pickle.loads(pickle.dumps(transfer, 4))
-    came, values = peak(lambda: unpack(message, {}, InlineStore(dict(message.inline))).values)
+    came, arrived = peak(lambda: unpack(message, {}, InlineStore(dict(message.inline))))
     assert came < 1.3 + (kind in TWICE["came"])
-    assert np.array_equal(values["value"], value)
+    assert np.array_equal(arrived.values["value"], value)  # noqa: PD011 - no frame
