@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from modal_gpu_magic.container.interrupt import interruptible
 from modal_gpu_magic.container.orders import ADDRESS, Done, Order
 from modal_gpu_magic.container.owners import daemon
 from modal_gpu_magic.wire.log import Assembler
+from modal_gpu_magic.wire.seal import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -239,7 +239,7 @@ class Crew:
             self._notice()
 
     def _events(self, rank: int, member: _Member, blob: bytes) -> None:
-        for event in member.assembler.feed(pickle.loads(blob)):
+        for event in member.assembler.feed(opened(blob)):
             if event.kind == "stream":
                 member.said.append(event.content["text"][-2000:])
             self.hear(rank, event)

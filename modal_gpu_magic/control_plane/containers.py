@@ -128,7 +128,7 @@ class Containers:
         if child is None:
             return
         if grace and container.ready:
-            # Cancelled inputs end first: the SDK loses `@exit` when SIGINT arrives between taking an input and running it.
+            # Cancelled inputs end first: the SDK loses `@exit` if SIGINT comes between taking an input and running it.
             if container.running and not await _ended(child, within=CANCELLATION):
                 child.interrupt()
             await _ended(child, within=grace)

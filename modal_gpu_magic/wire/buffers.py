@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.errors import DamagedError, TransferError
 from modal_gpu_magic.wire.hashing import new_hash
 from modal_gpu_magic.wire.pages import Mappings
 
@@ -86,11 +86,16 @@ class InlineStore:
         """A copy: two arrays of one content share a key, but not their bytes.
 
         Raises:
-            TransferError: the message did not bring it.
+            TransferError: the message did not bring it. DamagedError: what it brought has another content.
         """
         if key not in self.inline:
             raise _missing(key)
-        return bytearray(self.inline[key])
+        content = bytearray(self.inline[key])
+        running = new_hash()
+        running.update(content)
+        if running.hexdigest() != key:
+            raise _damaged(key)
+        return content
 
     def has(self, key: str) -> bool:
         """Whether the message brought it."""
@@ -143,7 +148,7 @@ class SharedStore:
         """A private mapping: pages are shared until they are written to, then they are the process's own.
 
         Raises:
-            TransferError: it has made room for others, or was never here.
+            TransferError: it has made room for others, or was never here. DamagedError: somebody has emptied it.
         """
         try:
             fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
@@ -151,6 +156,8 @@ class SharedStore:
             raise _missing(key) from None
         try:
             mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
+        except ValueError:
+            raise _damaged(key) from None
         finally:
             os.close(fd)
         self._touch(key)
@@ -234,3 +241,7 @@ def _half_of_the_disk(directory: Path) -> int:
 
 def _missing(key: str) -> TransferError:
     return TransferError(f"buffer {key[:8]}… of this transfer is gone; run the cell again to send it anew")
+
+
+def _damaged(key: str) -> DamagedError:
+    return DamagedError(f"buffer {key[:8]}… of this transfer was damaged on its way; run the cell again.")

@@ -125,6 +125,8 @@ class Transfer:
     """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
     base: int = 0
     """Token of the stream's first object (`wire.pickles.identity`); 0: the objects get no tokens."""
+    digest: bytes = b""
+    """Of the stream, and of what is needed to read it: a damaged transfer is refused before anything is unpickled."""
 
     @property
     def names(self) -> tuple[str, ...]:

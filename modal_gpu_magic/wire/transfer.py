@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ from modal_gpu_magic.wire.pickles.views import carriers, is_array, memory_of
 from modal_gpu_magic.wire.reach import imported_by
 from modal_gpu_magic.wire.reasons import why_unpicklable
 from modal_gpu_magic.wire.salvage import Salvager
+from modal_gpu_magic.wire.seal import check, digest_of
 from modal_gpu_magic.wire.sources import gather, spread
 from modal_gpu_magic.wire.tensors import is_plain, is_sliver
 
@@ -102,11 +103,7 @@ def look(
 
 
 def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = None) -> bytes | None:
-    """16 bytes that depend on a value and on which mutable objects in it are one. The arguments are those of `look`.
-
-    Returns:
-        The fingerprint. None: the value cannot be pickled, or the hasher's time was up (`hasher.spent`).
-    """
+    """16 bytes that depend on a value and on which mutable objects in it are one. Arguments, and None, as of `look`."""
     found = look((value,), namespace, hasher)
     return None if found is None else found.stream
 
@@ -198,7 +195,7 @@ def prepare(
         modules=tuple(sorted(modules.union(*map(imported_by, codes)))),
         base=0 if table is None else table.next_base(),
     )
-    return Packed(transfer, objects, named)
+    return Packed(replace(transfer, digest=digest_of(transfer)), objects, named)
 
 
 def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | None) -> None:
@@ -280,9 +277,10 @@ def unpack(
         restore_devices: put tensors back on the GPU they were on, if this machine has it; else they stay on the host.
 
     Raises:
-        TransferError: a buffer is missing.
+        DamagedError: the transfer is not what was sent. TransferError: a buffer is missing.
         UnknownObjectsError: the transfer names objects that are not here.
     """
+    check(transfer, store)
     spread(transfer.sources)
     builtins = namespace.get("__builtins__")
     arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)
