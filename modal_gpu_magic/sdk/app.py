@@ -7,13 +7,14 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, Machine
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modal_gpu_magic.plan.machine import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.events import Event, FileThere, Request, Transfer
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.wire.seal import opened, sealed
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.events import Frame
 
-POLL_SECONDS = 45
-"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
+POLL_SECONDS = QUEUE_POLL_SECONDS - 5
+"""Length of one long poll of the queue."""
 ITEMS = 500
 """Queue items taken at once."""
 CLOSE_SECONDS = 2.0

@@ -21,7 +21,16 @@ OURS = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime; both sides must have the same versions (a pickle crosses)."""
 
 CONTAINER_FLOORS = ("container", "metrics", "wire")
-CONTAINER_FILES = ("__init__.py", "errors.py", "sdk/__init__.py", "sdk/entry.py", "sdk/nodes.py", "sdk/stubs.py")
+CONTAINER_FILES = (
+    "__init__.py",
+    "catalog/__init__.py",
+    "catalog/limits.py",
+    "errors.py",
+    "sdk/__init__.py",
+    "sdk/entry.py",
+    "sdk/nodes.py",
+    "sdk/stubs.py",
+)
 
 
 def local_version(package: str) -> str | None:

@@ -12,6 +12,7 @@ import os
 import queue
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.limits import CLUSTER_NODES, QUEUE_POLL_SECONDS
 from modal_gpu_magic.container.node import Mates, Node
 from modal_gpu_magic.container.ranks import Place
 from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
 CONTEXT = "MODAL_GPU_CLUSTER"
 """Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
-MOST_NODES = 32
-POLL_SECONDS = 45
-"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
+POLL_SECONDS = QUEUE_POLL_SECONDS - 5
+"""Length of one long poll of the queue."""
 
 
 def run(request: Request, events: modal.Queue) -> Answer:
@@ -44,7 +44,7 @@ def run(request: Request, events: modal.Queue) -> Answer:
         told: list[int] = []
         while len(told) < node().place.nodes - 1:  # a node that dies ends this one, too, and so does the time limit
             with contextlib.suppress(queue.Empty):
-                told += events.get_many(MOST_NODES, timeout=POLL_SECONDS, partition=_partition(request))
+                told += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
         return sum(told)
 
     return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.session.presses import Presses, interruptible
 
@@ -35,8 +36,6 @@ SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
 """Behind a session's name: the one of its cells that run on a cluster."""
-FUNCTION_TIMEOUT = 86_400
-"""Seconds: what a cell without a timeout may take at most."""
 SAID_ONCE = (
     "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
     "`modal setup` in a terminal connects to Modal."

@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES
 from modal_gpu_magic.wire.values.imports import Import
 from modal_gpu_magic.wire.versions import Version
 
@@ -68,8 +69,8 @@ def token_in(name: str) -> int | None:
     return int(name.removeprefix("<object ").removesuffix(">")) if name.startswith("<object ") else None
 
 
-FRAME_BYTES = 512 << 10
-"""Largest queue item we put. Modal refuses items over 1 MiB (measured; DESIGN decision 4)."""
+FRAME_BYTES = QUEUE_ITEM_BYTES // 2
+"""Largest queue item we put (DESIGN decision 4)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ import pytest
 
 from modal_gpu_magic.catalog.flash_attn import WHEELS
 from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.layers import pinned
-from modal_gpu_magic.plan.machine import FUNCTION_TIMEOUT, inherit
+from modal_gpu_magic.plan.machine import inherit
 from modal_gpu_magic.plan.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.image import OURS, local_version

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import MAP_OUTSTANDING
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import NotFound, found
 from modal_gpu_magic.control_plane.state import Call, Container, Input, State, new_id
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from modal_gpu_magic.control_plane.scheduler import Scheduler
-
-MAP_OUTSTANDING = 1000
-"""Inputs a map may have under way; Modal's default."""
 
 CALLS_KEPT = 10_000
 BYTES_KEPT = 1 << 30

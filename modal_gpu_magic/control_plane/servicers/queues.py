@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
 from modal_gpu_magic.control_plane.bell import Bell
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, count, entry, found, seconds
@@ -20,10 +21,6 @@ from modal_gpu_magic.control_plane.state import Container, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ITEMS = 5_000
-PARTITION_BYTES = 64 << 20
-ITEM_BYTES = 1 << 20
 
 EPHEMERAL_LIMIT = 900.0
 """Seconds without a heartbeat after which an ephemeral queue is dropped. The SDK sends one every 300 s."""
@@ -50,12 +47,12 @@ class Partition:
         """Add all of `values`, or none: raises Full, or Invalid for an item that can never fit."""
         size = sum(map(len, values))
         largest = max(map(len, values), default=0)
-        if largest > ITEM_BYTES:
-            raise Invalid(f"A queue item may have {ITEM_BYTES} bytes; this one has {largest}.")
-        if len(self.items) + len(values) > ITEMS:
-            raise Full(f"The queue partition is full ({ITEMS} items).")
-        if self.size + size > PARTITION_BYTES:
-            raise Full(f"The queue partition is full ({PARTITION_BYTES >> 20} MiB).")
+        if largest > QUEUE_ITEM_BYTES:
+            raise Invalid(f"A queue item may have {QUEUE_ITEM_BYTES} bytes; this one has {largest}.")
+        if len(self.items) + len(values) > QUEUE_ITEMS:
+            raise Full(f"The queue partition is full ({QUEUE_ITEMS} items).")
+        if self.size + size > QUEUE_PARTITION_BYTES:
+            raise Full(f"The queue partition is full ({QUEUE_PARTITION_BYTES >> 20} MiB).")
         for value in values:
             self.count += 1
             self.items.append((self.count, value))
