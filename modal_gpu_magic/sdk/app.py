@@ -115,7 +115,11 @@ class OpenApp(HeldApp):
 
 
 class Followers:
-    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond."""
+    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond.
+
+    Not a ThreadPoolExecutor: the interpreter joins a pool's threads before `atexit` closes the Apps, so a call that
+    Modal does not answer would keep the kernel from ending.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

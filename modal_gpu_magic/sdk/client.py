@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
+from modal_gpu_magic.sdk.modal_client import client_at
 from modal_gpu_magic.wire.buffers import SharedStore
 
 Kind = Literal["cloud", "local"]
@@ -182,18 +183,12 @@ def _local() -> Backend:
         cwd=ROOT,  # `-m` looks for modules there first, and the notebook's folder may have a `queue.py`
         env=_with_our_path(os.environ),
     )
-    modal = _modal()  # while the control plane starts: both take some 0.5 s of one core
+    _modal()  # while the control plane starts: both take some 0.5 s of one core
     hello = _hello(process)
-    # The public constructors take the address from Modal's configuration only (modal-protocol.md, section 2).
-    client = modal.Client(hello["url"], _CLIENT_TYPE, (hello["token_id"], hello["token_secret"]))
-    client.__enter__()
+    client = client_at(hello["url"], hello["token_id"], hello["token_secret"])
     backend = Backend("local", client, hello["store"], process)
     threading.Thread(target=backend.watch, name="modal-gpu-backend", daemon=True).start()
     return backend
-
-
-_CLIENT_TYPE = 1
-"""CLIENT_TYPE_CLIENT of Modal's protocol."""
 
 
 def _modal() -> Any:

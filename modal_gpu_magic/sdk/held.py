@@ -38,7 +38,6 @@ class HeldApp(ABC):
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
-        self.opened_at = 0.0
         self.closed = self._opened = False
         self._stack = contextlib.ExitStack()
         """Ends what is open at Modal."""
@@ -79,7 +78,6 @@ class HeldApp(ABC):
         self._cls = self.define(app)
         self._stack.enter_context(app.run(client=client))
         self._app = app
-        self.opened_at = time.time()
         self._hooks.callback(self.backend.on_loss(lambda error: self._tell_all("lost", error)))
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
         self._reader.start()

@@ -28,6 +28,7 @@ CONTAINER_FILES = (
     "errors.py",
     "sdk/__init__.py",
     "sdk/entry.py",
+    "sdk/modal_cluster.py",
     "sdk/nodes.py",
     "sdk/stubs.py",
 )

@@ -165,7 +165,6 @@ def _receipt(session: Session, told: Told, home: Homecoming, error: BaseExceptio
         ended_at=time.time(),
         price_date=PRICE_DATE,
         sent_bytes=told.outgoing.nbytes,
-        came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
         wrote=answer.wrote if answer else (),
         session=session.name,

@@ -52,8 +52,8 @@ EventKind = Literal[
     "end",
 ]
 
-RESULT, FILES = "<result>", "<files>"
-"""Keys of what travels among the values and is no variable: the last expression's value, files of the notebook's."""
+RESULT = "<result>"
+"""Key of what travels among the values and is no variable: the last expression's value."""
 
 LAST_RESULTS = frozenset({"_", "__", "___"})
 """The last results: each side binds them anew with every result, so no sync holds for them."""

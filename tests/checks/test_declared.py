@@ -63,3 +63,27 @@ def test_in_one_place(what: str, pattern: str, place: str) -> None:
         if re.search(pattern, path.read_text(encoding="utf-8"))
     }
     assert found <= {place}
+
+
+ADAPTERS = {
+    r"shell_channel_thread|on_recv": "ui/ipykernel_channel.py",
+    r"thread\._worker|\"_worker\"": "container/thread_pools.py",
+    r"import _cluster|modal\._cluster": "sdk/modal_cluster.py",
+    r"modal\.Client\(|CLIENT_TYPE": "sdk/modal_client.py",
+    r"(?<!cloud)pickle\._": "wire/python_unpickler.py",
+}
+"""What is private to others, and the module that adapts it."""
+
+
+@pytest.mark.parametrize("pattern, place", ADAPTERS.items())
+def test_what_is_private_to_others_is_behind_one_adapter(pattern: str, place: str) -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(pattern, path.read_text(encoding="utf-8")) and "control_plane" not in path.parts
+    }
+    assert found == {place}
+    said = (PACKAGE / place).read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0].replace("\n", " ")
+    assert re.match(r"Adapter of ", said)
+    assert re.search(r"Tested with (?:Python|modal|ipykernel) \d+\.[\d.]+ to \d+\.[\d.]+", said)
+    assert re.search(r"Symptom if\s+this breaks: ", said)
