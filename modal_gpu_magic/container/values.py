@@ -109,7 +109,9 @@ class Belongings:
     @property
     def names(self) -> tuple[str, ...]:
         """User names, less IPython's own."""
-        return tuple(name for name, value in self.namespace.items() if self._is_the_users(name, value))
+        return tuple(
+            name for name, value in self.namespace.items() if isinstance(name, str) and self._is_the_users(name, value)
+        )
 
     def _is_the_users(self, name: str, value: Any) -> bool:
         """Whether the user has bound a name: also one like `open` or `exit` that IPython binds."""

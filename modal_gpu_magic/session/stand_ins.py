@@ -75,7 +75,12 @@ class StandIns:
         """Names of the user's whose values reach one of some objects."""
         found = set()
         for name, value in list(self.namespace.items()):
-            if name in self.hidden or is_result(name) or isinstance(value, ModuleType | RemoteValue):
+            if (
+                not isinstance(name, str)
+                or name in self.hidden
+                or is_result(name)
+                or isinstance(value, ModuleType | RemoteValue)
+            ):
                 continue
             if not ids.isdisjoint(reached_from((value,), self.namespace)):
                 found.add(name)

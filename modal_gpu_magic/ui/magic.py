@@ -224,7 +224,9 @@ class ModalGpu(Configurable):
         from modal_gpu_magic.line.parse import parse
         from modal_gpu_magic.plan.machine import Machine
 
-        machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
+        machines = [
+            name for name, value in self.shell.user_ns.items() if isinstance(name, str) and isinstance(value, Machine)
+        ]
         return parse(text, machines=machines)
 
     def _choose(self, line: Line, front: Any) -> Line:
