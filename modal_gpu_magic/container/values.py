@@ -14,7 +14,7 @@ from modal_gpu_magic.container import files
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import reach
+from modal_gpu_magic.wire.reach import is_name, reach
 from modal_gpu_magic.wire.size import nbytes_of, size_text
 from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
@@ -110,7 +110,7 @@ class Belongings:
     def names(self) -> tuple[str, ...]:
         """User names, less IPython's own."""
         return tuple(
-            name for name, value in self.namespace.items() if isinstance(name, str) and self._is_the_users(name, value)
+            name for name, value in self.namespace.items() if is_name(name) and self._is_the_users(name, value)
         )
 
     def _is_the_users(self, name: str, value: Any) -> bool:

@@ -98,7 +98,7 @@ def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
     ranks = options.ranks or ()
     if "all" in ranks:
         return "All ranks include the others; write --ranks all." if len(ranks) > 1 else None
-    a_node = 1 if options.torchrun is None else options.torchrun or max(spec.count for spec in gpus)
+    a_node = 1 if options.torchrun is None else options.torchrun or max((spec.count for spec in gpus), default=1)
     world = a_node * (options.nodes or 1)
     beyond = [rank for rank in ranks if int(rank) >= world]
     return (

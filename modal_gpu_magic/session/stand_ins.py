@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.events import LAST_RESULTS, token_name
+from modal_gpu_magic.wire.reach import is_name
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.summary import summary
 from modal_gpu_magic.wire.values.graph import reached as reached_from
@@ -76,7 +77,7 @@ class StandIns:
         found = set()
         for name, value in list(self.namespace.items()):
             if (
-                not isinstance(name, str)
+                not is_name(name)
                 or name in self.hidden
                 or is_result(name)
                 or isinstance(value, ModuleType | RemoteValue)

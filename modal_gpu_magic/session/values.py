@@ -18,7 +18,7 @@ from modal_gpu_magic.session.stand_ins import StandIns, is_result
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, token_in
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.reach import every_name, reach
+from modal_gpu_magic.wire.reach import every_name, is_name, reach
 from modal_gpu_magic.wire.remote import RemoteValue, facts, is_gone
 from modal_gpu_magic.wire.size import nbytes_of
 from modal_gpu_magic.wire.transfer import fingerprint, unpack, why_not
@@ -240,7 +240,7 @@ class Values:
     def _remote(self) -> set[str]:
         """Names of values that only the container has."""
         names = (name for name, value in self.namespace.items() if self.stand_ins.lives_there(value))
-        return {name for name in names if isinstance(name, str)}
+        return {name for name in names if is_name(name)}
 
     def _bind(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]

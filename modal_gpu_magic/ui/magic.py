@@ -223,10 +223,9 @@ class ModalGpu(Configurable):
     def _parse(self, text: str) -> Line:
         from modal_gpu_magic.line.parse import parse
         from modal_gpu_magic.plan.machine import Machine
+        from modal_gpu_magic.wire.reach import is_name
 
-        machines = [
-            name for name, value in self.shell.user_ns.items() if isinstance(name, str) and isinstance(value, Machine)
-        ]
+        machines = [name for name, value in self.shell.user_ns.items() if is_name(name) and isinstance(value, Machine)]
         return parse(text, machines=machines)
 
     def _choose(self, line: Line, front: Any) -> Line:
