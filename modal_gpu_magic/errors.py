@@ -61,6 +61,10 @@ class TransferError(ModalGpuError):
     """A value that cannot travel, with the reason and the option that overrides."""
 
 
+class DamagedError(TransferError):
+    """What came from the other side is not what was sent."""
+
+
 class RemoteValueError(TransferError):
     """A value that lives in the container was used in the notebook."""
 

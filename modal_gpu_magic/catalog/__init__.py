@@ -1,4 +1,4 @@
-"""Facts: the GPUs Modal takes, what things cost, the images that have a name.
+"""Facts: GPUs that Modal takes, prices, images that have a name, limits of Modal.
 
 Tables with sources, and no decisions. Standard library only; reads nothing but `errors`.
 """

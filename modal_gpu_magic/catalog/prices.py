@@ -25,9 +25,6 @@ MEMORY = Price(0.00000222, "GiB and second", "2026-10-07")
 
 VOLUME = Price(0.09, "GiB and month", "2026-09-01")
 
-VOLUME_FREE_GIB = 1024
-"""GiB of Volumes a month that cost nothing."""
-
 DEFAULT_CORES = 0.125
 """Cores of a container that asks for none: also the least Modal gives (docs, guide/resources)."""
 

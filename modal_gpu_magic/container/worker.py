@@ -79,6 +79,7 @@ class Worker:
         need = self._need(request)
         if need is not None:
             return self._answer(need=need)
+        self.last = None  # its values may be large, and nobody asks for them again
         self.outlet.begin(f"{request.run}/{self.generation}", post)
         self.shell.kernel.facts = request.kernel
         self._look_at_gpus(request.asked)

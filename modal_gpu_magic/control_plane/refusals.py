@@ -12,6 +12,7 @@ Refusal
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -58,3 +59,29 @@ def found(table: Mapping[str, Entry], key: str, what: str) -> Entry:
         return table[key]
     except KeyError:
         raise NotFound(f"The local control plane has no {what} {key!r} (it forgets everything when it ends).") from None
+
+
+ENTRY_DIGITS = 18
+POLL_SECONDS = 600.0
+"""The longest that a request is held. The SDK asks for 55 s at most, and asks again."""
+
+
+def seconds(value: float) -> float:
+    """How long a request may be held; Invalid for a time that never ends or is no number."""
+    if not math.isfinite(value):
+        raise Invalid(f"A timeout of {value} s is no number of seconds.")
+    return min(value, POLL_SECONDS)
+
+
+def count(value: int) -> int:
+    """A number of things; Invalid for a negative one."""
+    if value < 0:
+        raise Invalid(f"{value} is no number of items.")
+    return value
+
+
+def entry(text: str) -> int:
+    """The number in the id of a log's or a queue's entry; an empty id is that before the first; Invalid for others."""
+    if text and not (text.isascii() and text.isdigit() and len(text) <= ENTRY_DIGITS):
+        raise Invalid(f"{text[:40]!r} is not the id of an entry.")
+    return int(text or 0)

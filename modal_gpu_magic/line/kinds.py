@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from modal_gpu_magic.catalog import limits
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line import models, readers
 from modal_gpu_magic.line.scan import Span
@@ -108,7 +109,7 @@ REGION = Kind("REGION", "us-east", readers.read_region)
 KEEP_WARM = Kind(
     "DURATION",
     "10m",
-    readers.ranged(read_duration, write_duration, 2, 3_600),  # bounds of scaledown_window in SDK 1.6.4
+    readers.ranged(read_duration, write_duration, *limits.SCALEDOWN_SECONDS),
     write_duration,
     unit="seconds",
 )
@@ -117,14 +118,14 @@ BACKEND = Kind("|".join(BACKENDS), "local", readers.listed(BACKENDS, "a backend"
 TIMEOUT = Kind(
     "DURATION",
     "2h",
-    readers.ranged(read_duration, write_duration, 1, 86_400),  # Modal's own bounds of a Function's timeout
+    readers.ranged(read_duration, write_duration, 1, limits.FUNCTION_TIMEOUT),
     write_duration,
     unit="seconds",
 )
 VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
 PROCESSES = Kind("[N]", "4", readers.ranged(readers.read_whole, str, 1, 1_024), readers.write_processes, alone=0)
 """Processes on each node; 0: one a GPU."""
-NODES = Kind("N", "4", readers.ranged(readers.read_whole, str, 1, 32))  # Modal's most
+NODES = Kind("N", "4", readers.ranged(readers.read_whole, str, 1, limits.CLUSTER_NODES))
 RANKS = Kind("all|RANK,...", "0,3", readers.read_rank, many=True, cut=_at_commas, choices=("all",))
 MODEL = Kind("PARAMETERS", "13B", models.read_name)
 TASK = Kind("TASK", "lora", models.read_task, choices=models.TASKS)
@@ -132,7 +133,7 @@ DTYPE = Kind("DTYPE", "int8", models.read_dtype, choices=tuple(models.BYTES))
 BUDGET = Kind("DOLLARS", "5", models.read_budget, "{:g}".format, unit="USD an hour")
 SIZE = Kind("SIZE", "100MB", read_size, write_size, unit="bytes")
 SERVICE = Kind("NAME", "embed", readers.read_service)
-LEAST = Kind("N", "1", readers.counted(0, 1_000), str)
-COUNT = Kind("N", "4", readers.counted(1, 1_000), str)
-BATCH = Kind("N", "32", readers.counted(1, 1_000), str, unit="calls")  # modal/_partial_function.py, 1.6.4
-WAIT_MS = Kind("MS", "100", readers.counted(0, 600_000), str, unit="milliseconds")  # likewise
+LEAST = Kind("N", "1", readers.counted(0, limits.SERVICE_COUNT), str)
+COUNT = Kind("N", "4", readers.counted(1, limits.SERVICE_COUNT), str)
+BATCH = Kind("N", "32", readers.counted(*limits.BATCH_SIZES), str, unit="calls")
+WAIT_MS = Kind("MS", "100", readers.counted(*limits.BATCH_WAIT_MS), str, unit="milliseconds")

@@ -146,9 +146,11 @@ def _meant_package(text: str) -> str:
 
 def package_name(text: str) -> str:
     """The project a requirement is for, as PyPI normalises names; of a bare URL, the URL."""
+    from packaging.utils import canonicalize_name
+
     match = re.fullmatch(_REQUIREMENT, text)
     name = match["name"] if match else None
-    return re.sub(r"[-_.]+", "-", name).lower() if name else text
+    return canonicalize_name(name) if name else text
 
 
 # Volumes and variables.

@@ -7,13 +7,14 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.plan.machine.definition import FUNCTION_TIMEOUT, Machine
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.messages.events import Event, FileThere, Request, Transfer
 
@@ -114,7 +115,11 @@ class OpenApp(HeldApp):
 
 
 class Followers:
-    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond."""
+    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond.
+
+    Not a ThreadPoolExecutor: the interpreter joins a pool's threads before `atexit` closes the Apps, so a call that
+    Modal does not answer would keep the kernel from ending.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
+from modal_gpu_magic.sdk.modal_client import client_at
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 
 Kind = Literal["cloud", "local"]
@@ -51,9 +51,14 @@ class Backend:
     lost: Exception | None = None
     _shared: SharedStore | None = None
 
-    def on_loss(self, tell: Callable[[Exception], None]) -> None:
-        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s)."""
+    def on_loss(self, tell: Callable[[Exception], None]) -> Callable[[], None]:
+        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s).
+
+        Returns:
+            Call it to end that: an App that is closed has nothing to hear.
+        """
         self._watchers.append(tell)
+        return lambda: self._watchers.remove(tell) if tell in self._watchers else None
 
     def shared_store(self) -> SharedStore | None:
         """Where large buffers are put for containers on this machine; None: they travel in the message."""
@@ -77,7 +82,7 @@ class Backend:
                 f"the local control plane ended (exit code {code}), and its containers with it. "
                 "Run the cell again: a new one is started."
             )
-            for tell in self._watchers:
+            for tell in tuple(self._watchers):
                 tell(self.lost)
 
 
@@ -111,14 +116,31 @@ def chosen(explicit: str | None = None) -> Kind:
 
 
 def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether a Modal token is configured, in the environment or in the configuration file. Imports nothing."""
-    if environ.get("MODAL_TOKEN_ID") and environ.get("MODAL_TOKEN_SECRET"):
+    """Whether the SDK would find a token: each half in the environment, else in the active profile of the file.
+
+    Does not load the SDK, which reads the same file by the same parser.
+    """
+    if all(environ.get(variable) for variable in _TOKEN.values()):
         return True
+    found = {**_profile(environ), **{name: environ[each] for name, each in _TOKEN.items() if each in environ}}
+    return all(found.get(name) for name in _TOKEN)
+
+
+_TOKEN = {"token_id": "MODAL_TOKEN_ID", "token_secret": "MODAL_TOKEN_SECRET"}
+
+
+def _profile(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """The active profile of Modal's configuration file: the one named, else the one marked, else `default`."""
+    import toml
+
     path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
     try:
-        return bool(re.search(r"^\s*token_id\s*=", path.read_text(encoding="utf-8"), re.MULTILINE))
-    except (OSError, UnicodeDecodeError):
-        return False
+        profiles = toml.loads(path.read_text(encoding="utf-8"))
+    except Exception:  # noqa: BLE001 - toml raises IndexError and others, too; the SDK finds no token then
+        return {}
+    marked = (name for name, profile in profiles.items() if isinstance(profile, dict) and profile.get("active") is True)
+    profile = profiles.get(environ.get("MODAL_PROFILE") or next(marked, "default"), {})
+    return profile if isinstance(profile, dict) else {}
 
 
 _open: dict[Kind, Backend] = {}
@@ -133,7 +155,10 @@ def connect(kind: Kind) -> Backend:
     """
     with _lock:
         backend = _open.get(kind)
-        if backend is None or backend.lost is not None:
+        if backend is not None and backend.lost is not None:
+            atexit.unregister(backend.close)
+            backend = None
+        if backend is None:
             backend = _open[kind] = _local() if kind == "local" else _cloud()
             atexit.register(backend.close)
         return backend
@@ -158,18 +183,12 @@ def _local() -> Backend:
         cwd=ROOT,  # `-m` looks for modules there first, and the notebook's folder may have a `queue.py`
         env=_with_our_path(os.environ),
     )
-    modal = _modal()  # while the control plane starts: both take some 0.5 s of one core
+    _modal()  # while the control plane starts: both take some 0.5 s of one core
     hello = _hello(process)
-    # The public constructors take the address from Modal's configuration only (modal-protocol.md, section 2).
-    client = modal.Client(hello["url"], _CLIENT_TYPE, (hello["token_id"], hello["token_secret"]))
-    client.__enter__()
+    client = client_at(hello["url"], hello["token_id"], hello["token_secret"])
     backend = Backend("local", client, hello["store"], process)
     threading.Thread(target=backend.watch, name="modal-gpu-backend", daemon=True).start()
     return backend
-
-
-_CLIENT_TYPE = 1
-"""CLIENT_TYPE_CLIENT of Modal's protocol."""
 
 
 def _modal() -> Any:

@@ -8,11 +8,12 @@ from typing import Any
 
 import modal
 
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
 
-STDIN_SECONDS = 24 * 3600
+STDIN_SECONDS = FUNCTION_TIMEOUT
 """How long `input()` waits for its answer: as long as a Function may run."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.process.watchdog import EXIT_STATUS
@@ -77,16 +78,27 @@ _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("DeserializationError", lambda e: MachineError(f"the container lacks a package that a value needs: {e}")),
     ("OutputExpiredError", lambda _: ContainerLost("Modal no longer has the result of this cell (kept for 7 days).")),
 )
+"""Attributes of `modal.exception`, and ours for each."""
 
 
 def translate(error: BaseException) -> BaseException:
     """Our error for one of Modal's, chained to it; any other exception unchanged."""
     if isinstance(error, ModalGpuError):
         return error
-    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__.startswith(("modal.", "modal_"))]
     for name, ours in _TABLE:
-        if name in names:
+        if _is_modals(error, name):
             translated = ours(error)
             translated.__cause__ = error
             return translated
     return error
+
+
+def app_is_gone(error: BaseException | None) -> bool:
+    """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
+    return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")
+
+
+def _is_modals(error: BaseException | None, name: str) -> bool:
+    """Whether an error is of the SDK's class of that name. An SDK that is not loaded has raised nothing."""
+    kind = getattr(sys.modules.get("modal.exception"), name, None)
+    return kind is not None and isinstance(error, kind)

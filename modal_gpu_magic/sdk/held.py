@@ -11,15 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
+from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.wire.messages.seal import opened, sealed
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.messages.events import Frame
 
-POLL_SECONDS = 45
-"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
+POLL_SECONDS = QUEUE_POLL_SECONDS - 5
+"""Length of one long poll of the queue."""
 ITEMS = 500
 """Queue items taken at once."""
 CLOSE_SECONDS = 2.0
@@ -35,10 +38,15 @@ class HeldApp(ABC):
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
-        self.opened_at = 0.0
-        self.closed = False
+        self.closed = self._opened = False
         self._stack = contextlib.ExitStack()
+        """Ends what is open at Modal."""
+        self._hooks = contextlib.ExitStack()
+        """Removes the hooks of this process that refer to the App."""
+        self._lock = threading.Lock()
+        """Held while `closed` is set or looked at: the kernel's end, a cell and the opening thread may all close."""
         self._listeners: dict[str, Tell] = {}
+        self._reader: threading.Thread | None = None
 
     def open(self) -> None:
         """Create the App at Modal (its image is built if need be), and start the one reader of its events.
@@ -48,12 +56,14 @@ class HeldApp(ABC):
         """
         try:
             self._open()
-        except Exception as error:
+        except BaseException as error:
             self.close()
-            self._stack.close()
+            self._end()
             raise translate(error) from error
-        if self.closed:  # abandoned while the image was being built
-            self._stack.close()
+        with self._lock:
+            self._opened, abandoned = True, self.closed
+        if abandoned:  # `close` came while the image was being built, and left the rest to this thread
+            self._end()
 
     @abstractmethod
     def define(self, app: Any) -> Any:
@@ -68,11 +78,11 @@ class HeldApp(ABC):
         self._cls = self.define(app)
         self._stack.enter_context(app.run(client=client))
         self._app = app
-        self.opened_at = time.time()
-        self.backend.on_loss(lambda error: self._tell_all("lost", error))
+        self._hooks.callback(self.backend.on_loss(lambda error: self._tell_all("lost", error)))
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
         self._reader.start()
         atexit.register(self.close)
+        self._hooks.callback(atexit.unregister, self.close)
 
     def finish(self, run: str) -> None:
         """Stop listening to a run (events of its threads that come later are dropped)."""
@@ -84,43 +94,50 @@ class HeldApp(ABC):
 
     def flush(self, run: str) -> None:
         """Put a marker: when it comes back, everything the container put before has come."""
-        import pickle
-
-        self.queue.put(pickle.dumps(("flush", run)))
+        self.queue.put(sealed(("flush", run)))
 
     def close(self) -> None:
         """End the App and its containers."""
-        if self.closed:
-            return
-        self.closed = True
+        with self._lock:
+            if self.closed:
+                return
+            self.closed, opened = True, self._opened
         self._tell_all("closed", None)
-        if self.opened_at and self.backend.lost is None:
-            with contextlib.suppress(Exception):
-                self._wake_reader()
-                self._stack.close()
+        if opened:
+            self._end()
 
-    def _wake_reader(self) -> None:
+    def _end(self) -> None:
+        """Undo `open`, as far as that came. Without a connection Modal ends the App by itself."""
+        self._hooks.close()
+        if self.backend.lost is not None:
+            return
+        if self._reader is not None:
+            with contextlib.suppress(Exception):
+                self._wake_reader(self._reader)
+        with contextlib.suppress(Exception):
+            self._stack.close()
+
+    def _wake_reader(self, reader: threading.Thread) -> None:
         """End the reader's long poll with an item of its own: one that is broken off at exit prints a traceback."""
         self.flush("")
-        self._reader.join(CLOSE_SECONDS)
+        reader.join(CLOSE_SECONDS)
 
     def _read(self) -> None:
         """The one reader: a persistent thread nobody interrupts (an item is lost with a `get` that is cancelled)."""
-        import pickle
-
         while not self._over():
             try:
                 items = self.queue.get_many(ITEMS, timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-            except Exception as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
                 if self._over():
                     return
                 self._tell_all("reader", translate(error))
                 time.sleep(1)
                 continue
             for item in items:
-                self._deliver(pickle.loads(item))
+                with contextlib.suppress(DamagedError):  # its events are asked for by their numbers
+                    self._deliver(opened(item))
 
     def _over(self) -> bool:
         return self.closed or self.backend.lost is not None

@@ -23,7 +23,8 @@ OURS = ("ipython", "cloudpickle", "xxhash")
 CONTAINER_FLOORS = ("container", "metrics", "wire")
 CONTAINER_FILES = (
     *("__init__.py", "_version.py", "errors.py"),
-    *("sdk/__init__.py", "sdk/entry.py", "sdk/nodes.py", "sdk/stubs.py"),
+    *("catalog/__init__.py", "catalog/limits.py"),
+    *("sdk/__init__.py", "sdk/entry.py", "sdk/modal_cluster.py", "sdk/nodes.py", "sdk/stubs.py"),
 )
 
 

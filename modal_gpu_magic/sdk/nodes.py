@@ -10,10 +10,12 @@ import functools
 import json
 import os
 import queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.limits import CLUSTER_NODES, QUEUE_POLL_SECONDS
 from modal_gpu_magic.container.node import Mates, Node
 from modal_gpu_magic.container.ranks.launcher import Place
+from modal_gpu_magic.sdk import modal_cluster
 from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
 
 if TYPE_CHECKING:
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
 
 CONTEXT = "MODAL_GPU_CLUSTER"
 """Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
-MOST_NODES = 32
-POLL_SECONDS = 45
-"""Length of one long poll of the queue; Modal's own limit for a `get` is 50 s."""
+POLL_SECONDS = QUEUE_POLL_SECONDS - 5
+"""Length of one long poll of the queue."""
 
 
 def run(request: Request, events: modal.Queue) -> Answer:
@@ -44,7 +45,7 @@ def run(request: Request, events: modal.Queue) -> Answer:
         told: list[int] = []
         while len(told) < node().place.nodes - 1:  # a node that dies ends this one, too, and so does the time limit
             with contextlib.suppress(queue.Empty):
-                told += events.get_many(MOST_NODES, timeout=POLL_SECONDS, partition=_partition(request))
+                told += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
         return sum(told)
 
     return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))
@@ -53,21 +54,12 @@ def run(request: Request, events: modal.Queue) -> Answer:
 @functools.cache
 def node() -> Node:
     """This container's, made by its first cell."""
-    import modal.experimental
-
-    told = modal.experimental.get_cluster_info()
-    context = {
-        "rank": told.rank,
-        "cluster_id": told.cluster_id,
-        "container_ips": list(told.container_ips),
-        "container_ipv4_ips": list(told.container_ipv4_ips),
-        "fabric_ids": list(told.fabric_ids),
-    }
+    context = modal_cluster.context()
     return Node(
         Place(
-            node=told.rank,
-            nodes=len(told.container_ips),
-            master=_plain(told.container_ips[0]),
+            node=context["rank"],
+            nodes=len(context["container_ips"]),
+            master=_plain(context["container_ips"][0]),
             stateless=True,
             program=__name__,
             variables={CONTEXT: json.dumps(context)},
@@ -85,17 +77,10 @@ def _partition(request: Request) -> str:
 
 
 def rank() -> None:
-    """A rank of a cluster: what Modal tells a container of its cluster holds in the ranks, too.
-
-    The SDK keeps it in a module of its own and offers no way to pass it on; in ranks `get_cluster_info` and
-    `Cluster.from_context` would else say that there is no cluster.
-    """
-    from modal import _cluster
-
+    """A rank of a cluster: what Modal tells a container of its cluster holds in the ranks, too."""
     from modal_gpu_magic.container.ranks.rank import main
 
-    context: dict[str, Any] = json.loads(os.environ[CONTEXT])
-    _cluster.current_cluster_context = _cluster.ClusterContext(**context)
+    modal_cluster.enter(json.loads(os.environ[CONTEXT]))
     main()
 
 

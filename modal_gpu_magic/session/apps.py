@@ -26,8 +26,9 @@ class Opening:
         self.since = time.monotonic()
         self.connected_at = 0.0
         self.app: OpenApp | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._ready = threading.Event()
+        self._lock = threading.Lock()
         self._tell: list[Callable[[], None]] = []
         threading.Thread(target=self._open, name="modal-gpu-open", daemon=True).start()
 
@@ -49,9 +50,12 @@ class Opening:
         )
 
     def when_ready(self, tell: Callable[[], None]) -> None:
-        """Call `tell` (from a thread) once it is ready; at once if it is."""
-        self._tell.append(tell)
-        if self.ready:
+        """Call `tell` exactly once: from a thread when the App is ready, at once if it is."""
+        with self._lock:
+            ready = self.ready
+            if not ready:
+                self._tell.append(tell)
+        if ready:
             tell()
 
     def result(self) -> OpenApp:
@@ -76,10 +80,12 @@ class Opening:
             app = OpenApp(self.machine, backend, self.packages)
             app.open()
             self.app = app
-        except Exception as error:  # noqa: BLE001 - raised again by result(), on the cell's thread
+        except BaseException as error:  # noqa: BLE001 - raised again by result(), on the cell's thread
             self.error = error
-        self._ready.set()
-        for tell in self._tell:
+        with self._lock:
+            self._ready.set()
+            waiting, self._tell = self._tell, []
+        for tell in waiting:
             tell()
 
 
@@ -102,8 +108,3 @@ class Apps:
         opening = self._openings.pop((machine.identity, kind), None)
         if opening is not None:
             opening.when_ready(lambda: opening.app.close() if opening.app else None)
-
-    def close_all(self) -> None:
-        """End everything."""
-        for machine, kind in list(self._openings):
-            self.close(machine, kind)

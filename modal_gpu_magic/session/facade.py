@@ -18,11 +18,12 @@ from modal_gpu_magic.plan.cell.names import Names, analyse
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
+from modal_gpu_magic.sdk.faults import app_is_gone
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
-from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, is_gone, never_ran
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, never_ran
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, press
 from modal_gpu_magic.session.run.metrics import Metrics
@@ -276,7 +277,7 @@ class Session:
                 call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
             if not left or not never_ran(ended):
                 break
-            if is_gone(ended.lost):
+            if app_is_gone(ended.lost):
                 self.stop()
             again = again or ended.began
             lost = self.forget()

@@ -14,6 +14,7 @@ from typing import Any
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, ProjectFiles, Transfer
+from modal_gpu_magic.wire.messages.seal import PROTOCOL, opened, seal, sealed
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
 
@@ -21,7 +22,6 @@ WAKE = b""
 """Arguments of a call that only wakes a container: no user code sees it."""
 _DELICATE = (b"__main__", b"torch", b"modal_gpu_magic")
 """Where a plain pickle has one of these, it may name what only the notebook has, or a tensor: rather too often."""
-_PROTOCOL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,21 @@ def encode(value: Any, namespace: dict[str, Any], what: str) -> bytes:
         TransferError: it cannot be pickled; with the reason.
     """
     try:
-        plain = pickle.dumps(value, _PROTOCOL)
+        plain = pickle.dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001 - a lambda, a class of a function: whatever it is, ours takes more, or says why not
         plain = b""
     if plain and not any(mark in plain for mark in _DELICATE):
-        return plain
-    return pickle.dumps(pack({what: value}, namespace, InlineStore(), session=what), _PROTOCOL)
+        return seal(plain)
+    return sealed(pack({what: value}, namespace, InlineStore(), session=what))
 
 
 def decode(data: bytes, namespace: dict[str, Any]) -> Any:
     """The value of what `encode` made. Functions in it get `namespace` as their globals.
 
     Raises:
-        TransferError: it cannot be made here; with the reason.
+        TransferError: it cannot be made here, with the reason, or was damaged on its way.
     """
-    value = pickle.loads(data)
+    value = opened(data)
     if type(value) is not Transfer:
         return value
     arrived = unpack(value, namespace, InlineStore(dict(value.inline)), restore_devices=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.messages.events import Segment, Transfer
+from modal_gpu_magic.wire.messages.seal import check, digest_of
 from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, is_flat
 from modal_gpu_magic.wire.pickles.identity import with_identity
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
-"""A stream above this goes where the buffers go: it would slow down the message it is in."""
+"""A stream above this goes where the buffers go, if that is not the message: it would slow down the message."""
 
 _AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
 
@@ -111,22 +112,22 @@ def prepare(
         named, codes, modules = frozenset(pickler.named), tuple(pickler.codes.values()), pickler.modules
     finally:
         pickler.close()
-    stream, body = file.getbuffer(), ""
-    if stream.nbytes > MESSAGE_BYTES:
-        body = store.put(stream, keep=sizes.keys())
+    nbytes, body = file.tell(), ""
+    if nbytes > MESSAGE_BYTES and not store.in_message:
+        body = store.put(file.getbuffer(), keep=sizes.keys())
         keys.append(body)
     transfer = Transfer(
-        stream=b"" if body else bytes(stream),
+        stream=b"" if body else file.getvalue(),  # no copy: BytesIO shares the bytes that it has
         body=body,
         segments=segments,
         buffers=tuple(keys),
         inline=store.inline,
         sources=gather(codes),
-        nbytes=stream.nbytes + sum(sizes.values()),
+        nbytes=nbytes + sum(sizes.values()),
         modules=tuple(sorted(modules.union(*map(imported_by, codes)))),
         base=0 if table is None else table.next_base(),
     )
-    return Packed(transfer, objects, named)
+    return Packed(replace(transfer, digest=digest_of(transfer)), objects, named)
 
 
 def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | None) -> None:
@@ -210,9 +211,10 @@ def unpack(
         restore_devices: put tensors back on the GPU they were on, if this machine has it; else they stay on the host.
 
     Raises:
-        TransferError: a buffer is missing.
+        DamagedError: the transfer is not what was sent. TransferError: a buffer is missing.
         UnknownObjectsError: the transfer names objects that are not here.
     """
+    check(transfer, store)
     spread(transfer.sources)
     builtins = namespace.get("__builtins__")
     arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)

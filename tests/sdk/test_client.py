@@ -40,21 +40,43 @@ def test_a_backend_that_does_not_exist(explicit: str | None, configured: str | N
         choose(explicit, configured, {"MODAL_GPU_BACKEND": variable}, token=lambda: True)
 
 
+BOTH = 'token_id = "ak-1"\ntoken_secret = "as-1"\n'
+
+
 @pytest.mark.parametrize(
-    "content, there",
+    "content, environ, there",
     [
-        (b'[default]\ntoken_id = "ak-1"\ntoken_secret = "as-1"\nactive = true\n', True),
-        (b'[mine]\n  token_id="ak-1"\n', True),
-        (b"", False),
-        (b'[default]\nenvironment = "main"\n', False),
-        (b'[default]\n# token_id = "ak-1"\n', False),
-        (b"\xff\xfe\x00", False),
+        (f"[default]\n{BOTH}active = true\n", {}, True),
+        (f"[default]\n{BOTH}", {}, True),
+        (f"[mine]\n{BOTH}", {}, False),
+        (f"[mine]\n{BOTH}active = true\n", {}, True),
+        (f"[mine]\n{BOTH}active = false\n", {}, False),
+        (f"[mine]\n{BOTH}", {"MODAL_PROFILE": "mine"}, True),
+        (f"[mine]\n{BOTH}active = true\n", {"MODAL_PROFILE": "other"}, False),
+        (f"[mine]\n{BOTH}active = true\n[other]\nenvironment = 'main'\n", {"MODAL_PROFILE": "other"}, False),
+        (f"[default]\n{BOTH}[work]\nactive = true\n", {}, False),
+        ('[default]\ntoken_id = "ak-1"\n', {}, False),
+        ('[default]\ntoken_id = "ak-1"\n', {"MODAL_TOKEN_SECRET": "as-1"}, True),
+        ('[default]\ntoken_secret = "as-1"\n', {"MODAL_TOKEN_ID": "ak-1"}, True),
+        ('[default]\ntoken_id = ""\ntoken_secret = ""\n', {}, False),
+        (f"[default]\n{BOTH}", {"MODAL_TOKEN_ID": ""}, False),
+        ("", {}, False),
+        ('[default]\nenvironment = "main"\n', {}, False),
+        (f"[default]\n# {BOTH}", {}, False),
+        ("token_id = 'ak-1'\ntoken_secret = 'as-1'\n", {}, False),
+        ("default = 1\n", {}, False),
+        ("this is no toml", {}, False),
+        ("[default\ntoken_id", {}, False),
+        ("\udcff\udcfe\0", {}, False),
     ],
 )
-def test_a_token_in_the_configuration_file(tmp_path: Path, content: bytes, there: bool) -> None:
+def test_a_token_in_the_active_profile_of_the_file(
+    tmp_path: Path, content: str, environ: dict[str, str], there: bool
+) -> None:
+    """As the SDK itself reads the file (`modal.config`)."""
     path = tmp_path / "modal.toml"
-    path.write_bytes(content)
-    assert has_token({"MODAL_CONFIG_PATH": str(path)}) is there
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    assert has_token({"MODAL_CONFIG_PATH": str(path), **environ}) is there
 
 
 def test_without_a_file_the_environment_has_both_halves_or_none(tmp_path: Path) -> None:
@@ -67,5 +89,5 @@ def test_without_a_file_the_environment_has_both_halves_or_none(tmp_path: Path) 
 def test_the_file_is_looked_for_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert not has_token({})
-    (tmp_path / ".modal.toml").write_text('[default]\ntoken_id = "ak-1"\n')
+    (tmp_path / ".modal.toml").write_text(f"[default]\n{BOTH}")
     assert has_token({})

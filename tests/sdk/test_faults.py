@@ -15,7 +15,7 @@ from modal_gpu_magic.errors import (
     ModalGpuError,
     SetupError,
 )
-from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.sdk.faults import app_is_gone, translate
 
 LEFT = "Container terminated with exit code: "
 CASES: list[tuple[BaseException, type[ModalGpuError], str]] = [
@@ -63,3 +63,41 @@ def test_each_of_modals_errors_is_one_of_ours(error: BaseException, kind: type[M
 @pytest.mark.parametrize("error", [ValueError("x"), ConnectionError("x"), KeyboardInterrupt(), LineError("x")])
 def test_any_other_error_stays_what_it_is(error: BaseException) -> None:
     assert translate(error) is error
+
+
+def strangers() -> list[BaseException]:
+    """Errors that have the names of Modal's, and modules that begin like Modal's, and are not Modal's."""
+    return [
+        type(name, (Exception,), {"__module__": module})("x")
+        for name in ("NotFoundError", "ConflictError", "AuthError", "RemoteError", "InternalFailure", "ConnectionError")
+        for module in ("modal_tools.errors", "modal_gpu_things", "modal.mine", "__main__")
+    ]
+
+
+@pytest.mark.parametrize("error", strangers(), ids=lambda error: f"{type(error).__module__}.{type(error).__name__}")
+def test_a_name_does_not_make_an_error_modals(error: BaseException) -> None:
+    assert translate(error) is error
+    assert not app_is_gone(error)
+
+
+class Subclass(modals.NotFoundError):
+    """A later SDK may have one."""
+
+
+@pytest.mark.parametrize(
+    "error, gone",
+    [
+        (modals.NotFoundError("x"), True),
+        (modals.ConflictError("x"), True),
+        (Subclass("x"), True),
+        (modals.InvalidError("x"), False),
+        (ValueError("x"), False),
+        (None, False),
+    ],
+)
+def test_an_app_that_modal_has_ended(error: BaseException | None, gone: bool) -> None:
+    assert app_is_gone(error) is gone
+
+
+def test_a_subclass_is_translated_as_its_base() -> None:
+    assert type(translate(Subclass("x"))) is MachineError

@@ -16,9 +16,10 @@ import pytest
 
 from modal_gpu_magic.catalog.flash_attn import WHEELS
 from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.machine.definition import FUNCTION_TIMEOUT, inherit
+from modal_gpu_magic.plan.machine.definition import inherit
 from modal_gpu_magic.plan.machine.layers import pinned
 from modal_gpu_magic.plan.machine.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp

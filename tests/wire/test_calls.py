@@ -16,6 +16,7 @@ from modal_gpu_magic.errors import ServiceError, TransferError
 from modal_gpu_magic.wire.calls import Fault, decode, encode, failure_of
 from modal_gpu_magic.wire.messages.batching import Batch, batch_of, batched
 from modal_gpu_magic.wire.messages.events import Transfer
+from modal_gpu_magic.wire.messages.seal import seal
 
 NOTEBOOK = "class Point:\n    def __init__(self, x): self.x = x\n\ndef twice(x): return FACTOR * x\n"
 
@@ -32,7 +33,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.parametrize("value", [((1, "a", None), {"k": [2.5]}), b"\0" * 10, {"x": {1, 2}}, "text"])
 def test_plain_values_are_plain_pickles(value: Any) -> None:
     data = encode(value, {}, "it")
-    assert data == pickle.dumps(value, 5)
+    assert data == seal(pickle.dumps(value, 5))
     assert decode(data, {}) == value
 
 

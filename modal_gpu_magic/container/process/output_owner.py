@@ -5,11 +5,12 @@ Only who owns what; what a run is, this module does not know.
 
 from __future__ import annotations
 
-import concurrent.futures.thread
 import sys
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.container.process.thread_pools import waits_for_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,9 @@ def adopt_threads(run: object) -> None:
     A pool's worker that has nothing to do belongs to nobody: it is whoever gives it work next whose output it makes.
     """
     frames = sys._current_frames()  # noqa: SLF001 - the documented way to see where other threads stand
-    idle = concurrent.futures.thread._worker.__code__  # noqa: SLF001 - a pool has no public mark
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
-        if frame is not None and frame.f_code is idle:
+        if frame is not None and waits_for_work(frame):
             thread.__dict__.pop(_MARK, None)
         elif thread is not threading.main_thread():
             thread.__dict__.setdefault(_MARK, run)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.output_owner import daemon
 from modal_gpu_magic.container.ranks.protocol import ADDRESS, Done, Order
 from modal_gpu_magic.wire.messages.log import Assembler
+from modal_gpu_magic.wire.messages.seal import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ class Crew:
 
     def __init__(self, order: Order, size: int, directory: Path, hear: Callable[[int, Event], None]) -> None:
         self.order, self.size, self.directory, self.hear = order, size, directory, hear
-        self.members: dict[int, _Member] = {}
+        self._members: dict[int, _Member] = {}
         self.exited: int | None = None
         """Exit status of what started the ranks."""
         self.death: Death | None = None
@@ -128,14 +128,14 @@ class Crew:
 
     def release(self) -> None:
         """All have ended: they may leave, as processes do."""
-        for rank in list(self.members):
+        for rank in self.members:
             self._send(rank, "go")
         with self._changed:
             self._changed.wait_for(lambda: self.exited is not None, EXIT_SECONDS)
 
     def stop(self) -> None:
         """KeyboardInterrupt in every rank; returns when each has ended, or none of the rest can hear of it."""
-        running = {rank: member for rank, member in list(self.members.items()) if member.done is None}
+        running = {rank: member for rank, member in self.members.items() if member.done is None}
         for rank in running:
             self._send(rank, "stop")
         with self._changed:
@@ -158,6 +158,12 @@ class Crew:
         self._listener.close()
         for member in self.members.values():
             member.link.close()
+
+    @property
+    def members(self) -> dict[int, _Member]:
+        """The ranks that have connected so far, in a copy: another thread adds ranks at any time."""
+        with self._changed:
+            return dict(self._members)
 
     @property
     def dones(self) -> dict[int, Done]:
@@ -198,7 +204,7 @@ class Crew:
             member = _Member(link, pid)
             link.send(self.order if rank == 0 else _quieter(self.order))
             with self._changed:
-                self.members[rank] = member
+                self._members[rank] = member
             with contextlib.suppress(EOFError, OSError):
                 while True:
                     self._take(rank, member, *link.recv())
@@ -233,7 +239,7 @@ class Crew:
             self._notice()
 
     def _events(self, rank: int, member: _Member, blob: bytes) -> None:
-        for event in member.assembler.feed(pickle.loads(blob)):
+        for event in member.assembler.feed(opened(blob)):
             if event.kind == "stream":
                 member.said.append(event.content["text"][-2000:])
             self.hear(rank, event)

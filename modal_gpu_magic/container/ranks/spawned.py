@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.messages.seal import opened, sealed
 from modal_gpu_magic.wire.transfer import unpack
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write(directory: Path, values: Transfer, source: str) -> Path:
     """Write the file that stands for a cell; returns its path. `source` is plain Python, its magics transformed."""
     main = directory / MAIN
     main.write_text(_TEMPLATE.format(directory=str(directory)), encoding="utf-8")
-    (directory / CONTENT).write_bytes(pickle.dumps((values, source)))
+    (directory / CONTENT).write_bytes(sealed((values, source)))
     return main
 
 
@@ -54,7 +54,7 @@ def restore(namespace: dict[str, Any], directory: str) -> None:
 
     A definition that fails is left out: it rests on what only the running cell has, and so no child can have it.
     """
-    values, source = pickle.loads((Path(directory) / CONTENT).read_bytes())
+    values, source = opened((Path(directory) / CONTENT).read_bytes())
     arrived = unpack(values, namespace, SharedStore(directory)).values
     namespace.update(arrived)
     bind_classes(namespace, arrived.values())

@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import
-from modal_gpu_magic.wire.values.referenced_globals import reach
+from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -110,7 +110,9 @@ class Belongings:
     @property
     def names(self) -> tuple[str, ...]:
         """User names, less IPython's own."""
-        return tuple(name for name, value in self.namespace.items() if self._is_the_users(name, value))
+        return tuple(
+            name for name, value in self.namespace.items() if is_name(name) and self._is_the_users(name, value)
+        )
 
     def _is_the_users(self, name: str, value: Any) -> bool:
         """Whether the user has bound a name: also one like `open` or `exit` that IPython binds."""

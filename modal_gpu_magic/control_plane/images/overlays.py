@@ -57,17 +57,16 @@ def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
     """Whether the environment, with the overlays below, has it all: decided without pip, so only where it is plain."""
     if install.requirements or set(install.options) & {"-U", "--upgrade", "--force-reinstall"}:
         return False
-    try:
-        from packaging.requirements import InvalidRequirement, Requirement
-    except ImportError:
-        return False
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
     versions = _versions([*below, *site_directories()])
     for text in install.packages:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
             return False
-        version = versions.get(_normal(wanted.name))
+        version = versions.get(canonicalize_name(wanted.name))
         if version is None or wanted.url or wanted.extras or not wanted.specifier.contains(version, prereleases=True):
             return False
     return True
@@ -75,17 +74,15 @@ def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
 
 def _versions(directories: Sequence[str]) -> dict[str, str]:
     """Installed packages by name, from the names of their metadata directories; the first directory counts."""
+    from packaging.utils import canonicalize_name
+
     versions: dict[str, str] = {}
     for directory in directories:
         for entry in installed(directory):
             name, dash, version = entry.removesuffix(".dist-info").rpartition("-")
             if dash:
-                versions.setdefault(_normal(name), version)
+                versions.setdefault(canonicalize_name(name), version)
     return versions
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
 
 
 async def build(

@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.limits import CLUSTER_GPUS, CLUSTER_NODES
 from modal_gpu_magic.control_plane.refusals import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modal_gpu_magic.line.spec import GpuSpec
-
-NODES = 32
-"""Most containers of a cluster."""
-
-GPUS_IN_ALL = 256
-"""Most GPUs of a cluster."""
 
 WITH_RDMA = ("H100", "H200", "B200", "B300")
 """GPUs whose nodes Modal links with RDMA."""
@@ -28,8 +23,8 @@ def check_cluster(nodes: int, specs: Sequence[GpuSpec], *, rdma: bool) -> None:
     """Refuse a cluster that Modal would refuse, in any of its fallbacks; raises Invalid with the way out."""
     from modal_gpu_magic.catalog.gpus import GPUS
 
-    if nodes > NODES:
-        raise Invalid(f"A cluster has at most {NODES} nodes on Modal; this one has {nodes}.")
+    if nodes > CLUSTER_NODES:
+        raise Invalid(f"A cluster has at most {CLUSTER_NODES} nodes on Modal; this one has {nodes}.")
     if not specs:
         raise Invalid(f'A cluster needs GPUs on Modal: give its nodes some, such as gpu="{WITH_RDMA[0]}:8".')
     for spec in specs:
@@ -37,7 +32,7 @@ def check_cluster(nodes: int, specs: Sequence[GpuSpec], *, rdma: bool) -> None:
         if spec.count != row.max_count:
             whole = f"{spec.name}:{row.max_count}"
             raise Invalid(f"A cluster takes whole nodes on Modal: {whole}, not {spec}.")
-        if nodes * spec.count > GPUS_IN_ALL:
-            raise Invalid(f"A cluster has at most {GPUS_IN_ALL} GPUs on Modal; {nodes} nodes of {spec} have more.")
+        if nodes * spec.count > CLUSTER_GPUS:
+            raise Invalid(f"A cluster has at most {CLUSTER_GPUS} GPUs on Modal; {nodes} nodes of {spec} have more.")
         if rdma and row.name not in WITH_RDMA:
             raise Invalid(f"Modal has RDMA for {', '.join(WITH_RDMA)}, not for {spec.name}: leave rdma=True out.")

@@ -298,9 +298,12 @@ class Scheduler:
             if container in each.members:
                 self.settle(each, container.startup_failure or result, container.id)
         container.running.clear()
-        for member in container.cluster.members if container.cluster else ():
+        cluster = container.cluster
+        for member in cluster.members if cluster else ():
             if member.ended_at is None and (member.running or not member.leaving):
                 self._kill(member)  # the members of a cluster live and die together
+        if cluster and all(member.ended_at for member in cluster.members):
+            self._state.clusters.pop(cluster.id, None)
         if container.ready or on_purpose:
             self.scale(function)
         else:
@@ -338,3 +341,4 @@ class Scheduler:
         await asyncio.gather(*(self._launcher.kill(container, grace) for container in containers))
         app.done = True
         app.log.bell.ring()
+        self._state.forget_ended()

@@ -21,6 +21,9 @@ from modal_gpu_magic.line.spec import GpuSpec
 LOG_BYTES = 32 << 20
 """Size of the log kept of an app. Who reads later sees the newest."""
 
+APPS_KEPT = 8
+"""Ended apps whose logs and results can still be read. Modal keeps them for days, and not in a machine's memory."""
+
 _counters: Counter[str] = Counter()
 
 
@@ -276,6 +279,25 @@ class State:
     volumes: dict[str, Volume] = field(default_factory=dict)
     result_bytes: int = 0
     """Size of all results and generator items that can still be read."""
+
+    def forget_ended(self, kept: int = APPS_KEPT) -> None:
+        """Drop the apps that ended first, with all that is theirs, but for the newest `kept`."""
+        ended = [app for app in self.apps.values() if app.done]
+        for app in ended[: max(0, len(ended) - kept)]:
+            del self.apps[app.id]
+            for call in [each for each in self.calls.values() if each.function.app is app]:
+                self.forget_call(call)
+            for cluster in [each for each in self.clusters.values() if each.members[0].function.app is app]:
+                del self.clusters[cluster.id]
+            for function in [each for each in self.functions.values() if each.app is app]:
+                del self.functions[function.id]
+
+    def forget_call(self, call: Call) -> None:
+        """Drop a call that is finished: its results cannot be read any more."""
+        del self.calls[call.id]
+        self.result_bytes -= call.result_bytes
+        for input_id in call.inputs:
+            self.inputs.pop(input_id, None)
 
     def containers(self) -> list[Container]:
         """All containers that have not ended."""

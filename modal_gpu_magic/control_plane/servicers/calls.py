@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import MAP_OUTSTANDING
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import NotFound, found
 from modal_gpu_magic.control_plane.rpc.tokens import input_id_in, token_of
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
-
-MAP_OUTSTANDING = 1000
-"""Inputs a map may have under way; Modal's default."""
 
 CALLS_KEPT = 10_000
 BYTES_KEPT = 1 << 30
@@ -183,10 +181,7 @@ class Calls:
             old = next((each for each in calls.values() if not each.unfinished), None)
             if old is None:
                 break
-            del calls[old.id]
-            self._state.result_bytes -= old.result_bytes
-            for input_id in old.inputs:
-                del self._state.inputs[input_id]
+            self._state.forget_call(old)
         calls[call.id] = call
 
     def _watch_abandoned(self, call: Call) -> None:

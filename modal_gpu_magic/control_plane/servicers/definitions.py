@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.control_plane.containers.links import refuse_occupied
 from modal_gpu_magic.control_plane.containers.setup import ROOT
 from modal_gpu_magic.control_plane.messages import known, shared_fields
@@ -17,11 +18,8 @@ from modal_gpu_magic.control_plane.scheduling.state import Function, Scaling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INLINE_BYTES = 1 << 30
-"""Arguments and results up to this size go over gRPC. Modal sends from 2 MiB on through blobs, over HTTP."""
-
-LONGEST = 24 * 3600
-"""Seconds a call may run on Modal."""
+LOCAL_INLINE_BYTES = 1 << 30
+"""Arguments and results up to this size go over gRPC here. Modal sends those above `INLINE_BYTES` by HTTP."""
 
 FORMATS = ("supported_input_formats", "supported_output_formats")
 
@@ -68,8 +66,9 @@ def check(definition: api_pb2.Function) -> None:
         if wanted(definition):
             raise Unsupported(f"The local backend does not support {feature}. Use `--backend cloud`.")
     for name in ("timeout_secs", "startup_timeout_secs"):
-        if (seconds := getattr(definition, name)) > LONGEST:
-            raise Invalid(f"{name.removesuffix('_secs')}={seconds} is over Modal's limit of {LONGEST} s (24 hours).")
+        if (seconds := getattr(definition, name)) > FUNCTION_TIMEOUT:
+            most = f"Modal's limit of {FUNCTION_TIMEOUT} s (24 hours)"
+            raise Invalid(f"{name.removesuffix('_secs')}={seconds} is over {most}.")
     for mount in definition.volume_mounts:
         path = Path(mount.mount_path)
         if not path.is_relative_to(ROOT):  # below /root each container has a directory of its own
@@ -139,8 +138,8 @@ def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
     definition = function.definition
     common = {
         "app_id": function.app.id,
-        "max_object_size_bytes": INLINE_BYTES,
-        "max_async_object_size_bytes": INLINE_BYTES,
+        "max_object_size_bytes": LOCAL_INLINE_BYTES,
+        "max_async_object_size_bytes": LOCAL_INLINE_BYTES,
     }
     handle = known(
         api_pb2.FunctionHandleMetadata,

@@ -74,9 +74,11 @@ class Functions:
     ) -> api_pb2.FunctionBindParamsResponse:
         """A variant of a function, with a pool of its own; the same request gives the same variant."""
         key = request.SerializeToString(deterministic=True)
-        if key not in self._variants:
-            self._variants[key] = await self._variant(request)
-        function = self._variants[key]
+        function = self._variants.get(key)
+        if function is None or function.id not in self._state.functions:
+            function = await self._variant(request)
+            alive = {each: old for each, old in self._variants.items() if old.id in self._state.functions}
+            self._variants = {**alive, key: function}
         return known(api_pb2.FunctionBindParamsResponse, bound_function_id=function.id, handle_metadata=function.handle)
 
     async def _variant(self, request: api_pb2.FunctionBindParamsRequest) -> Function:

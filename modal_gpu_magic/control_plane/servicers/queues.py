@@ -4,21 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, found
+from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, count, entry, found, seconds
 from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
 from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
-ITEMS = 5_000
-PARTITION_BYTES = 64 << 20
-ITEM_BYTES = 1 << 20
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EPHEMERAL_LIMIT = 900.0
 """Seconds without a heartbeat after which an ephemeral queue is dropped. The SDK sends one every 300 s."""
@@ -38,17 +40,19 @@ class Partition:
     size: int = 0
     count: int = 0
     bell: Bell = field(default_factory=Bell)
+    readers: int = 0
+    """Requests that wait for an item of it."""
 
     def put(self, values: list[bytes]) -> None:
         """Add all of `values`, or none: raises Full, or Invalid for an item that can never fit."""
         size = sum(map(len, values))
         largest = max(map(len, values), default=0)
-        if largest > ITEM_BYTES:
-            raise Invalid(f"A queue item may have {ITEM_BYTES} bytes; this one has {largest}.")
-        if len(self.items) + len(values) > ITEMS:
-            raise Full(f"The queue partition is full ({ITEMS} items).")
-        if self.size + size > PARTITION_BYTES:
-            raise Full(f"The queue partition is full ({PARTITION_BYTES >> 20} MiB).")
+        if largest > QUEUE_ITEM_BYTES:
+            raise Invalid(f"A queue item may have {QUEUE_ITEM_BYTES} bytes; this one has {largest}.")
+        if len(self.items) + len(values) > QUEUE_ITEMS:
+            raise Full(f"The queue partition is full ({QUEUE_ITEMS} items).")
+        if self.size + size > QUEUE_PARTITION_BYTES:
+            raise Full(f"The queue partition is full ({QUEUE_PARTITION_BYTES >> 20} MiB).")
         for value in values:
             self.count += 1
             self.items.append((self.count, value))
@@ -75,10 +79,21 @@ class Queue:
     name: str
     partitions: dict[bytes, Partition] = field(default_factory=dict)
     heartbeat_at: float = field(default_factory=time.monotonic)
+    count: int = 0
+    """The highest number of an item in the partitions dropped so far: a new one numbers its items from there."""
 
-    def partition(self, key: bytes) -> Partition:
-        """The partition, made on first use."""
-        return self.partitions.setdefault(key, Partition())
+    @contextlib.contextmanager
+    def partition(self, key: bytes) -> Iterator[Partition]:
+        """The partition, made on first use, and dropped once it is empty and nobody waits for an item of it."""
+        partition = self.partitions.get(key) or self.partitions.setdefault(key, Partition(count=self.count))
+        partition.readers += 1
+        try:
+            yield partition
+        finally:
+            partition.readers -= 1
+            if not partition.readers and not partition.items:
+                self.count = max(self.count, partition.count)
+                self.partitions.pop(key, None)
 
 
 class Queues:
@@ -120,42 +135,50 @@ class Queues:
 
     async def QueuePut(self, request: api_pb2.QueuePutRequest, peer: Container | None) -> Empty:
         """Add items."""
-        self._queue(request.queue_id).partition(request.partition_key).put(list(request.values))
+        with self._queue(request.queue_id).partition(request.partition_key) as partition:
+            partition.put(list(request.values))
         return Empty()
 
     async def QueueGet(self, request: api_pb2.QueueGetRequest, peer: Container | None) -> api_pb2.QueueGetResponse:
         """Remove up to `n_values` items; waits up to `timeout` seconds for the first."""
-        partition = self._queue(request.queue_id).partition(request.partition_key)
-        end = time.monotonic() + request.timeout
-        while not partition.items and (left := end - time.monotonic()) > 0:
-            await partition.bell.wait(left)
-        return api_pb2.QueueGetResponse(values=partition.take(request.n_values or 1))
+        with self._queue(request.queue_id).partition(request.partition_key) as partition:
+            end = time.monotonic() + seconds(request.timeout)
+            while not partition.items and (left := end - time.monotonic()) > 0:
+                await partition.bell.wait(left)
+            return api_pb2.QueueGetResponse(values=partition.take(count(request.n_values) or 1))
 
     async def QueueNextItems(
         self, request: api_pb2.QueueNextItemsRequest, peer: Container | None
     ) -> api_pb2.QueueNextItemsResponse:
         """Look at items behind an entry without removing them."""
-        partition = self._queue(request.queue_id).partition(request.partition_key)
-        seen, end = int(request.last_entry_id or 0), time.monotonic() + request.item_poll_timeout
-        while partition.count <= seen and (left := end - time.monotonic()) > 0:
-            await partition.bell.wait(left)
-        items = [
-            api_pb2.QueueItem(value=value, entry_id=str(number)) for number, value in partition.items if number > seen
-        ]
+        seen, end = entry(request.last_entry_id), time.monotonic() + seconds(request.item_poll_timeout)
+        with self._queue(request.queue_id).partition(request.partition_key) as partition:
+            while partition.count <= seen and (left := end - time.monotonic()) > 0:
+                await partition.bell.wait(left)
+            items = [
+                api_pb2.QueueItem(value=value, entry_id=str(number))
+                for number, value in partition.items
+                if number > seen
+            ]
         return api_pb2.QueueNextItemsResponse(items=items[:100])
 
     async def QueueLen(self, request: api_pb2.QueueLenRequest, peer: Container | None) -> api_pb2.QueueLenResponse:
         """Items of one partition, or of all."""
         queue = self._queue(request.queue_id)
-        wanted = queue.partitions.values() if request.total else [queue.partition(request.partition_key)]
-        return api_pb2.QueueLenResponse(len=sum(len(partition.items) for partition in wanted))
+        return api_pb2.QueueLenResponse(
+            len=sum(
+                len(partition.items)
+                for key, partition in queue.partitions.items()
+                if request.total or key == request.partition_key
+            )
+        )
 
     async def QueueClear(self, request: api_pb2.QueueClearRequest, peer: Container | None) -> Empty:
         """Remove the items of one partition, or of all."""
         queue = self._queue(request.queue_id)
-        wanted = queue.partitions.values() if request.all_partitions else [queue.partition(request.partition_key)]
-        for partition in wanted:
-            partition.clear()
+        for key in list(queue.partitions) if request.all_partitions else [request.partition_key]:
+            with queue.partition(key) as partition:
+                partition.clear()
         return Empty()
 
     async def QueueDelete(self, request: api_pb2.QueueDeleteRequest, peer: Container | None) -> Empty:

@@ -88,13 +88,13 @@ def of_tree(tree: ast.AST, known: Known, transform: Transform | None = None) -> 
     """The same for code that is parsed already."""
     found: list[Reference] = []
     with suppress(RecursionError):  # of a tree too deep to follow, what was found so far are candidates all the same
-        _Reader(known, constants(tree, known), transform, found).visit(tree)
+        _Reader(constants(tree, known), transform, found).visit(tree)
     return tuple(dict.fromkeys(found))
 
 
 def of_commands(text: str, known: Known | None = None) -> tuple[Reference, ...]:
     """The same for a shell script."""
-    reader = _Reader(known or {}, known or {}, None, [])
+    reader = _Reader(known or {}, None, [])
     reader.command(text)
     return tuple(dict.fromkeys(reader.found))
 
@@ -107,8 +107,8 @@ def paths(source: str, transform: Transform | None = None) -> tuple[str, ...]:
 class _Reader(ast.NodeVisitor):
     """Collects references, each from the expression it stands in."""
 
-    def __init__(self, outer: Known, known: Known, transform: Transform | None, found: list[Reference]) -> None:
-        self.found, self._outer, self._known, self._transform = found, outer, known, transform
+    def __init__(self, known: Known, transform: Transform | None, found: list[Reference]) -> None:
+        self.found, self._known, self._transform = found, known, transform
         self._folder = ""
 
     def visit_Constant(self, node: ast.Constant) -> None:

@@ -59,18 +59,14 @@ def requirements(
         installed: module -> names of the distributions that provide it.
         versions: a distribution's version here; None if it has none.
     """
+    from packaging.utils import canonicalize_name
+
     names = {
         distribution for module in modules if not _is_standard(module) for distribution in installed.get(module, ())
     }
-    found = {
-        Requirement(normalized(name), _public(versions(name))) for name in names if _NAME.fullmatch(normalized(name))
-    }
+    normal = {name: canonicalize_name(name) for name in names}
+    found = {Requirement(normal[name], _public(versions(name))) for name in names if _NAME.fullmatch(normal[name])}
     return tuple(sorted((each for each in found if each.name not in OWN), key=str))
-
-
-def normalized(name: str) -> str:
-    """A distribution's name as the index compares it (PEP 503): `Scikit_learn` is `scikit-learn`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _public(version: str | None) -> str | None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.catalog.limits import CLUSTER_GPUS, CLUSTER_NODES
 from modal_gpu_magic.errors import LineError
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.line.spec import GpuSpec
-
-MOST_NODES, MOST_GPUS = 32, 256
-"""Of one cluster (modal.com/docs/guide/multi-node-clusters)."""
 
 
 def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str | None:
@@ -34,9 +32,10 @@ def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str |
                 f"write {spec.name}{'!' if spec.strict else ''}:{whole}."
             )
     most = max(spec.count for spec in gpus) * nodes
-    if nodes > MOST_NODES or most > MOST_GPUS:
+    if nodes > CLUSTER_NODES or most > CLUSTER_GPUS:
         return (
-            f"{nodes} nodes with {most} GPUs are more than Modal links ({MOST_NODES}, {MOST_GPUS}); write fewer nodes."
+            f"{nodes} nodes with {most} GPUs are more than Modal links ({CLUSTER_NODES}, {CLUSTER_GPUS}); "
+            "write fewer nodes."
         )
     if rdma and not has_rdma(gpus):
         return (
@@ -99,7 +98,7 @@ def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
     ranks = options.ranks or ()
     if "all" in ranks:
         return "All ranks include the others; write --ranks all." if len(ranks) > 1 else None
-    a_node = 1 if options.torchrun is None else options.torchrun or max(spec.count for spec in gpus)
+    a_node = 1 if options.torchrun is None else options.torchrun or max((spec.count for spec in gpus), default=1)
     world = a_node * (options.nodes or 1)
     beyond = [rank for rank in ranks if int(rank) >= world]
     return (

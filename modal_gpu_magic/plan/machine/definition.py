@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.limits import SCALEDOWN_SECONDS
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine import clusters
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.line.parse import Line
-
-FUNCTION_TIMEOUT = 86_400
-"""Seconds. Modal's maximum (24 h): a cell's own `--timeout` is held by a watchdog, so that it may change per cell."""
-
-KEEP_WARM_RANGE = (2, 3600)
-"""Seconds. Bounds of `scaledown_window` in SDK 1.6.4 (reference/modal-facts.md, section 6)."""
 
 
 KERNEL_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -79,7 +74,7 @@ class Machine:
                 "as byte code, which another minor cannot run. "
                 f"Leave --python out, or start a kernel with Python {self.python}."
             )
-        low, high = KEEP_WARM_RANGE
+        low, high = SCALEDOWN_SECONDS
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
             raise MachineError(f"keep_warm is {self.keep_warm} s; Modal keeps an idle container {low} to {high} s.")
         for name, path in self.volumes:

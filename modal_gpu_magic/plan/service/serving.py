@@ -10,6 +10,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from modal_gpu_magic.catalog.limits import SERVICE_COUNT
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.wire.messages.batching import Batch, batch_of
 
@@ -20,7 +21,7 @@ Kind = Literal["function", "coroutine", "generator", "async generator"]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 EXAMPLE = "@batched(32, wait_ms=100)"
 START_SECONDS = 3600
-CONCURRENT = (1, 1_000)
+CONCURRENT = (1, SERVICE_COUNT)
 """Calls that one container may take at once."""
 
 

@@ -12,6 +12,7 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
+from modal_gpu_magic.sdk.faults import app_is_gone, translate
 from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.metrics import Metrics
@@ -84,7 +85,7 @@ def never_ran(ended: Ended) -> bool:
         )
     if need is not None or ended.lost is None or ended.began or ended.stopped:
         return need is not None
-    return is_gone(ended.lost) or isinstance(_translated(ended.lost), ContainerLost)
+    return app_is_gone(ended.lost) or isinstance(translate(ended.lost), ContainerLost)
 
 
 def failed(ended: Ended) -> bool:
@@ -92,11 +93,6 @@ def failed(ended: Ended) -> bool:
     answer = ended.answer
     by_itself = not (ended.stopped or ended.timed_out or (answer and answer.timed_out))
     return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
-
-
-def is_gone(error: BaseException | None) -> bool:
-    """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
-    return type(error).__name__ in ("NotFoundError", "ConflictError")
 
 
 def conclude(run: FinishedRun, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
@@ -144,14 +140,8 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
-    error = _translated(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
     return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
-
-
-def _translated(error: BaseException) -> BaseException:
-    from modal_gpu_magic.sdk.faults import translate
-
-    return translate(error)
 
 
 def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
@@ -199,7 +189,6 @@ def _receipt(run: FinishedRun, home: Homecoming, error: BaseException | None, si
         ended_at=time.time(),
         price_date=PRICE_DATE,
         sent_bytes=run.outgoing.nbytes,
-        came_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=home.stays,
         wrote=answer.wrote if answer else (),
         session=run.session,

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from modal_gpu_magic.wire.messages.log import weigh
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -83,13 +85,18 @@ class Front(Protocol):
 
 READINGS = 3600
 """Readings that a silent front keeps: an hour's."""
+EVENT_BYTES = 64 << 20
+"""Bytes of output that a silent front keeps. Beyond them the oldest events go."""
+NOTES = 1000
+"""Lines of ours that a silent front keeps."""
 
 
 class SilentFront:
-    """Shows nothing and keeps what the cell printed in `text`; for plain Python and tests."""
+    """Shows nothing and keeps the newest output of the cell, printed text in `text`; for plain Python and tests."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: deque[Event] = deque()
+        self._event_bytes = 0
         self.readings: deque[Reading] = deque(maxlen=READINGS)
         self.notes: list[str] = []
         self.receipt: Receipt | None = None
@@ -101,7 +108,7 @@ class SilentFront:
 
     @property
     def text(self) -> str:
-        """What the cell printed, stdout and stderr in order."""
+        """The newest of what the cell printed, stdout and stderr in order."""
         return "".join(event.content["text"] for event in self.events if event.kind == "stream")
 
     def show(self, state: State) -> None:
@@ -110,6 +117,9 @@ class SilentFront:
     def event(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)
+        self._event_bytes += weigh(event.content)
+        while self._event_bytes > EVENT_BYTES and len(self.events) > 1:
+            self._event_bytes -= weigh(self.events.popleft().content)
 
     def sample(self, reading: Reading) -> None:
         """Keep it."""
@@ -118,6 +128,7 @@ class SilentFront:
     def say(self, text: str) -> None:
         """Keep it."""
         self.notes.append(text)
+        del self.notes[:-NOTES]
 
     def ask(self, prompt: str, *, password: bool) -> str:  # noqa: ARG002 - Front's
         """Nobody is there."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.errors import ContainerLost
+from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.session.project.module_origin import homes
@@ -86,8 +87,10 @@ _MIB = {"bytes": 2**-20, "KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10, "TiB": 2.0**
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a cell's own error says that a GPU's memory was too small: torch's, jax's, CuPy's, CUDA's own."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    return "OutOfMemoryError" in names or bool(_OUT_OF_MEMORY.search(str(error)))
+    classes = (getattr(sys.modules.get(module), "OutOfMemoryError", ()) for module in ("torch", "cupy.cuda.memory"))
+    # A class that is not installed here is told by the name that its stand-in has.
+    stands_in = isinstance(error, RemoteError) and type(error).__name__ == "OutOfMemoryError"
+    return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:

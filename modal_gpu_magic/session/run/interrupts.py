@@ -90,10 +90,14 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    _ASKING.set()
-    try:
-        yield
+    before = signal.getsignal(signal.SIGINT)
+    try:  # a press raises from the swap on, at any line: what undoes the swap surrounds the swap, twice
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _ASKING.set()
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
     finally:
-        _ASKING.clear()
         signal.signal(signal.SIGINT, before)
+        _ASKING.clear()

@@ -97,6 +97,8 @@ class Pump:
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
         self.looked = 0.0
         self.frames = 0
+        self._aside: set[str] = set()
+        """Questions to Modal that wait for an answer: the same one is not asked again meanwhile."""
         self._take: dict[str, Callable[[Any], None]] = {
             "spawned": self._spawned,
             "frame": self._frame,
@@ -253,7 +255,7 @@ class Pump:
         except KeyboardInterrupt:
             self._press(None)
             return
-        self._in_thread(lambda: self.call.app.answer(self.call.request.run, text))
+        self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
 
     def _result(self, answer: Answer) -> None:
         self.answer, self.ended_at = answer, time.monotonic()
@@ -261,7 +263,7 @@ class Pump:
     def _lose(self, error: BaseException) -> None:
         self.lost, self.ended_at = error, time.monotonic()
         if not isinstance(error, BackendLost):
-            self._in_thread(lambda: self.call.app.flush(self.call.request.run))
+            self._in_thread("flush", lambda: self.call.app.flush(self.call.request.run))
 
     def _flush(self, _: object) -> None:
         self.flushed = True
@@ -306,10 +308,10 @@ class Pump:
             self._terminate()
         self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
         if self.phase in ("waiting", "starting"):
-            self._in_thread(self._look)
+            self._in_thread("look", self._look)
         elif now > max(self.looked, self.started_at) + LOG_SECONDS:
             self.looked = now
-            self._in_thread(lambda: self.inbox.put(("log", self.call.app.log())))
+            self._in_thread("log", lambda: self.inbox.put(("log", self.call.app.log())))
 
     def _look(self) -> None:
         running = self.call.running() if self.call.id is not None else None
@@ -330,6 +332,16 @@ class Pump:
             self.watch.entered(phase)
             self.front.show(State(phase, self.subject, 0.0, detail))
 
-    @staticmethod
-    def _in_thread(act: Callable[[], None]) -> None:
-        threading.Thread(target=act, name="modal-gpu-aside", daemon=True).start()
+    def _in_thread(self, name: str, act: Callable[[], None]) -> None:
+        """Do `act` in a thread, unless the last one of that name still waits: a network may stall for minutes."""
+        if name in self._aside:
+            return
+        self._aside.add(name)
+
+        def run() -> None:
+            try:
+                act()
+            finally:
+                self._aside.discard(name)
+
+        threading.Thread(target=run, name="modal-gpu-aside", daemon=True).start()

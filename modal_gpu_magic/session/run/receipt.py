@@ -41,7 +41,6 @@ class Receipt:
     ended_at: float = 0.0
     price_date: str = ""
     sent_bytes: int = 0
-    came_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
     wrote: tuple[tuple[str, int], ...] = ()
     session: str = "default"

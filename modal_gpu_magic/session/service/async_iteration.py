@@ -24,7 +24,7 @@ def driven(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
     An iteration that is left (■, `break`, an error) cancels it.
 
     Raises:
-        Exception: the iterator's own, in its place.
+        BaseException: the iterator's own, in its place; CancelledError and SystemExit, too.
     """
     from modal_gpu_magic.sdk.app import FOLLOWERS
 
@@ -46,7 +46,7 @@ class _Driver:
     """One iteration in its thread. `items` are pairs of an item and the error in its place."""
 
     def __init__(self, make: Callable[[], AsyncIterator[Any]]) -> None:
-        self.items: queue.Queue[tuple[Any, Exception | None]] = queue.Queue(AHEAD)
+        self.items: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
         self._make = make
         self._left = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -57,13 +57,13 @@ class _Driver:
         self._task = self._loop.create_task(self._drive())
         try:
             self._loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass
-        except Exception as error:  # noqa: BLE001 - raised where the items are read
+        except BaseException as error:  # noqa: BLE001 - raised where the items are read; after `leave` nobody reads
             self._put(None, error)
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+            try:
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            finally:
+                self._loop.close()
 
     def leave(self) -> None:
         """Nobody reads on."""
@@ -80,7 +80,7 @@ class _Driver:
             self._put(item)
         self._put(_END)
 
-    def _put(self, item: Any, error: Exception | None = None) -> None:
+    def _put(self, item: Any, error: BaseException | None = None) -> None:
         while not self._left.is_set():
             try:
                 self.items.put((item, error), timeout=LOOK_SECONDS)

@@ -24,7 +24,7 @@ from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
-from modal_gpu_magic.wire.values.referenced_globals import every_name, reach
+from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Values:
         self.stand_ins.clear()
         self._bound.clear()
         self.alive = frozenset()
-        self.lost = {name for name, value in self.namespace.items() if self.stand_ins.lives_there(value)}
+        self.lost = self._remote()
         return _worth_naming(self.lost)
 
     def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
@@ -235,8 +235,12 @@ class Values:
 
     def remote_names(self) -> tuple[str, ...]:
         """Names whose values live in this session's container."""
-        there = {name for name, value in self.namespace.items() if self.stand_ins.lives_there(value)}
-        return _worth_naming(there - self.lost)
+        return _worth_naming(self._remote() - self.lost)
+
+    def _remote(self) -> set[str]:
+        """Names of values that only the container has."""
+        names = (name for name, value in self.namespace.items() if self.stand_ins.lives_there(value))
+        return {name for name in names if is_name(name)}
 
     def _bind(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]
@@ -298,7 +302,7 @@ class Values:
     def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
         if name in self.lost and self.stand_ins.lives_there(value):
             return "it lived in a container that is gone; run the cell that made it again"
-        if self._is_gone(value):
+        if is_gone(value):
             return f"{facts(value).why or 'it is out of reach'}; run the cell that made it again"
         if type(value) is RemoteValue and not self.stand_ins.lives_there(value):
             other = facts(value).session
@@ -327,7 +331,7 @@ class Values:
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
             lines = [f"`{name}` does not travel: {why}." for name, why in refused.items()]
-            lost = all(name in self.lost or self._is_gone(self.namespace[name]) for name in refused)
+            lost = all(name in self.lost or is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self, bound: AbstractSet[str]) -> set[str]:
@@ -355,11 +359,6 @@ class Values:
         if not self.stand_ins.lives_there(value) or name in self.lost:
             return False
         return facts(value).name == name or name in LAST_RESULTS
-
-    @staticmethod
-    def _is_gone(value: Any) -> bool:
-        """Whether it was a rank's, and ended with it."""
-        return type(value) is RemoteValue and is_gone(value)
 
 
 def _identity(value: Any, table: IdentityTable) -> tuple[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.command import read
 from modal_gpu_magic.line.complete import RECOMMEND_FLAGS
 from modal_gpu_magic.line.models import read_budget, read_dtype, read_task
 from modal_gpu_magic.plan.machine.recommend import Recommendations, recommend
 
-USAGE = "%modal_gpu recommend 13B lora [--dtype int8] [--budget 5]"
+USAGE = "recommend 13B lora [--dtype int8] [--budget 5]"
 
 
 def advice(text: str) -> Recommendations:
@@ -18,29 +18,11 @@ def advice(text: str) -> Recommendations:
         LineError: a word is wrong or missing.
         MachineError: no machine holds the model, or none within the budget.
     """
-    words, flags = _sorted_out(text)
+    given = read(text, dict.fromkeys(RECOMMEND_FLAGS, True), USAGE)
+    words, flags = given.plain, given.flags
     if not 1 <= len(words) <= 2:  # noqa: PLR2004 - a model, and perhaps a task
-        raise LineError(f"A model and perhaps a task, not {len(words)} words; write {USAGE}.")
+        raise LineError(f"A model and perhaps a task, not {len(words)} words; write %modal_gpu {USAGE}.")
     model, task = words[0], read_task(words[1] if words[1:] else "inference")
     dtype = read_dtype(flags.get("--dtype", "bf16"))
     budget = read_budget(flags["--budget"]) if "--budget" in flags else None
     return recommend(model, task, dtype, budget)
-
-
-def _sorted_out(text: str) -> tuple[list[str], dict[str, str]]:
-    """Plain words, and options with their values."""
-    words: list[str] = []
-    flags: dict[str, str] = {}
-    left = iter(text.split())
-    for word in left:
-        if not word.startswith("--"):
-            words.append(word)
-            continue
-        flag, joined, value = word.partition("=")
-        if flag not in RECOMMEND_FLAGS:
-            meant = either(nearest(flag, RECOMMEND_FLAGS) or RECOMMEND_FLAGS)
-            raise LineError(f"recommend has no option {flag}; did you mean {meant}?")
-        flags[flag] = value if joined else next(left, "")
-        if not flags[flag]:
-            raise LineError(f"{flag} has no value; write {USAGE}.")
-    return words, flags

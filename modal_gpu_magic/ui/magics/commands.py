@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text
 from modal_gpu_magic.plan.table import WIDTH, Table
@@ -149,6 +149,6 @@ COMMANDS: dict[str, Command] = {
 
 def unknown(word: str) -> str:
     """The sentence for a word that is no command."""
-    near: list[Any] = difflib.get_close_matches(word, COMMANDS, n=1)
+    near = nearest(word, COMMANDS, limit=1)
     meant = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}."
     return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."

@@ -32,8 +32,9 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
             return {"completions": []}
         from modal_gpu_magic.line.complete import complete, complete_recommend
         from modal_gpu_magic.plan.machine.definition import Machine
+        from modal_gpu_magic.wire.values.referenced_globals import every_name
 
-        names = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
+        names = [name for name in every_name(shell.user_ns) if name not in shell.user_ns_hidden]
         machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]
         text, cursor = line[len(start) :], context.cursor_position - len(start)
         if start == RECOMMEND:

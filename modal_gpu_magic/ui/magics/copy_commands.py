@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import shlex
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.command import Words, read
 from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.choose import front_for
@@ -35,46 +34,15 @@ FLAGS = {"--backend": True, "--session": True, "--force": False}
 """The options, and whether each has a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What a line says: its plain words, and its options."""
-
-    plain: tuple[str, ...]
-    flags: dict[str, str]
-
-    @classmethod
-    def read(cls, text: str, usage: str) -> Words:
-        """Read a line.
-
-        Raises:
-            LineError: an option that the command does not have, or one without its value.
-        """
-        plain: list[str] = []
-        flags: dict[str, str] = {}
-        known = [flag for flag in FLAGS if flag in usage]
-        try:
-            left = iter(shlex.split(text))
-        except ValueError:
-            raise LineError(f"a quote is not closed in: {text}.") from None
-        for word in left:
-            flag, joined, value = word.partition("=")
-            if not word.startswith("--"):
-                plain.append(word)
-            elif flag not in known:
-                meant = either(nearest(flag, known) or known)
-                raise LineError(f"{usage.partition(' ')[0]} has no option {flag}; did you mean {meant}?")
-            else:
-                flags[flag] = (value if joined else next(left, "")) if FLAGS[flag] else "yes"
-                if not flags[flag]:
-                    raise LineError(f"{flag} has no value; write %modal_gpu {usage}.")
-        return cls(tuple(plain), flags)
+def _read(text: str, usage: str) -> Words:
+    return read(text, {flag: valued for flag, valued in FLAGS.items() if flag in usage}, usage)
 
 
 def put(state: KernelState, rest: str) -> None:
     """`put LOCAL VOLUME:/path`: copy a file or folder onto a Volume; what is there already is not sent again."""
     from modal_gpu_magic.session.copy.put import put as copy
 
-    words = Words.read(rest, PUT)
+    words = _read(rest, PUT)
     if len(words.plain) != 2:  # noqa: PLR2004 - from and to
         raise LineError(f"put takes what to copy and where to, not {len(words.plain)} words; write %modal_gpu {PUT}.")
     local, remote = words.plain
@@ -86,7 +54,7 @@ def get(state: KernelState, rest: str) -> None:
     """`get VOLUME:/path LOCAL`: fetch a file or folder; `get session:path LOCAL` what a cell wrote."""
     from modal_gpu_magic.session.copy.get import get as fetch
 
-    words = Words.read(rest, GET)
+    words = _read(rest, GET)
     *sources, local = words.plain if len(words.plain) > 1 else (*words.plain, ".")
     if not sources:
         raise LineError(f"get takes what to fetch and where to; write %modal_gpu {GET}.")
@@ -102,7 +70,7 @@ def ls(state: KernelState, rest: str) -> None:
     """`ls [VOLUME[:/path]]`: the Volumes, or what is on one; `ls session:` what cells wrote."""
     from modal_gpu_magic.session.copy.get import ls as listed
 
-    words = Words.read(rest, LS)
+    words = _read(rest, LS)
     if len(words.plain) > 1:
         raise LineError(f"ls takes one place, not {len(words.plain)} words; write %modal_gpu {LS}.")
     place = "".join(words.plain)

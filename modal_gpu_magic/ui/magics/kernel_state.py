@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.session.run.interrupts import interruptible
 
@@ -33,8 +34,6 @@ SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
 """Behind a session's name: the one of its cells that run on a cluster."""
-FUNCTION_TIMEOUT = 86_400
-"""Seconds: what a cell without a timeout may take at most."""
 SAID_ONCE = (
     "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
     "`modal setup` in a terminal connects to Modal."
@@ -128,8 +127,9 @@ class KernelState:
         """
         from modal_gpu_magic.line.parse import parse
         from modal_gpu_magic.plan.machine.definition import Machine
+        from modal_gpu_magic.wire.values.referenced_globals import is_name
 
-        machines = [name for name, value in self.shell.user_ns.items() if isinstance(value, Machine)]
+        machines = [name for name, value in self.shell.user_ns.items() if is_name(name) and isinstance(value, Machine)]
         return parse(text, machines=machines)
 
     def choose(self, line: Line, front: Any) -> Line:

@@ -16,6 +16,7 @@ from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.limits import CLUSTER_NODES
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.line.models import read_model
@@ -23,7 +24,7 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
-from modal_gpu_magic.plan.machine.clusters import MOST_NODES, refusal
+from modal_gpu_magic.plan.machine.clusters import refusal
 from modal_gpu_magic.plan.machine.recommend import memory
 from modal_gpu_magic.ui.widgets.frames import frame, with_words
 from modal_gpu_magic.ui.widgets.shell_channel import OURS
@@ -78,7 +79,7 @@ class GpuPicker(anywidget.AnyWidget):
     _css = STATIC / "picker.css"
 
     spec = Unicode("H100").tag(sync=True)
-    nodes = Int(1, min=1, max=MOST_NODES).tag(sync=True)
+    nodes = Int(1, min=1, max=CLUSTER_NODES).tag(sync=True)
     image = Unicode("torch").tag(sync=True)
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
@@ -88,7 +89,7 @@ class GpuPicker(anywidget.AnyWidget):
     images = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
     needs = Dict().tag(sync=True)
-    most_nodes = Int(MOST_NODES).tag(sync=True)
+    most_nodes = Int(CLUSTER_NODES).tag(sync=True)
     price_date = Unicode(PRICE_DATE).tag(sync=True)
 
     def __init__(

@@ -14,6 +14,8 @@ import contextvars
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.ui.widgets import ipykernel_channel
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -34,16 +36,14 @@ OURS: Final[set[str]] = set()
 def answering(shell: InteractiveShell) -> Iterator[None]:
     """While the block runs on the main thread, answer beside it."""
     kernel: Any = getattr(shell, "kernel", None)
-    thread = getattr(kernel, "shell_channel_thread", None)
-    if thread is None:
+    if not ipykernel_channel.has_channel_thread(kernel):
         yield
         return
-    hear = kernel.shell_stream.on_recv
-    thread.io_loop.add_callback(hear, Beside(kernel).hear, copy=False)
+    ipykernel_channel.read_by(kernel, Beside(kernel).hear)
     try:
         yield
     finally:
-        thread.io_loop.add_callback(hear, kernel.shell_channel_thread_main, copy=False)
+        ipykernel_channel.read_by_ipykernel(kernel)
 
 
 class Beside:
@@ -59,7 +59,7 @@ class Beside:
         session = self._kernel.session
         idents, parts = session.feed_identities(frames, copy=False)
         if not _is_ours(*(session.unpack(parts[place].bytes) for place in (1, 4))):
-            await self._kernel.shell_channel_thread_main(frames)
+            await ipykernel_channel.hand_on(self._kernel, frames)
             return
         request = session.deserialize(parts, copy=False)  # checks its signature
         self._tell("busy", request)

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.errors import DamagedError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
 from modal_gpu_magic.wire.buffers.pagemap import Mappings
 
@@ -35,6 +35,9 @@ MAPPINGS = Mappings()
 
 class Store(Protocol):
     """Keeps buffers by content. Both sides of a transfer have one; they agree on the keys."""
+
+    in_message: bool
+    """Whether all that is put travels in the message."""
 
     @property
     def inline(self) -> dict[str, bytes]:
@@ -64,28 +67,35 @@ class InlineStore:
         inline: what came with the message; empty on the sending side.
     """
 
+    in_message = True
+
     def __init__(self, inline: dict[str, bytes] | None = None) -> None:
         self.inline: dict[str, bytes] = {} if inline is None else inline
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:  # noqa: ARG002 - Store's
-        """Keep a copy and return its key."""
+        """Keep a copy, the only one that is made here, and return its key. What is `bytes` already is not copied."""
         if key is None:
             running = new_hash()
             running.update(view)
             key = str(running.hexdigest())
         if key not in self.inline:
-            self.inline[key] = bytes(view)
+            self.inline[key] = _as_bytes(view)
         return key
 
     def get(self, key: str) -> bytearray:
         """A copy: two arrays of one content share a key, but not their bytes.
 
         Raises:
-            TransferError: the message did not bring it.
+            TransferError: the message did not bring it. DamagedError: what it brought has another content.
         """
         if key not in self.inline:
             raise _missing(key)
-        return bytearray(self.inline[key])
+        content = bytearray(self.inline[key])
+        running = new_hash()
+        running.update(content)
+        if running.hexdigest() != key:
+            raise _damaged(key)
+        return content
 
     def has(self, key: str) -> bool:
         """Whether the message brought it."""
@@ -105,6 +115,8 @@ class SharedStore:
         directory: best on a file system in memory; made if missing, for this user only.
         limit_bytes: how much to keep in all; None: half of the file system. One transfer may exceed it.
     """
+
+    in_message = False
 
     def __init__(self, directory: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
         self.directory = Path(directory)
@@ -136,7 +148,7 @@ class SharedStore:
         """A private mapping: pages are shared until they are written to, then they are the process's own.
 
         Raises:
-            TransferError: it has made room for others, or was never here.
+            TransferError: it has made room for others, or was never here. DamagedError: somebody has emptied it.
         """
         try:
             fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
@@ -144,6 +156,8 @@ class SharedStore:
             raise _missing(key) from None
         try:
             mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
+        except ValueError:
+            raise _damaged(key) from None
         finally:
             os.close(fd)
         self._touch(key)
@@ -193,6 +207,12 @@ class SharedStore:
                     yield facts.st_mtime, facts.st_size, entry.name
 
 
+def _as_bytes(view: memoryview) -> bytes:
+    """The content of a buffer: its owner, if that is a bytes object and the buffer is all of it."""
+    owner = view.obj
+    return owner if type(owner) is bytes and len(owner) == view.nbytes else bytes(view)
+
+
 def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
     """Write a new file; returns the key, found on the way if it is not known."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -221,3 +241,7 @@ def _half_of_the_disk(directory: Path) -> int:
 
 def _missing(key: str) -> TransferError:
     return TransferError(f"buffer {key[:8]}… of this transfer is gone; run the cell again to send it anew")
+
+
+def _damaged(key: str) -> DamagedError:
+    return DamagedError(f"buffer {key[:8]}… of this transfer was damaged on its way; run the cell again.")

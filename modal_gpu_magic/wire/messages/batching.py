@@ -6,12 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from modal_gpu_magic.catalog.limits import BATCH_SIZES, BATCH_WAIT_MS
 from modal_gpu_magic.errors import ServiceError
 
-SIZES = (1, 1_000)
-"""Calls a batch (modal/_partial_function.py, 1.6.4)."""
-WAITS = (0, 600_000)
-"""Milliseconds a batch waits to be full (likewise)."""
 WAIT_MS = 100
 """What holds where nobody says: the value of Modal's own guide."""
 _MARK = "_modal_gpu_batch"
@@ -30,7 +27,7 @@ class Batch:
     wait_ms: int = WAIT_MS
 
     def __post_init__(self) -> None:
-        for what, value, (low, high) in (("size", self.size, SIZES), ("wait_ms", self.wait_ms, WAITS)):
+        for what, value, (low, high) in (("size", self.size, BATCH_SIZES), ("wait_ms", self.wait_ms, BATCH_WAIT_MS)):
             if type(value) is not int or not low <= value <= high:
                 raise ServiceError(f"the {what} of a batch is {value!r}; Modal takes {low} to {high:,}.")
 

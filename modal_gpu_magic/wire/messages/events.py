@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES
 from modal_gpu_magic.wire.messages.versions import Version
 from modal_gpu_magic.wire.values.imports import Import
 
@@ -51,8 +52,8 @@ EventKind = Literal[
     "end",
 ]
 
-RESULT, FILES = "<result>", "<files>"
-"""Keys of what travels among the values and is no variable: the last expression's value, files of the notebook's."""
+RESULT = "<result>"
+"""Key of what travels among the values and is no variable: the last expression's value."""
 
 LAST_RESULTS = frozenset({"_", "__", "___"})
 """The last results: each side binds them anew with every result, so no sync holds for them."""
@@ -68,8 +69,8 @@ def token_in(name: str) -> int | None:
     return int(name.removeprefix("<object ").removesuffix(">")) if name.startswith("<object ") else None
 
 
-FRAME_BYTES = 512 << 10
-"""Largest queue item we put. Modal refuses items over 1 MiB (measured; DESIGN decision 4)."""
+FRAME_BYTES = QUEUE_ITEM_BYTES // 2
+"""Largest queue item we put (DESIGN decision 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ class Transfer:
     """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
     base: int = 0
     """Token of the stream's first object (`wire.pickles.identity`); 0: the objects get no tokens."""
+    digest: bytes = b""
+    """Of the stream, and of what is needed to read it: a damaged transfer is refused before anything is unpickled."""
 
     @property
     def names(self) -> tuple[str, ...]:

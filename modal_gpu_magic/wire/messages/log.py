@@ -6,12 +6,13 @@ Numbers make every loss visible and every duplicate harmless, so neither side ne
 
 from __future__ import annotations
 
-import pickle
 from collections import deque
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import FRAME_BYTES, Event, EventKind, Frame
+from modal_gpu_magic.wire.messages.seal import opened, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,7 +124,7 @@ def cut(run: str, events: Iterable[Event], limit: int = FRAME_BYTES) -> Iterator
 
 def _frames(run: str, events: Sequence[Event], limit: int) -> Iterator[Packed]:
     """The weights were estimates: what turns out too large is halved until it fits, or until one event is left."""
-    blob = pickle.dumps(Frame(run, tuple(events)), 5)
+    blob = sealed(Frame(run, tuple(events)))
     if len(blob) <= limit:
         yield Packed(blob, events[-1].number + 1)
     elif len(events) > 1:
@@ -135,12 +136,12 @@ def _frames(run: str, events: Sequence[Event], limit: int) -> Iterator[Packed]:
 
 
 def _parts(run: str, event: Event, limit: int) -> Iterator[Packed]:
-    whole = pickle.dumps(event, 5)
-    size = limit - len(pickle.dumps(Frame(run, (), b"", (2**32, 2**32), 2**62), 5)) - 16
+    whole = sealed(event)
+    size = limit - len(sealed(Frame(run, (), b"", (2**32, 2**32), 2**62))) - 16
     count = -(-len(whole) // size)
     for index in range(count):
         part = Frame(run, (), whole[index * size : (index + 1) * size], (index, count), event.number)
-        yield Packed(pickle.dumps(part, 5), event.number + (index == count - 1))
+        yield Packed(sealed(part), event.number + (index == count - 1))
 
 
 class Assembler:
@@ -157,7 +158,11 @@ class Assembler:
         return range(self.next_number, min(self._ahead, default=self.next_number))
 
     def feed(self, frame: Frame) -> list[Event]:
-        """Take in a frame; returns the events whose turn has come."""
+        """Take in a frame; returns the events whose turn has come.
+
+        Raises:
+            DamagedError: the frame is none that `cut` makes.
+        """
         for event in frame.events if frame.part is None else self._join(frame, *frame.part):
             if event.number >= self.next_number:
                 self._ahead[event.number] = event
@@ -169,10 +174,14 @@ class Assembler:
         return ready
 
     def _join(self, frame: Frame, index: int, count: int) -> tuple[Event, ...]:
+        if not 0 <= index < count:
+            raise DamagedError(f"event {frame.number} came as part {index} of {count}; run the cell again.")
         if frame.number < self.next_number or frame.number in self._ahead:
             return ()
         parts = self._parts.setdefault(frame.number, {})
         parts[index] = frame.blob
         if len(parts) < count:
             return ()
-        return (pickle.loads(b"".join(parts[i] for i in range(count))),)
+        if parts.keys() != set(range(count)):
+            raise DamagedError(f"event {frame.number} came in parts of different counts; run the cell again.")
+        return (opened(b"".join(parts[i] for i in range(count))),)

@@ -85,16 +85,6 @@ _OURS = frozenset({"Bare", "Device", "InPlace", "Parts", "View"})
 """Types of ours, by name, whose objects stand for others in a pickle."""
 
 
-def has_identity(value: Any) -> bool:
-    """Whether a program can tell an object from an equal one, so that a transfer must keep the two apart.
-
-    Classes are left out: cloudpickle keeps their identity. So are functions and modules that are found by name.
-    """
-    kind = type(value)
-    found = _KINDS.get(kind) or _kind_of(kind)
-    return found.always or (found.look is not None and found.look(value))
-
-
 def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> dict[int, Any]:
     """The objects of a pickle's memo that have an identity, by their number.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.loading import Resolving
+from modal_gpu_magic.wire.pickles.python_unpickler import OPCODES, PythonUnpickler
 from modal_gpu_magic.wire.values.reasons import why_not_here
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Memo(dict[int, Any]):
         return value
 
 
-class Salvager(Resolving, pickle._Unpickler):  # noqa: SLF001 - undocumented, but pickle's reference implementation
+class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to pickle, so of no type
     """Loads one name after another; `loss` says what is missing in the present one."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
@@ -166,9 +167,8 @@ _MAKING = {
 
 _FILLING = (pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS, pickle.BUILD)
 
-_STRICT = pickle._Unpickler.dispatch  # noqa: SLF001 - see above
 Salvager.dispatch = {
-    **_STRICT,
-    **{code[0]: _making(operands, _STRICT[code[0]]) for code, operands in _MAKING.items()},
-    **{code[0]: _filling(_STRICT[code[0]]) for code in _FILLING},
+    **OPCODES,
+    **{code[0]: _making(operands, OPCODES[code[0]]) for code, operands in _MAKING.items()},
+    **{code[0]: _filling(OPCODES[code[0]]) for code in _FILLING},
 }

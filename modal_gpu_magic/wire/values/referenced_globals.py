@@ -66,9 +66,17 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
     return found
 
 
+def is_name(key: object) -> bool:
+    """Whether a key of a namespace is a name: not so in `globals()[5] = 6`."""
+    return isinstance(key, str)
+
+
 def every_name(namespace: dict[str, Any]) -> set[str]:
-    """All names that a cell may have bound, which code that looks names up at run time may look up."""
-    return {name for name in namespace if not name.startswith("_")}
+    """All names that a cell may have bound, which code that looks names up at run time may look up.
+
+    A key that is no text is no name: what it stands for stays on its side.
+    """
+    return {name for name in namespace if is_name(name) and not name.startswith("_")}
 
 
 def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Iterator[str]:

@@ -126,9 +126,9 @@ def facts(value: RemoteValue) -> Facts:
     return value._facts  # noqa: SLF001 - this is the way to it
 
 
-def is_gone(value: RemoteValue) -> bool:
-    """Whether nothing can fetch it any more, and no cell can use it."""
-    return value._fetch is None  # noqa: SLF001 - this is the way to it
+def is_gone(value: Any) -> bool:
+    """Whether a value was a rank's, and ended with it: nothing can fetch it any more, and no cell can use it."""
+    return type(value) is RemoteValue and value._fetch is None  # noqa: SLF001 - this is the way to it
 
 
 def sentence(value: RemoteValue) -> str:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
 from modal_gpu_magic.control_plane import messages, refusals
 from modal_gpu_magic.control_plane.containers.child import describe_end
 from modal_gpu_magic.control_plane.rpc.listener import Token, unsupported
 from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
 from modal_gpu_magic.control_plane.scheduling.state import LOG_BYTES, Log, new_id
-from modal_gpu_magic.control_plane.servicers.queues import ITEM_BYTES, ITEMS, PARTITION_BYTES, Partition
+from modal_gpu_magic.control_plane.servicers.queues import Partition
 
 
 def test_ids_are_what_the_sdk_takes_for_ids() -> None:
@@ -63,9 +64,9 @@ def test_a_partition_is_a_line(steps: list[list[bytes] | int]) -> None:
 @pytest.mark.parametrize(
     ("values", "refusal"),
     [
-        ([b""] * (ITEMS + 1), refusals.Full),
-        ([b"x" * (ITEM_BYTES + 1)], refusals.Invalid),
-        ([b"x" * ITEM_BYTES] * (PARTITION_BYTES // ITEM_BYTES + 1), refusals.Full),
+        ([b""] * (QUEUE_ITEMS + 1), refusals.Full),
+        ([b"x" * (QUEUE_ITEM_BYTES + 1)], refusals.Invalid),
+        ([b"x" * QUEUE_ITEM_BYTES] * (QUEUE_PARTITION_BYTES // QUEUE_ITEM_BYTES + 1), refusals.Full),
     ],
 )
 def test_a_partition_takes_all_or_nothing(values: list[bytes], refusal: type[Exception]) -> None:

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from modal_gpu_magic.plan.cell.requirements import Requirement, normalized, requirements
+from modal_gpu_magic.line.readers import package_name
+from modal_gpu_magic.plan.cell.requirements import Requirement, requirements
 
 INSTALLED = {
     "pandas": ["pandas"],
@@ -68,5 +69,6 @@ def test_a_broken_distribution_is_left_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name, normal", [("PyYAML", "pyyaml"), ("a_b..c--d", "a-b-c-d"), ("x", "x")])
-def test_normalized(name: str, normal: str) -> None:
-    assert normalized(name) == normal
+def test_names_are_compared_as_the_index_does(name: str, normal: str) -> None:
+    assert [each.name for each in requirements(["m"], {"m": [name]}, lambda _: None)] == [normal]
+    assert package_name(f"{name}==1") == normal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 
 import pytest
@@ -96,3 +98,25 @@ def test_a_cluster_costs_all_its_nodes() -> None:
     assert f"{cluster.per_hour:.0f}" == "126"
     assert cluster.title == "4 x H100:8"
     assert Machine.of("A10:4", nodes=2).scaledown < Machine.of("A10:4").scaledown
+
+
+OPTIONS = {
+    "--torchrun": ("", "--torchrun", "--torchrun 1", "--torchrun 4"),
+    "--ranks": ("", "--ranks 0", "--ranks 4", "--ranks all", "--ranks all,1"),
+    "--nodes": ("", "--nodes 1", "--nodes 2", "--nodes 32"),
+    "--no-rdma": ("", "--no-rdma"),
+}
+
+
+@pytest.mark.parametrize("specs", ["", "T4", "H100:8", "H100:8 A100:4"])
+def test_every_combination_is_taken_or_refused_with_a_place(specs: str) -> None:
+    for words in itertools.product(*OPTIONS.values()):
+        line = parse(" ".join(filter(None, (specs, *words))))
+        with contextlib.suppress(LineError, MachineError):
+            inherit(None, line, {}, {})
+
+
+def test_without_gpus_torchrun_is_told_first() -> None:
+    line = parse("--ranks 4 --torchrun")
+    with pytest.raises(LineError, match="Without GPUs torchrun cannot tell how many processes; write --torchrun 2"):
+        inherit(None, line, {}, {})

@@ -6,8 +6,9 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 
-from modal_gpu_magic.errors import ContainerLost
+from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.session.project.root import Project
@@ -64,11 +65,15 @@ def test_a_file_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert words in (hint(missing(path), {}, {}, Project.around(str(folder))) or "")
 
 
-class OutOfMemoryError(RuntimeError):
-    """As torch and CuPy call theirs."""
+class OutOfMemoryError(RemoteError):
+    """As the error of torch, or of CuPy, comes home where neither is installed."""
 
 
-TORCH = OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 39.39 GiB")
+Own = type("OutOfMemoryError", (RuntimeError,), {})
+"""A cell's own class, which has the name alone."""
+TORCH = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 39.39 GiB"
+)
 JAX = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 21474836480 bytes.")
 
 
@@ -81,6 +86,8 @@ JAX = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 2
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), True),
         (OutOfMemoryError("Out of memory allocating 512 bytes"), True),
+        (torch.OutOfMemoryError("gone"), True),
+        (Own("gone"), False),
         (MemoryError("Unable to allocate 80.0 GiB for an array"), False),
         (RuntimeError("RESOURCE_EXHAUSTED: quota exceeded"), False),
         (RuntimeError("CUDA error: device-side assert triggered"), False),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -76,3 +80,36 @@ def test_a_question_is_interrupted_by_another_thread_too() -> None:
             ask()
         thread.join()
         assert presses.inbox.empty()
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_a_press_at_any_line_of_the_swap_leaves_the_handler_as_it_was(at: int) -> None:
+    """While the handler is swapped a press raises at once, wherever the code is."""
+    code = interruptible.__wrapped__.__code__  # type: ignore[attr-defined]  # what contextmanager wraps
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal seen
+        if frame.f_code is not code:
+            return None
+        if event == "line":
+            seen += 1
+            if seen - 1 == at:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    def ask() -> None:
+        with interruptible():
+            pass
+
+    with Presses() as presses:
+        ours = signal.getsignal(signal.SIGINT)
+        sys.settrace(trace)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                ask()
+        finally:
+            sys.settrace(None)
+        assert signal.getsignal(signal.SIGINT) == ours
+        press(presses.inbox)
+        assert presses.inbox.get(timeout=5) == ("press", None)

@@ -1,0 +1,46 @@
+"""The answer to a cell is kept for a request that comes twice, and no longer."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+WORKER = """
+import os, pickle, sys
+out = os.fdopen(os.dup(1), "wb")
+import modal_gpu_magic
+from modal_gpu_magic.container.worker import Worker
+from modal_gpu_magic.wire.messages.events import Request
+
+def large():
+    return worker.last is not None and sum(map(len, worker.last.values.inline.values()))
+
+worker = Worker("tests")
+worker.shell.user_ns["large"] = large
+
+def ran(number, source, **more):
+    run = f"run-{number}"
+    request = Request(run, modal_gpu_magic.__version__, source, number, generation=worker.generation, **more)
+    return worker.run(request, lambda frames: None, lambda: "")
+
+first = ran(1, f"import numpy\\nx = numpy.ones({50 << 20}, 'u1')", binds=("x",))
+twice = ran(1, "1 / 0")
+sent = sum(map(len, first.values.inline.values())), twice is first
+del first, twice
+ran(2, "found = large()")
+worker.capture.close()
+pickle.dump((*sent, worker.shell.user_ns["found"]), out)
+out.flush()
+"""
+
+
+def test_values_of_the_last_answer_go_when_the_next_cell_begins() -> None:
+
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, env=env, cwd=place, timeout=60)
+    assert pickle.loads(done.stdout) == (50 << 20, True, False), done.stderr.decode()
