@@ -4,7 +4,7 @@
 #   make lab      open it in JupyterLab
 #   make check    formatting, lint, types, import laws, layout, lengths
 #   make test     check, then every test
-#   make bench    the figures, each beside its yardstick
+#   make bench    the figures, each beside its yardstick; make bench-quick: some of them, in a minute
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 # pip compiles on one core. What does not compile (packages carry templates and Python 2) is left alone.
 COMPILE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
 
-.PHONY: demo lab check test bench js chromium clean
+.PHONY: demo lab check test bench bench-quick js chromium clean
 
 demo: .venv/.demo
 	$(BIN)/python notebooks/run.py notebooks/01-first-cell.ipynb
@@ -38,8 +38,11 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: chromium check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-bench: .venv/.dev
+bench: .venv/.dev chromium
 	$(BIN)/python -m tests.benchmarks
+
+bench-quick: .venv/.dev
+	$(BIN)/python -m tests.benchmarks --quick
 
 js:
 	cd js && npm ci --no-audit --no-fund && npx tsc --noEmit && npx vitest run && node build.mjs
