@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container import files
+from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -24,7 +25,7 @@ from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.marks import Group, Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers import Store
     from modal_gpu_magic.wire.transfer import Packed
@@ -100,6 +101,7 @@ class Belongings:
         self.namespace, self.hidden = namespace, dict(hidden)
         self.table = IdentityTable(side=1)
         self.marks = Marks(namespace, self.table)
+        self.handed = Handed(self.table)
         self.known: set[str] = set()
         self._definitions: dict[str, Any] = {}
         self.root = Path.cwd()
@@ -139,6 +141,7 @@ class Belongings:
             UnknownObjectsError: the notebook names objects that are not here.
         """
         hasher = _hasher(store)
+        self.handed.confirm(request.fetched)
         self.marks.forget(request.forgot)
         self._lose(request.drops)
         for name in request.drops:
@@ -207,11 +210,15 @@ class Belongings:
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return Leaving(packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten())
 
-    def take(self, names: Iterable[str], store: Store) -> Transfer:
-        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`)."""
+    def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
+        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`).
+
+        `received`: transfers taken before that have arrived, by their first token.
+        """
+        self.handed.confirm(received)
         values = {name: self._asked_for(name) for name in names}
         packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
-        packed.arrived(self.table)
+        self.handed.add(packed)
         return packed.transfer
 
     def _asked_for(self, name: str) -> Any:
@@ -227,6 +234,7 @@ class Belongings:
         self.known.clear()
         self.marks.clear()
         self.table.clear()
+        self.handed.confirm(())
 
     def _agree(self, groups: Iterable[Group]) -> None:
         """The notebook has these values as they are here."""

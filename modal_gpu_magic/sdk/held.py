@@ -90,10 +90,21 @@ class HeldApp(ABC):
 
     def close(self) -> None:
         """End the App and its containers."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._mark_closed()
+            self._let_go()
+
+    def close_soon(self) -> None:
+        """The same, but without waiting for Modal: nothing runs here any more from now on."""
+        if not self.closed:
+            self._mark_closed()
+            threading.Thread(target=self._let_go, name="modal-gpu-close", daemon=True).start()
+
+    def _mark_closed(self) -> None:
         self.closed = True
         self._tell_all("closed", None)
+
+    def _let_go(self) -> None:
         if self.opened_at and self.backend.lost is None:
             with contextlib.suppress(Exception):
                 self._wake_reader()

@@ -13,6 +13,7 @@ from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, Mach
 from modal_gpu_magic.plan.machine import KERNEL_PYTHON, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.hints import hint, memory_hint
+from modal_gpu_magic.session.presses import stopped
 from modal_gpu_magic.session.pump import Ended
 from modal_gpu_magic.session.receipt import Outcome, Receipt
 from modal_gpu_magic.session.sizing import Sizing, sizing
@@ -39,6 +40,16 @@ class Told:
     ended: Ended
     outgoing: Outgoing
     packed: Packed | None = None
+
+
+_ENDED = "its container was ended, and its variables with it"
+_STOPPED = {
+    (True, True): _ENDED,
+    (True, False): _ENDED,
+    (False, True): "stopped before the cell began; the cell did not run",
+    (False, False): "stopped before the cell was seen to begin; should it have begun, the next remote cell says so",
+}
+"""By whether the container was ended, and whether it is certain that the cell did not begin."""
 
 
 def never_ran(ended: Ended) -> bool:
@@ -107,15 +118,14 @@ def conclude(session: Session, told: Told, cell: Cell, home: Homecoming, front: 
 def _error(session: Session, app: OpenApp, cell: Cell, ended: Ended, front: Front) -> BaseException | None:
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         return _timeout(cell, survives=not ended.terminated)
-    if ended.answer is not None and ended.answer.need is not None:
+    if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
-    if ended.answer is not None:
+    if ended.answer is not None and ended.answer.need is None:
         return own_error(ended.answer.failure, session.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
-        what = "its container was ended, and its variables with it" if ended.terminated else "stopped before it began"
-        return KeyboardInterrupt(what)
+            app.close_soon()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
+        return stopped(_STOPPED[ended.terminated, ended.never_began])
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(session.metrics.faults(ended.words)):

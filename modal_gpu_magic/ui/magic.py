@@ -12,7 +12,7 @@ from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
 from modal_gpu_magic.errors import LineError, MachineError
-from modal_gpu_magic.session.presses import Presses, interruptible
+from modal_gpu_magic.session.presses import Presses, in_one_line, interruptible, stopped, was_pressed
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -87,11 +87,16 @@ class ModalGpu(Configurable):
         """
         from modal_gpu_magic.ui.beside import answering
 
-        with answering(self.shell), Presses() as presses:
-            home = self._run(text, body, presses.inbox)
+        try:
+            with answering(self.shell), Presses() as presses:
+                home = self._run(text, body, presses.inbox)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error) from None
         if home is not None and home.has_result and home.result is not None:
             hook: Any = self.shell.displayhook
             hook.update_user_ns(home.result)
+        if was_pressed(presses.inbox):  # while its values were written here
+            raise stopped("stopped when the cell had ended; all its values are here")
 
     def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
         from modal_gpu_magic.ui.output import front_for

@@ -1,0 +1,137 @@
+"""A run whose answer is missing: what was sent, and how both sides come to agree before anything else crosses.
+
+Once a run has been sent, the container alone knows whether the cell ran. A stop that gives the prompt back before the
+container has said so leaves the run open; the next remote cell, or fetch, asks the container first. The container keeps
+its last answer; a run that it has not begun by then it never begins.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.session.presses import stopped, whole
+from modal_gpu_magic.session.values import Homecoming
+from modal_gpu_magic.wire.buffers import InlineStore
+from modal_gpu_magic.wire.pickles.unwarned import unwarned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.session.ending import Told
+    from modal_gpu_magic.session.front import Front
+    from modal_gpu_magic.session.presses import Inbox
+    from modal_gpu_magic.session.session import Session
+    from modal_gpu_magic.session.values import Outgoing
+    from modal_gpu_magic.wire.events import Answer
+    from modal_gpu_magic.wire.transfer import Packed
+
+BEGAN = "The cell that was stopped before had begun: what it changed until then is in effect now."
+KEPT = "Names bound in this kernel since then keep their values: {}."
+_GONE: Any = object()
+
+
+@dataclass(slots=True)
+class Open:
+    """A run that has been sent and not been settled.
+
+    Attributes:
+        run: its name. outgoing, packed: what was sent with it. count: the cell's number.
+        bindings: what the names were bound to here when the cell was stopped.
+    """
+
+    run: str
+    outgoing: Outgoing
+    packed: Packed
+    count: int
+    bindings: dict[str, Any] = field(default_factory=dict)
+
+    def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
+        """The names that were bound to something else here since the stop, or deleted (`_GONE`)."""
+        if not self.bindings:  # the answer came, and could not be taken in as a whole
+            return {}
+        names = self.bindings.keys() | namespace.keys()
+        then, now = self.bindings, namespace
+        return {name: now.get(name, _GONE) for name in names if now.get(name, _GONE) is not then.get(name, _GONE)}
+
+
+@unwarned()
+def come_home(session: Session, told: Told) -> Homecoming:
+    """A run is over: take in its answer. Without one, the run stays open, or nothing was changed, or all is lost."""
+    ended, run = told.ended, session.open_run
+    if ended.answer is not None and ended.answer.need is None and run is not None:
+        return take_in(session, run, ended.answer)
+    if ended.answer is None and ended.never_began:
+        session.open_run = None
+    elif ended.answer is not None or ended.terminated or not ended.stopped:
+        session.forget()
+        session.meter.ends()
+    elif run is not None:
+        run.bindings.update(session.namespace)
+    return Homecoming()
+
+
+def take_in(session: Session, run: Open, answer: Answer) -> Homecoming:
+    """The container has run this: both sides have what was sent, and this one gets what the run changed."""
+    if session.machine.nodes == 1:
+        session.generation = answer.generation
+    session.values.sent(run.outgoing, run.packed)
+    session.files.arrived(answer.refused)
+    session.modules.arrived()
+    session.versions.arrived()
+    session.process.arrived(answer.states)
+    session.meter.lives(answer.booted_at)
+    store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
+    unlike = session.versions.unlike(answer.versions, session.machine)
+    with whole():
+        home = session.values.incoming(answer, store, session.fetch, run.count, unlike)
+    session.open_run = None
+    return home
+
+
+def settle(session: Session, front: Front, inbox: Inbox) -> None:
+    """Ask the container how the open run ended, and take in what the run changed.
+
+    Raises:
+        KeyboardInterrupt: \u25a0 was pressed meanwhile; the run stays open.
+        ModalGpuError: the container cannot be asked.
+    """
+    run = session.open_run
+    app = session.app
+    if run is None or app is None:
+        return
+    answers: list[Answer | None] = []
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(app.ended(session.name, run.run))
+        except BaseException as error:  # noqa: BLE001 - raised again on the cell's thread
+            errors.append(error)
+        inbox.put(("answered", None))
+
+    threading.Thread(target=ask, name="modal-gpu-settle", daemon=True).start()
+    while not answers and not errors:
+        if inbox.get()[0] == "press":
+            raise stopped("stopped before the cell was sent; the cell did not run")
+    if errors:
+        raise errors[0]
+    take_late(session, run, answers[0], front.say)
+
+
+def take_late(session: Session, run: Open, answer: Answer | None, say: Callable[[str], None]) -> None:
+    """Take in the answer to an open run. What was bound here since the stop is newer, and stays."""
+    if answer is None or answer.need is not None:
+        session.open_run = None
+        return
+    newer = run.rebound(session.namespace)
+    take_in(session, run, answer)
+    kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]
+    for name in kept:
+        if newer[name] is _GONE:
+            del session.namespace[name]
+        else:
+            session.namespace[name] = newer[name]
+    if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
+        say(BEGAN + (f" {KEPT.format(', '.join(sorted(kept)))}" if kept else ""))
