@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container import files
+from modal_gpu_magic.container.state.cell_values import Before, Leaving
 from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.wire.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
 from modal_gpu_magic.wire.hashing import Hasher
@@ -21,7 +22,7 @@ from modal_gpu_magic.wire.summary import bundle, summary
 from modal_gpu_magic.wire.transfer import look, prepare, unpack, why_not
 from modal_gpu_magic.wire.values.graph import Graph, groups_of
 from modal_gpu_magic.wire.values.graph import reached as reached_from
-from modal_gpu_magic.wire.values.imports import Import, bound_by_import
+from modal_gpu_magic.wire.values.imports import bound_by_import
 from modal_gpu_magic.wire.values.marks import Group, Marks
 
 if TYPE_CHECKING:
@@ -40,47 +41,6 @@ _UNTOUCHED: Final = object()
 UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
 """A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The namespace as it was before the cell.
-
-    Attributes:
-        identities: of the objects that names are bound to.
-        candidates: names that the notebook has, too, and whose values the cell may reach.
-        unbound: names that the cell may unbind, and that were not bound: a mark stands for them.
-    """
-
-    identities: dict[str, int]
-    candidates: tuple[str, ...]
-    unbound: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """The values that a cell returns to the notebook, and those that stay in the container, with the reason.
-
-    Attributes:
-        imported: names that the cell bound by an import statement, which have no value to send.
-        stale: tokens of objects of which the notebook has an older content, since their new one stays.
-        forgot: tokens of objects that are no more.
-    """
-
-    values: Transfer
-    stays: tuple[Stay, ...]
-    gone: tuple[str, ...]
-    looks: dict[str, tuple[str, str]]
-    submodules: tuple[str, ...]
-    imported: dict[str, Import]
-    stale: tuple[int, ...] = ()
-    forgot: tuple[int, ...] = ()
-
-    def without(self, lost: tuple[Stay, ...]) -> Leaving:
-        """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
-        names = {stay.name for stay in lost}
-        stays = tuple(stay for stay in self.stays if stay.name not in names)
-        return replace(self, stays=(*stays, *lost), gone=tuple(name for name in self.gone if name not in names))
 
 
 @dataclass(slots=True)
@@ -174,13 +134,19 @@ class Belongings:
                     self.marks.set(group)
         unbound = tuple(name for name in request.deletes if name not in self.namespace)
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
-        return Before(identities, candidates, unbound)
+        tokens = {name: self.table.token(self.namespace[name]) for name in candidates}
+        moving = request.mutates.intersection(candidates, (*request.binds, *request.deletes))
+        held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= SURE_BYTES)
+        return Before(identities, tokens, unbound, held)
 
     def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
         """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
         hasher = _hasher(store)
         bound = self._bound(request, before)
-        changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
+        values, left = self._values_before(before, bound)
+        changed, unchecked = self._changed_in_place(request, values, seconds, hasher)
+        without_name = left.intersection(changed)
+        changed, unchecked = ([name for name in names if name not in left] for names in (changed, unchecked))
         imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
         candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
         if result:
@@ -193,6 +159,9 @@ class Belongings:
             chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
         self._lose(chosen.stays)
         self._add_small_members(chosen, candidates, request, hasher)
+        for name in sorted(without_name):
+            if look([values[name]], self.namespace, hasher, graphs=True) is not None:
+                chosen.values[token_name(before.candidates[name])] = values[name]
         packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
         packed.arrived(self.table)
         self._agree(chosen.groups)
@@ -279,19 +248,25 @@ class Belongings:
         results = [name for name in sorted(LAST_RESULTS.intersection(request.binds)) if name in self.namespace]
         return (*moved, *results)  # `for _ in …` binds a name of IPython's
 
+    def _values_before(self, before: Before, bound: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
+        """The values that the candidates had before the cell, as far as they live; and which names have left theirs."""
+        left = {name for name in before.candidates if name in bound or name not in self.namespace}
+        values = {name: self.namespace[name] for name in before.candidates if name not in left}
+        found = {name: self.table.find(before.candidates[name]) for name in left if before.candidates[name]}
+        return values | {name: value for name, value in found.items() if value is not None}, left
+
     def _changed_in_place(
-        self, request: Request, before: Before, bound: tuple[str, ...], seconds: float, hasher: Hasher
+        self, request: Request, values: Mapping[str, Any], seconds: float, hasher: Hasher
     ) -> tuple[list[str], list[str]]:
-        """Names that are the same object with another content, and those too large to tell within the time."""
+        """Names of values that have another content now, and those too large to tell within the time."""
         deadline = time.monotonic() + max(CHECK_SECONDS, seconds * CHECK_SHARE)
         changed: list[str] = []
         unchecked: list[str] = []
-        values = {n: self.namespace[n] for n in before.candidates if n in self.namespace and n not in bound}
         groups = groups_of(values, self.namespace)
         sizes = {group: sum(nbytes_of(values[name]) for name in group) for group in groups}
         for names in sorted(groups, key=lambda group: sizes[group]):
             if sizes[names] > SURE_BYTES and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline:
-                unchecked += [name for name in names if not request.mutates.isdisjoint(names)]
+                unchecked += () if request.mutates.isdisjoint(names) else names
                 continue
             if not self.marks.agrees(self.marks.group(names, values, hasher)):
                 changed += names

@@ -25,9 +25,10 @@ from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.ranks import Place, Ran
 from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import make_shell
+from modal_gpu_magic.container.state.cell_values import Leaving
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.state.workdir import Workdir
-from modal_gpu_magic.container.values import Belongings, Leaving
+from modal_gpu_magic.container.values import Belongings
 from modal_gpu_magic.container.versions import Versions
 from modal_gpu_magic.container.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.watchdog import Watchdog
