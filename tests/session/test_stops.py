@@ -28,13 +28,13 @@ def chosen(choose: random.Random) -> Stop:
     return Stop(part, choose.randint(1, most), loses=not choose.randrange(3))
 
 
-def play(seed: int, fetch_bytes: int) -> Counter[str]:
+def play(seed: int, fetch_bytes: int, statements: tuple[int, ...] = (1, 1, 3)) -> Counter[str]:
     choose = random.Random(seed)
     notebook = StoppedMemories(fetch_bytes)
     notebook.native(SETUP)
     history = [SETUP]
     for _ in range(STEPS):
-        source = "\n".join(cell(choose, notebook.model) for _ in range(choose.choice([1, 1, 3])))
+        source = "\n".join(cell(choose, notebook.model) for _ in range(choose.choice(statements)))
         where = choose.choice(["native", "remote", "remote"])
         notebook.stop = chosen(choose)
         history.append(f"{where}, {notebook.stop}: {source}")
@@ -54,14 +54,14 @@ def play(seed: int, fetch_bytes: int) -> Counter[str]:
     return Counter(notebook.outcomes)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_a_stopped_notebook_has_one_memory(seed: int) -> None:
     play(seed, 1 << 30)
 
 
-@pytest.mark.parametrize("seed", range(1000, 1020))
+@pytest.mark.parametrize("seed", range(1010, 1030))
 def test_also_where_most_values_stay(seed: int) -> None:
-    play(seed, 300)
+    play(seed, 300, statements=(1,))
 
 
 def test_stops_strike() -> None:
