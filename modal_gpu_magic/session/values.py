@@ -133,7 +133,7 @@ class Values:
             others = every_name(self.namespace) - reached - set(wishes.exclude)
             small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
             reached |= reach(small, self.namespace)
-        return reached | self.stand_ins.shared_with_remote(reached)
+        return reached | reach(self.stand_ins.shared_with_remote(reached), self.namespace)
 
     def _sorted_out(
         self, reached: AbstractSet[str], wishes: Wishes
