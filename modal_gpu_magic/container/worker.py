@@ -25,7 +25,6 @@ from modal_gpu_magic.container.outlet import Outlet
 from modal_gpu_magic.container.ranks import Place, Ran
 from modal_gpu_magic.container.sampler import Sampler
 from modal_gpu_magic.container.shell import make_shell
-from modal_gpu_magic.container.state.cell_values import Leaving
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.container.values import Belongings
@@ -39,6 +38,7 @@ from modal_gpu_magic.wire.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.unwarned import unwarned
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.container.state.cell_values import Leaving
     from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]

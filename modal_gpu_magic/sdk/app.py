@@ -58,7 +58,7 @@ class OpenApp(HeldApp):
         return str(image.object_id)
 
     def ended(self, session: str, run: str) -> Answer | None:
-        """How a run ended whose answer was lost on its way; waits until it has. None: it did not begin, and will not."""
+        """How a run ended whose answer was lost; waits for the end. None: the run did not begin, and will not."""
         try:
             answer: Answer | None = self.runner(session).ended.remote(run)
         except Exception as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LISTENER = "modal_gpu_magic.control_plane.listener"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gates:
     """The gates of one control plane, as files of a folder."""
 

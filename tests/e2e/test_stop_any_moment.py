@@ -58,7 +58,7 @@ class Stage:
     hooks: Path
     pressed_at: list[float] = field(default_factory=list)
 
-    def stop(self, source: str, when: Callable[[], bool], then: Callable[[], bool] = lambda: True) -> Result:
+    def stop(self, source: str, when: Callable[[], bool], then: Callable[[], object] = lambda: None) -> Result:
         """Run a remote cell and press \u25a0 as soon as `when` holds. `then` is asked after that until it is true."""
 
         def press() -> bool:
@@ -239,7 +239,7 @@ def test_while_values_are_written_here(stage: Stage) -> None:
     result = stage.stop(
         f"{CELL}\nslow.items = items\nother = Slow()",
         lambda: stage.reached("making-here"),
-        lambda: stage.release("making-here") is None,
+        lambda: stage.release("making-here"),
     )
     assert_one_line(result)
     assert "had ended" in result.error

@@ -190,8 +190,7 @@ class StoppedMemories(TwoMemories):
                 with Interrupt():
                     transfer = self.container.take(self.kernel.stand_ins.to_fetch(name), InlineStore(), received)
                 with whole():
-                    value = self.kernel.fetched(name, transfer, InlineStore(dict(transfer.inline)))
-                return value
+                    return self.kernel.fetched(name, transfer, InlineStore(dict(transfer.inline)))
         raise AssertionError(name)
 
     def _model(self, source: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from modal_gpu_magic.wire.events import Stay, Transfer
-    from modal_gpu_magic.wire.values.imports import Import
+from modal_gpu_magic.wire.events import Stay, Transfer
+from modal_gpu_magic.wire.values.imports import Import
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Before:
 
     Attributes:
         identities: of the objects that names are bound to.
-        candidates: names that the notebook has, too, and whose values the cell may reach, with the tokens of the values.
+        candidates: names that the notebook has, too, and whose values the cell may reach, with the values' tokens.
         unbound: names that the cell may unbind, and that were not bound: a mark stands for them.
         held: values that the cell changes in place and then binds or unbinds the name of. The notebook may have other
             names for such a value, so its content is needed after the cell.

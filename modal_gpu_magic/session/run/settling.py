@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.session.presses import stopped, whole
-from modal_gpu_magic.session.values import Homecoming
+from modal_gpu_magic.session.values import Homecoming, Outgoing
 from modal_gpu_magic.wire.buffers import InlineStore
 from modal_gpu_magic.wire.pickles.unwarned import unwarned
+from modal_gpu_magic.wire.transfer import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.front import Front
     from modal_gpu_magic.session.presses import Inbox
     from modal_gpu_magic.session.session import Session
-    from modal_gpu_magic.session.values import Outgoing
     from modal_gpu_magic.wire.events import Answer
-    from modal_gpu_magic.wire.transfer import Packed
 
 BEGAN = "The cell that was stopped before had begun: what it changed until then is in effect now."
 KEPT = "Names bound in this kernel since then keep their values: {}."

@@ -7,11 +7,8 @@ import os
 import sys
 
 if "TEST_GATES" in os.environ and "modal_gpu_magic.control_plane" in sys.orig_argv:
-    import importlib.util
+    import runpy
+    from pathlib import Path
 
-    place = os.path.join(os.path.dirname(os.path.dirname(__file__)), "gates.py")
-    spec = importlib.util.spec_from_file_location("test_gates", place)
-    gates = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = gates
-    spec.loader.exec_module(gates)
-    gates.install(os.environ["TEST_GATES"])
+    gates = runpy.run_path(str(Path(__file__).parents[1] / "gates.py"), run_name="test_gates")
+    gates["install"](os.environ["TEST_GATES"])
