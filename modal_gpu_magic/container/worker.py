@@ -29,7 +29,7 @@ from modal_gpu_magic.container.ranks.launcher import Place, Ran
 from modal_gpu_magic.container.state import cache, files, installs
 from modal_gpu_magic.container.state.installed_versions import Versions
 from modal_gpu_magic.container.state.modules import LocalModules
-from modal_gpu_magic.container.state.namespace import Belongings, Leaving
+from modal_gpu_magic.container.state.namespace import Belongings
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
@@ -40,6 +40,7 @@ from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.container.state.cell_values import Leaving
     from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
@@ -70,31 +71,43 @@ class Worker:
         self.process = ProcessState(self.shell)
         self.last: Answer | None = None
         self.last_run = ""
+        self._abandoned: set[str] = set()
+        """Runs that the notebook has given up before they came; they must not begin any more."""
         self._stores: dict[str, SharedStore] = {}
 
     def run(self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes = NO_VOLUMES) -> Answer:
         """Run one cell. Never raises for what user code does: the answer says how it ended."""
         if request.run == self.last_run and self.last is not None:
             return self.last  # the same input, delivered again
-        need = self._need(request)
-        if need is not None:
-            return self._answer(need=need)
-        self.last = None  # its values may be large, and nobody asks for them again
-        self.outlet.begin(f"{request.run}/{self.generation}", post)
-        self.shell.kernel.facts = request.kernel
-        self._look_at_gpus(request.asked)
-        self.asker.begin(answer if request.stdin else None)
-        with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, self.outlet.flush_now):
-            ended = self._cell(request, interrupt, volumes)
-            self.capture.drain()
-            self._close(ended, interrupt)
-        self.last, self.last_run = self._with_tail(ended), request.run
+        if request.run in self._abandoned:
+            return self._answer(need=Need(self.generation, "generation"))
+        with Interrupt() as interrupt:  # whatever arrives from here on arrives as a whole
+            need = self._need(request)
+            if need is not None:
+                return self._answer(need=need)
+            self.last = None  # its values may be large, and nobody asks for them again
+            self.outlet.begin(f"{request.run}/{self.generation}", post)
+            self.shell.kernel.facts = request.kernel
+            self._look_at_gpus(request.asked)
+            self.asker.begin(answer if request.stdin else None)
+            with Watchdog(interrupt, request.timeout, self.outlet.flush_now):
+                ended = self._cell(request, interrupt, volumes)
+                self.capture.drain()
+                self._close(ended, interrupt)
+            self.last, self.last_run = self._with_tail(ended), request.run
         return self.last
 
-    def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
-        """Values that stayed, asked for by name."""
-        with unwarned():
-            return self.belongings.take(names, self._store(store))
+    def ended(self, run: str) -> Answer | None:
+        """How a run ended whose answer was lost on its way. None: the run did not begin, and will not any more."""
+        if run == self.last_run:
+            return self.last
+        self._abandoned.add(run)
+        return None
+
+    def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = ()) -> Transfer:
+        """Values that stayed, asked for by name. `received`: transfers fetched before that have arrived."""
+        with unwarned(), Interrupt():
+            return self.belongings.take(names, self._store(store), received)
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """The file at a path of the working directory, or all files below it.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.messages.events import Event, FileThere, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
 
 LOG_LINES = 200
 """Lines of the log that are looked at; what cells print does not pass through it."""
@@ -58,10 +58,18 @@ class OpenApp(HeldApp):
             raise translate(error) from error
         return str(image.object_id)
 
-    def fetch(self, session: str, names: tuple[str, ...]) -> Transfer:
-        """Values that stayed in the container."""
+    def ended(self, session: str, run: str) -> Answer | None:
+        """How a run ended whose answer was lost; waits for the end. None: the run did not begin, and will not."""
         try:
-            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store)
+            answer: Answer | None = self.runner(session).ended.remote(run)
+        except Exception as error:
+            raise translate(error) from error
+        return answer
+
+    def fetch(self, session: str, names: tuple[str, ...], received: tuple[int, ...]) -> Transfer:
+        """Values that stayed in the container. `received`: transfers fetched before that were taken in here."""
+        try:
+            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store, received)
         except Exception as error:
             raise translate(error) from error
         return fetched
@@ -151,32 +159,51 @@ class Call:
     def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell) -> None:
         self.app, self.session, self.request, self.tell = app, session, request, tell
         self.id: str | None = None
+        self.sent = False
+        """Whether the run may have reached Modal; one that is stopped before that never does."""
         self._call: Any = None
-        self._cancelled = False
+        self._question: Any = None
+        self._cancelled = self._terminating = False
+        self._lock = threading.Lock()
 
     def follow(self) -> None:
         """In a thread: spawn, then wait for the end. All that happens is told, nothing is raised."""
         try:
-            self._call = self.app.runner(self.session).run.spawn(self.request, self.app.queue)
+            runner = self.app.runner(self.session)
+            with self._lock:
+                self.sent = not self._cancelled
+            if not self.sent:
+                self.tell("lost", KeyboardInterrupt())
+                return
+            self._call = runner.run.spawn(self.request, self.app.queue)
             self.id = self._call.object_id
             self.tell("spawned", self.id)
             if self._cancelled:
-                self._call.cancel()
+                self._call.cancel(terminate_containers=self._terminating)
             self.tell("result", self._call.get())
         except BaseException as error:  # noqa: BLE001 - told to the pump, which raises it on the main thread
             self.tell("lost", error)
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""
-        self._cancelled = True
+        with self._lock:
+            self._cancelled, self._terminating = True, self._terminating or terminate
         call = self._call
 
         def send() -> None:
             with contextlib.suppress(Exception):  # it has ended, or the connection has: either is told elsewhere
+                if terminate and self._question is not None:
+                    self._question.cancel()  # a new container would be started for it
                 call.cancel(terminate_containers=terminate)
 
         if call is not None:
             threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
+
+    def ended(self) -> Answer | None:
+        """How the run ended, as its container says (see `OpenApp.ended`)."""
+        self._question = self.app.runner(self.session).ended.spawn(self.request.run)
+        answer: Answer | None = self._question.get()
+        return answer
 
     def running(self) -> bool | None:
         """Whether a container is there for the run; None when Modal does not say. One round trip."""

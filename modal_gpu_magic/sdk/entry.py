@@ -41,9 +41,14 @@ class Runner:
         return self.worker.run(request, post, answer, mounted(request.volumes))
 
     @modal.method()
-    def fetch(self, names: tuple[str, ...], store: str | None) -> Transfer:
+    def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...]) -> Transfer:
         """Values that stayed, on request."""
-        return self.worker.fetch(names, store)
+        return self.worker.fetch(names, store, received)
+
+    @modal.method()
+    def ended(self, run: str) -> Answer | None:
+        """How a run ended whose answer was lost on its way; None: it did not begin, and will not any more."""
+        return self.worker.ended(run)
 
     @modal.method()
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:

@@ -98,13 +98,22 @@ class HeldApp(ABC):
 
     def close(self) -> None:
         """End the App and its containers."""
+        if self._mark_closed():
+            self._end()
+
+    def close_soon(self) -> None:
+        """The same, but without waiting for Modal: nothing runs here any more from now on."""
+        if self._mark_closed():
+            threading.Thread(target=self._end, name="modal-gpu-close", daemon=True).start()
+
+    def _mark_closed(self) -> bool:
+        """Let nothing begin any more. Whether this thread has to undo what `open` did."""
         with self._lock:
             if self.closed:
-                return
+                return False
             self.closed, opened = True, self._opened
         self._tell_all("closed", None)
-        if opened:
-            self._end()
+        return opened
 
     def _end(self) -> None:
         """Undo `open`, as far as that came. Without a connection Modal ends the App by itself."""

@@ -25,10 +25,11 @@ from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, never_ran
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
-from modal_gpu_magic.session.run.interrupts import Inbox, Presses, press
+from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import TICK, Pump
 from modal_gpu_magic.session.run.remarks import remarks
+from modal_gpu_magic.session.run.settling import OpenRun, come_home, settle
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.waiting import image_words
@@ -94,7 +95,10 @@ class Session:
         """Whether its next machine may have the cache Volume."""
         self._opening: Opening | None = None
         self._last_run = ""
-        self._store: SharedStore | None = None
+        self.open_run: OpenRun | None = None
+        """A run that was sent, and of which the container has not said how it ended."""
+        self.store: SharedStore | None = None
+        """Holds large values where the container shares this machine's memory; None: values travel in messages."""
 
     def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
         """Run source code in the session; returns the last expression's value. Options are those of `Cell`.
@@ -117,12 +121,15 @@ class Session:
             self.forget()
         for note in cell.files.notes:
             front.say(note)
-        with unwarned():
-            outgoing = self.values.outgoing(names, cell.wishes)
         with self.process.held():
             with self.status.running(front, inbox, self.about.hourly, self._idle_until):
+                if self.open_run is not None:
+                    self._open(cell, front, inbox)
+                    settle(self, front, inbox)
+                with unwarned(), Reading(inbox):
+                    outgoing = self.values.outgoing(names, cell.wishes)
                 told = self._attempt(cell, names, outgoing, front, inbox)
-            home = self._come_home(cell, told)
+            home = come_home(self, told)
         return conclude(told, cell, home, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -172,8 +179,11 @@ class Session:
         """Bring a value home that stayed in the container."""
         if self._opening is None:
             raise MachineError(f"the container of {name} is gone; run the cell that made it again.")
-        transfer = self._opening.result().fetch(self.name, self.values.stand_ins.to_fetch(name))
-        return self.values.fetched(name, transfer, self._store or InlineStore(dict(transfer.inline)))
+        settle(self, SilentFront(), Inbox())
+        names, received = self.values.stand_ins.to_fetch(name), tuple(self.values.table.received)
+        transfer = self._opening.result().fetch(self.name, names, received)
+        with whole():
+            return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
 
     def stop(self) -> None:
         """End the session's container; its variables there are gone."""
@@ -185,7 +195,7 @@ class Session:
 
     def forget(self) -> tuple[str, ...]:
         """The container is gone: what was sent is sent again; returns the names that lived only there."""
-        self.generation = None
+        self.generation = self.open_run = None
         self.files.forget()
         self.modules.forget()
         self.versions.forget()
@@ -240,9 +250,7 @@ class Session:
         while not opening.ready:
             kind = _take(inbox)
             if kind == "press":
-                raise KeyboardInterrupt(
-                    "stopped while the machine was being made; that goes on, and the next cell uses it"
-                )
+                raise stopped("stopped while the machine was being made; that goes on, and the next cell uses it")
             if opening.connected and phase == "connecting":
                 since, phase = opening.connected_at, "building"
                 self.status.enters("building")
@@ -250,8 +258,8 @@ class Session:
                 words = image_words(self.machine) if phase == "building" else ""
                 front.show(State(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
-        self._store = app.backend.shared_store()
-        self.values.unwritten = self._store.unwritten if self._store else None
+        self.store = app.backend.shared_store()
+        self.values.unwritten = self.store.unwritten if self.store else None
         return app
 
     def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
@@ -264,7 +272,10 @@ class Session:
             for line in self.process.news(app.machine):
                 front.say(line)
             app.finish(self._last_run)
+            if was_pressed(inbox):
+                raise stopped("stopped before the cell was sent; the cell did not run")
             self._last_run = request.run
+            self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
             values = {n: self.namespace.get(n) for n in names.reads}
             watch = Watch(self.metrics, cell.source, values, self.status.enters)
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
@@ -275,7 +286,7 @@ class Session:
                 watch.end()
             if self.values.stateless and failed(ended):
                 call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
-            if not left or not never_ran(ended):
+            if not left or ended.stopped or not never_ran(ended):
                 break
             if app_is_gone(ended.lost):
                 self.stop()
@@ -306,7 +317,7 @@ class Session:
     @unwarned()
     def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
         """The values of the cell, in the store or in the message; a large transfer is shown on its way."""
-        store = self._store or InlineStore()
+        store = self.store or InlineStore()
 
         def write() -> Packed:
             return prepare(
@@ -319,9 +330,10 @@ class Session:
             )
 
         total = outgoing.nbytes
-        if self._store is None or total < LARGE_BYTES:
-            return write()
-        return Sending(self._store, total).run(write, front, inbox)
+        if self.store is None or total < LARGE_BYTES:
+            with Reading(inbox):
+                return write()
+        return Sending(self.store, total).run(write, front, inbox)
 
     def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
         transfer = packed.transfer
@@ -336,6 +348,7 @@ class Session:
             values=transfer,
             drops=outgoing.drops,
             forgot=outgoing.forgot,
+            fetched=tuple(self.values.table.received),
             named=self.values.named_here(packed),
             reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
             maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
@@ -364,27 +377,6 @@ class Session:
             kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
-
-    @unwarned()
-    def _come_home(self, cell: Cell, told: FinishedRun) -> Homecoming:
-        ended = told.ended
-        if ended.answer is None:
-            if ended.terminated or (ended.lost is not None and not ended.stopped):
-                self.forget()
-                self.status.meter.ends()
-            return Homecoming()
-        if self.machine.nodes == 1:
-            self.generation = ended.answer.generation
-        self.values.sent(told.outgoing, told.packed)
-        self.files.arrived(ended.answer.refused)
-        self.modules.arrived()
-        self.versions.arrived()
-        if ended.answer.need is None:
-            self.process.arrived(ended.answer.states)
-        self.status.meter.lives(ended.answer.booted_at)
-        store = self._store or InlineStore(dict(ended.answer.values.inline) if ended.answer.values else {})
-        unlike = self.versions.unlike(ended.answer.versions, self.machine)
-        return self.values.incoming(ended.answer, store, self.fetch, cell.count, unlike)
 
 
 def _take(inbox: Inbox) -> str:

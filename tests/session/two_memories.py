@@ -64,6 +64,7 @@ class TwoMemories:
             values=packed.transfer,
             drops=outgoing.drops,
             forgot=outgoing.forgot,
+            fetched=tuple(self.kernel.table.received),
             named=self.kernel.named_here(packed),
             reads=tuple(names.reads),
             binds=tuple(names.binds),
@@ -92,7 +93,8 @@ class TwoMemories:
 
     def fetch(self, name: str) -> Any:
         """What `NAME.fetch()` does."""
-        transfer = self.container.take(self.kernel.stand_ins.to_fetch(name), InlineStore())
+        names, received = self.kernel.stand_ins.to_fetch(name), tuple(self.kernel.table.received)
+        transfer = self.container.take(names, InlineStore(), received)
         return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
 
     def user_names(self) -> list[str]:

@@ -88,7 +88,7 @@ class Interrupt:
         with self._lock:  # a strike that was under way hits our handler still, not whose turn it is next
             self._held = False
         _waiting.clear()
-        for number, handler in self._before.items():
+        for number, handler in reversed(self._before.items()):  # Modal's, which raises wherever it strikes, comes last
             signal.signal(number, handler)
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from modal_gpu_magic.container.state.namespace import Leaving
+from modal_gpu_magic.container.state.cell_values import Leaving
 from modal_gpu_magic.wire.messages.events import Failure, Request
 
 ADDRESS: Final = "MODAL_GPU_RANKS"

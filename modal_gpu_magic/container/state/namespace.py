@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container.state import files
+from modal_gpu_magic.container.state.cell_values import Before, Leaving
+from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import Graph, groups_of
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
@@ -21,11 +23,11 @@ from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, Request, 
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
-from modal_gpu_magic.wire.values.imports import Import, bound_by_import
+from modal_gpu_magic.wire.values.imports import bound_by_import
 from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.transfer import Packed
@@ -40,47 +42,6 @@ _UNTOUCHED: Final = object()
 UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
 """A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The namespace as it was before the cell.
-
-    Attributes:
-        identities: of the objects that names are bound to.
-        candidates: names that the notebook has, too, and whose values the cell may reach.
-        unbound: names that the cell may unbind, and that were not bound: a mark stands for them.
-    """
-
-    identities: dict[str, int]
-    candidates: tuple[str, ...]
-    unbound: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """The values that a cell returns to the notebook, and those that stay in the container, with the reason.
-
-    Attributes:
-        imported: names that the cell bound by an import statement, which have no value to send.
-        stale: tokens of objects of which the notebook has an older content, since their new one stays.
-        forgot: tokens of objects that are no more.
-    """
-
-    values: Transfer
-    stays: tuple[Stay, ...]
-    gone: tuple[str, ...]
-    looks: dict[str, tuple[str, str]]
-    submodules: tuple[str, ...]
-    imported: dict[str, Import]
-    stale: tuple[int, ...] = ()
-    forgot: tuple[int, ...] = ()
-
-    def without(self, lost: tuple[Stay, ...]) -> Leaving:
-        """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
-        names = {stay.name for stay in lost}
-        stays = tuple(stay for stay in self.stays if stay.name not in names)
-        return replace(self, stays=(*stays, *lost), gone=tuple(name for name in self.gone if name not in names))
 
 
 @dataclass(slots=True)
@@ -101,6 +62,7 @@ class Belongings:
         self.namespace, self.hidden = namespace, dict(hidden)
         self.table = IdentityTable(side=1)
         self.marks = Marks(namespace, self.table)
+        self.handed = Handed(self.table)
         self.known: set[str] = set()
         self._definitions: dict[str, Any] = {}
         self.root = Path.cwd()
@@ -142,6 +104,7 @@ class Belongings:
             UnknownObjectsError: the notebook names objects that are not here.
         """
         hasher = _hasher(store)
+        self.handed.confirm(request.fetched)
         self.marks.forget(request.forgot)
         self._lose(request.drops)
         for name in request.drops:
@@ -174,13 +137,19 @@ class Belongings:
                     self.marks.set(group)
         unbound = tuple(name for name in request.deletes if name not in self.namespace)
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
-        return Before(identities, candidates, unbound)
+        tokens = {name: self.table.token(self.namespace[name]) for name in candidates}
+        moving = request.mutates.intersection(candidates, (*request.binds, *request.deletes))
+        held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= SURE_BYTES)
+        return Before(identities, tokens, unbound, held)
 
     def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
         """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
         hasher = _hasher(store)
         bound = self._bound(request, before)
-        changed, unchecked = self._changed_in_place(request, before, bound, seconds, hasher)
+        values, left = self._values_before(before, bound)
+        changed, unchecked = self._changed_in_place(request, values, seconds, hasher)
+        without_name = left.intersection(changed)
+        changed, unchecked = ([name for name in names if name not in left] for names in (changed, unchecked))
         imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
         candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
         if result:
@@ -193,6 +162,9 @@ class Belongings:
             chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
         self._lose(chosen.stays)
         self._add_small_members(chosen, candidates, request, hasher)
+        for name in sorted(without_name):
+            if look([values[name]], self.namespace, hasher, graphs=True) is not None:
+                chosen.values[token_name(before.candidates[name])] = values[name]
         packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
         packed.arrived(self.table)
         self._agree(chosen.groups)
@@ -210,11 +182,15 @@ class Belongings:
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return Leaving(packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten())
 
-    def take(self, names: Iterable[str], store: Store) -> Transfer:
-        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`)."""
+    def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
+        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`).
+
+        `received`: transfers taken before that have arrived, by their first token.
+        """
+        self.handed.confirm(received)
         values = {name: self._asked_for(name) for name in names}
         packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
-        packed.arrived(self.table)
+        self.handed.add(packed)
         return packed.transfer
 
     def _asked_for(self, name: str) -> Any:
@@ -230,6 +206,7 @@ class Belongings:
         self.known.clear()
         self.marks.clear()
         self.table.clear()
+        self.handed.confirm(())
 
     def _agree(self, groups: Iterable[Group]) -> None:
         """The notebook has these values as they are here."""
@@ -274,19 +251,25 @@ class Belongings:
         results = [name for name in sorted(LAST_RESULTS.intersection(request.binds)) if name in self.namespace]
         return (*moved, *results)  # `for _ in …` binds a name of IPython's
 
+    def _values_before(self, before: Before, bound: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
+        """The values that the candidates had before the cell, as far as they live; and which names have left theirs."""
+        left = {name for name in before.candidates if name in bound or name not in self.namespace}
+        values = {name: self.namespace[name] for name in before.candidates if name not in left}
+        found = {name: self.table.find(before.candidates[name]) for name in left if before.candidates[name]}
+        return values | {name: value for name, value in found.items() if value is not None}, left
+
     def _changed_in_place(
-        self, request: Request, before: Before, bound: tuple[str, ...], seconds: float, hasher: Hasher
+        self, request: Request, values: Mapping[str, Any], seconds: float, hasher: Hasher
     ) -> tuple[list[str], list[str]]:
-        """Names that are the same object with another content, and those too large to tell within the time."""
+        """Names of values that have another content now, and those too large to tell within the time."""
         deadline = time.monotonic() + max(CHECK_SECONDS, seconds * CHECK_SHARE)
         changed: list[str] = []
         unchecked: list[str] = []
-        values = {n: self.namespace[n] for n in before.candidates if n in self.namespace and n not in bound}
         groups = groups_of(values, self.namespace)
         sizes = {group: sum(nbytes_of(values[name]) for name in group) for group in groups}
         for names in sorted(groups, key=lambda group: sizes[group]):
             if sizes[names] > SURE_BYTES and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline:
-                unchecked += [name for name in names if not request.mutates.isdisjoint(names)]
+                unchecked += () if request.mutates.isdisjoint(names) else names
                 continue
             if not self.marks.agrees(self.marks.group(names, values, hasher)):
                 changed += names

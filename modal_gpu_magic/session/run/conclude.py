@@ -15,6 +15,7 @@ from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.faults import app_is_gone, translate
 from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
+from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import Ended
 from modal_gpu_magic.session.run.receipt import Outcome, Receipt
@@ -63,6 +64,16 @@ class FinishedRun:
     metrics: Metrics
     status: Status
     versions: Versions
+
+
+_ENDED = "its container was ended, and its variables with it"
+_STOPPED = {
+    (True, True): _ENDED,
+    (True, False): _ENDED,
+    (False, True): "stopped before the cell began; the cell did not run",
+    (False, False): "stopped before the cell was seen to begin; should it have begun, the next remote cell says so",
+}
+"""By whether the container was ended, and whether it is certain that the cell did not begin."""
 
 
 def never_ran(ended: Ended) -> bool:
@@ -127,15 +138,14 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     app, ended = run.app, run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         return _timeout(cell, survives=not ended.terminated)
-    if ended.answer is not None and ended.answer.need is not None:
+    if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
-    if ended.answer is not None:
+    if ended.answer is not None and ended.answer.need is None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
-        what = "its container was ended, and its variables with it" if ended.terminated else "stopped before it began"
-        return KeyboardInterrupt(what)
+            app.close_soon()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
+        return stopped(_STOPPED[ended.terminated, ended.never_began])
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(run.metrics.faults(ended.words)):

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 TICK = 1.0
 """Seconds between two looks at the clock: the status line moves once a second."""
 UNBEGUN_GRACE = 0.5
-"""Seconds to wait, after a stop, for a sign that the cell had begun after all."""
+"""Seconds after a stop until the container is asked whether the cell had begun; the answer most often comes before."""
+UNBEGUN_LIMIT = 1.5
+"""Seconds after a stop until the prompt comes back if nothing says that the cell has begun: the next cell asks."""
 STOP_HINT, STOP_LIMIT = 2.0, 30.0
 """Seconds after the first ■: when it is said that a second one ends the container, and when it ends anyway."""
 SAME_PRESS = 1.5
 """Seconds after the first ■ in which another is the same one: a double click, or a Stop that came by two ways."""
-KILL_LIMIT = 5.0
+KILL_LIMIT = 1.5
 """Seconds after the second ■ until the run counts as lost whatever the server says."""
 DRAIN_LIMIT = 3.0
 """Seconds to wait for events that are still under way when the end is known."""
@@ -61,6 +63,8 @@ class Ended:
     """Whether user code began. What `started` says is in the queue before it does."""
     words: str = ""
     """What the container last wrote to Modal's log, if it was lost."""
+    never_began: bool = False
+    """The cell did not begin, and will not: it was not sent, or the container says so."""
 
 
 class Pump:
@@ -90,6 +94,7 @@ class Pump:
         self.lost: BaseException | None = None
         self.presses = 0
         self.flushed = self.started = self.hinted = self.terminated = self.timed_out = False
+        self.asked = self.never_began = False
         self.spawned_at = time.time()
         self.phase: Phase = "waiting"
         self.detail = ""
@@ -107,6 +112,7 @@ class Pump:
             "reader": self._lose,
             "closed": self._closed,
             "flush": self._flush,
+            "settled": self._settled,
             "press": self._press,
             "booting": self._booting,
             "queued": self._queued,
@@ -133,7 +139,15 @@ class Pump:
         if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
             self._say(self.watch.log(self._within(self.call.app.log)))
         return Ended(
-            answer, self.lost, self.presses > 0, self.terminated, self.timed_out, self.spawned_at, self.started, words
+            answer,
+            self.lost,
+            self.presses > 0,
+            self.terminated,
+            self.timed_out,
+            self.spawned_at,
+            self.started,
+            words,
+            self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
         )
 
     def _crashed(self, answer: Answer | None) -> bool:
@@ -155,15 +169,50 @@ class Pump:
             return self.frames >= self.answer.frames or now > self.ended_at + DRAIN_LIMIT
         if self.end is not None:
             return not self.ended_elsewhere or self.flushed or now > self.ended_at + DRAIN_LIMIT
+        if self.presses and not self.terminated:
+            return self._over_after_press(now)
         if self.lost is None:
             return self.terminated and now > self.pressed_at + KILL_LIMIT
-        if isinstance(self.lost, BackendLost) or now > self.ended_at + STOP_LIMIT + KILL_LIMIT:
+        if isinstance(self.lost, BackendLost):
             return True
-        if self.terminated:
-            return self.flushed or now > max(self.ended_at, self.pressed_at) + DRAIN_LIMIT
-        if self.presses:  # the answer is to come as an `end` event, if the cell had begun
-            return not self.started and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
+        if self.presses:
+            return self.flushed or now > self.pressed_at + KILL_LIMIT
         return self.flushed or now > self.ended_at + DRAIN_LIMIT
+
+    def _over_after_press(self, now: float) -> bool:
+        """Whether nothing more is to be waited for. The answer comes as an `end` event, if the cell had begun."""
+        if self.never_began or isinstance(self.lost, BackendLost):
+            return True
+        if self.lost is not None and self._may_ask and not self.asked and now > self.ended_at + UNBEGUN_GRACE:
+            self.asked = True
+            self._in_thread("ended", self._ask_the_container)
+        if self.started:
+            return False
+        if self.lost is not None and not self.call.sent:
+            return True
+        cold = not self._may_ask and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
+        return cold or now > self.pressed_at + UNBEGUN_LIMIT
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether a container is there to be asked: to ask one that is not would start one."""
+        return self.started or (self.call.request.generation is not None and self.call.app.machine.nodes == 1)
+
+    def _ask_the_container(self) -> None:
+        """In a thread: how did the run end? The server threw the answer away, or the cell had not begun."""
+        try:
+            answer = self.call.ended()
+        except Exception:  # noqa: BLE001 - the cell goes on, or its container ends: either shows
+            return
+        self.inbox.put(("settled", answer))
+
+    def _settled(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.end = self.end or answer
+        elif self.started:  # another container answered: the one with the cell is gone
+            self.terminated = self.flushed = True
+        else:
+            self.never_began = True
 
     def _patience(self) -> float:
         """Seconds until something may be due even if nothing comes."""

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.session.run.front import State
+from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Sending:
     def _wrote(self, nbytes: int) -> None:
         self.written += nbytes
         if self.stopped:
-            raise KeyboardInterrupt("stopped while values were being sent; nothing was run")
+            raise stopped("stopped while values were being sent; the cell did not run")
 
     def _look(self, inbox: Inbox) -> None:
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.values import deferred_imports
+from modal_gpu_magic.session.values.bindings import identity
 from modal_gpu_magic.session.values.stand_ins import StandIns, is_result
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
@@ -123,7 +124,7 @@ class Values:
         self._check({name: why for name, why in held.items() if name in sure} or self._too_large(sent, wishes.limit))
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Outgoing(sent, tuple(groups), held, drops, self.table.take_forgotten(), hasher)
+        return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher)
 
     def _reached(self, names: Names, wishes: Wishes) -> set[str]:
         """Names whose values the cell may look up, by itself or through what it calls."""
@@ -132,7 +133,7 @@ class Values:
             others = every_name(self.namespace) - reached - set(wishes.exclude)
             small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
             reached |= reach(small, self.namespace)
-        return reached | self.stand_ins.shared_with_remote(reached)
+        return reached | reach(self.stand_ins.shared_with_remote(reached), self.namespace)
 
     def _sorted_out(
         self, reached: AbstractSet[str], wishes: Wishes
@@ -207,6 +208,8 @@ class Values:
         self._note_bound(outgoing.values)
         self.lost.difference_update(outgoing.values)
         self.marks.drop(frozenset(outgoing.drops))
+        self.table.told(outgoing.forgot)
+        self.table.received.clear()
 
     def forget(self) -> tuple[str, ...]:
         """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
@@ -229,6 +232,7 @@ class Values:
         for failed, why in arrived.failed.items():
             raise MachineError(f"{failed} cannot be fetched: {why}.")
         self.table.stale -= arrived.current
+        self.table.received.append(transfer.base)
         value = self.stand_ins.own(name) if self.stand_ins.is_covered(name) else arrived.values[name]
         self.stand_ins.uncover()
         return value
@@ -287,7 +291,7 @@ class Values:
         """Both sides have these names alike now."""
         for name in names:
             value = self.stand_ins.own(name) if name in self.namespace else None
-            self._bound[name] = type(value), _identity(value, self.table)
+            self._bound[name] = type(value), identity(value, self.table)
 
     def _why_not(self, name: str, value: Any) -> str:
         return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
@@ -348,7 +352,7 @@ class Values:
         if type(value) is RemoteValue and self.stand_ins.lives_there(value):
             return False
         kind, then = self._bound.get(name, (None, None))
-        return kind is not type(value) or then != _identity(value, self.table)
+        return kind is not type(value) or then != identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:
         """Whether only the container has a name's value."""
@@ -359,32 +363,6 @@ class Values:
         if not self.stand_ins.lives_there(value) or name in self.lost:
             return False
         return facts(value).name == name or name in LAST_RESULTS
-
-
-def _identity(value: Any, table: IdentityTable) -> tuple[str, Any]:
-    """What differs for another object, or for another value of a type whose objects have no identity."""
-    if token := table.token(value):
-        return "token", token
-    if type(value) is float:
-        return "value", value.hex()
-    return ("value", value) if type(value) in _ATOMS else ("object", _Held(value))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """An object, equal to itself alone."""
-
-    value: Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-_ATOMS = frozenset({int, complex, bool, str, bytes, type(None)})
-"""Types whose values a name may be bound to anew without being another."""
 
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:

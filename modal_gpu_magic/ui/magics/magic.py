@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import LineError, MachineError
-from modal_gpu_magic.session.run.interrupts import Presses
+from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
 
 if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
@@ -29,11 +29,16 @@ class Magics:
         """
         from modal_gpu_magic.ui.widgets.shell_channel import answering
 
-        with answering(self.state.shell), Presses() as presses:
-            home = self._run(text, body, presses.inbox)
+        try:
+            with answering(self.state.shell), Presses() as presses:
+                home = self._run(text, body, presses.inbox)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error) from None
         if home is not None and home.has_result and home.result is not None:
             hook: Any = self.state.shell.displayhook
             hook.update_user_ns(home.result)
+        if was_pressed(presses.inbox):  # while its values were written here
+            raise stopped("stopped when the cell had ended; all its values are here")
 
     def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
         from modal_gpu_magic.ui.fronts.choose import front_for

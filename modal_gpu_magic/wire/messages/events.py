@@ -273,6 +273,8 @@ class Request:
     """Names deleted here since the last sync, or whose values there are old: deleted there before the cell."""
     forgot: tuple[int, ...] = ()
     """Tokens of objects that this side gave up."""
+    fetched: tuple[int, ...] = ()
+    """Transfers asked for since the last run that this side took in, by their first token."""
     named: tuple[int, ...] = ()
     """Tokens of objects that names here are bound to which the container has not under a name."""
     reads: tuple[str, ...] = ()

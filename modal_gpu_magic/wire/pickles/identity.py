@@ -218,6 +218,7 @@ class IdentityTable:
         token_of: tokens by the identity of living objects.
         digests: of large buffers' owners, by token: the content at the last transfer.
         stale: tokens of objects whose current content only the other side has.
+        received: transfers that this side asked for and took in, by their first token; the other side does not know.
     """
 
     def __init__(self, side: int) -> None:
@@ -226,6 +227,7 @@ class IdentityTable:
         self.token_of: dict[int, int] = {}
         self.digests: dict[int, bytes] = {}
         self.stale: set[int] = set()
+        self.received: list[int] = []
         self._weak: dict[int, _Reference] = {}
         self._strong: dict[int, Any] = {}
         self._arrays: set[int] = set()
@@ -318,15 +320,28 @@ class IdentityTable:
         self._release(token)
         self._forgotten.append(token)
 
+    def forgotten(self) -> tuple[int, ...]:
+        """Tokens that were given up and that the other side still has; less those that have come again meanwhile."""
+        return tuple(token for token in self._forgotten if not self.has(token))
+
     def take_forgotten(self) -> tuple[int, ...]:
-        """Tokens given up since the last call, for the other side; less those that have come again meanwhile."""
-        forgotten, self._forgotten = self._forgotten, []
-        return tuple(token for token in forgotten if not self.has(token))
+        """The same, when it is certain that the other side will know."""
+        forgotten = self.forgotten()
+        self._forgotten.clear()
+        return forgotten
+
+    def told(self, tokens: Iterable[int]) -> None:
+        """The other side knows that these tokens were given up."""
+        known = frozenset(tokens)
+        if known:
+            self._forgotten[:] = [token for token in self._forgotten if token not in known]
 
     def clear(self) -> None:
         """The other side is gone."""
-        for each in (self.token_of, self.digests, self.stale, self._arrays, self._weak, self._strong, self._forgotten):
+        for each in (self.token_of, self.digests, self.stale, self._arrays, self._weak, self._strong):
             each.clear()
+        self._forgotten.clear()
+        self.received.clear()
 
     def _release(self, token: int) -> None:
         reference = self._weak.pop(token, None)

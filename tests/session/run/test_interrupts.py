@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from modal_gpu_magic.session.run.interrupts import HeldPress, Presses, interruptible, press
+from modal_gpu_magic.session.run.interrupts import (
+    HeldPress,
+    Presses,
+    Reading,
+    in_one_line,
+    interruptible,
+    press,
+    stopped,
+    was_pressed,
+    whole,
+)
 
 
 def interrupt() -> None:
@@ -113,3 +123,88 @@ def test_a_press_at_any_line_of_the_swap_leaves_the_handler_as_it_was(at: int) -
         assert signal.getsignal(signal.SIGINT) == ours
         press(presses.inbox)
         assert presses.inbox.get(timeout=5) == ("press", None)
+
+
+def interrupt_and_wait() -> None:
+    """Takes as long as a class's own `__reduce__` may, and is stopped meanwhile."""
+    threading.Thread(target=interrupt).start()
+    time.sleep(30)
+
+
+def press_and_wait(presses: Presses) -> None:
+    threading.Thread(target=press, args=(presses.inbox,)).start()
+    time.sleep(30)
+
+
+def interrupt_twice(written: list[bool]) -> None:
+    interrupt()
+    interrupt()
+    written.append(True)
+
+
+def test_reading_is_stopped_at_once() -> None:
+    with Presses() as presses:
+        with pytest.raises(KeyboardInterrupt, match="did not run"), Reading(presses.inbox):
+            interrupt_and_wait()
+        assert not was_pressed(presses.inbox), "the press has been used"
+        interrupt()
+        assert was_pressed(presses.inbox), "after the block a press is a message again"
+
+
+def test_reading_is_stopped_by_another_thread() -> None:
+    with Presses() as presses, pytest.raises(KeyboardInterrupt), Reading(presses.inbox):
+        press_and_wait(presses)
+
+
+def test_reading_does_not_begin_after_a_press() -> None:
+    with Presses() as presses:
+        interrupt()
+        with pytest.raises(KeyboardInterrupt), Reading(presses.inbox):
+            pytest.fail("the block was entered")
+
+
+def test_what_must_not_be_torn_is_not() -> None:
+    whole_calls = []
+
+    def _give_up() -> None:
+        interrupt()
+        whole_calls.append(True)
+
+    with Presses() as presses, pytest.raises(KeyboardInterrupt), Reading(presses.inbox):
+        _give_up()
+    assert whole_calls == [True]
+
+
+def test_in_another_thread_the_press_counts_at_the_end() -> None:
+    raised: list[BaseException] = []
+
+    def read(presses: Presses) -> None:
+        try:
+            with Reading(presses.inbox):
+                press(presses.inbox)
+        except KeyboardInterrupt as error:
+            raised.append(error)
+
+    with Presses() as presses:
+        thread = threading.Thread(target=read, args=(presses,))
+        thread.start()
+        thread.join()
+    assert len(raised) == 1
+
+
+def test_writing_is_not_torn() -> None:
+    written: list[bool] = []
+    with pytest.raises(KeyboardInterrupt), whole():
+        interrupt_twice(written)
+    assert written == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_stop_is_one_line() -> None:
+    cell_s_own = KeyboardInterrupt()
+    cell_s_own._render_traceback_ = lambda: ["one", "two"]  # type: ignore[attr-defined]
+    assert in_one_line(cell_s_own) is cell_s_own
+    for error, line in ((KeyboardInterrupt(), "before the cell began"), (stopped("words"), "words")):
+        (shown,) = in_one_line(error)._render_traceback_()  # type: ignore[attr-defined]
+        assert shown.startswith("KeyboardInterrupt: ")
+        assert line in shown

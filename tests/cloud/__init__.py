@@ -1,0 +1,1 @@
+"""A slow cloud for the tests: gates in the local control plane."""

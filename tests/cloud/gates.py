@@ -1,0 +1,109 @@
+"""A slow cloud: RPCs of a local control plane that wait at a gate, each for as long as a file of its name exists.
+
+`install` runs in the control plane and wraps the RPCs in its listener; `Gates` is the test's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
+
+LISTENER = "modal_gpu_magic.control_plane.rpc.listener"
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The gates of one control plane, as files of a folder."""
+
+    folder: Path
+
+    def close(self, name: str) -> None:
+        """Let RPCs of this name wait from now on. What was noted of the name is forgotten."""
+        for path in (self._reached(name), self._passed(name)):
+            path.unlink(missing_ok=True)
+        (self.folder / name).touch()
+
+    def open(self, name: str) -> None:
+        """Let them go on."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def reached(self, name: str) -> bool:
+        """Whether one waits, or has waited, since the gate was closed."""
+        return self._reached(name).exists()
+
+    def passed(self, name: str) -> bool:
+        """Whether one has been answered since the gate of the name was closed, or `forget` was called."""
+        return self._passed(name).exists()
+
+    def forget(self, name: str) -> None:
+        """Note anew whether an RPC of this name is answered."""
+        self._passed(name).unlink(missing_ok=True)
+
+    def _reached(self, name: str) -> Path:
+        return self.folder / f"{name}.reached"
+
+    def _passed(self, name: str) -> Path:
+        return self.folder / f"{name}.passed"
+
+
+def install(folder: str) -> None:
+    """Wrap the RPCs of every listener of this process, once its module is imported."""
+    sys.meta_path.insert(0, _Finder(Gates(Path(folder))))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, gates: Gates) -> None:
+        self._gates = gates
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != LISTENER:
+            return None
+        found = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if found is None or found.loader is None:
+            return None
+        execute: Any = found.loader.exec_module
+
+        def execute_and_wrap(module: ModuleType) -> None:
+            execute(module)
+            _wrap(module, self._gates)
+
+        found.loader.exec_module = execute_and_wrap  # type: ignore[method-assign]  # of this loader alone
+        return found
+
+
+def _wrap(listener: ModuleType, gates: Gates) -> None:
+    begin = listener.Door.__init__
+
+    def begin_gated(door: Any, rpcs: Mapping[str, Any], **options: Any) -> None:
+        begin(door, {name: _gated(name, rpc, gates) for name, rpc in rpcs.items()}, **options)
+
+    listener.Door.__init__ = begin_gated
+
+
+def _gated(name: str, rpc: Any, gates: Gates) -> Any:
+    if inspect.isasyncgenfunction(rpc):
+        return rpc
+    gate, reached, passed = gates.folder / name, gates.folder / f"{name}.reached", gates.folder / f"{name}.passed"
+
+    async def wait(request: Any, peer: Any) -> Any:
+        while gate.exists():
+            reached.touch()
+            await asyncio.sleep(0.01)
+        answer = await rpc(request, peer)
+        passed.touch()
+        return answer
+
+    return wait
