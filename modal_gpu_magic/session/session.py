@@ -121,13 +121,16 @@ class Session:
             self.forget()
         for note in cell.files.notes:
             front.say(note)
-        with unwarned():
-            outgoing = self.values.outgoing(names, cell.wishes)
-        with self.process.held():
-            with seen_running(self, front, inbox):
-                told = self._attempt(cell, names, outgoing, front, inbox)
-            home = self._come_home(cell, told)
-        return conclude(self, told, cell, home, front)
+        try:
+            with unwarned():
+                outgoing = self.values.outgoing(names, cell.wishes)
+            with self.process.held():
+                with seen_running(self, front, inbox):
+                    told = self._attempt(cell, names, outgoing, front, inbox)
+                home = self._come_home(cell, told)
+            return conclude(self, told, cell, home, front)
+        finally:
+            self.values.hasher.release()
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""

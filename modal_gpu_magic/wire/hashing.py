@@ -49,6 +49,12 @@ class Hasher:
         self.arrays: dict[int, Any] = {}
         """Numpy arrays in the values hashed so far, by identity."""
 
+    def release(self) -> None:
+        """Give the values up. A buffer that is held cannot be resized, and the frames of an error's traceback stay."""
+        self._digests.clear()
+        self.leaves.clear()
+        self.arrays.clear()
+
     @property
     def spent(self) -> bool:
         """Whether the time given is up."""
