@@ -21,7 +21,7 @@ from modal_gpu_magic.control_plane.definitions import (
 )
 from modal_gpu_magic.control_plane.gpus import Rack, checked
 from modal_gpu_magic.control_plane.messages import known, shared_fields
-from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.refusals import Invalid, found
 from modal_gpu_magic.control_plane.servicers.mounts import mount_metadata
 from modal_gpu_magic.control_plane.servicers.volumes import volume_metadata
 from modal_gpu_magic.control_plane.state import App, Container, Function, State, new_id
@@ -55,6 +55,8 @@ class Functions:
             definitions = [each.function for each in ranked]
         else:
             definitions = [request.function]
+        if not definitions:
+            raise Invalid("A function has no definition.")
         check(definitions[0])
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         function.definition.CopyFrom(definitions[0])

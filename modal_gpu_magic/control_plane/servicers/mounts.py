@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Invalid
+from modal_gpu_magic.control_plane.refusals import Invalid, NotFound
 from modal_gpu_magic.control_plane.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
@@ -50,9 +51,23 @@ class Contents:
         half.rename(self.path(sha256))
 
     def adopt(self, sha256: str, file: Path) -> None:
-        """Keep a content that came as a blob."""
+        """Keep a content that came as a blob; raises Invalid if the hash is another one's. Blocks: reads the file."""
+        try:
+            found = _sha256_of(file)
+        except FileNotFoundError:
+            raise NotFound(f"The blob with the content of {sha256} has not been sent.") from None
+        if found != sha256:
+            raise Invalid(f"The content of {sha256} has another hash.")
         self._directory.mkdir(exist_ok=True)
         file.rename(self.path(sha256))
+
+
+def _sha256_of(file: Path) -> str:
+    running = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 20):
+            running.update(chunk)
+    return running.hexdigest()
 
 
 class Mounts:
@@ -76,7 +91,8 @@ class Mounts:
         if request.WhichOneof("data_oneof") == "data":
             self._contents.put(request.sha256_hex, request.data)
         elif request.data_blob_id and not self._contents.has(request.sha256_hex):
-            self._contents.adopt(request.sha256_hex, self._blobs.path(request.data_blob_id))
+            blob = self._blobs.path(request.data_blob_id)
+            await asyncio.to_thread(self._contents.adopt, request.sha256_hex, blob)
         return known(api_pb2.MountPutFileResponse, exists=self._contents.has(request.sha256_hex))
 
     async def MountGetOrCreate(

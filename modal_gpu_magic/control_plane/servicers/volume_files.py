@@ -18,9 +18,8 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane import tree
 from modal_gpu_magic.control_plane.loopback import Loopback, Span
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.parts import PART, Incoming, clear_abandoned, incoming
+from modal_gpu_magic.control_plane.parts import PART, Incoming, clear_abandoned, incoming, put
 from modal_gpu_magic.control_plane.refusals import NotFound, found
-from modal_gpu_magic.control_plane.world import place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,9 +68,7 @@ class VolumeFiles:
         for file, target in zip(request.files, targets, strict=True):
             if not self._contents.has(file.sha256_hex):
                 raise NotFound(f"The content of {file.filename!r} has not been sent.")
-            half = target.with_name(f".{target.name}.half")  # a link that is in the way is replaced, not followed
-            await asyncio.to_thread(place, half, self._contents.path(file.sha256_hex), file.mode)
-            half.replace(target)
+            await asyncio.to_thread(put, volume, target, self._contents.path(file.sha256_hex), file.mode)
         return Empty()
 
     async def VolumeGetFile2(
