@@ -112,17 +112,19 @@ class Raw:
         keys = ("token_id", "token_secret")
         self.metadata = {f"x-modal-{key.replace('_', '-')}": plane.hello[key] for key in keys} if token else {}
 
+    async def _exchange(self, method: Any, request: Any) -> None:
+        async with method.open(metadata=self.metadata) as stream:
+            await stream.send_message(request, end=True)
+            while await stream.recv_message() is not None:
+                pass
+
     async def ask(self, name: str, request: Any) -> tuple[Status, str]:
         """How the server answers: OK, or its refusal. What is held for long is OK."""
         async with Channel(path=self.path) as channel:
             method = getattr(ModalClientStub(channel), name)
             try:
-                async with asyncio.timeout(SECONDS):
-                    async with method.open(metadata=self.metadata) as stream:
-                        await stream.send_message(request, end=True)
-                        while await stream.recv_message() is not None:
-                            pass
-            except TimeoutError:
+                await asyncio.wait_for(self._exchange(method, request), SECONDS)
+            except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
                 return Status.OK, "held"
             except GRPCError as error:
                 return error.status, error.message or ""
