@@ -21,6 +21,38 @@ A cell's own exception is raised as itself; `RemoteError` is only for classes th
 
 from __future__ import annotations
 
+import re
+
+_VARIABLE = re.compile(
+    r"""(?<!\S)
+    (?P<option>--?e[\w-]*(?:\s+|=))?                     # --env, and what may have been meant for it
+    (?: (?P<quote>["'])(?P<quoted>[\w.-]*=)(?P<all>(?:\\.|(?!(?P=quote)).)*)
+      | (?P<name>[\w.-]*=)(?P<value>(?:"(?:\\.|[^"\\])*"?|'[^']*'?|\\.|[^\s"'\\])*) )""",
+    re.VERBOSE | re.DOTALL,
+)
+_UPPER = re.compile(r"[A-Z_][A-Z0-9_]*=")
+SHORTEST_MASKED = 4
+"""Characters of a value that is taken out of a message, too: a shorter one is in any text."""
+
+
+def masked(line: str) -> str:
+    """A magic line whose values of environment variables are stars: every character keeps its place."""
+    for start, end in reversed(_values(line)):
+        line = line[:start] + "*" * (end - start) + line[end:]
+    return line
+
+
+def _values(line: str) -> list[tuple[int, int]]:
+    """Where values of environment variables stand: behind `--env NAME=`, and behind any `NAME=` in capitals."""
+    found = []
+    for match in _VARIABLE.finditer(line):
+        group, name = ("all", match["quoted"]) if match["quote"] else ("value", match["name"])
+        is_short = len(match[group]) < SHORTEST_MASKED  # `H100=2` was meant for a GPU
+        is_upper = _UPPER.fullmatch(name) and not match[group].startswith("=")  # `X==1.2.3` is a requirement
+        if match["option"] or (is_upper and not is_short):
+            found.append(match.span(group))
+    return found
+
 
 class ModalGpuError(Exception):
     """Base of all errors a user may meet. IPython shows its message and nothing of our frames."""
@@ -31,11 +63,17 @@ class ModalGpuError(Exception):
 
 
 class LineError(ModalGpuError):
-    """A magic line that cannot be run as written. `line[start:end]` is the part at fault."""
+    """A magic line that cannot be run as written. `line[start:end]` is the part at fault.
+
+    Values of environment variables may be secrets: `line` has stars in their place, and `message` none of them.
+    """
 
     def __init__(self, message: str, line: str = "", start: int = 0, end: int = 0) -> None:
+        for first, last in _values(line):
+            value = line[first:last].strip("\"'")
+            message = message.replace(value, "***") if len(value) >= SHORTEST_MASKED else message
         super().__init__(message)
-        self.message, self.line, self.start, self.end = message, line, start, end
+        self.message, self.line, self.start, self.end = message, masked(line), start, end
 
     def __str__(self) -> str:
         """The sentence, then the line with a caret under the fault."""

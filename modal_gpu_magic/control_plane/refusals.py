@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from google.protobuf.timestamp_pb2 import Timestamp
+
 Entry = TypeVar("Entry")
 
 
@@ -71,6 +73,14 @@ def seconds(value: float) -> float:
     if not math.isfinite(value):
         raise Invalid(f"A timeout of {value} s is no number of seconds.")
     return min(value, POLL_SECONDS)
+
+
+def moment(value: Timestamp) -> float:
+    """A time, in seconds of the epoch; Invalid for one that is none."""
+    try:
+        return value.ToNanoseconds() / 1e9
+    except ValueError:
+        raise Invalid(f"{value.seconds} s and {value.nanos} ns are no time.") from None
 
 
 def count(value: int) -> int:

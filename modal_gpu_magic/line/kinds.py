@@ -33,6 +33,7 @@ class Kind:
         claims: what a value takes for itself; two values of an option that claim the same exclude each other.
         choices: values to complete.
         alone: the value of an option that stands without one; None: it needs one.
+        secret: values may be secrets, which no message shows.
     """
 
     metavar: str
@@ -46,6 +47,7 @@ class Kind:
     claims: Callable[[Any], tuple[str, ...]] | None = None
     choices: tuple[str, ...] = ()
     alone: Any = None
+    secret: bool = False
 
 
 def _at_commas(text: str) -> list[Span]:
@@ -96,7 +98,9 @@ COMMAND = Kind("COMMAND", "'make -C /src'", many=True, ordered=True)
 PYTHON = Kind("3.N", "3.12", readers.read_python)
 VOLUMES = Kind("NAME:/PATH,...", "d:/d", readers.read_volume, ":".join, many=True, cut=_at_commas, claims=tuple)
 OBJECTS = Kind("NAME,...", "huggingface", readers.read_object, many=True, cut=_at_commas)
-ENV = Kind("KEY=VALUE|NAME", "DEBUG=1", readers.read_env, _write_env, many=True, claims=lambda pair: pair[:1])
+ENV = Kind(
+    "KEY=VALUE|NAME", "DEBUG=1", readers.read_env, _write_env, many=True, claims=lambda pair: pair[:1], secret=True
+)
 CORES = Kind("CORES", "4", readers.read_cores, lambda cores: str(cores).removesuffix(".0"), unit="cores")
 MEMORY = Kind(
     "SIZE",

@@ -66,8 +66,9 @@ class Option:
         return f"{self.flag}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}"
 
 
-def _option(flag: str, scope: Scope, kind: Kind, text: str, default: str = "") -> Any:
-    return field(default=None, metadata={"option": Option(flag, scope, kind, text, default)})
+def _option(flag: str, scope: Scope, kind: Kind, text: str, default: str = "", *, shown: bool = True) -> Any:
+    """The field of an option. `shown`: a repr may have its value, which is no secret."""
+    return field(default=None, metadata={"option": Option(flag, scope, kind, text, default)}, repr=shown)
 
 
 # fmt: off
@@ -94,7 +95,7 @@ class Options:
     secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,
         "Modal Secrets, seen there as environment variables")
     env: tuple[tuple[str, str | None], ...] | None = _option("--env", "where", kinds.ENV,
-        "an environment variable; NAME alone takes its value from the notebook")
+        "an environment variable; NAME alone takes its value from the notebook", shown=False)
     cpu: float | None = _option("--cpu", "where", kinds.CORES,
         "physical cores to be sure of", "0.125")
     memory: int | None = _option("--memory", "where", kinds.MEMORY,

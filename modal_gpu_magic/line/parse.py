@@ -34,7 +34,7 @@ class Line:
     specs: tuple[GpuSpec, ...] = ()
     machine: str | None = None
     options: Options = field(default_factory=Options)
-    text: str = field(default="", compare=False)
+    text: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         """A text that parses to the same."""
@@ -178,8 +178,9 @@ def _refuse_rivals(option: Option, values: list[_Value]) -> None:
         for claim in option.kind.claims(given.value) if option.kind.claims else ():
             held = holders.setdefault(claim, given.value)
             if held != given.value:
-                both = f"{option.kind.write(held)} and {option.kind.write(given.value)}"
-                raise given.word.refusal(f"{option.flag} has {claim} twice, as {both}; keep one.")
+                both = f", as {option.kind.write(held)} and {option.kind.write(given.value)}"
+                what = "" if option.kind.secret else both
+                raise given.word.refusal(f"{option.flag} has {claim} twice{what}; keep one.")
 
 
 def _refuse_conflicts(given: dict[Option, list[_Value]]) -> None:

@@ -179,9 +179,9 @@ def read_env(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     if not re.fullmatch(_VARIABLE, name):
         names = re.findall(_VARIABLE, name) or ["NAME"]
-        meant = f"{names[0]}={value}" if equals else " --env ".join(names)
+        meant = f"{names[0]}=VALUE" if equals else " --env ".join(names)
         fault = "does not begin with" if equals else "is not"
-        raise refusal(f"{text} {fault} the name of a variable; write --env {meant}.", text)
+        raise refusal(f"{name}{equals} {fault} the name of a variable; write --env {meant}.", text)
     return name, value if equals else None
 
 

@@ -121,16 +121,19 @@ class Session:
             self.forget()
         for note in cell.files.notes:
             front.say(note)
-        with self.process.held():
-            with self.status.running(front, inbox, self.about.hourly, self._idle_until):
-                if self.open_run is not None:
-                    self._open(cell, front, inbox)
-                    settle(self, front, inbox)
-                with unwarned(), Reading(inbox):
-                    outgoing = self.values.outgoing(names, cell.wishes)
-                told = self._attempt(cell, names, outgoing, front, inbox)
-            home = come_home(self, told)
-        return conclude(told, cell, home, front)
+        try:
+            with self.process.held():
+                with self.status.running(front, inbox, self.about.hourly, self._idle_until):
+                    if self.open_run is not None:
+                        self._open(cell, front, inbox)
+                        settle(self, front, inbox)
+                    with unwarned(), Reading(inbox):
+                        outgoing = self.values.outgoing(names, cell.wishes)
+                    told = self._attempt(cell, names, outgoing, front, inbox)
+                home = come_home(self, told)
+            return conclude(told, cell, home, front)
+        finally:
+            self.values.hasher.release()
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Go on with another machine, after saying what that costs. The old container ends."""

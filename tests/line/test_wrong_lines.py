@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.errors import LineError, UnknownGpuError
+from modal_gpu_magic.errors import LineError, UnknownGpuError, masked
 from modal_gpu_magic.line.options import OPTIONS
 from modal_gpu_magic.line.parse import parse
 
@@ -37,7 +37,7 @@ WAYS_OUT = (
 def test_one_sentence_a_caret_and_a_way_out(line: str, caret: str, message: str) -> None:
     with pytest.raises(LineError) as caught:
         parse(line, machines=("big", "trainer"))
-    assert str(caught.value) == f"{message}\n    {line}\n    {caret}"
+    assert str(caught.value) == f"{message}\n    {masked(line)}\n    {caret}"
 
 
 def test_the_table_is_long_enough_and_says_nothing_twice() -> None:

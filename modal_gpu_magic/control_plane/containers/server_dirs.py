@@ -57,9 +57,25 @@ def move_in() -> Premises:
     mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
     for directory in (home.root, home.shared):
         directory.mkdir(mode=0o700)
-        (directory / _MARKER).write_text(mark)
+        write_private(directory / _MARKER, mark)
     home.store.mkdir(mode=0o700)
     return home
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read, from its first moment on; one that is there is replaced."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def make_private(path: Path) -> None:
+    """Take a file's and its directory's rights from everybody else, where they are this user's."""
+    for each, mode in ((path, 0o600), (path.parent, 0o700)):
+        with suppress(OSError):
+            found = each.lstat()
+            if found.st_uid == os.getuid() and not stat.S_ISLNK(found.st_mode) and stat.S_IMODE(found.st_mode) & ~mode:
+                each.chmod(mode)
 
 
 def _base() -> Path:
@@ -117,7 +133,7 @@ def _is_ours(path: Path) -> bool:
 def record_links(root: Path, links: dict[Path, Path]) -> None:
     """Write down the links outside its directories that this server uses: link to target."""
     half = root / "links.half"
-    half.write_text(json.dumps({str(link): str(target) for link, target in links.items()}))
+    write_private(half, json.dumps({str(link): str(target) for link, target in links.items()}))
     half.replace(root / _LINKS)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ class Loopback:
         return str(URL(self._base).with_query({**query, "key": self._signature(verb, span)}))
 
     def _signature(self, verb: str, span: Span) -> str:
-        text = f"{verb} {span.start} {span.length} {span.sha256} {span.path}"
-        return hmac.new(self._key, text.encode(errors="surrogateescape"), "sha256").hexdigest()
+        fields = json.dumps([verb, str(span.path), span.start, span.length, span.sha256])  # no two spans give one text
+        return hmac.new(self._key, fields.encode(), "sha256").hexdigest()
 
     async def _listen(self) -> None:
         from aiohttp import web
@@ -147,7 +148,7 @@ def _opened(span: Span) -> int:
     minutes; as it is, the file that is there has these bytes.
     """
     try:
-        return os.open(span.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        return os.open(span.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         if not span.sha256:
             raise

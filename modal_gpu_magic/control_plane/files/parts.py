@@ -106,9 +106,25 @@ def incoming(volume: Path, target: Path, size: int, mode: int, hashes: tuple[str
     return Incoming(target, size, mode, hashes, volume.parent / _ENDED / name)
 
 
+def put(volume: Path, target: Path, content: Path, mode: int) -> None:
+    """Put a whole file at `target` in `volume`, at once. A link that is in the way is replaced, not followed.
+
+    The half of a file is beside the volume: in the volume, code in a container could put a link in the way.
+    """
+    half = volume.parent / _ENDED / uuid.uuid4().hex
+    half.parent.mkdir(exist_ok=True, mode=0o700)
+    try:
+        shutil.copyfile(content, half)
+        half.chmod(mode & 0o777 or 0o644)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)
+
+
 def clear_abandoned(volume: Path) -> None:
     """Remove what was broken off long ago, of all volumes in the same directory."""
     for directory in (volume.parent / _ENDED).glob("*"):
         with suppress(OSError):
             if time.time() - directory.stat().st_mtime > KEPT:
-                shutil.rmtree(directory, ignore_errors=True)
+                shutil.rmtree(directory) if directory.is_dir() else directory.unlink()

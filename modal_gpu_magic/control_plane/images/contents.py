@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.control_plane.refusals import Invalid
+from modal_gpu_magic.control_plane.refusals import Invalid, NotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,20 @@ class Contents:
         half.rename(self.path(sha256))
 
     def adopt(self, sha256: str, file: Path) -> None:
-        """Keep a content that came as a blob."""
+        """Keep a content that came as a blob; raises Invalid if the hash is another one's. Blocks: reads the file."""
+        try:
+            found = _sha256_of(file)
+        except FileNotFoundError:
+            raise NotFound(f"The blob with the content of {sha256} has not been sent.") from None
+        if found != sha256:
+            raise Invalid(f"The content of {sha256} has another hash.")
         self._directory.mkdir(exist_ok=True)
         file.rename(self.path(sha256))
+
+
+def _sha256_of(file: Path) -> str:
+    running = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 20):
+            running.update(chunk)
+    return running.hexdigest()

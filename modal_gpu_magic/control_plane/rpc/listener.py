@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import logging
 import os
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from google.protobuf.message import DecodeError
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
@@ -108,10 +110,10 @@ class Door:
         streaming = route.cardinality.server_streaming
 
         async def handle(stream: Stream[Any, Any]) -> None:
-            request = await stream.recv_message()
             try:
                 if self._token is not None:
-                    self._token.check(stream.metadata)
+                    self._token.check(stream.metadata)  # the headers alone: nothing of a stranger's request is read
+                request = await _request(stream)
                 if streaming:
                     async for message in rpc(request, self._peer):
                         await stream.send_message(message)
@@ -122,10 +124,29 @@ class Door:
             except (StreamClosedError, StreamTerminatedError):
                 raise asyncio.CancelledError from None  # the peer is gone; grpclib complains of anything else
             except Exception as error:
+                if _is_malformed(error):
+                    raise GRPCError(Status.INVALID_ARGUMENT, f"{name} cannot be asked like that: {error}") from None
                 _log.exception("%s failed", name)
                 raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
 
         return handle
+
+
+async def _request(stream: Stream[Any, Any]) -> Any:
+    """The one message that a client sends."""
+    request = await stream.recv_message()
+    if request is None:
+        raise refusals.Invalid("The request has no message.")
+    return request
+
+
+_PATHS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR})
+"""What the system says of a path that cannot be."""
+
+
+def _is_malformed(error: Exception) -> bool:
+    """Whether an error says that the request cannot be right: a number out of range, a path that cannot be."""
+    return isinstance(error, ValueError | OverflowError | DecodeError) or getattr(error, "errno", None) in _PATHS
 
 
 def _refusing(name: str, *, streaming: bool) -> Rpc:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LOCAL_CONTAINERS = max(4, os.cpu_count() or 1)
 """Units a function may have where it sets no `max_containers`. Modal has no such limit; one machine does."""
 
+MOST_UNITS = 100
+"""Units a function may have whatever it asks for: each is a process."""
+
 
 def leaders(function: Function) -> list[Container]:
     """One live container of each unit."""
@@ -33,7 +36,7 @@ def ceiling(function: Function) -> int:
     """
     limit = function.scaling.max_containers
     if limit is not None:
-        return max(1, limit // function.group_size)
+        return max(1, min(limit // function.group_size, MOST_UNITS))
     waiting = sum(
         bool(unit.running) and all(each.waiting for each in unit.running.values()) for unit in leaders(function)
     )

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, found
+from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, count, entry, found, moment, seconds
 from modal_gpu_magic.control_plane.scheduling.state import App, Container, State, new_id
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
 
@@ -100,7 +100,7 @@ class Apps:
     ) -> AsyncIterator[api_pb2.TaskLogsBatch]:
         """Follow the log from an entry on, for at most `timeout` seconds, to the end of the app."""
         app = self._app(request.app_id)
-        seen, end = int(request.last_entry_id or 0), time.monotonic() + request.timeout
+        seen, end = entry(request.last_entry_id), time.monotonic() + seconds(request.timeout)
         while True:
             for batch in app.log.after(seen):
                 seen = int(batch.entry_id)
@@ -119,13 +119,13 @@ class Apps:
         self, request: api_pb2.AppFetchLogsRequest, peer: Container | None
     ) -> api_pb2.AppFetchLogsResponse:
         """The newest entries of a time, as far as they are still kept; `limit` at most."""
-        since, until = request.since.ToNanoseconds() / 1e9, request.until.ToNanoseconds() / 1e9
+        since, until = moment(request.since), moment(request.until)
         batches = [
             batch
             for batch in self._app(request.app_id).log.batches
             if _wanted(request, batch) and since <= batch.items[0].timestamp <= until
         ]
-        return api_pb2.AppFetchLogsResponse(batches=batches[-request.limit :])
+        return api_pb2.AppFetchLogsResponse(batches=batches[-count(request.limit) :])
 
     async def reap(self) -> None:
         """For ever: end apps whose client is gone without a word."""

@@ -13,7 +13,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.catalog.limits import MAP_OUTSTANDING
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import NotFound, found
+from modal_gpu_magic.control_plane.refusals import NotFound, entry, found, seconds
 from modal_gpu_magic.control_plane.rpc.tokens import input_id_in, token_of
 from modal_gpu_magic.control_plane.scheduling.state import Call, Container, Input, State, new_id
 
@@ -90,7 +90,7 @@ class Calls:
     ) -> api_pb2.FunctionGetOutputsResponse:
         """Wait for outputs: those of an index range, or (maps) those that came after an entry."""
         call = self._call(request.function_call_id)
-        end = time.monotonic() + request.timeout
+        end = time.monotonic() + seconds(request.timeout)
         call.readers += 1
         if peer is not None:
             self._scheduler.scale(call.function)  # who asks waits, and may be in the way of what it waits for
@@ -204,7 +204,7 @@ def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_p
         return [call.outputs[index] for index in wanted if index in call.outputs]
     if request.clear_on_success:
         return []  # a map's last word: it has them all
-    return call.completed[int(request.last_entry_id.partition("-")[0] or 0) :]
+    return call.completed[entry(request.last_entry_id.partition("-")[0]) :]
 
 
 def _outputs(call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> api_pb2.FunctionGetOutputsResponse:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known, shared_fields
-from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.refusals import Invalid, found
 from modal_gpu_magic.control_plane.scheduling.clusters import check_cluster
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack, checked
 from modal_gpu_magic.control_plane.scheduling.state import App, Container, Function, State, new_id
@@ -55,6 +55,8 @@ class Functions:
             definitions = [each.function for each in ranked]
         else:
             definitions = [request.function]
+        if not definitions:
+            raise Invalid("A function has no definition.")
         check(definitions[0])
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         function.definition.CopyFrom(definitions[0])

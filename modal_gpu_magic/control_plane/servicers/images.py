@@ -17,7 +17,7 @@ from modal_gpu_magic.control_plane.images.image import Image
 from modal_gpu_magic.control_plane.images.installs import PipInstall, is_nvidia_only, without_cuda
 from modal_gpu_magic.control_plane.images.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.refusals import entry, found, seconds
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import driver
 from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State, new_id
 
@@ -62,7 +62,7 @@ class Images:
     ) -> AsyncIterator[api_pb2.ImageJoinStreamingResponse]:
         """Follow a build's log from an entry on, for at most `timeout` seconds; its result comes last."""
         image = found(self.images, request.image_id, "image")
-        seen, end = int(request.last_entry_id or 0), time.monotonic() + (request.timeout or 55)
+        seen, end = entry(request.last_entry_id), time.monotonic() + (seconds(request.timeout) or 55)
         while True:
             while seen < len(image.lines):
                 item = api_pb2.TaskLogs(

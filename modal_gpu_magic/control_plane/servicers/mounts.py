@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,8 @@ class Mounts:
         if request.WhichOneof("data_oneof") == "data":
             self._contents.put(request.sha256_hex, request.data)
         elif request.data_blob_id and not self._contents.has(request.sha256_hex):
-            self._contents.adopt(request.sha256_hex, self._blobs.path(request.data_blob_id))
+            blob = self._blobs.path(request.data_blob_id)
+            await asyncio.to_thread(self._contents.adopt, request.sha256_hex, blob)
         return known(api_pb2.MountPutFileResponse, exists=self._contents.has(request.sha256_hex))
 
     async def MountGetOrCreate(

@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.premises import make_private
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
 from modal_gpu_magic.control_plane.scheduling.state import Container, Secret, State, new_id
 
@@ -60,6 +61,7 @@ class Secrets:
 def _named(name: str) -> dict[str, str]:
     """The values of a named secret; raises NotFound, saying where to put them."""
     path = named_secrets_file()
+    make_private(path)
     hint = f'Put {{"{name}": {{"KEY": "value"}}}} into {path}, or give the values with modal.Secret.from_dict.'
     try:
         return {str(key): str(value) for key, value in json.loads(path.read_text())[name].items()}

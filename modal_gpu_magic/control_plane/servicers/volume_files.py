@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.containers.root import place
 from modal_gpu_magic.control_plane.files import tree
 from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
-from modal_gpu_magic.control_plane.files.parts import PART, Incoming, clear_abandoned, incoming
+from modal_gpu_magic.control_plane.files.parts import PART, Incoming, clear_abandoned, incoming, put
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import NotFound, found
 
@@ -69,9 +68,7 @@ class VolumeFiles:
         for file, target in zip(request.files, targets, strict=True):
             if not self._contents.has(file.sha256_hex):
                 raise NotFound(f"The content of {file.filename!r} has not been sent.")
-            half = target.with_name(f".{target.name}.half")  # a link that is in the way is replaced, not followed
-            await asyncio.to_thread(place, half, self._contents.path(file.sha256_hex), file.mode)
-            half.replace(target)
+            await asyncio.to_thread(put, volume, target, self._contents.path(file.sha256_hex), file.mode)
         return Empty()
 
     async def VolumeGetFile2(

@@ -94,8 +94,13 @@ def larger(spec: GpuSpec, need_mib: float = 0.0) -> GpuSpec | None:
 
 
 def ready_line(line: Line | None, spec: GpuSpec) -> str:
-    """A header with this spec for those it has, all else as it is: `%%modal_gpu A100-80GB --timeout 2h`."""
-    return f"%%modal_gpu {replace(line, specs=(spec,), machine=None) if line else spec}"
+    """A header with this spec for those it has, all else as it is: `%%modal_gpu A100-80GB --timeout 2h`.
+
+    Environment variables are left out, which may be secrets: the session's machine has them already.
+    """
+    if line is None:
+        return f"%%modal_gpu {spec}"
+    return f"%%modal_gpu {replace(line, specs=(spec,), machine=None, options=replace(line.options, env=None))}"
 
 
 def _capability(gpu: Gpu) -> float:

@@ -54,7 +54,7 @@ class Machine:
     python: str | None = None
     volumes: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     cpu: float | None = None
     memory: int | None = None
     region: str | None = None

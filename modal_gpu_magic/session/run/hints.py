@@ -96,7 +96,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:
     """What was in use, the next larger GPU and the header that asks for it; None: it was not for want of memory."""
     if isinstance(error, ContainerLost) and "SIGKILL" in str(error) and line is not None:
-        more = replace(line, options=replace(line.options, memory=2 * (line.options.memory or MAIN_MEMORY_MIB)))
+        more = replace(
+            line, options=replace(line.options, env=None, memory=2 * (line.options.memory or MAIN_MEMORY_MIB))
+        )
         return f"More main memory, if that is what was missing: %%modal_gpu {more}"
     spec = sized.got or sized.billed or asked
     if spec is None or not is_out_of_memory(error):

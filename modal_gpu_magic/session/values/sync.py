@@ -91,6 +91,7 @@ class Values:
         self.session, self.namespace, self.hidden = session, namespace, hidden
         self.table = IdentityTable(side=0)
         self.marks = Marks(namespace, self.table)
+        self.hasher = Hasher()
         self.lost: set[str] = set()
         self.alive: frozenset[str] = frozenset()
         """Names bound in the container after the last cell: one that is deleted here goes there, too."""
@@ -107,7 +108,7 @@ class Values:
         Raises:
             TransferError: a value that the cell reads cannot travel: every such name, the reason, the way out.
         """
-        hasher = Hasher(unwritten=self.unwritten)
+        hasher = self.hasher = Hasher(unwritten=self.unwritten)
         sure = (names.reads - names.maybe) | set(wishes.include)
         reached = self._reached(names, wishes)
         values, last, held = self._sorted_out(reached, wishes)

@@ -52,6 +52,12 @@ class Hasher:
         self.rules: Any = None
         """How types are pickled (`wire.pickles.reducers`), as far as the values of the transfer have asked."""
 
+    def release(self) -> None:
+        """Give the values up. A buffer that is held cannot be resized, and the frames of an error's traceback stay."""
+        self._digests.clear()
+        self.leaves.clear()
+        self.arrays.clear()
+
     @property
     def spent(self) -> bool:
         """Whether the time given is up."""

@@ -13,6 +13,8 @@ import array
 import collections
 import enum
 import io
+import mmap
+import pickle
 import sys
 import types
 import weakref
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 _TRANSFER_SHIFT = 32
 """Bits of a token that number the object within its transfer."""
+
+HELD_ARRAY, HELD_ARRAYS = 1 << 20, 64 << 20
+"""The largest array that a table holds, and all of them together, in bytes."""
 
 _HEAP_TYPE = 1 << 9
 """`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`: the type was made at run time, as every class statement does."""
@@ -55,7 +60,11 @@ _NEVER = frozenset({types.ModuleType, types.CodeType, types.MethodType, types.Bu
 _BY_CONTENT = frozenset({tuple, frozenset})
 """Immutable containers: worth a token if an item is more than an atom."""
 
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), type})
+_ATOMS = frozenset(
+    {int, float, complex, bool, str, bytes, type(None), type, pickle.PickleBuffer, memoryview, mmap.mmap}
+)
+"""Types of what has no identity in a tuple. A buffer is an argument of the function that makes its owner: to hold the
+tuple of such arguments would keep the owner from being resized."""
 
 _OF_LIBRARIES = {
     "numpy": frozenset(
@@ -231,6 +240,9 @@ class IdentityTable:
         self._weak: dict[int, _Reference] = {}
         self._strong: dict[int, Any] = {}
         self._arrays: set[int] = set()
+        self._held_bytes = 0
+        self._held: dict[int, int] = {}
+        """Bytes of the arrays that are held, by token."""
         self._forgotten: list[int] = []
         self._many = MANY_OBJECTS
 
@@ -268,7 +280,7 @@ class IdentityTable:
         if token in self._weak or token in self._strong:
             self._release(token)
         kind = _KINDS.get(type(value)) or _kind_of(type(value))
-        if kind.is_weak:
+        if kind.is_weak and not (kind.is_array and self._holds(token, value)):
             reference = _Reference(value, self._ended)
             reference.token, reference.key = token, key
             self._weak[token] = reference
@@ -277,6 +289,15 @@ class IdentityTable:
         self.token_of[key] = token
         if kind.is_array:
             self._arrays.add(token)
+
+    def _holds(self, token: int, array: Any) -> bool:
+        """Whether an array is held until `prune`, as lists are: numpy resizes none that is weakly referred to."""
+        nbytes = int(array.nbytes)
+        held = array.flags.owndata and nbytes <= HELD_ARRAY and self._held_bytes + nbytes <= HELD_ARRAYS
+        if held:
+            self._held[token] = nbytes
+            self._held_bytes += nbytes
+        return bool(held)
 
     def replace(self, token: int, value: Any) -> None:
         """Let a token mean another object, which took the place of the one before."""
@@ -338,9 +359,10 @@ class IdentityTable:
 
     def clear(self) -> None:
         """The other side is gone."""
-        for each in (self.token_of, self.digests, self.stale, self._arrays, self._weak, self._strong):
+        for each in (self.token_of, self.digests, self.stale, self._arrays, self._held, self._weak, self._strong):
             each.clear()
         self._forgotten.clear()
+        self._held_bytes = 0
         self.received.clear()
 
     def _release(self, token: int) -> None:
@@ -350,6 +372,7 @@ class IdentityTable:
             del self.token_of[key]
         self.digests.pop(token, None)
         self._arrays.discard(token)
+        self._held_bytes -= self._held.pop(token, 0)
         self.stale.discard(token)
 
     def _ended(self, reference: weakref.ref[Any]) -> None:

@@ -109,7 +109,7 @@ def test_nothing_is_larger_than_what_is_not_known() -> None:
         ("--timeout 90m H100 --pip 'torch>=2'", "%%modal_gpu H200 --pip 'torch>=2' --timeout 1h30m"),
         ("", "%%modal_gpu H200"),
         ("24GB..80GB --quiet  # why", "%%modal_gpu H200 --quiet"),
-        ("H100 --volume d:/d --env A=1", "%%modal_gpu H200 --volume d:/d --env A=1"),
+        ("H100 --volume d:/d --env A=1", "%%modal_gpu H200 --volume d:/d"),
     ],
 )
 def test_the_line_keeps_all_but_the_gpus(header: str, line: str) -> None:

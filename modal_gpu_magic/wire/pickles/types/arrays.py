@@ -13,6 +13,9 @@ from typing import Any
 _REGISTERED = 2
 """What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
 
+OWNED_BYTES = 1 << 20
+"""Arrays up to this size are copied out of the buffer that they came in (0.1 ms). A larger one lies in the buffer."""
+
 _WORD_BYTES = (1, 2, 4, 8)
 
 
@@ -29,7 +32,22 @@ def reduce_array(pickler: Any, array: Any) -> Any:
         array = _copy(pickler, array)
     if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
         return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
-    return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    make, arguments, *rest = array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return (make, arguments, *rest) if rest else (owning, (make, *arguments))
+
+
+def owning(make: Any, *arguments: Any) -> Any:
+    """The array that numpy makes over a buffer, with memory of its own: `resize` takes no other."""
+    return _owner(make(*arguments))
+
+
+def _owner(over: Any) -> Any:
+    """An array of the same content that owns its memory, if it is small."""
+    if over.nbytes > OWNED_BYTES:
+        return over
+    array = over.copy(order="K")
+    array.flags.writeable = over.flags.writeable
+    return array
 
 
 def reduce_memmap(pickler: Any, array: Any) -> Any:
@@ -81,7 +99,7 @@ def sent_bytes(array: Any) -> int:
 
 def array_of(words: Any, dtype: Any) -> Any:
     """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
-    return words.view(dtype)
+    return _owner(words.view(dtype))
 
 
 def repeated(small: Any, shape: tuple[int, ...], fixed: tuple[bool, ...], writeable: bool) -> Any:  # noqa: FBT001
@@ -120,7 +138,8 @@ def _one_of_each(array: Any) -> Any:
 
 def _fixed(array: Any) -> tuple[bool, ...]:
     """For each axis, whether all elements along it are one place in memory."""
-    return tuple(stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape, strict=True))
+    some = array.size > 0  # an empty array may have any strides
+    return tuple(some and stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape, strict=True))
 
 
 def _reduce_repeated(array: Any) -> Any:
