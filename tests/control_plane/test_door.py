@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane import capacity
-from modal_gpu_magic.control_plane.loopback import Loopback, Span
-from modal_gpu_magic.control_plane.parts import put
+from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
+from modal_gpu_magic.control_plane.files.parts import put
+from modal_gpu_magic.control_plane.images.contents import Contents
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound
-from modal_gpu_magic.control_plane.servicers.mounts import Contents
+from modal_gpu_magic.control_plane.scheduling import capacity
 from tests.control_plane.scene import Scene, scene
 
 
@@ -48,7 +48,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_part_is_not_written_through_a_link(tmp_path: Path) -> None:
-    from modal_gpu_magic.control_plane.loopback import _opened
+    from modal_gpu_magic.control_plane.files.loopback import _opened
 
     outside = tmp_path / "outside"
     outside.write_text("mine")

@@ -17,7 +17,7 @@ from grpclib.client import Channel
 from modal_proto import api_pb2
 from modal_proto.api_grpc import ModalClientStub
 
-from modal_gpu_magic.control_plane import listener
+from modal_gpu_magic.control_plane.rpc import listener
 from tests.control_plane.plane import Plane
 
 SEED, ROUNDS = 7, 12

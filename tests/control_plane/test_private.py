@@ -9,7 +9,7 @@ from typing import Any
 import modal
 import pytest
 
-from modal_gpu_magic.control_plane.premises import make_private, write_private
+from modal_gpu_magic.control_plane.containers.server_dirs import make_private, write_private
 from tests.control_plane.plane import Plane
 
 

@@ -9,8 +9,8 @@ import pytest
 from modal_gpu_magic.errors import LineError, ModalGpuError, masked
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.advice import ready_line
-from modal_gpu_magic.plan.machine import Machine, inherit
+from modal_gpu_magic.plan.machine.advice import ready_line
+from modal_gpu_magic.plan.machine.definition import Machine, inherit
 from modal_gpu_magic.plan.program import program
 
 SECRET = "s3kret+/99"

@@ -11,8 +11,8 @@ from pathlib import Path
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.containers.server_dirs import make_private
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.premises import make_private
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
 from modal_gpu_magic.control_plane.scheduling.state import Container, Secret, State, new_id
 

@@ -59,11 +59,6 @@ def test_a_stopped_notebook_has_one_memory(seed: int) -> None:
     play(seed, 1 << 30)
 
 
-@pytest.mark.parametrize("seed", range(1010, 1030))
-def test_also_where_most_values_stay(seed: int) -> None:
-    play(seed, 300, statements=(1,))
-
-
 def test_stops_strike() -> None:
     """The stops of the tests above do end cells: before they are sent, and while they run."""
     outcomes = sum((play(seed, 1 << 30) for seed in range(5)), Counter[str]())
