@@ -111,7 +111,7 @@ def test_building_an_image(
     shown.get_by_role("button", name="Stop").click()
     opened.ended(2)
     expect(shown).to_have_count(0)
-    assert "H100:2 · stopped before it ran" in opened.text(2)
+    assert "H100:2 · stopped before the cell ran" in opened.text(2)
     assert "never" not in opened.text(2).replace("print('never')", "")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
