@@ -124,7 +124,7 @@ def test_what_is_in_the_way_is_named(root: Path, tmp_path: Path) -> None:
         Links(root).take(tmp_path / "real", tmp_path)
     links = Links(root)
     links.take(tmp_path / "d", tmp_path / "one")
-    with pytest.raises(Conflict, match="one in another container"):
+    with pytest.raises(Conflict, match="one in another running container"):
         links.take(tmp_path / "d", tmp_path / "two")
     (tmp_path / "foreign").symlink_to("/nowhere")
     with pytest.raises(Conflict, match="foreign points to /nowhere"):
