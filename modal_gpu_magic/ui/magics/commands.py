@@ -28,7 +28,7 @@ NARROWEST, WIDEST = 80, 160
 """Bounds of the width of a table in a terminal, in columns."""
 
 NO_MACHINE_OF_A_SESSION = (
-    "Clusters keep no variables between cells, so a session cannot use one: write the cluster behind "
+    "Clusters keep no variables between cells, so a session cannot use one: write the cluster after "
     "%%modal_gpu in each cell."
 )
 
@@ -63,7 +63,7 @@ def use(state: KernelState, rest: str) -> None:
     given = line.options.given("how")
     only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
     if only_cells:
-        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
+        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it after %%{NAME}.")
     front = front_for(state.shell, quiet=state.settings.quiet)
     line = state.choose(line, front)
     if state.name_of(line).endswith(CLUSTER):

@@ -35,7 +35,7 @@ def show(session: Session, cell: Cell) -> None:
     reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
     if cell.spread is not None and cell.spread.torchrun:
-        processes = cell.spread.processes or "as many as there are GPUs"
+        processes = cell.spread.processes or "one per GPU"
         print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
     _show_values(session, cell, outgoing)
 

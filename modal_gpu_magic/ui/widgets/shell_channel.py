@@ -3,8 +3,8 @@
 ipykernel 7 reads its shell channel in a separate thread and passes each request to the main thread, which the cell
 blocks. While a cell runs, that thread answers the few requests that do not need the main thread: kernel info, the list
 of comms, states of widgets (without which a page waits at "Loading widget"), and messages to this package's widgets,
-such as Stop. Kernels without that thread (ipykernel 6) answer when the cell has ended; there, Stop interrupts the
-kernel instead.
+such as Stop. Kernels without that thread (ipykernel 6) answer when the cell has ended; in these kernels, Stop
+interrupts the kernel instead.
 """
 
 from __future__ import annotations
