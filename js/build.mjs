@@ -1,5 +1,5 @@
-// Builds modal_gpu_magic/ui/static from src. Each built file opens with the hash of all sources, which
-// tests/checks/built.py compares: so a check needs no node, and a forgotten build is seen.
+// Builds modal_gpu_magic/ui/static from src. Each built file starts with the hash of all sources, which
+// tests/checks/built.py compares, so that the check needs no node and detects a forgotten build.
 
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";

@@ -1,9 +1,9 @@
-// The history of one measure as a line chart (uPlot, bundled). Colours follow the page's theme.
+// Line chart of the history of one measure (uPlot, bundled). Colours follow the page's theme.
 
 import uPlot from "uplot";
 import type { Drawing, Field, History } from "./history";
 
-/** What may be charted: the field, how it is called, and the top of its axis if that is fixed. */
+/** A measure: field, title, and top of its axis if fixed. */
 export interface Measure {
   field: Field;
   unit: string;
@@ -13,12 +13,12 @@ export interface Measure {
 
 const HEIGHT = 210;
 const SPAN = 20;
-/** Of the chart's width for a point: a line through more of them is a hairball, and slow to draw. */
+/** Width in pixels per point: more points make lines unreadable and slow to draw. */
 const PIXELS = 2;
-/** Milliseconds until a reading is drawn at the latest. */
+/** Longest time, in milliseconds, until a reading is drawn. */
 const LONGEST = 1000;
 
-/** A colour for the n-th line: hues a good way apart, of one lightness. */
+/** Colour of the n-th line: hues far apart, of equal lightness. */
 function colour(place: number, alpha = 1): string {
   return `hsla(${(205 + place * 47) % 360}, 60%, 52%, ${alpha})`;
 }
@@ -37,7 +37,7 @@ export class Chart {
     private readonly history: History,
     private measure: Measure,
   ) {
-    // A canvas does not follow a theme by itself; while it changes, nothing has a width.
+    // A canvas does not follow the theme; while the theme changes, elements have no width.
     this.theme = new MutationObserver(() => requestAnimationFrame(() => this.rebuild()));
     this.theme.observe(document.body, { attributeFilter: ["data-jp-theme-name", "class"] });
     this.size = new ResizeObserver(() => this.plot?.setSize({ width: this.width, height: HEIGHT }));
@@ -53,13 +53,13 @@ export class Chart {
     this.rebuild();
   }
 
-  /** Let one GPU's line stand out; -1: none. */
+  /** Highlight one GPU's line; -1: none. */
   highlight(place: number): void {
     this.focus = place;
     this.plot?.setSeries(place < 0 ? null : place + 1, { focus: place >= 0 });
   }
 
-  /** Show what is new, as soon as that is a pixel. */
+  /** Draw new readings once they cover a pixel. */
   update(): void {
     if (!this.plot) this.draw();
     else this.soon ??= setTimeout(() => this.draw(), this.pause);

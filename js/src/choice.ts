@@ -1,9 +1,9 @@
-// What a picker holds: GPUs with fallbacks, nodes, image; which GPUs fit a need; the line for it. Pure, no page.
+// State of a picker: GPUs with fallbacks, nodes, image; GPUs that fit a need; the line. Pure, without the page.
 //
-// Facts come from the Python side's catalog with every picker; nothing here knows a GPU by name. The Python side has
-// the last word on what is legal (`ui/widgets/picker.py`); `tests/line_cases.json` holds both to the same lines.
+// Facts come from the catalog with every picker; this file knows no GPU by name. Python decides what is legal
+// (`ui/widgets/picker.py`); `tests/line_cases.json` checks that both sides produce the same lines.
 
-/** One GPU of the catalog, as the Python side describes it. Prices in dollars an hour and GPU, memory in GB. */
+/** One GPU of the catalog, from Python. Prices in dollars per hour and GPU, memory in GB. */
 export interface Row {
   name: string;
   vram: number;
@@ -24,20 +24,20 @@ export interface Spec {
   strict: boolean;
 }
 
-/** Everything a line says of the machine. The first spec is the choice, the others its fallbacks, in order. */
+/** The machine that a line describes. The first spec is the choice, the others are its fallbacks, in order. */
 export interface Choice {
   specs: readonly Spec[];
   nodes: number;
   image: string;
 }
 
-/** What a model needs of a machine, in GB of all its GPUs together; `gb` of 0: anything will do. */
+/** Memory that a model needs, in GB of all GPUs of a machine together; `gb` 0: any GPU fits. */
 export interface Need {
   gb: number;
   each: number;
 }
 
-/** Whether a GPU fits a need: how many it takes, or why not. */
+/** Whether a GPU fits a need: the count needed, or the reason why not. */
 export type Fit = { ok: true; count: number } | { ok: false; why: string };
 
 export const DEFAULT_IMAGE = "torch";
@@ -57,12 +57,12 @@ export function specText(spec: Spec): string {
   return `${spec.name}${spec.strict ? "!" : ""}${spec.count > 1 ? `:${spec.count}` : ""}`;
 }
 
-/** Specs as the `spec` trait has them: `H100:2,A100-80GB`. */
+/** Specs in the format of the trait `spec`: `H100:2,A100-80GB`. */
 export function specsText(specs: readonly Spec[]): string {
   return specs.map(specText).join(",");
 }
 
-/** The words behind `%%modal_gpu` (and behind `%modal_gpu use`). */
+/** The arguments of `%%modal_gpu` (and of `%modal_gpu use`). */
 export function lineText(choice: Choice): string {
   const words = choice.specs.map(specText);
   if (choice.nodes > 1) words.push("--nodes", String(choice.nodes), "--torchrun");
@@ -77,12 +77,12 @@ export function fit(row: Row, need: Need): Fit {
   return { ok: true, count };
 }
 
-/** Dollars an hour of a spec on so many nodes. */
+/** Dollars per hour of a spec on a number of nodes. */
 export function price(row: Row, count: number, nodes = 1): number {
   return row.price * count * nodes;
 }
 
-/** Choose a GPU; the count stays where that GPU has as many, and is at least what the need asks for. */
+/** Choose a GPU; keep the count if the GPU has as many, and raise the count to the need. */
 export function chooseGpu(choice: Choice, row: Row, need: Need): Choice {
   const before = choice.specs[0];
   const found = fit(row, need);
@@ -96,7 +96,7 @@ export function chooseCount(choice: Choice, row: Row, count: number): Choice {
   return settle(replaceFirst(choice, { count: whole }), row);
 }
 
-/** A cluster takes whole nodes, of the fallbacks too. */
+/** Set the counts of a cluster to whole nodes, including fallbacks. */
 export function chooseNodes(choice: Choice, rows: readonly Row[], nodes: number, most: number): Choice {
   const many = Math.min(most, Math.max(1, Math.round(nodes) || 1));
   const found = choice.specs.map((spec) => rows.find((row) => row.name === spec.name));
@@ -114,7 +114,7 @@ export function addFallback(choice: Choice, row: Row, need: Need): Choice {
   return { ...choice, specs: [...choice.specs, { name: row.name, count, strict: false }] };
 }
 
-/** Move a fallback up (`by` -1) or down (1); `place` counts from 1, as place 0 is the choice itself. */
+/** Move a fallback up (`by` -1) or down (1); `place` counts from 1, as index 0 is the choice. */
 export function moveFallback(choice: Choice, place: number, by: number): Choice {
   const specs = [...choice.specs];
   const other = place + by;
@@ -132,7 +132,7 @@ function replaceFirst(choice: Choice, change: Partial<Spec>): Choice {
   return first ? { ...choice, specs: [{ ...first, ...change }, ...rest] } : choice;
 }
 
-/** What a change leaves impossible is put right: no cluster of a GPU that has none, whole nodes in one that has. */
+/** Repair what a change makes impossible: no cluster of unsupported GPUs, whole nodes in a cluster. */
 function settle(choice: Choice, row: Row): Choice {
   if (choice.nodes === 1) return choice;
   if (!row.cluster) return { ...choice, nodes: 1 };

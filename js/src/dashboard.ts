@@ -1,4 +1,4 @@
-// The dashboard of a run: where it stands, what it got and costs, its GPUs now and over time, Stop.
+// The dashboard of a run: phase, GPUs provided, cost, GPUs now and over time, Stop.
 
 import type { AnyModel } from "@anywidget/types";
 import { Chart, type Measure } from "./chart";
@@ -11,7 +11,7 @@ import { NodeRows } from "./nodes";
 import { stop } from "./stop";
 import { Tiles } from "./tiles";
 
-/** What Python says of the run; times in seconds since the epoch, on the kernel's clock. */
+/** A run's state from Python; times in seconds since the epoch, by the kernel's clock. */
 interface State {
   phase: string;
   text: string;
@@ -24,7 +24,7 @@ interface State {
   simulated: boolean;
   hourly: number | null;
   cost: number | null;
-  /** Dollars of the session's containers before this run, their idling included. */
+  /** Dollars that the session's containers cost before this run, including idle time. */
   before: number | null;
   notices: string[];
   over: boolean;
@@ -129,13 +129,13 @@ class Dashboard {
     this.heard();
   }
 
-  /** New state from Python: its clock may differ from ours. */
+  /** Handle new state from Python, whose clock may differ from the page's. */
   heard = (): void => {
     this.ahead = this.model.get("state").now - Date.now() / 1000;
     this.tick();
   };
 
-  /** What moves by itself: the clock and the cost. */
+  /** Update what changes with time: clock and cost. */
   tick = (): void => {
     const state = this.model.get("state");
     const now = state.over ? state.now : Date.now() / 1000 + this.ahead;
@@ -168,7 +168,7 @@ class Dashboard {
     this.chart.end();
   }
 
-  /** Once a frame of the page, however many readings came. */
+  /** Draw once per frame of the page, however many readings arrive. */
   private draw(): void {
     if (this.dirty) return;
     this.dirty = true;

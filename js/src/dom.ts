@@ -1,17 +1,17 @@
-// Making elements, and the few formats of numbers that every view shares.
+// Functions that create elements, and number formats of all views.
 
 type Child = Node | string;
 type Attributes = Record<string, string | number | boolean | EventListener | null>;
 
-let made = 0;
+let count = 0;
 
-/** An id that no other element of the page has. */
+/** Return an id that no other element of the page has. */
 export function uniqueId(): string {
-  made += 1;
-  return `modal-gpu-${made}-${Math.random().toString(36).slice(2, 7)}`;
+  count += 1;
+  return `modal-gpu-${count}-${Math.random().toString(36).slice(2, 7)}`;
 }
 
-/** An element; `on…` attributes are listeners, `true` is an attribute without a value, `false` and null are none. */
+/** Create an element; `on…` attributes are listeners, `true` is an attribute without value, `false` and null are omitted. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -26,17 +26,17 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Write only what is new: every write costs the page a layout. */
+/** Set an element's text only if changed, since every write causes a layout. */
 export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A text whose parts between backticks are code. */
+/** Split text into nodes; parts between backticks are code. */
 export function marked(text: string): Child[] {
-  return text.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part));
+  return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 }
 
-/** `$3.95`, `$126`; `–` where it is not known. */
+/** `$3.95`, `$126`; `–` if unknown. */
 export function dollars(amount: number | null | undefined): string {
   if (amount === null || amount === undefined || Number.isNaN(amount)) return "–";
   if (amount > 0 && amount < 0.01) return "<$0.01";

@@ -1,8 +1,8 @@
-// One reading of a node's GPUs as it crosses: little-endian float32, NaN where a value is unknown. Pure.
+// One reading of a node's GPUs: little-endian float32, NaN for unknown values. Pure.
 //
 // Layout: time (s since the run or session began), node, number of GPUs n, then n each of utilisation (%),
-// memory used (MiB), memory there is (MiB), power (W), temperature (°C), 1 if its clocks are held down, else 0.
-// `ui/widgets/frames.py` writes it.
+// memory used (MiB), total memory (MiB), power (W), temperature (°C), 1 if the clocks are throttled, else 0.
+// `ui/widgets/frames.py` packs the reading.
 
 export interface Gpu {
   utilisation: number;
@@ -10,14 +10,14 @@ export interface Gpu {
   total: number;
   power: number;
   temperature: number;
-  /** Whether its clocks are held down; unknown counts as no. */
+  /** Whether the clocks are throttled; false if unknown. */
   throttled: boolean;
 }
 
-/** Degrees Celsius from which a GPU is marked: its clocks go down soon (Modal's guide: the mid-70s already cost). */
+/** Temperature in °C from which a GPU is marked as hot, since throttling is near (Modal's guide: from the mid-70s on). */
 const HOT = 85;
 
-/** What is wrong with a GPU, in a word; empty: nothing is seen. */
+/** Return a GPU's problem in a word; empty: none. */
 export function trouble(gpu: Gpu): string {
   return gpu.throttled ? "throttled" : gpu.temperature >= HOT ? "hot" : "";
 }
@@ -31,7 +31,7 @@ export interface Frame {
 const HEAD = 3;
 const FIELDS = 6;
 
-/** The frames in a message's buffer, one behind the other. What is cut off at its end is left out. */
+/** Decode the readings in a message's buffer; an incomplete last one is dropped. */
 export function decode(view: DataView): Frame[] {
   const frames: Frame[] = [];
   const size = Math.floor(view.byteLength / 4);
@@ -51,18 +51,18 @@ export function decode(view: DataView): Frame[] {
   return frames;
 }
 
-/** The mean of what is known, NaN if nothing is. */
+/** The mean of the known values; NaN without any. */
 export function mean(values: readonly number[]): number {
   const known = values.filter((value) => !Number.isNaN(value));
   return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : NaN;
 }
 
-/** A number as it is shown, `–` where it is unknown. */
+/** Format a number; `–` if unknown. */
 export function shown(value: number, digits = 0): string {
   return Number.isNaN(value) ? "–" : value.toFixed(digits);
 }
 
-/** `9.8/80 GB`, from MiB. */
+/** `9.8/80 GiB`, from MiB. */
 export function memoryText(gpu: Gpu): string {
   const gb = (mib: number): string => (Number.isNaN(mib) ? "–" : mib < 10 * 1024 ? (mib / 1024).toFixed(1) : String(Math.round(mib / 1024)));
   return `${gb(gpu.used)}/${gb(gpu.total)} GiB`;

@@ -1,4 +1,4 @@
-// The readings of a run, column by column as a chart wants them. Pure.
+// The readings of a run in columns, the format of the chart. Pure.
 
 import { mean, type Frame, type Gpu } from "./frame";
 
@@ -7,7 +7,7 @@ export type Field = "utilisation" | "used" | "power" | "temperature";
 type Values = (number | null)[];
 type Reduce = (known: readonly number[]) => number;
 
-/** What is drawn: a line, and where it stands for several GPUs the least and the most of them. */
+/** The points of a line, and for several GPUs the band from minimum to maximum. */
 export interface Line {
   label: string;
   node: number;
@@ -21,7 +21,7 @@ export interface Drawing {
   lines: Line[];
 }
 
-/** A GPU's values, or a node's, aligned with the history's times; null where nothing was said. */
+/** Values of a GPU, or of a node, aligned with the history's times; null without a reading. */
 interface Row {
   label: string;
   node: number;
@@ -34,10 +34,10 @@ const FIELDS: readonly Field[] = ["utilisation", "used", "power", "temperature"]
 const least: Reduce = (known) => Math.min(...known);
 const most: Reduce = (known) => Math.max(...known);
 
-/** What a node's line is made of: the values themselves, and the band around them. */
+/** Data of a node's line: the values, and the band around them. */
 const PARTS: readonly Reduce[] = [mean, least, most];
 
-/** Readings of different nodes within so many seconds are one column. */
+/** Readings of different nodes within this time, in seconds, share a column. */
 const TOGETHER = 0.5;
 
 export class History {
@@ -46,13 +46,13 @@ export class History {
   private readonly newest = new Map<number, { gpus: readonly Gpu[]; column: number }>();
   private forgotten = 0;
 
-  /** `byNode`: a line a node, not a GPU. `capacity`: columns kept; when it is reached the oldest tenth goes. */
+  /** `byNode`: one line per node instead of per GPU. `capacity`: most columns; beyond, the oldest tenth is dropped. */
   constructor(
     private readonly byNode = false,
     private readonly capacity = 2400,
   ) {}
 
-  /** Begin anew. */
+  /** Remove all readings. */
   clear(): void {
     this.times.length = this.rows.length = this.forgotten = 0;
     this.newest.clear();
@@ -71,14 +71,14 @@ export class History {
     });
   }
 
-  /** The newest reading of a field of every GPU, in order of node and index; NaN where it is not known. */
+  /** The latest value of a field of every GPU, in order of node and index; NaN if unknown. */
   latest(field: Exclude<keyof Gpu, "throttled">): number[] {
     return [...this.newest].sort(([a], [b]) => a - b).flatMap(([, { gpus }]) => gpus.map((gpu) => gpu[field]));
   }
 
   /**
-   * The lines of a field, in about `points` points: what would share a place on the chart is drawn as one, at the time
-   * of its last reading. A mean, or of one GPU's memory the most there was, because that is what may end a run.
+   * The lines of a field in about `points` points: readings that would share a pixel become one, at the time of the
+   * last. The point is the mean, or for a single GPU's memory the maximum, because the peak decides whether a run fails.
    */
   drawing(field: Field, points = Infinity): Drawing {
     const spans = this.spans(points);
@@ -92,7 +92,7 @@ export class History {
     return { times: spans.map(([, to]) => this.times[to - 1]!), lines };
   }
 
-  /** Which columns share a point. Counted from the first reading there ever was, so that a point, once drawn, stays. */
+  /** Return which columns share a point, counted from the first reading ever, so that drawn points do not change. */
   private spans(points: number): [number, number][] {
     const step = 2 ** Math.ceil(Math.log2(Math.max(1, this.times.length / points)));
     const spans: [number, number][] = [];
@@ -137,7 +137,7 @@ export class History {
   }
 }
 
-/** What is known of a span, reduced; null if nothing is. */
+/** Reduce the known values of a span; null without any. */
 function over(values: Values, from: number, to: number, reduce: Reduce): number | null {
   if (to - from === 1) return values[from] ?? null;
   const known = values.slice(from, to).filter((value) => value !== null);

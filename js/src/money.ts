@@ -1,23 +1,23 @@
-// What a run has cost so far, as it is shown. Pure.
+// Text of a run's cost so far. Pure.
 
 import { dollars } from "./dom";
 
-/** What Python says of a run's cost, in dollars; null: not known. */
+/** A run's cost in dollars, from Python; null: unknown. */
 export interface Cost {
   backend: string;
-  /** Of the run, at `now` on the kernel's clock. */
+  /** Cost of the run at `now`, by the kernel's clock. */
   cost: number | null;
-  /** An hour, that adds to it. */
+  /** Dollars per hour that the run adds. */
   hourly: number | null;
   now: number;
-  /** Of the session's containers before the run, their idling included. */
+  /** Cost of the session's containers before the run, including idle time. */
   before: number | null;
 }
 
-/** `$0.04 · session $0.71 with idle`: the run, and the session's containers since its first cell. */
+/** `$0.04 · session $0.71 with idle`: cost of the run, and of the session's containers since its first cell. */
 export function costText(cost: Cost, now: number): string {
   const own = cost.cost === null ? null : cost.cost + ((cost.hourly ?? 0) * Math.max(0, now - cost.now)) / 3600;
-  const place = cost.backend === "local" ? "free here; at Modal " : "";
+  const text = cost.backend === "local" ? `free (≈ ${dollars(own)} on Modal)` : dollars(own);
   const all = cost.before && own !== null ? ` · session ${dollars(cost.before + own)} with idle` : "";
-  return `${place}${dollars(own)}${all}`;
+  return `${text}${all}`;
 }

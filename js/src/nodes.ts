@@ -1,9 +1,9 @@
-// A cluster's GPUs: a row a node, a cell a GPU, its load as the depth of the colour. Thirty-two tiles would be no picture.
+// GPUs of a cluster: one row per node, one cell per GPU, the load as the depth of the colour. Tiles would be too many.
 
 import { h, setText } from "./dom";
 import { memoryText, shown, trouble, type Gpu } from "./frame";
 
-/** What a chart and a view of GPUs share: where in the list of lines a part of the page belongs. */
+/** The rows of a cluster's nodes. */
 export class NodeRows {
   readonly element = h("div", { class: "mgn", role: "list", "aria-label": "Nodes" });
   private readonly rows = new Map<number, { element: HTMLElement; words: HTMLElement; cells: HTMLElement[] }>();
@@ -23,14 +23,14 @@ export class NodeRows {
     const used = gpus.reduce((sum, gpu) => sum + (Number.isNaN(gpu.used) ? 0 : gpu.used), 0);
     const known = gpus.some((gpu) => !Number.isNaN(gpu.power));
     const words = [`${Math.round(used / 1024)} GiB`, `${known ? Math.round(total) : "–"} W`];
-    for (const what of ["throttled", "hot"]) {
-      const which = gpus.flatMap((gpu, index) => (trouble(gpu) === what ? [index] : []));
-      if (which.length) words.push(`GPU ${which.join(", ")} ${what}`);
+    for (const problem of ["throttled", "hot"]) {
+      const which = gpus.flatMap((gpu, index) => (trouble(gpu) === problem ? [index] : []));
+      if (which.length) words.push(`GPU ${which.join(", ")} ${problem}`);
     }
     setText(row.words, words.join(" · "));
   }
 
-  /** The place of the row that holds `target`; -1: none does. */
+  /** Return the index of the row that contains `target`; -1: none. */
   place(target: Node): number {
     return [...this.rows.values()].findIndex((row) => row.element.contains(target));
   }

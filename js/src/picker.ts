@@ -1,4 +1,4 @@
-// The picker: filters, a card a GPU, the options, the line. An anywidget; `choice.ts` has the logic, Python the facts.
+// The picker: filters, one card per GPU, options, the line. An anywidget; logic in `choice.ts`, facts from Python.
 
 import type { AnyModel } from "@anywidget/types";
 import {
@@ -40,7 +40,7 @@ type Model = AnyModel<Traits>;
 
 const ANY = "";
 
-/** The part of the picker's state that only this view has: what is filtered by. */
+/** State of this view only: the filters. */
 interface Filter {
   model: string;
   task: string;
@@ -58,11 +58,11 @@ class Picker {
   ) {
     this.rows = model.get("rows");
     root.append(this.filters(), this.cards(), this.options(), this.footer());
-    // JupyterLab's command mode would take our keys for its own: `dd` in a select deletes the cell.
+    // JupyterLab's command mode would handle the keys: `dd` in a select deletes the cell.
     root.addEventListener("keydown", (event) => event.stopPropagation());
   }
 
-  /** Bring everything shown up to date with the model and the filter. */
+  /** Update all elements from the model and the filters. */
   repaint = (): void => {
     for (const repaint of this.repaints) repaint();
   };
@@ -89,7 +89,7 @@ class Picker {
     this.repaint();
   }
 
-  /** Change the choice where a GPU is chosen; the change gets that GPU's row. */
+  /** Change the choice if a GPU is chosen; `change` receives that GPU's row. */
   private change(change: (choice: Choice, row: Row) => Choice): void {
     const row = this.row;
     if (row) this.set(change(this.choice, row));
@@ -249,7 +249,7 @@ class Picker {
   }
 }
 
-/** A labelled select; `show` sets what it says. */
+/** A labelled select; `show` sets its value. */
 function select(
   label: string,
   values: readonly string[],
@@ -266,7 +266,7 @@ function select(
   return { element, show };
 }
 
-/** A radio group that looks like one control. */
+/** A radio group styled as one control. */
 function segments(
   label: string,
   values: readonly [string, string][],
@@ -287,7 +287,7 @@ function segments(
   );
 }
 
-/** A number with buttons beside it. */
+/** A number with two buttons. */
 function stepper(
   label: string,
   most: () => number,
@@ -318,7 +318,7 @@ function stepper(
   return { element, show };
 }
 
-/** New children in the place of the old; who had the focus has it again, by its label, or by its place. */
+/** Replace children; restore the focus by label, or by index. */
 function replaceKeepingFocus(parent: HTMLElement, children: HTMLElement[]): void {
   const active = parent.ownerDocument.activeElement;
   const label = active && parent.contains(active) ? active.getAttribute("aria-label") : null;
@@ -333,7 +333,7 @@ async function copied(button: HTMLButtonElement, text: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    done = false; // a page without leave to write there; the line can be selected by hand
+    done = false; // no permission to write to the clipboard; users can select the line
   }
   button.textContent = done ? "Copied" : "Select and copy";
   setTimeout(() => (button.textContent = "Copy"), 1500);

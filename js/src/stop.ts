@@ -1,41 +1,41 @@
-// Stop, as dashboard and strip press it: by message where the kernel hears one while a cell blocks it, by interrupt else.
+// Stop, for dashboard and strip: by a message if the kernel answers during a cell, else by interrupting the kernel.
 
 import type { AnyModel } from "@anywidget/types";
 
-/** Milliseconds the kernel has to answer a message; it takes 60 to 90 where it hears one. */
-export const PATIENCE = 600;
+/** Milliseconds to wait for the kernel's answer, which takes 60 to 90 ms if the kernel answers during a cell. */
+export const ANSWER_TIMEOUT_MS = 600;
 
 const STOPPING = "Stopping…";
-/** Where a front end has no way from a widget to its kernel. */
-const BY_HAND = "Use the notebook's ■";
+/** Shown where a front end gives widgets no access to their kernel. */
+const USE_NOTEBOOK_STOP = "Use the notebook's ■";
 
 interface Kernel {
   interrupt: () => unknown;
 }
 
 /**
- * Stop what the kernel runs for this widget. `running`: a cell runs, as far as the page knows; only then the kernel is
- * interrupted. `say` shows what became of the press.
+ * Stop what the kernel runs for this widget. `running`: a cell runs, as far as the page knows; only then is the kernel
+ * interrupted. `say` shows the result.
  */
 export function stop<T extends object>(model: AnyModel<T>, running: boolean, say: (text: string) => void): void {
-  let heard = false;
+  let answered = false;
   const listen = (content: { type: string }): void => {
     if (content.type !== "stopping") return;
-    heard = true;
+    answered = true;
     say(STOPPING);
   };
   model.on("msg:custom", listen);
   model.send({ type: "stop", running });
   setTimeout(() => {
     model.off("msg:custom", listen);
-    if (heard || !running) return;
+    if (answered || !running) return;
     const kernel = kernelOf(model);
-    say(kernel ? STOPPING : BY_HAND);
-    Promise.resolve(kernel?.interrupt()).catch(() => say(BY_HAND));
-  }, PATIENCE);
+    say(kernel ? STOPPING : USE_NOTEBOOK_STOP);
+    Promise.resolve(kernel?.interrupt()).catch(() => say(USE_NOTEBOOK_STOP));
+  }, ANSWER_TIMEOUT_MS);
 }
 
-/** The front ends differ in how a widget reaches its kernel; some have no way. */
+/** The kernel of a widget: front ends differ in how to access it, and some offer no access. */
 function kernelOf<T extends object>(model: AnyModel<T>): Kernel | undefined {
   const host = model.widget_manager as unknown as { kernel?: Partial<Kernel> } | undefined;
   const classic = (globalThis as { Jupyter?: { notebook?: { kernel?: Kernel } } }).Jupyter?.notebook?.kernel;

@@ -1,4 +1,4 @@
-// The session's live strip below the picker: what it got, its GPUs, what it costs, how long it idles, Stop.
+// The live strip of a session below the picker: GPUs provided, readings, cost, idle time, Stop.
 
 import type { AnyModel } from "@anywidget/types";
 import { dollars, h } from "./dom";
@@ -6,7 +6,7 @@ import { clock, decode } from "./frame";
 import { stop } from "./stop";
 import { Tiles } from "./tiles";
 
-/** What the Python side says of the session. Times are seconds since the epoch, on the kernel's clock. */
+/** A session's state from Python. Times are seconds since the epoch, by the kernel's clock. */
 export interface Strip {
   session: string;
   title: string;
@@ -14,13 +14,13 @@ export interface Strip {
   backend: string;
   simulated: boolean;
   hourly: number | null;
-  /** Dollars an hour that add to what is spent now: none while it waits for a GPU. */
+  /** Dollars per hour that are added to the cost now: 0 while the session waits for a GPU. */
   rate: number | null;
   spent: number | null;
   state: string;
   since: number;
   idle_until: number | null;
-  /** How the last cell ended; empty while one runs, and before the first. */
+  /** Outcome of the last cell; empty while a cell runs, and before the first. */
   outcome: string;
   now: number;
 }
@@ -31,7 +31,7 @@ interface Traits {
 
 const STOP = "Stop";
 
-/** Draw the strip into `root`; returns what ends it. */
+/** Draw the strip into `root`; return a function that ends it. */
 export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => void {
   const tiles = new Tiles();
   const dot = h("span", { class: "mgs-dot", "aria-hidden": "true" });
@@ -44,7 +44,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button)), tiles.element);
   root.append(box);
 
-  let ahead = 0; // how far the kernel's clock is ahead of ours, in seconds
+  let ahead = 0; // seconds by which the kernel's clock is ahead of the page's
   const paint = (): void => {
     const strip = model.get("strip");
     box.hidden = strip === null;
@@ -56,12 +56,12 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
     simulated.hidden = !strip.simulated;
     state.textContent = stateText(strip, now);
     const spent = strip.spent === null ? "–" : dollars(spentNow(strip, now));
-    const free = strip.backend === "local" ? "free here; at Modal " : "";
-    money.textContent = `${free}${dollars(strip.hourly)}/h, ${spent} so far`;
+    const price = `${dollars(strip.hourly)}/h`;
+    money.textContent = strip.backend === "local" ? `free (≈ ${price} on Modal, ${spent} so far)` : `${price}, ${spent} so far`;
     button.hidden = strip.state === "ended";
   };
-  let ran = false; // what the button said belongs to one cell, or to the idle time behind it
-  const heard = (): void => {
+  let ran = false; // the button's text belongs to one cell, or to the idle time after it
+  const update = (): void => {
     if (runs(model.get("strip")) !== ran) button.textContent = STOP;
     ran = runs(model.get("strip"));
     ahead = (model.get("strip")?.now ?? Date.now() / 1000) - Date.now() / 1000;
@@ -71,19 +71,19 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
     if (content.type !== "frame") return;
     for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus);
   };
-  model.on("change:strip", heard);
+  model.on("change:strip", update);
   model.on("msg:custom", message);
   const timer = setInterval(paint, 1000);
-  heard();
+  update();
   model.send({ type: "hello" });
   return () => {
     clearInterval(timer);
-    model.off("change:strip", heard);
+    model.off("change:strip", update);
     model.off("msg:custom", message);
   };
 }
 
-/** Whether a cell runs, in whatever phase: from the first connection to its stopping. */
+/** Whether a cell runs, in any phase from connecting to stopping. */
 export function runs(strip: Strip | null): boolean {
   return strip !== null && strip.state !== "idle" && strip.state !== "ended";
 }
@@ -104,7 +104,7 @@ export function stateText(strip: Strip, now: number): string {
   return `${over ? "ended" : `idle${strip.idle_until === null ? "" : `, ends in ${clock(strip.idle_until - now)}`}`}${last}`;
 }
 
-/** Dollars so far: what was spent when the kernel last said so, and what has run up since. */
+/** Dollars so far: the amount at the kernel's last message, and what was added since. */
 export function spentNow(strip: Strip, now: number): number | null {
   if (strip.spent === null || strip.rate === null) return null;
   const end = strip.idle_until === null ? now : Math.min(now, strip.idle_until);

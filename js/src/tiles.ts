@@ -1,4 +1,4 @@
-// A tile a GPU: utilisation and memory as bars, power and temperature as numbers. Shared by the strip and the dashboard.
+// One tile per GPU: utilisation and memory as bars, power and temperature as numbers. Used by strip and dashboard.
 
 import { h, setText } from "./dom";
 import { memoryText, shown, trouble, type Gpu } from "./frame";
@@ -32,7 +32,7 @@ class Tile {
   }
 }
 
-/** The tiles of one node; its GPUs appear with the first reading. */
+/** The tiles of one node; GPUs appear with their first reading. */
 export class Tiles {
   readonly element = h("div", { class: "mgt-tiles", role: "list", "aria-label": "GPUs" });
   private readonly tiles: Tile[] = [];
@@ -41,7 +41,7 @@ export class Tiles {
     gpus.forEach((gpu, index) => this.tile(index).show(gpu));
   }
 
-  /** The place of the tile that holds `target`, in the order they appeared; -1: none does. */
+  /** Return the index, in order of appearance, of the tile that contains `target`; -1: none. */
   place(target: Node): number {
     return this.tiles.findIndex((tile) => tile.element.contains(target));
   }

@@ -91,7 +91,7 @@ describe("the cost so far", () => {
 
   it("has the idle time before it, and is not paid here", () => {
     expect(costText({ ...cost, before: 5 }, 100)).toBe("$1.00 · session $6.00 with idle");
-    expect(costText({ ...cost, before: null, backend: "local" }, 100)).toBe("free here; at Modal $1.00");
+    expect(costText({ ...cost, before: null, backend: "local" }, 100)).toBe("free (≈ $1.00 on Modal)");
   });
 });
 

@@ -1,7 +1,7 @@
 // Stop: the message where it is answered, the kernel's interrupt else, and a word where there is neither.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { PATIENCE, stop } from "../src/stop";
+import { ANSWER_TIMEOUT_MS, stop } from "../src/stop";
 
 type Model = Parameters<typeof stop>[0];
 type Listener = (content: { type: string }) => void;
@@ -32,7 +32,7 @@ describe("stop", () => {
   const pressed = async (made: ReturnType<typeof widget>, running = true): Promise<string[]> => {
     const said: string[] = [];
     stop(made.model, running, (text) => said.push(text));
-    await vi.advanceTimersByTimeAsync(PATIENCE);
+    await vi.advanceTimersByTimeAsync(ANSWER_TIMEOUT_MS);
     expect(made.sent).toEqual([{ type: "stop", running }]);
     expect(made.listeners.size).toBe(0);
     return said;

@@ -1,16 +1,17 @@
-"""Another program: a local, Modal-compatible control plane, started with `python -m modal_gpu_magic.control_plane`.
+"""A local, Modal-compatible control plane: a separate program, `python -m modal_gpu_magic.control_plane`.
 
-The unmodified Modal SDK talks to it over a Unix socket, as client and from inside the containers, which are child
-processes on this machine. Nobody imports this package; it reads `errors`, `catalog` and `line` and nothing above them.
+The unmodified Modal SDK connects over a Unix socket, as a client and inside the containers, which are child processes
+on this machine. No other package imports this one. It imports only `errors`, `catalog` and `line`.
 
-  __main__      the entry: standby first, then what is slow to import; running serves the owner, or runs a command
-  server        puts the parts together
-  messages      protobuf messages for whatever SDK is installed; refusals are ways to refuse an RPC
-  servicers/    one file per resource of the API; definitions: what a function may ask for, and how options change it
-  scheduling/   state (apps, calls, containers; no I/O), capacity (decisions), scheduler (acts on them), gpu_pool
-  containers/   lifecycle (start, logs, kill ladder, meter) of child processes, one kept warm by standby; setup lays out
-                what a container finds below its root; server_dirs is where the server lives on disk
-  images/       layers (what the lines of an image mean here), installs, overlays (packages), environment
-  files/        tree (the files of a Volume from outside), parts (those on their way in), loopback (HTTP)
-  rpc/          listener (gRPC in, refusals out), tokens
+  __main__      entry point: starts a standby container process, then the server; running: serve the owner or a command
+  server        assembles the parts
+  messages      protobuf messages for any version of the SDK
+  refusals      errors that refuse an RPC
+  servicers/    RPCs, one file per resource; definitions: limits of functions, and their options
+  scheduling/   state (apps, calls, containers; no I/O), capacity (decisions), scheduler (carries them out), gpu_pool
+  containers/   child processes: lifecycle (start, logs, end, metering), standby (one process ready in advance), setup
+                (files, variables and mounts of a container), server_dirs (the server's directories)
+  images/       layers (instructions of an image), installs, overlays (packages), environment
+  files/        tree (files of a Volume), parts (uploads), loopback (HTTP)
+  rpc/          listener (gRPC), tokens (of inputs)
 """

@@ -1,8 +1,8 @@
 """`python -m modal_gpu_magic.control_plane`: serve the process that started it; `... -- CMD ARGS`: run a command.
 
-Without a command: one line of JSON on stdout as soon as connections are accepted, then it lives until stdin ends,
-which is when its owner dies, by whatever death. With one: the command's environment points the Modal SDK here, and its
-exit code is ours.
+Without a command: print one line of JSON to stdout when the server accepts connections, and run until stdin ends, which
+also happens when the owner is killed. With a command: run the command with the Modal SDK connected to this server, and
+exit with its exit code.
 """
 
 from __future__ import annotations
@@ -18,42 +18,47 @@ if TYPE_CHECKING:
 
 
 CANCEL_GRACE = 30.0
-"""Seconds a container may go on with a cancelled input before it is killed."""
+"""Seconds between the cancellation of an input and the end of a container that still runs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """Options of the command line.
+
+    Attributes:
+        cancel_grace: seconds before a container that ignores a cancellation is killed.
+        command: command to run; empty: serve the parent process.
+    """
 
     cancel_grace: float = CANCEL_GRACE
     command: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Start the first standby, then everything that is slow to import, then serve."""
-    owner = os.getppid()  # before anything else: it may be dead by the time we look again
+    """Start the first standby process, import the rest meanwhile, and serve. Returns the exit code."""
+    owner = os.getppid()  # read first: the owner may end during the imports
     options = read_options(argv) if argv else Options()
     forget_working_directory()
     from modal_gpu_magic.control_plane.containers import server_dirs, standby
 
-    home = server_dirs.move_in()
-    first = standby.start(home.root / "c0")
+    dirs = server_dirs.create()
+    first = standby.start(dirs.root / "c0")
     import asyncio
 
     from modal_gpu_magic.control_plane.running import run
 
-    return asyncio.run(run(home, first, options.cancel_grace, options.command, owner))
+    return asyncio.run(run(dirs, first, options.cancel_grace, options.command, owner))
 
 
 def forget_working_directory() -> None:
-    """Take the notebook's directory off the import path, where `-m` puts it: a `queue.py` there is not for us."""
+    """Remove the working directory from the import path, where `-m` puts it: its modules could shadow the library's."""
     package = Path(__file__).parents[2]
     if sys.path and Path(sys.path[0]).absolute() == Path.cwd() != package:
         del sys.path[0]
 
 
 def read_options(argv: Sequence[str]) -> Options:
-    """The command line. Exits with a message on a wrong one, as command-line programs do."""
+    """Parse the command line; exit with a message if it is wrong."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="python -m modal_gpu_magic.control_plane", description=__doc__)
@@ -62,7 +67,7 @@ def read_options(argv: Sequence[str]) -> Options:
         type=float,
         default=CANCEL_GRACE,
         metavar="SECONDS",
-        help=f"how long a container may go on with a cancelled input before it is killed ({CANCEL_GRACE:g})",
+        help=f"seconds a container may ignore a cancellation before being killed ({CANCEL_GRACE:g})",
     )
     parser.add_argument("command", nargs="*", metavar="CMD", help="a command to run, after --")
     read = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Making protobuf messages for whatever version of the SDK is installed, and copying fields between them."""
+"""Build protobuf messages for any installed version of the SDK, and copy fields between messages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ M = TypeVar("M", bound=Message)
 
 
 def known(kind: type[M], **fields: Any) -> M:
-    """A message with those of `fields` that the installed SDK's schema has. Fields come and go between releases."""
+    """Return a message with those of `fields` that the installed SDK's schema has; releases add and remove fields."""
     schema = kind.DESCRIPTOR.fields_by_name
     return kind(**{name: value for name, value in fields.items() if name in schema})
 
 
 def shared_fields(source: Message, kind: type[M]) -> M:
-    """A `kind` filled with every field that `source` also has under the same name and type."""
+    """Return a `kind` with all fields that `source` has under the same name and type."""
     target = kind()
-    theirs = source.DESCRIPTOR.fields_by_name
+    source_fields = source.DESCRIPTOR.fields_by_name
     for field in kind.DESCRIPTOR.fields:
-        twin = theirs.get(field.name)
+        twin = source_fields.get(field.name)
         if (
             twin is None
             or twin.type != field.type
@@ -32,7 +32,7 @@ def shared_fields(source: Message, kind: type[M]) -> M:
 
 
 def _copy_field(source: Message, target: Message, name: str, field: Any) -> None:
-    """Copy one field, whatever its shape; an unset message or optional stays unset."""
+    """Copy one field of any shape; an unset message or optional field stays unset."""
     value = getattr(source, name)
     if _is_map(field):
         _copy_map(value, getattr(target, name), field)
@@ -46,12 +46,12 @@ def _copy_field(source: Message, target: Message, name: str, field: Any) -> None
 
 
 def _is_map(field: Any) -> bool:
-    """Maps are repeated entry messages on the wire; each message type has its own entry type."""
+    """Return whether a field is a map, which protobuf represents as repeated entries of a type of its own."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _copy_map(source: Any, target: Any, field: Any) -> None:
-    """Copy a map field; maps of messages have no item assignment."""
+    """Copy a map field; maps of messages do not support item assignment."""
     if field.message_type and field.message_type.fields_by_name["value"].message_type is None:
         target.update(source)
     else:

@@ -1,13 +1,13 @@
-"""The ways an RPC is refused. Each carries one sentence for the user; `listener` maps them to gRPC statuses.
+"""Errors that refuse an RPC. Each has one sentence for the user; `listener` maps the classes to gRPC statuses.
 
 Refusal
-├── NotFound       no such object here
-├── Invalid        the request is wrong as written
-├── Exists         what is to be made is there already
-├── Conflict       it is right, but not in this state
-├── Full           a documented limit is reached for now; the SDK may try again
-├── Unauthorized   the token is not ours
-└── Unsupported    Modal has it, the local backend does not
+├── NotFound       the object does not exist
+├── Invalid        the request is wrong in any state
+├── Exists         the object to create already exists
+├── Conflict       the request does not fit the current state
+├── Full           a limit is reached; the SDK may retry
+├── Unauthorized   the token is wrong
+└── Unsupported    Modal supports the request, the local backend does not
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry")
 
 
-class Refusal(Exception):  # noqa: N818 - it reads as what happened
-    """Base: an answer that says no, with the reason."""
+class Refusal(Exception):  # noqa: N818 - named after the event
+    """Base class: a refusal with its reason."""
 
 
 class NotFound(Refusal):
-    """There is no such object on this control plane."""
+    """The object does not exist on this control plane."""
 
 
 class Invalid(Refusal):
-    """The request cannot be right in any state."""
+    """The request is wrong in any state."""
 
 
 class Exists(Refusal):
-    """There is one already. The SDK raises AlreadyExistsError, or FileExistsError for a file."""
+    """The object already exists. The SDK raises AlreadyExistsError, or FileExistsError for a file."""
 
 
 class Conflict(Refusal):
-    """The request does not fit the state things are in."""
+    """The request does not fit the current state."""
 
 
 class Full(Refusal):
-    """A limit is reached. The SDK's own retry or `queue.Full` follows."""
+    """A limit is reached. The SDK retries or raises `queue.Full`."""
 
 
 class Unauthorized(Refusal):
-    """Token id or secret are not those of this control plane."""
+    """Token id or secret do not match this control plane's."""
 
 
 class Unsupported(Refusal):
-    """A feature of Modal that the local backend does not have."""
+    """The local backend does not support this feature of Modal."""
 
 
-def found(table: Mapping[str, Entry], key: str, what: str) -> Entry:
-    """The entry `key` of `table`, or NotFound naming `what` was looked for."""
+def found(table: Mapping[str, Entry], key: str, kind: str) -> Entry:
+    """Return entry `key` of `table`; raise NotFound with `kind`, the kind of object, if there is none."""
     try:
         return table[key]
     except KeyError:
-        raise NotFound(f"The local control plane has no {what} {key!r} (it forgets everything when it ends).") from None
+        raise NotFound(f"The local control plane has no {kind} {key!r} (all objects are lost when it stops).") from None
 
 
 ENTRY_DIGITS = 18

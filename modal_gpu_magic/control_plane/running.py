@@ -1,4 +1,4 @@
-"""How long a control plane runs: until its owner is gone, or as long as a command."""
+"""Run a control plane until its owner ends, or for the duration of a command."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.containers.standby import Spare
 
 OWNER_CHECK = 0.5
-"""Seconds between looks at the parent process: a forked child of the owner may hold our stdin open."""
+"""Seconds between checks of the parent process. Needed since a forked child of the owner may hold stdin open."""
 
 
-async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
-    """Serve the process `owner`, our parent, or run `command`. The exit code."""
-    plane = ControlPlane(home, first, cancel_grace, detachable=not command)
+async def run(dirs: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
+    """Serve the parent process `owner`, or run `command`; return the exit code."""
+    plane = ControlPlane(dirs, first, cancel_grace, detachable=not command)
     try:
         await plane.start()
         return await _run_command(plane, command) if command else await _serve_owner(plane, owner)
@@ -35,7 +35,7 @@ async def run(home: Premises, first: Spare, cancel_grace: float, command: Sequen
 
 
 async def _serve_owner(plane: ControlPlane, owner: int) -> int:
-    """Say hello and wait for the owner's end."""
+    """Print the connection details and wait until the owner ends."""
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -50,19 +50,19 @@ async def _serve_owner(plane: ControlPlane, owner: int) -> int:
 
 
 def _read_to_end(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
-    """Read stdin until it ends. In a thread: stdin may be a file or a terminal, which the loop cannot watch."""
+    """Read stdin to its end, in a thread: the event loop cannot watch files and terminals."""
     while os.read(0, 4096):
         pass
-    with suppress(RuntimeError):  # the loop is closed already
+    with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(leave.set)
 
 
 async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
-    """Run a command whose Modal SDK finds us. Ctrl-C reaches it by itself: it shares our terminal."""
+    """Run a command with its Modal SDK connected to this server. Ctrl-C reaches the command through the terminal."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_")}
     env["MODAL_SERVER_URL"] = f"unix://{plane.socket}"
     env["MODAL_TOKEN_ID"], env["MODAL_TOKEN_SECRET"] = plane.token.id, plane.token.secret
-    env["MODAL_DISABLE_API_PROXY"] = "1"  # for its SDK, which only speaks to us: it asks a proxy for loopback, too
+    env["MODAL_DISABLE_API_PROXY"] = "1"  # else the SDK also uses a proxy for loopback
     env["MODAL_CONFIG_PATH"] = str(plane.premises.root / "no-profile.toml")
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     try:

@@ -1,4 +1,4 @@
-"""The parts of the control plane put together; starting and stopping it."""
+"""Assemble, start and stop the control plane."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from grpclib.server import Server as GrpcServer
 
 METER = "MODAL_GPU_METER"
-"""Names a file that gets the account of container-seconds when the server stops."""
+"""Environment variable with the path of a file to which the server writes the container-seconds when it stops."""
 
-LEAVE = 0.5
-"""Seconds that a stopping server waits for its containers to be gone."""
+STOP_SECONDS = 0.5
+"""Longest time that a stopping server waits for its containers to end."""
 
 
 class ControlPlane:
-    """One running control plane. `detachable`: its end is not that of the client, so an app may be left behind."""
+    """One running control plane. `detachable`: the server outlives its clients, so apps may be detached."""
 
     def __init__(
         self, premises: Premises, first: Spare | None, cancel_grace: float, *, detachable: bool = True
@@ -75,11 +75,11 @@ class ControlPlane:
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
-        self._chores: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
+        self._background_tasks: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
 
     @property
     def hello(self) -> dict[str, object]:
-        """What a client needs to know."""
+        """Connection details for a client."""
         return {
             "url": f"unix://{self.socket}",
             "token_id": self.token.id,
@@ -89,19 +89,19 @@ class ControlPlane:
         }
 
     async def start(self) -> None:
-        """Accept connections. Returns when it does."""
+        """Start to accept connections."""
         self._server = await listen(Door(self.rpcs, token=self.token), self.socket)
-        self._chores.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
+        self._background_tasks.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
 
     async def stop(self) -> None:
-        """Kill everything and remove every file: within a second, whatever containers do."""
-        for chore in self._chores:
-            chore.cancel()
+        """Kill all containers and remove all files, within a second."""
+        for task in self._background_tasks:
+            task.cancel()
         if self._server is not None:
             self._server.close()
         self._containers.end_all()
         await self._loopback.close()
-        await self._containers.all_gone(LEAVE)
+        await self._containers.all_gone(STOP_SECONDS)
         if path := os.environ.get(METER):
             self._containers.write_meter(Path(path))
         self.premises.remove()

@@ -1,1 +1,1 @@
-"""What the user sees: magics, the output of a run, receipts, widgets, completion."""
+"""The user interface: magics, the display of runs, receipts, widgets and completion."""

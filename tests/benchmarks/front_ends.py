@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.fronts.picture import keepsake
+from modal_gpu_magic.ui.fronts.picture import summary_bundle
 from modal_gpu_magic.ui.widgets.dashboard import STATIC
 from tests.benchmarks.table import Row, seconds
 from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
@@ -253,7 +253,7 @@ def _kept(gpus: int, readings: int) -> str:
             for gpu in range(gpus)
         ]
         history.add(Reading(tuple(samples)))
-    bundle: dict[str, Any] = keepsake("H100:8 · done", history, simulated=False)
+    bundle: dict[str, Any] = summary_bundle("H100:8 · done", history, simulated=False)
     return str(bundle["text/html"])
 
 

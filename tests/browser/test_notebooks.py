@@ -39,7 +39,7 @@ def test_the_picker_by_mouse(notebook: Callable[..., Notebook]) -> None:
     expect(picker.locator(".mgp-line")).to_have_text("%%modal_gpu L40S:2")
     expect(picker.get_by_role("region", name="Session")).to_have_count(0)
     picker.get_by_role("button", name="Use").click()
-    expect(picker.get_by_text("Cells headed %%modal_gpu run on it.")).to_be_visible(timeout=CELL_MS)
+    expect(picker.get_by_text("Cells with %%modal_gpu now run on this machine.")).to_be_visible(timeout=CELL_MS)
     expect(opened.run(1)).to_contain_text("default: L40S:2")
 
 

@@ -116,7 +116,7 @@ def test_use_sets_the_machine_of_the_session(picked: Callable[..., Notebook]) ->
     notebook = picked("L4", "%load_ext modal_gpu_magic", "%modal_gpu status")
     notebook.run(2)
     notebook.cell(0).get_by_role("button", name="Use").click()
-    expect(notebook.cell(0).get_by_text("Cells headed %%modal_gpu run on it.")).to_be_visible()
+    expect(notebook.cell(0).get_by_text("Cells with %%modal_gpu now run on this machine.")).to_be_visible()
     assert "default: L4" in notebook.run(3).inner_text()
 
 
@@ -176,7 +176,7 @@ def test_stop_in_the_strip_stops_the_cell_that_runs(notebook: Callable[..., Note
     opened.start(1)
     expect(strip.get_by_role("listitem", name="GPU 0")).to_be_visible(timeout=60_000)
     opened.cell(0).get_by_role("button", name="Use").click()
-    expect(opened.cell(0).get_by_text("press Use when it has ended")).to_be_visible()
+    expect(opened.cell(0).get_by_text("Press Use when the cell has ended")).to_be_visible()
     strip.get_by_role("button", name="Stop").click()
     assert "KeyboardInterrupt" in opened.ended(1).inner_text()
 

@@ -87,7 +87,7 @@ def test_waiting_for_a_gpu(
     shown = dashboard(opened, 3)
     expect(shown.get_by_text("Other containers hold this machine's GPUs: it begins when")).to_be_visible(timeout=20_000)
     moves(shown.locator(".mgs-state"), "waiting for H100")
-    expect(shown.locator(".mgs-money")).to_have_text("free here; at Modal $0.00")
+    expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("waiting for GPU 0:")
     readable(opened, serious, ".mgd")
     enough.touch()

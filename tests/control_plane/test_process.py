@@ -77,7 +77,7 @@ def test_only_this_user_can_reach_it(own: Plane) -> None:
 @pytest.mark.parametrize("token", [("ak-0", None), (None, "as-0"), (None, "")])
 def test_a_wrong_token_is_refused(plane: Plane, token: tuple[str | None, str | None]) -> None:
     client = plane.client(*token) if token[1] != "" else modal.Client(plane.hello["url"], 1, None)
-    with client, pytest.raises(modal.exception.AuthError, match="not the one of this local control plane"):
+    with client, pytest.raises(modal.exception.AuthError, match="not valid for this local control plane"):
         client.hello()
 
 
@@ -162,7 +162,7 @@ def test_real_gpus_are_allotted_by_count(places: dict[str, str], tmp_path: Path)
         assert two.run.remote(smi) == "real -i 1 --query-gpu=name\nreal topo -m"
         both = made.Box.with_options(gpu="H100:2")()
         assert both.run.remote(seen) == ("0,1", False), "idle containers make room"
-        with pytest.raises(modal.exception.InvalidError, match=r"asks for 4 GPUs and this machine has 2.*SIMULATE=1"):
+        with pytest.raises(modal.exception.InvalidError, match=r"needs 4 GPUs and this machine has 2.*SIMULATE=1"):
             made.Box.with_options(gpu="H100:4")().add.remote()
     plane.leave()
 

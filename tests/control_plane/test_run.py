@@ -115,10 +115,10 @@ def test_one_function_by_name_and_a_path_that_is_explained(project: Path, places
     assert ran.returncode != 0
     assert "x is 5" in ran.stdout
     assert "No such file or directory: '/root/words/a.txt.not'" in ran.stderr
-    assert "a path relative to it works here and on Modal" in ran.stdout
+    assert "Use a relative path, which works locally and on Modal" in ran.stdout
 
 
 def test_what_would_outlive_the_command_is_refused(project: Path, places: dict[str, str]) -> None:
     ran = run_command(places, "modal", "run", "--detach", "entry.py::double", "--x", "5", cwd=project)
     assert ran.returncode != 0
-    assert "ends with the command" in " ".join(ran.stderr.split())
+    assert "stops together with its command" in " ".join(ran.stderr.split())

@@ -65,15 +65,15 @@ def test_a_folder_goes_and_comes_and_what_is_there_is_not_sent_again(desk: Desk)
     desk.write("runs/deep/er/b.bin", b"\0" * 9_000_000 + b"end")
     desk.write("runs/empty", "")
     assert desk.says("put runs round:/runs").startswith("put 3 files (9.0 MB) to round:/runs in ")
-    assert desk.says("put runs round:/runs") == "nothing to do: 3 files there already"
+    assert desk.says("put runs round:/runs") == "nothing to copy: 3 files unchanged"
     (desk.folder / "runs/a.txt").touch()
-    assert desk.says("put runs round:/runs") == "nothing to do: 3 files there already"
+    assert desk.says("put runs round:/runs") == "nothing to copy: 3 files unchanged"
     desk.write("runs/a.txt", "b")
     assert "put 1 file (1 B) to round:/runs in " in (said := desk.says("put runs round:/runs"))
-    assert said.endswith("; 2 files there already")
+    assert said.endswith("; 2 files unchanged")
     assert desk.says("get round:/runs back").startswith("got 3 files (9.0 MB) to back in ")
     assert tree(desk.folder / "back") == tree(desk.folder / "runs")
-    assert desk.says("get round:/runs back") == "nothing to do: 3 files there already"
+    assert desk.says("get round:/runs back") == "nothing to copy: 3 files unchanged"
 
 
 def test_where_things_go(desk: Desk) -> None:
@@ -108,17 +108,17 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
     [
         ("put nowhere errors:", "there is no nowhere here"),
         ("put erors errors:", "did you mean errors?"),
-        ("put errors", "put takes what to copy and where to, not 1 words; write %modal_gpu put LOCAL VOLUME:/path"),
+        ("put errors", "put takes a source and a destination, not 1 words; write %modal_gpu put LOCAL VOLUME:/path"),
         ("put errors other/x", "write it VOLUME:/path, such as data:/other/x"),
         ("put errors session:x", "put goes to a Volume"),
         ("put errors errors:../x", "leads out of errors"),
         ("put errors errors: --forse", "put has no option --forse; did you mean --backend?"),
         ("get errrs:/x .", "there is no Volume 'errrs'; did you mean errors?"),
         ("get errors:/errors/fil .", "there is no errors:/errors/fil; did you mean errors:/errors/file?"),
-        ("get", "get takes what to fetch"),
+        ("get", "get takes a source and a destination"),
         ("ls errors:/nothing/near", "`%modal_gpu ls errors` shows what is there."),
-        ("ls errors errors", "ls takes one place"),
-        ("ls --session nobody", "There is no session 'nobody'"),
+        ("ls errors errors", "ls takes one path"),
+        ("ls --session nobody", "No session is named 'nobody'"),
         ("ls 'x", "a quote is not closed"),
         ("ls --backend clod", "--backend is 'clod'; a backend is one of: cloud, local."),
     ],
@@ -141,9 +141,9 @@ def test_a_press_stops_it_and_the_same_line_goes_on(desk: Desk) -> None:
         return any(path.name != "whole" for path in coming.glob("*/*"))
 
     stopped = desk.kernel.run("%modal_gpu put large press:/large", press=[has_a_part])
-    assert stopped.error.startswith("KeyboardInterrupt: stopped; what has arrived stays")
+    assert stopped.error.startswith("KeyboardInterrupt: stopped. Copied files are kept")
     desk.says("put large press:/large")
-    assert desk.says("put large press:/large") == "nothing to do: 6 files there already"
+    assert desk.says("put large press:/large") == "nothing to copy: 6 files unchanged"
     assert desk.says("get press:/large fetched")
     assert tree(desk.folder / "fetched") == tree(desk.folder / "large")
 
@@ -156,7 +156,7 @@ def test_what_had_arrived_before_an_error_is_not_sent_again(desk: Desk) -> None:
     assert "'/broken/b' is a directory" in desk.line("put broken half:/broken").error
     shutil.rmtree(in_the_way)
     assert desk.says("put broken half:/broken").startswith("put 1 file (1 B) to half:/broken in ")
-    assert desk.says("get half:/broken broken") == "nothing to do: 2 files there already"
+    assert desk.says("get half:/broken broken") == "nothing to copy: 2 files unchanged"
 
 
 VOLUME = "H100 --volume shared:/tmp/mgt-shared"

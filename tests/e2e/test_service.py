@@ -115,7 +115,7 @@ def test_the_cell_run_again_replaces_it(kernel: Kernel) -> None:
     kernel.run("former = embed")
     made = kernel.remote(EMBED.replace("* factor", "* 10"), HEADER)
     assert made.ok, made.traceback
-    assert "The running embed ends first" in made.said
+    assert "Stopping the running embed first" in made.said
     assert kernel.run("embed.predict('four')").value() == "40"
     assert "embed was stopped" in kernel.run("former.predict('four')").error
 
@@ -131,7 +131,7 @@ def test_a_start_that_fails_leaves_no_service(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("header", "source", "said"),
     [
-        ("--service taken", "def f(): ...", "taken is a variable that holds a list"),
+        ("--service taken", "def f(): ...", "taken is already a variable that holds a list"),
         ("--service other", "x = 1", "no function to serve"),
         ("--service other --batch 8", "def a(x): ...\ndef b(x): ...", "this one has a, b"),
         ("--service other", "def f(:", "SyntaxError"),
@@ -153,9 +153,9 @@ def test_it_is_listed_and_stopped(kernel: Kernel) -> None:
     listed = kernel.run("%modal_gpu status").stdout
     assert "service <embed · L40S" in listed
     assert "service <tools · CPU" in listed
-    assert kernel.run("%modal_gpu stop embed").stdout == "embed: ended\n"
+    assert kernel.run("%modal_gpu stop embed").stdout == "embed: stopped\n"
     assert "embed was stopped" in kernel.run("embed.predict('x')").error
-    assert "no session or service 'embd'" in kernel.run("%modal_gpu stop embd").error
+    assert "No session or service is named 'embd'" in kernel.run("%modal_gpu stop embd").error
 
 
 def test_the_price_of_keeping_warm_is_said_once(kernel: Kernel) -> None:

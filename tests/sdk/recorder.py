@@ -49,7 +49,7 @@ class Recorder:
         self._loop.close()
 
     async def _start(self) -> ControlPlane:
-        plane = ControlPlane(server_dirs.move_in(), None, 30.0)
+        plane = ControlPlane(server_dirs.create(), None, 30.0)
         for name in RECORDED:
             plane.rpcs[name] = self._keeping(name, plane.rpcs[name])
         await plane.start()

@@ -1,1 +1,1 @@
-"""Container processes: how they start, what they find on disk, and how they end."""
+"""Container processes: start, files, variables, and end."""

@@ -1,4 +1,4 @@
-"""One child process with its pipes: what it prints, how it is ended, and what can be said about its end."""
+"""One child process with its pipes: output, end, and description of the end."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Log = Callable[[str, api_pb2.FileDescriptor.ValueType], None]
 
-DRAIN = 0.5
-"""Seconds to read what is left in the pipes of a process that is gone; a grandchild may hold them open."""
+DRAIN_SECONDS = 0.5
+"""Longest time to read the pipes of an ended process; its own children may hold them open."""
 
 
 class Child:
@@ -37,18 +37,18 @@ class Child:
         self._killed_for_memory = oom_kills()
 
     async def watch(self, log: Log) -> None:
-        """Begin to read its output and to wait for its end."""
+        """Start to read the output and to wait for the end."""
         process = self.spare.process
         self._pipes = [_Pipe(log, api_pb2.FILE_DESCRIPTOR_STDOUT), _Pipe(log, api_pb2.FILE_DESCRIPTOR_STDERR)]
         for pipe, stream in zip(self._pipes, (process.stdout, process.stderr), strict=True):
-            await self._loop.connect_read_pipe(pipe.itself, stream)
+            await self._loop.connect_read_pipe(pipe.factory, stream)
         threading.Thread(target=self._wait, daemon=True, name=f"wait-{process.pid}").start()
 
     def _wait(self) -> None:
-        """In a thread: nothing else tells of a child's end on every system and Python that we run on."""
+        """Wait for the end. In a thread, since asyncio's child watchers differ between systems and Python versions."""
         code = self.spare.process.wait()
         end_family(str(self.spare.world.path), self.spare.process.pid)
-        with suppress(RuntimeError):  # the loop is closed: the server has left
+        with suppress(RuntimeError):  # the server has stopped
             self._loop.call_soon_threadsafe(self._note_end, code)
 
     def _note_end(self, code: int) -> None:
@@ -56,50 +56,50 @@ class Child:
         self._code.set_result(code)
 
     async def gone(self) -> int:
-        """Wait for its end, and for its output to be read. The exit code; negative for a signal."""
+        """Wait until the process has ended and its output is read; return the exit code, negative for a signal."""
         code = await asyncio.shield(self._code)
-        await asyncio.wait([pipe.closed for pipe in self._pipes], timeout=DRAIN)
+        await asyncio.wait([pipe.closed for pipe in self._pipes], timeout=DRAIN_SECONDS)
         return code
 
     def interrupt(self) -> None:
-        """Ask it to stop: KeyboardInterrupt in user code, then `@exit` hooks."""
+        """Send SIGINT to the process group: KeyboardInterrupt in user code, then `@exit` hooks."""
         with suppress(ProcessLookupError):
             os.killpg(self.spare.process.pid, signal.SIGINT)
 
     def end(self) -> None:
-        """Kill it with all that it started."""
+        """Kill the process and all its descendants."""
         if self.spare.process.returncode is None:
             end_family(str(self.spare.world.path), self.spare.process.pid)
 
     def describe_end(self, code: int, *, was_ready: bool) -> str:
-        """What happened to it, in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""
+        """Describe the end in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""
         return describe_end(code, out_of_memory=oom_kills() > self._killed_for_memory, was_ready=was_ready)
 
 
 class _Pipe(asyncio.Protocol):
-    """Decodes one output stream into the log; characters split between reads are joined."""
+    """Decodes one output stream into the log, joining characters that reads have split."""
 
     def __init__(self, log: Log, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
         self._log, self._descriptor = log, descriptor
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def itself(self) -> _Pipe:
-        """The factory of itself that asyncio wants."""
+    def factory(self) -> _Pipe:
+        """Return this protocol, as asyncio expects a factory."""
         return self
 
     def data_received(self, data: bytes) -> None:
-        """Log what came, as far as it is whole characters."""
+        """Log the complete characters received."""
         if text := self._decoder.decode(data):
             self._log(text, self._descriptor)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """All has been read."""
+        """Note the end of the stream."""
         self.closed.set_result(None)
 
 
 def oom_kills() -> int:
-    """Processes that Linux killed for memory since it booted; 0 elsewhere."""
+    """Return the number of processes that Linux has killed for memory since boot; 0 on other systems."""
     with suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):
@@ -108,7 +108,7 @@ def oom_kills() -> int:
 
 
 def describe_end(code: int, *, out_of_memory: bool, was_ready: bool) -> str:
-    """The sentence for an exit code; `out_of_memory` when Linux killed some process for memory meanwhile."""
+    """Describe an exit code. `out_of_memory`: Linux killed a process for memory during the container's life."""
     text = f"Runner failed with exit code: {code}"
     if code < 0:
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""The child processes: started from a spare, listened to, their output logged, ended and accounted for."""
+"""Child processes of containers: start, logging, end, and metering."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.state import Container
 
 BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
-"""Variables that are read before a spare could be told: a container with one of them starts afresh."""
+"""Prefixes of variables that take effect before Python code runs, so a standby process cannot receive them."""
+"""Seconds between the cancellation of inputs and SIGINT to their container. The SDK polls once a second."""
 
 CANCELLATION = 2.0
 """Seconds that cancelled inputs have to end before their container gets SIGINT. The SDK polls once a second."""
@@ -34,7 +35,7 @@ CANCELLATION = 2.0
 class Containers:
     """Starts and ends processes for the scheduler.
 
-    `rpcs`, `arguments` and `on_end` are given by `connect`: the parts of a server refer to each other in a circle.
+    `connect` sets `rpcs`, `arguments` and `on_end`, because the parts of a server refer to each other.
     """
 
     rpcs: dict[str, Rpc]
@@ -53,29 +54,29 @@ class Containers:
         arguments: Callable[[Container], bytes],
         on_end: Callable[[Container, api_pb2.GenericResult], None],
     ) -> None:
-        """Say what containers may ask, what they are told to run, and who hears of their end."""
+        """Set the RPCs for containers, the arguments of their entrypoint, and the callback for their end."""
         self.rpcs, self.arguments, self.on_end = rpcs, arguments, on_end
 
     def start(self, container: Container) -> None:
-        """Start a process for `container`. `on_end` is called when it is gone."""
+        """Start a process for `container`. `on_end` is called when the process has ended."""
         variables = self._furnisher.variables(container)
         spare = self._spares.take({name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)})
         loop = asyncio.get_running_loop()
         loop.call_later(Spares.REFILL_AFTER, self._spares.refill)
         child = self._children[container.id] = Child(spare)
-        task = loop.create_task(self._live(container, child, variables))
+        task = loop.create_task(self._run(container, child, variables))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _live(self, container: Container, child: Child, variables: dict[str, str]) -> None:
-        """The life of one container, from its order to its account."""
+    async def _run(self, container: Container, child: Child, variables: dict[str, str]) -> None:
+        """Run one container from its setup to its metering."""
         world = child.spare.world
         await child.watch(container.log)
         server = await listen(Door(self.rpcs, peer=container), world.socket)
         limit = container.function.startup_seconds
         startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
         try:
-            await self._give_order(container, child, variables)
+            await self._set_up(container, child, variables)
         except Refusal as refusal:
             container.startup_failure = failure(str(refusal))
             child.end()
@@ -87,11 +88,11 @@ class Containers:
         result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
             container.log(result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
-        self._account(container, code)
+        self._record_usage(container, code)
         self.on_end(container, result)
 
-    async def _give_order(self, container: Container, child: Child, variables: dict[str, str]) -> None:
-        """Lay out its world and say what it becomes."""
+    async def _set_up(self, container: Container, child: Child, variables: dict[str, str]) -> None:
+        """Write the container's files and send the standby process its definition."""
         world, leader = child.spare.world, child.spare.process.pid
         furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, leader)
         await asyncio.to_thread(world.arguments.write_bytes, self.arguments(container))
@@ -99,7 +100,7 @@ class Containers:
             container.log(note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         own = {
             "MODAL_SERVER_URL": f"unix://{world.socket}",
-            "MODAL_DISABLE_API_PROXY": "1",  # for the SDK, which only speaks to us: it asks a proxy for loopback, too
+            "MODAL_DISABLE_API_PROXY": "1",  # else the SDK also uses a proxy for loopback
             "MODAL_TASK_ID": container.id,
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
@@ -108,11 +109,11 @@ class Containers:
             "MODAL_IMAGE_ID": container.function.definition.image_id,
         }
         env = {**world.environment(), **furnished.variables, **variables, **own}
-        with suppress(BrokenPipeError):  # killed meanwhile; its end is told by `_live`
+        with suppress(BrokenPipeError):  # killed meanwhile; `_run` reports the end
             child.spare.become({"env": env, "overlays": furnished.overlays, "cwd": str(world.root)})
 
     def _startup_timeout(self, container: Container, child: Child) -> None:
-        """A container that never asks for work would keep its inputs waiting for ever."""
+        """Fail a container that has not asked for work in time; its inputs would wait without end."""
         if not container.ready:
             limit = container.function.startup_seconds
             container.startup_failure = api_pb2.GenericResult(
@@ -122,13 +123,13 @@ class Containers:
             child.end()
 
     async def kill(self, container: Container, grace: float = 0.0) -> None:
-        """End a container: with `grace`, it may finish what it does and run its `@exit` hooks."""
+        """End a container. With `grace` seconds, it may finish its inputs and run its `@exit` hooks."""
         container.leaving = True
         child = self._children.get(container.id)
         if child is None:
             return
         if grace and container.ready:
-            # Cancelled inputs end first: the SDK loses `@exit` if SIGINT comes between taking an input and running it.
+            # Cancelled inputs end first: the SDK skips `@exit` if SIGINT comes between taking and running an input.
             if container.running and not await _ended(child, within=CANCELLATION):
                 child.interrupt()
             await _ended(child, within=grace)
@@ -136,13 +137,13 @@ class Containers:
         await child.gone()
 
     def end_all(self) -> None:
-        """Kill every container now, without waiting: the server is leaving."""
+        """Kill all containers without waiting, because the server stops."""
         for child in self._children.values():
             child.end()
         self._spares.close()
 
     async def all_gone(self, timeout: float) -> None:
-        """Wait until every container has ended, at most `timeout` seconds."""
+        """Wait until all containers have ended, at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
 
@@ -150,8 +151,8 @@ class Containers:
         self._furnisher.clear_up(container)
         world.remove()
 
-    def _account(self, container: Container, code: int) -> None:
-        """Note the container-seconds: what Modal would have charged for."""
+    def _record_usage(self, container: Container, code: int) -> None:
+        """Record the container-seconds that Modal would bill."""
         self.meter.append(
             {
                 "container": container.id,
@@ -164,12 +165,12 @@ class Containers:
         )
 
     def write_meter(self, path: Path) -> None:
-        """Write the account of all containers that ended, as JSON."""
+        """Write the usage of all ended containers as JSON."""
         path.write_text(json.dumps(self.meter, indent=1))
 
 
 async def _ended(child: Child, within: float) -> bool:
-    """Whether the child ended in `within` seconds."""
+    """Return whether the child ended within `within` seconds."""
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(child.gone(), within)
         return True
@@ -177,5 +178,5 @@ async def _ended(child: Child, within: float) -> bool:
 
 
 def failure(text: str, code: int = 0) -> api_pb2.GenericResult:
-    """A result that the client raises as RemoteError with this text."""
+    """Return a result that the client raises as RemoteError with this text."""
     return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exitcode=code, exception=text)

@@ -1,6 +1,6 @@
-"""Absolute paths of containers on this machine: symbolic links to volumes and mounted files, made and taken away.
+"""Symbolic links at absolute paths of this machine, to volumes and mounted files of containers.
 
-There is no mount namespace here, so all containers of all local control planes share one tree of paths.
+Containers have no mount namespaces, so the containers of all local control planes share these paths.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from modal_gpu_magic.control_plane.refusals import Conflict
 
 @dataclass(slots=True)
 class Link:
-    """A link in use, by how many containers, and the directories that were made for it."""
+    """A link in use.
+
+    Attributes:
+        target: what the link points to.
+        users: number of containers that use the link.
+        made: parent directories that were created for the link.
+    """
 
     target: Path
     users: int = 0
@@ -24,7 +30,7 @@ class Link:
 
 
 class Links:
-    """The links that this server's containers use. Safe to use from threads."""
+    """The links that this server's containers use. Thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -32,18 +38,18 @@ class Links:
         self._lock = threading.Lock()
 
     def take(self, path: Path, target: Path) -> bool:
-        """Make `path` lead to `target`. False when this user may not; raises Conflict when something is in the way."""
+        """Link `path` to `target`; return False without permission. Raises Conflict if the path is taken."""
         with self._lock:
             link = self._links.get(path) or self._make(path, target)
             if link is None:
                 return False
             if link.target != target:
-                raise Conflict(f"{path} leads to {link.target} in another container that is running now.")
+                raise Conflict(f"{path} points to {link.target} in another running container.")
             link.users += 1
             return True
 
     def give_back(self, path: Path) -> None:
-        """One container less uses it; the last one removes it, unless another control plane uses it too."""
+        """Release a link; the last user removes it, unless another control plane uses it."""
         with self._lock:
             link = self._links[path]
             link.users -= 1
@@ -56,16 +62,16 @@ class Links:
                 _remove_empty(link.made)
 
     def _make(self, path: Path, target: Path) -> Link | None:
-        """Make the link, or find it made by another control plane."""
+        """Create the link, or reuse the one of another control plane; None without permission."""
         link = Link(target)
         try:
             if not leads_to(path, target):
                 refuse_occupied(path)
                 if path.is_symlink():
-                    raise Conflict(f"{path} leads to {path.readlink()}: another notebook uses it for something else.")
+                    raise Conflict(f"{path} points to {path.readlink()}: another notebook uses this path.")
                 _make_parents(path.parent, link.made)
                 path.symlink_to(target)
-        except OSError:  # also where this user may not even look: /root is its owner's alone
+        except OSError:  # also without permission to read the directory, such as /root
             _remove_empty(link.made)
             return None
         self._links[path] = link
@@ -77,16 +83,16 @@ class Links:
 
 
 def refuse_occupied(path: Path) -> None:
-    """Raise Conflict when something real is at `path`: there is no mounting over it."""
+    """Raise Conflict if a file or directory exists at `path`, since the local backend cannot mount over it."""
     if path.exists() and not path.is_symlink():
         raise Conflict(
-            f"{path} exists on this machine, and the local backend has no way to mount over it. "
-            "Mount at a path that is free here."
+            f"{path} exists on this machine, and the local backend cannot mount over it. "
+            "Choose a mount path that does not exist on this machine."
         )
 
 
 def _make_parents(directory: Path, made: list[Path]) -> None:
-    """Make missing directories, noting them from the top down."""
+    """Create missing directories and append them to `made`, from the top down."""
     if not directory.is_dir():
         _make_parents(directory.parent, made)
         directory.mkdir()
@@ -94,7 +100,7 @@ def _make_parents(directory: Path, made: list[Path]) -> None:
 
 
 def _remove_empty(directories: list[Path]) -> None:
-    """Remove directories that we made, as far as nobody else put anything there."""
+    """Remove directories that are empty."""
     with suppress(OSError):
         for directory in reversed(directories):
             directory.rmdir()

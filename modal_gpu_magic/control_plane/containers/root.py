@@ -1,10 +1,10 @@
-"""What a container finds on disk: an empty working directory, an environment to install into, its programs.
+"""Files of a container: an empty working directory, a virtual environment, and programs.
 
-One directory a container, mode 0700, made before the process starts and removed when it is gone:
+Each container has one directory, mode 0700, created before its process starts and removed after its end:
 
-  s, args       the container's socket, and the arguments of the SDK's entrypoint
-  root/         what /root is on Modal: working directory, mounts
-  venv/         a virtual environment on top of this one: `pip install` lands here, never in the user's environment
+  s, args       the container's socket; the arguments of the SDK's entrypoint
+  root/         stands for Modal's /root: working directory and mounts
+  venv/         a virtual environment on top of this one, so that `pip install` does not change the user's environment
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from modal_gpu_magic.control_plane.containers.inherited import inherited
 from modal_gpu_magic.control_plane.containers.shim import MARKER
 from modal_gpu_magic.control_plane.images.environment import (
-    OURS,
+    PACKAGE_ROOT,
     PYTHON_NAME,
     installed,
     own_directories,
@@ -39,7 +39,7 @@ class World:
         self.arguments = path / "args"
 
     def make(self) -> None:
-        """Make the directories, and the few files that are a virtual environment: `venv` takes 100 times as long."""
+        """Create the directories and a minimal virtual environment, 100 times as fast as `venv`."""
         self.path.mkdir(mode=0o700)
         for directory in (self.root, self.site, self.bin):
             directory.mkdir(parents=True)
@@ -50,29 +50,31 @@ class World:
         (self.venv / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
         for name in ("pip", "pip3"):
             self.program(name, f'exec {quoted(self.python)} -m pip "$@"')
-        self.program("torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"')  # so that ranks are in it
+        self.program(
+            "torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"'
+        )  # so that ranks run in this environment
         self._add_sites("b_notebook", site_directories())
-        (self.site / "c_own.pth").write_text(_WITHOUT.format(directories=own_directories()))
+        (self.site / "c_own.pth").write_text(_REMOVE_OWN_CODE.format(directories=own_directories()))
 
     def program(self, name: str, command: str) -> None:
-        """Put a shell program on the container's PATH."""
+        """Add a shell program to the container's PATH."""
         file = self.bin / name
         file.write_text(f"#!/bin/sh\n{command}\n")
         file.chmod(0o700)
 
     def add_overlays(self, directories: list[str]) -> None:
-        """Put directories of packages before the notebook's, behind what the container installs itself."""
+        """Put package directories before the notebook's packages and after those that the container installs."""
         self._add_sites("a_image", directories)
 
     def _add_sites(self, name: str, directories: list[str]) -> None:
-        """Add directories to the import path by a .pth file; its lines run their own .pth files (editable installs)."""
+        """Add directories to the import path by a .pth file that also runs their .pth files (editable installs)."""
         lines = [f"import site; site.addsitedir({directory!r})\n" for directory in directories]
         (self.site / f"{name}.pth").write_text("".join(lines))
 
     def environment(self) -> dict[str, str]:
-        """The variables of the container before its function's own: those that it needs of the kernel's, and ours."""
+        """Return the container's base variables: those inherited from the kernel and those of the local backend."""
         env = inherited(os.environ)
-        paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if _is_the_images(entry)]
+        paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if _has_packages(entry)]
         programs = (str(self.bin), str(Path(sys.executable).parent), env.get("PATH", os.defpath))
         return {
             **env,
@@ -86,33 +88,33 @@ class World:
         }
 
     def remove(self) -> None:
-        """Remove everything; what user code made undeletable stays for the system's cleaner."""
+        """Remove the directory; files that cannot be removed remain for the system's cleaner."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _is_the_images(entry: str) -> bool:
-    """Whether a directory of PYTHONPATH stands for something of the image: packages, or this very package.
+def _has_packages(entry: str) -> bool:
+    """Return whether a directory of PYTHONPATH holds installed packages or this package.
 
-    The user's own code does not: in Modal's container it is only what was sent there.
+    Other directories hold the user's own code, which in a container of Modal exists only if it was sent.
     """
-    return Path(entry).is_absolute() and (entry == str(OURS) or bool(installed(entry)))
+    return Path(entry).is_absolute() and (entry == str(PACKAGE_ROOT) or bool(installed(entry)))
 
 
-_WITHOUT = (
+_REMOVE_OWN_CODE = (
     "import sys; sys.path[:] = [each for each in sys.path if each not in {directories!r}]; "
     "sys.meta_path[:] = [each for each in sys.meta_path if "
     "not str(getattr(each, '__module__', '')).startswith('__editable__')]\n"
 )
-"""A line of a .pth file: what the notebook's own ones have added for editable installs goes again."""
+"""A line of a .pth file that removes what the notebook's .pth files have added for editable installs."""
 
 
 def quoted(path: str | Path) -> str:
-    """A path as one shell word."""
+    """Quote a path as one shell word."""
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
 def place(target: Path, content: Path, mode: int) -> None:
-    """Lay one file out as a copy of its content; `mode` 0 is the usual one."""
+    """Copy one file into place; `mode` 0 means 0644."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(content, target)
     target.chmod((mode & 0o777) or 0o644)

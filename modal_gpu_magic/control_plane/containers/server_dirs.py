@@ -1,7 +1,7 @@
-"""Where a server lives on disk: its directory of sockets and containers, and its store of shared buffers.
+"""Directories of a server: one for sockets and containers, one for shared buffers.
 
-Both are this user's alone (0700). A marker in each says whose it is, so that the next server removes what a dead one
-left.
+Both have mode 0700. A marker file in each names the owning process, so that later servers remove the directories of
+ended ones.
 """
 
 from __future__ import annotations
@@ -17,49 +17,54 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "mgm-"
-UNMARKED = 60.0
-"""Seconds after which a directory that nobody has marked as theirs is taken for left over."""
+UNMARKED_SECONDS = 60.0
+"""Age after which a directory without a marker counts as abandoned."""
 
 _MARKER = "owner.json"
 _LINKS = "links.json"
 _ENDED = ("Z", "X", "")
-"""States of a process that has ended, though its parent may not have noticed."""
+"""States of a process that has ended but may not have been waited for."""
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there, 0700, with a random name
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a random-named subdirectory, mode 0700, is used
 _TEMPORARY = Path("/tmp")  # noqa: S108 - likewise; TMPDIR is too long for a socket's path on macOS
-_LONGEST = 40
-"""Longest base directory: socket paths end at 104 bytes on macOS, 107 on Linux, ours add up to 30."""
+_MAX_BASE_LENGTH = 40
+"""Longest base directory. Socket paths may have 104 bytes on macOS and 107 on Linux; this server appends up to 30."""
 
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """The two directories of one server; `shared` is in memory where the system has a file system there."""
+    """The two directories of one server.
+
+    Attributes:
+        root: sockets, containers and files.
+        shared: buffers; in /dev/shm if that exists.
+    """
 
     root: Path
     shared: Path
 
     @property
     def store(self) -> Path:
-        """Where kernel and containers put their buffers."""
+        """Directory in which kernel and containers put their buffers."""
         return self.shared / "buffers"
 
     def remove(self) -> None:
-        """Remove everything, links made outside included."""
+        """Remove both directories and the links outside them."""
         for directory in (self.shared, self.root):
             _remove(directory)
 
 
-def move_in() -> Premises:
-    """Make the directories and mark them as ours."""
+def create() -> Premises:
+    """Create the directories and mark them with this process."""
     root = _base() / (PREFIX + os.urandom(4).hex())
     in_memory = os.access(_SHARED_MEMORY, os.W_OK)
-    home = Premises(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
+    dirs = Premises(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
     mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
-    for directory in (home.root, home.shared):
+    for directory in (dirs.root, dirs.shared):
         directory.mkdir(mode=0o700)
         write_private(directory / _MARKER, mark)
-    home.store.mkdir(mode=0o700)
-    return home
+    dirs.store.mkdir(mode=0o700)
+    return dirs
 
 
 def write_private(path: Path, text: str) -> None:
@@ -79,16 +84,16 @@ def make_private(path: Path) -> None:
 
 
 def _base() -> Path:
-    """A short directory of this user, or the system's temporary one."""
+    """Return XDG_RUNTIME_DIR if usable and short enough, else /tmp."""
     run = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(run) if run and len(run) <= _LONGEST and os.access(run, os.W_OK) else _TEMPORARY
+    return Path(run) if run and len(run) <= _MAX_BASE_LENGTH and os.access(run, os.W_OK) else _TEMPORARY
 
 
 def started(pid: int) -> str | None:
-    """When a living process started, in the system's own words; None when there is none. A pid alone is reused."""
+    """Return the start time of a live process in the system's format, since pids are reused; None without a process."""
     if Path("/proc/self").exists():
         try:
-            # proc(5): after the name in brackets come the state, and as the 20th field the start
+            # proc(5): the fields after the name in brackets are the state and, as the 20th, the start time
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
@@ -99,7 +104,7 @@ def started(pid: int) -> str | None:
 
 
 def clear_dead() -> None:
-    """Remove the directories of servers that are gone: killed, or lost with a crash of the machine."""
+    """Remove the directories of servers that have ended without doing so."""
     for base in (_base(), _SHARED_MEMORY):
         for directory in base.glob(f"{PREFIX}*"):
             if _is_ours(directory) and _is_dead(directory):
@@ -107,13 +112,13 @@ def clear_dead() -> None:
 
 
 def _is_dead(directory: Path) -> bool:
-    """Its owner is gone; or nobody has marked it for a while: a kernel made it again, after its server had left."""
+    """Return whether the owner has ended. An old directory without marker counts, e.g. one that a kernel re-created."""
     try:
         owner = json.loads((directory / _MARKER).read_text())
         return bool(started(int(owner["pid"])) != owner["started"])
     except (OSError, ValueError, KeyError, TypeError):
         with suppress(OSError):
-            return time.time() - directory.stat().st_mtime > UNMARKED
+            return time.time() - directory.stat().st_mtime > UNMARKED_SECONDS
     return False
 
 
@@ -123,7 +128,7 @@ def _remove(directory: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """A real directory that belongs to this user; a link in a shared /tmp could point anywhere."""
+    """Return whether a path is a real directory of this user; in a shared /tmp, a link could point anywhere."""
     with suppress(OSError):
         found = path.lstat()
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
@@ -131,14 +136,14 @@ def _is_ours(path: Path) -> bool:
 
 
 def record_links(root: Path, links: dict[Path, Path]) -> None:
-    """Write down the links outside its directories that this server uses: link to target."""
-    half = root / "links.half"
-    write_private(half, json.dumps({str(link): str(target) for link, target in links.items()}))
-    half.replace(root / _LINKS)
+    """Record the links outside its directories that this server uses: link to target."""
+    temporary = root / "links.half"
+    write_private(temporary, json.dumps({str(link): str(target) for link, target in links.items()}))
+    temporary.replace(root / _LINKS)
 
 
 def links_of_others(root: Path) -> set[Path]:
-    """Links that other servers of this user have written down."""
+    """Return the links that other servers of this user have recorded."""
     others = (other for other in root.parent.glob(f"{PREFIX}*") if other != root and _is_ours(other))
     return {link for other in others for link in _recorded(other)}
 
@@ -150,12 +155,12 @@ def _recorded(root: Path) -> dict[Path, Path]:
 
 
 def leads_to(link: Path, target: Path) -> bool:
-    """Whether `link` is a symbolic link to exactly `target`."""
+    """Return whether `link` is a symbolic link to exactly `target`."""
     return link.is_symlink() and link.readlink() == target
 
 
 def _remove_links(root: Path) -> None:
-    """Remove recorded links that nobody else uses and that still point where they did."""
+    """Remove recorded links that no other server uses and that still point to their target."""
     links = _recorded(root)
     others = links_of_others(root) if links else set()
     for link, target in links.items():

@@ -1,4 +1,4 @@
-"""Laying out a container's world: its variables, GPUs, mounts, volumes, and the packages of its image."""
+"""Set up a container: variables, GPUs, mounts, volumes, and the packages of its image."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.spec import GpuSpec
 
 ROOT = Path("/root")
-"""Modal's working directory and home; a directory of each container here."""
+"""Modal's working and home directory; stands for a directory of each local container."""
 
 
 @dataclass(slots=True)
 class Furnished:
-    """What the order to a container says about its world, and what its log is to say."""
+    """Results of setting up a container.
+
+    Attributes:
+        variables: additional environment variables.
+        overlays: package directories for the import path.
+        notes: lines for the container's log.
+    """
 
     variables: dict[str, str] = field(default_factory=dict)
     overlays: list[str] = field(default_factory=list)
@@ -40,16 +46,16 @@ class Furnished:
 
 
 class Furnisher:
-    """Furnishes the containers of one server."""
+    """Sets up the containers of one server."""
 
     def __init__(self, state: State, rack: Rack, contents: Contents, images: Mapping[str, Image], root: Path) -> None:
         self._state, self._rack, self._contents, self._images = state, rack, contents, images
         self._links = Links(root)
         self._mounts = root / "mounts"
-        self._held: dict[str, list[Path]] = {}
+        self._links_in_use: dict[str, list[Path]] = {}
 
     def variables(self, container: Container) -> dict[str, str]:
-        """What the function is defined with: its image's variables, its secrets, its GPUs."""
+        """Return the variables of the function's definition: image, secrets and GPUs."""
         definition = container.function.definition
         image = self._images.get(definition.image_id)
         variables = dict(image.environment) if image else {}
@@ -63,7 +69,7 @@ class Furnisher:
         return variables
 
     def furnish(self, container: Container, world: World, leader: int) -> Furnished:
-        """Lay it out; `leader` is the process. Blocks; raises Conflict when a path it needs is taken."""
+        """Set up a container; `leader` is the pid of its process. Blocks. Raises Conflict if a path is taken."""
         furnished = Furnished()
         definition = container.function.definition
         if image := self._images.get(definition.image_id):
@@ -72,7 +78,7 @@ class Furnisher:
             furnished.notes += [f"Not applied by the local backend: {each}" for each in image.not_applied]
             self._lay_out(container, image.id, image.files, world, furnished)
         if container.devices:
-            self._narrow_smi(world, container.devices)
+            self._limit_smi(world, container.devices)
         elif container.function.gpus:
             simulate_smi(world, container.function.gpus[0], container.id, leader)
         for mount_id in definition.mount_ids:
@@ -81,12 +87,12 @@ class Furnisher:
         return furnished
 
     def clear_up(self, container: Container) -> None:
-        """Give back the links outside its directory."""
-        for path in self._held.pop(container.id, []):
+        """Release the container's links."""
+        for path in self._links_in_use.pop(container.id, []):
             self._links.give_back(path)
 
-    def _narrow_smi(self, world: World, devices: tuple[int, ...]) -> None:
-        """Put an nvidia-smi on the PATH that shows these real GPUs only: it takes no notice of CUDA's variable."""
+    def _limit_smi(self, world: World, devices: tuple[int, ...]) -> None:
+        """Add an nvidia-smi that shows only `devices`, since the real one ignores CUDA_VISIBLE_DEVICES."""
         real = shutil.which("nvidia-smi")
         if real and len(devices) < self._rack.size:
             chosen = f'exec {quoted(real)} -i {",".join(map(str, devices))} "$@"'
@@ -95,7 +101,7 @@ class Furnisher:
     def _lay_out(
         self, container: Container, key: str, files: Iterable[MountedFile], world: World, furnished: Furnished
     ) -> None:
-        """Copy files of a mount or an image: below the container's own /root, or once for all and linked to."""
+        """Copy files of a mount or an image: those below /root per container, others once, with links to them."""
         shared = self._mounts / key
         tops: set[Path] = set()
         for file in files:
@@ -112,7 +118,7 @@ class Furnisher:
             self._link(container, top, shared / top.relative_to("/"), furnished)
 
     def _attach_volumes(self, container: Container, world: World, furnished: Furnished) -> None:
-        """Make each volume's path lead to its directory, and name the directories in a variable, too."""
+        """Link each volume's path to its directory, and list the directories in an environment variable."""
         directories: dict[str, str] = {}
         for mount in container.function.definition.volume_mounts:
             volume = self._state.volumes.get(mount.volume_id)
@@ -127,19 +133,19 @@ class Furnisher:
         furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
 
     def _link(self, container: Container, path: Path, target: Path, furnished: Furnished) -> None:
-        """Link an absolute path, or note where its content is instead. Below /root being in the way is no fault."""
+        """Link an absolute path, or log where the content is instead. Conflicts below /root are not errors."""
         try:
             if self._links.take(path, target):
-                self._held.setdefault(container.id, []).append(path)
+                self._links_in_use.setdefault(container.id, []).append(path)
                 return
         except Conflict:
             if not path.is_relative_to(ROOT):
                 raise
-        furnished.notes.append(f"{path} cannot be put there on this machine; here it is {target}.")
+        furnished.notes.append(f"Cannot create {path} on this machine; its content is in {target}.")
 
 
 def simulate_smi(world: World, spec: GpuSpec, container_id: str, leader: int) -> None:
-    """Put an nvidia-smi on the PATH that answers for GPUs which are not there; their load is the family of `leader`."""
+    """Add a simulated nvidia-smi, whose load is that of the process `leader` and its descendants."""
     from modal_gpu_magic.catalog.gpus import GPUS
 
     row = GPUS[spec.gives[0]]
@@ -151,7 +157,7 @@ def simulate_smi(world: World, spec: GpuSpec, container_id: str, leader: int) ->
 
 
 def _link_inside(world: World, path: Path, target: Path) -> None:
-    """A second way to a volume, relative to the working directory, for users who may not make absolute paths."""
+    """Link a volume relative to the working directory, for users who may not create absolute paths."""
     link = world.root / path.relative_to(ROOT if path.is_relative_to(ROOT) else "/")
     with suppress(FileExistsError):
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -159,13 +165,13 @@ def _link_inside(world: World, path: Path, target: Path) -> None:
 
 
 def _first_missing(path: Path) -> Path:
-    """The first part of a path that is not a real directory of this machine: what is to be linked."""
+    """Return the first part of a path that is not a real directory: the part to link."""
     parts = [path, *path.parents][-2::-1]
     return next((part for part in parts if part.is_symlink() or not part.is_dir()), path)
 
 
 def address_of(container: Container) -> str:
-    """The loopback address of a container: on Linux each member of a cluster has its own, as on Modal's network."""
+    """Return a container's loopback address: on Linux, members of a cluster have one each, as in Modal's network."""
     if container.cluster is None or not sys.platform.startswith("linux"):
         return "127.0.0.1"
     number = int(container.cluster.id[3:9])

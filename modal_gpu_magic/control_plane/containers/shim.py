@@ -1,10 +1,10 @@
-"""First code of a container process. Runs as a plain file, standard library only, before anything is imported.
+"""First code of a container process. Runs as a plain file with the standard library only, before other imports.
 
-It posts a warden, imports what is slow, waits for the order that says which container it becomes, and then runs the
-SDK's own container entrypoint. Started as `python shim.py ORDER_FD GUARD_FD`:
+Starts a guard process, imports slow modules, waits for the definition of its container, and then runs the SDK's
+container entrypoint. Command line: `python shim.py ORDER_FD GUARD_FD`:
 
-  ORDER_FD   one line of JSON will come: {"env": {...}, "overlays": [...], "cwd": "..."}. End of file: not needed, leave
-  GUARD_FD   nothing ever comes; end of file means the control plane is dead, by whatever death
+  ORDER_FD   receives one line of JSON, {"env": {...}, "overlays": [...], "cwd": "..."}. End of file: exit
+  GUARD_FD   receives nothing; end of file means that the control plane has ended
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "MODAL_GPU_CONTAINER"
-"""Environment variable that every process of a container carries: the container's directory."""
+"""Environment variable of all processes of a container; its value is the container's directory."""
 
 I6PN_HOST = "i6pn.modal.local"
 I6PN_ADDRESS = "MODAL_GPU_I6PN"
 
 
 def end_family(marker: str, group: int) -> None:
-    """Kill every process of a container: its group, and (on Linux) those that left it, found by their environment.
+    """Kill all processes of a container: its process group and, on Linux, all others with its marker variable.
 
-    `!cmd` in IPython and torchrun's workers have sessions of their own.
+    `!cmd` in IPython and torchrun's workers are in other sessions and groups.
     """
     needle = f"{MARKER}={marker}".encode()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile, or another user's
+        with suppress(OSError):  # ended meanwhile, or another user's
             if process.name != str(os.getpid()) and needle in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
-    with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises EPERM for a group of zombies
         os.killpg(group, signal.SIGKILL)
 
 
-def post_warden(guard: int, order: int) -> None:
-    """Leave a small process behind that ends this whole family when the control plane is gone.
+def start_guard(guard: int, order: int) -> None:
+    """Start a small process that kills all processes of this container when the control plane ends.
 
-    A thread here would not do: C code that holds the GIL stops it. PDEATHSIG would not either: it reaches one process,
-    and comes when the *thread* that started it ends. Forked twice, so that user code has no unknown child to wait for.
+    A thread would stop while C code holds the GIL. PDEATHSIG reaches one process only, and is sent when the *thread*
+    that started the process ends. Forked twice, so that user code does not see an unknown child.
     """
     group = os.getpid()
     child = os.fork()
@@ -56,7 +56,7 @@ def post_warden(guard: int, order: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.close(order)
-    for stream in (1, 2):  # else the server never sees the end of the container's output
+    for stream in (1, 2):  # else the server never sees the end of the output
         os.dup2(0, stream)
     while os.read(guard, 1):
         pass
@@ -65,7 +65,7 @@ def post_warden(guard: int, order: int) -> None:
 
 
 def import_early() -> None:
-    """Import what every container needs, while nobody waits for it. None of it is garbage, now or later."""
+    """Import what every container needs before it is needed, and exempt it from garbage collection."""
     import gc
     import importlib
 
@@ -78,15 +78,15 @@ def import_early() -> None:
         "xxhash",
         "modal_gpu_magic.sdk.entry",
     ):
-        with suppress(ImportError):  # plain Modal scripts need only modal; its absence is told by runpy
+        with suppress(ImportError):  # plain Modal scripts need only modal, whose absence runpy reports
             importlib.import_module(name)
     gc.freeze()
     gc.enable()
-    sys.modules.pop("modal._container_entrypoint", None)  # runpy warns of a module that is imported already
+    sys.modules.pop("modal._container_entrypoint", None)  # runpy warns if the module is already imported
 
 
 def resolve_i6pn() -> None:
-    """Give the name of Modal's cluster network an address: each container's own, on this machine."""
+    """Resolve the host name of Modal's cluster network to this container's loopback address."""
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -98,24 +98,24 @@ def resolve_i6pn() -> None:
 
 
 def become(order: dict[str, Any]) -> None:
-    """Take the environment, the import path and the directory of the container this process becomes."""
+    """Apply the environment, import path and working directory of the container."""
     os.environ.clear()
     os.environ.update(order["env"])
-    site = next((place for place, entry in enumerate(sys.path) if entry.endswith("-packages")), len(sys.path))
+    site = next((index for index, entry in enumerate(sys.path) if entry.endswith("-packages")), len(sys.path))
     sys.path[site + 1 : site + 1] = order["overlays"]
     os.chdir(order["cwd"])
-    for stream in (sys.stdout, sys.stderr):  # pipes: a line is seen when it is printed, and as one piece
+    for stream in (sys.stdout, sys.stderr):  # pipes: send each line when printed, in one write
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
 
 
 def main() -> None:
-    """Be a spare container until the order comes, then be that container."""
+    """Wait as a standby process for a container's definition, then run the container."""
     order_fd, guard_fd = int(sys.argv[1]), int(sys.argv[2])
-    sys.path.pop(0)  # this file's own directory, whose modules are not for user code
-    post_warden(guard_fd, order_fd)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the server's parent left behind
+    sys.path.pop(0)  # the directory of this file
+    start_guard(guard_fd, order_fd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server's parent may have ignored SIGINT
     resolve_i6pn()
-    root = sys.path.pop(0)  # may be furnished right now: a package found there with half of its files is another one
+    root = sys.path.pop(0)  # may be being written: a half-written package would be imported
     import_early()
     sys.path.insert(0, root)
     with os.fdopen(order_fd, "rb") as stream:

@@ -1,12 +1,12 @@
-# ruff: noqa: PTH112, PTH123, PTH208 - pathlib (re, json, typing and dataclasses, too) would double the time it takes
-"""The simulated nvidia-smi of a container: answers for the GPUs that were asked for, on a machine that has none.
+# ruff: noqa: PTH112, PTH123, PTH208 - importing pathlib (or re, json, typing, dataclasses) would double the run time
+"""The simulated nvidia-smi of a container on a machine without GPUs. Reports the GPUs that were requested.
 
-Runs as a plain file, standard library only: `python smi_program.py LISTING [nvidia-smi's own arguments]`. LISTING has
-the process that leads the container and the container's id in its first line, then one line a GPU: name, tab, MiB.
+Runs as a plain file with the standard library only: `python smi_program.py LISTING [nvidia-smi's arguments]`. The first
+line of LISTING has the pid of the container's leading process and the container's id; each further line has a GPU:
+name, tab, MiB.
 
-Honest about what it measures: `utilization.gpu` is the processor time of the container's processes as a share of this
-machine's cores, `memory.used` their resident memory, shared out over the GPUs. What is not measured is `[N/A]`, and the
-driver is called `simulated`.
+`utilization.gpu` is the CPU time of the container's processes as a share of this machine's cores; `memory.used` is
+their resident memory, divided among the GPUs. Other measures are `[N/A]`, and the driver version is `simulated`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 DRIVER = "simulated"
 NOT_AVAILABLE = "[N/A]"
 FIRST_WINDOW = 0.1
-"""Seconds over which the first reading measures; later ones measure since the one before."""
-TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+"""Seconds that the first reading measures; later readings measure the time since the one before."""
+CLOCK_TICKS_PER_SECOND, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 MEASURED = {
     "timestamp": ("", "{now}"),
@@ -40,7 +40,7 @@ MEASURED = {
     "utilization.gpu": ("%", "{gpu.busy}"),
     "utilization.memory": ("%", "{gpu.full}"),
 }
-"""Query field -> unit, and the value as a template."""
+"""Query field -> unit, and template of the value."""
 
 UNMEASURED = {
     "W": "power.draw power.draw.average power.draw.instant power.limit power.default_limit power.max_limit "
@@ -54,7 +54,7 @@ UNMEASURED = {
     "ecc.errors.corrected.volatile.total ecc.errors.uncorrected.volatile.total clocks_event_reasons.active "
     "clocks_throttle_reasons.active",
 }
-"""Unit -> fields that nvidia-smi knows and nobody measures here."""
+"""Unit -> fields that nvidia-smi has and the simulation does not measure."""
 
 FIELDS = {**MEASURED, **{name: (unit, "") for unit, names in UNMEASURED.items() for name in names.split()}}
 
@@ -72,15 +72,15 @@ ALIASES = {
 }
 
 
-class Wrong(Exception):  # noqa: N818 - it reads as what happened
-    """The arguments cannot be served; what nvidia-smi would say."""
+class Wrong(Exception):  # noqa: N818 - named after the event
+    """The arguments are wrong; the message is nvidia-smi's."""
 
 
 # ── readings
 
 
 class Gpu:
-    """One simulated GPU as it is now: memory in MiB, the rest in percent."""
+    """One simulated GPU at one time; memory in MiB, other measures in percent."""
 
     def __init__(self, index: int, name: str, container: str, total: int, used: int, busy: int) -> None:
         tail = "".join(f"{ord(letter):02x}" for letter in container[-6:])
@@ -91,14 +91,14 @@ class Gpu:
 
 
 class Row:
-    """One process: its parent and group, processor seconds so far, and resident bytes."""
+    """One process: pid, parent, process group, CPU seconds, resident bytes."""
 
     def __init__(self, pid: int, parent: int, group: int, seconds: float, resident: int) -> None:
         self.pid, self.parent, self.group, self.seconds, self.resident = pid, parent, group, seconds, resident
 
 
 def processes(known: Container[int] = ()) -> tuple[set[int], list[Row]]:
-    """The number of every process, and the rows of those not `known` to be of no interest: to read one costs more."""
+    """Return all pids, and the rows of processes that are not in `known`, since reading a row is slower."""
     if not os.path.isdir("/proc/self"):
         rows = _processes_by_ps()
         return {row.pid for row in rows}, rows
@@ -107,10 +107,10 @@ def processes(known: Container[int] = ()) -> tuple[set[int], list[Row]]:
 
 
 def _row(pid: int) -> Row | None:
-    """proc(5): after the name in brackets come state, ppid, pgrp, ..., utime (12th), stime, ..., rss (22nd)."""
+    """Read /proc/PID/stat (proc(5)): after the name: state, ppid, pgrp, ..., utime (12th), stime, ..., rss (22nd)."""
     try:
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:  # gone meanwhile
+    except OSError:  # ended meanwhile
         return None
     try:
         fields = os.read(file, 4096).rpartition(b")")[2].split()
@@ -118,12 +118,12 @@ def _row(pid: int) -> Row | None:
         return None
     finally:
         os.close(file)
-    seconds = (int(fields[11]) + int(fields[12])) / TICKS
-    return Row(pid, int(fields[1]), int(fields[2]), seconds, int(fields[21]) * PAGE)
+    seconds = (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_PER_SECOND
+    return Row(pid, int(fields[1]), int(fields[2]), seconds, int(fields[21]) * PAGE_BYTES)
 
 
 def _processes_by_ps() -> list[Row]:
-    """The same where there is no /proc (macOS)."""
+    """Read the rows by `ps`, on systems without /proc (macOS)."""
     import subprocess
 
     command = ["/bin/ps", "-axo", "pid=,ppid=,pgid=,rss=,time="]
@@ -138,24 +138,24 @@ def _processes_by_ps() -> list[Row]:
 
 
 class Family:
-    """A process, its group, and all that descends from it, less ourselves; looked at again and again.
+    """A process, its process group and its descendants, except this process; measured repeatedly.
 
-    Who was once seen outside stays outside, so a look reads no more than the family and who is new.
+    A process once seen outside the family stays outside, so a measurement reads only the family and new processes.
     """
 
     def __init__(self, leader: int) -> None:
         self._leader = leader
         self._members: dict[int, float] = {}
-        self._strangers: set[int] = {os.getpid()}
+        self._outsiders: set[int] = {os.getpid()}
 
     def look(self) -> tuple[float, int]:
-        """Processor seconds of the family since the last look, and its resident bytes now."""
-        pids, rows = processes(self._strangers)
+        """Return the family's CPU seconds since the last call, and its resident bytes now."""
+        pids, rows = processes(self._outsiders)
         parents = {row.pid: row.parent for row in rows}
-        family = [row for row in rows if row.pid not in self._strangers and self._belongs(row, parents)]
+        family = [row for row in rows if row.pid not in self._outsiders and self._belongs(row, parents)]
         spent = sum(row.seconds - self._members.get(row.pid, 0.0) for row in family)
         self._members = {row.pid: row.seconds for row in family}
-        self._strangers = {os.getpid(), *(pids - self._members.keys())}
+        self._outsiders = {os.getpid(), *(pids - self._members.keys())}
         return spent, sum(row.resident for row in family)
 
     def _belongs(self, row: Row, parents: dict[int, int]) -> bool:
@@ -181,7 +181,7 @@ class Sampler:
         time.sleep(FIRST_WINDOW)
 
     def read(self) -> list[Gpu]:
-        """The GPUs now. Their load is that since the last reading."""
+        """Return the GPUs now, with their load since the last reading."""
         (seconds, resident), at = self._family.look(), time.monotonic()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = seconds / (at - self._at) / cores
@@ -197,7 +197,7 @@ class Sampler:
 
 
 class Wanted:
-    """The arguments of one invocation, read; raises Wrong for what a simulated GPU has no answer to."""
+    """The parsed arguments of one invocation; raises Wrong for unsupported ones."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.listing = False
@@ -235,7 +235,7 @@ class Wanted:
             raise Wrong(f"Invalid combination of input arguments: the simulated nvidia-smi does not know {name}.")
 
     def _check(self) -> None:
-        """One unknown field fails the whole query, as it does in the real program."""
+        """Reject a query with an unknown field, as nvidia-smi does."""
         if self.formats - {"csv", "noheader", "nounits"} or (self.fields and "csv" not in self.formats):
             raise Wrong('"--format=" switch is missing or has an unsupported value: csv[,noheader][,nounits].')
         for field in self.fields:
@@ -252,12 +252,12 @@ def _split(text: str) -> list[str]:
 
 
 def csv_header(fields: Sequence[str]) -> str:
-    """The head of a query's answer. It has units also under `nounits`, as the real one has."""
+    """Return the header of a query's answer. As in nvidia-smi, it has units even with `nounits`."""
     return ", ".join(f"{field} [{FIELDS[field][0]}]" if FIELDS[field][0] else field for field in fields)
 
 
 def csv_row(gpu: Gpu, fields: Sequence[str], now: str, count: int, suffix: str) -> str:
-    """One GPU's line. `suffix` follows a value that has a unit: `" {unit}"`, or nothing."""
+    """Return the line of one GPU. `suffix` follows values with a unit: `" {unit}"` or nothing."""
     values = []
     for unit, template in (FIELDS[field] for field in fields):
         value = template.format(gpu=gpu, now=now, count=count) or NOT_AVAILABLE
@@ -266,9 +266,9 @@ def csv_row(gpu: Gpu, fields: Sequence[str], now: str, count: int, suffix: str) 
 
 
 def table(gpus: Sequence[Gpu], now: str) -> str:
-    """The table that nvidia-smi shows without arguments."""
+    """Return the table that nvidia-smi prints without arguments."""
     rule, columns = f"+{'-' * 89}+", f"|{'-' * 41}+{'-' * 24}+{'-' * 22}|"
-    note = "Simulated by modal_gpu_magic: processor share and memory of this container's processes."
+    note = "Simulated by modal_gpu_magic: CPU load and memory of this container's processes."
     lines = [
         now,
         rule,
@@ -289,7 +289,7 @@ def table(gpus: Sequence[Gpu], now: str) -> str:
 
 
 def answers(sampler: Sampler, wanted: Wanted) -> Iterator[str]:
-    """What is to be written, one text at a time; for ever in a loop."""
+    """Yield the texts to write; without end in a loop."""
     header = bool(wanted.fields) and "noheader" not in wanted.formats
     suffix = "" if "nounits" in wanted.formats else " {unit}"
     while True:
@@ -314,7 +314,7 @@ def answers(sampler: Sampler, wanted: Wanted) -> Iterator[str]:
 
 
 def main(listing: str, *arguments: str) -> int:
-    """Answer; the exit code is nvidia-smi's (2: wrong arguments)."""
+    """Run the program; return nvidia-smi's exit code (2: wrong arguments)."""
     try:
         wanted = Wanted(arguments)
         descriptor = os.open(wanted.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if wanted.file else 1

@@ -1,6 +1,6 @@
-"""Starting container processes, and keeping one started ahead: a cold start costs the imports, a standby 30 ms.
+"""Start container processes, and keep one ready in advance: a start takes 30 ms instead of the time of the imports.
 
-Imported before everything slow, so that the first standby imports while the server does.
+Imported before slow modules, so that the first standby process imports while the server starts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Spare:
-    """A process that waits for, or has just got, its order to become a container."""
+    """A process that waits for, or has received, the definition of its container.
+
+    Attributes:
+        world: directory of the container.
+        process: the process.
+        order: write end of the pipe for the definition.
+        guard: write end of the pipe whose closing, also by this process's end, kills the container.
+    """
 
     world: World
     process: subprocess.Popen[bytes]
     order: int
     guard: int
-    """Our end of the pipe whose closing ends the family: closed by our death, too."""
 
     def become(self, order: Mapping[str, Any]) -> None:
-        """Say which container it is."""
+        """Send the definition of the container."""
         with os.fdopen(self.order, "wb") as stream:
             stream.write(json.dumps(order).encode() + b"\n")
 
     def discard(self) -> None:
-        """Let it go unused; comes back when it has gone."""
+        """Kill the process unused, and wait for its end."""
         os.close(self.order)
         os.close(self.guard)
         self.process.kill()
@@ -47,7 +53,7 @@ class Spare:
 
 
 def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
-    """Start a process with its own world at `path`. `extra` variables are there from its first instruction."""
+    """Start a process with a directory at `path` and additional environment variables."""
     world = World(path)
     world.make()
     order_read, order_write = os.pipe()
@@ -68,10 +74,10 @@ def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
 
 
 class Spares:
-    """One spare process, refilled a while after it was taken: it must not compete with the cell it was taken for."""
+    """One standby process, replaced a while after its use, so that its imports do not slow the cell down."""
 
     REFILL_AFTER = 5.0
-    """Seconds: a first cell that imports torch is through with it."""
+    """Seconds between the use of a standby process and the start of the next; a first `import torch` ends within."""
 
     def __init__(self, root: Path, first: Spare | None) -> None:
         self._root, self._spare = root, first
@@ -79,19 +85,19 @@ class Spares:
         self._closed = False
 
     def take(self, extra: Mapping[str, str]) -> Spare:
-        """A process for a container. `extra` variables that matter before Python runs need a fresh one."""
+        """Return a process for a container. Variables in `extra`, needed before Python runs, require a new process."""
         if extra or self._spare is None:
             return self._start(extra)
         spare, self._spare = self._spare, None
         return spare if spare.process.poll() is None else self._start(extra)
 
     def refill(self) -> None:
-        """Start the next spare, if there is none."""
+        """Start the next standby process unless one exists."""
         if self._spare is None and not self._closed:
             self._spare = self._start({})
 
     def close(self) -> None:
-        """Let the spare go; there is no other."""
+        """Discard the standby process and start no other."""
         self._closed = True
         if self._spare is not None:
             self._spare.discard()

@@ -1,1 +1,1 @@
-"""The files of Volumes: paths, uploads in parts, and HTTP on loopback."""
+"""Files of Volumes: paths, uploads in parts, and HTTP on loopback."""

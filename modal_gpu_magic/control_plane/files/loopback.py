@@ -1,7 +1,7 @@
-"""HTTP on 127.0.0.1, for what the SDK sends no other way: blobs, and the files of volumes.
+"""HTTP on 127.0.0.1 for data that the SDK sends only by HTTP: blobs, and files of volumes.
 
-The SDK's HTTP client takes no Unix sockets. The listener is not there before it is needed, and each address names one
-place on disk and is signed with a key of this server: who has not been given it cannot make it up, nor any other.
+The SDK's HTTP client does not support Unix sockets. The listener starts on first use. Each URL names one range of a
+file on disk and is signed with a key of this server, so only URLs made by the server are valid.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 CHUNK = 1 << 20
-"""Bytes that are read from disk at a time."""
+"""Bytes read from disk at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes of a file, to be read or written.
+    """A range of a file to read or write.
 
     Attributes:
-        path: absolute, of a file that exists (to be read), or whose directory exists (to be written).
-        start: the first byte.
-        length: bytes to read; unused when written.
-        sha256: what is written must have this hash; empty: anything. A verified part leaves an empty file beside
-            `path`, named by `mark`.
+        path: absolute path, of an existing file (to read) or in an existing directory (to write).
+        start: offset of the first byte.
+        length: bytes to read; unused for writing.
+        sha256: expected hash of the written data; empty: any. A verified part leaves an empty file named `mark`
+            beside `path`.
     """
 
     path: Path
@@ -42,12 +42,12 @@ class Span:
 
     @property
     def mark(self) -> Path:
-        """The file that says that this part has come, as it should."""
+        """Path of the empty file that marks this part as received."""
         return self.path.with_name(f"{self.start}-{self.sha256}")
 
 
 class Loopback:
-    """The listener of one server."""
+    """The HTTP listener of one server."""
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
@@ -56,11 +56,11 @@ class Loopback:
         self._starting = asyncio.Lock()
 
     async def to_put(self, span: Span) -> str:
-        """An address that takes the content of `span`; its hash comes back as ETag, the MD5 that the SDK compares."""
+        """Return a URL for writing `span`. The response's ETag is the hash; the SDK compares it if it is an MD5."""
         return await self._address("PUT", span)
 
     async def to_get(self, span: Span) -> str:
-        """An address that gives the content of `span`."""
+        """Return a URL for reading `span`."""
         return await self._address("GET", span)
 
     async def close(self) -> None:
@@ -93,8 +93,8 @@ class Loopback:
         host, port = runner.addresses[0][:2]
         self._runner, self._base = runner, f"http://{host}:{port}/"
 
-    def _asked(self, request: web.Request) -> Span:
-        """What a request is about; 403 if the address was not made here."""
+    def _span_of(self, request: web.Request) -> Span:
+        """Return the range that a request names; 403 if the signature is wrong."""
         from aiohttp import web
 
         query = request.query
@@ -108,10 +108,10 @@ class Loopback:
         return span
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Write what comes at its place; 400 if it is not what it should be."""
+        """Write the request's body; 400 if its hash is wrong."""
         from aiohttp import web
 
-        span = self._asked(request)
+        span = self._span_of(request)
         digest = hashlib.sha256() if span.sha256 else hashlib.md5(usedforsecurity=False)
         with os.fdopen(_opened(span), "wb") as stream:
             stream.seek(span.start)
@@ -119,17 +119,17 @@ class Loopback:
                 digest.update(chunk)
                 stream.write(chunk)
         if span.sha256 and digest.hexdigest() != span.sha256:
-            raise web.HTTPBadRequest(text="The content has changed while it was sent: its hash is another one.")
+            raise web.HTTPBadRequest(text="The content changed during the upload: its hash differs.")
         if span.sha256:
-            with suppress(FileNotFoundError):  # finished meanwhile, as in _opened
+            with suppress(FileNotFoundError):  # finished by another upload, see _opened
                 span.mark.touch()
         return web.Response(headers={"ETag": f'"{digest.hexdigest()}"'})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        """Send the bytes, a chunk at a time."""
+        """Send the range in chunks."""
         from aiohttp import web
 
-        span = self._asked(request)
+        span = self._span_of(request)
         response = web.StreamResponse(headers={"Content-Length": str(span.length)})
         await response.prepare(request)
         left = span.length
@@ -142,10 +142,10 @@ class Loopback:
 
 
 def _opened(span: Span) -> int:
-    """The file that gets a request's bytes; nothing does if another upload of the same file was through before.
+    """Open the file to write, or /dev/null if another upload of the same file has finished meanwhile.
 
-    So it is when ■ comes too late to stop an upload and its line is run again. An error would make the SDK try for
-    minutes; as it is, the file that is there has these bytes.
+    Happens when ■ stops an upload too late and its line is run again. The finished file has the same content, and an
+    error would make the SDK retry for minutes.
     """
     try:
         return os.open(span.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)

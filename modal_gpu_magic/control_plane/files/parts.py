@@ -1,7 +1,7 @@
-"""A volume's file on its way in: parts of 8 MiB by content, kept until all are there. What was sent is not sent again.
+"""Uploads of a volume's files in parts of 8 MiB, addressed by content and kept until complete.
 
-Each file has a directory beside the volumes, named by where it goes: `whole`, into which parts are written at their
-place, and an empty file for each part that came. An upload that was broken off goes on from there.
+Each upload has a directory beside the volumes, named by a hash of its target and content: the file `whole`, which
+receives the parts, and an empty file per received part. An interrupted upload resumes without sending parts again.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from pathlib import Path
 from modal_gpu_magic.control_plane.files.loopback import Span
 
 PART = 8 << 20
-"""Bytes of a part: the SDK's `BLOCK_SIZE`. A part's hash leaves out zero bytes at its end."""
+"""Bytes of a part: the SDK's `BLOCK_SIZE`. A part's hash excludes trailing zero bytes."""
 
-KEPT = 7 * 24 * 3600.0
-"""Seconds for which an upload that was broken off can go on."""
+ABANDONED_SECONDS = 7 * 24 * 3600.0
+"""Age after which an interrupted upload is removed."""
 
-_ENDED = ".coming"
+_UPLOADS = ".coming"
 _EMPTY = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One file that is being put.
+    """One file being uploaded.
 
     Attributes:
-        target: where it goes.
-        size: its bytes.
-        mode: its permission bits.
-        hashes: SHA-256 of each part, as hex.
-        directory: where its parts are until then.
+        target: final path.
+        size: bytes.
+        mode: permission bits.
+        hashes: SHA-256 of each part, in hex.
+        directory: directory of the parts until complete.
     """
 
     target: Path
@@ -46,17 +46,17 @@ class Incoming:
 
     @property
     def whole(self) -> Path:
-        """The file that grows."""
+        """Path of the file that receives the parts."""
         return self.directory / "whole"
 
     def span(self, number: int) -> Span:
-        """The place of a part."""
+        """Return the range of a part."""
         return Span(self.whole, number * PART, sha256=self.hashes[number])
 
     def missing(self) -> list[int]:
-        """Numbers of the parts that have to be sent. Those that the old file has at the same place are taken from it.
+        """Return the numbers of the parts to send; parts that the existing file has at the same offset are copied.
 
-        Blocks: reads the old file once.
+        Blocks: reads the existing file once.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.whole.touch(mode=0o600)
@@ -65,7 +65,7 @@ class Incoming:
         return [number for number in lacking if self.hashes[number] != _EMPTY and not self._take_over(number)]
 
     def _take_over(self, number: int) -> bool:
-        """Copy a part from the file that is there now, if it is the same."""
+        """Copy a part from the existing file if the part is the same."""
         with suppress(OSError), self.target.open("rb") as old:
             old.seek(number * PART)
             content = old.read(PART).rstrip(b"\0")
@@ -78,18 +78,18 @@ class Incoming:
         return False
 
     def finish(self) -> None:
-        """All parts are there: the file takes its place, at once. Of two that put the same one, the first does it."""
-        ended = self.directory.with_name(f"{self.directory.name}-{uuid.uuid4().hex}")
+        """Move the complete file into place atomically. Of two concurrent uploads of a file, the first does so."""
+        finished = self.directory.with_name(f"{self.directory.name}-{uuid.uuid4().hex}")
         try:
-            self.directory.rename(ended)  # no part of another upload gets between what follows
+            self.directory.rename(finished)  # so that another upload cannot write to it
         except FileNotFoundError:
             return
         try:
-            self._place(ended / self.whole.name)
+            self._place(finished / self.whole.name)
         except OSError:
-            ended.rename(self.directory)  # its parts need not be sent again
+            finished.rename(self.directory)  # keep the parts for a retry
             raise
-        shutil.rmtree(ended, ignore_errors=True)
+        shutil.rmtree(finished, ignore_errors=True)
 
     def _place(self, whole: Path) -> None:
         with whole.open("r+b") as content:
@@ -100,10 +100,10 @@ class Incoming:
 
 
 def incoming(volume: Path, target: Path, size: int, mode: int, hashes: tuple[str, ...]) -> Incoming:
-    """The file that is put at `target` in `volume`. Another content is another upload: parts do not mix."""
+    """Return the upload for `target` in `volume`. Different content has a different upload, so parts never mix."""
     identity = "\0".join((str(target), str(size), *hashes))
     name = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:32]
-    return Incoming(target, size, mode, hashes, volume.parent / _ENDED / name)
+    return Incoming(target, size, mode, hashes, volume.parent / _UPLOADS / name)
 
 
 def put(volume: Path, target: Path, content: Path, mode: int) -> None:
@@ -111,7 +111,7 @@ def put(volume: Path, target: Path, content: Path, mode: int) -> None:
 
     The half of a file is beside the volume: in the volume, code in a container could put a link in the way.
     """
-    half = volume.parent / _ENDED / uuid.uuid4().hex
+    half = volume.parent / _UPLOADS / uuid.uuid4().hex
     half.parent.mkdir(exist_ok=True, mode=0o700)
     try:
         shutil.copyfile(content, half)
@@ -123,8 +123,8 @@ def put(volume: Path, target: Path, content: Path, mode: int) -> None:
 
 
 def clear_abandoned(volume: Path) -> None:
-    """Remove what was broken off long ago, of all volumes in the same directory."""
-    for directory in (volume.parent / _ENDED).glob("*"):
+    """Remove abandoned uploads of all volumes in the same directory."""
+    for directory in (volume.parent / _UPLOADS).glob("*"):
         with suppress(OSError):
-            if time.time() - directory.stat().st_mtime > KEPT:
+            if time.time() - directory.stat().st_mtime > ABANDONED_SECONDS:
                 shutil.rmtree(directory) if directory.is_dir() else directory.unlink()

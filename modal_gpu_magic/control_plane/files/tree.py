@@ -1,6 +1,6 @@
-"""The files of a volume, seen from outside: one tree of paths, which no path and no link leads out of. Blocks.
+"""Files of a volume from outside containers: paths and links cannot escape the volume. All functions block.
 
-Paths are as the SDK has them: relative to the volume, with or without a slash in front.
+Paths are the SDK's: relative to the volume, with or without a leading slash.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _KINDS = (
 
 
 def within(volume: Path, path: str) -> Path:
-    """Where `path` is on disk; raises Invalid if it leads out of the volume."""
+    """Return the path on disk; raise Invalid if it escapes the volume."""
     parts = [part for part in PurePosixPath(path).parts if part != "/"]
     where = volume.joinpath(*parts)
     if ".." in parts or not where.parent.resolve().is_relative_to(
         volume.resolve() if parts else volume.parent.resolve()
     ):
-        raise Invalid(f"{path!r} leads out of the volume.")
+        raise Invalid(f"{path!r} is outside the volume.")
     return where
 
 
 def present(volume: Path, path: str) -> Path:
-    """Where an existing file, directory or link is; raises NotFound."""
+    """Return the path of an existing file, directory or link; raise NotFound."""
     where = within(volume, path)
     if not where.exists() and not where.is_symlink():
         raise NotFound(f"No such file or directory in the volume: {path!r}.")
@@ -46,39 +46,39 @@ def present(volume: Path, path: str) -> Path:
 
 
 def readable(volume: Path, path: str) -> Path:
-    """An existing file, through links inside the volume; raises NotFound, or Invalid for anything else."""
+    """Return the path of an existing file, through links inside the volume; raise NotFound or Invalid."""
     where = present(volume, path).resolve()
     if not where.is_relative_to(volume.resolve()):
-        raise Invalid(f"{path!r} is a link that leads out of the volume.")
+        raise Invalid(f"{path!r} is a link to a path outside the volume.")
     if where.is_dir():
         raise Invalid(f"{path!r} is a directory; read its files one by one.")
     if not where.is_file():
-        raise NotFound(f"{path!r} is no file.")
+        raise NotFound(f"{path!r} is not a file.")
     return where
 
 
 def writable(volume: Path, path: str, *, overwrite: bool) -> Path:
-    """Where a file may be put; raises Exists for a directory, and for a file that is not to be overwritten."""
+    """Return the path for a new file; raise Exists for a directory, or a file that must not be overwritten."""
     where = within(volume, path)
     if where.is_dir():
         raise Exists(f"{path!r} is a directory in the volume.")
     if where.exists() and not overwrite:
         raise Exists(f"{path!r} exists in the volume; overwrite it with force.")
-    above = next((each for each in where.parents if each.exists()), volume)
-    if not above.is_dir():
-        raise Exists(f"{path!r} cannot be put there: {above.relative_to(volume)} is a file.")
+    parent = next((each for each in where.parents if each.exists()), volume)
+    if not parent.is_dir():
+        raise Exists(f"Cannot write {path!r}: {parent.relative_to(volume)} is a file.")
     return where
 
 
 def entries(volume: Path, path: str, *, recursive: bool, most: int = 0) -> list[api_pb2.FileEntry]:
-    """A directory's content by name, or the one file; `most` 0 is no limit."""
+    """List a directory by name, or one file; `most` 0 means no limit."""
     top = present(volume, path)
     found = _below(top, recursive=recursive) if top.is_dir() and not top.is_symlink() else iter([top])
     return [_entry(each, volume) for each in itertools.islice(found, most or None)]
 
 
 def _below(directory: Path, *, recursive: bool) -> Iterator[Path]:
-    """Everything in a directory; links are not followed."""
+    """Yield all entries of a directory, without following links."""
     for each in sorted(directory.iterdir()):
         yield each
         if recursive and each.is_dir() and not each.is_symlink():
@@ -93,7 +93,7 @@ def _entry(path: Path, volume: Path) -> api_pb2.FileEntry:
 
 
 def remove(volume: Path, path: str, *, recursive: bool) -> None:
-    """Remove a file, or with `recursive` a directory; of the volume itself, all that is in it."""
+    """Remove a file or, with `recursive`, a directory; of the volume itself, its entries."""
     where = present(volume, path)
     if where.is_symlink() or not where.is_dir():
         where.unlink()
@@ -105,13 +105,13 @@ def remove(volume: Path, path: str, *, recursive: bool) -> None:
 
 
 def copy(volume: Path, sources: Sequence[str], target: str, *, recursive: bool) -> None:
-    """As `cp` does: into a directory, or one file to a new name."""
+    """Copy as `cp` does: into a directory, or one file to a new name."""
     where = within(volume, target)
     if not where.resolve().is_relative_to(volume.resolve()):
-        raise Invalid(f"{target!r} is a link that leads out of the volume.")
+        raise Invalid(f"{target!r} is a link to a path outside the volume.")
     into = where.is_dir()
     if not into and (len(sources) != 1 or target.endswith("/")):
-        raise NotFound(f"{target!r} is no directory in the volume.")
+        raise NotFound(f"{target!r} is not a directory in the volume.")
     for source in sources:
         origin = present(volume, source)
         to = where / origin.name if into else where
@@ -123,5 +123,5 @@ def copy(volume: Path, sources: Sequence[str], target: str, *, recursive: bool) 
         if origin.is_dir():
             shutil.copytree(origin, to, symlinks=True, dirs_exist_ok=True)
         else:
-            to.unlink(missing_ok=True)  # a link that is in the way is replaced, not followed
+            to.unlink(missing_ok=True)  # replace an existing link instead of following it
             shutil.copy2(readable(volume, source), to)

@@ -1,1 +1,1 @@
-"""Images: their layers, the packages that these install, and the files that they copy."""
+"""Images: their layers, packages and files."""

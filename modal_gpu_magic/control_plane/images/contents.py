@@ -1,4 +1,4 @@
-"""Contents of files that mounts and images bring, kept once each."""
+"""Contents of files in mounts and images, stored once each."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class Contents:
         self._directory = directory
 
     def path(self, sha256: str) -> Path:
-        """Where a content is, or would be."""
+        """Return the path of a content, stored or not."""
         if not _SHA256.fullmatch(sha256):
             raise Invalid(f"{sha256!r} is not a SHA-256 hash.")
         return self._directory / sha256
 
     def has(self, sha256: str) -> bool:
-        """Whether it was put."""
+        """Return whether a content is stored."""
         return self.path(sha256).is_file()
 
     def put(self, sha256: str, content: bytes) -> None:
-        """Keep a content; raises Invalid if the hash is another one's."""
+        """Store a content; raise Invalid if its hash differs."""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise Invalid(f"The content of {sha256} has another hash.")
         self._directory.mkdir(exist_ok=True)
-        half = self.path(sha256).with_suffix(".half")
-        half.write_bytes(content)
-        half.rename(self.path(sha256))
+        temporary = self.path(sha256).with_suffix(".half")
+        temporary.write_bytes(content)
+        temporary.rename(self.path(sha256))
 
     def adopt(self, sha256: str, file: Path) -> None:
         """Keep a content that came as a blob; raises Invalid if the hash is another one's. Blocks: reads the file."""

@@ -1,4 +1,4 @@
-"""An image as the control plane keeps it: one layer on top of another image, and what its build has said."""
+"""An image: one layer on top of a base image, and the log of its build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modal_gpu_magic.control_plane.scheduling.state import MountedFile
 
 @dataclass(slots=True, eq=False)
 class Image:
-    """One layer on top of another image, and its build."""
+    """One layer on top of a base image, and its build."""
 
     id: str
     layer: Layer
@@ -23,37 +23,37 @@ class Image:
     own_overlays: list[str] = field(default_factory=list)
     own_files: tuple[MountedFile, ...] = ()
     left_out: list[str] = field(default_factory=list)
-    """Packages that this machine has no use for."""
+    """Packages that are useless without an NVIDIA driver, and therefore not installed."""
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
     bell: Bell = field(default_factory=Bell)
 
     @property
     def overlays(self) -> list[str]:
-        """Directories of packages, the topmost layer's first."""
+        """Package directories, the topmost layer's first."""
         return [*reversed(self.own_overlays), *(self.base.overlays if self.base else ())]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of all layers."""
+        """Environment variables of all layers."""
         return {**(self.base.environment if self.base else {}), **dict(self.layer.environment)}
 
     @property
     def files(self) -> tuple[MountedFile, ...]:
-        """What its layers copied; of two files at one path the topmost layer's comes last."""
+        """Files that the layers copied; of two files at one path, the topmost layer's comes last."""
         return (*(self.base.files if self.base else ()), *self.own_files)
 
     @property
     def not_applied(self) -> list[str]:
-        """Instructions of all layers that a container here does without."""
+        """Instructions of all layers that the local backend does not apply."""
         return [*(self.base.not_applied if self.base else ()), *self.layer.not_applied, *self.left_out]
 
     def say(self, line: str) -> None:
-        """Add to the build's log."""
+        """Append a line to the build log."""
         self.lines.append(line)
         self.bell.ring()
 
     def finish(self, result: api_pb2.GenericResult) -> None:
-        """The build is over."""
+        """End the build with a result."""
         self.result = result
         self.bell.ring()

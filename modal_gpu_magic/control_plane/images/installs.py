@@ -1,4 +1,4 @@
-"""Reading `pip install`: which packages, with which of pip's options, and which are for NVIDIA's GPUs alone. Pure."""
+"""Parse `pip install` commands: packages, options, and packages for NVIDIA GPUs only. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIP = (
     ("pip3", "install"),
     ("uv", "pip", "install"),
 )
-"""How an install begins; the program's directory does not matter."""
+"""First words of an install command; the program's directory is ignored."""
 
 _WITH_VALUE = {
     "-i": "--index-url",
@@ -33,28 +33,28 @@ _WITH_VALUE = {
     "--only-binary": "--only-binary",
     "--trusted-host": "--trusted-host",
 }
-"""Options with a value, and pip's name for them. Others with a value are in `_IGNORED_WITH_VALUE`."""
+"""Options with a value -> pip's name for them. Further options with a value are in `_IGNORED_WITH_VALUE`."""
 
 _REQUIREMENTS = ("-r", "--requirement", "--requirements")
 _IGNORED_WITH_VALUE = ("--python", "-p", "--target", "-t", "--root", "--prefix", "--timeout", "--retries")
 _PRERELEASE = ("--prerelease", "allow")
 _FLAGS = ("--pre", "--no-deps", "--no-build-isolation", "--upgrade", "-U", "--force-reinstall")
 _TOOLS = frozenset({"pip", "wheel", "setuptools", "uv"})
-"""Installed into every image by the SDK's own base layers; the notebook's stand for them."""
+"""Packages that the SDK's base layers install into every image; the notebook's versions stand for them."""
 
 _NVIDIA_ONLY = re.compile(
     r"(apex|cupy-cuda\d+x|flash-attn|nvidia|tensorrt|transformer-engine|triton|vllm|xformers)(-.*)?"
 )
-"""Packages that are compiled for NVIDIA GPUs alone, or only of use with one; many take minutes or gigabytes."""
+"""Packages that need an NVIDIA GPU to compile or to be useful; many take minutes or gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipInstall:
-    """One `pip install`.
+    """One `pip install` command.
 
     Attributes:
         packages: requirements as written.
-        options: pip's own, in order: index, links, flags.
+        options: options of pip, in order: indexes, links, flags.
         requirements: texts of requirement files.
     """
 
@@ -64,7 +64,7 @@ class PipInstall:
 
 
 def read_install(command: str, files: Mapping[str, str]) -> PipInstall | None:
-    """A `pip install` or `uv pip install` command; None for any other, or one with an option that is not known."""
+    """Parse a `pip install` or `uv pip install` command; None for other commands and unknown options."""
     words = words_of(command)
     if not words:
         return None
@@ -74,7 +74,7 @@ def read_install(command: str, files: Mapping[str, str]) -> PipInstall | None:
 
 
 def _read_arguments(words: list[str], files: Mapping[str, str]) -> PipInstall | None:
-    """Sort the words behind `install`."""
+    """Parse the arguments after `install`."""
     packages: list[str] = []
     options: list[str] = []
     requirements: list[str] = []
@@ -99,28 +99,28 @@ def _read_arguments(words: list[str], files: Mapping[str, str]) -> PipInstall | 
 
 
 def _is_tool(requirement: str) -> bool:
-    """A package that every image has, whatever its version."""
+    """Return whether every image has the package, in whatever version."""
     return package_of(requirement) in _TOOLS
 
 
 def package_of(requirement: str) -> str:
-    """The name of the package that a requirement, or the address of a wheel, is about."""
+    """Return the package name, in lower case, of a requirement or of a wheel's URL."""
     text = requirement.rpartition("/")[2].partition("-")[0] if requirement.endswith(".whl") else requirement
     return re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0].lower().replace("_", "-")
 
 
 def is_nvidia_only(requirement: str) -> bool:
-    """Whether a machine without an NVIDIA driver has no use for it."""
+    """Return whether the package is useless without an NVIDIA driver."""
     return _NVIDIA_ONLY.fullmatch(package_of(requirement)) is not None
 
 
 def without_cuda(requirement: str) -> str:
-    """A requirement without its extras for CUDA: `jax[cuda12]` is `jax`."""
+    """Remove CUDA extras from a requirement: `jax[cuda12]` becomes `jax`."""
     return re.sub(r"\[cuda\w*\]", "", requirement)
 
 
 def words_of(command: str) -> list[str] | None:
-    """A command's words; None when its quotes do not match."""
+    """Split a command into words; None if its quotes do not match."""
     try:
         return shlex.split(command.replace("$(command -v python)", "python"))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Reading the layers of an image: what of a Dockerfile's lines can be done on this machine. Pure text.
+"""Parse the layers of an image into what the local backend can apply. Pure functions of text.
 
-`pip install` lines, environment variables and copied files are applied; base images, apt and other commands are not,
-and are listed.
+`pip install` lines, environment variables and copied files are applied. Base images, apt and other commands are only
+listed.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from modal_gpu_magic.control_plane.images.installs import PipInstall, read_insta
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_OWN_BASE = re.compile(r"python:[0-9.]+-slim")
-_OWN_LINES = (
+_PLAIN_BASE = re.compile(r"python:[0-9.]+-slim")
+_SDK_COMMANDS = (
     "debconf-set-selections",
     "apt-get update",
     "gcc gfortran build-essential",
     "ln -s /usr/local/bin/python3",
 )
-"""Parts of commands that the SDK itself puts in front of a user's."""
+"""Parts of commands that the SDK adds to every image."""
 
-_SILENT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "USER"})
-"""Instructions that change nothing for code that runs here."""
+_NO_EFFECT = frozenset({"SHELL", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "STOPSIGNAL", "ARG", "USER"})
+"""Instructions without effect on code in a local container."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One `COPY` of files or directories of the build's own files."""
+    """One `COPY` instruction for files of the build context."""
 
     sources: tuple[str, ...]
     target: str
 
     def of(self, path: str) -> str | None:
-        """Where a file at `path` among the build's files goes; None if it is not copied."""
+        """Return the target of the context file at `path`; None if the file is not copied."""
         for source in self.sources:
             top = _absolute(source)
             if path == top:
@@ -50,28 +50,28 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one layer of an image means on this machine."""
+    """Effects of one image layer in the local backend."""
 
     environment: tuple[tuple[str, str], ...] = ()
     installs: tuple[PipInstall, ...] = ()
     copies: tuple[Copy, ...] = ()
     not_applied: tuple[str, ...] = ()
-    """Instructions that a container here does without."""
+    """Instructions that the local backend does not apply."""
 
 
 def read_layer(commands: Sequence[str], files: Mapping[str, str]) -> Layer:
-    """The meaning of Dockerfile lines. `files` are the texts of the build's context files by name."""
+    """Parse Dockerfile lines. `files` has the texts of the context files by name."""
     reader = _Reader(files)
     for instruction, rest in _instructions(commands):
         if instruction in _READ:
             _READ[instruction](reader, rest)
-        elif not (instruction in _SILENT or (instruction == "FROM" and _is_plain_base(rest))):
+        elif not (instruction in _NO_EFFECT or (instruction == "FROM" and _is_plain_base(rest))):
             reader.not_applied.append(f"{instruction} {rest}")
     return Layer(tuple(reader.environment), tuple(reader.installs), tuple(reader.copies), tuple(reader.not_applied))
 
 
 class _Reader:
-    """What the lines so far mean."""
+    """Effects of the lines parsed so far."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files, self._copied = files, dict(files)
@@ -96,7 +96,7 @@ class _Reader:
         for command in filter(None, map(str.strip, rest.split("&&"))):
             install = read_install(command, self._copied)
             if install is None:
-                self.not_applied += [] if any(part in command for part in _OWN_LINES) else [f"RUN {command}"]
+                self.not_applied += [] if any(part in command for part in _SDK_COMMANDS) else [f"RUN {command}"]
             elif install.packages or install.requirements:
                 self.installs.append(install)
 
@@ -105,7 +105,7 @@ _READ = {"ENV": _Reader.env, "COPY": _Reader.copy, "RUN": _Reader.run}
 
 
 def _read_copy(text: str) -> Copy | None:
-    """Sources and a target; None for options and patterns, which are not followed here."""
+    """Parse sources and target; None for options and patterns, which are not supported."""
     *sources, target = words_of(text) or [""]
     if not sources or any(source.startswith("--") or set(source) & set("*?[") for source in sources):
         return None
@@ -113,17 +113,17 @@ def _read_copy(text: str) -> Copy | None:
 
 
 def _absolute(path: str) -> str:
-    """A path from the root, which is where a build starts."""
+    """Return a path relative to the root, where a build starts, as an absolute path."""
     return "/" + posixpath.normpath(f"/{path}").lstrip("/")
 
 
 def _is_plain_base(reference: str) -> bool:
-    """The layer below, or the plain Python image that the notebook's environment stands for."""
-    return reference == "base" or bool(_OWN_BASE.match(reference))
+    """Return whether a FROM names the layer below, or the plain Python image (the notebook's environment instead)."""
+    return reference == "base" or bool(_PLAIN_BASE.match(reference))
 
 
 def _instructions(commands: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Instructions with their text; continued lines are joined."""
+    """Yield instructions with their arguments, joining continued lines."""
     for line in re.sub(r"\\\s*\n", " ", "\n".join(commands)).splitlines():
         instruction, _, rest = line.strip().partition(" ")
         if instruction and not instruction.startswith("#"):
@@ -131,7 +131,7 @@ def _instructions(commands: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _variables(text: str) -> list[tuple[str, str]]:
-    """`A=1 B='x y'`, or the old form `A 1`."""
+    """Parse `A=1 B='x y'` or the older form `A 1`."""
     words = words_of(text) or []
     if words and "=" not in words[0]:
         return [(words[0], text.partition(" ")[2].strip())]

@@ -1,7 +1,7 @@
-"""Directories of packages on top of the notebook's environment: what an image's pip layers add to it.
+"""Package directories on top of the notebook's environment, for the pip layers of images.
 
-Cached by content in the user's cache directory. The notebook's environment is never written to: what it has already is
-left out, what is missing goes to the overlay, in the versions that pip chooses with both in sight.
+Cached in the user's cache directory. The notebook's environment is never changed: packages that it has are left out,
+and pip chooses the versions of missing packages with both in view.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.control_plane.images.installs import PipInstall
 
-LOOK_AGAIN = 0.1
-"""Seconds between looks at the lock of an overlay that another process builds. (A thread would hold up our end.)"""
+LOCK_POLL_SECONDS = 0.1
+"""Time between attempts to lock an overlay that another process builds. A thread would delay the server's end."""
 
-LAST_LINES = 20
-"""Lines of pip's output that a failed build is told with."""
+ERROR_LINES = 20
+"""Lines of pip's output in the error of a failed build."""
 
 
-class BuildFailed(Exception):  # noqa: N818 - it reads as what happened
-    """pip could not install what a layer asks for; its last lines."""
+class BuildFailed(Exception):  # noqa: N818 - named after the event
+    """pip could not install a layer's packages; the message has its last lines."""
 
 
 def overlays_directory() -> Path:
-    """Where overlays are kept."""
+    """Return the cache directory of overlays."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base, "modal_gpu_magic", "overlays")
 
 
 def overlay_path(install: PipInstall, below: Sequence[str]) -> Path:
-    """Where the overlay of an install is, or will be: by what is asked for, the overlays below, and the environment."""
+    """Return the path of an install's overlay, by a hash of the install, the overlays below and the environment."""
     parts = [sys.version, sysconfig.get_platform(), repr(install), *below]
     for directory in site_directories():
         parts += [directory, *sorted(installed(directory))]
@@ -54,7 +54,7 @@ def overlay_path(install: PipInstall, below: Sequence[str]) -> Path:
 
 
 def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
-    """Whether the environment, with the overlays below, has it all: decided without pip, so only where it is plain."""
+    """Return whether all packages are installed. Decided without pip, so only in simple cases; else False."""
     if install.requirements or set(install.options) & {"-U", "--upgrade", "--force-reinstall"}:
         return False
     from packaging.requirements import InvalidRequirement, Requirement
@@ -73,7 +73,7 @@ def satisfied(install: PipInstall, below: Sequence[str]) -> bool:
 
 
 def _versions(directories: Sequence[str]) -> dict[str, str]:
-    """Installed packages by name, from the names of their metadata directories; the first directory counts."""
+    """Return installed versions by package name, from metadata directories; the first directory wins."""
     from packaging.utils import canonicalize_name
 
     versions: dict[str, str] = {}
@@ -93,9 +93,10 @@ async def build(
     *,
     force: bool = False,
 ) -> str:
-    """The directory with what `install` adds, made if it is not there. `log` gets pip's lines as they come.
+    """Return the directory with the packages of `install`, building it if needed. `log` receives pip's output.
 
-    Raises BuildFailed.
+    Raises:
+        BuildFailed: pip failed.
     """
     path = overlay_path(install, below)
     with await _lock(path):
@@ -110,24 +111,24 @@ async def build(
 
 
 async def _lock(path: Path) -> IO[str]:
-    """Wait until no other process builds this overlay. Closing the file lets the next one in."""
+    """Wait until no other process builds this overlay. Closing the file releases the lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.with_suffix(".lock").open("w")
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return stream
-        await asyncio.sleep(LOOK_AGAIN)
+        await asyncio.sleep(LOCK_POLL_SECONDS)
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what builds of this overlay left that were killed; whoever has the lock is alone."""
-    for half in path.parent.glob(f"half-{path.name}-*"):
-        shutil.rmtree(half, ignore_errors=True)
+    """Remove remains of killed builds of this overlay; requires the lock."""
+    for remains in path.parent.glob(f"half-{path.name}-*"):
+        shutil.rmtree(remains, ignore_errors=True)
 
 
 def _put_in_place(scratch: Path, path: Path) -> None:
-    """Make a finished overlay visible, all at once; one that it replaces goes with the scratch directory."""
+    """Move a finished overlay into place atomically; a replaced one is removed with the scratch directory."""
     if path.is_dir():
         path.rename(scratch / "replaced")
     (scratch / "site").rename(path)
@@ -136,10 +137,10 @@ def _put_in_place(scratch: Path, path: Path) -> None:
 async def _install(
     install: PipInstall, below: Sequence[str], env: Mapping[str, str], log: Callable[[str], None], scratch: Path
 ) -> None:
-    """Let pip say what is missing, then put exactly that into `scratch/site`.
+    """Determine the missing packages with pip, then install exactly those into `scratch/site`.
 
-    In two steps: `--target` alone installs every dependency again, torch included; `--prefix` removes the
-    environment's own version of a package that it replaces.
+    In two steps, because `--target` alone reinstalls every dependency, including torch, and `--prefix` removes the
+    environment's version of a package that it replaces.
     """
     report = scratch / "report.json"
     files = []
@@ -147,8 +148,8 @@ async def _install(
         file = scratch / f"requirements-{number}.txt"
         file.write_text(text)
         files += ["-r", str(file)]
-    asked = [*install.options, *install.packages, *files]
-    await _pip(["install", "--dry-run", "--report", str(report), *asked], below, env, log)
+    arguments = [*install.options, *install.packages, *files]
+    await _pip(["install", "--dry-run", "--report", str(report), *arguments], below, env, log)
     missing = [_exactly(item) for item in json.loads(report.read_text())["install"]]
     site = scratch / "site"
     site.mkdir()
@@ -158,7 +159,7 @@ async def _install(
 
 
 def _exactly(item: Mapping[str, Any]) -> str:
-    """A package of pip's report as a requirement that gives the same again."""
+    """Return a package of pip's report as a requirement of exactly that version or URL."""
     metadata = item["metadata"]
     if item.get("is_direct"):
         return f"{metadata['name']} @ {item['download_info']['url']}"
@@ -168,7 +169,7 @@ def _exactly(item: Mapping[str, Any]) -> str:
 async def _pip(
     arguments: Sequence[str], below: Sequence[str], env: Mapping[str, str], log: Callable[[str], None]
 ) -> None:
-    """Run pip with the overlays below in its sight; raises BuildFailed with its last lines."""
+    """Run pip with the overlays below on its path; raise BuildFailed with its last lines."""
     command, path = pip_command()
     paths = [*below, *path, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     variables = {**os.environ, **env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -183,7 +184,7 @@ async def _pip(
         stderr=asyncio.subprocess.STDOUT,
         limit=1 << 20,
     )
-    last: deque[str] = deque(maxlen=LAST_LINES)
+    last: deque[str] = deque(maxlen=ERROR_LINES)
     try:
         async for line in cast("asyncio.StreamReader", process.stdout):
             text = line.decode("utf-8", "replace")
@@ -198,12 +199,12 @@ async def _pip(
 
 
 def pip_command() -> tuple[list[str], list[str]]:
-    """How to run pip, and what it needs on its path: the environment's own, or the one that Python bundles."""
+    """Return pip's command and its import path: the environment's pip, or the one bundled with Python."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"], []
     ensurepip = importlib.util.find_spec("ensurepip")
     bundled = Path(ensurepip.origin).parent / "_bundled" if ensurepip and ensurepip.origin else Path()
     wheel = next(iter(sorted(bundled.glob("pip-*.whl"))), None)
     if wheel is None:
-        raise BuildFailed(f"{sys.executable} has no pip. Install it there, or install the packages yourself.")
+        raise BuildFailed(f"{sys.executable} has no pip. Install pip or the packages in that environment.")
     return [sys.executable, "-m", "pip"], [str(wheel)]

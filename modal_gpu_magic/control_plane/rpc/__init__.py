@@ -1,1 +1,1 @@
-"""gRPC in: who asks, which servicer answers, and the tokens of inputs."""
+"""The gRPC server: authentication, dispatch to servicers, and tokens of inputs."""

@@ -1,4 +1,4 @@
-"""gRPC in: who asks (client by token, container by socket), which servicer answers, and how a refusal travels."""
+"""The gRPC server: authenticates clients by token and containers by socket, calls servicers, and maps refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterator[Any]"]
 
 WINDOW = 64 << 20
-"""HTTP/2 flow-control window in bytes, that of the SDK: arguments of many MB cross in few round trips."""
+"""HTTP/2 flow-control window in bytes, as in the SDK, so that arguments of many MB need few round trips."""
 
 _STATUS: Mapping[type[refusals.Refusal], Status] = {
     refusals.NotFound: Status.NOT_FOUND,
@@ -62,13 +62,13 @@ _FEATURES = {
     "Function": "this operation on a Function",
     "App": "this operation on an App",
 }
-"""First words of an RPC's name and the feature they belong to; the first that fits is named in the refusal."""
+"""Prefix of an RPC's name -> feature named in the refusal; the first match counts."""
 
 _log = logging.getLogger("modal_gpu_magic.control_plane")
 
 
 class _Routes(ModalClientBase):
-    """Only for its table: path, message types and cardinality of every RPC of the installed SDK."""
+    """Used only for its table: path, message types and cardinality of every RPC of the installed SDK."""
 
 
 _Routes.__abstractmethods__ = frozenset()
@@ -77,17 +77,17 @@ _ROUTES: Mapping[str, Handler] = _Routes().__mapping__()  # type: ignore[abstrac
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a client must show."""
+    """Credentials that a client must send."""
 
     id: str
     secret: str
 
     def check(self, metadata: Any) -> None:
-        """Raise Unauthorized unless the request carries this token; takes the same time for every wrong one."""
+        """Raise Unauthorized unless the request has this token; constant time."""
         same_id = _same(metadata.get("x-modal-token-id"), self.id)
         same_secret = _same(metadata.get("x-modal-token-secret"), self.secret)
         if not (same_id and same_secret):
-            raise refusals.Unauthorized("This token is not the one of this local control plane.")
+            raise refusals.Unauthorized("The token is not valid for this local control plane.")
 
 
 def _same(shown: object, right: str) -> bool:
@@ -95,13 +95,13 @@ def _same(shown: object, right: str) -> bool:
 
 
 class Door:
-    """The RPCs as one peer sees them: the client (who must show a token), or one container (known by its socket)."""
+    """The RPCs for one peer: the client, authenticated by token, or one container, known by its socket."""
 
     def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
         self._rpcs, self._token, self._peer = rpcs, token, peer
 
     def __mapping__(self) -> dict[str, Handler]:
-        """Grpclib's table of handlers."""
+        """Return grpclib's table of handlers."""
         return {path: handler._replace(func=self._handler(path, handler)) for path, handler in _ROUTES.items()}
 
     def _handler(self, path: str, route: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
@@ -122,7 +122,7 @@ class Door:
             except refusals.Refusal as refusal:
                 raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
             except (StreamClosedError, StreamTerminatedError):
-                raise asyncio.CancelledError from None  # the peer is gone; grpclib complains of anything else
+                raise asyncio.CancelledError from None  # the peer has disconnected; grpclib logs other exceptions
             except Exception as error:
                 if _is_malformed(error):
                     raise GRPCError(Status.INVALID_ARGUMENT, f"{name} cannot be asked like that: {error}") from None
@@ -150,7 +150,7 @@ def _is_malformed(error: Exception) -> bool:
 
 
 def _refusing(name: str, *, streaming: bool) -> Rpc:
-    """The RPC that is not here."""
+    """Return a handler that refuses an unsupported RPC."""
 
     async def refuse(*_: object) -> Any:
         raise refusals.Unsupported(unsupported(name))
@@ -163,13 +163,13 @@ def _refusing(name: str, *, streaming: bool) -> Rpc:
 
 
 def unsupported(rpc: str) -> str:
-    """The sentence for an RPC that is not here."""
+    """Return the error message for an unsupported RPC."""
     feature = next((text for prefix, text in _FEATURES.items() if rpc.startswith(prefix)), "this part of Modal")
-    return f"The local backend does not support {feature} ({rpc}). It runs on Modal: use `--backend cloud`."
+    return f"The local backend does not support {feature} ({rpc}). Use `--backend cloud`."
 
 
 async def listen(door: Door, path: Path) -> Server:
-    """Serve `door` at a Unix socket that only this user may open."""
+    """Serve `door` at a Unix socket that only this user can open."""
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
     server = Server([door], config=config)
     await server.start(sock=private_socket(path))
@@ -177,9 +177,9 @@ async def listen(door: Door, path: Path) -> Server:
 
 
 def private_socket(path: Path) -> socket.socket:
-    """A socket of mode 0600 from its first moment on, without the umask, which belongs to all threads and children."""
+    """Return a socket of mode 0600. Does not use the umask, which all threads and children share."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(OSError):  # macOS gives modes to sockets only by their path
+    with suppress(OSError):  # macOS sets modes of sockets only by path
         os.fchmod(listening.fileno(), 0o600)
     listening.bind(str(path))
     path.chmod(0o600)
@@ -187,5 +187,5 @@ def private_socket(path: Path) -> socket.socket:
 
 
 def rpcs_of(*servicers: object) -> dict[str, Rpc]:
-    """The RPCs of servicers: their public methods in CamelCase."""
+    """Return the RPCs of servicers by name: their public methods in CamelCase."""
     return {name: getattr(servicer, name) for servicer in servicers for name in dir(servicer) if name[0].isupper()}

@@ -1,7 +1,6 @@
-"""Tokens of inputs as the SDK reads them: JWTs without a signature, since this server trusts its own socket.
+"""Tokens of inputs in the SDK's format: unsigned JWTs, since only this user can open the socket.
 
-The SDK's own module for them (`modal._utils.jwt_utils`) would bring all of `modal` along: two thirds of what the server
-takes to start.
+`modal._utils.jwt_utils` would import all of `modal`, two thirds of the server's start time.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from modal_gpu_magic.control_plane.refusals import Invalid
 
 
 def token_of(input_id: str, index: int) -> str:
-    """What the SDK retries an input with; a map reads the index in it."""
+    """Return the token with which the SDK retries an input; a map reads the index in it."""
     return f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded({'input_id': input_id, 'idx': index})}."
 
 
 def input_id_in(token: str) -> str:
-    """The input that a token is of; raises Invalid for a text that is none."""
+    """Return the input id in a token; raise Invalid if the token is malformed."""
     try:
         payload = base64.urlsafe_b64decode(token.split(".")[1] + "==")
         return str(json.loads(payload)["input_id"])
     except (ValueError, LookupError, TypeError):
-        raise Invalid(f"{token!r} is not the token of an input.") from None
+        raise Invalid(f"{token!r} is not a token of an input.") from None
 
 
 def _encoded(fields: dict[str, Any]) -> str:

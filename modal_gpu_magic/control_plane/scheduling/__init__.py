@@ -1,1 +1,1 @@
-"""Which container runs which input: state, capacity, GPUs, and the scheduler that acts on them."""
+"""Assignment of inputs to containers: state, capacity, GPUs, and the scheduler."""

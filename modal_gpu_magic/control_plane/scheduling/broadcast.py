@@ -1,4 +1,4 @@
-"""A bell that wakes everyone who waits for it. Nothing is remembered: who comes later waits for the next ring."""
+"""Broadcast to waiting coroutines. Not sticky: a coroutine that waits later gets the next broadcast."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Bell:
-    """Broadcast wake-up for coroutines of one event loop."""
+    """Broadcast wake-up for the coroutines of one event loop."""
 
     __slots__ = ("_next_ring",)
 
@@ -14,13 +14,13 @@ class Bell:
         self._next_ring: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
-        """Wake all who wait now."""
+        """Wake all coroutines that wait now."""
         if self._next_ring is not None and not self._next_ring.done():
             self._next_ring.set_result(None)
         self._next_ring = None
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the next ring, at most `timeout` seconds. False when the time ran out."""
+        """Wait for the next broadcast, at most `timeout` seconds. Returns False on timeout."""
         if self._next_ring is None:
             self._next_ring = asyncio.get_running_loop().create_future()
         done, _ = await asyncio.wait((self._next_ring,), timeout=timeout)

@@ -1,6 +1,6 @@
-"""How many containers a function should have, and which may leave. Pure functions of the state; scheduler acts on them.
+"""Number of containers per function: how many to start, which to retire. Pure functions of the state.
 
-A *unit* is what is started and retired as one: a container, or all members of a cluster. Its leader has rank 0.
+A *unit* is started and retired as a whole: one container, or all members of a cluster. Its leader has rank 0.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.state import Container, Function, Input
 
 LOCAL_CONTAINERS = max(4, os.cpu_count() or 1)
-"""Units a function may have where it sets no `max_containers`. Modal has no such limit; one machine does."""
+"""Most units of a function without `max_containers`. Modal has no such limit; a single machine needs one."""
 
 MOST_UNITS = 100
 """Units a function may have whatever it asks for: each is a process."""
 
 
 def leaders(function: Function) -> list[Container]:
-    """One live container of each unit."""
+    """Return the leaders of the live units."""
     return [container for container in function.live if container.rank == 0]
 
 
 def together(leader: Container) -> bool:
-    """Whether the other nodes of its cluster are through with the last input, so that all begin the next one."""
+    """Return whether the other cluster members have finished the last input, so that all start the next together."""
     return not any(member.running for member in leader.cluster.members[1:]) if leader.cluster else True
 
 
 def ceiling(function: Function) -> int:
-    """Units the function may have at most. Without a limit, those that wait for calls of their own do not count.
+    """Return the most units of a function. Without `max_containers`, units that wait for calls do not count.
 
-    Else a function that calls itself would wait for ever: all units would be taken by callers.
+    Otherwise a function that calls itself would wait without end once callers occupy all units.
     """
     limit = function.scaling.max_containers
     if limit is not None:
@@ -44,17 +44,17 @@ def ceiling(function: Function) -> int:
 
 
 def missing_units(function: Function) -> int:
-    """Units to start now: for inputs that find no free slot, for `min_containers`, and for the buffer while busy."""
+    """Return the number of units to start now: for queued inputs, `min_containers` and, while busy, the buffer."""
     if function.app.stopped:
         return 0
     units, group = leaders(function), function.group_size
-    wanted = len(units) + _beyond(function, units)
+    wanted = len(units) + _extra_units(function, units)
     wanted = max(wanted, ceil(function.scaling.min_containers / group), _with_buffer(function, units))
-    return max(0, min(wanted, ceiling(function) - _on_their_way_out(function)) - len(units))
+    return max(0, min(wanted, ceiling(function) - _retiring_units(function)) - len(units))
 
 
-def _on_their_way_out(function: Function) -> int:
-    """Units that take no more work but still have some: they count, or `max_containers` would be exceeded."""
+def _retiring_units(function: Function) -> int:
+    """Return the number of units that take no more work but still run inputs; they count towards `max_containers`."""
     return sum(
         bool(container.running)
         for container in function.containers.values()
@@ -62,21 +62,21 @@ def _on_their_way_out(function: Function) -> int:
     )
 
 
-def _beyond(function: Function, units: list[Container]) -> int:
-    """Units that the queued inputs need beyond the free slots of `units`."""
+def _extra_units(function: Function, units: list[Container]) -> int:
+    """Return the number of units that queued inputs need beyond the free slots of `units`."""
     free = sum(max(0, function.slots - len(unit.running)) for unit in units)
     return ceil(max(0, len(function.pending) - free) / function.slots)
 
 
 def _with_buffer(function: Function, units: list[Container]) -> int:
-    """Units in use plus `buffer_containers`; the buffer counts only while there is work."""
+    """Return the number of units in use plus `buffer_containers`, which apply only while there is work."""
     busy = [unit for unit in units if unit.running]
-    used = len(busy) + _beyond(function, busy)
+    used = len(busy) + _extra_units(function, busy)
     return used + ceil(function.scaling.buffer_containers / function.group_size) if used else 0
 
 
 def seconds_to_leave(container: Container, now: float) -> float | None:
-    """Seconds until this leader has been idle for its window; None while it works or is kept on purpose."""
+    """Return the seconds until this idle leader is retired; None while it works or must be kept."""
     function = container.function
     units = leaders(function)
     kept = max(ceil(function.scaling.min_containers / function.group_size), _with_buffer(function, units))
@@ -86,9 +86,9 @@ def seconds_to_leave(container: Container, now: float) -> float | None:
 
 
 def retry_delay(each: Input) -> float | None:
-    """Seconds until a failed input of a spawned call is tried again, or None when it is not.
+    """Return the seconds until a failed input of a spawned call is retried; None: no retry.
 
-    For calls that somebody waits for, the SDK itself retries.
+    For calls with a waiting caller, the SDK retries.
     """
     policy = each.call.function.definition.retry_policy
     if each.call.synchronous or each.cancelled or each.attempt >= policy.retries:

@@ -1,6 +1,6 @@
-"""GPUs: is a request one that Modal takes, and which real devices of this machine serve it.
+"""GPUs: check requests against Modal's catalog, and assign this machine's devices.
 
-Where the machine has no NVIDIA driver, GPUs are simulated: any number of them, shown by `smi_program`.
+Without an NVIDIA driver, GPUs are simulated in any number; `smi_program` reports them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.spec import GpuSpec
 
 SIMULATE = "MODAL_GPU_SIMULATE"
-"""Set to 1 to simulate GPUs on a machine that has some, to ask for more than there are."""
+"""Set to 1 to simulate GPUs on a machine with GPUs, for example to request more than it has."""
 
 
 def checked(gpu_type: str, count: int) -> GpuSpec | None:
-    """The request, if Modal has such a GPU in that number; None when no GPU is asked for.
+    """Return the GPU request; None if no GPU is requested. Modal's client checks neither GPU nor count.
 
-    Raises Invalid with the catalog's own sentence otherwise. (Modal's client checks neither.)
+    Raises:
+        Invalid: Modal does not offer the GPU in this number.
     """
     if not gpu_type:
         return None
@@ -37,7 +38,7 @@ def checked(gpu_type: str, count: int) -> GpuSpec | None:
 
 
 class Rack:
-    """The machine's real GPUs, allotted by count. `size` is 0 when they are simulated, None to find that out."""
+    """The machine's GPUs, assigned by count. `size`: number of devices; 0: simulated; None: counted on first use."""
 
     def __init__(self, size: int | None = None) -> None:
         self._surveyed = size is not None
@@ -46,11 +47,11 @@ class Rack:
 
     @property
     def simulated(self) -> bool:
-        """No real device is used."""
+        """Whether GPUs are simulated."""
         return self.size == 0
 
     async def survey(self, request: GpuSpec, nodes: int = 1) -> None:
-        """Count the devices, the first time, and refuse what this machine can never serve to `nodes` containers."""
+        """Count the devices once; raise Invalid if this machine cannot serve `request` on `nodes` containers."""
         if not self._surveyed:
             self._surveyed = True
             self.size = await asyncio.to_thread(devices_of_this_machine)
@@ -58,12 +59,12 @@ class Rack:
         asked = request.count * nodes
         if 0 < self.size < asked:
             raise Invalid(
-                f"{request}{f' on {nodes} nodes' if nodes > 1 else ''} asks for {asked} GPUs and this machine has "
-                f"{self.size}. Ask for {self.size}, or set {SIMULATE}=1 to run on the CPU with simulated GPUs."
+                f"{request}{f' on {nodes} nodes' if nodes > 1 else ''} needs {asked} GPUs and this machine has "
+                f"{self.size}. Request {self.size}, or set {SIMULATE}=1 to run on the CPU with simulated GPUs."
             )
 
     def take(self, count: int, containers: int) -> list[tuple[int, ...]] | None:
-        """Devices for each of `containers`, `count` a container; None while they are taken."""
+        """Return `count` devices for each of `containers`; None if too few are free."""
         if self.simulated or count == 0:
             return [()] * containers
         if len(self._free) < count * containers:
@@ -72,17 +73,17 @@ class Rack:
         return [tuple(taken[start : start + count]) for start in range(0, len(taken), count)]
 
     def give_back(self, devices: tuple[int, ...]) -> None:
-        """The devices of a container that ended."""
+        """Release the devices of an ended container."""
         self._free = sorted({*self._free, *devices})
 
 
 def driver() -> str | None:
-    """NVIDIA's program on this machine; None without one, or where GPUs are to be simulated in spite of it."""
+    """Return the path of nvidia-smi; None without it, or if GPUs are simulated."""
     return None if os.environ.get(SIMULATE) == "1" else shutil.which("nvidia-smi")
 
 
 def devices_of_this_machine() -> int:
-    """Number of GPUs that the NVIDIA driver lists; 0 without a driver, or when simulation is asked for."""
+    """Return the number of GPUs that the NVIDIA driver lists; 0 without a driver, or if GPUs are simulated."""
     program = driver()
     if program is None:
         return 0

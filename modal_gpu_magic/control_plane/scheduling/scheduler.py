@@ -1,6 +1,6 @@
-"""Inputs to containers: pools, dispatch, time limits, retries, cancellation, and what the end of a container means.
+"""Scheduling of inputs to containers: pools, dispatch, timeouts, retries, cancellation, and ends of containers.
 
-Runs on the server's event loop; the decisions are in `capacity`, processes are the launcher's.
+Runs on the server's event loop. `capacity` decides; the launcher manages processes.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 Status = api_pb2.GenericResult
 
 CLUSTER_GRACE = 1.0
-"""Seconds that the other nodes have to fail by themselves, and say why, after one has failed."""
+"""Seconds that the other nodes of a cluster have to fail with their own error after one node has failed."""
 
 APP_GRACE = 10.0
-"""Seconds the containers of an ended app have for their `@exit`."""
+"""Seconds that the containers of a stopped app have for their `@exit` hooks."""
 
 
 class Launcher(Protocol):
     """Starts and ends the process of a container."""
 
     def start(self, container: Container) -> None:
-        """Start it; `Scheduler.ended` is called when it is gone."""
+        """Start the process; `Scheduler.ended` is called when the process has ended."""
 
     async def kill(self, container: Container, grace: float = 0.0) -> None:
-        """End it: with `grace`, first ask and wait so many seconds. Returns when it is gone."""
+        """End the process and wait; with `grace`, first request an end and wait up to `grace` seconds."""
 
 
 class Scheduler:
-    """Gives inputs to containers and starts and retires containers to match."""
+    """Assigns inputs to containers, and starts and retires containers as needed."""
 
     def __init__(self, state: State, launcher: Launcher, rack: Rack, cancel_grace: float) -> None:
         self._state, self._launcher, self._rack = state, launcher, rack
@@ -50,22 +50,22 @@ class Scheduler:
     # ── pools
 
     def scale(self, function: Function) -> None:
-        """Start what is missing, and tell waiting containers that something changed."""
+        """Start missing units and wake waiting containers."""
         for _ in range(capacity.missing_units(function)):
             if not self._start_unit(function):
                 break
         function.bell.ring()
 
     def _start_unit(self, function: Function) -> bool:
-        """Start a container, or a cluster. False when the machine's GPUs are taken for now."""
+        """Start a container or a cluster. Returns False while too few GPUs are free."""
         count = function.gpus[0].count if function.gpus else 0
         devices = self._rack.take(count, function.group_size)
         if devices is None:
             self._make_room()
             return False
         cluster = Cluster(new_id("cu")) if function.clustered else None
-        for rank, mine in enumerate(devices):
-            container = Container(new_id("ta"), function, cluster, rank, mine)
+        for rank, own in enumerate(devices):
+            container = Container(new_id("ta"), function, cluster, rank, own)
             function.containers[container.id] = container
             if cluster is not None:
                 self._state.clusters[cluster.id] = cluster
@@ -74,27 +74,27 @@ class Scheduler:
         return True
 
     def _make_room(self) -> None:
-        """Retire the container that has been idle longest among those that hold a GPU."""
+        """Retire the container with GPUs that has been idle longest."""
         idle = [each for each in self._state.containers() if each.devices and each.idle_since and not each.leaving]
         if idle:
             self._retire(min(idle, key=lambda each: each.idle_since or 0.0))
 
     def _retire(self, container: Container) -> None:
-        """Let an idle container, or its whole cluster, leave by itself: it runs its `@exit` hooks."""
+        """Let an idle container, or its cluster, exit by itself, with its `@exit` hooks."""
         for member in container.cluster.members if container.cluster else (container,):
             member.leaving = True
             member.bell.ring()
         container.function.bell.ring()
 
     def drain(self, container: Container) -> None:
-        """Let a container finish what it has and leave (`stop_fetching_inputs`)."""
+        """Let a container finish its inputs and exit (`stop_fetching_inputs`)."""
         self._retire(container)
         self.scale(container.function)
 
-    # ── inputs out
+    # ── inputs
 
     def submit(self, inputs: Iterable[Input]) -> None:
-        """Queue inputs of one call."""
+        """Queue inputs."""
         functions = set()
         for each in inputs:
             self._state.inputs[each.id] = each
@@ -105,7 +105,7 @@ class Scheduler:
             self.scale(function)
 
     async def next_inputs(self, container: Container, batch: int, linger: float) -> list[Input]:
-        """The next inputs for a container; waits for them. An empty list means: leave."""
+        """Wait for the next inputs of a container. An empty list means: exit."""
         function = container.function
         self._note_ready(container)
         while not container.leaving:
@@ -126,7 +126,7 @@ class Scheduler:
         return []
 
     def _note_ready(self, container: Container) -> None:
-        """The first request for work ends the start-up and begins the idle clock."""
+        """Note a container's first request for work, which ends its startup and starts its idle time."""
         if not container.ready:
             container.ready = True
             container.idle_since = time.monotonic()
@@ -138,7 +138,7 @@ class Scheduler:
             await function.bell.wait(left)
 
     def _assign(self, container: Container, inputs: list[Input]) -> list[Input]:
-        """Note who runs what, start the time limit, repeat the inputs to the rest of the cluster."""
+        """Record who runs the inputs, start their timeouts, and repeat them to the rest of the cluster."""
         container.idle_since = None
         for each in inputs:
             container.running[each.id] = each
@@ -155,14 +155,14 @@ class Scheduler:
             container.leaving = True
         return inputs
 
-    # ── results in
+    # ── results
 
     def accept(self, container: Container, item: api_pb2.FunctionPutOutputsItem) -> None:
-        """A container's result for one input. Of a cluster rank 0's counts, or anybody's failure."""
+        """Accept a container's result. In a cluster, rank 0's result counts, or the first failure of any node."""
         each = container.running.pop(item.input_id, None)
         if not container.running:
             container.idle_since = time.monotonic()
-            self._share_gpus_of(container)
+            self._offer_gpus_of(container)
         if each is None or each.done or each.attempt != item.retry_count:
             return
         failed = item.result.status == Status.GENERIC_STATUS_FAILURE
@@ -172,13 +172,13 @@ class Scheduler:
             self.settle(each, item.result, container.id, item.data_format, item.input_started_at)
 
     def _end_cluster(self, container: Container) -> None:
-        """A node has failed: the others may wait for it for ever, so all end. The next input gets a new cluster."""
+        """End a cluster after a node has failed: others may wait for that node. The next input gets a new cluster."""
         self._retire(container)
         for member in container.cluster.members if container.cluster else ():
             asyncio.get_running_loop().call_later(CLUSTER_GRACE, self._kill_if_busy, member)
 
     def _kill_if_busy(self, container: Container) -> None:
-        """End a node that is still in the input that failed elsewhere; an idle one leaves by itself."""
+        """Kill a node that still runs the failed input; idle nodes exit by themselves."""
         if container.running:
             self._kill(container)
 
@@ -190,19 +190,19 @@ class Scheduler:
         data_format: int = 0,
         started_at: float = 0.0,
     ) -> None:
-        """End an attempt: try again if it failed and its call says so, else hand the result to the caller."""
+        """End an attempt: retry if it failed and its call allows, else pass the result to the caller."""
         if each.done:
             return
         self._stop_timer(each)
         failed = result.status in (Status.GENERIC_STATUS_FAILURE, Status.GENERIC_STATUS_TIMEOUT)
         delay = capacity.retry_delay(each) if failed else None
         if delay is not None:
-            each.members = []  # whose end, which may be yet to come, is not that of the next attempt
+            each.members = []  # their later ends must not fail the next attempt
             asyncio.get_running_loop().call_later(delay, self.again, each, each.attempt + 1)
             return
         each.done = True
         each.children.clear()
-        each.payload = api_pb2.FunctionInput()  # may be large, and a retry by the SDK brings it again
+        each.payload = api_pb2.FunctionInput()  # may be large; a retry by the SDK sends it again
         output = api_pb2.FunctionGetOutputsItem(
             result=result,
             idx=each.index,
@@ -219,7 +219,7 @@ class Scheduler:
         each.call.bell.ring()
 
     def again(self, each: Input, attempt: int) -> None:
-        """Queue an input once more: a retry, or the same attempt after its container was taken away."""
+        """Queue an input again: as a retry, or the same attempt after its container was preempted."""
         if each.cancelled or each.call.function.app.stopped:
             return
         self._stop_timer(each)
@@ -229,12 +229,12 @@ class Scheduler:
         self.scale(each.call.function)
 
     def _stop_timer(self, each: Input) -> None:
-        """Forget the time limit of an attempt that ended."""
+        """Cancel the timeout of an attempt that has ended."""
         if timer := self._timers.pop(each.id, None):
             timer.cancel()
 
     def _time_out(self, each: Input, limit: int) -> None:
-        """The limit is the function's `timeout`; its container ends with the input, as on Modal."""
+        """Apply the function's `timeout`; the container ends with the input, as on Modal."""
         members = list(each.members)
         text = f"Task's current input {each.id} hit its timeout of {limit}s"
         task_id = members[0].id if members else ""
@@ -245,9 +245,9 @@ class Scheduler:
     # ── cancellation
 
     def cancel(self, each: Input, reason: str, *, terminate: bool = False) -> None:
-        """End an input for its caller at once. Its container is told, and killed if it is still in it later.
+        """End an input for its caller at once. Notify its container, and kill it if it still runs the input later.
 
-        `terminate` kills the container now, also when the input was cancelled before and has not stopped.
+        `terminate` kills the container now, also if the input was cancelled before and still runs.
         """
         holders = [member for member in each.members if each.id in member.running]
         if not each.done:
@@ -264,12 +264,12 @@ class Scheduler:
                 self._kill(member)
 
     def _kill_if_in(self, container: Container, each: Input) -> None:
-        """Free a container whose code swallowed the cancellation."""
+        """Kill a container whose code ignored the cancellation."""
         if each.id in container.running and each.cancelled:
             self._kill(container)
 
     def _kill(self, container: Container, grace: float = 0.0) -> None:
-        """Kill in the background; the container takes no more work from now on."""
+        """Kill a container in the background; it takes no more work."""
         container.leaving = True
         container.function.bell.ring()
         task = asyncio.get_running_loop().create_task(self._launcher.kill(container, grace))
@@ -279,7 +279,7 @@ class Scheduler:
     # ── ends
 
     def preempt(self, container: Container) -> None:
-        """Take a container away; what it runs is given to another one, as Modal does."""
+        """Kill a container and give its inputs to another one, as Modal does."""
         for each in list(container.running.values()):
             for member in each.members:
                 member.running.pop(each.id, None)
@@ -288,7 +288,7 @@ class Scheduler:
         self._kill(container)
 
     def ended(self, container: Container, result: api_pb2.GenericResult) -> None:
-        """A container's process is gone. `result` says how, and is the result of what it was running."""
+        """Handle the end of a container's process. `result` becomes the result of its running inputs."""
         function = container.function
         on_purpose = container.leaving and container.startup_failure is None
         container.leaving, container.ended_at = True, time.time()
@@ -301,28 +301,28 @@ class Scheduler:
         cluster = container.cluster
         for member in cluster.members if cluster else ():
             if member.ended_at is None and (member.running or not member.leaving):
-                self._kill(member)  # the members of a cluster live and die together
+                self._kill(member)  # the members of a cluster end together
         if cluster and all(member.ended_at for member in cluster.members):
             self._state.clusters.pop(cluster.id, None)
         if container.ready or on_purpose:
             self.scale(function)
         else:
             self._fail_waiting(container, container.startup_failure or result)
-        self._share_gpus_of(container)
+        self._offer_gpus_of(container)
 
-    def _share_gpus_of(self, container: Container) -> None:
-        """Its GPUs are free, or it is idle and may have to leave them: to whoever waits for some."""
+    def _offer_gpus_of(self, container: Container) -> None:
+        """Let all functions scale when a container with GPUs has ended or become idle."""
         for other in self._state.functions.values() if container.devices else ():
             self.scale(other)
 
     def _fail_waiting(self, container: Container, result: api_pb2.GenericResult) -> None:
-        """A function whose container cannot start fails what waits for it, instead of trying for ever."""
+        """Fail the queued inputs of a function whose container cannot start, instead of retrying without end."""
         pending = container.function.pending
         while pending and not any(other.ready for other in container.function.live):
             self.settle(pending.popleft(), result, container.id)
 
     async def stop_app(self, app_id: str, grace: float = APP_GRACE) -> None:
-        """End an app: its inputs are terminated, its containers may run `@exit`, then its log is complete."""
+        """Stop an app: terminate its inputs, let containers run `@exit`, and complete its log."""
         app = self._state.apps[app_id]
         if app.stopped:
             return

@@ -1,7 +1,7 @@
-"""What the control plane knows: apps, functions, calls, inputs, containers and the small objects. Pure: no I/O.
+"""State of the control plane: apps, functions, calls, inputs, containers and small objects. No I/O.
 
-Objects refer to each other directly; `State` finds them by id. Protobuf messages are kept where the SDK's own
-definition is the truth (a Function, an input's payload, a result).
+Objects refer to each other directly; `State` finds them by id. Protobuf messages are kept where the SDK's definition
+is authoritative (a Function, an input's payload, a result).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
 from modal_gpu_magic.line.spec import GpuSpec
 
 LOG_BYTES = 32 << 20
-"""Size of the log kept of an app. Who reads later sees the newest."""
+"""Most bytes of an app's log that are kept; the oldest entries are dropped."""
 
 APPS_KEPT = 8
 """Ended apps whose logs and results can still be read. Modal keeps them for days, and not in a machine's memory."""
@@ -28,7 +28,7 @@ _counters: Counter[str] = Counter()
 
 
 def new_id(prefix: str) -> str:
-    """A fresh object id such as `fc-0000129f3ab0c4`: in readable order. The SDK wants one dash."""
+    """Return a new object id such as `fc-0000129f3ab0c4`, in readable order. The SDK requires exactly one dash."""
     _counters[prefix] += 1
     return f"{prefix}-{_counters[prefix]:06d}{os.urandom(4).hex()}"
 
@@ -43,7 +43,7 @@ class Log:
     bell: Bell = field(default_factory=Bell)
 
     def append(self, batch: api_pb2.TaskLogsBatch) -> None:
-        """Number `batch` and keep it."""
+        """Number `batch` and append it."""
         self.count += 1
         batch.entry_id = str(self.count)
         self.batches.append(batch)
@@ -53,14 +53,14 @@ class Log:
         self.bell.ring()
 
     def after(self, number: int) -> list[api_pb2.TaskLogsBatch]:
-        """Entries behind entry `number`, as far as they are still kept."""
+        """Return the kept entries after entry `number`."""
         newer = min(self.count - number, len(self.batches))
         return list(itertools.islice(self.batches, len(self.batches) - newer, None)) if newer > 0 else []
 
 
 @dataclass(slots=True, eq=False)
 class App:
-    """A running app. It ends with its client (ephemeral), or by AppStop (detached)."""
+    """A running app. Ends with its client (ephemeral) or by AppStop (detached)."""
 
     id: str
     detached: bool
@@ -71,23 +71,23 @@ class App:
     heartbeat_at: float = field(default_factory=time.monotonic)
     stopped: bool = False
     done: bool = False
-    """All containers are gone and the log is complete."""
+    """All containers have ended and the log is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How many containers a function has. `max_containers` None is Modal's "no limit"."""
+    """Numbers of containers of a function. `max_containers` None means no limit, as on Modal."""
 
     min_containers: int = 0
     max_containers: int | None = None
     buffer_containers: int = 0
     scaledown_window: int = 60
-    """Seconds an idle container waits for work. Modal's default."""
+    """Seconds that an idle container waits for work. Modal's default."""
 
 
 @dataclass(slots=True, eq=False)
 class Function:
-    """One pool of containers: a function, a class, or a variant of either (parameters, options)."""
+    """A pool of containers: a function, a class, or a variant of either (parameters, options)."""
 
     id: str
     app: App
@@ -102,62 +102,62 @@ class Function:
 
     @property
     def group_size(self) -> int:
-        """Containers that work as one: the cluster size, else 1."""
+        """Number of containers that work as one: the cluster size, else 1."""
         return self.definition._experimental_group_size or 1
 
     @property
     def clustered(self) -> bool:
-        """Its containers say hello to each other first; one alone is a cluster, too."""
+        """Whether its containers form clusters, of one container or more."""
         return self.definition._experimental_group_size > 0
 
     @property
     def slots(self) -> int:
-        """Inputs one container takes at once (`@modal.concurrent`, `@modal.batched`)."""
+        """Inputs that one container runs at once (`@modal.concurrent`, `@modal.batched`)."""
         definition = self.definition
         return definition.max_concurrent_inputs or definition.batch_max_size or 1
 
     @property
     def startup_seconds(self) -> float:
-        """Time a container has to reach its first request for work."""
+        """Longest time until a container's first request for work."""
         return self.definition.startup_timeout_secs or self.definition.timeout_secs or 300
 
     @property
     def live(self) -> list[Container]:
-        """Containers that can still take work, now or when they are up."""
+        """Containers that take work, now or after their startup."""
         return [container for container in self.containers.values() if not container.leaving]
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One function call: one input, or those of a map."""
+    """A function call: one input, or those of a map."""
 
     id: str
     function: Function
     invocation: int
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[int, api_pb2.FunctionGetOutputsItem] = field(default_factory=dict)
-    """By index; none while an input is tried again."""
+    """By input index; no entry while an input is retried."""
     chunks: list[api_pb2.DataChunk] = field(default_factory=list)
     completed: list[api_pb2.FunctionGetOutputsItem] = field(default_factory=list)
-    """Outputs in order of completion, those of attempts that were tried again included: maps read from an entry on."""
+    """Outputs in order of completion, including retried attempts; maps read from an entry on."""
     bell: Bell = field(default_factory=Bell)
     readers: int = 0
     created_at: float = field(default_factory=time.time)
 
     @property
     def result_bytes(self) -> int:
-        """Size of its results and generator items."""
-        kept = (*self.completed, *self.chunks)
-        return sum(each.ByteSize() for each in kept)
+        """Bytes of its results and generator items."""
+        results = (*self.completed, *self.chunks)
+        return sum(each.ByteSize() for each in results)
 
     @property
     def unfinished(self) -> int:
-        """Inputs without a result."""
+        """Number of inputs without a result."""
         return sum(not each.done for each in self.inputs.values())
 
     @property
     def synchronous(self) -> bool:
-        """The caller waits (`.remote`, `.map`), and its SDK does the retries."""
+        """Whether the caller waits (`.remote`, `.map`); its SDK then retries."""
         return self.invocation not in (
             api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC,
             api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC_LEGACY,
@@ -166,7 +166,7 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Input:
-    """One set of arguments on its way through a container."""
+    """One set of arguments of a call."""
 
     id: str
     call: Call
@@ -176,42 +176,42 @@ class Input:
     done: bool = False
     cancelled: bool = False
     members: list[Container] = field(default_factory=list)
-    """Containers that have it: one, or all of a cluster."""
+    """Containers that run the input: one, or all of a cluster."""
     children: list[Call] = field(default_factory=list)
-    """Calls that its code has made."""
+    """Calls that the input's code has made."""
 
     @property
     def waiting(self) -> bool:
-        """Its code is waiting for a call of its own."""
+        """Whether the input's code waits for a call of its own."""
         return any(call.unfinished and (call.synchronous or call.readers) for call in self.children)
 
 
 @dataclass(slots=True, eq=False)
 class Container:
-    """One child process that serves one function."""
+    """A child process that serves one function."""
 
     id: str
     function: Function
     cluster: Cluster | None = None
     rank: int = 0
     devices: tuple[int, ...] = ()
-    """Real GPUs allotted to it, by index on this machine."""
+    """Indexes of its GPUs on this machine."""
     running: dict[str, Input] = field(default_factory=dict)
     inbox: deque[Input] = field(default_factory=deque)
-    """Inputs that rank 0 of its cluster took, to be repeated here."""
+    """Inputs taken by rank 0 of its cluster, to be run by this member, too."""
     bell: Bell = field(default_factory=Bell)
-    """Rung when there is something for its heartbeat: a cancellation."""
+    """Signals a change to the container's heartbeat: a cancellation."""
     leaving: bool = False
-    """It takes no more work and is on its way out."""
+    """Takes no more work and will end."""
     ready: bool = False
-    """It has asked for work: imports and `@enter` are through."""
+    """Has asked for work: imports and `@enter` hooks are done."""
     idle_since: float | None = None
     startup_failure: api_pb2.GenericResult | None = None
     started_at: float = field(default_factory=time.time)
     ended_at: float | None = None
 
     def log(self, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
-        """Add output to its app's log, under the call that it is working on."""
+        """Append output to the app's log, under the call that is running."""
         running = next(iter(self.running.values()), None)
         item = api_pb2.TaskLogs(
             data=text,
@@ -226,7 +226,7 @@ class Container:
 
 @dataclass(slots=True, eq=False)
 class Cluster:
-    """Containers that run each input together; `addresses` fills up as they say hello."""
+    """Containers that run each input together; `addresses` has the members that have connected."""
 
     id: str
     members: list[Container] = field(default_factory=list)
@@ -237,7 +237,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class MountedFile:
-    """One file of a mount: where it goes and which content it has."""
+    """A file of a mount: path in the container, content, mode."""
 
     remote_path: str
     sha256: str
@@ -246,7 +246,7 @@ class MountedFile:
 
 @dataclass(slots=True, eq=False)
 class Secret:
-    """Environment variables, never shown in a repr or a log."""
+    """Environment variables, excluded from reprs and logs."""
 
     id: str
     name: str
@@ -255,19 +255,19 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A directory that outlives containers; `name` is empty for an ephemeral one."""
+    """A directory that outlives containers; `name` is empty for an ephemeral volume."""
 
     id: str
     name: str
     path: Path
     version: int = api_pb2.VOLUME_FS_VERSION_V2
-    """Of Modal's file system. It decides how the SDK sends files; here both are a directory."""
+    """Version of Modal's file system. Decides how the SDK sends files; locally, both are directories."""
     created_at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, eq=False)
 class State:
-    """Every object by id."""
+    """All objects by id."""
 
     apps: dict[str, App] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
@@ -278,7 +278,7 @@ class State:
     secrets: dict[str, Secret] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
     result_bytes: int = 0
-    """Size of all results and generator items that can still be read."""
+    """Bytes of all results and generator items that can still be read."""
 
     def forget_ended(self, kept: int = APPS_KEPT) -> None:
         """Drop the apps that ended first, with all that is theirs, but for the newest `kept`."""
@@ -300,5 +300,5 @@ class State:
             self.inputs.pop(input_id, None)
 
     def containers(self) -> list[Container]:
-        """All containers that have not ended."""
+        """Return all containers that have not ended."""
         return [container for function in self.functions.values() for container in function.containers.values()]

@@ -1,4 +1,4 @@
-"""Apps: created by `app.run()`, kept by heartbeats, ended by their client; their logs; and the hellos around them."""
+"""Apps: creation, heartbeats, end and logs; also environments and the connection of clients."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
 BUILDER_VERSION = "2025.06"
-"""Image builder that we say we are. The SDK must know it, and it must take every Python that the SDK takes."""
+"""Image builder version reported to the SDK, which must know it. The version must support all Pythons of the SDK."""
 
 HEARTBEAT_LIMIT = 300.0
-"""Seconds without a heartbeat after which an ephemeral app is ended. Its client sends one every 15 s."""
+"""Seconds without a heartbeat after which an ephemeral app is stopped. Its client sends one every 15 s."""
 
 
 class Apps:
@@ -36,23 +36,23 @@ class Apps:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def ClientHello(self, request: Empty, peer: Container | None) -> api_pb2.ClientHelloResponse:
-        """`client.hello()`: the token was right."""
+        """`client.hello()`: succeeds if the token is right."""
         return known(api_pb2.ClientHelloResponse, image_builder_version=BUILDER_VERSION)
 
     async def EnvironmentGetOrCreate(
         self, request: api_pb2.EnvironmentGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.EnvironmentGetOrCreateResponse:
-        """There is one environment, under whatever name it is asked for."""
+        """Return the only environment, whatever name is requested."""
         settings = known(api_pb2.EnvironmentSettings, image_builder_version=BUILDER_VERSION)
         metadata = known(api_pb2.EnvironmentMetadata, name=request.deployment_name or "main", settings=settings)
         return known(api_pb2.EnvironmentGetOrCreateResponse, environment_id="en-local", metadata=metadata)
 
     async def AppCreate(self, request: api_pb2.AppCreateRequest, peer: Container | None) -> api_pb2.AppCreateResponse:
-        """`app.run()` begins."""
+        """Create an app for `app.run()`."""
         detached = request.app_state == api_pb2.APP_STATE_DETACHED
         if detached and not self._detachable:
             raise Unsupported(
-                "The local backend ends with the command that it was started for, and so would a detached app. "
+                "The local backend stops together with its command, so an app cannot be detached. "
                 "Run it without --detach, or on Modal."
             )
         app = App(new_id("ap"), detached, request.description)
@@ -60,7 +60,7 @@ class Apps:
         return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=_page(app))
 
     async def AppHeartbeat(self, request: api_pb2.AppHeartbeatRequest, peer: Container | None) -> Empty:
-        """The client lives."""
+        """Record that the client is alive."""
         app = self._app(request.app_id)
         if app.stopped:
             raise Conflict(f"App {app.id} has been stopped.")
@@ -70,7 +70,7 @@ class Apps:
     async def AppPublish(
         self, request: api_pb2.AppPublishRequest, peer: Container | None
     ) -> api_pb2.AppPublishResponse:
-        """All its objects exist: containers that are to be warm may start."""
+        """Start warm containers, since all objects of the app now exist."""
         app = self._app(request.app_id)
         app.function_ids, app.class_ids = dict(request.function_ids), dict(request.class_ids)
         for function_id in app.function_ids.values():
@@ -80,11 +80,11 @@ class Apps:
     async def AppGetLayout(
         self, request: api_pb2.AppGetLayoutRequest, peer: Container | None
     ) -> api_pb2.AppGetLayoutResponse:
-        """Its functions and classes by tag."""
+        """Return the app's functions and classes by tag."""
         return api_pb2.AppGetLayoutResponse(app_layout=layout_of(self._state, self._app(request.app_id)))
 
     async def AppClientDisconnect(self, request: api_pb2.AppClientDisconnectRequest, peer: Container | None) -> Empty:
-        """`app.run()` ends; what it ran is stopped behind the answer. A detached app lives on."""
+        """End `app.run()`: stop the app in the background. A detached app continues."""
         app = self._app(request.app_id)
         if not app.detached:
             self._stop(app)
@@ -98,7 +98,7 @@ class Apps:
     async def AppGetLogs(
         self, request: api_pb2.AppGetLogsRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.TaskLogsBatch]:
-        """Follow the log from an entry on, for at most `timeout` seconds, to the end of the app."""
+        """Follow the log from an entry on, for at most `timeout` seconds or until the app ends."""
         app = self._app(request.app_id)
         seen, end = entry(request.last_entry_id), time.monotonic() + seconds(request.timeout)
         while True:
@@ -118,7 +118,7 @@ class Apps:
     async def AppFetchLogs(
         self, request: api_pb2.AppFetchLogsRequest, peer: Container | None
     ) -> api_pb2.AppFetchLogsResponse:
-        """The newest entries of a time, as far as they are still kept; `limit` at most."""
+        """Return the newest kept entries of a period, at most `limit`."""
         since, until = moment(request.since), moment(request.until)
         batches = [
             batch
@@ -128,7 +128,7 @@ class Apps:
         return api_pb2.AppFetchLogsResponse(batches=batches[-count(request.limit) :])
 
     async def reap(self) -> None:
-        """For ever: end apps whose client is gone without a word."""
+        """Stop apps whose client has disappeared; runs without end."""
         while True:
             await asyncio.sleep(HEARTBEAT_LIMIT / 10)
             for app in list(self._state.apps.values()):
@@ -145,12 +145,12 @@ class Apps:
 
 
 def _page(app: App) -> str:
-    """Where Modal would show the app."""
+    """Return the URL of the app's page; no page exists locally."""
     return f"http://localhost/{app.id}"
 
 
 def _wanted(request: api_pb2.AppGetLogsRequest | api_pb2.AppFetchLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:
-    """Whether a log entry passes the request's filters; an empty filter passes all."""
+    """Return whether a log entry passes the request's filters; an empty filter passes all."""
     item = batch.items[0]
     if isinstance(request, api_pb2.AppGetLogsRequest):
         input_id, source = request.input_id, request.file_descriptor

@@ -1,6 +1,6 @@
-"""Payloads that the SDK sends over HTTP: files of 4 MiB and more in mounts, and errors at start-up over 2 MiB.
+"""Payloads that the SDK sends over HTTP: files of 4 MiB and more in mounts, and startup errors over 2 MiB.
 
-Arguments and results never need it.
+Arguments and results are sent over gRPC.
 """
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
@@ -28,13 +28,13 @@ class Blobs:
         self._paths: dict[str, Path] = {}
 
     def path(self, blob_id: str) -> Path:
-        """Where a blob's content is."""
+        """Return the path of a blob's content."""
         return found(self._paths, blob_id, "blob")
 
     async def BlobCreate(
         self, request: api_pb2.BlobCreateRequest, peer: Container | None
     ) -> api_pb2.BlobCreateResponse:
-        """An address to put a payload to."""
+        """Return a URL for uploading a payload."""
         self._directory.mkdir(exist_ok=True)
         blob_id = new_id("bl")
         self._paths[blob_id] = self._directory / blob_id
@@ -42,7 +42,7 @@ class Blobs:
         return known(api_pb2.BlobCreateResponse, blob_ids=[blob_id], upload_urls=urls)
 
     async def BlobGet(self, request: api_pb2.BlobGetRequest, peer: Container | None) -> api_pb2.BlobGetResponse:
-        """The address to get it from."""
+        """Return a URL for downloading a payload."""
         path = self.path(request.blob_id)
         url = await self._loopback.to_get(Span(path, length=path.stat().st_size))
         return known(api_pb2.BlobGetResponse, download_url=url)

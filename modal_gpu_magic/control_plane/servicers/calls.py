@@ -1,4 +1,4 @@
-"""Calls, as the caller sees them: inputs in, outputs and generator items out, cancellation, progress."""
+"""Function calls from the caller's side: inputs, outputs, generator items, cancellation and progress."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
-CALLS_KEPT = 10_000
-BYTES_KEPT = 1 << 30
-"""Calls whose results can still be read, and their size. Modal keeps them for 7 days, and not in a machine's memory."""
+MAX_CALLS = 10_000
+MAX_RESULT_BYTES = 1 << 30
+"""Most calls whose results are kept, and most bytes of results, in memory. Modal keeps results for 7 days, on disk."""
 
-ABANDONED_AFTER = 120.0
-"""Seconds after which a call is cancelled whose caller waited and hung up, as on Modal."""
+ABANDONED_SECONDS = 120.0
+"""Time after which a call is cancelled whose waiting caller has disconnected, as on Modal."""
 
 _CATEGORIES = {
     api_pb2.GenericResult.GENERIC_STATUS_SUCCESS: "succeeded_inputs",
     api_pb2.GenericResult.GENERIC_STATUS_TERMINATED: "cancelled_inputs",
     api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT: "timeout_inputs",
 }
-"""Result -> field of FunctionCallInfo; every other result is a failure."""
+"""Status of a result -> field of FunctionCallInfo; all other statuses are failures."""
 
 
 class Calls:
@@ -46,14 +46,14 @@ class Calls:
     async def FunctionMap(
         self, request: api_pb2.FunctionMapRequest, peer: Container | None
     ) -> api_pb2.FunctionMapResponse:
-        """A call begins. A single input comes with it."""
+        """Begin a call, with its input if the call has only one."""
         function = found(self._state.functions, request.function_id, "function")
         if function.app.stopped:
-            raise NotFound(f"App {function.app.id} has been stopped; run it again.")
+            raise NotFound(f"App {function.app.id} has stopped; run it again.")
         call = Call(new_id("fc"), function, request.function_call_invocation_type)
         if parent := self._state.inputs.get(request.parent_input_id):
             parent.children.append(call)
-        self._remember(call)
+        self._keep(call)
         return known(
             api_pb2.FunctionMapResponse,
             function_call_id=call.id,
@@ -67,18 +67,18 @@ class Calls:
     async def FunctionPutInputs(
         self, request: api_pb2.FunctionPutInputsRequest, peer: Container | None
     ) -> api_pb2.FunctionPutInputsResponse:
-        """More inputs of a map."""
+        """Add inputs to a map."""
         call = self._call(request.function_call_id)
         return api_pb2.FunctionPutInputsResponse(inputs=self._add(call, request.inputs))
 
     async def FunctionFinishInputs(self, request: api_pb2.FunctionFinishInputsRequest, peer: Container | None) -> Empty:
-        """`spawn_map` has sent all. Nothing depends on it here."""
+        """Do nothing: the end of a `spawn_map`'s inputs has no effect locally."""
         return Empty()
 
     async def FunctionRetryInputs(
         self, request: api_pb2.FunctionRetryInputsRequest, peer: Container | None
     ) -> api_pb2.FunctionRetryInputsResponse:
-        """The SDK tries failed inputs again."""
+        """Queue failed inputs again, as requested by the SDK."""
         for item in request.inputs:
             each = found(self._state.inputs, input_id_in(item.input_jwt), "input")
             each.payload = item.input
@@ -88,12 +88,12 @@ class Calls:
     async def FunctionGetOutputs(
         self, request: api_pb2.FunctionGetOutputsRequest, peer: Container | None
     ) -> api_pb2.FunctionGetOutputsResponse:
-        """Wait for outputs: those of an index range, or (maps) those that came after an entry."""
+        """Wait for outputs: of a range of indexes, or for maps, those after an entry."""
         call = self._call(request.function_call_id)
         end = time.monotonic() + seconds(request.timeout)
         call.readers += 1
         if peer is not None:
-            self._scheduler.scale(call.function)  # who asks waits, and may be in the way of what it waits for
+            self._scheduler.scale(call.function)  # the calling container waits, so its slot no longer counts
         try:
             while True:
                 outputs = _ready(call, request)
@@ -110,7 +110,7 @@ class Calls:
     async def FunctionCallGetDataOut(
         self, request: api_pb2.FunctionCallGetDataRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.DataChunk]:
-        """Items of a generator, from an index on, until the call is over."""
+        """Yield the items of a generator, from an index on, until the call has ended."""
         call = self._call(request.function_call_id)
         sent = request.last_index
         while True:
@@ -122,7 +122,7 @@ class Calls:
             await call.bell.wait()
 
     async def FunctionCallCancel(self, request: api_pb2.FunctionCallCancelRequest, peer: Container | None) -> Empty:
-        """`FunctionCall.cancel()`, again with `terminate_containers` if the first was not enough."""
+        """Cancel a call; with `terminate_containers`, also kill its containers."""
         for each in list(self._call(request.function_call_id).inputs.values()):
             self._scheduler.cancel(each, "by its caller", terminate=request.terminate_containers)
         return Empty()
@@ -130,7 +130,7 @@ class Calls:
     async def FunctionCallGetInfo(
         self, request: api_pb2.FunctionCallGetInfoRequest, peer: Container | None
     ) -> api_pb2.FunctionCallGetInfoResponse:
-        """Progress, in numbers of inputs."""
+        """Return numbers of inputs by status."""
         call = self._call(request.function_call_id)
         counts = {"pending_inputs": call.unfinished}
         for output in call.outputs.values():
@@ -148,7 +148,7 @@ class Calls:
     async def FunctionCallFromId(
         self, request: api_pb2.FunctionCallFromIdRequest, peer: Container | None
     ) -> api_pb2.FunctionCallFromIdResponse:
-        """`FunctionCall.from_id`."""
+        """Return a call for `FunctionCall.from_id`."""
         call = self._call(request.function_call_id)
         metadata = known(api_pb2.FunctionCallHandleMetadata, app_id=call.function.app.id, function_id=call.function.id)
         return known(
@@ -164,7 +164,7 @@ class Calls:
     def _add(
         self, call: Call, items: Iterable[api_pb2.FunctionPutInputsItem]
     ) -> list[api_pb2.FunctionPutInputsResponseItem]:
-        """Queue inputs."""
+        """Queue inputs and return their ids and tokens."""
         inputs = [Input(new_id("in"), call, item.idx, item.input) for item in items]
         self._scheduler.submit(inputs)
         return [
@@ -174,10 +174,10 @@ class Calls:
             for each in inputs
         ]
 
-    def _remember(self, call: Call) -> None:
-        """Keep the call, and forget the oldest finished ones if there are too many."""
+    def _keep(self, call: Call) -> None:
+        """Store a call; drop the oldest finished ones beyond the limits."""
         calls = self._state.calls
-        while len(calls) >= CALLS_KEPT or self._state.result_bytes > BYTES_KEPT:
+        while len(calls) >= MAX_CALLS or self._state.result_bytes > MAX_RESULT_BYTES:
             old = next((each for each in calls.values() if not each.unfinished), None)
             if old is None:
                 break
@@ -185,25 +185,25 @@ class Calls:
         calls[call.id] = call
 
     def _watch_abandoned(self, call: Call) -> None:
-        """Cancel later if nobody waits for the call any more. The SDK says nothing when its caller is interrupted."""
+        """Cancel a call later if no caller waits any more. The SDK sends nothing when its caller is interrupted."""
         if not call.synchronous or not call.unfinished:
             return
 
-        def cancel_if_alone() -> None:
+        def cancel_if_unread() -> None:
             if not call.readers:
                 for each in call.inputs.values():
-                    self._scheduler.cancel(each, "its caller went away")
+                    self._scheduler.cancel(each, "its caller disconnected")
 
-        asyncio.get_running_loop().call_later(ABANDONED_AFTER, cancel_if_alone)
+        asyncio.get_running_loop().call_later(ABANDONED_SECONDS, cancel_if_unread)
 
 
 def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_pb2.FunctionGetOutputsItem]:
-    """Outputs to answer with now."""
+    """Return the outputs that answer the request now."""
     if request.HasField("start_idx"):
         wanted = range(request.start_idx, request.end_idx + 1)
         return [call.outputs[index] for index in wanted if index in call.outputs]
     if request.clear_on_success:
-        return []  # a map's last word: it has them all
+        return []  # the last request of a map, which has all outputs
     return call.completed[entry(request.last_entry_id.partition("-")[0]) :]
 
 

@@ -1,4 +1,4 @@
-"""The API's other side: what a container asks for and reports. Who asks is known by its socket."""
+"""RPCs of containers: requests for work, and results. A container is identified by its socket."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.state import Container, Input, State
 
 HEARTBEAT_HOLD = 14.0
-"""Seconds a heartbeat is held for news; the SDK gives up after 15.1."""
+"""Longest time, in seconds, that a heartbeat waits for a cancellation; the SDK times out after 15.1 s."""
 
 
 _MISSED = re.compile(rf"FileNotFoundError: .*'{ROOT}/")
 _HINT = (
-    f"On the local backend {ROOT} is the working directory of the container, and no absolute path: "
-    "a path relative to it works here and on Modal."
+    f"On the local backend, {ROOT} stands for the container's working directory and is no absolute path. "
+    "Use a relative path, which works locally and on Modal."
 )
 
 
@@ -37,15 +37,15 @@ class ContainerSide:
         self._state, self._scheduler = state, scheduler
 
     async def ContainerHello(self, request: Empty, peer: Container | None) -> Empty:
-        """It is up, its code is not imported yet."""
+        """Accept the first message of a container, sent before its code is imported."""
         return Empty()
 
     async def ContainerHeartbeat(
         self, request: api_pb2.ContainerHeartbeatRequest, peer: Container | None
     ) -> api_pb2.ContainerHeartbeatResponse:
-        """Held until there is an input to cancel: that makes a cancellation take milliseconds.
+        """Wait for an input to cancel, so that a cancellation takes milliseconds.
 
-        It is repeated for as long as the input runs: one that comes while the SDK unpacks the input is dropped there.
+        The cancellation is repeated while the input runs, because the SDK ignores it while it unpacks the input.
         """
         container = _own(peer)
         end = time.monotonic() + HEARTBEAT_HOLD
@@ -59,7 +59,7 @@ class ContainerSide:
     async def FunctionGetInputs(
         self, request: api_pb2.FunctionGetInputsRequest, peer: Container | None
     ) -> api_pb2.FunctionGetInputsResponse:
-        """The next work, or word that it is time to leave."""
+        """Return the next inputs, or the order to exit."""
         inputs = await self._scheduler.next_inputs(
             _own(peer), max(1, request.batch_max_size), request.batch_linger_ms / 1000
         )
@@ -67,7 +67,7 @@ class ContainerSide:
         return api_pb2.FunctionGetInputsResponse(inputs=items)
 
     async def FunctionPutOutputs(self, request: api_pb2.FunctionPutOutputsRequest, peer: Container | None) -> Empty:
-        """Results."""
+        """Accept results."""
         container = _own(peer)
         for output in request.outputs:
             if _MISSED.search(output.result.traceback):
@@ -79,7 +79,7 @@ class ContainerSide:
     async def FunctionCallPutDataOut(
         self, request: api_pb2.FunctionCallPutDataRequest, peer: Container | None
     ) -> Empty:
-        """Items of a generator; rank 0's count. A retry repeats numbers, which are dropped."""
+        """Accept items of a generator from rank 0. A retry repeats numbers, which are dropped."""
         container = _own(peer)
         call = found(self._state.calls, request.function_call_id, "function call")
         if container.rank == 0:
@@ -91,14 +91,14 @@ class ContainerSide:
         return Empty()
 
     async def TaskResult(self, request: api_pb2.TaskResultRequest, peer: Container | None) -> Empty:
-        """It could not start: imports or `@enter` raised. What waits for it fails with the same error."""
+        """Record a startup error, of imports or `@enter`, which becomes the result of waiting inputs."""
         _own(peer).startup_failure = request.result
         return Empty()
 
     async def TaskClusterHello(
         self, request: api_pb2.TaskClusterHelloRequest, peer: Container | None
     ) -> api_pb2.TaskClusterHelloResponse:
-        """Wait for all members of the cluster; everyone learns everyone's address."""
+        """Wait for all members of the cluster and return their addresses."""
         container = _own(peer)
         cluster = container.cluster
         if cluster is None:
@@ -118,7 +118,7 @@ class ContainerSide:
     async def ClusterGet(
         self, request: api_pb2.ClusterGetRequest, peer: Container | None
     ) -> api_pb2.ClusterGetResponse:
-        """`modal.Cluster`: its members by rank."""
+        """Return the members of a cluster by rank, for `modal.Cluster`."""
         cluster = found(self._state.clusters, request.cluster_id, "cluster")
         stats = known(
             api_pb2.ClusterStats,
@@ -132,7 +132,7 @@ class ContainerSide:
     async def FunctionGetDynamicConcurrency(
         self, request: api_pb2.FunctionGetDynamicConcurrencyRequest, peer: Container | None
     ) -> api_pb2.FunctionGetDynamicConcurrencyResponse:
-        """As many at once as the function allows while inputs wait, else its target."""
+        """Return the maximum concurrency while inputs wait, else the target concurrency."""
         backlog = bool(_own(peer).function.pending)
         wanted = request.max_concurrency if backlog else request.target_concurrency
         return api_pb2.FunctionGetDynamicConcurrencyResponse(concurrency=wanted)
@@ -140,10 +140,10 @@ class ContainerSide:
     async def ContainerStop(
         self, request: api_pb2.ContainerStopRequest, peer: Container | None
     ) -> api_pb2.ContainerStopResponse:
-        """Take a container away: gracefully it finishes its inputs, else another one gets them, as after preemption."""
+        """Stop a container: gracefully after its inputs, else by giving its inputs to another one (preemption)."""
         container = next((each for each in self._state.containers() if each.id == request.task_id), None)
         if container is None:
-            raise NotFound(f"There is no container {request.task_id!r}.")
+            raise NotFound(f"The local control plane has no container {request.task_id!r}.")
         if request.graceful:
             self._scheduler.drain(container)
         else:
@@ -152,9 +152,9 @@ class ContainerSide:
 
 
 def _own(peer: Container | None) -> Container:
-    """The container that asks; clients have no business with these RPCs."""
+    """Return the calling container; clients may not use these RPCs."""
     if peer is None:
-        raise Conflict("Only a container can ask this.")
+        raise Conflict("Only containers may call this RPC.")
     return peer
 
 

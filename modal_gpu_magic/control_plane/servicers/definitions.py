@@ -1,4 +1,4 @@
-"""Definitions of functions: what is refused, how options change them, how they scale, how a caller sees them. Pure."""
+"""Definitions of functions: limits, options, scaling, and handles for callers. Pure functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCALING_OPTIONS = {
     "buffer_containers": "buffer_containers",
     "task_idle_timeout_secs": "scaledown_window",
 }
-"""FunctionOptions field -> Scaling field."""
+"""Field of FunctionOptions -> field of Scaling."""
 
 _PLAIN_OPTIONS = (
     "timeout_secs",
@@ -40,7 +40,7 @@ _PLAIN_OPTIONS = (
     "cloud_provider_str",
     "routing_region",
 )
-"""FunctionOptions fields that replace the field of the same name in the definition."""
+"""Fields of FunctionOptions that replace the definition's field of the same name."""
 
 _MESSAGE_OPTIONS = ("retry_policy", "scheduler_placement")
 
@@ -57,11 +57,11 @@ _UNSUPPORTED: dict[str, Callable[[api_pb2.Function], object]] = {
     "proxies": lambda function: function.proxy_id,
     "interactive functions": lambda function: function.pty_info.pty_type,
 }
-"""Features of a definition that containers here do not have, and how to see that it wants one."""
+"""Features of definitions that the local backend does not support, and tests for them."""
 
 
 def check(definition: api_pb2.Function) -> None:
-    """Refuse what Modal would refuse, and what cannot be done here; the SDK checks none of it."""
+    """Raise Invalid or Unsupported for what Modal or the local backend does not support; the SDK checks none of it."""
     for feature, wanted in _UNSUPPORTED.items():
         if wanted(definition):
             raise Unsupported(f"The local backend does not support {feature}. Use `--backend cloud`.")
@@ -71,33 +71,33 @@ def check(definition: api_pb2.Function) -> None:
             raise Invalid(f"{name.removesuffix('_secs')}={seconds} is over {most}.")
     for mount in definition.volume_mounts:
         path = Path(mount.mount_path)
-        if not path.is_relative_to(ROOT):  # below /root each container has a directory of its own
+        if not path.is_relative_to(ROOT):  # paths below /root are in each container's own directory
             refuse_occupied(path)
 
 
 def scaling_of(definition: api_pb2.Function) -> Scaling:
-    """The scaling a function is defined with."""
+    """Return the scaling of a function's definition."""
     return _updated(Scaling(), _given(definition.autoscaler_settings))
 
 
 def _given(settings: api_pb2.AutoscalerSettings) -> dict[str, int]:
-    """The settings that are set, zeros included."""
+    """Return the settings that are set, including zeros."""
     return {field.name: value for field, value in settings.ListFields()}
 
 
 def settings_of(scaling: Scaling) -> api_pb2.AutoscalerSettings:
-    """Scaling as the SDK shows it; no limit is 0 there."""
+    """Return the scaling in the SDK's format, where 0 means no limit."""
     values = {name: getattr(scaling, name) or 0 for name in _SETTINGS}
     return known(api_pb2.AutoscalerSettings, **values)
 
 
 def with_settings(scaling: Scaling, settings: api_pb2.AutoscalerSettings) -> Scaling:
-    """The scaling after an update of the autoscaler: what is set changes."""
+    """Return the scaling after an update of the autoscaler."""
     return _updated(scaling, _given(settings))
 
 
 def with_options(scaling: Scaling, options: api_pb2.FunctionOptions) -> Scaling:
-    """The scaling of a variant: what its options give, else what it had."""
+    """Return the scaling of a variant: that of its base, changed by its options."""
     given = {
         name: getattr(options, option)
         for option, name in _SCALING_OPTIONS.items()
@@ -107,17 +107,17 @@ def with_options(scaling: Scaling, options: api_pb2.FunctionOptions) -> Scaling:
 
 
 def _updated(scaling: Scaling, given: dict[str, int]) -> Scaling:
-    """`given` over `scaling`. A maximum of 0 means none; a window of 0 the default."""
+    """Return `scaling` changed by `given`. A maximum of 0 means no limit; a window of 0 means the default."""
     values: dict[str, int | None] = {name: value for name, value in given.items() if name in _SETTINGS}
     if values.get("max_containers") == 0:
         values["max_containers"] = None
     if values.get("scaledown_window") == 0:
         values["scaledown_window"] = Scaling().scaledown_window
-    return dataclasses.replace(scaling, **values)  # type: ignore[arg-type]  # names are those of the fields
+    return dataclasses.replace(scaling, **values)  # type: ignore[arg-type]  # the names are those of the fields
 
 
 def apply_options(definition: api_pb2.Function, options: api_pb2.FunctionOptions) -> None:
-    """Write the options of `with_options`, `with_concurrency`, `with_batching` into a definition."""
+    """Apply the options of `with_options`, `with_concurrency` and `with_batching` to a definition."""
     definition.resources.MergeFrom(options.resources)
     for name in _PLAIN_OPTIONS:
         if options.HasField(name):  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def apply_options(definition: api_pb2.Function, options: api_pb2.FunctionOptions
 
 
 def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
-    """What a client or a container needs to call the function."""
+    """Return the metadata that a client or container needs to call the function."""
     definition = function.definition
     common = {
         "app_id": function.app.id,
@@ -169,7 +169,7 @@ def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
 
 
 def function_data_of(function: Function) -> api_pb2.FunctionData:
-    """The definition in the form of the SDK's `Function.info()`, which refuses one without ranked functions."""
+    """Return the definition in the format of the SDK's `Function.info()`, which requires ranked functions."""
     data = shared_fields(function.definition, api_pb2.FunctionData)
     data.ranked_functions.add(rank=0, function=function.definition)
     return data

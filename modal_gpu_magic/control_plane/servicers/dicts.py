@@ -1,4 +1,4 @@
-"""Dicts: keys and values as the SDK pickled them. A named one lives as long as this server."""
+"""Dicts: keys and values as pickled by the SDK. Named dicts exist until this server stops."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 VALUE_BYTES = 100 << 20
-"""Size of one value on Modal."""
+"""Most bytes of a value, as on Modal."""
 
 UPDATE_ENTRIES = 10_000
-"""Entries of one update on Modal."""
+"""Most entries in one update, as on Modal."""
 
-KEPT_BYTES = 1 << 30
-"""Size of all values of a dict. Modal keeps them on disk, this server in memory."""
+MAX_BYTES = 1 << 30
+"""Most bytes of a dict's values, which are in memory. Modal stores values on disk."""
 
 _CREATES = (
     api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
@@ -35,7 +35,7 @@ _CREATES = (
 
 @dataclass(slots=True)
 class Dict:
-    """Entries in the order of their keys' first appearance."""
+    """Entries, in the order in which their keys were first set."""
 
     id: str
     name: str
@@ -44,25 +44,25 @@ class Dict:
     created_at: float = field(default_factory=time.time)
 
     def update(self, updates: dict[bytes, bytes]) -> None:
-        """Set entries, all or none; raises Invalid or Full for what Modal, or this machine, does not take."""
+        """Set all entries or none; raise Invalid or Full beyond a limit."""
         if len(updates) > UPDATE_ENTRIES:
-            raise Invalid(f"An update may have {UPDATE_ENTRIES} entries; this one has {len(updates)}.")
+            raise Invalid(f"An update may have at most {UPDATE_ENTRIES} entries; this one has {len(updates)}.")
         if (largest := max(map(len, updates.values()), default=0)) > VALUE_BYTES:
-            raise Invalid(f"A value in a Dict may have {VALUE_BYTES} bytes; this one has {largest}.")
+            raise Invalid(f"A value in a Dict may have at most {VALUE_BYTES} bytes; this one has {largest}.")
         size = self.size + sum(len(value) - len(self.entries.get(key, b"")) for key, value in updates.items())
-        if size > KEPT_BYTES:
-            raise Full(f"A local Dict may hold {KEPT_BYTES >> 30} GiB in all; use a Volume.")
+        if size > MAX_BYTES:
+            raise Full(f"A local Dict may hold at most {MAX_BYTES >> 30} GiB; use a Volume.")
         self.entries.update(updates)
         self.size = size
 
     def pop(self, key: bytes) -> bytes | None:
-        """Remove a value and give it; None without one."""
+        """Remove and return a value; None if missing."""
         value = self.entries.pop(key, None)
         self.size -= len(value or b"")
         return value
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all entries."""
         self.entries.clear()
         self.size = 0
 
@@ -76,11 +76,11 @@ class Dicts:
     async def DictGetOrCreate(
         self, request: api_pb2.DictGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.DictGetOrCreateResponse:
-        """By name, or a fresh one."""
+        """Return a dict by name, or create one."""
         name, creation = request.deployment_name, request.object_creation_type
         named = next((each for each in self._dicts.values() if name and each.name == name), None)
         if named and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
-            raise Exists(f"Dict {name!r} exists already.")
+            raise Exists(f"Dict {name!r} already exists.")
         if name and not named and creation not in _CREATES:
             raise NotFound(f"Dict {name!r} does not exist on the local backend; create it with create_if_missing=True.")
         made = named or Dict(new_id("di"), name)
@@ -92,24 +92,24 @@ class Dicts:
     async def DictGetById(
         self, request: api_pb2.DictGetByIdRequest, peer: Container | None
     ) -> api_pb2.DictGetByIdResponse:
-        """`Dict.from_id`."""
+        """Return a dict for `Dict.from_id`."""
         one = self._dict(request.dict_id)
         return known(api_pb2.DictGetByIdResponse, dict_id=one.id, metadata=_metadata(one))
 
     async def DictHeartbeat(self, request: api_pb2.DictHeartbeatRequest, peer: Container | None) -> Empty:
-        """Nothing hangs on it: dicts end with this server."""
+        """Do nothing: dicts exist until this server stops."""
         self._dict(request.dict_id)
         return Empty()
 
     async def DictGet(self, request: api_pb2.DictGetRequest, peer: Container | None) -> api_pb2.DictGetResponse:
-        """One value."""
+        """Return a value."""
         value = self._dict(request.dict_id).entries.get(request.key)
         return api_pb2.DictGetResponse(found=value is not None, value=value)
 
     async def DictUpdate(
         self, request: api_pb2.DictUpdateRequest, peer: Container | None
     ) -> api_pb2.DictUpdateResponse:
-        """Set values; `if_not_exists` leaves those that are there."""
+        """Set values; with `if_not_exists`, only of missing keys."""
         one = self._dict(request.dict_id)
         updates = {entry.key: entry.value for entry in request.updates}
         if request.if_not_exists:
@@ -118,24 +118,24 @@ class Dicts:
         return known(api_pb2.DictUpdateResponse, created=bool(updates))
 
     async def DictPop(self, request: api_pb2.DictPopRequest, peer: Container | None) -> api_pb2.DictPopResponse:
-        """Remove a value and give it."""
+        """Remove and return a value."""
         value = self._dict(request.dict_id).pop(request.key)
         return api_pb2.DictPopResponse(found=value is not None, value=value)
 
     async def DictContains(
         self, request: api_pb2.DictContainsRequest, peer: Container | None
     ) -> api_pb2.DictContainsResponse:
-        """Whether a key is there."""
+        """Return whether a key exists."""
         return api_pb2.DictContainsResponse(found=request.key in self._dict(request.dict_id).entries)
 
     async def DictLen(self, request: api_pb2.DictLenRequest, peer: Container | None) -> api_pb2.DictLenResponse:
-        """Number of entries."""
+        """Return the number of entries."""
         return api_pb2.DictLenResponse(len=len(self._dict(request.dict_id).entries))
 
     async def DictContents(
         self, request: api_pb2.DictContentsRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.DictEntry]:
-        """Keys, values or both, as they are now."""
+        """Yield the current keys, values or both."""
         for key, value in list(self._dict(request.dict_id).entries.items()):
             yield api_pb2.DictEntry(key=key if request.keys else b"", value=value if request.values else b"")
 

@@ -1,4 +1,4 @@
-"""Functions and classes: how they are defined, varied by parameters and options, and scaled."""
+"""Functions and classes: definition, variants by parameters and options, and scaling."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Functions:
-    """RPCs that make functions, and change their scaling."""
+    """RPCs that create functions and change their scaling."""
 
     def __init__(self, state: State, scheduler: Scheduler, rack: Rack) -> None:
         self._state, self._scheduler, self._rack = state, scheduler, rack
@@ -40,7 +40,7 @@ class Functions:
     async def FunctionPrecreate(
         self, request: api_pb2.FunctionPrecreateRequest, peer: Container | None
     ) -> api_pb2.FunctionPrecreateResponse:
-        """An id for a function that is not defined yet, so that others can refer to it."""
+        """Return an id for a function that is not defined yet, so that others can refer to it."""
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         function.definition = shared_fields(request, api_pb2.Function)
         function.handle = handle_of(function)
@@ -49,7 +49,7 @@ class Functions:
     async def FunctionCreate(
         self, request: api_pb2.FunctionCreateRequest, peer: Container | None
     ) -> api_pb2.FunctionCreateResponse:
-        """Define a function. With a list of GPUs there is one definition for each, in order of preference."""
+        """Define a function. A list of GPUs has one definition per GPU, in order of preference."""
         if request.HasField("function_data"):
             ranked = sorted(request.function_data.ranked_functions, key=lambda each: each.rank)
             definitions = [each.function for each in ranked]
@@ -74,7 +74,7 @@ class Functions:
     async def FunctionBindParams(
         self, request: api_pb2.FunctionBindParamsRequest, peer: Container | None
     ) -> api_pb2.FunctionBindParamsResponse:
-        """A variant of a function, with a pool of its own; the same request gives the same variant."""
+        """Return a variant of a function, with a pool of its own; equal requests return the same variant."""
         key = request.SerializeToString(deterministic=True)
         function = self._variants.get(key)
         if function is None or function.id not in self._state.functions:
@@ -100,14 +100,14 @@ class Functions:
     async def ClassCreate(
         self, request: api_pb2.ClassCreateRequest, peer: Container | None
     ) -> api_pb2.ClassCreateResponse:
-        """A class is its `Name.*` function; this is its handle."""
+        """Return a class id. A class has no definition of its own, only its `Name.*` function."""
         class_id = request.existing_class_id or new_id("cs")
         return known(api_pb2.ClassCreateResponse, class_id=class_id, handle_metadata=api_pb2.ClassHandleMetadata())
 
     async def FunctionGetById(
         self, request: api_pb2.FunctionGetByIdRequest, peer: Container | None
     ) -> api_pb2.FunctionGetByIdResponse:
-        """`Function.from_id`, `.info(refresh=True)`."""
+        """Return a function for `Function.from_id` or `.info(refresh=True)`."""
         function = self._function(request.function_id)
         data = function_data_of(function)
         return known(api_pb2.FunctionGetByIdResponse, function=data, handle_metadata=function.handle)
@@ -115,7 +115,7 @@ class Functions:
     async def FunctionUpdateSchedulingParams(
         self, request: api_pb2.FunctionUpdateSchedulingParamsRequest, peer: Container | None
     ) -> api_pb2.FunctionUpdateSchedulingParamsResponse:
-        """`autoscaler.update()`: what is given changes, at once, also for containers that are idle now."""
+        """Apply `autoscaler.update()` at once, also to idle containers."""
         function = self._function(request.function_id)
         function.scaling = with_settings(function.scaling, request.settings)
         self._scheduler.scale(function)
@@ -124,7 +124,7 @@ class Functions:
     async def FunctionGetSchedulingParams(
         self, request: api_pb2.FunctionGetSchedulingParamsRequest, peer: Container | None
     ) -> api_pb2.FunctionGetSchedulingParamsResponse:
-        """`autoscaler.settings()`."""
+        """Return the settings for `autoscaler.settings()`."""
         function = self._function(request.function_id)
         configuration = known(api_pb2.AutoscalerConfiguration, settings=settings_of(function.scaling))
         return known(api_pb2.FunctionGetSchedulingParamsResponse, autoscaler_configuration=configuration)
@@ -132,7 +132,7 @@ class Functions:
     async def FunctionGetCurrentStats(
         self, request: api_pb2.FunctionGetCurrentStatsRequest, peer: Container | None
     ) -> api_pb2.FunctionStats:
-        """`get_current_stats()`."""
+        """Return the numbers for `get_current_stats()`."""
         function = self._function(request.function_id)
         running = sum(len(container.running) for container in function.containers.values())
         return known(
@@ -147,7 +147,7 @@ class Functions:
         return found(self._state.functions, function_id, "function")
 
     def _existing_or_new(self, existing_id: str, app_id: str) -> Function:
-        """The function that was precreated, or a new one of the app."""
+        """Return the precreated function, or a new one of the app."""
         if existing_id in self._state.functions:
             return self._state.functions[existing_id]
         function = Function(new_id("fu"), found(self._state.apps, app_id, "app"))
@@ -155,7 +155,7 @@ class Functions:
         return function
 
     async def _set_gpus(self, function: Function, configs: list[api_pb2.GPUConfig]) -> None:
-        """Check what is asked for, every fallback included; raises Invalid."""
+        """Check the requested GPUs, including all fallbacks; raise Invalid."""
         specs = [spec for config in configs if (spec := checked(config.gpu_type, config.count))]
         if function.clustered:
             check_cluster(function.group_size, specs, rdma=function.definition.resources.rdma)
@@ -165,7 +165,7 @@ class Functions:
 
 
 def layout_of(state: State, app: App) -> api_pb2.AppLayout:
-    """An app's objects by tag, as the SDK in a container looks them up."""
+    """Return an app's objects by tag, for the SDK in a container."""
     objects = [
         api_pb2.Object(object_id=each, function_handle_metadata=state.functions[each].handle)
         for each in app.function_ids.values()
@@ -178,7 +178,7 @@ def layout_of(state: State, app: App) -> api_pb2.AppLayout:
 
 
 def container_arguments(state: State, container: Container) -> bytes:
-    """The file that tells the SDK's entrypoint what it runs."""
+    """Return the file that tells the SDK's entrypoint what to run."""
     function = container.function
     layout = layout_of(state, function.app)
     layout.objects.extend(_dependency(state, each.object_id) for each in function.definition.object_dependencies)
@@ -195,7 +195,7 @@ def container_arguments(state: State, container: Container) -> bytes:
 
 
 def _dependency(state: State, object_id: str) -> api_pb2.Object:
-    """An object that a function in a file refers to; of the kinds without metadata in a layout only the id."""
+    """Return an object that a function in a file refers to; kinds without metadata in a layout have only the id."""
     if volume := state.volumes.get(object_id):
         return api_pb2.Object(object_id=object_id, volume_metadata=volume_metadata(volume))
     if object_id in state.mounts:

@@ -1,4 +1,4 @@
-"""Images: a recorded chain of layers. What can be done here is done (pip, environment); the rest is said in the log."""
+"""Images: chains of layers. pip installs, files and variables are applied; the build log lists everything else."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -28,7 +28,7 @@ SUCCESS = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCC
 
 
 class Images:
-    """RPCs of images. `images` is also where a container's image is looked up."""
+    """RPCs of images. `images` has all images by id."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -39,7 +39,7 @@ class Images:
     async def ImageGetOrCreate(
         self, request: api_pb2.ImageGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.ImageGetOrCreateResponse:
-        """Record a layer. An image that was built before is answered at once, else its build is to be joined."""
+        """Record a layer. Without anything to build, or built before, the image is ready; else the client joins."""
         key = request.image.SerializeToString(deterministic=True)
         image = self._by_definition.get(key)
         if image is None or request.force_build or _failed(image):
@@ -60,7 +60,7 @@ class Images:
     async def ImageJoinStreaming(
         self, request: api_pb2.ImageJoinStreamingRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.ImageJoinStreamingResponse]:
-        """Follow a build's log from an entry on, for at most `timeout` seconds; its result comes last."""
+        """Follow a build's log from an entry on, for at most `timeout` seconds; the result comes last."""
         image = found(self.images, request.image_id, "image")
         seen, end = entry(request.last_entry_id), time.monotonic() + (seconds(request.timeout) or 55)
         while True:
@@ -88,7 +88,7 @@ class Images:
     async def ImageFromId(
         self, request: api_pb2.ImageFromIdRequest, peer: Container | None
     ) -> api_pb2.ImageFromIdResponse:
-        """`Image.from_id`."""
+        """Return an image for `Image.from_id`."""
         image = found(self.images, request.image_id, "image")
         return known(api_pb2.ImageFromIdResponse, image_id=image.id, metadata=_metadata(image))
 
@@ -112,7 +112,7 @@ class Images:
 
 
 async def _build(image: Image, *, force: bool) -> None:
-    """Make the overlays of a layer's installs, and say what is not applied."""
+    """Build the overlays of a layer's installs, and log what is not applied."""
     for instruction in image.layer.not_applied:
         image.say(f"Not applied by the local backend: {instruction}\n")
     try:
@@ -123,25 +123,25 @@ async def _build(image: Image, *, force: bool) -> None:
         image.finish(api_pb2.GenericResult(status=status, exception=str(failed)))
     except OSError as error:
         status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
-        image.finish(api_pb2.GenericResult(status=status, exception=f"The overlay could not be made: {error}"))
+        image.finish(api_pb2.GenericResult(status=status, exception=f"Cannot build the overlay: {error}"))
     else:
         image.finish(SUCCESS)
 
 
 async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
-    """Make the overlay of one install, as far as this machine has not got it."""
+    """Build the overlay of one install, unless its packages are installed."""
     below = image.overlays
     if driver() is None:
         install = _without_nvidia(image, install)
     if not force and overlays.satisfied(install, below):
         if install.packages:
-            image.say(f"Already here: {' '.join(install.packages)}\n")
+            image.say(f"Already installed: {' '.join(install.packages)}\n")
         return
     image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
 
 
 def _without_nvidia(image: Image, install: PipInstall) -> PipInstall:
-    """Leave out, and say so, what is only for NVIDIA's GPUs: it would be compiled for minutes, or load gigabytes."""
+    """Remove, and log, packages for NVIDIA GPUs only, which would compile for minutes or download gigabytes."""
     packages = [without_cuda(each) for each in install.packages]
     out = [each for each in packages if is_nvidia_only(each) and not overlays.satisfied(PipInstall((each,)), [])]
     for each in out:
@@ -151,7 +151,7 @@ def _without_nvidia(image: Image, install: PipInstall) -> PipInstall:
 
 
 def _copied(layer: Layer, context: Iterable[MountedFile]) -> Iterator[MountedFile]:
-    """The build's own files where the layer's COPY lines put them."""
+    """Yield the context's files at the paths to which the layer's COPY lines copy them."""
     for copy in layer.copies:
         for file in context:
             if path := copy.of(file.remote_path):

@@ -1,4 +1,4 @@
-"""Mounts: files of the client, by content, and which of them belong where in a container."""
+"""Mounts: files of the client, stored by content, and their paths in a container."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -30,14 +30,14 @@ class Mounts:
     async def MountBatchedCheckExistence(
         self, request: api_pb2.MountBatchedCheckExistenceRequest, peer: Container | None
     ) -> api_pb2.MountBatchedCheckExistenceResponse:
-        """Which of these contents are to be sent."""
+        """Return the hashes of contents that are missing."""
         missing = [each for each in request.sha256_hex_hashes if not self._contents.has(each)]
         return known(api_pb2.MountBatchedCheckExistenceResponse, missing_sha256_hex_hashes=missing)
 
     async def MountPutFile(
         self, request: api_pb2.MountPutFileRequest, peer: Container | None
     ) -> api_pb2.MountPutFileResponse:
-        """One content; without data, the question whether it is here."""
+        """Store a content; without data, only return whether the content exists."""
         if request.WhichOneof("data_oneof") == "data":
             self._contents.put(request.sha256_hex, request.data)
         elif request.data_blob_id and not self._contents.has(request.sha256_hex):
@@ -48,7 +48,7 @@ class Mounts:
     async def MountGetOrCreate(
         self, request: api_pb2.MountGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.MountGetOrCreateResponse:
-        """A list of files; the same list, or name, is the same mount. A named one is Modal's own client or Python."""
+        """Return a mount of files; equal names and files give the same mount. Modal's client and Python are named."""
         files = tuple(MountedFile(file.filename, file.sha256_hex, file.mode) for file in request.files)
         mount_id = self._ids.setdefault((request.deployment_name, files), new_id("mo"))
         self._state.mounts[mount_id] = files
@@ -56,7 +56,7 @@ class Mounts:
 
 
 def mount_metadata(files: Sequence[MountedFile]) -> api_pb2.MountHandleMetadata:
-    """What the SDK knows of a mount: a hash over its names and contents."""
+    """Return the SDK's metadata of a mount: a hash of paths and contents."""
     listed = "\n".join(f"{file.remote_path} {file.sha256}" for file in files)
     checksum = hashlib.sha256(listed.encode()).hexdigest()
     return known(api_pb2.MountHandleMetadata, content_checksum_sha256_hex=checksum)

@@ -1,4 +1,4 @@
-"""Queues with Modal's limits: 5,000 items and 64 MiB a partition, 1 MiB an item."""
+"""Queues with Modal's limits: 5,000 items and 64 MiB per partition, 1 MiB per item."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EPHEMERAL_LIMIT = 900.0
-"""Seconds without a heartbeat after which an ephemeral queue is dropped. The SDK sends one every 300 s."""
+"""Seconds without a heartbeat after which an ephemeral queue is removed. The SDK sends one every 300 s."""
 
 CREATES = (
     api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
@@ -34,7 +34,7 @@ CREATES = (
 
 @dataclass(slots=True)
 class Partition:
-    """One first-in first-out line. Items are numbered, so that a reader who only looks can go on where it was."""
+    """A first-in, first-out list. Items are numbered, so that a reader that does not remove them can resume."""
 
     items: deque[tuple[int, bytes]] = field(default_factory=deque)
     size: int = 0
@@ -44,7 +44,7 @@ class Partition:
     """Requests that wait for an item of it."""
 
     def put(self, values: list[bytes]) -> None:
-        """Add all of `values`, or none: raises Full, or Invalid for an item that can never fit."""
+        """Add all of `values` or none; raise Full, or Invalid for an item above the limit."""
         size = sum(map(len, values))
         largest = max(map(len, values), default=0)
         if largest > QUEUE_ITEM_BYTES:
@@ -60,20 +60,20 @@ class Partition:
         self.bell.ring()
 
     def take(self, most: int) -> list[bytes]:
-        """Remove up to `most` items."""
+        """Remove and return up to `most` items."""
         taken = [self.items.popleft()[1] for _ in range(min(most, len(self.items)))]
         self.size -= sum(map(len, taken))
         return taken
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all items."""
         self.items.clear()
         self.size = 0
 
 
 @dataclass(slots=True)
 class Queue:
-    """Partitions by key; the empty key is the default one."""
+    """Partitions by key; the default partition has the empty key."""
 
     id: str
     name: str
@@ -105,7 +105,7 @@ class Queues:
     async def QueueGetOrCreate(
         self, request: api_pb2.QueueGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.QueueGetOrCreateResponse:
-        """By name, or a fresh one for as long as its maker lives."""
+        """Return a queue by name, or create one; unnamed queues last as long as their client's heartbeats."""
         self._drop_stale()
         named = next((each for each in self._queues.values() if each.name == request.deployment_name), None)
         queue = named if request.deployment_name else None
@@ -123,13 +123,13 @@ class Queues:
     async def QueueGetById(
         self, request: api_pb2.QueueGetByIdRequest, peer: Container | None
     ) -> api_pb2.QueueGetByIdResponse:
-        """`Queue.from_id`."""
+        """Return a queue for `Queue.from_id`."""
         queue = self._queue(request.queue_id)
         metadata = known(api_pb2.QueueMetadata, name=queue.name)
         return known(api_pb2.QueueGetByIdResponse, queue_id=queue.id, metadata=metadata)
 
     async def QueueHeartbeat(self, request: api_pb2.QueueHeartbeatRequest, peer: Container | None) -> Empty:
-        """Its maker lives."""
+        """Record that the queue's client is alive."""
         self._queue(request.queue_id).heartbeat_at = time.monotonic()
         return Empty()
 
@@ -163,7 +163,7 @@ class Queues:
         return api_pb2.QueueNextItemsResponse(items=items[:100])
 
     async def QueueLen(self, request: api_pb2.QueueLenRequest, peer: Container | None) -> api_pb2.QueueLenResponse:
-        """Items of one partition, or of all."""
+        """Return the number of items in one partition, or in all."""
         queue = self._queue(request.queue_id)
         return api_pb2.QueueLenResponse(
             len=sum(
@@ -190,7 +190,7 @@ class Queues:
         return found(self._queues, queue_id, "queue")
 
     def _drop_stale(self) -> None:
-        """Forget ephemeral queues whose makers are gone."""
+        """Remove ephemeral queues without heartbeats."""
         now = time.monotonic()
         for queue in list(self._queues.values()):
             if not queue.name and now - queue.heartbeat_at > EPHEMERAL_LIMIT:

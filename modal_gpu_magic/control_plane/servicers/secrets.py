@@ -1,4 +1,4 @@
-"""Secrets: environment variables given by the client, or by name from the user's own file. Never logged."""
+"""Secrets: environment variables sent by the client, or by name from the user's file. Never logged."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -18,7 +18,7 @@ from modal_gpu_magic.control_plane.scheduling.state import Container, Secret, St
 
 
 def named_secrets_file() -> Path:
-    """Where named secrets are: `{"name": {"KEY": "value"}}`."""
+    """Return the path of the named secrets: `{"name": {"KEY": "value"}}`."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base, "modal_gpu_magic", "secrets.json")
 
@@ -32,7 +32,7 @@ class Secrets:
     async def SecretGetOrCreate(
         self, request: api_pb2.SecretGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.SecretGetOrCreateResponse:
-        """From the values given, or by name."""
+        """Return a secret with the values sent, or by name."""
         name, values = request.deployment_name, dict(request.env_dict)
         if name and not values:
             values = _named(name)
@@ -40,29 +40,31 @@ class Secrets:
         if missing:
             raise Invalid(f"Secret {name!r} lacks {', '.join(missing)}.")
         same = (each for each in self._state.secrets.values() if (each.name, each.values) == (name, values))
-        secret = next(same, None) or Secret(new_id("st"), name, values)  # an image with it is the same image, too
+        secret = next(same, None) or Secret(
+            new_id("st"), name, values
+        )  # reuse the id, so that an image with it is found, too
         self._state.secrets[secret.id] = secret
         return known(api_pb2.SecretGetOrCreateResponse, secret_id=secret.id, metadata=_metadata(secret))
 
     async def SecretGetInfo(
         self, request: api_pb2.SecretGetInfoRequest, peer: Container | None
     ) -> api_pb2.SecretGetInfoResponse:
-        """Its name and keys, not its values."""
+        """Return the name and the keys, without values."""
         secret = found(self._state.secrets, request.secret_id, "secret")
         return known(api_pb2.SecretGetInfoResponse, metadata=_metadata(secret))
 
     async def SecretUpdate(self, request: api_pb2.SecretUpdateRequest, peer: Container | None) -> Empty:
-        """Change values for containers that start from now on."""
+        """Change values for containers that start later."""
         secret = found(self._state.secrets, request.secret_id, "secret")
         secret.values.update({update.key: update.value for update in request.updates})
         return Empty()
 
 
 def _named(name: str) -> dict[str, str]:
-    """The values of a named secret; raises NotFound, saying where to put them."""
+    """Return the values of a named secret; raise NotFound with the path of the file."""
     path = named_secrets_file()
     make_private(path)
-    hint = f'Put {{"{name}": {{"KEY": "value"}}}} into {path}, or give the values with modal.Secret.from_dict.'
+    hint = f'Put {{"{name}": {{"KEY": "value"}}}} into {path}, or pass the values with modal.Secret.from_dict.'
     try:
         return {str(key): str(value) for key, value in json.loads(path.read_text())[name].items()}
     except (FileNotFoundError, KeyError):

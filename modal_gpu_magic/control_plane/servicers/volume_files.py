@@ -1,7 +1,7 @@
-"""Files of volumes, from outside of containers: put, listed, read, copied, removed. Both versions of the file system.
+"""Files of volumes from outside containers: upload, list, read, copy, remove. For both versions of the file system.
 
-Files come and go over HTTP on loopback, because the SDK sends and reads them no other way; only version 1 sends files
-under 4 MiB with the request.
+Files are sent over HTTP on loopback, because the SDK supports no other way; version 1 sends files under 4 MiB with the
+request.
 """
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.state import Container, State
 
 ENTRIES = 1000
-"""Entries of a listing that travel together."""
+"""Entries of a listing per message."""
 
 ListRequest: TypeAlias = "api_pb2.VolumeListFilesRequest | api_pb2.VolumeListFiles2Request"
 RemoveRequest: TypeAlias = "api_pb2.VolumeRemoveFileRequest | api_pb2.VolumeRemoveFile2Request"
@@ -45,7 +45,7 @@ class VolumeFiles:
     async def VolumePutFiles2(
         self, request: api_pb2.VolumePutFiles2Request, peer: Container | None
     ) -> api_pb2.VolumePutFiles2Response:
-        """Asked with the hashes of all parts; answers with those to be sent, and puts the files in place if none is."""
+        """Return the parts to upload, by the hashes of all parts; without missing parts, move the files into place."""
         volume = self._directory(request.volume_id)
         coming = [self._incoming(volume, file, request) for file in request.files]
         missing = [await asyncio.to_thread(each.missing) for each in coming]
@@ -61,20 +61,20 @@ class VolumeFiles:
         return response
 
     async def VolumePutFiles(self, request: api_pb2.VolumePutFilesRequest, peer: Container | None) -> Empty:
-        """Files whose contents have been sent as those of a mount are."""
+        """Create files whose contents were sent like those of a mount."""
         volume = self._directory(request.volume_id)
         overwrite = not request.disallow_overwrite_existing_files
         targets = [tree.writable(volume, file.filename, overwrite=overwrite) for file in request.files]
         for file, target in zip(request.files, targets, strict=True):
             if not self._contents.has(file.sha256_hex):
-                raise NotFound(f"The content of {file.filename!r} has not been sent.")
+                raise NotFound(f"The content of {file.filename!r} was not sent.")
             await asyncio.to_thread(put, volume, target, self._contents.path(file.sha256_hex), file.mode)
         return Empty()
 
     async def VolumeGetFile2(
         self, request: api_pb2.VolumeGetFile2Request, peer: Container | None
     ) -> api_pb2.VolumeGetFile2Response:
-        """Addresses of a file's parts, from a byte on; `len` 0 is to the end."""
+        """Return URLs of a file's parts, from an offset on; `len` 0 means to the end."""
         path = tree.readable(self._directory(request.volume_id), request.path)
         size = path.stat().st_size
         start = min(request.start, size)
@@ -87,16 +87,16 @@ class VolumeFiles:
     async def VolumeListFiles2(
         self, request: ListRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.VolumeListFiles2Response]:
-        """A directory, or one file."""
-        async for some in self._list(request):
-            yield api_pb2.VolumeListFiles2Response(entries=some)
+        """List a directory or one file."""
+        async for batch in self._list(request):
+            yield api_pb2.VolumeListFiles2Response(entries=batch)
 
     async def VolumeListFiles(
         self, request: ListRequest, peer: Container | None
     ) -> AsyncIterator[api_pb2.VolumeListFilesResponse]:
-        """The same of version 1."""
-        async for some in self._list(request):
-            yield api_pb2.VolumeListFilesResponse(entries=some)
+        """List a directory or one file, version 1."""
+        async for batch in self._list(request):
+            yield api_pb2.VolumeListFilesResponse(entries=batch)
 
     async def VolumeRemoveFile2(self, request: RemoveRequest, peer: Container | None) -> Empty:
         """Remove a file or a directory."""
@@ -127,7 +127,7 @@ class VolumeFiles:
     def _incoming(
         self, volume: Path, file: api_pb2.VolumePutFiles2Request.File, request: api_pb2.VolumePutFiles2Request
     ) -> Incoming:
-        """The file, if it may go where it is to go."""
+        """Return the upload of a file; raises Exists or Invalid if its target is not allowed."""
         overwrite = not request.disallow_overwrite_existing_files
         target = tree.writable(volume, file.path, overwrite=overwrite)
         hashes = tuple(block.contents_sha256.hex() for block in file.blocks)

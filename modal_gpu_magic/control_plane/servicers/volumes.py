@@ -1,7 +1,7 @@
-"""Volumes: a directory each, named ones kept in the user's data directory. What is written is there at once.
+"""Volumes: one directory each; named ones are in the user's data directory. Writes are visible at once.
 
-A volume of version 1 has an empty file `.NAME.v1` beside it; without one it is of version 2, which is also what a
-request that names no version makes: it sends large files in parts, unchanged ones not at all.
+A volume of version 1 has an empty file `.NAME.v1` beside its directory; other volumes have version 2, the default,
+which sends large files in parts and unchanged files not at all.
 """
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
@@ -29,13 +29,13 @@ _CREATES = (
 
 
 def volumes_directory() -> Path:
-    """Where named volumes are."""
+    """Return the directory of named volumes."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base, "modal_gpu_magic", "volumes")
 
 
 class Volumes:
-    """RPCs of volumes, less their files (those are read and written in containers)."""
+    """RPCs of volumes, without those of their files."""
 
     def __init__(self, state: State, ephemeral: Path) -> None:
         self._state, self._ephemeral = state, ephemeral
@@ -43,7 +43,7 @@ class Volumes:
     async def VolumeGetOrCreate(
         self, request: api_pb2.VolumeGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.VolumeGetOrCreateResponse:
-        """By name, or an ephemeral one that ends with this server."""
+        """Return a volume by name, or an ephemeral one, which exists until this server stops."""
         name, version = request.deployment_name, request.version or api_pb2.VOLUME_FS_VERSION_V2
         volume = self._named(name, request.object_creation_type, version) if name else self._new(version)
         return known(
@@ -56,14 +56,14 @@ class Volumes:
     async def VolumeGetById(
         self, request: api_pb2.VolumeGetByIdRequest, peer: Container | None
     ) -> api_pb2.VolumeGetByIdResponse:
-        """`Volume.from_id`."""
+        """Return a volume for `Volume.from_id`."""
         volume = self._volume(request.volume_id)
         return known(api_pb2.VolumeGetByIdResponse, volume_id=volume.id, metadata=volume_metadata(volume))
 
     async def VolumeList(
         self, request: api_pb2.VolumeListRequest, peer: Container | None
     ) -> api_pb2.VolumeListResponse:
-        """The named ones, newest first, those made before a time."""
+        """Return the named volumes created before a time, newest first."""
         names = [path.name for path in volumes_directory().glob("*") if path.is_dir() and _NAME.fullmatch(path.name)]
         volumes = [self._named(name) for name in names if not name.startswith(".")]
         before, most = request.pagination.created_before, request.pagination.max_objects
@@ -82,18 +82,18 @@ class Volumes:
         return known(api_pb2.VolumeListResponse, items=items, environment_name="main")
 
     async def VolumeHeartbeat(self, request: api_pb2.VolumeHeartbeatRequest, peer: Container | None) -> Empty:
-        """Nothing hangs on it: ephemeral volumes end with this server."""
+        """Do nothing: ephemeral volumes exist until this server stops."""
         return Empty()
 
     async def VolumeCommit(
         self, request: api_pb2.VolumeCommitRequest, peer: Container | None
     ) -> api_pb2.VolumeCommitResponse:
-        """Everything is in the directory already."""
+        """Do nothing: writes are already in the directory."""
         self._volume(request.volume_id)
         return known(api_pb2.VolumeCommitResponse, skip_reload=True)
 
     async def VolumeReload(self, request: api_pb2.VolumeReloadRequest, peer: Container | None) -> Empty:
-        """Everybody sees the same directory."""
+        """Do nothing: all containers share the directory."""
         self._volume(request.volume_id)
         return Empty()
 
@@ -109,13 +109,13 @@ class Volumes:
         return found(self._state.volumes, volume_id, "volume")
 
     def _named(self, name: str, creation: int = api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED, version: int = 0) -> Volume:
-        """The volume with this name: known already, on disk from before, or made if the request says so."""
+        """Return a named volume: known, existing on disk, or created if the request says so."""
         if not _NAME.fullmatch(name) or name.startswith("."):
-            raise Invalid(f"{name!r} is no name for a volume: letters, digits, '.', '_' and '-', at most 64.")
+            raise Invalid(f"{name!r} is not a valid volume name: use 1 to 64 letters, digits, '.', '_' and '-'.")
         path = volumes_directory() / name
         exists = path.is_dir()
         if exists and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
-            raise Exists(f"Volume {name!r} exists already: {path}.")
+            raise Exists(f"Volume {name!r} already exists: {path}.")
         if not exists and creation not in _CREATES:
             raise NotFound(
                 f"The local backend has no volume named {name!r}; create it with create_if_missing=True. "
@@ -136,7 +136,7 @@ class Volumes:
 
 
 def _on_disk(name: str, path: Path, version: int, *, made: bool) -> Volume:
-    """A named volume as its directory and marker say; `made` makes them."""
+    """Return a named volume by its directory and marker; `made` creates them."""
     if made:
         path.mkdir(parents=True)
         if version == api_pb2.VOLUME_FS_VERSION_V1:
@@ -147,11 +147,11 @@ def _on_disk(name: str, path: Path, version: int, *, made: bool) -> Volume:
 
 
 def _marker(path: Path) -> Path:
-    """The file that says version 1."""
+    """Return the path of the file that marks version 1."""
     return path.with_name(f".{path.name}.v1")
 
 
 def volume_metadata(volume: Volume) -> api_pb2.VolumeMetadata:
-    """What the SDK knows of a volume."""
+    """Return the SDK's metadata of a volume."""
     creation = known(api_pb2.CreationInfo, created_at=volume.created_at)
     return known(api_pb2.VolumeMetadata, version=volume.version, name=volume.name, creation_info=creation)

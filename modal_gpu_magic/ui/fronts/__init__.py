@@ -1,1 +1,1 @@
-"""What shows a run: in a notebook, in a terminal, on pages that were loaded anew."""
+"""Fronts, which show a run in a notebook, in a terminal, and on pages loaded while the run goes on."""

@@ -1,4 +1,4 @@
-"""Whether somebody can answer questions of a cell."""
+"""Test whether a user can answer a cell's questions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def can_ask(shell: InteractiveShell) -> bool:
-    """Whether a person is there: nbclient, papermill and `jupyter execute` say that nobody is."""
+    """Return whether a user can answer: nbclient, papermill and `jupyter execute` run cells with `allow_stdin` off."""
     kernel: Any = getattr(shell, "kernel", None)
     return bool(getattr(kernel, "_allow_stdin", False)) if kernel is not None else sys.stdin.isatty()

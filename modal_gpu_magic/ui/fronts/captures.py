@@ -1,4 +1,4 @@
-"""Widgets that capture a cell's output: while one does, a front end puts all that the cell shows into the widget."""
+"""Output widgets that capture a cell's output: a front end puts the cell's output into an active one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Captures:
-    """`ipywidgets.Output`s in whose `with` the cell is: their `msg_id` is the cell's, as their messages say."""
+    """The active `ipywidgets.Output`s: those whose last message set `msg_id` to the cell's request."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -15,16 +15,16 @@ class Captures:
         return bool(self._ids)
 
     def take(self, message: dict[str, Any]) -> None:
-        """A widget's message to its other end: the content of a `comm_msg` or `comm_close`."""
+        """Process a message from a widget: the content of a `comm_msg` or `comm_close`."""
         data = message.get("data", {})
         state = data.get("state", {}) if data.get("method") == "update" else {}
         if state.get("msg_id"):
             self._ids[message["comm_id"]] = None
-        elif "msg_id" in state or not data:  # `with` has ended, or the widget is closed
+        elif "msg_id" in state or not data:  # the `with` block ended, or the widget was closed
             self._ids.pop(message["comm_id"], None)
 
     def end(self) -> list[dict[str, Any]]:
-        """The messages that end all of them: the cell is over, and what follows is not its output."""
+        """Return messages that deactivate all captures, because later output is not the cell's."""
         data = {"method": "update", "state": {"msg_id": ""}, "buffer_paths": []}
         ids, self._ids = self._ids, {}
         return [{"comm_id": comm_id, "data": data} for comm_id in ids]

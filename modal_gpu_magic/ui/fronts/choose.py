@@ -1,4 +1,4 @@
-"""Which front shows a run: the notebook's in a kernel, else the terminal's."""
+"""Choose the front for a run: notebook in a kernel, terminal elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> ShellFront:
-    """The front that fits where the cell was run: a kernel, or a terminal."""
+    """Return a front for the shell in which the cell runs."""
     if getattr(shell, "kernel", None) is None:
         from modal_gpu_magic.ui.fronts.terminal import TextFront
 

@@ -1,4 +1,4 @@
-"""A run's dashboard in its cell: when it appears, what its head says, and what stays of it when the run is over."""
+"""The dashboard of a run in its cell: when to open it, what to show, and what replaces it after the run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.machine.advice import arrived
-from modal_gpu_magic.ui.fronts.picture import keepsake
+from modal_gpu_magic.ui.fronts.picture import summary_bundle
 from modal_gpu_magic.ui.fronts.receipt import status_words
-from modal_gpu_magic.ui.widgets.frames import KEPT
+from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.widgets.dashboard import Dashboard
     from modal_gpu_magic.ui.widgets.origin import Origin
 
-APPEARS = 2.0
-"""Seconds a run takes before it gets a dashboard (DESIGN section 5)."""
-BILLED = frozenset({"starting", "running", "restarted", "stopping"})
-"""Phases in which a container is there, and costs."""
+DASHBOARD_DELAY_SECONDS = 2.0
+"""Run time before a dashboard opens (DESIGN section 5)."""
+BILLED_PHASES = frozenset({"starting", "running", "restarted", "stopping"})
+"""Phases in which a container exists and is billed."""
 
 
 class Live:
-    """What is known of a run that goes on, and its dashboard once there is one."""
+    """State and readings of the current run, and its dashboard once opened."""
 
     def __init__(self, about: About, press: Callable[[], None], origin: Origin) -> None:
         self.about, self._press, self._origin = about, press, origin
         self.history = History()
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
-        self._readings: deque[Reading] = deque(maxlen=KEPT)
+        self._readings: deque[Reading] = deque(maxlen=MAX_READINGS_PER_NODE)
         self._notices: list[str] = []
         self._spent, self._since, self._billed = 0.0, time.time(), False
 
     @property
     def due(self) -> bool:
-        """Whether the run has taken long enough for a dashboard that it does not have yet."""
-        return self.dashboard is None and time.monotonic() - self.began >= APPEARS
+        """Whether the run is long enough for a dashboard and has none yet."""
+        return self.dashboard is None and time.monotonic() - self.began >= DASHBOARD_DELAY_SECONDS
 
     @property
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What shows the dashboard, and its metadata."""
+        """Mime bundle of the dashboard, and its metadata; empty without a dashboard."""
         return self.dashboard._repr_mimebundle_() if self.dashboard is not None else ({}, {})
 
     def open(self, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Make the dashboard; returns what shows it, and its metadata."""
+        """Open the dashboard; return its mime bundle and metadata."""
         from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
@@ -58,12 +58,12 @@ class Live:
         self.show(state)
         for reading in self._readings:
             self.dashboard.sample(reading)
-        self._got()
+        self._show_arrived_spec()
         return self.bundle
 
     def show(self, state: State) -> None:
-        """The run is in this state."""
-        self._count(billed=state.phase in BILLED)
+        """Show a new state of the run."""
+        self._add_cost(billed=state.phase in BILLED_PHASES)
         if self.dashboard is not None:
             hourly = self.about.hourly
             self.dashboard.show(
@@ -76,33 +76,33 @@ class Live:
             )
 
     def sample(self, reading: Reading) -> None:
-        """nvidia-smi said something."""
+        """Record a reading of nvidia-smi and show it."""
         self.history.add(reading)
         if self.dashboard is not None:
             self.dashboard.sample(reading)
-            self._got()
+            self._show_arrived_spec()
         else:
             self._readings.append(reading)
 
     def notice(self, text: str) -> None:
-        """Something is to be seen beside the numbers."""
+        """Show a warning beside the readings."""
         self._notices.append(text)
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
     def end(self, receipt: str, heading: tuple[str, str] | None = None) -> dict[str, str]:
-        """The run is over: what takes the dashboard's place; then `close` it."""
+        """Return what replaces the dashboard after the run. Call `close` afterwards."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return keepsake(receipt, self.history, simulated=self.simulated, heading=heading)
+        return summary_bundle(receipt, self.history, simulated=self.simulated, heading=heading)
 
     def close(self) -> None:
-        """End the widget, once nothing shows it any more."""
+        """Close the widget, once no page shows it."""
         if self.dashboard is not None:
             self.dashboard.close()
             self.dashboard = None
 
-    def _count(self, *, billed: bool) -> None:
+    def _add_cost(self, *, billed: bool) -> None:
         now = time.time()
         if self._billed and self.about.hourly is not None:
             self._spent += self.about.hourly * (now - self._since) / 3600
@@ -110,12 +110,12 @@ class Live:
 
     @property
     def simulated(self) -> bool:
-        """What the readings say; before the first one, what is to be expected of the backend."""
-        told = self.history.simulated
-        return self.about.simulated if told is None else told
+        """Whether the GPUs are simulated: as the readings say, or before the first one as the backend implies."""
+        simulated = self.history.simulated
+        return self.about.simulated if simulated is None else simulated
 
-    def _got(self) -> None:
-        """Say what arrived, once it is known; what is simulated is what was asked for."""
+    def _show_arrived_spec(self) -> None:
+        """Show the GPUs that Modal provided, once a reading names them; simulated GPUs are always those requested."""
         if self.dashboard is None or self.dashboard.shown.got or not self.history.gpus:
             return
         if self.dashboard.shown.simulated != self.simulated:
@@ -128,5 +128,5 @@ class Live:
             self.dashboard.show(got=self._of_all(str(spec)))
 
     def _of_all(self, node: str) -> str:
-        """`2 x H100:8`, of a cluster."""
+        """Return the spec of all nodes: `2 x H100:8` for a cluster."""
         return f"{self.about.nodes} x {node}" if self.about.nodes > 1 else node

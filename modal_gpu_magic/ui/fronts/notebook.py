@@ -1,4 +1,4 @@
-"""The notebook's front: a status line that becomes a dashboard, and a cell's events as iopub messages."""
+"""The notebook front: a status line that becomes a dashboard, and the cell's events as iopub messages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.fronts.live import Live
     from modal_gpu_magic.ui.fronts.ranks import RankOutput
 
-AGAIN_BYTES = 1 << 20
-"""A cell that has put out more when its dashboard comes has the dashboard below that."""
+MAX_REPLAYED_BYTES = 1 << 20
+"""Most output that is published again below a new dashboard; with more output, the dashboard opens below."""
 
 
 class NotebookFront(ShellFront):
-    """Shows a run in a kernel's cell. All calls come on the main thread."""
+    """Shows a run in a kernel's cell. All methods are called on the main thread."""
 
     def __init__(
         self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True, dashboard: bool = True
@@ -37,19 +37,19 @@ class NotebookFront(ShellFront):
         self._has_dashboard = dashboard and widgets and not quiet
         self._pages = Pages(shell)
         self._captures = Captures()
-        self._unsaid: list[str] = []
-        """Lines of ours that came while a widget captured the cell's output."""
+        self._deferred_notes: list[str] = []
+        """Notes to show when no widget captures the cell's output any more."""
         self._ranks_id = uuid.uuid4().hex
 
     def show(self, state: State) -> None:
-        """One line, replaced in place; then a dashboard in that place."""
+        """Show the state in one line, replaced in place, and later in a dashboard in the same place."""
         if self.quiet:
             return
-        if self._captures:  # what is shown now would be shown in the widget
+        if self._captures:  # the front end would put the status into the widget
             if self.live is not None and self._is_open:
                 self.live.show(state)
             return
-        self._let_pages_in()
+        self._serve_new_pages()
         if self.live is not None and self._has_dashboard and self.live.due:
             self._open_dashboard(self.live, state)
         elif self.live is not None and self._is_open:
@@ -60,9 +60,9 @@ class NotebookFront(ShellFront):
             self._status({"text/plain": status_text(state)}, "status")
 
     def say(self, text: str) -> None:
-        """A line of ours, beside the cell's output."""
+        """Show a note beside the cell's output."""
         if self._captures:
-            self._unsaid.append(text)
+            self._deferred_notes.append(text)
             return
         self._flush()
         note = _displayed({"text/plain": text}, "note")
@@ -72,17 +72,17 @@ class NotebookFront(ShellFront):
             self.live.notice(text)
 
     def broke_off(self, outcome: str) -> None:
-        """What was shown of it says so, and moves no more; where nothing was, the error is enough."""
+        """Replace the status by the outcome; if no status was shown, the error alone is enough."""
         self._finish_ranks()
         if self.status_id is not None:
             asked = f"{self.live.about.asked} · " if self.live is not None else ""
-            self._end(f"{asked}{outcome} before it ran")
+            self._end(f"{asked}{outcome} before the cell ran")
 
     def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
-        """The last line takes the status line's place; a dashboard's, with what it showed as a picture."""
+        """Replace the status line by the final line, or the dashboard by the final line and a picture."""
         for content in self._captures.end():
             self._comm("comm_msg", {"content": content, "metadata": {}, "buffers": None})
-        self._say_unsaid()
+        self._show_deferred_notes()
         line = {"text/plain": text}
         self.kept = self.live.end(text, heading) if self.live is not None else line
         if not self.quiet:
@@ -94,26 +94,26 @@ class NotebookFront(ShellFront):
         if self.widgets:
             import_widgets()
 
-    def _let_pages_in(self) -> None:
-        """A page that was loaded anew gets all there is; what follows it hears as it comes."""
+    def _serve_new_pages(self) -> None:
+        """Send all output so far to pages loaded since the last call; they receive later output as it is published."""
         if self.live is None or not self._pages.ask(self.live.dashboard):
             return
         acts = self._journal.acts
-        if acts is not None:  # else it goes on below what its notebook had when it was saved
+        if acts is not None:  # else the page appends to its saved output
             head = _displayed(self.live.bundle[0], "dashboard", self.status_id)
             self._pages.tell(Act("clear_output", {"wait": False}), head, *acts)
         if self._ranks is not None and self._ranks.shown is not None:
             self._pages.tell(_displayed(self._ranks.shown, "ranks", self._ranks_id))
 
     def _open_dashboard(self, live: Live, state: State) -> None:
-        """Above what the cell has put out so far: that is taken back and put out again below."""
-        little = self._ranks is None and self._journal.size <= AGAIN_BYTES
-        again = (self._journal.acts if little else None) or ()
-        if again:
+        """Open the dashboard above the output so far, which is cleared and published again below."""
+        small = self._ranks is None and self._journal.size <= MAX_REPLAYED_BYTES
+        replayed = (self._journal.acts if small else None) or ()
+        if replayed:
             self._clear_all(wait=True)
         bundle, metadata = live.open(state)
         self._status(bundle, "dashboard", metadata)
-        for act in again:
+        for act in replayed:
             self._publishers[act.kind](act.content)
 
     @property
@@ -126,7 +126,7 @@ class NotebookFront(ShellFront):
         return bool(self._captures)
 
     def _clear_around_dashboard(self, *, wait: bool) -> None:
-        """Take back the cell's output; the dashboard stays."""
+        """Clear the cell's output and keep the dashboard."""
         super()._clear_around_dashboard(wait=wait or self._is_open)
         if self.live is not None and self._is_open:
             bundle, metadata = self.live.bundle
@@ -134,11 +134,11 @@ class NotebookFront(ShellFront):
 
     def _clear_all(self, *, wait: bool) -> None:
         self._flush()
-        self.status_id = None  # it is cleared with the rest, and needs a place of its own
+        self.status_id = None  # the status is cleared, too, and needs a new display
         self._clear_output(wait=wait)
 
-    def _say_unsaid(self) -> None:
-        lines, self._unsaid = self._unsaid, []
+    def _show_deferred_notes(self) -> None:
+        lines, self._deferred_notes = self._deferred_notes, []
         for line in lines:
             self.say(line)
 
@@ -149,8 +149,8 @@ class NotebookFront(ShellFront):
         marked = {**(metadata or {}), MARK: {"kind": kind}}
         self._publish(bundle, marked, {"display_id": self.status_id}, update=update)
 
-    def _tell(self, act: Act) -> None:
-        """A page that was loaded anew hears of it; of what a widget captured the widget tells."""
+    def _forward(self, act: Act) -> None:
+        """Send published output to pages loaded during the run; captured output reaches them as the widget's state."""
         if not self._captures:
             self._pages.tell(act)
 
@@ -163,10 +163,10 @@ class NotebookFront(ShellFront):
             "execution_count": cell_number(self.shell),
         }
         hook.session.send(hook.pub_socket, "execute_result", message, parent=hook.parent_header, ident=hook.topic)
-        self._tell(Act("execute_result", message))
+        self._forward(Act("execute_result", message))
 
     def _rank_output(self) -> RankOutput:
-        """Tabs where somebody can look at them, else lines with their rank."""
+        """Show ranks as tabs if a user sees them, else as lines with the rank."""
         tabs = self.widgets and importlib.util.find_spec("ipywidgets") is not None
         return Tabs(self._show_ranks) if tabs else super()._rank_output()
 
@@ -175,11 +175,11 @@ class NotebookFront(ShellFront):
         self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
 
     def _error(self, content: dict[str, Any]) -> None:
-        """An error shown in passing, as `%run bad.py` does: the cell goes on."""
+        """Publish an error that does not end the cell, e.g. of `%run bad.py`."""
         self._flush()
         hook: Any = self.shell.displayhook
         hook.session.send(hook.pub_socket, "error", content, parent=hook.parent_header, ident=hook.topic)
-        self._tell(Act("error", content))
+        self._forward(Act("error", content))
 
     def _clear(self, content: dict[str, Any]) -> None:
         if self._captures:
@@ -189,9 +189,9 @@ class NotebookFront(ShellFront):
             super()._clear(content)
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
-        """A widget made in the container: its messages go to the front end as if they came from here."""
+        """Publish a message of a widget made in the container as if the widget were in the kernel."""
         self._flush()
-        kernel: Any = self.shell.kernel  # type: ignore[attr-defined]  # ipykernel's shell has it
+        kernel: Any = self.shell.kernel  # type: ignore[attr-defined]  # attribute of ipykernel's shell
         hook: Any = self.shell.displayhook
         kernel.session.send(
             kernel.iopub_socket,
@@ -203,10 +203,10 @@ class NotebookFront(ShellFront):
         )
         self._captures.take(content["content"])
         if not self._captures:
-            self._say_unsaid()
+            self._show_deferred_notes()
 
 
 def _displayed(bundle: dict[str, Any], kind: str, display_id: str | None = None) -> Act:
-    """The act of showing something of ours."""
+    """Return the publication of an output of this extension."""
     transient = {"display_id": display_id} if display_id else {}
     return Act("display_data", {"data": bundle, "metadata": {MARK: {"kind": kind}}, "transient": transient})

@@ -1,8 +1,8 @@
-"""Pages that are loaded anew while a cell runs: they hear of its output through its dashboard.
+"""Pages loaded while a cell runs, which receive the cell's output through its dashboard.
 
-A page that runs a cell gets what the cell puts out; one that is loaded later does not, and the notebook would lose it.
-So such a page asks (`js/src/follow.ts`), gets all that was put out, and then each act as it comes; it writes them into
-the notebook that it shows.
+Jupyter sends a cell's output only to the page that ran the cell, so a page loaded later would lose the output. Such a
+page asks for it (`js/src/follow.ts`), receives all output so far and then each publication, and writes them into the
+notebook that it shows.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """Tells the pages that follow a run what is published, in order. All calls come on the main thread."""
+    """Sends the publications of a run, in order, to the pages that follow it. Called on the main thread only."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._dashboard: Dashboard | None = None
 
     def ask(self, dashboard: Dashboard | None) -> bool:
-        """Whether a page has asked since the last call; it follows from now on."""
+        """Return whether a page has asked since the last call; the page follows from now on."""
         if dashboard is None or not dashboard.asked.is_set():
             return False
         dashboard.asked.clear()
@@ -35,12 +35,12 @@ class Pages:
         return True
 
     def tell(self, *acts: Act) -> None:
-        """These acts were published."""
+        """Send publications to the pages."""
         if self._dashboard is not None:
             self._dashboard.tell(acts)
 
     def end(self, close: Callable[[], None]) -> None:
-        """The run is over; `close` is called when nothing is told any more: an error is shown after the run."""
+        """End the run; call `close` after the last message to the pages, since IPython shows an error after the run."""
         if self._dashboard is None:
             close()
             return

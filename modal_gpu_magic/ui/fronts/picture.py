@@ -1,7 +1,7 @@
-"""What stays of a dashboard in the file: a picture and numbers that every viewer shows. Pure.
+"""The picture and figures that replace a dashboard in the saved file, for every viewer. Pure functions.
 
-HTML with one `<img>` of an SVG as data: inline SVG is stripped from notebooks nobody trusts, a widget is gone when its
-kernel is. Grey on transparent, so that it is readable on light and dark pages.
+HTML with one `<img>` of an SVG as data: front ends strip inline SVG from untrusted notebooks, and widgets need their
+kernel. Grey on transparent, readable on light and dark pages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import GpuSample
 
 POINTS, ALL_POINTS = 100, 800
-"""Points of a line at most, more would not be seen; and of all in a panel: a picture stays under 60 kB."""
+"""Most points of a line, and of all lines of a panel. Keeps a picture under 60 kB; more points are not visible."""
 WIDTH, HEIGHT, GAP = 206, 60, 14
 INK = "#808080"
 UNKNOWN = "–"
@@ -33,17 +33,15 @@ PANELS: tuple[_Scale, ...] = (
 
 
 def picture(history: History, *, simulated: bool) -> str | None:
-    """An SVG of the measures over the run, less those that no GPU told; None: no GPU was read."""
+    """Return an SVG of the known measures over the run; None: no GPU was read."""
     lines = _lines(history)
     if not lines:
         return None
     known = [panel for panel in PANELS if history.peak(panel[0]) is not None] or PANELS[:1]
-    panels = [_panel(place, panel, lines, history) for place, panel in enumerate(known)]
+    panels = [_panel(index, panel, lines, history) for index, panel in enumerate(known)]
     width = len(known) * (WIDTH + GAP)
     note = (
-        f'<text x="{width - GAP}" y="98" text-anchor="end">simulated: this machine, not a GPU</text>'
-        if simulated
-        else ""
+        f'<text x="{width - GAP}" y="98" text-anchor="end">simulated: CPU of this machine</text>' if simulated else ""
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="104" viewBox="0 0 {width} 104" '
@@ -52,7 +50,7 @@ def picture(history: History, *, simulated: bool) -> str | None:
 
 
 def figures(history: History) -> str:
-    """The same as words: `mean 76 %, peak 9.8 GiB, 410 W, 64 °C`."""
+    """Return the figures as text: `mean 76 %, peak 9.8 GiB, 410 W, 64 °C`."""
     mean, peak = history.mean("utilization"), history.peak
     memory = peak("memory_used_mib")
     return ", ".join(
@@ -66,13 +64,13 @@ def figures(history: History) -> str:
 
 
 DOTS = {"done": "#2e9e4f", "failed": "#d9534f", "lost": "#d9534f", "timed out": "#d9534f"}
-"""How a run ended -> the colour of its dot, seen on light and dark pages alike; others are grey."""
+"""Colour of the dot by outcome, visible on light and dark pages; other outcomes are grey."""
 
 
-def keepsake(
+def summary_bundle(
     receipt: str, history: History, *, simulated: bool, heading: tuple[str, str] | None = None
 ) -> dict[str, str]:
-    """The mime bundle that takes a dashboard's place: how the run ended, the receipt, and the picture below it."""
+    """Return the mime bundle that replaces a dashboard: outcome, receipt, and the picture below."""
     svg, head = picture(history, simulated=simulated), _head(heading)
     if svg is None:
         html = f'<div style="font-size:small">{head}{escape(receipt)}</div>'
@@ -85,7 +83,7 @@ def keepsake(
 
 
 def _lines(history: History) -> list[tuple[Sequence[GpuSample], ...]]:
-    """Whose samples make a line: each GPU's, of a cluster each node's GPUs'."""
+    """Return the samples of each line: one line per GPU, or one per node of a cluster."""
     gpus = [samples for gpu in history.gpus if (samples := history.samples(gpu))]
     nodes = sorted({samples[0].node for samples in gpus})
     if len(nodes) < 2:  # noqa: PLR2004 - one node is no cluster
@@ -101,7 +99,7 @@ def _head(heading: tuple[str, str] | None) -> str:
     return f"{dot} <b>{escape(outcome)}</b>, {escape(rest)}<br>"
 
 
-def _panel(place: int, panel: _Scale, lines: Sequence[tuple[Sequence[GpuSample], ...]], history: History) -> str:
+def _panel(index: int, panel: _Scale, lines: Sequence[tuple[Sequence[GpuSample], ...]], history: History) -> str:
     measure, title, scale, unit = panel
     top = _top(measure, history) or 1.0
     first = min(samples[0].time for line in lines for samples in line)
@@ -118,7 +116,7 @@ def _panel(place: int, panel: _Scale, lines: Sequence[tuple[Sequence[GpuSample],
     peak = history.peak(measure)
     words = f"{_text(None if peak is None else peak * scale, int(scale != 1))} {unit} peak"
     return (
-        f'<g transform="translate({place * (WIDTH + GAP)},0)"><text y="11">{title}</text>'
+        f'<g transform="translate({index * (WIDTH + GAP)},0)"><text y="11">{title}</text>'
         f'<text x="{WIDTH}" y="11" text-anchor="end" font-weight="600">{words}</text>'
         f'<g transform="translate(0,18)" fill="none" stroke-width="1.2" fill-opacity=".18"><rect width="{WIDTH}" '
         f'height="{HEIGHT}" rx="3" stroke="{INK}" stroke-width="1" stroke-opacity=".4"/>{drawn}</g></g>'
@@ -132,17 +130,17 @@ def _line(
     at: Callable[[tuple[float, float]], str],
     number: int,
 ) -> str:
-    """What these GPUs said of a measure, a point for each `span` of seconds: their mean, between least and most.
+    """Return the polyline of a measure, one point per `span` seconds: the mean, with a band from minimum to maximum.
 
-    Of one GPU's memory it is the most instead, because that is what may end a run.
+    A single GPU's memory is drawn as the maximum, because the peak decides whether a run fails.
     """
-    told: dict[int, tuple[float, list[float]]] = {}
+    intervals: dict[int, tuple[float, list[float]]] = {}
     for samples in gpus:
         for sample in samples:
             value = getattr(sample, measure)
             if value is not None:
-                told.setdefault(int(sample.time / span), (sample.time, []))[1].append(value)
-    points = [told[place] for place in sorted(told)]
+                intervals.setdefault(int(sample.time / span), (sample.time, []))[1].append(value)
+    points = [intervals[number] for number in sorted(intervals)]
     one = max if measure == "memory_used_mib" and len(gpus) == 1 else mean
     colour = f"hsl({(205 + 47 * number) % 360} 60% 52%)"
     line = " ".join(at((time, one(values))) for time, values in points)
@@ -155,7 +153,7 @@ def _line(
 
 
 def _top(measure: Measure, history: History) -> float | None:
-    """The top of a measure's axis: 100 where that is the most there can be, all the memory, else its own peak."""
+    """Return the top of a measure's axis: 100, the total memory, or the measure's peak."""
     if measure in ("utilization", "temperature_c"):
         return 100.0
     if measure == "memory_used_mib":

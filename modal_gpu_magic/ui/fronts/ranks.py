@@ -1,7 +1,6 @@
-"""Output of ranks other than 0: prefixed lines where there is only text, live tabs in a notebook, a bundle at the end.
+"""Output of ranks other than 0: prefixed lines in text, live tabs in a notebook, static HTML at the end.
 
-The tabs are widgets, and a saved widget is "model not found" for ever; so when the cell has ended, plain HTML takes
-their place, which survives saving.
+The tabs are widgets, which a saved notebook cannot show without the kernel, so plain HTML replaces them at the end.
 """
 
 from __future__ import annotations
@@ -15,31 +14,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 KEPT_CHARACTERS: Final = 200_000
-"""Of each rank, in the notebook: the last ones."""
+"""Most characters kept of a rank's output in the notebook: the last ones."""
 LIVE_CHARACTERS: Final = 10_000
-"""Of each rank, in a tab while the cell runs: each update sends all of them."""
+"""Most characters of a rank in a live tab; each update sends all of them."""
 LIVE_SECONDS: Final = 0.25
-"""Between two updates of the tabs."""
+"""Shortest time between two updates of the tabs."""
 _ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
-_CUT = "… earlier output was dropped here\n"
+_CUT = "… earlier output dropped\n"
 
 
 class RankOutput(Protocol):
-    """Shows what ranks put out."""
+    """Shows the output of ranks."""
 
     def take(self, rank: int, kind: str, content: Mapping[str, Any]) -> None:
-        """One event of a rank, by its kind and content."""
+        """Show an event of a rank."""
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """The bundle that is shown now and changes by itself; None: there is none."""
+        """The mime bundle shown now, which updates itself; None: no bundle."""
 
     def finish(self) -> None:
-        """The cell has ended; the last call."""
+        """End the display. The last call."""
 
 
 def text_of(kind: str, content: Mapping[str, Any]) -> str:
-    """What a terminal would show of an event."""
+    """Return an event's output as a terminal shows it."""
     if kind == "stream":
         return str(content["text"])
     if kind == "error":
@@ -52,14 +51,14 @@ _SHOWN = ("display_data", "execute_result", "update_display_data")
 
 
 class Prefixed:
-    """Whole lines with their rank: `[rank 3] loss 0.1`. `write` puts text out."""
+    """Writes whole lines with their rank, `[rank 3] loss 0.1`, through `write`."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._begun: dict[int, str] = {}
 
     def take(self, rank: int, kind: str, content: Mapping[str, Any]) -> None:
-        """Write the lines that are complete."""
+        """Write the complete lines."""
         *lines, rest = (self._begun.pop(rank, "") + text_of(kind, content)).split("\n")
         if rest:
             self._begun[rank] = rest
@@ -67,10 +66,10 @@ class Prefixed:
 
     @property
     def shown(self) -> None:
-        """Lines are written, and stay."""
+        """None: written lines do not change."""
 
     def finish(self) -> None:
-        """Write what has no end of line."""
+        """Write the incomplete last lines."""
         for rank, rest in sorted(self._begun.items()):
             self._put(rank, [rest])
         self._begun.clear()
@@ -81,7 +80,7 @@ class Prefixed:
 
 
 class Tabs:
-    """A tab a rank. `publish(bundle, update=...)` shows a bundle in the cell, or replaces the one shown before."""
+    """One tab per rank. `publish(bundle, update=...)` shows a bundle in the cell or replaces the one before."""
 
     def __init__(self, publish: Callable[..., object]) -> None:
         self._publish = publish
@@ -92,7 +91,7 @@ class Tabs:
         self._updated = 0.0
 
     def take(self, rank: int, kind: str, content: Mapping[str, Any]) -> None:
-        """Keep it; the tabs follow a few times a second."""
+        """Store an event's output; the tabs update a few times a second."""
         text = "" if kind == "clear_output" else self._texts.get(rank, "") + text_of(kind, content)
         self._texts[rank] = text if len(text) <= KEPT_CHARACTERS else _CUT + text[-KEPT_CHARACTERS // 2 :]
         self._stale.add(rank)
@@ -101,11 +100,11 @@ class Tabs:
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """The tabs."""
+        """The mime bundle of the tabs."""
         return dict(self._tab._repr_mimebundle_()) if self._tab is not None else None
 
     def finish(self) -> None:
-        """Put the static bundle in the place of the tabs."""
+        """Replace the tabs by static HTML."""
         if not self._texts:
             return
         self._publish(bundle(self._texts), update=self._tab is not None)
@@ -121,8 +120,8 @@ class Tabs:
                 self._pages[rank] = HTML()
             first, self._tab = self._tab is None, self._tab or Tab()
             self._tab.children = tuple(self._pages[rank] for rank in sorted(self._pages))
-            for place, rank in enumerate(sorted(self._pages)):
-                self._tab.set_title(place, f"rank {rank}")
+            for index, rank in enumerate(sorted(self._pages)):
+                self._tab.set_title(index, f"rank {rank}")
             if first:
                 self._publish(self._tab._repr_mimebundle_(), update=False)
         for rank in self._stale:
@@ -132,19 +131,19 @@ class Tabs:
 
 
 def bundle(texts: Mapping[int, str]) -> dict[str, str]:
-    """All ranks' output as a bundle that needs nothing but a browser, or nothing at all."""
+    """Return the output of all ranks as a mime bundle that needs no kernel."""
     folded = "".join(f"<details><summary>rank {rank}</summary>{page(text)}</details>" for rank, text in _ordered(texts))
     lines = [line for rank, text in _ordered(texts) for line in prefixed(rank, _ANSI.sub("", text).splitlines())]
     return {"text/html": folded, "text/plain": "\n".join(lines)}
 
 
 def page(text: str) -> str:
-    """Text as HTML, without its colours."""
+    """Return text as HTML, without ANSI colours."""
     return f'<pre style="max-height: 24em; overflow: auto">{html.escape(_ANSI.sub("", text))}</pre>'
 
 
 def prefixed(rank: int, lines: list[str]) -> list[str]:
-    """Lines that say whose they are; of a bar that redraws itself, its last state."""
+    """Return lines prefixed with their rank; of a progress bar, the last state."""
     return [f"[rank {rank}] {line.rstrip(chr(13)).rpartition(chr(13))[2]}" for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""The texts of a run: the status line while it goes on, the receipt when it is over. Pure."""
+"""The texts of a run: the status line during the run, the receipt after it. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.receipt import Receipt
 
 UNKNOWN = "–"
-WRITTEN_TOLD = 3
-"""How many files that a cell wrote are named."""
+MAX_NAMED_FILES = 3
+"""Most written files that a receipt names."""
 TENTHS_BELOW, SECONDS_BELOW = 10, 120
-"""Seconds: durations below the first show tenths, below the second whole seconds, above it a clock."""
+"""Seconds below which a duration shows tenths, and whole seconds; longer ones show `m:ss`."""
 _PHASES = {
     "connecting": "connecting",
     "building": "building image",
@@ -42,7 +42,7 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`12 ms`, `1.4 s`, `12 s`, `3:05`; `–` if unknown."""
+    """`12 ms`, `1.4 s`, `12 s`, `3:05`; `–` for None."""
     if seconds is None:
         return UNKNOWN
     if round(seconds, 3) < 1:
@@ -53,40 +53,40 @@ def duration(seconds: float | None) -> str:
 
 
 def status_words(state: State) -> str:
-    """What a run does: `waiting for H100:2`."""
+    """Return the phase of a run: `waiting for H100:2`."""
     return _PHASES[state.phase].format(subject=state.subject)
 
 
 def status_text(state: State) -> str:
-    """One line: `waiting for H100:2 0:12`, and what is known of why."""
+    """Return the status line: `waiting for H100:2 0:12`, and the reason if known."""
     return f"{status_words(state)} {clock(state.seconds)}{' · ' + state.detail if state.detail else ''}"
 
 
 def heading(receipt: Receipt) -> tuple[str, str]:
-    """How a run ended, and what is there now: `done`, `idle until 14:05`."""
+    """Return the outcome and the container's state after the run: `done`, `idle until 14:05`."""
     until = receipt.ended_at + receipt.idle_seconds
-    return receipt.outcome, f"idle until {hour(until)}" if receipt.idle_seconds else "no container is left"
+    return receipt.outcome, f"idle until {hour(until)}" if receipt.idle_seconds else "container stopped"
 
 
 def hour(at: float) -> str:
-    """`14:05`, of this machine's clock."""
+    """`14:05`, in this machine's time zone."""
     return time.strftime("%H:%M", time.localtime(at))
 
 
 def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:
-    """`4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] `."""
+    """Return the question: `4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] `."""
     return f"{machine} ({rate(hourly)}) for up to {duration(seconds)} may cost {dollars(worst)}. Run it? [y/N] "
 
 
 def receipt_text(receipt: Receipt) -> str:
-    """One line, from what arrived to what would have done.
+    """Return the receipt in one line, from the GPUs provided to advice on smaller ones.
 
     `H100:2 (asked H100:2) · queue 2.0 s · start 4.0 s · run 12 s · peak 9.8/80 GB · mean 76 %, peak 98 % · mean 512 W
     · cost $0.04 · idle until 14:05 adds up to $0.66 · prices of 2026-09-01 · L4:2 would fit: saves $6.30/h`
     """
     parts = [f"{receipt.got} (asked {receipt.asked})" if receipt.got else receipt.asked]
     if receipt.backend == "local":
-        parts.append(_place(receipt))
+        parts.append(_location(receipt))
     parts += [
         f"{word} {duration(seconds)}"
         for word, seconds in (("queue", receipt.waited), ("start", receipt.started), ("run", receipt.ran))
@@ -96,7 +96,7 @@ def receipt_text(receipt: Receipt) -> str:
         parts.append(receipt.outcome)
     parts += _load(receipt)
     if receipt.stays:
-        parts.append(f"stays there: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
+        parts.append(f"kept on the GPU: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
     if receipt.wrote:
         parts.append(_wrote(receipt))
     parts += _money(receipt)
@@ -106,29 +106,29 @@ def receipt_text(receipt: Receipt) -> str:
 
 
 def _wrote(receipt: Receipt) -> str:
-    """`wrote model.pt (12 MB): %modal_gpu get session:model.pt .`; many files by their folder, if they share one."""
-    told, more = receipt.wrote[:WRITTEN_TOLD], len(receipt.wrote) - WRITTEN_TOLD
-    files = ", ".join(f"{path} ({size_text(nbytes)})" for path, nbytes in told)
+    """`wrote model.pt (12 MB): %modal_gpu get session:model.pt .`; many files by their common folder, if any."""
+    named, more = receipt.wrote[:MAX_NAMED_FILES], len(receipt.wrote) - MAX_NAMED_FILES
+    files = ", ".join(f"{path} ({size_text(nbytes)})" for path, nbytes in named)
     folder = posixpath.commonpath([posixpath.dirname(path) for path, _ in receipt.wrote])
-    fetched = [folder] if folder and more > 0 else [path for path, _ in told]
+    fetched = [folder] if folder and more > 0 else [path for path, _ in named]
     sources = " ".join(shlex.quote(f"session:{path}") for path in fetched)
     session = "" if receipt.session == "default" else f" --session {receipt.session}"
     return f"wrote {files}{f' and {more} more' if more > 0 else ''}: %modal_gpu get {sources} .{session}"
 
 
-def _place(receipt: Receipt) -> str:
-    """Where on this machine it ran: on its CPU, unless it has GPUs of its own."""
+def _location(receipt: Receipt) -> str:
+    """Return where a local run took place: on this machine's CPU, or on its GPUs if it has any."""
     if receipt.simulated:
         return f"local · CPU · {receipt.asked.rpartition(' x ')[2].split()[0]} simulated"
     return "local · CPU" if receipt.asked == "CPU" else "local"
 
 
 def _money(receipt: Receipt) -> list[str]:
-    """What it cost, as an estimate with its date; a local run is free and says what it would be at Modal."""
+    """Return the estimated cost and the price date; a local run is free and shows the cost on Modal."""
     local = receipt.backend == "local"
     if receipt.cost is None:
-        return ["free here" if local else f"cost {UNKNOWN}"]
-    cost = f"free here, at Modal {dollars(receipt.cost)}" if local else f"cost {dollars(receipt.cost)}"
+        return ["free" if local else f"cost {UNKNOWN}"]
+    cost = f"free (≈ {dollars(receipt.cost)} on Modal)" if local else f"cost {dollars(receipt.cost)}"
     money = [cost]
     if not local and receipt.idle_seconds and receipt.idle_cost is not None:
         until = hour(receipt.ended_at + receipt.idle_seconds)
@@ -137,7 +137,7 @@ def _money(receipt: Receipt) -> list[str]:
 
 
 def _load(receipt: Receipt) -> list[str]:
-    """What the GPUs did, if they were read while the cell ran: `a to b` where they differ."""
+    """Return peak memory, utilisation and power of the GPUs, `a to b` where GPUs differ; empty without readings."""
     uses = receipt.uses
     if not uses:
         return []
@@ -158,7 +158,7 @@ def _span(values: Sequence[float | None], text: Callable[[float], str] = "{:.0f}
 
 
 def _gb(mib: float) -> str:
-    """Memory as people say it: nvidia-smi's 81559 MiB are an H100's 80 GB."""
+    """Format MiB as vendors do: nvidia-smi's 81559 MiB are an H100's 80 GB."""
     return f"{mib / 1024:.1f}" if round(mib / 1024, 1) or not mib else f"{mib / 1024:.2f}"
 
 

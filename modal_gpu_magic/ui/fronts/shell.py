@@ -1,4 +1,4 @@
-"""What all fronts share: a cell's events are published in order; what is ours is marked in its metadata."""
+"""Base of all fronts: publish a cell's events in order, and mark this extension's output in its metadata."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 QUIET_SECONDS = 1.0
-"""A cell that is faster shows no status line, just its receipt."""
-SHOWN = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
-"""Kinds of events that put something into the cell's output."""
-NEW = SHOWN - {"update_display_data"}
-"""Those that put it at the end, so that a clear which waits for something new is due."""
+"""Run time before a status line is shown; a shorter cell shows only its receipt."""
+OUTPUT_KINDS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
+"""Kinds of events that change the cell's output."""
+APPENDING_KINDS = OUTPUT_KINDS - {"update_display_data"}
+"""Kinds of events that append output, which makes a pending `clear_output(wait=True)` due."""
 MARK = "modal_gpu"
-"""Metadata key of every output of ours, as opposed to the cell's."""
+"""Metadata key that marks outputs of this extension."""
 
 
 class ShellFront(abc.ABC):
-    """Shows a run in an IPython shell. All calls come on the main thread.
+    """Shows a run in an IPython shell. All methods are called on the main thread.
 
     Attributes:
-        shell: the shell that the cell was run in.
-        quiet: no status and no receipt are shown.
-        live: the state of the run's dashboard.
-        kept: what stays of the run: its last line, and the picture of its GPUs.
+        shell: the shell in which the cell runs.
+        quiet: hide status and receipt.
+        live: state of the run and its dashboard.
+        kept: mime bundle that remains after the run: the final line and a picture of the GPUs.
     """
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
@@ -51,9 +51,9 @@ class ShellFront(abc.ABC):
         self.kept: dict[str, Any] | None = None
         self._journal = Journal()
         self._clear_next = False
-        """The cell has asked to clear its output when something new comes."""
+        """The cell called `clear_output(wait=True)` and has put out nothing since."""
         self._held: list[Event] | None = None
-        """What came after the cell had failed: a native kernel shows the error before that."""
+        """Events after the cell's error. A native kernel shows the error first."""
         self._ranks: RankOutput | None = None
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
             "stream": self._stream,
@@ -69,23 +69,23 @@ class ShellFront(abc.ABC):
         }
 
     def begin(self, about: About, press: Callable[[], None]) -> None:
-        """A run begins: its dashboard comes when it takes longer."""
+        """Start a run; its dashboard opens if the run takes longer."""
         self.live = Live(about, press, Origin.of(self.shell))
 
     @abc.abstractmethod
     def show(self, state: State) -> None:
-        """The state of the run, replaced in place."""
+        """Show the state of the run, replaced in place."""
 
     @abc.abstractmethod
     def say(self, text: str) -> None:
-        """A line of ours, beside the cell's output."""
+        """Show a note beside the cell's output."""
 
     @abc.abstractmethod
     def broke_off(self, outcome: str) -> None:
-        """The run ended before it could say so."""
+        """Show that the run ended without a receipt."""
 
     def event(self, event: Event) -> None:
-        """Publish what the cell put out, as if it had run here."""
+        """Publish an event of the cell as if the cell had run in the kernel."""
         if event.kind == "failed":
             self._hold()
         elif self._held is not None:
@@ -94,16 +94,16 @@ class ShellFront(abc.ABC):
             self._put(event)
 
     def _put(self, event: Event) -> None:
-        self._let_pages_in()
-        shown = event.kind in SHOWN and not self._is_captured
-        if shown and self._clear_next and event.kind in NEW:
+        self._serve_new_pages()
+        shown = event.kind in OUTPUT_KINDS and not self._is_captured
+        if shown and self._clear_next and event.kind in APPENDING_KINDS:
             self._clear_around_dashboard(wait=True)
         self._publishers[event.kind](event.content)
         if shown:
             self._journal.add(Act(event.kind, event.content))
 
     def _hold(self) -> None:
-        """Keep what comes from now on until IPython has shown the cell's error."""
+        """Hold later events until IPython has shown the cell's error."""
         if self._clear_next:
             self._clear_around_dashboard(wait=True)
         self._held = []
@@ -116,55 +116,55 @@ class ShellFront(abc.ABC):
             self._put(event)
 
     def sample(self, reading: Reading) -> None:
-        """A reading of the GPUs, for the dashboard."""
+        """Show a reading of the GPUs in the dashboard."""
         if self.live is not None:
             self.live.sample(reading)
 
     def ask(self, prompt: str, *, password: bool) -> str:
-        """Ask where the notebook asks."""
+        """Ask the user a question of the cell."""
         import getpass
 
-        if self._held is not None:  # a debugger after the cell's error (`%pdb on`)
+        if self._held is not None:  # e.g. a debugger after the cell's error (`%pdb on`)
             self._release()
         return getpass.getpass(prompt) if password else input(prompt)
 
     def finished(self, receipt: Receipt) -> None:
-        """The receipt takes the status line's place."""
+        """Replace the status line by the receipt."""
         self._finish_ranks()
         self._end(receipt_text(receipt), heading(receipt))
 
     def settled(self, text: str) -> None:
-        """The last line takes the status line's place."""
+        """Replace the status line by a final line."""
         self._end(text)
 
     def again(self) -> None:
-        """Show in the present cell what the run's cell showed."""
+        """Show the run's output again in the current cell."""
         if self.kept is not None:
             self._publish(self.kept, {MARK: {"kind": "receipt"}})
         acts = self._journal.acts
         if acts is None:
-            words = f"Its output was {size_text(self._journal.size)}: too much to keep."
+            words = f"The output was not kept ({size_text(self._journal.size)}, too large)."
             self._publish({"text/plain": words}, {MARK: {"kind": "note"}})
         for act in acts or ():
             self._publishers[act.kind](act.content)
 
     @abc.abstractmethod
     def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
-        """The last line takes the status line's place."""
+        """Replace the status line by the final line."""
 
     @property
     def _is_captured(self) -> bool:
         """Whether a widget captures the cell's output."""
         return False
 
-    def _let_pages_in(self) -> None:  # noqa: B027 - a front without pages has nothing to do
-        """Before something is published: a page that was loaded anew may ask for what there is."""
+    def _serve_new_pages(self) -> None:  # noqa: B027 - a front without pages has nothing to do
+        """Send the output so far to pages loaded since the last call. Called before each publication."""
 
-    def _tell(self, act: Act) -> None:  # noqa: B027 - likewise
-        """Something was published; a page that was loaded anew is told."""
+    def _forward(self, act: Act) -> None:  # noqa: B027 - likewise
+        """Send published output to pages loaded during the run."""
 
     def _clear_around_dashboard(self, *, wait: bool) -> None:
-        """Take back the cell's output."""
+        """Clear the cell's output."""
         self._clear_next = False
         self._journal.clear()
         self._clear_all(wait=wait)
@@ -176,7 +176,7 @@ class ShellFront(abc.ABC):
     def _clear_output(self, *, wait: bool) -> None:
         publisher: Any = self.shell.display_pub
         publisher.clear_output(wait=wait)
-        self._tell(Act("clear_output", {"wait": wait}))
+        self._forward(Act("clear_output", {"wait": wait}))
 
     def _publish(
         self,
@@ -189,7 +189,7 @@ class ShellFront(abc.ABC):
         transient = transient or {}
         self.shell.display_pub.publish(bundle, metadata, transient=transient, update=update)
         kind = "update_display_data" if update else "display_data"
-        self._tell(Act(kind, {"data": bundle, "metadata": metadata, "transient": transient}))
+        self._forward(Act(kind, {"data": bundle, "metadata": metadata, "transient": transient}))
 
     @staticmethod
     def _flush() -> None:
@@ -201,8 +201,8 @@ class ShellFront(abc.ABC):
         other = sys.stderr if content["name"] == "stdout" else sys.stdout
         other.flush()
         stream.write(content["text"])
-        stream.flush()  # ipykernel's own stream waits up to 200 ms otherwise
-        self._tell(Act("stream", content))
+        stream.flush()  # ipykernel's own stream waits up to 200 ms without a flush
+        self._forward(Act("stream", content))
 
     def _display(self, content: dict[str, Any]) -> None:
         self._flush()
@@ -213,14 +213,14 @@ class ShellFront(abc.ABC):
         self._publish(content["data"], content["metadata"], content.get("transient"), update=True)
 
     def _clear(self, content: dict[str, Any]) -> None:
-        """Take back the cell's output, now or when something new comes, which no line of ours is."""
+        """Clear the cell's output, now or before the cell's next output. Notes of this extension do not count."""
         if content["wait"]:
             self._clear_next = True
         else:
             self._clear_around_dashboard(wait=False)
 
     def _rank(self, content: dict[str, Any]) -> None:
-        """Of a rank that is not the first: as lines with their rank, or however `_rank_output` shows them."""
+        """Show output of a rank other than 0, through `_rank_output`."""
         if self._ranks is None:
             self._ranks = self._rank_output()
         self._ranks.take(content["rank"], content["event"], content["content"])
@@ -239,18 +239,18 @@ class ShellFront(abc.ABC):
 
     @abc.abstractmethod
     def _result(self, content: dict[str, Any]) -> None:
-        """The value of the cell's last expression."""
+        """Show the value of the cell's last expression."""
 
     @abc.abstractmethod
     def _error(self, content: dict[str, Any]) -> None:
-        """An error shown in passing, as `%run bad.py` does: the cell goes on."""
+        """Show an error that does not end the cell, e.g. of `%run bad.py`."""
 
     @abc.abstractmethod
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
-        """A message of a widget that was made in the container."""
+        """Forward a message of a widget made in the container."""
 
 
 def cell_number(shell: InteractiveShell) -> int:
-    """The number of the cell that is running. IPython 9 counts on before it runs a cell, older ones after."""
+    """Return the running cell's number. IPython 9 increments the counter before running a cell, older ones after."""
     hook: Any = shell.displayhook
     return int(hook.prompt_count)

@@ -1,4 +1,4 @@
-"""The terminal's front: a live table of the GPUs while a cell runs, gone before anything is printed; then one line."""
+"""The terminal front: a live table of the GPUs while a cell runs, erased before output; then the receipt."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ MIB_A_GIB = 1024
 
 
 class TextFront(ShellFront):
-    """Shows a run in a terminal. What is ours goes to stderr, and what moves only where that is a terminal."""
+    """Shows a run in a terminal. Writes to stderr, and a live table only if stderr is a terminal."""
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
         super().__init__(shell, quiet=quiet)
         self._area: Area | None = None
 
     def event(self, event: Event) -> None:
-        """Wipe what moves, then print."""
+        """Erase the live table, then print."""
         self._wipe()
         super().event(event)
 
     def say(self, text: str) -> None:
-        """A line of ours."""
+        """Print a note."""
         self._wipe()
         print(text, file=sys.stderr)
 
     def show(self, state: State) -> None:
-        """The status, and the GPUs as they were last read; rewritten in place."""
+        """Show the status and the latest readings, rewritten in place."""
         if self.quiet or state.seconds < QUIET_SECONDS or not sys.stderr.isatty():
             return
         if self._area is None:
@@ -57,16 +57,16 @@ class TextFront(ShellFront):
         self._area.update(gpu_table(status_text(state), self.live.history.latest if self.live else ()), refresh=True)
 
     def finished(self, receipt: Receipt) -> None:
-        """The receipt, as a last line."""
+        """Print the receipt."""
         self._wipe()
         super().finished(receipt)
 
     def broke_off(self, outcome: str) -> None:  # noqa: ARG002 - Front's
-        """What moves goes; the error says the rest."""
+        """Erase the live table; the error is shown by IPython."""
         self._wipe()
 
     def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:  # noqa: ARG002 - a line has no head
-        """The last line."""
+        """Print the final line."""
         self._wipe()
         self.kept = {"text/plain": text}
         if not self.quiet:
@@ -86,11 +86,11 @@ class TextFront(ShellFront):
         print("\n".join(content["traceback"]), file=sys.stderr)
 
     def _comm(self, kind: str, content: dict[str, Any]) -> None:
-        """A terminal has no widgets; their text comes as a display of its own."""
+        """Do nothing: a terminal has no widgets; their text arrives as a separate display event."""
 
 
 def gpu_table(title: str, samples: Sequence[GpuSample]) -> Group:
-    """The status above, a row a GPU below; unknown is `–`."""
+    """Return the status above a table with one row per GPU; `–` for unknown values."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

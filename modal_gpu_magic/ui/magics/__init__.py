@@ -1,1 +1,1 @@
-"""The magics: they parse a line, call a session, and print what came of it."""
+"""The magics: parse a line, call a session or service, print the result."""

@@ -1,4 +1,4 @@
-"""`%modal_gpu recommend`: its words. What is recommended, and the table of it, is `plan.machine.recommend`."""
+"""Parse the arguments of `%modal_gpu recommend`. `plan.machine.recommend` makes the recommendation and its table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ USAGE = "recommend 13B lora [--dtype int8] [--budget 5]"
 
 
 def advice(text: str) -> Recommendations:
-    """The machines for `MODEL [TASK] [--dtype DTYPE] [--budget DOLLARS_AN_HOUR]`.
+    """Recommend machines for `MODEL [TASK] [--dtype DTYPE] [--budget DOLLARS_AN_HOUR]`.
 
     Raises:
-        LineError: a word is wrong or missing.
-        MachineError: no machine holds the model, or none within the budget.
+        LineError: an argument is wrong or missing.
+        MachineError: no machine has enough memory, or none within the budget.
     """
     given = read(text, dict.fromkeys(RECOMMEND_FLAGS, True), USAGE)
     words, flags = given.plain, given.flags

@@ -1,4 +1,4 @@
-"""`%modal_gpu gpus`: the catalog as a table. Every fact is a row's of `catalog.gpus`; one added there appears here."""
+"""`%modal_gpu gpus`: the GPU catalog as a table. All facts come from `catalog.gpus`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COLUMNS = (
 
 
 def gpu_table() -> Table:
-    """Every GPU that Modal takes."""
-    foot = "$/h: of one GPU, as last seen on that day. GB/s: memory bandwidth. max: in one container."
+    """Return a table of all GPUs that Modal offers."""
+    foot = "$/h: price of one GPU, last seen on that day. GB/s: memory bandwidth. max: in one container."
     return Table(COLUMNS, tuple(_row(gpu) for gpu in GPUS.values()), (foot,))
 
 

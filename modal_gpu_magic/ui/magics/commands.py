@@ -1,4 +1,4 @@
-"""What `%modal_gpu WORD` does: one function a word, and the table of them."""
+"""The commands of `%modal_gpu WORD`: one function per command, and the table that names them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
 NARROWEST, WIDEST = 80, 160
-"""Columns of a table in a terminal, whatever its own width."""
+"""Bounds of the width of a table in a terminal, in columns."""
 
 NO_MACHINE_OF_A_SESSION = (
-    "A cluster keeps nothing between cells, so no session has one: write it behind %%modal_gpu in each cell."
+    "Clusters keep no variables between cells, so a session cannot use one: write the cluster after "
+    "%%modal_gpu in each cell."
 )
 
 Command = Callable[["KernelState", str], Any]
 
 
 def picker(state: KernelState, rest: str) -> GpuPicker:
-    """`picker [SPEC ...]`: choose a GPU by hand, and see the session live; `%modal_gpu` alone does it, too."""
+    """`picker [SPEC ...]`: choose a GPU in a widget and watch the session; `%modal_gpu` alone does the same."""
     from modal_gpu_magic.plan.machine.definition import specs_text
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
@@ -47,14 +48,14 @@ def picker(state: KernelState, rest: str) -> GpuPicker:
 
 
 def last(state: KernelState, _rest: str) -> None:
-    """`last`: the last cell's receipt, the picture of its GPUs and its output again: after a page's reload, say."""
+    """`last`: show the last cell's receipt, GPU chart and output again, e.g. after a page reload."""
     if state.last is None:
         raise LineError("No cell has run yet in this kernel.")
     state.last.again()
 
 
 def use(state: KernelState, rest: str) -> None:
-    """`use SPEC ... [options]`: set the session's machine; nothing starts."""
+    """`use SPEC ... [options]`: set the session's machine without starting it."""
     from modal_gpu_magic.line.options import OPTIONS
     from modal_gpu_magic.ui.fronts.choose import front_for
 
@@ -62,7 +63,7 @@ def use(state: KernelState, rest: str) -> None:
     given = line.options.given("how")
     only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
     if only_cells:
-        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it behind %%{NAME}.")
+        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it after %%{NAME}.")
     front = front_for(state.shell, quiet=state.settings.quiet)
     line = state.choose(line, front)
     if state.name_of(line).endswith(CLUSTER):
@@ -73,17 +74,17 @@ def use(state: KernelState, rest: str) -> None:
 
 
 def gpus(_state: KernelState, _rest: str) -> None:
-    """`gpus`: the catalog: memory, counts, prices, bandwidth, what each is for."""
+    """`gpus`: list all GPUs with memory, counts, prices, bandwidth and typical uses."""
     _show(gpu_table())
 
 
 def recommend(_state: KernelState, rest: str) -> None:
-    """`recommend MODEL [TASK]`: GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
+    """`recommend MODEL [TASK]`: list GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
     _show(advice(rest).table)
 
 
 def _show(table: Table) -> None:
-    """A table in the notebook; text as wide as the terminal where there is one."""
+    """Display a table: HTML in a notebook, text as wide as the terminal elsewhere."""
     from IPython.display import display
 
     text = table.text(min(max(shutil.get_terminal_size((WIDTH, 0)).columns, NARROWEST), WIDEST))
@@ -91,40 +92,40 @@ def _show(table: Table) -> None:
 
 
 def status(state: KernelState, _rest: str) -> None:
-    """`status`: the sessions, their machines, and what lives there; the services."""
+    """`status`: list the sessions with their machines and the variables kept on the GPU, and the services."""
     if not (state.sessions or state.services):
-        print("No session yet: a cell that starts with `%%modal_gpu H100` opens one.")
+        print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
         until = session.status.standing.idle_until
         idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
-        lives = ", ".join(session.values.remote_names()) or "nothing"
-        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · lives there: {lives}")
+        kept = ", ".join(session.values.remote_names()) or "none"
+        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · only on the GPU: {kept}")
     for service in state.services.values():
         print(f"service {service!r}")
 
 
 def metrics(state: KernelState, rest: str) -> Metrics:
-    """`metrics [SESSION]`: the readings of its GPUs: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    """`metrics [SESSION]`: return the GPU readings: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
     name = rest or state.current
     if name not in state.sessions:
-        raise LineError(f"There is no session {name!r}; there is: {', '.join(state.sessions) or 'none'}.")
+        raise LineError(f"No session is named {name!r}. Sessions: {', '.join(state.sessions) or 'none'}.")
     return state.sessions[name].metrics
 
 
 def stop(state: KernelState, rest: str) -> None:
-    """`stop [NAME]`: end containers now, of a session or a service; what lives there is gone."""
+    """`stop [NAME]`: stop the containers of a session or service; variables kept only on the GPU are lost."""
     running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
     if rest and rest not in dict(running):
         names = ", ".join(name for name, _ in running)
-        raise LineError(f"There is no session or service {rest!r}; there is: {names or 'none'}.")
+        raise LineError(f"No session or service is named {rest!r}. Sessions and services: {names or 'none'}.")
     for name, each in running:
         if rest in ("", name):
             each.stop()
-            print(f"{name}: ended")
+            print(f"{name}: stopped")
 
 
 def show_help(_state: KernelState, _rest: str) -> None:
-    """`help`: this text."""
+    """`help`: show this text."""
     print(help_text())
     print("\nCommands:")
     for word, command in COMMANDS.items():
@@ -148,7 +149,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def unknown(word: str) -> str:
-    """The sentence for a word that is no command."""
+    """Return the error message for an unknown command."""
     near = nearest(word, COMMANDS, limit=1)
-    meant = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}."
+    meant = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}."
     return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."

@@ -1,4 +1,4 @@
-"""Tab on the magic line: `line.complete` as a matcher of IPython's completer."""
+"""Tab completion of the magic line: `line.complete` as a matcher for IPython's completer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RECOMMEND = "%modal_gpu recommend "
 STARTS = ("%%modal_gpu ", "%modal_gpu use ", RECOMMEND)
 COMMAND = "%modal_gpu "
 _NAMES = ("--in", "--no-in", "--out")
-"""Options whose values are the notebook's variables."""
+"""Options whose values are variables of the notebook."""
 
 
 def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> Callable[[Any], Any]:
-    """A matcher for `shell.Completer.custom_matchers`; `volumes()` are names of Volumes that the kernel has met."""
+    """Return a matcher for `shell.Completer.custom_matchers`; `volumes()` returns the names of known Volumes."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
-    @context_matcher(identifier="modal_gpu")  # type: ignore[untyped-decorator]  # IPython's own decorator has no types
+    @context_matcher(identifier="modal_gpu")  # type: ignore[untyped-decorator]  # IPython's decorator is untyped
     def modal_gpu(context: Any) -> Any:
         line = context.line_with_cursor
         start = next((start for start in STARTS if line.startswith(start)), None)
@@ -52,7 +52,7 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
 
 
 def _words(before: str, volumes: Callable[[], set[str]]) -> tuple[str, list[str]]:
-    """The word that is being written behind `%modal_gpu `, and what may stand in its place."""
+    """Return the word under the cursor after `%modal_gpu `, and its completions."""
     from modal_gpu_magic.ui.magics import copy_commands
     from modal_gpu_magic.ui.magics.commands import COMMANDS
 

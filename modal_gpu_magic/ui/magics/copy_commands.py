@@ -1,4 +1,4 @@
-"""`%modal_gpu put | get | ls`: their words, the bar while files are on their way, and what is said at the end."""
+"""`%modal_gpu put | get | ls`: arguments, progress display and summary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PUT = "put LOCAL VOLUME:/path [--backend BACKEND]"
 GET = "get SOURCE ... LOCAL [--force] [--backend BACKEND] [--session NAME]"
 LS = "ls [VOLUME[:/path]] [--backend BACKEND] [--session NAME]"
 FLAGS = {"--backend": True, "--session": True, "--force": False}
-"""The options, and whether each has a value."""
+"""Each option, and whether it takes a value."""
 
 
 def _read(text: str, usage: str) -> Words:
@@ -39,25 +39,25 @@ def _read(text: str, usage: str) -> Words:
 
 
 def put(state: KernelState, rest: str) -> None:
-    """`put LOCAL VOLUME:/path`: copy a file or folder onto a Volume; what is there already is not sent again."""
+    """`put LOCAL VOLUME:/path`: copy a file or folder to a Volume; unchanged files are not sent again."""
     from modal_gpu_magic.session.copy.put import put as copy
 
     words = _read(rest, PUT)
-    if len(words.plain) != 2:  # noqa: PLR2004 - from and to
-        raise LineError(f"put takes what to copy and where to, not {len(words.plain)} words; write %modal_gpu {PUT}.")
+    if len(words.plain) != 2:  # noqa: PLR2004 - source and destination
+        raise LineError(f"put takes a source and a destination, not {len(words.plain)} words; write %modal_gpu {PUT}.")
     local, remote = words.plain
     kind = _backend(state, words)
     _shown(state, "put", lambda show: [copy(local, remote, backend=kind, show=show)])
 
 
 def get(state: KernelState, rest: str) -> None:
-    """`get VOLUME:/path LOCAL`: fetch a file or folder; `get session:path LOCAL` what a cell wrote."""
+    """`get VOLUME:/path LOCAL`: copy a file or folder from a Volume; `get session:path LOCAL`: a file a cell wrote."""
     from modal_gpu_magic.session.copy.get import get as fetch
 
     words = _read(rest, GET)
     *sources, local = words.plain if len(words.plain) > 1 else (*words.plain, ".")
     if not sources:
-        raise LineError(f"get takes what to fetch and where to; write %modal_gpu {GET}.")
+        raise LineError(f"get takes a source and a destination; write %modal_gpu {GET}.")
     session, kind, force = _session(state, words), _backend(state, words), "--force" in words.flags
     _shown(
         state,
@@ -67,19 +67,19 @@ def get(state: KernelState, rest: str) -> None:
 
 
 def ls(state: KernelState, rest: str) -> None:
-    """`ls [VOLUME[:/path]]`: the Volumes, or what is on one; `ls session:` what cells wrote."""
+    """`ls [VOLUME[:/path]]`: list the Volumes, or the files on one; `ls session:`: files that cells wrote."""
     from modal_gpu_magic.session.copy.get import ls as listed
 
     words = _read(rest, LS)
     if len(words.plain) > 1:
-        raise LineError(f"ls takes one place, not {len(words.plain)} words; write %modal_gpu {LS}.")
+        raise LineError(f"ls takes one path, not {len(words.plain)} words; write %modal_gpu {LS}.")
     place = "".join(words.plain)
     entries = listed(place, backend=_backend(state, words), session=_session(state, words))
-    print("\n".join(map(_row, entries)) or ("Nothing is there." if place else "No Volume yet: put creates one."))
+    print("\n".join(map(_row, entries)) or ("No files." if place else "No Volumes. `%modal_gpu put` creates one."))
 
 
 class Bar:
-    """Shows how far a copy is, once it has taken a second: tqdm's bar where tqdm is installed, else a status line."""
+    """Progress of a copy that takes longer than a second: tqdm's bar if tqdm is installed, else a status line."""
 
     def __init__(self, state: KernelState) -> None:
         self._shell = state.shell
@@ -89,7 +89,7 @@ class Bar:
         self._bar: Any = None
 
     def show(self, progress: Progress) -> None:
-        """It is so far now."""
+        """Update the display."""
         seconds = time.monotonic() - self._began
         if seconds < QUIET_SECONDS or self._front.quiet:
             return
@@ -104,12 +104,12 @@ class Bar:
         self._bar.refresh()
 
     def close(self) -> None:
-        """It is over."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def _tqdm(self) -> Any:
-        kind = "auto" if can_ask(self._shell) else "std"  # a widget that nobody sees is "model not found" for ever
+        kind = "auto" if can_ask(self._shell) else "std"  # without a page, a saved widget shows only "model not found"
         try:
             bars = importlib.import_module(f"tqdm.{kind}")
         except ImportError:
@@ -122,8 +122,8 @@ def _shown(state: KernelState, verb: str, copy: Callable[[Show], list[Copied]]) 
     try:
         done = copy(bar.show)
     except KeyboardInterrupt:
-        stopped = KeyboardInterrupt("stopped; what has arrived stays, and the same line goes on from there")
-        stopped._render_traceback_ = lambda: [f"KeyboardInterrupt: {stopped}"]  # type: ignore[attr-defined]  # IPython's own hook for such errors
+        stopped = KeyboardInterrupt("stopped. Copied files are kept; run the same line again to resume")
+        stopped._render_traceback_ = lambda: [f"KeyboardInterrupt: {stopped}"]  # type: ignore[attr-defined]  # IPython's hook
         raise stopped from None
     finally:
         bar.close()
@@ -132,12 +132,12 @@ def _shown(state: KernelState, verb: str, copy: Callable[[Show], list[Copied]]) 
 
 
 def summary(verb: str, copied: Copied) -> str:
-    """`put 3 files (12 MB) to data:/runs in 1.4 s; 5 were there already`."""
-    there = f"{_files(copied.unchanged)} there already" if copied.unchanged else ""
+    """Return a summary: `put 3 files (12 MB) to data:/runs in 1.4 s; 5 files unchanged`."""
+    unchanged = f"{_files(copied.unchanged)} unchanged" if copied.unchanged else ""
     if not copied.files:
-        return f"nothing to do: {there}" if there else "nothing to do: there are no files"
+        return f"nothing to copy: {unchanged or 'no files'}"
     done = f"{verb} {_files(copied.files)} ({size_text(copied.nbytes)}) to {copied.place} in {duration(copied.seconds)}"
-    return f"{done}; {there}" if there else done
+    return f"{done}; {unchanged}" if unchanged else done
 
 
 def _files(count: int) -> str:
@@ -149,11 +149,11 @@ def _row(entry: Entry) -> str:
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.changed)) if file.changed else ""
     if entry.kind == "folder":
         return f"{'':>8}  {changed:16}  {file.path}/"
-    return f"{size_text(file.nbytes):>8}  {changed:16}  {file.path}{'' if entry.kind == 'file' else ' (a link)'}"
+    return f"{size_text(file.nbytes):>8}  {changed:16}  {file.path}{'' if entry.kind == 'file' else ' (link)'}"
 
 
 def complete(command: str, before: list[str], current: str, volumes: Iterable[str]) -> list[str]:
-    """What may stand in place of `current` behind `put`, `get` or `ls` and the words before it; nothing is asked."""
+    """Return completions of `current` after `put`, `get` or `ls` and the words before it. Sends no request."""
     usage = {"put": PUT, "get": GET, "ls": LS}[command]
     if before and before[-1] == "--backend":
         return [kind for kind in ("cloud", "local") if kind.startswith(current)]
@@ -166,7 +166,7 @@ def complete(command: str, before: list[str], current: str, volumes: Iterable[st
 
 
 def _paths(begun: str) -> list[str]:
-    """Local paths that begin so; folders end with a slash."""
+    """Return local paths that start with `begun`; folders end with a slash."""
     folder, slash, name = begun.rpartition("/")
     try:
         entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
@@ -184,5 +184,5 @@ def _backend(state: KernelState, words: Words) -> Kind:
 def _session(state: KernelState, words: Words) -> Session | None:
     name = words.flags.get("--session")
     if name is not None and name not in state.sessions:
-        raise LineError(f"There is no session {name!r}; there is: {', '.join(state.sessions) or 'none'}.")
+        raise LineError(f"No session is named {name!r}. Sessions: {', '.join(state.sessions) or 'none'}.")
     return state.sessions.get(name or state.current)

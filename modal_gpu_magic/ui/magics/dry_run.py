@@ -1,4 +1,4 @@
-"""`--dry-run`: shows what would be sent, and sends nothing."""
+"""`--dry-run`: print what a cell would send, without sending it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.session.values.sync import Outgoing
 
-MOST_FILES = 20
-"""How many files are named."""
+MAX_NAMED_FILES = 20
+"""Most files that are listed by name."""
 
 
 def show(session: Session, cell: Cell) -> None:
-    """Print the equivalent Modal program and what each value is.
+    """Print the equivalent Modal program and a summary of each value.
 
     Raises:
-        TransferError: a value that the cell reads cannot travel; the dry run says so as the run would.
+        TransferError: a value that the cell reads cannot be sent.
     """
     names = cell.names
     if names is None:
@@ -35,16 +35,21 @@ def show(session: Session, cell: Cell) -> None:
     reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
     if cell.spread is not None and cell.spread.torchrun:
-        processes = cell.spread.processes or "as many as there are GPUs"
-        print(f"# torchrun runs the body of cell in fresh processes on each container: {processes}")
+        processes = cell.spread.processes or "one per GPU"
+        print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
     _show_values(session, cell, outgoing)
 
 
 def show_service(service: Service, session: Session, cell: Cell) -> None:
-    """Print the equivalent Modal class and what each value is. `session` has the machine and the notebook's modules.
+    """Print the equivalent Modal class and a summary of each value.
+
+    Args:
+        service: the service.
+        session: has the service's machine and the notebook's modules.
+        cell: the service's cell.
 
     Raises:
-        TransferError: a value that is read cannot travel.
+        TransferError: a value that the cell reads cannot be sent.
     """
     outgoing = service.outgoing()
     reads, binds = sorted(outgoing.values), sorted(cell.names.binds if cell.names else ())
@@ -55,17 +60,17 @@ def show_service(service: Service, session: Session, cell: Cell) -> None:
 
 def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
     if len(session.machine.mounts) > len(session.machine.volumes):
-        print(f"# mounts the Volume {VOLUME}, a cache for {' and '.join(FOLDERS)}")
+        print(f"# mounts the Volume {VOLUME}, as the cache of {' and '.join(FOLDERS)}")
     for name in sorted(outgoing.values):
         print(f"# sends {name}: {summary(outgoing.values[name])}")
     found = session.modules.find(cell.names.imports if cell.names else (), cell.wishes.exclude)
     for path in found.files:
-        print(f"# sends the notebook's own {name_of(path, found.entries)}")
-    for place in cell.files.files[:MOST_FILES]:
+        print(f"# sends the notebook's module {name_of(path, found.entries)}")
+    for place in cell.files.files[:MAX_NAMED_FILES]:
         print(f"# sends the file {os.path.relpath(session.files.project.path(place))}")
-    if len(cell.files.files) > MOST_FILES:
-        print(f"# sends {len(cell.files.files) - MOST_FILES:,} more files")
+    if len(cell.files.files) > MAX_NAMED_FILES:
+        print(f"# sends {len(cell.files.files) - MAX_NAMED_FILES:,} more files")
     for note in cell.files.notes:
         print(f"# {note}")
     for name, why in outgoing.held.items():
-        print(f"# keeps {name} here: {why}")
+        print(f"# keeps {name} in the kernel: {why}")

@@ -1,4 +1,4 @@
-"""What loading the extension does to a shell, and unloading undoes: magics, settings, completion, input transformer."""
+"""Load and unload the extension: magics, settings, completion and an input transformer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def register(shell: InteractiveShell) -> None:
-    """Make the magics known to `shell`."""
+    """Register the magics in `shell`."""
     from modal_gpu_magic.ui.magics import native_cells, remote_errors
     from modal_gpu_magic.ui.magics.complete import matcher
 
@@ -24,7 +24,7 @@ def register(shell: InteractiveShell) -> None:
     table: Any = shell.magics_manager
     table.register_function(magics.run_cell, "cell", NAME)
     table.register_function(magics.run_line, "line", NAME)
-    configurables: list[Any] = shell.configurables  # `%config ModalGpu` finds its settings here
+    configurables: list[Any] = shell.configurables  # `%config ModalGpu` looks up the settings in this list
     configurables.append(state.settings)
     shell.input_transformers_cleanup.append(header_first)
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
@@ -33,7 +33,7 @@ def register(shell: InteractiveShell) -> None:
 
 
 def unregister(shell: InteractiveShell) -> None:
-    """Forget the magics, ending every session. Also a reloaded module's: they are told by name."""
+    """Stop all sessions and remove the magics, including those of a reloaded module, which are found by name."""
     from modal_gpu_magic.ui.magics import native_cells, remote_errors
 
     former: Any = shell.magics_manager.magics["cell"].get(NAME)
@@ -52,7 +52,7 @@ def unregister(shell: InteractiveShell) -> None:
 
 
 def header_first(lines: list[str]) -> list[str]:
-    r"""IPython's input transformer: comments above the header and `\` continuations, so that the magic comes first."""
+    r"""Move the header to the first line: IPython input transformer for comments above it and `\` continuations."""
     text = "".join(lines)
     if f"%%{NAME}" not in text:
         return lines

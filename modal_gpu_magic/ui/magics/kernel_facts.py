@@ -1,4 +1,4 @@
-"""What a cell in the container can see of this kernel."""
+"""Facts about this kernel that the cell's code may read in the container."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 HEADER = ("msg_id", "msg_type", "session", "username", "version")
-"""Of a request's header: all but its date, which is no plain text here."""
+"""Fields of a request's header that are sent: all except `date`, which is a datetime in the kernel."""
 
 
 def facts_of(shell: InteractiveShell) -> Kernel:
-    """Of the cell that runs now."""
+    """Return the facts for the cell that is running."""
     parent: dict[str, Any] = shell.get_parent() if hasattr(shell, "get_parent") else {}
     header = {key: value for key, value in parent.get("header", {}).items() if key in HEADER}
     return Kernel({"header": header, "metadata": dict(parent.get("metadata", {}))}, stops=breakpoint_stops())
 
 
 def breakpoint_stops() -> bool:
-    """Whether `breakpoint()` stops here. ipykernel loads debugpy, which takes it, and waits for a front end's debugger.
+    """Return whether `breakpoint()` stops in this kernel.
 
-    Public names of debugpy, tested with 1.8.22; without them a remote `breakpoint()` asks where a native one does not.
+    ipykernel loads debugpy, which replaces the hook of `breakpoint()` and does not stop unless a debugger is attached.
+    Uses public names of debugpy, tested with 1.8.22. Without them a remote `breakpoint()` opens a prompt where a native
+    one does not.
     """
     if not sys.breakpointhook.__module__.startswith("debugpy"):
         return True

@@ -1,4 +1,4 @@
-"""What the magics of one kernel share: sessions, services, settings, and what a line means for them. No magic here."""
+"""State shared by the magics of one kernel: sessions, services and settings. Contains no magic."""
 
 from __future__ import annotations
 
@@ -33,43 +33,44 @@ FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
 SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
-"""Behind a session's name: the one of its cells that run on a cluster."""
-SAID_ONCE = (
-    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, GPUs simulated. "
-    "`modal setup` in a terminal connects to Modal."
+"""Suffix of the name of the session that runs the cluster cells of another session."""
+LOCAL_MESSAGE = (
+    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, with simulated GPUs. "
+    "Run `modal setup` in a terminal to connect to Modal."
 )
 
 
 class ModalGpu(Configurable):
-    """The settings of this kernel: `%config ModalGpu`."""
+    """Settings of this kernel: `%config ModalGpu`."""
 
     backend = Enum(
         ("", "cloud", "local"),
         default_value="",
-        help="Where cells run: cloud, local; empty: cloud if a Modal token is configured.",
+        help="Where cells run: cloud or local. Empty: cloud if a Modal token is configured.",
     ).tag(config=True)
     ask_limit = Float(
-        5.0, help="Ask before a cell that could cost more than this many dollars at Modal, where someone can answer."
+        5.0, help="Ask before running a cell that could cost more than this many dollars, if someone can answer."
     ).tag(config=True)
-    cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache at GPU machines, for HF_HOME and TORCH_HOME.").tag(
+    cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache on GPU machines, for HF_HOME and TORCH_HOME.").tag(
         config=True
     )
-    dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than two seconds.").tag(
+    dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than 2 seconds.").tag(
         config=True
     )
-    quiet = Bool(False, help="Show no status line and no receipt.").tag(config=True)
+    quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
 
 
 class KernelState:
-    """What lasts between the lines and cells of one kernel.
+    """State that outlasts a single line or cell of the kernel.
 
     Attributes:
-        settings: what `%config ModalGpu` shows and sets.
-        sessions: the sessions, by name.
-        services: the services, by name.
-        current: the name of the session of a header that names none.
-        last: the front of the last cell, which `%modal_gpu last` shows again.
-        pickers: the pickers that show a session.
+        shell: the kernel's IPython shell.
+        settings: the settings of `%config ModalGpu`.
+        sessions: sessions by name.
+        services: services by name.
+        current: name of the session that a header without `--session` uses.
+        last: front of the last cell, for `%modal_gpu last`; None before the first cell.
+        pickers: pickers that follow the session last used.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -79,20 +80,20 @@ class KernelState:
         self.current = "default"
         self.last: ShellFront | None = None
         self.pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
-        self._said_local = False
-        self._agreed: set[Machine] = set()
+        self._announced_local = False
+        self._confirmed: set[Machine] = set()
 
     def show(self, session: Session) -> None:
-        """The pickers show this session from now on."""
+        """Show `session` in all pickers from now on."""
         for picker in self.pickers:
             picker.follow(session)
 
     def volumes(self) -> set[str]:
-        """The names of the Volumes that the sessions mount."""
+        """Return the names of the Volumes that the sessions mount."""
         return {name for session in self.sessions.values() for name, _ in session.machine.volumes}
 
     def close(self) -> None:
-        """End every session of this kernel."""
+        """Stop all sessions and services of this kernel."""
         for session in self.sessions.values():
             session.stop()
         for service in self.services.values():
@@ -101,26 +102,26 @@ class KernelState:
         self.services.clear()
 
     def agree(self, session: Session, cell: Cell) -> None:
-        """Ask before a machine that may cost much, once, and only where someone can answer.
+        """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
 
         Raises:
-            MachineError: the answer was no.
+            MachineError: the user declined.
         """
         from modal_gpu_magic.ui.fronts.receipt import question_text
 
         price, seconds = session.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT
         worst = None if price is None else price * seconds / 3600
-        if session.backend != "cloud" or session.machine in self._agreed or not cell.stdin:
+        if session.backend != "cloud" or session.machine in self._confirmed or not cell.stdin:
             return
         if worst is not None and worst > self.settings.ask_limit:
             with interruptible():
                 answer = input(question_text(session.machine.title, price, seconds, worst))
             if not answer.strip().lower().startswith("y"):
-                raise MachineError("not run. A shorter --timeout lowers the most it can cost; so does a smaller GPU.")
-        self._agreed.add(session.machine)
+                raise MachineError("not run. To lower the maximum cost, set a shorter --timeout or use a smaller GPU.")
+        self._confirmed.add(session.machine)
 
     def parse(self, text: str) -> Line:
-        """Read a line; names of machines in it are those of the notebook's variables.
+        """Parse a line; machine names in the line are variables of the notebook.
 
         Raises:
             LineError: the line is wrong.
@@ -133,17 +134,17 @@ class KernelState:
         return parse(text, machines=machines)
 
     def choose(self, line: Line, front: Any) -> Line:
-        """With `--model`, the line with the GPUs that are picked for it; what is picked, or too small, is said."""
+        """Fill in the GPUs for `--model`. A message names the GPUs picked, or says that the GPUs are too small."""
         from modal_gpu_magic.plan.machine.choice import choose
 
-        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
-        choice = choose(line.options, held.gpus if held else line.specs)
+        named: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        choice = choose(line.options, named.gpus if named else line.specs)
         if choice.said:
             front.say(choice.said)
-        return line if held and held.gpus else replace(line, specs=choice.specs)
+        return line if named and named.gpus else replace(line, specs=choice.specs)
 
     def session_for(self, line: Line, front: Any) -> Session:
-        """The session of the header, with the machine it asks for. A new machine is announced beforehand."""
+        """Return the session of the header, with the machine that the header sets. A replacement is announced first."""
         from modal_gpu_magic.plan.machine.definition import differences
         from modal_gpu_magic.session.facade import Session
 
@@ -151,9 +152,9 @@ class KernelState:
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
-        self._say_idling(line, machine, session.machine if session is not None else None, front)
+        self._announce_idle_cost(line, machine, session.machine if session is not None else None, front)
         if session is not None and session.backend != kind:
-            front.say(f"Session {name} goes on in the {kind} backend; its {session.backend} container ends.")
+            front.say(f"Session {name} moves to the {kind} backend; its {session.backend} container stops.")
             session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
@@ -170,8 +171,8 @@ class KernelState:
                 session.keep_warm(machine.scaledown)
         return session
 
-    def _say_idling(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
-        """What the keep-warm of a header costs, where it is new."""
+    def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
+        """Show what the keep-warm time of a header costs, if the time is new."""
         from modal_gpu_magic.plan.machine.definition import quote_of
         from modal_gpu_magic.plan.machine.quote import idle_words
 
@@ -180,7 +181,7 @@ class KernelState:
             front.say(f"{machine.title} stays {idle_words(price, machine.scaledown)} at Modal, prices of {price.date}.")
 
     def rehearsal(self, line: Line, front: Any) -> Session:
-        """The session as the header would have it, with nothing changed: no machine is replaced, none is remembered."""
+        """Return a session as the header would configure it, without changing the existing session."""
         from modal_gpu_magic.plan.machine.definition import differences
         from modal_gpu_magic.session.facade import Session
 
@@ -193,9 +194,9 @@ class KernelState:
         return rehearsal
 
     def name_of(self, line: Line) -> str:
-        """The session's. A cluster has one of its own beside, so that the variables of the other survive its cells."""
-        held: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
-        nodes = line.options.nodes or (held.nodes if held else 1)
+        """Return the session's name. Clusters use a session of their own, so the other session keeps its variables."""
+        named: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
+        nodes = line.options.nodes or (named.nodes if named else 1)
         return (line.options.session or self.current) + (CLUSTER if nodes > 1 else "")
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
@@ -205,22 +206,24 @@ class KernelState:
         base = session.machine if session is not None else None
         if line.machine is not None:
             base = self.shell.user_ns[line.machine]
-        kind = getattr(sys.modules.get("modal"), "Image", None)  # a thread of ours may be importing it right now
+        kind = getattr(
+            sys.modules.get("modal"), "Image", None
+        )  # not imported: a thread of this package may be importing modal
         images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and isinstance(v, kind)}
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
-        """Where cells run; `explicit` is a line's `--backend`. An automatic `local` is said once a kernel."""
+        """Return the backend; `explicit` is a line's `--backend`. An automatic `local` is announced once per kernel."""
         from modal_gpu_magic.sdk.client import choose, has_token
 
         choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
-        if choice.automatic and choice.kind == "local" and not self._said_local:
-            self._said_local = True
-            front.say(SAID_ONCE)
+        if choice.automatic and choice.kind == "local" and not self._announced_local:
+            self._announced_local = True
+            front.say(LOCAL_MESSAGE)
         return choice.kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:
-        """The cell as the session runs it: what its text needs, and what its header says."""
+        """Return the cell to run: source, names that the source uses, and options of the header."""
         from modal_gpu_magic.plan.cell.inplace import only_augmented
         from modal_gpu_magic.plan.cell.names import analyse
         from modal_gpu_magic.plan.cell.texts import texts_of
@@ -235,7 +238,7 @@ class KernelState:
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
         names = analyse(body, transform, texts_of(self.shell.user_ns))
-        # Locally the kernel's own packages stand for the image's: whatever the cell imports is there.
+        # The local backend runs on the kernel's packages, so everything that the cell imports is installed.
         left_out = tuple(options.no_in or ())
         found = find_files(body, transform, names, self.shell.user_ns, session.files, session.modules, left_out)
         names = replace(names, imports=names.imports | found.modules)
@@ -255,13 +258,13 @@ class KernelState:
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,
-            spread=_spread(options, session.machine.nodes),
+            spread=_distributed_options(options, session.machine.nodes),
             kernel=facts_of(self.shell),
         )
 
 
-def _spread(options: Options, nodes: int) -> Spread | None:
-    """How the line wants the cell in ranks."""
+def _distributed_options(options: Options, nodes: int) -> Spread | None:
+    """Return how to run the cell in ranks; None: in one process."""
     from modal_gpu_magic.wire.messages.events import Spread
 
     if options.torchrun is None and nodes == 1:
@@ -272,5 +275,5 @@ def _spread(options: Options, nodes: int) -> Spread | None:
 
 
 def _with_header(text: str, body: str) -> str:
-    """The header as a comment, so that line numbers are the notebook's; a cell magic must stay the first line."""
+    """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line."""
     return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"

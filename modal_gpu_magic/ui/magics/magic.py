@@ -1,4 +1,4 @@
-"""The magics `%%modal_gpu` and `%modal_gpu`: from a header and a cell to a session's run."""
+"""The magics `%%modal_gpu` and `%modal_gpu`: parse the header and run the cell in a session."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Magics:
         self.state = state
 
     def run_cell(self, text: str, body: str) -> None:
-        """`%%modal_gpu [SPEC ...] [options]`: run the cell in a session's container.
+        """`%%modal_gpu [SPEC ...] [options]`: run the cell in the session's container.
 
         Raises:
-            ModalGpuError: the header is wrong, a value cannot travel, or the run did not end by itself.
-            Exception: the cell's own.
+            ModalGpuError: the header is wrong, a value cannot be sent, or the run was stopped or lost.
+            Exception: the cell's own exception.
         """
         from modal_gpu_magic.ui.widgets.shell_channel import answering
 
         try:
             with answering(self.state.shell), Presses() as presses:
-                home = self._run(text, body, presses.inbox)
+                outcome = self._run(text, body, presses.inbox)
         except KeyboardInterrupt as error:
             raise in_one_line(error) from None
-        if home is not None and home.has_result and home.result is not None:
+        if outcome is not None and outcome.has_result and outcome.result is not None:
             hook: Any = self.state.shell.displayhook
-            hook.update_user_ns(home.result)
+            hook.update_user_ns(outcome.result)
         if was_pressed(presses.inbox):  # while its values were written here
             raise stopped("stopped when the cell had ended; all its values are here")
 
@@ -72,7 +72,7 @@ class Magics:
             state.last = front if front.kept is not None else state.last
 
     def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
-        """A cell with `--service`: the session has a say in its machine, and does not change."""
+        """Run a cell with `--service`: its machine inherits from the session's, and the session does not change."""
         from modal_gpu_magic.ui.magics import dry_run, service_cell
 
         state = self.state
@@ -91,8 +91,8 @@ class Magics:
         from modal_gpu_magic.ui.magics.commands import COMMANDS, unknown
 
         word, _, rest = text.strip().partition(" ")
-        is_seen = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
-        command = COMMANDS.get(word or ("picker" if is_seen else "help"))
+        has_page = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
+        command = COMMANDS.get(word or ("picker" if has_page else "help"))
         if command is None:
             raise LineError(unknown(word), text, 0, len(word))
         return command(self.state, rest.strip())

@@ -1,6 +1,7 @@
-"""What happens around each cell that runs in the kernel itself.
+"""Callbacks around each cell that runs natively in the kernel.
 
-Before: names that remote cells imported are imported here. After: values that the cell deleted are given up.
+Before the cell: import in the kernel the modules that remote cells imported and the cell uses. After the cell: release
+the identities of deleted objects.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
 EVENT = "pre_run_cell"
-"""IPython's event before each cell, which has the cell's text."""
+"""IPython event before each cell; its argument has the cell's text."""
 
 AFTER = "post_run_cell"
+"""IPython event after each cell."""
 
-_TABLES = "modal_gpu_magic.wire.pickles.identity"
-"""Loaded by the first session. Before, no object is held."""
+_IDENTITY_MODULE = "modal_gpu_magic.wire.pickles.identity"
+"""Imported by the first session. Until then no identity table exists."""
 
-_STAND_INS = "modal_gpu_magic.session.values.deferred_imports"
-"""Loaded by the first session. Before, nothing is deferred, and native cells pay nothing."""
+_DEFERRED_IMPORTS_MODULE = "modal_gpu_magic.session.values.deferred_imports"
+"""Imported by the first session. Until then no import is deferred, so native cells have no overhead."""
 
 
 def install(shell: InteractiveShell) -> None:
-    """Call back before each cell of a shell."""
+    """Register the callbacks in `shell`."""
 
-    def import_what_is_used(info: ExecutionInfo) -> None:
-        deferred_imports: Any = sys.modules.get(_STAND_INS)
+    def import_used_modules(info: ExecutionInfo) -> None:
+        deferred_imports: Any = sys.modules.get(_DEFERRED_IMPORTS_MODULE)
         if deferred_imports is None or not deferred_imports.deferred(shell.user_ns):
             return
         from modal_gpu_magic.line.cell import split_cell
@@ -36,17 +38,17 @@ def install(shell: InteractiveShell) -> None:
         if split_cell(source) is None:
             deferred_imports.import_for(source, shell.user_ns, shell.transform_cell)
 
-    def give_up_what_is_deleted(_: object) -> None:
-        identity: Any = sys.modules.get(_TABLES)
+    def release_deleted_objects(_: object) -> None:
+        identity: Any = sys.modules.get(_IDENTITY_MODULE)
         for table in identity.TABLES if identity is not None else ():
             table.prune()
 
-    shell.events.register(EVENT, import_what_is_used)
-    shell.events.register(AFTER, give_up_what_is_deleted)
+    shell.events.register(EVENT, import_used_modules)
+    shell.events.register(AFTER, release_deleted_objects)
 
 
 def remove(shell: InteractiveShell) -> None:
-    """Leave the shell as it was. Also a reloaded module's callbacks go: they are known by name."""
-    for event, name in ((EVENT, "import_what_is_used"), (AFTER, "give_up_what_is_deleted")):
+    """Unregister the callbacks, including those of a reloaded module, which are found by name."""
+    for event, name in ((EVENT, "import_used_modules"), (AFTER, "release_deleted_objects")):
         callbacks: list[Any] = shell.events.callbacks[event]
         callbacks[:] = [each for each in callbacks if getattr(each, "__name__", "") != name]

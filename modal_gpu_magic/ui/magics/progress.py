@@ -1,4 +1,4 @@
-"""How far a map of a service is: tqdm's bar where it is installed, else a line of text, while there is more to come."""
+"""Progress of a service's map: tqdm's bar if tqdm is installed, else a line of text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 LINE_SECONDS = 0.25
-"""Between two changes of the line of text."""
+"""Shortest time between two updates of the text line, in seconds."""
 
 
 def watcher(shell: InteractiveShell) -> Callable[[Iterator[Any], int | None, str], Iterator[Any]]:
-    """What a notebook's services show of their maps: `watch(results, total, title)` iterates over the results."""
+    """Return the progress display for a notebook's services: `watch(results, total, title)` yields the results."""
 
     def watch(results: Iterator[Any], total: int | None, title: str) -> Iterator[Any]:
         if importlib.util.find_spec("tqdm") is None:
             return line(results, total, title)
-        # Where nobody is (papermill), a saved widget would be "model not found" for ever: text instead.
+        # Without a page (papermill), a saved widget shows only "model not found", so text is used.
         bars: Any = importlib.import_module("tqdm.auto" if can_ask(shell) else "tqdm")
         return iter(bars.tqdm(results, total=total, desc=title, unit="call"))
 
@@ -32,7 +32,7 @@ def watcher(shell: InteractiveShell) -> Callable[[Iterator[Any], int | None, str
 
 
 def line(results: Iterator[Any], total: int | None, title: str) -> Iterator[Any]:
-    """The results, and on stderr one line that counts them, rewritten in place."""
+    """Yield the results and count them on stderr, in one line that is rewritten in place."""
     shown = 0.0
     done = 0
     for done, result in enumerate(results, 1):

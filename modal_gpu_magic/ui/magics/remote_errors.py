@@ -1,6 +1,6 @@
-"""Errors of a cell that IPython would not show by their own traceback: syntax errors and exception groups.
+"""Display of remote syntax errors and exception groups, whose `_render_traceback_` IPython does not call.
 
-IPython asks an error for `_render_traceback_`, except these two kinds. A handler for them is its public way to do so.
+IPython calls `_render_traceback_` on all other errors; a custom exception handler is the public way for these two.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11 on
 KINDS: tuple[type[BaseException], ...] = (SyntaxError, *([_GROUP] if _GROUP else []))
 COMPILING = "run_cell_async"
-"""The function of IPython's in which a cell of this kernel's own fails to compile; one that runs fails further in."""
+"""The function of IPython in which compiling a native cell fails; errors of running code have deeper frames."""
 
 
 def show_remote(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: Any = None) -> None:
-    """Show an error that came from a container by the lines it brought; any other as IPython does."""
+    """Show a remote error with the traceback it carries, and any other error as IPython does."""
     render = getattr(error, "_render_traceback_", None)
     if render is None and trace is not None and trace.tb_frame.f_code.co_name == COMPILING:
         shell.showsyntaxerror()
     elif render is None:
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
     elif _GROUP is not None and isinstance(error, _GROUP):
-        sys.stderr.write("\n".join([*render(), ""]))  # where IPython itself shows a group
+        sys.stderr.write("\n".join([*render(), ""]))  # IPython writes groups to stderr, too
     else:
-        shell._showtraceback(kind, error, render())  # noqa: SLF001 - what its own handlers end with
+        shell._showtraceback(kind, error, render())  # noqa: SLF001 - IPython's handlers end with this call
 
 
 def install(shell: InteractiveShell) -> None:
-    """Show remote errors of these kinds; where the user has a handler already, that one stays."""
+    """Install the handler unless the user has set one."""
     if not shell.custom_exceptions:
         shell.set_custom_exc(KINDS, show_remote)
 
 
 def remove(shell: InteractiveShell) -> None:
-    """Leave the shell as it was."""
+    """Remove the handler if it is installed."""
     if shell.custom_exceptions == KINDS:
         shell.set_custom_exc((), None)

@@ -1,4 +1,4 @@
-"""`%%modal_gpu L40S --service embed`: a cell becomes a service, and the notebook gets it under that name."""
+"""`%%modal_gpu L40S --service embed`: make a service from a cell and bind it to that name in the notebook."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 
 def make(state: KernelState, line: Line, cell: Cell, session: Session) -> Service:
-    """The service that a header and its cell ask for; nothing is sent. `session` has the machine they name.
+    """Return the service for a header and its cell, without sending anything.
+
+    Args:
+        state: the kernel's state.
+        line: the header.
+        cell: the cell.
+        session: has the machine that the header names.
 
     Raises:
-        LineError: the name is a variable's. ServiceError: the cell cannot be served so. SyntaxError: it is no cell.
+        LineError: the name is taken by a variable.
+        ServiceError: the cell cannot be served.
+        SyntaxError: the cell does not parse.
     """
     options, namespace = line.options, state.shell.user_ns
     name = str(options.service)
@@ -50,34 +58,34 @@ def make(state: KernelState, line: Line, cell: Cell, session: Session) -> Servic
 
 
 def start(state: KernelState, service: Service, front: Front, inbox: Inbox) -> None:
-    """Start it, in the place of the one that has its name.
+    """Start a service and replace the running one of the same name.
 
-    Two at once would need their GPUs twice, so that one ends first; without GPUs it serves until the new one is ready.
+    With GPUs, the running service stops first, because both together would need twice the GPUs. Without GPUs, the
+    running service serves until the new one is ready.
 
     Raises:
-        Exception: what its start raises; the notebook has no new service then.
+        Exception: the error of the start; the name then keeps its previous value.
     """
     for text in remarks(service.machine, service.backend):
         front.say(text)
     former = state.services.get(service.name)
     if former is not None and former.running and service.machine.gpus:
-        front.say(f"The running {service.name} ends first: two at once would need their GPUs twice.")
+        front.say(f"Stopping the running {service.name} first: two at once would need twice the GPUs.")
         former.stop()
     service.start(front, inbox)
     if former is not None and former.running:
         former.stop()
-        front.say(f"The former {service.name} has ended.")
+        front.say(f"The previous {service.name} has stopped.")
     state.services[service.name] = state.shell.user_ns[service.name] = service
 
 
 def _check_name(name: str, namespace: dict[str, Any], line: Line) -> None:
-    held = namespace.get(name)
-    if held is None or isinstance(held, Service):
+    value = namespace.get(name)
+    if value is None or isinstance(value, Service):
         return
     start = line.text.find(name)
     raise LineError(
-        f"{name} is a variable that holds a {type(held).__name__}, which the service would take the place of; "
-        f"write another name, or `del {name}` first.",
+        f"{name} is already a variable that holds a {type(value).__name__}; write another name, or `del {name}` first.",
         line.text,
         start,
         start + len(name),

@@ -1,1 +1,1 @@
-"""The dashboard and the picker as widgets, and the messages of their pages."""
+"""The widgets: dashboard and picker, and the messages between them and their pages."""

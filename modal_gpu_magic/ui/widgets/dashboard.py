@@ -1,6 +1,6 @@
-"""The dashboard of a run: an anywidget fed with state (at changes) and readings (about once a second).
+"""The dashboard of a run: an anywidget that receives the state at each change and readings about once a second.
 
-Nothing here needs the kernel's main thread: messages leave by themselves while a cell blocks it.
+Messages are sent from any thread, so they arrive while a cell blocks the kernel's main thread.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget  # noqa: TID253 - this module is imported when a dashboard is made, and not before
+import anywidget  # noqa: TID253 - this module is imported when a dashboard opens
 from traitlets import Dict, Int, Unicode
 
-from modal_gpu_magic.ui.widgets.frames import KEPT, frame, with_words
+from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE, frame, with_text
 from modal_gpu_magic.ui.widgets.origin import Origin
-from modal_gpu_magic.ui.widgets.shell_channel import OURS
+from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,21 +26,29 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.widgets.journal import Act
 
 STATIC = Path(__file__).parents[1] / "static"
-WORDS = """{shown}
-The dashboard would be seen here in a front end that shows widgets.
+FALLBACK_TEXT = """{shown}
+This front end does not show the dashboard. It needs Jupyter widgets and, in JupyterLab, a trusted notebook.
 Interrupt the kernel (■) to stop the cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the head of a dashboard says. Times are seconds since the epoch, on this kernel's clock.
+    """Contents of a dashboard's head. Times are seconds since the epoch, by the kernel's clock.
 
     Attributes:
-        phase: `building`, `waiting`, `running` and so on; text: how it is said; since: when it began;
-            detail: what is known of why it is so.
-        asked, got: specs. simulated: the GPUs are not real. hourly: dollars; None is unknown.
-        cost: dollars so far, at `now`; before: what the session's containers cost before it, their idling included.
-        notices: what is wrong, one line each. over: nothing moves any more.
+        phase: `building`, `waiting`, `running` and so on.
+        text: the phase as shown.
+        since: start of the phase.
+        asked: spec that the header asks for.
+        backend: `cloud` or `local`.
+        simulated: the GPUs are not real.
+        hourly: price in dollars per hour; None: unknown.
+        got: spec of the GPUs provided; empty: unknown.
+        cost: dollars of this run so far; None: unknown.
+        before: dollars that the session's containers cost before this run, including idle time; None: unknown.
+        detail: reason for the phase, if known.
+        notices: warnings, one line each.
+        over: the run has ended.
     """
 
     phase: str
@@ -59,15 +67,16 @@ class Shown:
 
 
 class Dashboard(anywidget.AnyWidget):
-    """Shows one run while it goes on.
+    """Shows one run while the cell runs.
 
     Args:
-        shown: what its head says at first. nodes: containers of the run.
-        press: called when Stop is pressed; from any thread.
-        origin: where the cell was run from; a page that is another one may follow.
+        shown: initial contents of the head.
+        press: called from any thread when Stop is pressed.
+        nodes: number of the run's containers.
+        origin: page and cell of the run; other pages may follow.
 
     Attributes:
-        asked: set when a page that was loaded anew asks to follow; whoever publishes clears it, and tells.
+        asked: set when a page loaded during the run asks to follow. The publisher clears it and sends the output.
     """
 
     _esm = STATIC / "dashboard.js"
@@ -82,45 +91,46 @@ class Dashboard(anywidget.AnyWidget):
         self.shown = shown
         self.began = time.time()
         self._press = press
-        self._frames: deque[bytes] = deque(maxlen=KEPT * nodes)
+        self._frames: deque[bytes] = deque(maxlen=MAX_READINGS_PER_NODE * nodes)
         self.asked = threading.Event()
         origin = origin or Origin()
         super().__init__(state=_state(shown), nodes=nodes, client=origin.client, cell=origin.cell)
-        self.on_msg(self._heard)
-        OURS.add(self.model_id)
+        self.on_msg(self._on_message)
+        WIDGET_COMM_IDS.add(self.model_id)
 
     def show(self, **changes: Any) -> None:
-        """Change what the head says."""
+        """Change the contents of the head."""
         self.shown = replace(self.shown, **changes)
         self.state = _state(self.shown)
 
     def sample(self, reading: Reading) -> None:
-        """Show a reading. From any thread."""
+        """Show a reading. Called from any thread."""
         packed = frame(reading, self.began)
         self._frames.append(packed)
         self.send({"type": "frame"}, [packed])
 
     def notice(self, text: str) -> None:
-        """Show a line that stays."""
+        """Add a warning."""
         self.show(notices=(*self.shown.notices, text))
 
     def tell(self, acts: Iterable[Act]) -> None:
-        """Tell the pages that follow what was published."""
+        """Send published output to the pages that follow."""
         self.send({"type": "acts", "acts": [act._asdict() for act in acts]})
 
     def close(self) -> None:
-        """End the widget."""
-        OURS.discard(self.model_id)
+        """Close the widget."""
+        WIDGET_COMM_IDS.discard(self.model_id)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(shown=self.shown.text or self.shown.phase))
+        fallback = FALLBACK_TEXT.format(shown=self.shown.text or self.shown.phase)
+        return with_text(super()._repr_mimebundle_(**kwargs), fallback)
 
-    def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "stop":
             self._press()
             self.send({"type": "stopping"})
-        elif content.get("type") == "hello":  # a view begins; it may come after some readings, or after all
+        elif content.get("type") == "hello":  # a view opened, maybe after some or all readings
             self.send({"type": "history"}, [b"".join(tuple(self._frames))])
         elif content.get("type") == "follow":
             self.asked.set()

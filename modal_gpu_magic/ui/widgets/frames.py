@@ -1,6 +1,6 @@
-"""What both widgets share: readings as the page gets them, and words where widgets are not shown.
+"""Functions of both widgets: pack readings for the page, and add text for front ends without widgets.
 
-A reading is little-endian float32, NaN where a value is unknown; `js/src/frame.ts` reads it.
+A packed reading is little-endian float32, NaN for unknown values; `js/src/frame.ts` unpacks it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.history import Measure
     from modal_gpu_magic.metrics.sample import GpuSample, Reading
 
-KEPT = 2400
-"""Readings of a node that are kept for a page that comes later: ten minutes of four a second, forty of one."""
+MAX_READINGS_PER_NODE = 2400
+"""Readings kept for pages that open later: 10 minutes at 4 per second, 40 minutes at 1 per second."""
 FIELDS: tuple[Measure | str, ...] = (
     *("utilization", "memory_used_mib", "memory_total_mib", "power_w", "temperature_c", "throttled"),
 )
-"""Attributes of a sample that cross, in order: %, MiB, MiB, W, °C, 1 where its clocks are held down."""
+"""Fields of a sample in a packed reading, in order: %, MiB, MiB, W, °C, 1 if the clocks are throttled."""
 
 
 def frame(reading: Reading, since: float) -> bytes:
-    """One reading: seconds since `since`, node, number of GPUs, then each field of all GPUs. 204 bytes for 8 GPUs."""
+    """Pack a reading: seconds since `since`, node, number of GPUs, each field of all GPUs. 204 bytes for 8 GPUs."""
     samples = reading.samples
     values = [reading.time - since, samples[0].node, len(samples)]
     values += [_number(sample, field) for field in FIELDS for sample in samples]
@@ -34,7 +34,7 @@ def _number(sample: GpuSample, field: str) -> float:
     return nan if value is None else float(value)
 
 
-def with_words(made: Any, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A widget's mime bundle and its metadata (Colab's are there), saying this where widgets are not shown."""
+def with_text(made: Any, words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a widget's mime bundle with plain text for front ends without widgets, and its metadata, set for Colab."""
     bundle, metadata = made if isinstance(made, tuple) else (made, {})
     return {**bundle, "text/plain": words}, metadata

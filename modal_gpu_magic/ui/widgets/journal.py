@@ -1,6 +1,6 @@
-"""What a cell has put out, to be put out again.
+"""The output of a cell, kept to be published again.
 
-Below a dashboard that comes later, by `%modal_gpu last`, or in a page that was loaded anew while the cell ran.
+Used below a dashboard that opens later, by `%modal_gpu last`, and for pages loaded while the cell runs.
 """
 
 from __future__ import annotations
@@ -9,44 +9,46 @@ from typing import Any, NamedTuple
 
 from modal_gpu_magic.wire.messages.log import weigh
 
-MOST_BYTES = 16 << 20
-"""A cell that puts out more has nothing kept."""
+MAX_BYTES = 16 << 20
+"""Most output that is kept; of larger output nothing is kept."""
 
 
 class Act(NamedTuple):
-    """Something that was published: the kind and the content of one of Jupyter's iopub messages."""
+    """A publication: kind and content of one of Jupyter's iopub messages."""
 
     kind: str
     content: dict[str, Any]
 
 
 class Journal:
-    """Acts of publishing, in order.
+    """The publications of a cell, in order.
 
     Args:
-        most: bytes kept; beyond them nothing is.
+        max_bytes: limit on the output kept; beyond the limit nothing is kept.
+
+    Attributes:
+        size: bytes of output since the last clear.
     """
 
-    def __init__(self, most: int = MOST_BYTES) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._acts: list[Act] = []
         self.size = 0
-        """Bytes of all that was put out since it was last cleared."""
 
     def add(self, act: Act) -> None:
-        """Something was published."""
+        """Record a publication."""
         self.size += weigh(act.content)
-        if self.size <= self._most:
+        if self.size <= self._max_bytes:
             self._acts.append(act)
         else:
             self._acts.clear()
 
     def clear(self) -> None:
-        """The cell took back what it had put out."""
+        """Forget all output: the cell cleared it."""
         self._acts.clear()
         self.size = 0
 
     @property
     def acts(self) -> tuple[Act, ...] | None:
-        """What was put out; None: it was too much."""
-        return tuple(self._acts) if self.size <= self._most else None
+        """The publications; None: too large to keep."""
+        return tuple(self._acts) if self.size <= self._max_bytes else None

@@ -1,4 +1,4 @@
-"""Where a cell was run from: the page and the cell in its notebook, as the cell's request names them."""
+"""The page and the notebook cell that a run comes from, by the cell's request."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a cell was run from, as its request says; empty where it does not.
+    """Page and cell of a run; a field is empty if the request does not have it.
 
     Attributes:
-        client: the page's connection to the kernel: another one is another page.
-        cell: the cell's id in the notebook.
+        client: id of the page's connection to the kernel; another page has another id.
+        cell: id of the cell in the notebook.
     """
 
     client: str = ""
@@ -23,7 +23,7 @@ class Origin:
 
     @classmethod
     def of(cls, shell: InteractiveShell) -> Origin:
-        """Of the cell that runs now."""
+        """Return the origin of the running cell."""
         parent: dict[str, Any] = shell.get_parent() if hasattr(shell, "get_parent") else {}
         client, cell = parent.get("header", {}).get("session"), parent.get("metadata", {}).get("cellId")
         return cls(str(client or ""), str(cell or ""))

@@ -1,7 +1,7 @@
-"""The picker: an anywidget built from the catalog. Its state and what is legal are here; what it looks like is js/.
+"""The picker: an anywidget made from the catalog. Python holds and validates its state; `js/` draws it.
 
-Facts (GPUs, prices, what a model needs) travel to the page with the widget; the page computes nothing that it could
-compute otherwise, but for the line itself, which must be right while the kernel is busy.
+The page receives all facts (GPUs, prices, memory of models) with the widget. It computes only the line, which must be
+correct while the kernel is busy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget  # noqa: TID253 - this module is imported when a picker is made, and not before
+import anywidget  # noqa: TID253 - this module is imported when a picker opens
 from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
 
 from modal_gpu_magic.catalog.gpus import GPUS
@@ -26,8 +26,8 @@ from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.plan.machine.clusters import refusal
 from modal_gpu_magic.plan.machine.recommend import memory
-from modal_gpu_magic.ui.widgets.frames import frame, with_words
-from modal_gpu_magic.ui.widgets.shell_channel import OURS
+from modal_gpu_magic.ui.widgets.frames import frame, with_text
+from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,41 +38,40 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parents[1] / "static"
 SIZES = ("1B", "3B", "7B", "13B", "34B", "70B", "180B", "405B")
-"""Models one filters by: sizes that open models come in."""
+"""Model sizes to filter by: common sizes of open models."""
 TASKS: tuple[tuple[Task, str], ...] = (
     ("inference", "Inference"),
     ("lora", "LoRA"),
     ("full", "Full"),
     ("pretrain", "Pre-train"),
 )
-READ = ("utilization", "memory_used_mib", "power_w", "temperature_c")
-"""Of a reading, what `metrics` has."""
+METRIC_FIELDS = ("utilization", "memory_used_mib", "power_w", "temperature_c")
+"""Fields of a sample in the trait `metrics`."""
 
 
-WORDS = """%%modal_gpu {line}
-The picker would be seen here in a front end that shows widgets.
-A line like the one above, as the first of a cell, does the same:
+FALLBACK_TEXT = """%%modal_gpu {line}
+This front end does not show the picker, which needs Jupyter widgets. Write a line like the one above instead.
 %modal_gpu gpus lists the GPUs, %modal_gpu help the options."""
 
 
 class GpuPicker(anywidget.AnyWidget):
-    """Choose GPUs, fallbacks, nodes and an image, by hand or by setting traits; both move the other.
+    """Choose GPUs, fallbacks, nodes and an image in the page or by setting traits. Page and traits stay in sync.
 
-    Below the choice it shows a session live: what it got, its GPUs, what it costs, Stop.
+    Below the choice, the widget shows a session: GPUs provided, readings, cost, and a Stop button.
 
     Args:
-        spec: what is chosen at first, `H100:2,A100-80GB`.
-        use: called with the words of the line when Use is pressed; None: `%modal_gpu use` of this kernel.
-        session: the session that is shown; None: none, until `follow` names one.
+        spec: initial choice, such as `H100:2,A100-80GB`.
+        use: called with the line when Use is pressed; None: `%modal_gpu use` in this kernel.
+        session: session to show; None: no session until `follow` is called.
 
     Attributes:
-        spec: the GPU and its fallbacks, as `%%modal_gpu` takes them; empty: no GPU. Setting it to what Modal does not
-            offer raises `TraitError`, and changes nothing.
-        nodes: containers of a cluster; 1: no cluster. A number that Modal does not link raises, likewise.
+        spec: the GPU and its fallbacks, as in `%%modal_gpu`; empty: no GPU. A spec that Modal does not offer raises
+            `TraitError` and changes nothing.
+        nodes: containers of a cluster; 1: no cluster. A number that Modal does not offer raises `TraitError`.
         image: a preset or a registry reference.
-        line: the words for `%%modal_gpu`; read only, and observable.
-        metrics: the newest reading of the session's first GPU and how many it has: `gpus`, `utilization` (%),
-            `memory_used_mib`, `power_w`, `temperature_c`; None where it is unknown. Read only, and observable.
+        line: arguments for `%%modal_gpu`; read-only, observable.
+        metrics: the latest reading of the session's first GPU and the number of GPUs: `gpus`, `utilization` (%),
+            `memory_used_mib`, `power_w`, `temperature_c`; None for unknown values. Read-only, observable.
     """
 
     _esm = STATIC / "picker.js"
@@ -102,8 +101,8 @@ class GpuPicker(anywidget.AnyWidget):
     ) -> None:
         self._use = use or _use
         self._session: Session | None = None
-        self._leave: Callable[[], None] = lambda: None
-        self._born = contextvars.copy_context()
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._creation_context = contextvars.copy_context()
         super().__init__(
             spec=spec,
             rows=[_row(gpu) for gpu in GPUS.values()],
@@ -112,36 +111,36 @@ class GpuPicker(anywidget.AnyWidget):
             needs={size: {task: memory(read_model(size), task, "bf16")[0] for task, _ in TASKS} for size in SIZES},
             **traits,
         )
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
         self.observe(self._write_line, ["spec", "nodes", "image"])
         self._write_line()
-        OURS.add(self.model_id)
+        WIDGET_COMM_IDS.add(self.model_id)
         if session is not None:
             self.follow(session)
 
     def follow(self, session: Session) -> None:
-        """Show this session from now on."""
-        self._leave()
+        """Show `session` from now on."""
+        self._unsubscribe()
         self._session = session
-        self._leave = session.metrics.watch(self._told)
-        self._seen(None)
+        self._unsubscribe = session.metrics.watch(self._update_from_thread)
+        self._update(None)
 
     def close(self) -> None:
-        """End the widget."""
-        self._leave()
-        self._leave = lambda: None
-        OURS.discard(self.model_id)
+        """Close the widget."""
+        self._unsubscribe()
+        self._unsubscribe = lambda: None
+        WIDGET_COMM_IDS.discard(self.model_id)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return with_words(super()._repr_mimebundle_(**kwargs), WORDS.format(line=self.line))
+        return with_text(super()._repr_mimebundle_(**kwargs), FALLBACK_TEXT.format(line=self.line))
 
     @validate("spec")
-    def _offered(self, proposal: Any) -> str:
-        """The spec in the catalog's spelling.
+    def _validate_spec(self, proposal: Any) -> str:
+        """Return the spec in the catalog's spelling.
 
         Raises:
-            TraitError: Modal does not offer it; the message has what was probably meant.
+            TraitError: Modal does not offer the spec; the message suggests the nearest one.
         """
         try:
             specs = parse(str(proposal["value"])).specs
@@ -151,11 +150,11 @@ class GpuPicker(anywidget.AnyWidget):
         return ",".join(map(str, specs))
 
     @validate("nodes")
-    def _linked(self, proposal: Any) -> int:
-        """So many nodes of what is chosen.
+    def _validate_nodes(self, proposal: Any) -> int:
+        """Return the number of nodes.
 
         Raises:
-            TraitError: Modal has no such cluster.
+            TraitError: Modal does not offer such a cluster.
         """
         nodes = int(proposal["value"])
         _check_cluster(parse(self.spec).specs, nodes)
@@ -167,42 +166,42 @@ class GpuPicker(anywidget.AnyWidget):
         words += ["--image", self.image] if self.image != "torch" else []
         self.set_trait("line", " ".join(words))
 
-    def _heard(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        """The page said something: in the main thread, or beside a cell that runs."""
+    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        """Handle a message of the page, on the main thread or, while a cell runs, on the shell channel's thread."""
         kind, session = content.get("type"), self._session
         if kind == "use":
-            self.said = self._used(str(content["line"]))
+            self.said = self._apply_line(str(content["line"]))
         elif kind == "stop" and session is not None:
             self._stop(session, running=bool(content.get("running")))
         elif kind == "hello" and session is not None:
-            self._seen(None)
+            self._update(None)
             for reading in self._latest():
-                self._seen(reading)
+                self._update(reading)
 
-    def _used(self, line: str) -> str:
-        """Make the line's machine the session's; returns what there is to say."""
+    def _apply_line(self, line: str) -> str:
+        """Set the session's machine to the line's; return a message for the user."""
         if self._session is not None and self._session.status.press is not None:
-            return "A cell runs on the session's machine: press Use when it has ended."
+            return "A cell is running on the session's machine. Press Use when the cell has ended."
         try:
             self._use(line)
         except ModalGpuError as error:
             return str(error)
-        return "Cells headed %%modal_gpu run on it."
+        return "Cells with %%modal_gpu now run on this machine."
 
     def _stop(self, session: Session, *, running: bool) -> None:
-        """Stop was pressed. `running`: the page showed a cell that ran; if an interrupt has ended it, all is done."""
+        """Handle Stop. `running`: the page showed a running cell; if that cell has ended, nothing is left to do."""
         self.send({"type": "stopping"})
         if session.status.press is not None:
             session.status.press()
         elif not running:
             session.stop()
 
-    def _told(self, reading: Reading | None) -> None:
-        """`_seen`, from any thread: ipykernel 7.0 has no message to answer to in one that is not its own."""
-        self._born.copy().run(self._seen, reading)
+    def _update_from_thread(self, reading: Reading | None) -> None:
+        """Call `_update` from any thread. In ipykernel 7.0 only the creating context has the parent message."""
+        self._creation_context.copy().run(self._update, reading)
 
-    def _seen(self, reading: Reading | None) -> None:
-        """The session was read, or stands differently."""
+    def _update(self, reading: Reading | None) -> None:
+        """Show a reading; None: show the session's state."""
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
             return
@@ -210,7 +209,7 @@ class GpuPicker(anywidget.AnyWidget):
             self.strip = _strip(self._session) if self._session else None
         self.send({"type": "frame"}, [frame(reading, reading.time)])
         first = reading.samples[0]
-        shown = {field: getattr(first, field) for field in READ}
+        shown = {field: getattr(first, field) for field in METRIC_FIELDS}
         self.set_trait("metrics", {"gpus": len(reading.samples), **shown})
 
     def _latest(self) -> tuple[Reading, ...]:
@@ -226,7 +225,7 @@ def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:
 
 
 def _strip(session: Session) -> dict[str, Any]:
-    """A session as `js/src/strip.ts` describes it."""
+    """Return a session's state in the format of `js/src/strip.ts`."""
     standing, about = session.status.standing, session.about
     own = [sample for sample in session.metrics.latest if sample.node == 0]
     got = arrived(own[0].name, own[0].memory_total_mib, len(own)) if own and not about.simulated else None
@@ -248,21 +247,21 @@ def _strip(session: Session) -> dict[str, Any]:
 
 
 def _use(line: str) -> None:
-    """`%modal_gpu use LINE` in this kernel.
+    """Run `%modal_gpu use LINE` in this kernel.
 
     Raises:
-        ModalGpuError: the extension is not loaded here, or the line is wrong.
+        ModalGpuError: the extension is not loaded in this kernel, or the line is wrong.
     """
     from IPython.core.getipython import get_ipython
 
     shell: Any = get_ipython()
     if shell is None or "modal_gpu" not in shell.magics_manager.magics["line"]:
-        raise ModalGpuError("the extension is not loaded: %load_ext modal_gpu_magic.")
+        raise ModalGpuError("the extension is not loaded; run %load_ext modal_gpu_magic.")
     shell.run_line_magic("modal_gpu", f"use {line}")
 
 
 def _row(gpu: Gpu) -> dict[str, Any]:
-    """A row of the catalog as `js/src/choice.ts` describes it."""
+    """Return a row of the catalog in the format of `js/src/choice.ts`."""
     return {
         "name": gpu.name,
         "vram": gpu.vram_gb,

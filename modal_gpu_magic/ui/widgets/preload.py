@@ -1,4 +1,4 @@
-"""What the next widget needs, imported while nobody waits: %load_ext and a first cell must not take that time."""
+"""Import widget libraries in the background, so that neither %load_ext nor a first cell waits for them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 import threading
 
 WIDGETS = "modal_gpu_magic.ui.widgets.picker"
-"""Its import brings anywidget and ipywidgets: a tenth of a second."""
+"""Importing this module imports anywidget and ipywidgets, which takes about 0.1 s."""
 
 
 def import_widgets() -> None:
-    """Import them in a thread, once; where they are not installed nothing happens, and who needs them says so."""
+    """Import the widgets in a thread, once. If they are not installed, do nothing: later users of widgets report it."""
     if WIDGETS not in sys.modules:
         threading.Thread(target=_import, name="modal-gpu-widgets", daemon=True).start()
 

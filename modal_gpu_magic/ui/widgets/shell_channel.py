@@ -1,10 +1,10 @@
-"""What a kernel answers while a cell of ours blocks it: a page that is loaded anew, and messages of our widgets.
+"""Requests that a kernel answers while a cell blocks its main thread: those of new pages and of this package's widgets.
 
-Ipykernel 7 reads its shell channel in a thread of its own, and hands each request on to the main thread, which the
-cell blocks. The few requests that need no main thread are answered in that thread while a cell of ours runs: what
-kernel this is, which widgets there are and how they stand (without these a page waits at "Loading widget"), and what
-is said to a widget of ours, as Stop. Kernels without that thread (ipykernel 6) answer when the cell has ended; there
-Stop interrupts the kernel instead.
+ipykernel 7 reads its shell channel in a separate thread and passes each request to the main thread, which the cell
+blocks. While a cell runs, that thread answers the few requests that do not need the main thread: kernel info, the list
+of comms, states of widgets (without which a page waits at "Loading widget"), and messages to this package's widgets,
+such as Stop. Kernels without that thread (ipykernel 6) answer when the cell has ended; in these kernels, Stop
+interrupts the kernel instead.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-QUESTIONS: Final = frozenset({"kernel_info_request", "comm_info_request"})
-"""Requests about the kernel itself; ipykernel's handlers of them read, and change nothing."""
-CONTROL: Final = "jupyter.widget.control"
-"""The comm target by which a page asks for all widgets at once."""
-STATES: Final = frozenset({"request_state", "request_states"})
-"""Methods of a widget's messages that ask how it stands."""
+KERNEL_REQUESTS: Final = frozenset({"kernel_info_request", "comm_info_request"})
+"""Requests about the kernel; ipykernel's handlers only read."""
+CONTROL_TARGET: Final = "jupyter.widget.control"
+"""Comm target by which a page requests the states of all widgets."""
+STATE_METHODS: Final = frozenset({"request_state", "request_states"})
+"""Methods of widget messages that request states."""
 
-OURS: Final[set[str]] = set()
-"""Ids of the comms of our widgets: what the page says to them by `model.send` is heard while a cell runs."""
+WIDGET_COMM_IDS: Final[set[str]] = set()
+"""Comm ids of this package's widgets. Messages that a page sends to them by `model.send` are handled during a cell."""
 
 
 @contextlib.contextmanager
 def answering(shell: InteractiveShell) -> Iterator[None]:
-    """While the block runs on the main thread, answer beside it."""
+    """While the block runs on the main thread, answer requests on the shell channel's thread.
+
+    Uses `shell_channel_thread`, `shell_channel_thread_main` and `shell_stream.on_recv` of ipykernel, not a public API;
+    tested with 6.30.1 to 7.4.0. Without the thread, requests wait until the cell has ended.
+    """
     kernel: Any = getattr(shell, "kernel", None)
     if not ipykernel_channel.has_channel_thread(kernel):
         yield
         return
-    ipykernel_channel.read_by(kernel, Beside(kernel).hear)
+    ipykernel_channel.read_by(kernel, Beside(kernel).receive)
     try:
         yield
     finally:
@@ -47,30 +51,30 @@ def answering(shell: InteractiveShell) -> Iterator[None]:
 
 
 class Beside:
-    """Reads the shell channel of a kernel: answers what it can, hands on the rest. Runs in that channel's thread."""
+    """Answers requests on a kernel's shell channel or passes them on. Runs on the channel's thread."""
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
         self._cell = kernel.get_parent()
-        self._around = contextvars.copy_context()  # ipykernel 7.0 finds in it what a widget's message answers to
+        self._context = contextvars.copy_context()  # ipykernel 7.0 reads the parent of a widget's message from it
 
-    async def hear(self, frames: list[Any]) -> None:
-        """A request came."""
+    async def receive(self, frames: list[Any]) -> None:
+        """Handle a request."""
         session = self._kernel.session
         idents, parts = session.feed_identities(frames, copy=False)
-        if not _is_ours(*(session.unpack(parts[place].bytes) for place in (1, 4))):
+        if not _is_answered(*(session.unpack(parts[index].bytes) for index in (1, 4))):  # header, content
             await ipykernel_channel.hand_on(self._kernel, frames)
             return
         request = session.deserialize(parts, copy=False)  # checks its signature
-        self._tell("busy", request)
+        self._send_status("busy", request)
         handler = self._kernel.shell_handlers[request["header"]["msg_type"]]
-        answer = self._around.copy().run(handler, self._kernel.shell_stream, idents, request)
+        answer = self._context.copy().run(handler, self._kernel.shell_stream, idents, request)
         if inspect.isawaitable(answer):
             await answer
-        self._tell("idle", request)
-        self._tell("busy", self._cell)  # a page takes the last word for the kernel's: the cell still runs
+        self._send_status("idle", request)
+        self._send_status("busy", self._cell)  # a page shows the latest status, and the cell still runs
 
-    def _tell(self, state: str, parent: Any) -> None:
+    def _send_status(self, state: str, parent: Any) -> None:
         kernel = self._kernel
         kernel.session.send(
             kernel.iopub_socket,
@@ -81,13 +85,13 @@ class Beside:
         )
 
 
-def _is_ours(header: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """Whether a request is answered here."""
+def _is_answered(header: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
+    """Return whether a request is answered on the shell channel's thread."""
     kind = header.get("msg_type")
     if kind == "comm_open":
-        return content.get("target_name") == CONTROL
+        return content.get("target_name") == CONTROL_TARGET
     if kind == "comm_msg":
-        said = content.get("data")
-        method = said.get("method") if isinstance(said, dict) else None  # a comm that is no widget's says what it likes
-        return method in STATES or (method == "custom" and content.get("comm_id") in OURS)
-    return kind in QUESTIONS
+        data = content.get("data")
+        method = data.get("method") if isinstance(data, dict) else None  # comms other than widgets may send any data
+        return method in STATE_METHODS or (method == "custom" and content.get("comm_id") in WIDGET_COMM_IDS)
+    return kind in KERNEL_REQUESTS

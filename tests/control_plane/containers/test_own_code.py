@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modal_gpu_magic.control_plane.containers.root import World
-from modal_gpu_magic.control_plane.images.environment import OURS
+from modal_gpu_magic.control_plane.images.environment import PACKAGE_ROOT
 
 FINDER = """
 import importlib.util, sys
@@ -35,7 +35,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (site / f"{finder}.py").write_text(FINDER.format(file=str(tmp_path / "project/wo_mapped.py")))
     (site / "own.pth").write_text(f"{tmp_path}/project\nsub\nimport {finder}; {finder}.install()\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(site), str(site / "sub"), str(tmp_path / "project")])
-    monkeypatch.setenv("PYTHONPATH", f"{OURS}:{tmp_path}/target:{tmp_path}/plain:relative")
+    monkeypatch.setenv("PYTHONPATH", f"{PACKAGE_ROOT}:{tmp_path}/target:{tmp_path}/plain:relative")
     made = World(tmp_path / "world")
     made.make()
     return made

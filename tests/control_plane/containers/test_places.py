@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_all_directories_are_the_users_alone() -> None:
-    home = server_dirs.move_in()
+    home = server_dirs.create()
     try:
         modes = [stat.S_IMODE(each.stat().st_mode) for each in (home.root, home.shared, home.store)]
         assert modes == [0o700, 0o700, 0o700]
@@ -40,11 +40,11 @@ def test_all_directories_are_the_users_alone() -> None:
 
 def test_what_a_dead_server_left_is_removed_and_a_living_ones_stays() -> None:
     source = (
-        "from modal_gpu_magic.control_plane.containers import server_dirs as p; h = p.move_in(); print(h.root, h.store)"
+        "from modal_gpu_magic.control_plane.containers import server_dirs as p; h = p.create(); print(h.root, h.store)"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=Path(__file__).parents[3])
     dead = [Path(path) for path in done.stdout.split()]
-    living = server_dirs.move_in()
+    living = server_dirs.create()
     try:
         server_dirs.clear_dead()
         assert not any(path.exists() for path in dead)
@@ -56,7 +56,7 @@ def test_what_a_dead_server_left_is_removed_and_a_living_ones_stays() -> None:
 
 
 def test_a_reused_pid_is_not_the_owner() -> None:
-    home = server_dirs.move_in()
+    home = server_dirs.create()
     for directory in (home.root, home.shared):
         (directory / "owner.json").write_text(json.dumps({"pid": os.getpid(), "started": "1"}))
     server_dirs.clear_dead()
@@ -66,14 +66,14 @@ def test_a_reused_pid_is_not_the_owner() -> None:
 
 @pytest.mark.parametrize("marker", [None, "", "{", "[]", '{"pid": 1}', '{"pid": "x", "started": []}'])
 def test_what_nobody_has_marked_is_given_a_minute(marker: str | None) -> None:
-    home = server_dirs.move_in()
+    home = server_dirs.create()
     try:
         (home.root / "owner.json").unlink()
         if marker is not None:
             (home.root / "owner.json").write_text(marker)
         server_dirs.clear_dead()
         assert home.root.is_dir()
-        long_ago = time.time() - server_dirs.UNMARKED - 1
+        long_ago = time.time() - server_dirs.UNMARKED_SECONDS - 1
         os.utime(home.root, (long_ago, long_ago))
         server_dirs.clear_dead()
         assert not home.root.exists()
@@ -120,14 +120,14 @@ def test_a_link_that_another_server_uses_stays(root: Path, tmp_path: Path) -> No
 
 def test_what_is_in_the_way_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
-    with pytest.raises(Conflict, match=r"real exists on this machine.*Mount at a path that is free"):
+    with pytest.raises(Conflict, match=r"real exists on this machine.*Choose a mount path"):
         Links(root).take(tmp_path / "real", tmp_path)
     links = Links(root)
     links.take(tmp_path / "d", tmp_path / "one")
-    with pytest.raises(Conflict, match="one in another container"):
+    with pytest.raises(Conflict, match="one in another running container"):
         links.take(tmp_path / "d", tmp_path / "two")
     (tmp_path / "foreign").symlink_to("/nowhere")
-    with pytest.raises(Conflict, match="foreign leads to /nowhere"):
+    with pytest.raises(Conflict, match="foreign points to /nowhere"):
         links.take(tmp_path / "foreign", tmp_path)
 
 

@@ -144,14 +144,14 @@ def test_memory_is_shared_out_over_the_gpus(tmp_path: Path, leader: subprocess.P
     assert used(4) <= used(1) // 4 + 1
 
 
-def test_a_family_is_followed_and_strangers_are_not_read_again(leader: subprocess.Popen[bytes]) -> None:
+def test_a_family_is_followed_and_outsiders_are_not_read_again(leader: subprocess.Popen[bytes]) -> None:
     """Who comes later belongs to it, also when its parent is gone by then; who was outside costs nothing any more."""
     script = "import subprocess,sys\nsys.stdin.readline()\nsubprocess.Popen(['sleep', '60'])\nsys.stdin.readline()"
     family = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
     assert family.stdin is not None
     looked = smi_program.Family(family.pid)
     looked.look()
-    assert leader.pid in looked._strangers
+    assert leader.pid in looked._outsiders
     assert set(looked._members) == {family.pid}
     family.stdin.write(b"\n")
     family.stdin.flush()

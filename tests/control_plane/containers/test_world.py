@@ -182,9 +182,7 @@ def test_a_volume_where_something_real_is_in_the_way_is_refused(client: Any, tmp
     made = make_subjects()
     with modal.Volume.ephemeral(client=client) as volume, made.app.run(client=client):
         box = made.Box.with_options(volumes={str(tmp_path): volume})()
-        with pytest.raises(
-            modal.exception.ConflictError, match=r"exists on this machine.*Mount at a path that is free"
-        ):
+        with pytest.raises(modal.exception.ConflictError, match=r"exists on this machine.*Choose a mount path"):
             box.add.remote()
 
 

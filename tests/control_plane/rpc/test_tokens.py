@@ -20,5 +20,5 @@ def test_it_is_read_back() -> None:
 
 @pytest.mark.parametrize("token", ["", "in-1", "a.b.c", ".e30.", ".W10.", ".MQ.", ".é."])
 def test_another_text_is_refused(token: str) -> None:
-    with pytest.raises(Invalid, match="is not the token of an input"):
+    with pytest.raises(Invalid, match="is not a token of an input"):
         input_id_in(token)

@@ -29,12 +29,12 @@ def test_what_modal_takes(nodes: int, specs: list[str], rdma: bool) -> None:
 @pytest.mark.parametrize(
     ("nodes", "specs", "rdma", "sentence"),
     [
-        (2, [], False, 'needs GPUs on Modal: give its nodes some, such as gpu="H100:8"'),
+        (2, [], False, 'needs GPUs on Modal: for example gpu="H100:8"'),
         (2, ["H100"], False, "whole nodes on Modal: H100:8, not H100"),
         (2, ["H100:8", "H100!:4"], False, "whole nodes on Modal: H100:8, not H100!:4"),
         (2, ["A10:2"], False, "whole nodes on Modal: A10:4, not A10:2"),
         (33, ["A10:4"], False, "at most 32 nodes on Modal; this one has 33"),
-        (2, ["A100-80GB:8"], True, "not for A100-80GB: leave rdma=True out"),
+        (2, ["A100-80GB:8"], True, "not for A100-80GB: remove rdma=True"),
     ],
 )
 def test_what_modal_refuses(nodes: int, specs: list[str], rdma: bool, sentence: str) -> None:

@@ -54,9 +54,9 @@ def test_a_name_is_shared_and_has_to_exist(client: Any) -> None:
 def test_an_update_is_taken_whole_or_not() -> None:
     one = dicts.Dict("di-1", "")
     big = bytes(dicts.VALUE_BYTES)
-    for number in range(dicts.KEPT_BYTES // len(big)):
+    for number in range(dicts.MAX_BYTES // len(big)):
         one.update({bytes([number]): big})
-    with pytest.raises(Full, match="1 GiB in all"):
+    with pytest.raises(Full, match="at most 1 GiB"):
         one.update({b"small": b"x", b"large": big})
     with pytest.raises(Invalid, match="104857600 bytes; this one has 104857601"):
         one.update({b"small": b"x", b"0": big + b"x"})

@@ -67,7 +67,7 @@ def test_the_log_of_a_build_says_what_is_done_and_what_is_not(client: Any, wheel
         "Not applied by the local backend: FROM nvidia/cuda:12.8.0-devel-ubuntu22.04",
         "Not applied by the local backend: RUN apt-get install -y git",
         "Not applied by the local backend: RUN make world",
-        "Already here: cloudpickle",
+        "Already installed: cloudpickle",
         "mgm_layer",
     ):
         assert line in log

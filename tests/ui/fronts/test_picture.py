@@ -10,7 +10,7 @@ import pytest
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.fronts.picture import figures, keepsake, picture
+from modal_gpu_magic.ui.fronts.picture import figures, picture, summary_bundle
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,7 +38,7 @@ def _history(gpus: int = 1, readings: int = 10, *, power: float | None = 300.0) 
 
 
 def test_it_is_an_image_with_the_numbers_as_its_text() -> None:
-    bundle = keepsake("H100 <done>", _history(), simulated=False)
+    bundle = summary_bundle("H100 <done>", _history(), simulated=False)
     assert bundle["text/plain"] == "H100 <done>"
     assert "H100 &lt;done&gt;" in bundle["text/html"]
     assert 'alt="mean 4 %, peak 10.0 GiB, 300 W, 60 °C"' in bundle["text/html"]
@@ -50,12 +50,12 @@ def test_it_is_an_image_with_the_numbers_as_its_text() -> None:
 
 
 def test_without_a_reading_there_is_no_picture() -> None:
-    assert keepsake("CPU", History(), simulated=False) == {"text/plain": "CPU"}
+    assert summary_bundle("CPU", History(), simulated=False) == {"text/plain": "CPU"}
 
 
 def test_how_it_ended_stands_above_with_and_without_a_picture() -> None:
     for history in (_history(), History()):
-        html = keepsake("H100", history, simulated=False, heading=("failed", "idle <14:05>"))["text/html"]
+        html = summary_bundle("H100", history, simulated=False, heading=("failed", "idle <14:05>"))["text/html"]
         assert "<b>failed</b>, idle &lt;14:05&gt;<br>H100" in html
 
 
@@ -73,7 +73,7 @@ def test_simulated_is_said_in_the_picture() -> None:
 @pytest.mark.parametrize("gpus", [1, 8, 32])
 @pytest.mark.parametrize("readings", [199, 3000])
 def test_it_stays_small_however_long_the_run(gpus: int, readings: int) -> None:
-    bundle = keepsake("H100", _history(gpus, readings), simulated=True)
+    bundle = summary_bundle("H100", _history(gpus, readings), simulated=True)
     assert len(bundle["text/html"]) < 60_000
 
 

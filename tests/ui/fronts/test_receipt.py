@@ -67,7 +67,7 @@ def test_a_status_has_what_is_known_of_it() -> None:
 def test_the_heading_says_how_it_ended_and_what_is_there_now() -> None:
     receipt = Receipt("failed", "H100", "cloud", simulated=False, idle_seconds=300, ended_at=ENDED)
     assert heading(receipt) == ("failed", "idle until 14:05")
-    assert heading(replace(receipt, outcome="lost", idle_seconds=0)) == ("lost", "no container is left")
+    assert heading(replace(receipt, outcome="lost", idle_seconds=0)) == ("lost", "container stopped")
 
 
 def text(**facts: Any) -> str:
@@ -89,7 +89,7 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
         (dict(hourly=3.6), "H100 · run – · cost –"),
         (
             dict(ran=12.0, stays=(("m", "it is open"), ("n", "2 GB"))),
-            "H100 · run 12 s · stays there: m (it is open), n (2 GB) · cost –",
+            "H100 · run 12 s · kept on the GPU: m (it is open), n (2 GB) · cost –",
         ),
         (
             dict(ran=1.0, wrote=(("out/m.pt", 12_000_000),)),
@@ -117,9 +117,9 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
         ),
         (
             dict(backend="local", simulated=True, asked="H100:2 L4", ran=100.0, hourly=3.6, idle_seconds=300),
-            "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free here, at Modal $0.10 · prices of 2026-01-01",
+            "H100:2 L4 · local · CPU · H100:2 simulated · run 100 s · free (≈ $0.10 on Modal) · prices of 2026-01-01",
         ),
-        (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s · free here"),
+        (dict(backend="local", asked="CPU", ran=3.0), "CPU · local · CPU · run 3.0 s · free"),
         (dict(got="H200:2", asked="H100:2 L4", ran=3.0), "H200:2 (asked H100:2 L4) · run 3.0 s · cost –"),
         (
             dict(got="H100", ran=3.0, uses=(USE,), hourly=3.95, advice=Advice(GpuSpec("L4"), 3.15)),
@@ -140,7 +140,7 @@ ENDED = time.mktime((2026, 1, 1, 14, 0, 0, 0, 0, -1))
         (
             dict(backend="local", simulated=True, ran=3.0, uses=(replace(USE, mean_power_w=None, simulated=True),)),
             "H100 · local · CPU · H100 simulated · run 3.0 s · "
-            "peak 9.8/80 GB, mean 76 %, peak 98 % of this machine's memory and processors · free here",
+            "peak 9.8/80 GB, mean 76 %, peak 98 % of this machine's memory and processors · free",
         ),
     ],
 )

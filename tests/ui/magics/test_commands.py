@@ -94,10 +94,10 @@ def test_a_gpu_of_a_machine_variable_is_checked(said: dict[str, list[str]]) -> N
 @pytest.mark.parametrize(
     "line, printed",
     [
-        ("status", "No session yet"),
-        ("status after use", "big: H100:2 · local · not running · lives there: nothing"),
+        ("status", "No sessions. Start a cell with `%%modal_gpu H100` to open one."),
+        ("status after use", "big: H100:2 · local · not running · only on the GPU: none"),
         ("two", "other: L4 · local · not running"),
-        ("stop one", "other: ended"),
+        ("stop one", "other: stopped"),
         ("metrics", "<metrics: no GPU has been read yet>"),
         ("recommend 13B lora", "A100-40GB      40 GB  2.10  the reference's A100-40GB for 'Fine-tuning (LoRA)'\nL40S "),
         ("recommend 13B lora", "13B lora in bf16: 13B × 2 bytes = 26 GB frozen weights + "),
@@ -116,9 +116,9 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
     [
         ("stopp", "did you mean stop?"),
         ("last", "No cell has run yet in this kernel."),
-        ("metrics nobody", "There is no session 'nobody'; there is: big, picked, other."),
-        ("zzz", "there is: picker, use, gpus, recommend, put, get, ls, status, last, metrics, stop, help."),
-        ("stop nobody", "There is no session or service 'nobody'; there is: none."),
+        ("metrics nobody", "No session is named 'nobody'. Sessions: big, picked, other."),
+        ("zzz", "commands: picker, use, gpus, recommend, put, get, ls, status, last, metrics, stop, help."),
+        ("stop nobody", "No session or service is named 'nobody'. Sessions and services: none."),
         ("use A10 --timeout 2h --in x", "--timeout, --in belongs to a cell"),
         ("use H1000", "did you mean H100"),
         ("recommend", "write %modal_gpu recommend 13B lora"),

@@ -67,8 +67,8 @@ def test_a_service_is_shown_as_a_class(found: dict[str, Any]) -> None:
 
 
 def test_the_notebook_s_own_modules_are_named(found: dict[str, Any]) -> None:
-    lines = [line for line in found["module"][0].splitlines() if "notebook's own" in line]
-    assert lines == ["# sends the notebook's own own_tools.py"]
+    lines = [line for line in found["module"][0].splitlines() if "notebook's module" in line]
+    assert lines == ["# sends the notebook's module own_tools.py"]
 
 
 def test_nothing_is_started(found: dict[str, Any]) -> None:
@@ -78,6 +78,6 @@ def test_nothing_is_started(found: dict[str, Any]) -> None:
 
 
 def test_no_machine_is_remembered(found: dict[str, Any]) -> None:
-    assert "No session yet" in found["sessions"][0]
+    assert "No sessions." in found["sessions"][0]
     assert "gpu='L4'" in found["other"][0]
     assert found["after"][0].startswith("default: A10 ")

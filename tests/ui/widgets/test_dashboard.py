@@ -7,7 +7,7 @@ from typing import Any
 
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
-from modal_gpu_magic.ui.widgets.frames import KEPT, frame
+from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE, frame
 
 
 class Recorded(Dashboard):
@@ -43,10 +43,10 @@ def test_a_page_that_comes_later_gets_the_whole_history_as_one_message() -> None
 
 def test_of_a_long_run_each_node_s_last_readings_are_kept() -> None:
     dashboard = Recorded(nodes=2)
-    for tick in range(KEPT + 10):
+    for tick in range(MAX_READINGS_PER_NODE + 10):
         for node in range(2):
             dashboard.sample(reading(dashboard.began + tick, node))
     size = len(frame(reading(0.0), 0.0))
     kept = dashboard.hello()[1]
-    assert len(kept) == size * 2 * KEPT
+    assert len(kept) == size * 2 * MAX_READINGS_PER_NODE
     assert kept[:size] == frame(reading(dashboard.began + 10), dashboard.began)

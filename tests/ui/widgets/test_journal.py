@@ -10,7 +10,7 @@ def _line(text: str) -> Act:
 
 
 def test_it_is_kept_in_order_until_it_is_too_much() -> None:
-    journal = Journal(most=1000)
+    journal = Journal(max_bytes=1000)
     journal.add(_line("one"))
     journal.add(_line("two"))
     assert journal.acts == (_line("one"), _line("two"))
@@ -20,7 +20,7 @@ def test_it_is_kept_in_order_until_it_is_too_much() -> None:
 
 
 def test_what_was_taken_back_is_forgotten() -> None:
-    journal = Journal(most=1000)
+    journal = Journal(max_bytes=1000)
     journal.add(_line("much" * 300))
     journal.clear()
     journal.add(_line("kept"))

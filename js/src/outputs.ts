@@ -1,12 +1,12 @@
-// A cell's outputs, written as Jupyter's iopub messages say. Pure: the outputs are anything with these four methods.
+// Writes published iopub messages into a cell's outputs. Pure: the outputs are any object with these four members.
 
-/** What was published: the kind and the content of an iopub message, or `done` at the very end. */
+/** A publication: kind and content of an iopub message, or `done` at the end of the run. */
 export interface Act {
   kind: string;
   content: Record<string, unknown>;
 }
 
-/** JupyterLab's model of a cell's outputs, as far as it is used. */
+/** The part of JupyterLab's model of a cell's outputs that is used. */
 export interface Outputs {
   readonly length: number;
   add(output: Record<string, unknown>): unknown;
@@ -15,21 +15,21 @@ export interface Outputs {
 }
 
 export class Writer {
-  private readonly places = new Map<string, number[]>();
+  private readonly indexes = new Map<string, number[]>();
 
   constructor(private readonly outputs: Outputs) {}
 
-  /** Write one act; whether it was one that writes. */
+  /** Write one publication; return whether its kind changes the outputs. */
   write({ kind, content }: Act): boolean {
     if (kind === "clear_output") {
-      this.places.clear();
+      this.indexes.clear();
       this.outputs.clear(Boolean(content["wait"]));
     } else if (kind === "update_display_data") {
-      for (const place of this.places.get(displayId(content)) ?? []) this.outputs.set(place, output("display_data", content));
+      for (const index of this.indexes.get(displayId(content)) ?? []) this.outputs.set(index, output("display_data", content));
     } else if (kind in FIELDS) {
       this.outputs.add(output(kind, content));
       const id = displayId(content);
-      if (id) this.places.set(id, [...(this.places.get(id) ?? []), this.outputs.length - 1]);
+      if (id) this.indexes.set(id, [...(this.indexes.get(id) ?? []), this.outputs.length - 1]);
     } else {
       return false;
     }
@@ -37,7 +37,7 @@ export class Writer {
   }
 }
 
-/** What a notebook's file keeps of each kind of output (nbformat 4). */
+/** The fields of each kind of output in a notebook's file (nbformat 4). */
 const FIELDS: Record<string, readonly string[]> = {
   stream: ["name", "text"],
   display_data: ["data", "metadata"],

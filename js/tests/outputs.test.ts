@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Writer, type Outputs } from "../src/acts";
+import { Writer, type Outputs } from "../src/outputs";
 
 /** Outputs as JupyterLab keeps them: texts of one stream are one output, and a clear may wait for what comes. */
 class Kept implements Outputs {
