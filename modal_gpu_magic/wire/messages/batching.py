@@ -1,4 +1,4 @@
-"""`@batched(32, wait_ms=100)`: says that a service's function takes many calls at once. A mark; it wraps nothing."""
+"""`@batched(32, wait_ms=100)` marks a service's function that takes several calls at once, without wrapping it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import Any, TypeVar
 from modal_gpu_magic.errors import ServiceError
 
 SIZES = (1, 1_000)
-"""Calls a batch (modal/_partial_function.py, 1.6.4)."""
+"""Smallest and largest number of calls in a batch (modal/_partial_function.py, 1.6.4)."""
 WAITS = (0, 600_000)
-"""Milliseconds a batch waits to be full (likewise)."""
+"""Shortest and longest time in milliseconds to wait for a full batch (same source)."""
 WAIT_MS = 100
-"""What holds where nobody says: the value of Modal's own guide."""
+"""Default of `wait_ms` in milliseconds: the value in Modal's guide."""
 _MARK = "_modal_gpu_batch"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How calls are gathered: at most `size` of them, for at most `wait_ms` milliseconds from the first.
+    """How calls are collected into a batch.
+
+    Attributes:
+        size: largest number of calls in a batch.
+        wait_ms: longest time in milliseconds to wait for more calls after the first.
 
     Raises:
-        ServiceError: outside Modal's limits.
+        ServiceError: a value is outside Modal's limits.
     """
 
     size: int
@@ -32,23 +36,23 @@ class Batch:
     def __post_init__(self) -> None:
         for what, value, (low, high) in (("size", self.size, SIZES), ("wait_ms", self.wait_ms, WAITS)):
             if type(value) is not int or not low <= value <= high:
-                raise ServiceError(f"the {what} of a batch is {value!r}; Modal takes {low} to {high:,}.")
+                raise ServiceError(f"the {what} of a batch must be {low} to {high:,} (Modal's limits), not {value!r}.")
 
     def __str__(self) -> str:
-        return f"up to {self.size} calls at once, {self.wait_ms} ms to gather them"
+        return f"up to {self.size} calls per batch, collected for at most {self.wait_ms} ms"
 
 
 def batched(max_batch_size: int, wait_ms: int = WAIT_MS) -> Callable[[_F], _F]:
-    """Mark a function of a service: it gets lists, one item a call, and returns a list of as many results.
+    """Mark a function of a service: the function gets lists with one item per call, and returns a list of results.
 
-    Where the function itself runs the mark does nothing; the service makes `@modal.batched` from it.
+    The mark does not change a direct call of the function; the service turns the mark into `@modal.batched`.
 
     Args:
-        max_batch_size: calls at once, 1 to 1000.
-        wait_ms: milliseconds to wait for more calls, 0 to 600,000.
+        max_batch_size: largest number of calls in a batch, 1 to 1,000.
+        wait_ms: longest time to wait for more calls, 0 to 600,000 milliseconds.
 
     Raises:
-        ServiceError: outside Modal's limits.
+        ServiceError: a value is outside Modal's limits.
     """
     batch = Batch(max_batch_size, wait_ms)
 
@@ -60,6 +64,6 @@ def batched(max_batch_size: int, wait_ms: int = WAIT_MS) -> Callable[[_F], _F]:
 
 
 def batch_of(function: object) -> Batch | None:
-    """How a function is marked; None: it is not."""
+    """Return the batch settings of a function; None: the function has no mark."""
     found = getattr(function, _MARK, None)
     return found if isinstance(found, Batch) else None

@@ -83,7 +83,7 @@ def test_a_marked_function_is_the_one_method(mark: str, batch: Batch) -> None:
 
 def test_the_header_batches_the_only_function() -> None:
     (method,), _ = served("def predict(xs, ys): ...\ndef _clean(): ...", Batch(32, 10))
-    assert str(method) == "predict(xs, ys) in batches (up to 32 calls at once, 10 ms to gather them)"
+    assert str(method) == "predict(xs, ys) in batches (up to 32 calls per batch, collected for at most 10 ms)"
 
 
 REFUSED = [
@@ -102,7 +102,7 @@ REFUSED = [
     ("@modal.batched(max_batch_size=8, wait_ms=1)\ndef a(x): ...", None, r"@modal.batched.*; write @batched\(32"),
     ("@batched(SIZE)\ndef a(x): ...", None, "no plain numbers"),
     ("@batched()\ndef a(x): ...", None, "no plain numbers"),
-    ("@batched(1001)\ndef a(x): ...", None, "size of a batch is 1001; Modal takes 1 to 1,000"),
+    ("@batched(1001)\ndef a(x): ...", None, "size of a batch must be 1 to 1,000 (Modal's limits), not 1001"),
     ("@batched(8, wait_ms=600001)\ndef a(x): ...", None, "wait_ms of a batch is 600001; Modal takes 0 to 600,000"),
 ]
 
