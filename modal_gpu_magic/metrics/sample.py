@@ -114,7 +114,7 @@ class Reading:
             ValueError: `samples` is empty.
         """
         if not self.samples:
-            raise ValueError("a reading has at least one sample; where nvidia-smi printed none there is no reading.")
+            raise ValueError("a reading needs at least one sample; if nvidia-smi printed none, make no reading.")
 
     @property
     def time(self) -> float:

@@ -109,7 +109,7 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
         ("put nowhere errors:", "there is no nowhere here"),
         ("put erors errors:", "did you mean errors?"),
         ("put errors", "put takes what to copy and where to, not 1 words; write %modal_gpu put LOCAL VOLUME:/path"),
-        ("put errors other/x", "write it VOLUME:/path, such as data:/other/x"),
+        ("put errors other/x", "write VOLUME:/path, such as data:/other/x"),
         ("put errors session:x", "put goes to a Volume"),
         ("put errors errors:../x", "leads out of errors"),
         ("put errors errors: --forse", "put has no option --forse; did you mean --backend?"),

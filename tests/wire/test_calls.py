@@ -77,7 +77,7 @@ def test_an_error_goes_by_value(namespace: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("size", "wait_ms"), [(0, 1), (1001, 1), (1, -1), (1, 600_001), (True, 1), (1.5, 1)])
 def test_batches_have_modals_limits(size: Any, wait_ms: Any) -> None:
-    with pytest.raises(ServiceError, match="Modal takes"):
+    with pytest.raises(ServiceError, match="Modal's limits"):
         batched(size, wait_ms=wait_ms)
 
 

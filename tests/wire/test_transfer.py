@@ -315,7 +315,7 @@ def test_pack_names_what_does_not_travel() -> None:
 
 def test_unpack_without_its_buffers_is_an_error() -> None:
     transfer = pack({"b": b"x" * 70_000}, {}, InlineStore())
-    with pytest.raises(TransferError, match="is gone"):
+    with pytest.raises(TransferError, match="of this transfer is missing"):
         unpack(transfer, {}, InlineStore())
 
 

@@ -46,7 +46,7 @@ def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str |
 
 
 def has_rdma(gpus: Sequence[GpuSpec]) -> bool:
-    """Whether Modal links nodes by RDMA for each of these GPUs."""
+    """Whether Modal links nodes by RDMA for all of these GPUs."""
     return bool(gpus) and all(spec.name in GPUS and GPUS[spec.name].rdma for spec in gpus)
 
 

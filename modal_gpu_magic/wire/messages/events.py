@@ -9,7 +9,7 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   display_data         {"data": mime bundle, "metadata": {...}, "transient": {...}}
   update_display_data  the same
   execute_result       {"data": mime bundle, "metadata": {...}}
-  error                {"ename": str, "evalue": str, "traceback": [str]}   shown during the cell (`%run bad.py`); the cell continues
+  error                {"ename": str, "evalue": str, "traceback": [str]}   during the cell (`%run bad.py`)
   failed               {}                     the cell has failed: show its error before the events that follow
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}

@@ -26,7 +26,7 @@ def test_the_pin_that_cures_it_or_what_to_do_here() -> None:
         'to match the versions, run %modal_gpu stop, then use --pip "numpy==2.1.3"'
     )
     assert "`" not in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
-    assert 'pip install "torch==2.14.0" here' in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
+    assert 'pip install "torch==2.14.0" in the notebook' in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
 
 
 @pytest.mark.parametrize(
