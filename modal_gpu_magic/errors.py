@@ -1,22 +1,22 @@
-"""Every error this package raises on purpose. What is not below is a bug of ours.
+"""The errors that this package raises on purpose. Any other exception from this package is a bug.
 
-ModalGpuError                  what a user may meet; printed as its message, without our frames
-├── LineError                  the magic line is wrong: the fault, a caret under it, the way out. Nothing was sent
-│   └── UnknownGpuError        no such GPU in the catalog; carries the nearest names
+ModalGpuError                  base class; IPython prints the message without a traceback
+├── LineError                  the magic line is wrong: the fault, a caret under the fault, the fix. Nothing was sent
+│   └── UnknownGpuError        the catalog has no such GPU; the message names the nearest ones
 ├── SetupError                 a backend cannot be reached or used: no token, an expired one, a missing package
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
-│   └── RemoteValueError       a value that lives in the container was used here
-├── CopyError                  put, get, ls: no such Volume or path, or something is in the way
+│   └── RemoteValueError       the notebook used a value that is in the container only
+├── CopyError                  put, get, ls: no such Volume or path, or a file would be overwritten
 ├── MachineError               an image failed to build, or Modal refused the machine
-├── ServiceError               a service that cannot be made, or used, as asked: what to change
-├── RunError                   a cell did not end by itself
-│   ├── CellTimeout            it ran into its `--timeout`
-│   ├── ContainerLost          its container died: exit code, signal, out of memory
-│   ├── RankLost               a rank of it died: exit code, signal, out of memory; its container lives
-│   └── BackendLost            the control plane or the connection to it is gone
-└── RemoteError                stands in for a cell's own exception whose class does not exist here
+├── ServiceError               a service cannot be created or used as requested; names the change to make
+├── RunError                   a cell was ended from outside
+│   ├── CellTimeout            the cell exceeded its `--timeout`
+│   ├── ContainerLost          the container of the cell died: exit code, signal, out of memory
+│   ├── RankLost               a rank of the cell died: exit code, signal, out of memory; the container still runs
+│   └── BackendLost            the control plane, or the connection to the control plane, is lost
+└── RemoteError                replaces a cell's own exception whose class this kernel cannot import
 
-A cell's own exception is raised as itself; `RemoteError` is only for classes this kernel cannot import.
+A cell's own exception is raised with its own class; `RemoteError` is only for classes that this kernel cannot import.
 """
 
 from __future__ import annotations
@@ -55,17 +55,22 @@ def _values(line: str) -> list[tuple[int, int]]:
 
 
 class ModalGpuError(Exception):
-    """Base of all errors a user may meet. IPython shows its message and nothing of our frames."""
+    """Base class of the errors that users see. IPython shows the message without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook for an error that renders itself: one line, no frames."""
+        """Return one line without frames, for IPython's hook of this name."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class LineError(ModalGpuError):
-    """A magic line that cannot be run as written. `line[start:end]` is the part at fault.
+    """A magic line that cannot be run as written.
 
-    Values of environment variables may be secrets: `line` has stars in their place, and `message` none of them.
+    Args:
+        message: the sentence that names the fault and the fix.
+        line: the magic line, with stars for values of environment variables, which may be secrets; empty: the message
+            is shown without a line.
+        start: index of the first character at fault.
+        end: index after the last character at fault.
     """
 
     def __init__(self, message: str, line: str = "", start: int = 0, end: int = 0) -> None:
@@ -76,27 +81,27 @@ class LineError(ModalGpuError):
         self.message, self.line, self.start, self.end = message, masked(line), start, end
 
     def __str__(self) -> str:
-        """The sentence, then the line with a caret under the fault."""
+        """Return the message, then the line with a caret under the fault."""
         if not self.line:
             return self.message
         caret = " " * self.start + "^" * max(1, self.end - self.start)
         return f"{self.message}\n    {self.line}\n    {caret}"
 
     def __reduce__(self) -> tuple[type[LineError], tuple[str, str, int, int]]:
-        """Survive pickling with the position."""
+        """Pickle the error with the position of the fault."""
         return type(self), (self.message, self.line, self.start, self.end)
 
 
 class UnknownGpuError(LineError):
-    """A GPU name that the catalog does not have."""
+    """A GPU name that is not in the catalog."""
 
 
 class SetupError(ModalGpuError):
-    """A backend that cannot be used as things are: no token, no network, a package that is missing."""
+    """A backend that cannot be used: no token, no network, or a missing package."""
 
 
 class TransferError(ModalGpuError):
-    """A value that cannot travel, with the reason and the option that overrides."""
+    """A value that cannot be sent, with the reason and the option that overrides the check."""
 
 
 class DamagedError(TransferError):
@@ -104,40 +109,40 @@ class DamagedError(TransferError):
 
 
 class RemoteValueError(TransferError):
-    """A value that lives in the container was used in the notebook."""
+    """The notebook used a value that is in the container only."""
 
 
 class CopyError(ModalGpuError):
-    """Files cannot be copied as asked: no such Volume or path, or a file that would be overwritten."""
+    """Files cannot be copied: no such Volume or path, or a file would be overwritten."""
 
 
 class MachineError(ModalGpuError):
-    """The machine could not be made: a failed image build, a refusal by Modal."""
+    """The machine could not be created: an image build failed, or Modal refused the request."""
 
 
 class ServiceError(ModalGpuError):
-    """A service that cannot be made as written (no function, a batched generator) or used as asked (it was stopped)."""
+    """A service that cannot be created (no function, a batched generator) or used (the service was stopped)."""
 
 
 class RunError(ModalGpuError):
-    """A cell that did not end by itself."""
+    """A cell that was ended from outside."""
 
 
-class CellTimeout(RunError):  # noqa: N818 - it reads as what happened
-    """The cell ran into its time limit."""
+class CellTimeout(RunError):  # noqa: N818 - the name says which event ended the cell
+    """The cell exceeded its time limit."""
 
 
 class ContainerLost(RunError):  # noqa: N818
-    """The container died under the cell: exit code, signal, or out of memory."""
+    """The container died while the cell ran: exit code, signal, or out of memory."""
 
 
 class RankLost(RunError):  # noqa: N818
-    """A rank of the cell died: exit code, signal, or out of memory. The session's container lives."""
+    """A rank of the cell died: exit code, signal, or out of memory. The session's container still runs."""
 
 
 class BackendLost(RunError):  # noqa: N818
-    """The control plane, or the connection to it, is gone."""
+    """The control plane, or the connection to the control plane, is lost."""
 
 
 class RemoteError(ModalGpuError):
-    """Stands in for a cell's own exception whose class does not exist in this kernel."""
+    """Replaces a cell's own exception whose class this kernel cannot import."""

@@ -1,4 +1,4 @@
-"""The GPUs Modal takes: one row each, with where its facts come from. No grammar and no choice among them here.
+"""The table of the GPUs that Modal accepts, with the sources of the facts. No grammar, no choice of a GPU.
 
 Sources:
   VRAM, maximum count, best-for of the nine rows with `in_reference`: Modal's GPU reference, word for word.
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PRICING = "modal.com/pricing"
-"""Where every GPU price comes from."""
+"""Source of all GPU prices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One name that Modal's `gpu=` takes.
+    """One name that Modal's `gpu=` accepts.
 
     Attributes:
-        name: as Modal is sent it.
-        vram_gb: memory of one GPU in GB, as sold (nvidia-smi shows a little less).
-        max_count: most of them in one container.
-        best_for: the reference's words; ours where `in_reference` is false.
+        name: the name that is sent to Modal.
+        vram_gb: nominal memory of one GPU, GB (nvidia-smi shows a little less).
+        max_count: largest number of GPUs in one container.
+        best_for: text of the reference; text of this package if `in_reference` is false.
         architecture: NVIDIA's name of the generation.
         compute_capability: as PyTorch prints it, `9.0`.
         bandwidth_gbps: memory bandwidth, GB/s.
-        bf16_tflops: dense bf16 peak, TFLOP/s; None where NVIDIA has none or publishes none.
-        price_per_second: USD for one GPU.
-        price_date: the day the price was last seen, ISO.
-        price_source: where.
+        bf16_tflops: dense bf16 peak, TFLOP/s; None: not supported or not published.
+        price_per_second: USD per second for one GPU.
+        price_date: day on which the price was checked, ISO 8601.
+        price_source: source of the price.
         aliases: other names for the same request.
-        nvidia_smi_name: what nvidia-smi prints for it; None for a name that stands for one of several GPUs.
-        nvidia_smi_memory_mib: the memory nvidia-smi prints, MiB.
+        nvidia_smi_name: name that nvidia-smi prints; None: the name means one of several GPUs.
+        nvidia_smi_memory_mib: memory that nvidia-smi prints, MiB.
         form: board and links between GPUs.
-        notes: what else a user should know.
-        strict: Modal takes `NAME!`, which rules out an upgrade.
-        in_reference: a row of Modal's GPU reference.
-        gives: the GPUs that may arrive for this request; its own name alone where it is pinned.
-        rdma: Modal links nodes of it by RDMA (modal.com/docs/guide/multi-node-clusters).
+        notes: other facts for users.
+        strict: Modal accepts `NAME!`, which prevents an upgrade.
+        in_reference: the GPU is a row of Modal's GPU reference.
+        gives: the GPUs that Modal may provide for this request; only its own name if the GPU is pinned.
+        rdma: Modal links nodes with this GPU by RDMA (modal.com/docs/guide/multi-node-clusters).
     """
 
     name: str
@@ -75,18 +75,18 @@ class Gpu:
     rdma: bool = False
 
     def __post_init__(self) -> None:
-        """Let a row that says nothing else give what it is called."""
+        """Set the default of `gives` to the name."""
         if not self.gives:
             object.__setattr__(self, "gives", (self.name,))
 
     @property
     def price_per_hour(self) -> float:
-        """USD for one GPU."""
+        """USD per hour for one GPU."""
         return self.price_per_second * 3600
 
     @property
     def pinned(self) -> bool:
-        """A GPU by itself, not a name for "one of these" (`A100`, `B200+`)."""
+        """Whether the name means one GPU, not one of several (`A100`, `B200+`)."""
         return self.name in self.gives
 
 
@@ -153,15 +153,15 @@ _NOT_A_TYPE = {
 
 
 def lookup(name: str) -> Gpu | None:
-    """The GPU of that name or alias in any case, or None."""
+    """Return the GPU of a name or alias in any case; None: unknown."""
     return _BY_WORD.get(name.upper())
 
 
 def find(name: str) -> Gpu:
-    """The GPU of that name or alias, in any case.
+    """Return the GPU of a name or alias in any case.
 
     Raises:
-        UnknownGpuError: there is none; the message has the nearest names.
+        UnknownGpuError: the catalog has no such GPU; the message has the nearest names.
     """
     gpu = lookup(name)
     if gpu is None:
@@ -170,7 +170,7 @@ def find(name: str) -> Gpu:
 
 
 def unknown(name: str) -> UnknownGpuError:
-    """The error for a name that is not in the catalog: the nearest names, or all of them."""
+    """Return the error for an unknown name, with the nearest names or all names."""
     if name.upper() in _NOT_A_TYPE:
         return UnknownGpuError(_NOT_A_TYPE[name.upper()], name, 0, len(name))
     near = nearest(name, GPUS)
@@ -179,14 +179,14 @@ def unknown(name: str) -> UnknownGpuError:
 
 
 MEMORY_TOLERANCE = 0.1
-"""How far off the row's the memory that nvidia-smi prints may be, as a part: boards of one type differ by 1 to 2 %."""
+"""Largest relative difference from the row's memory: boards of one type differ by 1 to 2 %."""
 
 
 def recognise(smi_name: str, memory_mib: int | None) -> Gpu | None:
-    """The catalog's GPU for what nvidia-smi printed, or None.
+    """Return the catalog's GPU for a name from nvidia-smi; None: unknown.
 
-    Names Modal's containers were seen to print are known outright; another board of the same type
-    (`NVIDIA A100-PCIE-40GB`, `NVIDIA A10G`) is known by the words of its name and its memory, where that is given.
+    Names that Modal's containers print are in the table; another board of the same type (`NVIDIA A100-PCIE-40GB`,
+    `NVIDIA A10G`) is recognised by the words of its name and by its memory, if given.
     """
     for gpu in _ROWS:
         if gpu.nvidia_smi_name == smi_name.strip():

@@ -24,16 +24,16 @@ class Preset:
     """An image by name.
 
     Attributes:
-        name: what `--image` takes.
-        help: one line.
+        name: value of `--image`.
+        help: one line for the help text.
         base: `debian_slim`: Modal's small Debian; `registry`: `reference`, with the kernel's Python minor added.
         reference: the registry reference; empty for `debian_slim`.
         pip: packages, at the notebook's versions where it has them.
         apt: Debian packages.
         env: environment variables, as pairs.
-        brings: packages whose versions its own packages decide; the notebook's versions are not asked for there.
-        least_python: the oldest minor of Python 3 that its packages are for.
-        nvcc: it can compile CUDA code.
+        brings: packages whose versions the preset's own packages determine, so that they are not pinned.
+        least_python: oldest supported minor version of Python 3.
+        nvcc: the image can compile CUDA code.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Preset:
     nvcc: bool = False
 
     def __post_init__(self) -> None:
-        """Hold base and reference together."""
+        """Check that a registry image has a reference."""
         if (self.base == "registry") is not bool(self.reference):
             raise ValueError(f"preset {self.name!r}: a registry image has a reference, Modal's own has none.")
 
@@ -57,7 +57,7 @@ RDMA_DEBIAN = ("ibverbs-providers", "libibverbs1")
 """Debian packages that NCCL needs for RDMA: the library, and Mellanox's driver for it (`libmlx5.so.1`)."""
 
 DEFAULT_PRESET = "torch"
-"""The image of a session that names none."""
+"""The default image of a session."""
 
 _ROWS = (
     Preset("torch", "PyTorch on a slim Debian; its wheel brings CUDA, Modal the driver", pip=("torch",)),

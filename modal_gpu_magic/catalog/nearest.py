@@ -1,4 +1,4 @@
-"""The words of a known list that are nearest to a mistyped one. What is then said about them is the caller's."""
+"""Find the known words that are nearest to a mistyped word."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 CUTOFF = 0.6
-"""Least likeness of two words, 0 to 1; difflib's own default."""
+"""Smallest similarity of two words, 0 to 1; difflib's default."""
 
 _LOOK_ALIKE = str.maketrans("oil", "011")
 
 MARGIN = 0.1
-"""A word is named beside the nearest one if it is less alike by no more than this."""
+"""Largest difference in similarity to the nearest word."""
 
 
 def nearest(word: str, known: Collection[str], limit: int = 3) -> list[str]:
-    """The words of `known` that `word` may have meant, nearest first, whatever their case; empty if none is near."""
+    """Return the words of `known` that are similar to `word` in any case, nearest first; empty: none is similar."""
     from difflib import SequenceMatcher
 
     looks_like = [candidate for candidate in known if _folded(candidate) == _folded(word)]
@@ -36,11 +36,11 @@ def nearest(word: str, known: Collection[str], limit: int = 3) -> list[str]:
 
 
 def _folded(word: str) -> str:
-    """Without case, and with letters for the digits they are taken for: `H1OO` is as good as `H100`."""
+    """Return a word in lower case with look-alike letters replaced by digits: `H1OO` equals `H100`."""
     return word.lower().translate(_LOOK_ALIKE)
 
 
 def either(words: Collection[str]) -> str:
-    """Words as a choice in a sentence: `A`, `A or B`, `A, B or C`."""
+    """Join words as alternatives: `A`, `A or B`, `A, B or C`."""
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,6 +1,6 @@
-"""What CPU, memory and Volumes cost, and as of when our estimates are. GPU prices stand in their rows of `gpus`.
+"""Prices of CPU, memory and Volumes, and the date of the estimates. `gpus` has the GPU prices.
 
-Estimates, never bills: Modal bills CPU and memory by the higher of request and use, and prices change.
+Estimates, no bills: Modal bills CPU and memory by the higher of request and use, and prices change.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD for one unit, the day it was last seen (ISO), and where."""
+    """A price.
+
+    Attributes:
+        usd: USD per unit.
+        unit: the unit.
+        date: day on which the price was checked, ISO 8601.
+        source: source of the price.
+    """
 
     usd: float
     unit: str
@@ -26,13 +33,13 @@ MEMORY = Price(0.00000222, "GiB and second", "2026-10-07")
 VOLUME = Price(0.09, "GiB and month", "2026-09-01")
 
 DEFAULT_CORES = 0.125
-"""Cores of a container that asks for none: also the least Modal gives (docs, guide/resources)."""
+"""Default cores of a container, also Modal's minimum (docs, guide/resources)."""
 
 DEFAULT_MEMORY_MIB = 128
-"""MiB of a container that asks for none."""
+"""Default memory of a container, MiB."""
 
 REGION_NOTE = "pinning a region costs more, 1.15 to 1.75 times as much by what Modal has published"
 """No single figure: the region guide says 1.5 for a broad and 1.75 for a narrow one, a note of 2026-10-07 1.15."""
 
 PRICE_DATE = "2026-09-01"
-"""Shown beside an estimate: the day the whole price table was last seen (unchanged since 2026-07-18)."""
+"""Date shown with estimates: day on which the whole price table was checked (unchanged since 2026-07-18)."""

@@ -1,4 +1,4 @@
-"""The help of the magic, made from the tables of options, presets and GPUs. Where it is shown is decided in `ui`."""
+"""The help text of the magic, from the tables of options, presets and GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WIDTH = 100
-"""Columns."""
+"""Width of the help text, characters."""
 
 _INDENT = 32
 
@@ -40,7 +40,7 @@ _SCOPES: tuple[tuple[Scope, str], ...] = (
 
 
 def help_text() -> str:
-    """All of the magic's grammar, at most `WIDTH` columns wide."""
+    """Return the complete grammar of the magic, at most `WIDTH` characters wide."""
     parts = [_HEAD, _table("SPEC, in any case; further ones are fallbacks, in order", _SPECS)]
     parts.append(_table("GPUs", ((gpu.name, f"{gpu.vram_gb} GB, 1 to {gpu.max_count}") for gpu in GPUS.values())))
     for scope, title in _SCOPES:

@@ -1,7 +1,4 @@
-"""What may be said of a model: its size, what is done with it, the type of its weights. Read from a line or from code.
-
-What follows from it is `plan.machine.recommend`.
-"""
+"""Parse size, task and dtype of a model, from a line or from code. `plan.machine.recommend` uses the result."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ Task: TypeAlias = Literal["inference", "lora", "full", "pretrain"]
 Dtype: TypeAlias = Literal["bf16", "fp16", "fp32", "int8", "int4"]
 
 TASKS: tuple[Task, ...] = ("inference", "lora", "full", "pretrain")
-"""What is done with a model: `lora` trains adapters, `full` every weight, `pretrain` likewise, from nothing."""
+"""Tasks: `lora` trains adapters, `full` every weight, `pretrain` every weight from scratch."""
 
 BYTES: Mapping[Dtype, float] = MappingProxyType({"bf16": 2, "fp16": 2, "fp32": 4, "int8": 1, "int4": 0.5})
 """Bytes of one weight."""
@@ -36,7 +33,7 @@ _DTYPE_SLIPS = {
     **dict.fromkeys(("fp8", "8bit", "8-bit", "q8"), "int8"),
     **dict.fromkeys(("fp4", "nf4", "4bit", "4-bit", "q4"), "int4"),
 }
-"""Words people use that no likeness of letters leads from; `fp8` weighs what `int8` does."""
+"""Common synonyms that are not similar in spelling; `fp8` has the size of `int8`."""
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMBT]?)"

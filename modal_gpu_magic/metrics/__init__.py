@@ -1,1 +1,1 @@
-"""Turns nvidia-smi's text into samples and samples into history, for both sides."""
+"""Parses nvidia-smi's output into samples, and records the history of samples; both sides run this code."""

@@ -1,4 +1,4 @@
-"""What holds a GPU's clocks down: NVML's bits (its reference, `NvmlClocksEventReasons`) as words. Pure."""
+"""Translate NVML's clock event bits (`NvmlClocksEventReasons`) into words. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ SLOWDOWNS: Final = {
     0x80: "HW power brake",
     HW_SLOWDOWN: "HW slowdown",
 }
-"""Bits that mean a GPU is slower than it should be.
+"""Bits of faults that slow a GPU down, with their words.
 
-Not among them: idle (0x1), clocks that somebody set (0x2, 0x100), sync boost (0x10), and the power cap (0x4), at which
-a busy data-centre GPU runs as it is meant to.
+Not included: idle (0x1), user-defined clocks (0x2, 0x100), sync boost (0x10), and the power cap (0x4), at which a busy
+data-centre GPU normally runs.
 """
 
 
 def slowdowns(bits: int) -> tuple[str, ...]:
-    """The words of what slows a GPU down; `HW slowdown`, which NVML sets beside its cause, only where it is alone."""
+    """Return the words of the set bits; `HW slowdown` only if NVML has set no cause with it."""
     found = tuple(words for bit, words in SLOWDOWNS.items() if bits & bit)
     causes = tuple(words for words in found if words != SLOWDOWNS[HW_SLOWDOWN])
     return causes or found

@@ -1,4 +1,4 @@
-"""Faults of a GPU that Modal writes into a container's log: `[gpu-health]` lines as values. Text in, values out."""
+"""Parse the `[gpu-health]` lines with GPU faults that Modal writes into a container's log. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ class HealthEvent:
     """A fault of a GPU that Modal wrote into the container's log.
 
     Attributes:
-        critical: Modal takes the machine out of service; else a warning, for the user to act on.
-        uuid: the GPU. message: what Modal says of it.
-        xid: NVIDIA's number of the error, if it is named.
+        critical: Modal takes the machine out of service; False: a warning, on which the user must act.
+        uuid: UUID of the GPU.
+        message: Modal's message.
+        xid: NVIDIA's error number; None: the message has none.
     """
 
     critical: bool
@@ -25,7 +26,7 @@ class HealthEvent:
 
 
 def health_events(text: str) -> tuple[HealthEvent, ...]:
-    """The `[gpu-health] [CRITICAL|WARN] GPU-UUID: XID: ...` lines of a log (reference/modal-facts.md, section 7)."""
+    """Return the `[gpu-health] [CRITICAL|WARN] GPU-UUID: XID: ...` events of a log (modal-facts.md, section 7)."""
     events = []
     for level, uuid, message in _HEALTH.findall(text):
         xid = re.search(r"\bXID\b\W{0,3}([0-9]{1,5})", message, re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""Readings over time: the latest ones of each GPU, and peaks and means over all there ever were.
+"""Readings over time: the latest samples of each GPU, and peaks and means over all samples.
 
-What follows from them (a smaller GPU would do, a GPU stands idle) is not decided here.
+Other modules derive advice from the history (a smaller GPU would suffice, a GPU is idle).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Measure: TypeAlias = Literal[
     "temperature_c",
     "clock_sm_mhz",
 ]
-"""Attributes of a sample that are worth a peak and a mean."""
+"""Attributes of a sample for which the history has peak and mean."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 @dataclass(slots=True)
 class _Total:
-    """One measure of one GPU over all its samples; what was unknown does not count."""
+    """One measure of one GPU over all its samples; unknown values do not count."""
 
     count: int = 0
     sum: float = 0.0
@@ -42,13 +42,18 @@ class _Total:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one GPU did over a history. None: it never said.
+    """The use of one GPU over a history. None: never known.
 
     Attributes:
-        gpu: as `GpuSample.gpu` names it. name: as nvidia-smi prints it.
-        peak_mib, total_mib: memory, MiB.
-        mean_utilization, peak_utilization: %. mean_power_w, peak_power_w: W.
-        simulated: the numbers are the container's own load, not a GPU's.
+        gpu: identifier of the GPU, see `GpuSample.gpu`.
+        name: name of the GPU as nvidia-smi prints it.
+        peak_mib: largest memory in use, MiB.
+        total_mib: memory of the GPU, MiB.
+        mean_utilization: mean utilization, %.
+        peak_utilization: largest utilization, %.
+        mean_power_w: mean power, W.
+        peak_power_w: largest power, W.
+        simulated: the numbers are the load of a container without a real GPU.
     """
 
     gpu: str
@@ -63,21 +68,21 @@ class Use:
 
 
 class History:
-    """The readings of one run or session. One thread adds; any may look.
+    """The readings of one run or session. One thread adds readings; any thread may read.
 
     Args:
-        capacity: samples kept for each GPU (at one a second, an hour); older ones go, peaks and means stay.
+        capacity: samples kept for each GPU (one per second: an hour); older samples are dropped, peaks and means stay.
     """
 
     def __init__(self, capacity: int = 3600) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is {capacity}; a history keeps at least 1 sample of each GPU.")
+            raise ValueError(f"capacity must be at least 1 sample for each GPU, not {capacity}.")
         self._capacity = capacity
         self._samples: dict[str, deque[GpuSample]] = {}
         self._totals: dict[str, dict[Measure, _Total]] = {}
 
     def add(self, reading: Reading) -> None:
-        """Keep a reading. Readings come in the order of their time."""
+        """Add a reading. Readings must be in the order of their time."""
         for sample in reading.samples:
             self._samples.setdefault(sample.gpu, deque(maxlen=self._capacity)).append(sample)
             totals = self._totals.setdefault(sample.gpu, {measure: _Total() for measure in MEASURES})
@@ -86,7 +91,7 @@ class History:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """The GPUs seen, as `GpuSample.gpu` names them, in the order they were first read."""
+        """The GPUs, as `GpuSample.gpu` identifies them, in the order of their first sample."""
         return tuple(self._samples)
 
     @property
@@ -96,27 +101,27 @@ class History:
 
     @property
     def simulated(self) -> bool | None:
-        """Whether the GPUs are not there, by the newest sample of each; None: none was read."""
+        """Whether all GPUs are simulated, by the newest sample of each; None: no samples."""
         latest = self.latest
         return all(sample.simulated for sample in latest) if latest else None
 
     def samples(self, gpu: str) -> tuple[GpuSample, ...]:
-        """The samples kept of a GPU, oldest first; empty for one never seen."""
+        """Return the kept samples of a GPU, oldest first; empty: unknown GPU."""
         return tuple(self._samples.get(gpu, ()))
 
     def peak(self, measure: Measure, gpu: str | None = None) -> float | None:
-        """The highest value there ever was, of one GPU or of any; None: never known."""
+        """Return the largest value of one GPU or of all; None: never known."""
         peaks = [total.peak for total in self._known(measure, gpu)]
         return max(peaks) if peaks else None
 
     def mean(self, measure: Measure, gpu: str | None = None) -> float | None:
-        """The mean of all known values, of one GPU or of all together; None: never known."""
+        """Return the mean of all known values of one GPU or of all together; None: never known."""
         totals = self._known(measure, gpu)
         return sum(total.sum for total in totals) / sum(total.count for total in totals) if totals else None
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """What each GPU did, in the order they were first read."""
+        """The use of each GPU, in the order of the first samples."""
         return tuple(self._use(sample) for sample in self.latest)
 
     def _use(self, latest: GpuSample) -> Use:
@@ -134,7 +139,7 @@ class History:
         )
 
     def idle_seconds(self, gpu: str) -> float:
-        """For how long the newest samples of a GPU have said 0 % utilization: 0 if they do not, or do not say."""
+        """Return the seconds for which the newest samples of a GPU report 0 % utilization; 0: in use or unknown."""
         samples = self.samples(gpu)
         since = now = samples[-1].time if samples else 0.0
         for sample in reversed(samples):

@@ -1,7 +1,7 @@
-"""What nvidia-smi prints, as values: one `GpuSample` a row, one `Reading` a tick, whatever odd text stands in them.
+"""Parse nvidia-smi's output: one `GpuSample` per row, one `Reading` per tick, tolerant of other text.
 
-Text and time come in as values; starting nvidia-smi is the container's business, keeping readings is
-`metrics.history`'s. What is not a number is unknown (None), never 0: a GPU that cannot say is not an idle one.
+Pure: the container starts nvidia-smi, and `metrics.history` records readings. A value that is not a number is unknown
+(None), never 0, because a GPU that does not report its utilization is not idle.
 """
 
 from __future__ import annotations
@@ -21,30 +21,40 @@ QUERY = (
     *("power.limit", "temperature.gpu", "clocks.sm", "clocks.max.sm", "pstate", "pcie.link.gen.current"),
     *("pcie.link.width.current", "mig.mode.current", "clocks_event_reasons.active", "driver_version", "name"),
 )
-"""Fields of `nvidia-smi --query-gpu`. The name is last: it may hold commas, and nvidia-smi does not quote."""
+"""Fields of `nvidia-smi --query-gpu`. The name is last, because it may contain unquoted commas."""
 
 OLD_QUERY = tuple(field.replace("clocks_event_reasons", "clocks_throttle_reasons") for field in QUERY)
-"""The same as drivers before 535 call it."""
+"""The fields by their names in drivers before 535."""
 
 SHORT_QUERY = ("index", "uuid", "utilization.gpu", "memory.used", "memory.total", "name")
-"""What every driver knows. One unknown field fails a whole query, so this one is asked when the full one fails."""
+"""Fields of every driver, queried after the full query fails, because one unknown field fails a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One GPU at one moment. None: unknown, because not asked for, not supported, or because the GPU cannot say.
+    """One GPU at one time. None: unknown, because not queried, not supported, or not reported.
 
     Attributes:
-        time: when it was read, in seconds on the reader's clock.
-        index: the GPU's number in its container; not always from 0.
-        uuid: `GPU-...`, by which GPUs are told apart. name: `NVIDIA H100 80GB HBM3`.
-        utilization, memory_utilization: % of the last sample period in which a kernel ran, or memory was accessed.
-        memory_used_mib, memory_total_mib: MiB. power_w, power_limit_w: W. temperature_c: °C.
-        clock_sm_mhz, clock_sm_max_mhz: MHz. pstate: `P0` (fastest) to `P15`.
-        pcie_generation, pcie_width: of the link as it is now, which an idle GPU turns down.
-        mig: `Enabled` or `Disabled`; None: the card cannot. driver: its version.
-        clock_reasons: NVML's bits of what holds the clocks down; 0: nothing does.
-        node: the container, of a cluster's, that the GPU is in.
+        time: time of the reading, seconds on the reader's clock.
+        index: number of the GPU in its container; may not start at 0.
+        uuid: `GPU-...`, which identifies the GPU.
+        name: `NVIDIA H100 80GB HBM3`.
+        utilization: time in which a kernel ran, % of the last sample period.
+        memory_utilization: time in which memory was accessed, % of the last sample period.
+        memory_used_mib: memory in use, MiB.
+        memory_total_mib: memory of the GPU, MiB.
+        power_w: power, W.
+        power_limit_w: power limit, W.
+        temperature_c: temperature, °C.
+        clock_sm_mhz: clock of the SMs, MHz.
+        clock_sm_max_mhz: maximum clock of the SMs, MHz.
+        pstate: `P0` (fastest) to `P15`.
+        pcie_generation: current generation of the PCIe link, which an idle GPU lowers.
+        pcie_width: current width of the PCIe link, lanes.
+        mig: `Enabled` or `Disabled`; None: not supported.
+        clock_reasons: NVML's clock event bits; 0: no reason.
+        driver: version of the driver.
+        node: number of the GPU's container in a cluster.
     """
 
     time: float = 0.0
@@ -69,7 +79,7 @@ class GpuSample:
     node: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers no GPU has.
+        """Check that all numbers are finite and not negative.
 
         Raises:
             ValueError: a number is negative or not finite.
@@ -77,71 +87,71 @@ class GpuSample:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, int | float) and each.name != "time" and not (isfinite(value) and value >= 0):
-                raise ValueError(f"{each.name} is {value}; a GPU's readings are finite and not negative, or None.")
+                raise ValueError(f"{each.name} is {value}; a reading must be finite and not negative, or None.")
 
     @property
     def gpu(self) -> str:
-        """What tells GPUs apart: the uuid, else the index in its node; empty if neither was asked for."""
+        """The identifier of the GPU: the uuid, else node and index; empty: neither was queried."""
         number = "" if self.index is None else str(self.index)
         return self.uuid or (f"{self.node}/{number}" if self.node else number)
 
     @property
     def slowdowns(self) -> tuple[str, ...]:
-        """What takes speed from it that it should have: `SW thermal slowdown`; none also where it is not known."""
+        """The faults that slow the GPU down: `SW thermal slowdown`; empty: none, or unknown."""
         return slowdowns(self.clock_reasons or 0)
 
     @property
     def throttled(self) -> bool | None:
-        """Whether anything does; None: unknown."""
+        """Whether a fault slows the GPU down; None: unknown."""
         return None if self.clock_reasons is None else bool(self.slowdowns)
 
     @property
     def simulated(self) -> bool:
-        """Whether the local control plane's stand-in for nvidia-smi made these numbers up from the container's load."""
+        """Whether the local control plane simulated the numbers from the container's load."""
         return self.driver == "simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The rows of one tick: each GPU once."""
+    """The samples of one tick, one for each GPU."""
 
     samples: tuple[GpuSample, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a tick without a row.
+        """Check that the tick has a sample.
 
         Raises:
             ValueError: `samples` is empty.
         """
         if not self.samples:
-            raise ValueError("a reading has at least one sample; where nvidia-smi printed none there is no reading.")
+            raise ValueError("a reading needs at least one sample; if nvidia-smi printed none, make no reading.")
 
     @property
     def time(self) -> float:
-        """When its first row was read."""
+        """The time of the first sample, seconds."""
         return self.samples[0].time
 
     def at(self, time: float) -> Reading:
-        """The same as read at another time."""
+        """Return a copy with another time."""
         return Reading(tuple(replace(sample, time=time) for sample in self.samples))
 
     @property
     def rows(self) -> tuple[tuple[Any, ...], ...]:
-        """Its samples as plain tuples, to cross between container and kernel."""
-        return tuple(tuple(getattr(sample, name) for name in _CROSSING) for sample in self.samples)
+        """The samples as plain tuples, to send from the container to the kernel."""
+        return tuple(tuple(getattr(sample, name) for name in _SENT_FIELDS) for sample in self.samples)
 
     @classmethod
     def of(cls, rows: Iterable[tuple[Any, ...]], time: float, node: int = 0) -> Reading:
-        """A reading from its `rows`, as read at `time` in container `node`.
+        """Create a reading from `rows`, with `time` and the number of the container in its cluster.
 
         Raises:
-            ValueError: there are none, or numbers that no GPU has.
+            ValueError: no rows, or an invalid number.
         """
         return cls(tuple(GpuSample(*(time, *row, node)) for row in rows))
 
 
-_CROSSING = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))
-"""Attributes of a sample that cross in `Reading.rows`, in the order GpuSample takes them."""
+_SENT_FIELDS = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))
+"""Attributes of a sample in `Reading.rows`, in the order of GpuSample's arguments."""
 
 
 # -- one row -----------------------------------------------------------------------------------------------------------
@@ -150,7 +160,7 @@ _NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?: ?(?:%|MiB|W|MHz|C))?")
 
 
 def _number(text: str) -> float | None:
-    """A number with or without its unit (headers and old drivers keep it even under `nounits`)."""
+    """Parse a number with or without unit (old drivers print units in spite of `nounits`)."""
     found = _NUMBER.fullmatch(text)
     return float(found[1]) if found else None
 
@@ -191,20 +201,20 @@ _FIELDS: dict[str, tuple[str, Callable[[str], int | float | str | None]]] = {
     "mig.mode.current": ("mig", _matching(r"Enabled|Disabled")),
     "driver_version": ("driver", _matching(r"[\w.]+")),
 }
-"""Query field -> attribute of a sample, and how its text is read. Other fields that are asked for are passed over."""
+"""By query field, the attribute of a sample and the parser of its text. Other fields are ignored."""
 
 _HEADER_CELL = re.compile(r"([a-z][a-z0-9_.]*)(?: \[[^\]]*\])?")
 
 
 def _header(cells: list[str]) -> tuple[str, ...]:
-    """The fields a header line names; empty if the line is none."""
+    """Return the fields of a header line; empty: another line."""
     found = [_HEADER_CELL.fullmatch(cell) for cell in cells]
     names = tuple(match[1] for match in found if match)
     return names if len(names) == len(cells) and any(name in _FIELDS for name in names) else ()
 
 
 def _sample(cells: list[str], query: tuple[str, ...], time: float) -> GpuSample | None:
-    """A row as a sample; None for what is no row: a warning, an error, a row cut short."""
+    """Parse a row; None: a warning, an error, or an incomplete row."""
     surplus = len(cells) - len(query)
     name = next((query.index(each) for each in ("name", "gpu_name") if each in query), None)
     if surplus > 0 and name is not None:  # commas in the name
@@ -224,13 +234,13 @@ def _sample(cells: list[str], query: tuple[str, ...], time: float) -> GpuSample 
 
 
 class SampleReader:
-    """Takes nvidia-smi's output in pieces cut anywhere and gives the readings that have become complete.
+    """Parses nvidia-smi's output from chunks of any size and returns complete readings.
 
-    A tick is complete with the row of the last known GPU; until that is known, when a GPU comes round again.
+    A tick is complete after the row of the last GPU; while the number of GPUs is unknown, when a GPU occurs again.
 
     Args:
-        query: the fields asked for, in order; a header line in the text replaces them.
-        gpus: how many GPUs there are, so that the first tick need not wait for the second; None: unknown.
+        query: the queried fields, in order; a header line in the text replaces them.
+        gpus: number of GPUs, so that the first tick is complete without the second; None: unknown.
     """
 
     def __init__(self, query: tuple[str, ...] = QUERY, gpus: int | None = None) -> None:
@@ -241,16 +251,16 @@ class SampleReader:
         self._last_place = gpus - 1 if gpus else None
 
     def feed(self, text: str, time: float = 0.0) -> list[Reading]:
-        """Readings completed by this piece, whose rows count as read at `time`."""
+        """Parse a chunk and return the completed readings; `time` is the time of the chunk's rows, seconds."""
         *lines, self._line = (self._line + text).split("\n")
         return [reading for line in lines for reading in self._row(line, time)]
 
     def finish(self, time: float = 0.0, *, killed: bool = False) -> list[Reading]:
-        """What is left when nvidia-smi has ended: the line without an end, the tick without a successor.
+        """Return the last readings after nvidia-smi has ended.
 
         Args:
-            time: when they count as read.
-            killed: it did not end by itself, so a line without an end is half a row.
+            time: time of the last rows, seconds.
+            killed: nvidia-smi was killed, so that a line without line break is incomplete.
         """
         line, self._line = "" if killed else self._line, ""
         return [*self._row(line, time), *self._complete()]
@@ -264,7 +274,7 @@ class SampleReader:
         return self._place(sample) if sample else []
 
     def _place(self, sample: GpuSample) -> list[Reading]:
-        """Put a row into its tick. nvidia-smi lists the GPUs in the same order each time."""
+        """Add a row to its tick. nvidia-smi always lists the GPUs in the same order."""
         place = self._places.setdefault(sample.gpu, len(self._places))
         ended = []
         if self._tick and place <= self._places[self._tick[-1].gpu]:
@@ -283,6 +293,6 @@ class SampleReader:
 
 
 def parse(text: str, query: tuple[str, ...] = QUERY, time: float = 0.0) -> list[GpuSample]:
-    """The samples in a whole output of nvidia-smi. Never raises: what is no row is passed over."""
+    """Return the samples in a complete output of nvidia-smi. Never raises; other lines are ignored."""
     reader = SampleReader(query)
     return [sample for reading in (*reader.feed(text, time), *reader.finish(time)) for sample in reading.samples]

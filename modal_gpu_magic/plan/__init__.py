@@ -1,1 +1,1 @@
-"""Decides before anything is sent what a cell needs: machine, names, packages, price."""
+"""Computes machine, names, packages and price of a cell before anything is sent."""

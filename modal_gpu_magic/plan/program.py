@@ -1,4 +1,4 @@
-"""`--dry-run`: the hand-written Modal program that a cell is packaged as, as text. Pure."""
+"""The text of `--dry-run`: the Modal program that is equivalent to a cell. Pure."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def program(
     pip: Sequence[str],
     versions: Versions,
 ) -> str:
-    """The equivalent program: the machine as the decorator's arguments, names read as parameters, names bound returned.
+    """Return the equivalent program: machine as decorator arguments, names read as parameters, names bound returned.
 
-    It shows what is sent; unlike it, a session keeps its container and its variables between cells.
+    Unlike the program, a session keeps its container and its variables between cells.
 
     Args:
-        machine: the session's.
-        source: the cell, with IPython's syntax as it is.
+        machine: the session's machine.
+        source: source of the cell, with IPython's syntax.
         reads: names that are sent.
-        binds: names that come home.
-        timeout: seconds; None: Modal's default.
-        pip: packages that the image gets beside the machine's own.
-        versions: the notebook's version of a distribution.
+        binds: names that are returned.
+        timeout: time limit in seconds; None: Modal's default.
+        pip: packages of the image in addition to the machine's own.
+        versions: returns the notebook's version of a distribution.
     """
     arguments = arguments_text(machine, timeout)
     body = textwrap.indent(source.strip() or "pass", "    ")
@@ -69,7 +69,7 @@ def program(
 
 
 def awaits(source: str) -> bool:
-    """Whether the cell has an `await` of its own, which a plain function may not have."""
+    """Whether the cell has a top-level `await`, which needs `async def`."""
     tree = parse_cell(source)
     if tree is None:
         return False
@@ -81,7 +81,7 @@ def awaits(source: str) -> bool:
 
 
 def arguments_text(machine: Machine, timeout: float | None) -> str:
-    """A machine as the arguments of `app.function` or `app.cls`."""
+    """Return a machine as the arguments of `app.function` or `app.cls`."""
     return ", ".join(f"{name}={value}" for name, value in _arguments(machine, timeout))
 
 
@@ -105,7 +105,7 @@ def _arguments(machine: Machine, timeout: float | None) -> list[tuple[str, str]]
 
 
 def image_text(machine: Machine, pip: Sequence[str], versions: Versions) -> str:
-    """The image as a chain of calls; `pip` are packages beside the machine's own."""
-    begun = "" if machine.image.startswith("variable:") else "modal.Image"
+    """Return the image as a chain of calls; `pip` are packages in addition to the machine's own."""
+    start = "" if machine.image.startswith("variable:") else "modal.Image"
     steps = (*base(machine, pip, versions), *layers(machine, pip, versions))
-    return (begun or machine.image.partition(":")[2]) + "".join(map(str, steps))
+    return (start or machine.image.partition(":")[2]) + "".join(map(str, steps))

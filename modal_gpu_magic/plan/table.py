@@ -1,4 +1,4 @@
-"""A table as a value: text for a terminal, HTML without colours of its own for a notebook."""
+"""A table as a value, rendered as text for a terminal or as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 WIDTH = 100
-"""Columns of text where nobody says."""
+"""Default width of the text, characters."""
 
 _GAP = 2
 _LEAST = 24
-"""Characters that the last column keeps, however narrow the terminal."""
+"""Smallest width of the last column, characters."""
 
 _CELL = "padding: 0.2em 0.8em; vertical-align: top; text-align"
 """JupyterLab aligns every cell to the right; colours and lines are the theme's."""
@@ -23,9 +23,10 @@ class Column:
     """One column.
 
     Attributes:
-        head: its title.
-        width: characters to wrap it at in text; 0: as wide as what is in it. The last column takes what is left.
-        right: aligned to the right, as numbers are.
+        head: title of the column.
+        width: width in characters at which text is wrapped; 0: the width of the longest cell. The last column takes
+            the remaining width.
+        right: align the cells to the right, as for numbers.
     """
 
     head: str
@@ -35,7 +36,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a text a column, and a remark: a line of its own in text, below the last cell's in HTML."""
+    """One row.
+
+    Attributes:
+        cells: one text for each column.
+        note: a remark, shown on a line of its own in text, and below the last cell in HTML.
+    """
 
     cells: tuple[str, ...]
     note: str = ""
@@ -43,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns, rows, and lines below them. A notebook shows it rich, a terminal as text.
+    """Columns, rows, and lines below the rows.
 
     Raises:
         ValueError: a row has more or fewer cells than there are columns.
@@ -54,12 +60,12 @@ class Table:
     foot: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Hold rows and columns together."""
+        """Check that each row has one cell for each column."""
         if any(len(row.cells) != len(self.columns) for row in self.rows):
-            raise ValueError(f"a row has {len(self.columns)} cells, one a column.")
+            raise ValueError(f"each row must have {len(self.columns)} cells, one for each column.")
 
     def text(self, width: int = WIDTH) -> str:
-        """As text, wrapped to so many characters as far as the columns allow."""
+        """Return the table as text, wrapped to `width` characters if the columns allow."""
         widths = self._widths(width)
         lines = self._lines(tuple(column.head for column in self.columns), widths)
         indent = " " * (widths[0] + _GAP)
@@ -71,14 +77,14 @@ class Table:
         return "\n".join(lines)
 
     def html(self) -> str:
-        """As an HTML fragment."""
+        """Return the table as an HTML fragment."""
         heads = "".join(_cell("th", column.head, column) for column in self.columns)
         rows = "".join(f"<tr>{self._html_cells(row)}</tr>\n" for row in self.rows)
         foot = "".join(f"<div>{html.escape(line)}</div>\n" for line in self.foot)
         return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{foot}"
 
     def _html_cells(self, row: Row) -> str:
-        """Names and numbers are not broken; the last cell is, and has the remark below its text."""
+        """Return the cells of a row. Only the last cell is wrapped; it has the remark below its text."""
         *first, last = zip(row.cells, self.columns, strict=True)
         short = "".join(_cell("td", text, column, breaks=bool(column.width)) for text, column in first)
         return short + _cell("td", last[0], last[1], row.note)
@@ -87,7 +93,7 @@ class Table:
         return self.html()
 
     def __str__(self) -> str:
-        """As text of the usual width."""
+        """Return the table as text of the default width."""
         return self.text()
 
     def _widths(self, width: int) -> list[int]:
@@ -100,7 +106,7 @@ class Table:
         return [*found[:-1], min(found[-1], max(left, _LEAST))]
 
     def _lines(self, cells: tuple[str, ...], widths: list[int]) -> list[str]:
-        """The lines of one row, each cell wrapped to its column."""
+        """Return the lines of one row, each cell wrapped to its column."""
         wrapped = [textwrap.wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
         return [
             (" " * _GAP)

@@ -181,7 +181,7 @@ class Session:
     def fetch(self, name: str) -> Any:
         """Bring a value home that stayed in the container."""
         if self._opening is None:
-            raise MachineError(f"the container of {name} is gone; run the cell that made it again.")
+            raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
         settle(self, SilentFront(), Inbox())
         names, received = self.values.stand_ins.to_fetch(name), tuple(self.values.table.received)
         transfer = self._opening.result().fetch(self.name, names, received)

@@ -1,1 +1,1 @@
-"""What crosses between kernel and container: messages, values and buffers, for both sides."""
+"""The data that kernel and container exchange: messages, values and buffers; both sides run this code."""

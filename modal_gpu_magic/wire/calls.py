@@ -1,8 +1,8 @@
-"""A call of a service across: arguments and results as bytes, an error as a `Fault`. And what its container runs.
+"""Encode calls of a service: arguments and results as bytes, errors as `Fault`; `Program` is what the container runs.
 
-What is plain goes through Python's own pickle, which costs a call next to nothing. What that would tear (classes and
-functions of the notebook, which are made by value and must stay the same class; tensors on a GPU) goes as a cell's
-values do, by `wire.transfer`.
+Plain values use Python's own pickle, which costs almost no time per call. Values that plain pickle breaks (classes and
+functions of the notebook, which are pickled by value and must keep their identity; tensors on a GPU) use
+`wire.transfer`, like the values of a cell.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 WAKE = b""
-"""Arguments of a call that only wakes a container: no user code sees it."""
+"""Arguments of a call that only starts a container: user code does not get this call."""
 _DELICATE = (b"__main__", b"torch", b"modal_gpu_magic")
-"""Where a plain pickle has one of these, it may name what only the notebook has, or a tensor: rather too often."""
+"""Byte strings that mark a plain pickle as unsafe: the pickle may name a notebook object or a tensor.
+
+A false positive only costs time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a container of a service runs.
+    """The code and values that a container of a service runs.
 
     Attributes:
-        service: its name.
-        source: the cell, run once a container; empty where functions come among the values.
-        count: the cell's number, for tracebacks.
-        functions: names to call, bound when the source has run.
-        values: of the notebook, which the source and the functions read.
-        store: directory of shared buffers (local backend); None: buffers travel in `values`.
-        modules: the notebook's own, as far as source and functions use them.
-        files: of the notebook's project, that the source names.
-        asked: what the container was asked for, for the functions to see.
+        service: name of the service.
+        source: source of the cell, run once per container; empty: `values` contains the functions.
+        functions: names of the functions to call; each name is bound after the source has run.
+        count: the cell's execution count, for tracebacks.
+        values: values of the notebook that the source and the functions read.
+        store: directory of shared buffers (local backend); None: the buffers are in `values`.
+        modules: the notebook's own modules that the source and the functions use.
+        files: files of the notebook's project that the source names.
+        asked: the resources requested for the container, as `modal_gpu_magic.current()` shows them.
     """
 
     service: str
@@ -51,8 +54,12 @@ class Program:
     asked: Asked = field(default_factory=Asked)
 
 
-class Fault(Exception):  # noqa: N818 - it carries an error, and is none of ours
-    """A user's exception on its way home: `failure` has it by value, with the traceback as IPython shows it."""
+class Fault(Exception):  # noqa: N818 - the class carries a user's error and is no error of this package
+    """Carries a user's exception to the caller.
+
+    Args:
+        failure: the exception by value, with the traceback as IPython shows it.
+    """
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure)
@@ -63,14 +70,19 @@ class Fault(Exception):  # noqa: N818 - it carries an error, and is none of ours
 
 
 def encode(value: Any, namespace: dict[str, Any], what: str) -> bytes:
-    """Bytes of a value; `what` names it in an error: `the result of predict`.
+    """Return a value as bytes.
+
+    Args:
+        value: the value.
+        namespace: the notebook's globals.
+        what: the noun that names the value in an error: `the result of predict`.
 
     Raises:
-        TransferError: it cannot be pickled; with the reason.
+        TransferError: the value cannot be pickled; the message has the reason.
     """
     try:
         plain = pickle.dumps(value, PROTOCOL)
-    except Exception:  # noqa: BLE001 - a lambda, a class of a function: whatever it is, ours takes more, or says why not
+    except Exception:  # noqa: BLE001 - a lambda, a local class, …: `pack` pickles more types, and reports the reason
         plain = b""
     if plain and not any(mark in plain for mark in _DELICATE):
         return seal(plain)
@@ -78,22 +90,22 @@ def encode(value: Any, namespace: dict[str, Any], what: str) -> bytes:
 
 
 def decode(data: bytes, namespace: dict[str, Any]) -> Any:
-    """The value of what `encode` made. Functions in it get `namespace` as their globals.
+    """Return the value that `encode` encoded. Functions in the value get `namespace` as their globals.
 
     Raises:
-        TransferError: it cannot be made here, with the reason, or was damaged on its way.
+        TransferError: the value cannot be loaded in this process, or was damaged; the message has the reason.
     """
     value = opened(data)
     if type(value) is not Transfer:
         return value
     arrived = unpack(value, namespace, InlineStore(dict(value.inline)), restore_devices=True)
     for name, why in arrived.failed.items():
-        raise TransferError(f"{name} cannot be made here: {why}.")
+        raise TransferError(f"{name} cannot be loaded: {why}.")
     return next(iter(arrived.values.values()))
 
 
 def failure_of(error: BaseException, lines: tuple[str, ...], words: str, namespace: dict[str, Any]) -> Failure:
-    """A user's exception as it travels: itself if it can be pickled, its name and words in any case."""
+    """Return a user's exception as a message: name, text and traceback; the exception itself only if it pickles."""
     travels = fingerprint(error, namespace) is not None
     exception = pack({"error": error}, namespace, InlineStore()) if travels else None
     return Failure(type(error).__name__, words, lines, exception)

@@ -1,7 +1,7 @@
-"""Values across: `fingerprint` and `why_not` look at one, `pack` makes a transfer of many, `unpack` takes it in.
+"""Pack values into a transfer (`pack`, `prepare`) and unpack a transfer into values (`unpack`).
 
-The same code runs in the kernel and in the container. Each side fingerprints its own objects: a value's two need not
-be equal, but each holds as long as the value does not change. cloudpickle is loaded when it is first needed.
+The same code runs in the kernel and in the container. Each side fingerprints its own objects: the two fingerprints of
+a value need not be equal, but each stays valid until the value changes. cloudpickle is imported on first use.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
 MESSAGE_BYTES = 1 << 20
-"""A stream above this goes where the buffers go, if that is not the message: it would slow down the message."""
+"""A larger pickle stream goes into the buffer store, because a large message is slow."""
 
 _AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What a transfer brought."""
+    """The result of `unpack`."""
 
     values: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    """Names whose values could not be made here, with the reason: `needs torch, which is not installed here`."""
+    """Reasons by name, for values that this side could not load: `needs torch, which is not installed`."""
     made: dict[str, Any] = field(default_factory=dict)
-    """Classes and functions of the notebook that came by value, by their names."""
+    """Classes and functions of the notebook that the transfer has by value, by their qualified names."""
     current: set[int] = field(default_factory=set)
-    """Tokens of the objects that the transfer has named: this side has their current content."""
+    """Tokens of the objects that the transfer names: this side now has their current content."""
 
 
 def pack(
@@ -63,7 +63,7 @@ def pack(
     *,
     session: str | None = None,
 ) -> Transfer:
-    """One transfer of all these values to a receiver that has none of their objects. The arguments are `prepare`'s."""
+    """Pack values for a receiver that has none of their objects. The arguments are those of `prepare`."""
     return prepare(values, namespace, store, hasher, session=session).transfer
 
 
@@ -77,18 +77,18 @@ def prepare(
     session: str | None = None,
     table: IdentityTable | None = None,
 ) -> Packed:
-    """One transfer of all these values; what they share they will share over there.
+    """Pack values into one transfer; objects that the values share stay shared on the receiver's side.
 
     Args:
-        values: by name. That each can be pickled is known from its fingerprint.
+        values: values by name. The caller has fingerprinted each one, so each can be pickled.
         namespace: the notebook's globals.
-        store: takes the large buffers.
-        hasher: the one the fingerprints were made with.
-        session: where the transfer goes; a `RemoteValue` of another session is refused. None: not checked.
-        table: the objects that the receiver has, which are named by token; None: the receiver has none.
+        store: stores the large buffers.
+        hasher: the hasher that made the fingerprints.
+        session: the receiving session; a `RemoteValue` of another session is refused. None: no check.
+        table: the objects that the receiver has, which the stream names by token; None: the receiver has none.
 
     Raises:
-        TransferError: a value cannot be pickled after all; it is named, with the reason.
+        TransferError: a value cannot be pickled; the message has the name and the reason.
     """
     from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
@@ -131,7 +131,7 @@ def prepare(
 
 
 def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | None) -> None:
-    """Tell a pickler which arrays share memory, whether graphs may stay behind, and the rules that are known."""
+    """Set the arrays that share memory, whether autograd graphs may be left out, and the reducers found so far."""
     sharing = list(hasher.arrays.values())
     if table is not None and (sharing or "torch" in sys.modules):
         sharing += table.arrays()
@@ -142,7 +142,7 @@ def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | Non
 
 
 def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: IdentityTable | None) -> Iterator[Segment]:
-    """Dump the values one after the other."""
+    """Pickle the values one after the other into the pickler's stream."""
     from modal_gpu_magic.wire.pickles.pickling import outermost
 
     for name, value in sorted(values.items(), key=lambda item: _rank(item[1])):
@@ -151,16 +151,17 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
         try:
             pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
         except Exception as error:
-            raise TransferError(f"`{name}` cannot travel: {why_unpicklable(value, error)}.") from error
+            raise TransferError(f"`{name}` cannot be sent: {why_unpicklable(value, error)}.") from error
         yield Segment(name, _device(value, pickler.met))
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A transfer, and what its sender remembers of it.
+    """A transfer, with the facts that the sender needs after the receiver has unpacked the transfer.
 
     Attributes:
-        objects: the objects new to the receiver, by their number in the stream.
+        transfer: the transfer.
+        objects: the objects that are new to the receiver, by their number in the stream.
         named: tokens of the objects that the stream names.
     """
 
@@ -169,13 +170,13 @@ class Packed:
     named: frozenset[int] = frozenset()
 
     def arrived(self, table: IdentityTable) -> None:
-        """The receiver has taken the transfer in: give tokens to the objects that are new there."""
+        """Give tokens to the objects that were new to the receiver; call this after the receiver has unpacked."""
         if self.transfer.base:
             table.learn(self.transfer.base, self.objects)
 
 
 def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[Any, int], bool] | None:
-    """Tells whether the owner of a large buffer has the content that it had at the last transfer."""
+    """Return a function that says whether the owner of a large buffer is unchanged since the last transfer."""
     if table is None or not table.digests:
         return None
     digests = table.digests
@@ -198,21 +199,23 @@ def unpack(
     bind: bool = False,
     restore_devices: bool = False,
 ) -> Unpacked:
-    """The values of a transfer.
+    """Load the values of a transfer.
 
     Args:
-        transfer: what `pack` made.
-        namespace: becomes the globals of the functions that arrive.
+        transfer: the transfer, from `pack`.
+        namespace: the globals of the functions in the transfer.
         store: has the buffers.
-        hasher: learns the digests of the buffers, so that fingerprints of what arrived take no reading.
-        table: the objects that are here already; what arrives is written into them (`wire.pickles.update_in_place`).
-        bind: bind each name as soon as its value is made, for the values that follow may look the name up while they
-            are made. Else the namespace is left as it is.
-        restore_devices: put tensors back on the GPU they were on, if this machine has it; else they stay on the host.
+        hasher: stores the digests of the buffers, so that later fingerprints need not read the buffers.
+        table: objects that this side has; their new content is written in place (`wire.pickles.update_in_place`).
+        bind: bind each name as soon as its value is loaded, because a later value may look the name up while it is
+            loaded. False: the namespace is not changed.
+        restore_devices: move tensors to the GPU that they were on, if this machine has that GPU; False: keep them on
+            the CPU.
 
     Raises:
-        DamagedError: the transfer is not what was sent. TransferError: a buffer is missing.
-        UnknownObjectsError: the transfer names objects that are not here.
+            DamagedError: the transfer was damaged.
+        TransferError: a buffer is missing.
+        UnknownObjectsError: the transfer names objects that this side does not have.
     """
     check(transfer, store)
     spread(transfer.sources)
@@ -221,12 +224,12 @@ def unpack(
     try:
         return arrival.whole() or arrival.salvaged()
     finally:
-        if builtins is not None:  # cloudpickle sets a function's globals a `__builtins__` of its own
+        if builtins is not None:  # cloudpickle replaces `__builtins__` in a function's globals
             namespace["__builtins__"] = builtins
 
 
 class _Arrival:
-    """One transfer being taken in; the arguments are those of `unpack`."""
+    """State of one `unpack`; the arguments are those of `unpack`."""
 
     def __init__(
         self,
@@ -243,7 +246,7 @@ class _Arrival:
         self._hasher, self._table, self._bind, self._restore_devices = hasher, table, bind, restore_devices
 
     def whole(self) -> Unpacked | None:
-        """All values, by the fast loader; None if one cannot be made."""
+        """Load all values with the fast loader. None: a value cannot be loaded."""
         known = Known(self._table)
         loader = self._open(Loader, known)
         values: dict[str, Any] = {}
@@ -252,12 +255,12 @@ class _Arrival:
                 self._take(values, segment.name, loader.load())
         except UnknownObjectsError:
             raise
-        except Exception:  # noqa: BLE001 - whatever a user's class raises when it is made; the salvager says it
+        except Exception:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
             return None
         return self._settled(Unpacked(values, current=known.current), known, loader)
 
     def salvaged(self) -> Unpacked:
-        """The values that can be made, and why the others cannot."""
+        """Load the values that can be loaded, and collect the reasons for the others."""
         known = Known(self._table)
         loader = self._open(Salvager, known)
         values: dict[str, Any] = {}
@@ -276,7 +279,7 @@ class _Arrival:
             self._namespace[name] = value
 
     def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | Salvager) -> Unpacked:
-        """The same, once both sides' tables agree on what has arrived."""
+        """Register the loaded objects in this side's table and return `unpacked`."""
         memo: dict[int, Any] = loader.memo.copy()
         known.settle(memo)
         unpacked.made.update({value.__qualname__: value for value in filter(_is_definition, memo.values())})
@@ -287,10 +290,10 @@ class _Arrival:
 
     def _open(self, loader: type[_AnyLoader], known: Known) -> _AnyLoader:
         body = self._store.get(self._transfer.body) if self._transfer.body else self._transfer.stream
-        file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file can be read where it is
+        file = body if hasattr(body, "readline") else io.BytesIO(body)  # a mapped file needs no copy
         opened = loader(file, self._namespace, known, self._buffers(), restore_devices=self._restore_devices)
         if self._transfer.segments:
-            opened.load()  # the namespace: the stream's beginning
+            opened.load()  # the first pickle of the stream is the namespace
         return opened
 
     def _buffers(self) -> Iterator[Any]:
@@ -302,16 +305,16 @@ class _Arrival:
 
 
 def _is_definition(value: Any) -> bool:
-    """Whether pickle would look for a class or a function among the notebook's globals."""
+    """Whether pickle looks a class or a function up in the notebook's globals."""
     if type(value) is not FunctionType and not isinstance(value, type):
         return False
     return value.__module__ == "__main__" and value.__qualname__.isidentifier()
 
 
 def _rank(value: Any) -> int:
-    """In which order values go: what others look up while they are made first, parts of large storages last.
+    """Return the sort key of a value: names that loading may look up come first, small views of storages last.
 
-    A method of the notebook's that runs while its object is made (`__setstate__`, `__hash__`) uses global names.
+    A method of the notebook that runs while an object is loaded (`__setstate__`, `__hash__`) uses global names.
     """
     if isinstance(value, ModuleType):
         return 0
@@ -323,7 +326,7 @@ def _rank(value: Any) -> int:
 
 
 def _is_simple(value: Any) -> bool:
-    """Whether a value is made of the standard library's own atoms, or is an array."""
+    """Whether a value is an atom, a built-in container of atoms, or an array."""
     return is_flat(value) if type(value) in CONTAINERS else type(value) in ATOMS or can_be_written(value)
 
 

@@ -109,7 +109,7 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
         ("put nowhere errors:", "there is no nowhere here"),
         ("put erors errors:", "did you mean errors?"),
         ("put errors", "put takes a source and a destination, not 1 words; write %modal_gpu put LOCAL VOLUME:/path"),
-        ("put errors other/x", "write it VOLUME:/path, such as data:/other/x"),
+        ("put errors other/x", "write VOLUME:/path, such as data:/other/x"),
         ("put errors session:x", "put goes to a Volume"),
         ("put errors errors:../x", "leads out of errors"),
         ("put errors errors: --forse", "put has no option --forse; did you mean --backend?"),
@@ -187,7 +187,7 @@ def test_the_receipt_says_what_a_cell_wrote_and_how_to_fetch_it(desk: Desk) -> N
     assert "did you mean m3.pt?" in desk.line("get session:out/m3.p .").error
     desk.says("stop")
     gone = desk.line("get session:out/m3.pt .").error
-    assert gone.startswith("CopyError: the container of session default is gone, and its files with it.")
+    assert gone.startswith("CopyError: the container of session default has ended, and its files are lost.")
 
 
 def test_a_file_that_a_cell_names_travels_again_when_it_was_edited(desk: Desk) -> None:
@@ -286,4 +286,4 @@ def test_the_same_from_plain_python(desk: Desk) -> None:
     listed = desk.kernel.print("[each.file.path for each in __import__('modal_gpu_magic').ls('plain:/a')]")
     assert listed == "['a/b']"
     refused = desk.kernel.run("from modal_gpu_magic import get\nget('session:x')")
-    assert refused.error == "CopyError: there is no session yet, so there is no container with files."
+    assert refused.error == "CopyError: no session has started, so no container has files."

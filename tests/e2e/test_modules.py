@@ -134,7 +134,7 @@ def test_what_is_too_large_is_named_with_the_way_out(project: Project) -> None:
     for number in range(3):
         project.write(f"heavy/m{number}.py", "#" * (7_000_000 + number))
     refused = project.kernel.remote("import heavy\n1")
-    assert refused.error.startswith("TransferError: the notebook's own modules do not travel")
+    assert refused.error.startswith("TransferError: cannot send the notebook's own modules")
     assert "the biggest is heavy/m2.py (7.0 MB)" in refused.error
     assert project.value("try:\n    import heavy\nexcept ImportError:\n    print('none')\n1", "--no-in heavy") == "1"
     assert project.value("2") == "2"

@@ -79,7 +79,7 @@ def test_every_measure_is_an_attribute_of_a_sample() -> None:
 
 
 def test_a_history_keeps_something() -> None:
-    with pytest.raises(ValueError, match="capacity is 0; a history keeps at least 1 sample"):
+    with pytest.raises(ValueError, match="capacity must be at least 1 sample for each GPU, not 0"):
         History(0)
 
 

@@ -182,7 +182,7 @@ def test_the_stand_in_is_known() -> None:
     "wrong", [{"utilization": -1.0}, {"power_w": math.nan}, {"memory_used_mib": math.inf}, {"index": -1}]
 )
 def test_no_gpu_has_such_numbers(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; a GPU's readings are finite and not negative"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; a reading must be finite and not negative"):
         S(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 

@@ -64,7 +64,7 @@ def test_a_function_of_the_notebook_gets_the_other_sides_globals(namespace: dict
 
 
 def test_what_cannot_travel_is_said() -> None:
-    with pytest.raises(TransferError, match=r"`what f is called with` cannot travel: it holds a lock"):
+    with pytest.raises(TransferError, match=r"`what f is called with` cannot be sent: it holds a lock"):
         encode([threading.Lock()], {}, "what f is called with")
 
 
@@ -78,7 +78,7 @@ def test_an_error_goes_by_value(namespace: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("size", "wait_ms"), [(0, 1), (1001, 1), (1, -1), (1, 600_001), (True, 1), (1.5, 1)])
 def test_batches_have_modals_limits(size: Any, wait_ms: Any) -> None:
-    with pytest.raises(ServiceError, match="Modal takes"):
+    with pytest.raises(ServiceError, match="Modal's limits"):
         batched(size, wait_ms=wait_ms)
 
 

@@ -310,13 +310,13 @@ def test_nesting_too_deep_is_said() -> None:
 
 
 def test_pack_names_what_does_not_travel() -> None:
-    with pytest.raises(TransferError, match=r"`bad` cannot travel: it holds a lock"):
+    with pytest.raises(TransferError, match=r"`bad` cannot be sent: it holds a lock"):
         pack({"good": 1, "bad": [threading.Lock()]}, {}, InlineStore())
 
 
 def test_unpack_without_its_buffers_is_an_error() -> None:
     transfer = pack({"b": b"x" * 70_000}, {}, InlineStore())
-    with pytest.raises(TransferError, match="is gone"):
+    with pytest.raises(TransferError, match="of this transfer is missing"):
         unpack(transfer, {}, InlineStore())
 
 
@@ -340,10 +340,10 @@ class TestRemoteValues:
         transfer = pack({"ok": 1, "nested": [RemoteValue("big", "default", "list")]}, {}, store)
         arrived = unpack(transfer, new_namespace(), store)
         assert arrived.values == {"ok": 1}
-        assert "`big` is not in the container any more" in arrived.failed["nested"]
+        assert "the container no longer has the value" in arrived.failed["nested"]
 
     def test_one_of_another_session_is_refused(self) -> None:
-        with pytest.raises(TransferError, match=r"big lives in session other; big.fetch\(\) it first"):
+        with pytest.raises(TransferError, match=r"call big.fetch\(\) first: big is in session other"):
             pack({"nested": [RemoteValue("big", "other", "list")]}, {}, InlineStore(), session="default")
 
 

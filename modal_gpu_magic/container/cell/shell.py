@@ -262,7 +262,7 @@ class ZMQInteractiveShell(InteractiveShell):
             UsageError: a GUI was asked for.
         """
         if gui not in {None, "inline"}:
-            raise UsageError(f"a container has no display: {gui!r} cannot be used here, `%matplotlib inline` can")
+            raise UsageError(f"a container has no display: {gui!r} cannot be used; use `%matplotlib inline`")
 
     def ask_exit(self) -> None:
         """`exit()`: the session goes on, and ends with the notebook's kernel."""

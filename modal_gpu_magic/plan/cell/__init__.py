@@ -1,1 +1,1 @@
-"""Reads the text of a cell: what it looks up, binds and needs."""
+"""Analyses the text of a cell: names read and bound, imports, files, credentials."""

@@ -1,7 +1,6 @@
-"""The text of a cell as Python: IPython's syntax turned into calls, then parsed as a cell is parsed. Nothing is run.
+"""Parse a cell: IPython's syntax becomes calls, and the result is parsed as Python. No code runs.
 
-What the calls mean that IPython's syntax becomes is in `plan.cell.embedded`; what the tree means is in
-`plan.cell.names`.
+`plan.cell.embedded` interprets the calls for IPython's syntax; `plan.cell.names` interprets the tree.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from functools import lru_cache
 from typing import TypeAlias
 
 Transform: TypeAlias = Callable[[str], str]
-"""A cell as typed -> Python: `!ls` becomes `get_ipython().system('ls')`. A shell's own is `shell.transform_cell`."""
+"""Turns a cell into Python: `!ls` becomes `get_ipython().system('ls')`. IPython's own: `shell.transform_cell`."""
 
 _CELL_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _REFUSALS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
-"""What `compile` raises about a text: also null bytes, lone surrogates, huge numbers and too deep nesting."""
+"""Exceptions of `compile`, including those for null bytes, lone surrogates, huge numbers and deep nesting."""
 
 
 def ipython_transform(source: str) -> str:
-    """What IPython makes of a cell when nobody has changed its transformers.
+    """Transform a cell with IPython's default transformers.
 
     Raises:
         SyntaxError: IPython's own syntax is broken.
@@ -34,28 +33,28 @@ def ipython_transform(source: str) -> str:
 
 @lru_cache(maxsize=4)
 def parse_cell(source: str, transform: Transform | None = None) -> ast.Module | None:
-    """The tree of a cell with IPython's syntax, or None if it is not valid.
+    """Parse a cell with IPython's syntax. None: the cell is invalid.
 
-    Kept for the few who look at the same cell one after the other; nobody changes a tree.
+    The result is cached, because several functions parse the same cell. Callers must not change the tree.
 
     Args:
-        source: the cell as typed.
-        transform: how it becomes Python; None: as IPython does by default.
+        source: source of the cell.
+        transform: turns the cell into Python; None: IPython's default.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said where the cell runs, once
+        warnings.simplefilter("ignore")  # Python shows the warning when the cell runs
         try:
             python = (transform or ipython_transform)(source)
-        except Exception:  # noqa: BLE001 - a shell's transformers are anyone's code, and the cell will meet them there
+        except Exception:  # noqa: BLE001 - a user's transformer may raise anything, and raises it again when the cell runs
             return None
     return parse_python(python)
 
 
 def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
-    """The tree of a cell.
+    """Parse a cell.
 
     Raises:
-        SyntaxError: it is not valid; as Python says it, with the line.
+        SyntaxError: the cell is invalid; Python's own message with the line.
     """
     tree = parse_cell(source, transform)
     if tree is None:
@@ -64,19 +63,19 @@ def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
             compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
         except SyntaxError as error:
             lines = "".join(traceback.format_exception_only(error)).splitlines()
-            error.__dict__["_render_traceback_"] = lambda: lines  # IPython's hook: the cell's line, not ours
+            error.__dict__["_render_traceback_"] = lambda: lines  # IPython's hook: show the line of the cell only
             raise
-        raise SyntaxError("this is no valid cell")
+        raise SyntaxError("the cell is not valid Python")
     return tree
 
 
 def parse_python(source: str) -> ast.Module | None:
-    """The tree of plain Python with top-level `await`, or None if a compiler would refuse it."""
+    """Parse plain Python with top-level `await`. None: the compiler would refuse the code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             tree = ast.parse(source)
-            # The tree alone lets `return` at the top, two arguments of one name and the like pass.
+            # `ast.parse` alone accepts a top-level `return`, duplicate arguments and similar errors.
             compile(tree, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
         except _REFUSALS:
             return None

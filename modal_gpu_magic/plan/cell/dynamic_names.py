@@ -1,8 +1,8 @@
-"""Finds names that a cell looks up at run time: `globals()["v"]`, `"{v}".format(**globals())`, `__main__.v`.
+"""Find names that a cell looks up at run time: `globals()["v"]`, `"{v}".format(**globals())`, `__main__.v`.
 
-Where a literal text names the name, that name is found; elsewhere the cell may look up any name. An expression whose
-value is the notebook's namespace is called `names` here, one whose value is the module `__main__` is called `main`.
-What a single call with a text does (`exec`, magics) is in `plan.cell.embedded`.
+If a string literal has the name, the name is found; else the cell may look up any name. The kind `names` is an
+expression whose value is the notebook's namespace, the kind `main` one whose value is the module `__main__`.
+`plan.cell.embedded` handles calls that run a string (`exec`, magics).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _Kind: TypeAlias = Literal["names", "main"] | None
 
 ANY = Piece("", "any")
 
-_HERE = frozenset({"globals", "vars", "locals", "dir"})
-"""Functions that give the namespace when called without arguments; all but `globals` only at the top level."""
+_NAMESPACE_CALLS = frozenset({"globals", "vars", "locals", "dir"})
+"""Functions that return the namespace if called without arguments; except `globals`, only at the top level."""
 
 _OF_OBJECT = frozenset({"vars", "dir"})
-"""Functions that give the names of an object given to them."""
+"""Functions that return the names of their argument."""
 
 _COPIES = frozenset({"list", "tuple", "set", "frozenset", "sorted", "dict", "iter"})
-"""Functions that hand on the names of a namespace given to them."""
+"""Functions that return the names of a namespace given as argument."""
 
 _VIEWS = frozenset({"keys", "copy"})
-"""Methods of a namespace that hand on its names."""
+"""Methods of a namespace that return its names."""
 
 _METHODS = {
     "get": ("name",),
@@ -52,7 +52,7 @@ _METHODS = {
     "__delitem__": ("name", "delete"),
     "__setitem__": ("bind",),
 }
-"""What a method of a namespace does to the name that is its first argument."""
+"""Effects of a namespace's method on the name that is its first argument."""
 
 _ATTRIBUTE_FUNCTIONS = {
     "getattr": ("name",),
@@ -63,30 +63,30 @@ _ATTRIBUTE_FUNCTIONS = {
 """The same for functions whose first argument is the module `__main__`."""
 
 _FILLS = frozenset({"format", "format_map", "substitute", "safe_substitute", "render", "vformat"})
-"""Functions that fill names into a text, which they have or are given."""
+"""Functions that fill names into a template, which is their object or an argument."""
 
 _WITH_NAMESPACE = frozenset({"exec", "eval", "evaluate", "query", "timeit", "repeat", "Timer", "run", "sqldf"})
-"""Functions that run a text in a namespace given to them; the text itself is read by `plan.cell.embedded`."""
+"""Functions that run a string in a namespace argument; `plan.cell.embedded` reads the string."""
 
 _OF_MODULES = frozenset({"__name__", "__doc__", "__file__", "__spec__", "__loader__", "__package__", "__builtins__"})
 """Attributes of `__main__` that are no variables of the notebook's."""
 
 _ELSEWHERE = frozenset({"apply", "map", "applymap", "transform", "agg", "pipe", "parallel_apply", "progress_apply"})
-"""Methods of libraries that call `eval` given to them: from the library's code, in the library's namespace."""
+"""Methods of libraries that call an `eval` argument in the library's own namespace."""
 
 _PASSED_ON = frozenset({"globals", "eval", "exec"})
-"""Functions that look up any name also where they are only handed on."""
+"""Functions that may look up any name even if they are only passed as argument."""
 
 _ABBREVIATIONS = {"pd": "pandas", "ne": "numexpr", "np": "numpy"}
-"""What a module's usual short name means if the cell itself does not import it."""
+"""Modules by their usual alias, for aliases that the cell does not import."""
 
 
 class DynamicNames:
-    """Looks at each expression of a cell before its parts are visited.
+    """Inspects each expression of a cell before its parts are visited.
 
     Args:
-        ledger: knows the scope.
-        texts: the cell's known texts.
+        ledger: has the current scope.
+        texts: the known strings of the cell.
     """
 
     def __init__(self, ledger: Ledger, texts: KnownTexts) -> None:
@@ -108,12 +108,12 @@ class DynamicNames:
         }
 
     def look(self, node: ast.AST) -> Iterator[Piece]:
-        """What a node does to names that its text does not show, less what is found in its parts."""
+        """Yield the dynamic name operations of a node, without those of its parts."""
         look = self._table.get(type(node))
         return look(node) if look is not None else iter(())
 
     def path(self, node: ast.AST) -> str:
-        """The dotted path of what an expression names, by the cell's imports: `u.main` is `unittest.main`."""
+        """Return the dotted path of an expression by the cell's imports: `u.main` is `unittest.main`."""
         if isinstance(node, ast.Attribute):
             above = self.path(node.value)
             return f"{above}.{node.attr}" if above else ""
@@ -122,7 +122,7 @@ class DynamicNames:
         return ""
 
     def callee(self, call: ast.Call) -> Callee:
-        """What is known of a call."""
+        """Return the facts about a call."""
         return Callee(self.path(call.func), self._builtin(call.func), lambda node: self._kind(node) == "names")
 
     # -- what an expression gives --------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class DynamicNames:
     def _kind_of_call(self, node: ast.Call) -> _Kind:
         name = self._builtin(node.func)
         match node:
-            case ast.Call(args=[], keywords=[]) if name in _HERE:
+            case ast.Call(args=[], keywords=[]) if name in _NAMESPACE_CALLS:
                 return "names" if self._ledger.at_top or name == "globals" else None
             case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=[]) if attr in _VIEWS:
                 return "names" if self._kind(inner) == "names" else None
@@ -163,7 +163,7 @@ class DynamicNames:
         return "main" if node.attr == "user_module" else None
 
     def _builtin(self, node: ast.AST) -> str:
-        """The name of the builtin function that an expression names; empty for anything else."""
+        """Return the name of the builtin function that an expression refers to; empty: no builtin."""
         match node:
             case ast.Name(id=name) if self._ledger.finds_builtin(name):
                 return name
@@ -172,11 +172,11 @@ class DynamicNames:
         return ""
 
     def _settle(self, *nodes: ast.AST) -> None:
-        """These expressions are used in a way that is understood: they hand on no other name."""
+        """Mark expressions as completely handled, so that they do not count as a lookup of any name."""
         self._settled.update(id(part) for node in nodes for part in ast.walk(node))
 
     def _named(self, key: ast.AST, doing: tuple[str, ...]) -> Iterator[Piece]:
-        """What is done to the names that an expression has as its value."""
+        """Yield the operations on the names that are the value of an expression."""
         names = self._texts.of(key)
         if names is None:
             if doing != ("bind",):
@@ -240,7 +240,7 @@ class DynamicNames:
             yield from self._filled(self._texts.of(node.left), [node.right])
 
     def _filled(self, texts: Texts, namespaces: list[ast.expr]) -> Iterator[Piece]:
-        """Names are filled into texts from namespaces."""
+        """Yield the names that templates take from namespaces."""
         if texts is not None:
             self._settle(*namespaces)
             yield from (Piece(name, "name") for text in texts for name in sorted(filled_in(text)))
@@ -282,7 +282,7 @@ class DynamicNames:
             yield from self._named(node.args[1], _ATTRIBUTE_FUNCTIONS[self._builtin(node.func)])
 
     def _method(self, node: ast.Call, method: ast.Attribute) -> Iterator[Piece]:
-        """A method of the namespace."""
+        """Yield the operations of a call of a namespace's method."""
         if method.attr in _METHODS and node.args:
             self._settle(method.value)
             yield from self._named(node.args[0], _METHODS[method.attr])
@@ -305,12 +305,12 @@ class DynamicNames:
         yield from self._from_main_module(node)
 
     def _text_filled(self, node: ast.Call, word: str) -> Texts:
-        """The text into which names are filled: the method's object, or the first argument."""
+        """Return the template: the method's object, or the first argument."""
         is_method = word != "vformat" and isinstance(node.func, ast.Attribute)
         return self._texts.of(node.func.value if is_method else text_of(node))  # type: ignore[attr-defined]  # a method's
 
     def _from_main_module(self, node: ast.Call) -> Iterator[Piece]:
-        """A function that looks at all of `__main__`, unless it is given another module."""
+        """Yield `any` for a function that reads all of `__main__`, unless another module is given."""
         path = self.path(node.func)
         word = path.rpartition(".")[2]
         if path not in FROM_MAIN_MODULE:

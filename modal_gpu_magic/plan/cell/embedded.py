@@ -1,6 +1,6 @@
-"""Python that hides in strings: what IPython's magics and shell lines do to names, `exec`, `timeit`, `pd.eval`.
+"""Python code inside strings: IPython's magics and shell lines, `exec`, `timeit`, `pd.eval`.
 
-Each such call is said as the Python that touches the same names; `plan.cell.expressions` reads it like any other.
+Each such call is translated into Python code that uses the same names; `plan.cell.expressions` reads that code.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Piece:
     """Code that a call with constant strings runs.
 
     Attributes:
-        source: the code; for `mention`, `name`, `bind`, `delete` and `import` the bare name.
-        how: `cell`: with IPython's syntax, in the cell's namespace. `timed`: the same, in a function of its own.
-            `python`: plain Python, here. `main`: plain Python, in the notebook's namespace.
-            `elsewhere`: plain Python, perhaps in another namespace. `quoted`: the same, in a function of its own.
+        source: the code; for `mention`, `name`, `bind`, `delete` and `import` a name.
+        how: `cell`: IPython's syntax, in the cell's namespace. `timed`: the same in a new function.
+            `python`: plain Python in the current scope. `main`: plain Python in the notebook's namespace.
+            `elsewhere`: plain Python, maybe in another namespace. `quoted`: the same in a new function.
             `mention`: a name that the callee looks up in its caller. `name`, `bind`, `delete`: a name of the
-            notebook's that is looked up, bound, unbound. `any`: any name may be looked up.
-            `import`: a module that it imports.
+            notebook that is looked up, bound, deleted. `any`: any name may be looked up.
+            `import`: an imported module.
     """
 
     source: str
@@ -42,7 +42,7 @@ class Piece:
 
 
 SCRIPTS = frozenset({"bash", "perl", "pypy", "python", "python2", "python3", "ruby", "script", "sh"})
-"""Cell magics that run their body in a program of its own."""
+"""Cell magics that run their body in another program."""
 
 _LINES = {
     "time": "code",
@@ -68,7 +68,7 @@ _LINES = {
     "matplotlib": "matplotlib",
     **dict.fromkeys(SCRIPTS, "script"),
 }
-"""What the line of a magic of IPython's is. Any other is text, in which `{x}` and `$x` are filled in."""
+"""Role of the line by magic. The line of any other magic is text, in which IPython expands `{x}` and `$x`."""
 
 _BODIES = {
     "time": "code",
@@ -83,7 +83,7 @@ _BODIES = {
     "sx": "text",
     "system": "text",
 }
-"""What the body of a cell magic is. Any other is no Python of this cell's: HTML, a shell script, a file's text."""
+"""Role of the body by cell magic. The body of any other magic is no Python of the cell: HTML, a script, a file."""
 
 _OPTIONS = {
     "timeit": "n:r:tcp:qov:",
@@ -117,23 +117,23 @@ _STATEMENTS = frozenset({"cProfile.run", "profile.run", "pdb.run", "pdb.runeval"
 """Functions that run a text in `__main__`."""
 
 _TIMERS = frozenset({"timeit.timeit", "timeit.repeat", "timeit.Timer", "timeit"})
-"""Functions that run a text, after another one, in a function of its own."""
+"""Functions that run a set-up string and a string in a new function."""
 
 _DESIGNS = frozenset({"dmatrix", "dmatrices", "model_matrix"})
 """Functions whose text is a formula in any case."""
 
 _TEXT_KEYWORDS = ("stmt", "expr", "ex", "statement", "source", "formula_like", "spec")
-"""What the parameter for the text is called."""
+"""Names of the parameter for the string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What `plan.cell.dynamic_names` knows of a call.
+    """Facts about a call.
 
     Attributes:
-        path: its dotted path by the cell's imports, `pandas.eval`.
-        builtin: its name, if it is a builtin function.
-        is_namespace: whether an argument is the notebook's namespace.
+        path: dotted path of the function by the cell's imports, `pandas.eval`.
+        builtin: name of the builtin function; empty: no builtin.
+        is_namespace: returns whether an argument is the notebook's namespace.
     """
 
     path: str
@@ -142,7 +142,7 @@ class Callee:
 
 
 def is_shell_call(call: ast.Call) -> bool:
-    """Whether a call is what IPython makes of its own syntax: `get_ipython().run_line_magic(...)` and its like."""
+    """Whether a call is a translation of IPython's syntax, such as `get_ipython().run_line_magic(...)`."""
     match call.func:
         case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"), args=[], keywords=[]), attr=attr):
             return attr in _SHELL_CALLS
@@ -150,7 +150,7 @@ def is_shell_call(call: ast.Call) -> bool:
 
 
 def pieces(call: ast.Call, texts: KnownTexts, callee: Callee) -> Iterator[Piece]:
-    """The code in the texts that a call is given, in the order it runs."""
+    """Yield the code in the string arguments of a call, in the order of execution."""
     word, text = last_word(call.func), texts.of(text_of(call))
     if isinstance(call.func, ast.Attribute) and (is_shell_call(call) or word in _ANY_SHELL_CALLS):
         yield from _shell_call(call, word, texts)
@@ -177,12 +177,12 @@ def pieces(call: ast.Call, texts: KnownTexts, callee: Callee) -> Iterator[Piece]
 
 
 def pieces_of_shell_call(call: ast.Call) -> Iterator[Piece]:
-    """The code in a magic or a shell line, `is_shell_call`."""
+    """Yield the code in a magic or a shell line; see `is_shell_call`."""
     return _shell_call(call, last_word(call.func), KnownTexts(None))
 
 
 def _run_by_builtin(call: ast.Call, text: Texts, callee: Callee) -> Iterator[Piece]:
-    """`exec` and `eval`, here or with a namespace of their own."""
+    """Yield the code of `exec` and `eval`, with or without namespace arguments."""
     spaces = [*call.args[1:], *(keyword.value for keyword in call.keywords if keyword.arg != "closure")]
     given = [each for each in spaces if not (isinstance(each, ast.Constant) and each.value is None)]
     if not all(callee.is_namespace(each) for each in given) or (text is not None and len(text) > 1):
@@ -198,7 +198,7 @@ def _each(
 
 
 def text_of(call: ast.Call) -> ast.expr | None:
-    """The argument that is a text, if the callee is one that takes a text."""
+    """Return the argument that is a string, if the callee takes a string."""
     return _argument(call, 0, _TEXT_KEYWORDS)
 
 
@@ -214,7 +214,7 @@ def _texts_given(call: ast.Call, texts: KnownTexts) -> Iterator[str]:
 
 
 def _shell_call(call: ast.Call, word: str, texts: KnownTexts) -> Iterator[Piece]:
-    """A call of IPython's shell, which is what a magic becomes."""
+    """Yield the code in a call of IPython's shell, the translation of a magic."""
     given = [texts.of(each) for each in call.args]
     strings = [each[0] for each in given if each is not None and len(each) == 1]
     if call.args and len(strings) == len(given):
@@ -243,7 +243,7 @@ def _cell_magic(name: str, line: str = "", body: str = "") -> Iterator[Piece]:
 
 
 def _line(name: str, line: str) -> Iterator[Piece]:
-    """What the line of a magic does, a line magic's or a cell magic's."""
+    """Yield the code in the line of a line magic or a cell magic."""
     role = _LINES.get(name, "text")
     if role in ("code", "timed", "debugger"):
         yield Piece(_without_options(name, line), "timed" if role == "timed" else "cell")
@@ -277,7 +277,7 @@ def _store(line: list[str]) -> Iterator[Piece]:
 
 
 def _text(text: str) -> Iterator[Piece]:
-    """The expressions IPython fills into a text: `{any.expression}` and `$name`, or none if its braces are broken."""
+    """Yield the expressions that IPython expands in a text: `{any.expression}`, `$name`; none for invalid braces."""
     try:
         parts = list(Formatter().parse(text))
     except ValueError:
@@ -291,7 +291,7 @@ def _text(text: str) -> Iterator[Piece]:
 
 
 def _without_options(magic: str, line: str) -> str:
-    """A magic's line from where its code begins."""
+    """Return the line of a magic without its options."""
     letters = _OPTIONS.get(magic, "")
     valued = "".join(re.findall(r"(\w):", letters))
     plain = "".join(letter for letter in letters if letter not in valued + ":")
@@ -314,4 +314,4 @@ _SHELL_CALLS: dict[str, Callable[..., Iterator[Piece]]] = {
     "ev": _code,
 }
 _ANY_SHELL_CALLS = frozenset({"run_line_magic", "run_cell_magic", "run_cell"})
-"""Methods that no other object has: `ip = get_ipython()` gives the shell another name."""
+"""Methods that only the shell has, so that they are recognised after `ip = get_ipython()`."""

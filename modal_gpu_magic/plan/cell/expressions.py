@@ -1,6 +1,6 @@
-"""Reads a cell's expressions in the order they are evaluated: who is looked up, bound on the way, changed in place.
+"""Visit expressions of a cell in the order of evaluation: record names that are read, bound, or changed in place.
 
-Statements are in `plan.cell.flow`, which builds on this; the rules of names are the ledger's.
+`plan.cell.flow` adds statements; `plan.cell.ledger` has the rules of names.
 """
 
 # ruff: noqa: D102, N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
@@ -45,14 +45,14 @@ _RUNS_CODE = (
     ast.AsyncWith,
     ast.comprehension,
 )
-"""What may run someone's code or use up an iterator. Operators count as pure: none should change its operands."""
+"""Nodes that may run code or consume an iterator. Operators count as pure, because they should not change operands."""
 
 _CALLS_FUNCTIONS = (ast.Call, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.comprehension, ast.AugAssign)
-"""Of these, what may call a function or make an object of a class that the cell itself defines."""
+"""The nodes of these that may call a function or create an instance of a class that the cell defines."""
 
 
 class Expressions(ast.NodeVisitor):
-    """Visits expressions. Fields of a node that are evaluated in another order than ast lists them have a method."""
+    """Visits expressions. A node whose fields are not evaluated in the order of ast has a method of its own."""
 
     def __init__(self, transform: Transform | None, texts: KnownTexts) -> None:
         self.ledger = Ledger()
@@ -64,7 +64,7 @@ class Expressions(ast.NodeVisitor):
         self._in_annotation = self._mentioned_only = False
 
     def visit(self, node: ast.AST) -> None:
-        """Visit a node, and note whether it can change anything in place when the cell runs."""
+        """Visit a node, and record whether the node can change objects in place when the cell runs."""
         if isinstance(node, _RUNS_CODE) and self.ledger.runs_now:
             self.calls = True
             self.calls_functions = self.calls_functions or isinstance(node, _CALLS_FUNCTIONS)
@@ -79,11 +79,11 @@ class Expressions(ast.NodeVisitor):
                 self.visit(node)
 
     def touch(self, *nodes: ast.AST) -> None:
-        """Values that may be changed in place: note the names they are reached by."""
+        """Record the names through which values may be changed in place."""
         for name in (name for node in nodes for name in roots(node)):
             self.ledger.touch(name)
 
-    # -- names and what holds them -------------------------------------------------------------------------------------
+    # -- names and containers ------------------------------------------------------------------------------------------
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -101,14 +101,14 @@ class Expressions(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self._in_annotation and last_word(node.value) == "Literal":
-            self.visit(node.value)  # the strings in it are values, not names
+            self.visit(node.value)  # the strings of `Literal` are values, not names
         else:
             self.visit_Attribute(node)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit_all([node.value, node.target])
 
-    # -- ways that may not be gone -------------------------------------------------------------------------------------
+    # -- branches ------------------------------------------------------------------------------------------------------
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
         self.visit(node.values[0])
@@ -129,7 +129,7 @@ class Expressions(ast.NodeVisitor):
             self.visit(node.body if taken else node.orelse)
 
     def either(self, *ways: Iterable[ast.AST]) -> None:
-        """Exactly one of these blocks runs."""
+        """Visit alternative blocks, of which exactly one runs."""
         start, ends = self.ledger.point(), []
         for way in ways:
             self.ledger.bound = None if start is None else set(start)
@@ -169,13 +169,13 @@ class Expressions(ast.NodeVisitor):
         if not is_shell_call(node):
             self.generic_visit(node)
             self.touch(node.func, *node.args, *(keyword.value for keyword in node.keywords))
-        elif not all(isinstance(each, ast.Constant) for each in node.args):  # nobody's syntax, but written so
+        elif not all(isinstance(each, ast.Constant) for each in node.args):  # a call that the user wrote
             self.visit_all(node.args)
         for piece in pieces(node, self._texts, self._dynamic.callee(node)):
             self._piece(piece)
 
     def _piece(self, piece: Piece) -> None:
-        """What a string makes a call do."""
+        """Record the effects of code inside a string."""
         if piece.how == "any":
             self.any_now = self.any_now or self.ledger.runs_now
             self.any_later = self.any_later or self.ledger.bound is not None
@@ -200,7 +200,7 @@ class Expressions(ast.NodeVisitor):
             self.ledger.unbind(piece.source)
 
     def _code(self, piece: Piece) -> None:
-        """Code from a string. In a function it has the function's locals, and cannot make new ones."""
+        """Visit code from a string. In a function the code reads the function's locals, and cannot create new ones."""
         with_magics = piece.how in ("cell", "timed")
         tree = parse_cell(piece.source, self._transform) if with_magics else parse_python(piece.source.strip())
         body = tree.body if tree else []
@@ -219,21 +219,21 @@ class Expressions(ast.NodeVisitor):
             self.visit_all(body)
 
     @contextmanager
-    def _perhaps(self, mentioned_only: bool) -> Iterator[None]:  # noqa: FBT001 - what the caller has found out
-        """Code whose names may be looked up in another namespace."""
+    def _perhaps(self, mentioned_only: bool) -> Iterator[None]:  # noqa: FBT001 - a private helper
+        """Visit code whose names may belong to another namespace."""
         outer, self._mentioned_only = self._mentioned_only, self._mentioned_only or mentioned_only
         yield
         self._mentioned_only = outer
 
     def _mention(self, text: str) -> None:
-        """A text that a library may evaluate with the variables of its caller."""
+        """Record the names in a string that a library may evaluate with the variables of its caller."""
         for name in sorted(mentioned(text)) if text else ():
             self.ledger.load(name, mentioned=True)
 
     # -- annotations ---------------------------------------------------------------------------------------------------
 
     def annotation(self, node: ast.AST | None) -> None:
-        """An annotation is evaluated now, later (Python 3.14) or never: its names are read, strings in it too."""
+        """Read the names of an annotation, also in its strings; Python may evaluate it now, later (3.14) or never."""
         if node is None:
             return
         outer, self._in_annotation = self._in_annotation, True
@@ -255,7 +255,7 @@ class Expressions(ast.NodeVisitor):
 
 
 def constant(test: ast.expr) -> bool | None:
-    """What a condition always is; None: it depends. The compiler leaves out what can never run, too."""
+    """Return the constant value of a condition; None: not constant. The compiler also removes dead branches."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         inner = constant(test.operand)
         return None if inner is None else not inner
@@ -263,7 +263,7 @@ def constant(test: ast.expr) -> bool | None:
 
 
 def roots(node: ast.AST | None) -> Iterator[str]:
-    """The names whose values an expression hands on: `a.b[0]`, `[a, *b]` and `a if c else b` hand on `a` and `b`."""
+    """Yield the names whose values an expression passes on: `a` and `b` for `[a, *b]` and `a if c else b`."""
     match node:
         case ast.Name(id=name):
             yield name

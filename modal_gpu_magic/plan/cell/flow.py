@@ -1,8 +1,8 @@
-"""Reads a cell's statements in the order they run, along every way the cell may take.
+"""Visit the statements of a cell along every control-flow path.
 
-Loops may run no time, but for `while True`; a `with` may swallow the exception that ends its block, a `try` may break
-off anywhere: what is bound on one way only is not surely bound behind it. What stands behind `if False` counts for
-nothing. Expressions are in `plan.cell.expressions`.
+A loop other than `while True` may run zero times, a `with` may suppress the exception that ends its block, a `try` may
+end anywhere: a name that is bound on one path only is not definitely bound afterwards. Code under `if False` is
+ignored. `plan.cell.expressions` visits expressions.
 """
 
 # ruff: noqa: D102, N802, N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
@@ -32,9 +32,9 @@ _PASSES_ERRORS_ON = frozenset(
         *("rc_context", "style", "mesh", "GradientTape", "Progress", "Live", "chdir"),
     }
 )
-"""Last words of context managers that never swallow an exception: behind their block everything in it has run.
+"""Last words of context managers that never suppress exceptions, so that after the block all of the block has run.
 
-Any other may, like `contextlib.suppress`; whether it does is not to be seen in the text.
+Any other context manager may suppress exceptions, as `contextlib.suppress` does; the text does not show that.
 """
 
 
@@ -67,7 +67,7 @@ class Flow(Expressions):
     def visit_TypeAlias(self, node: Any) -> None:
         self.visit(node.name)
         scope = annotation_scope(node, self.ledger.owner)
-        with self.ledger.aside(), self.ledger.inside(scope):  # evaluated when somebody asks for its value
+        with self.ledger.aside(), self.ledger.inside(scope):  # evaluated on first use
             self.visit_all([*node.type_params, node.value])
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -117,7 +117,7 @@ class Flow(Expressions):
         calls = bool(node.decorator_list) and self.ledger.runs_now
         self.calls, self.calls_functions = self.calls or calls, self.calls_functions or calls
 
-    # -- ways ----------------------------------------------------------------------------------------------------------
+    # -- paths ---------------------------------------------------------------------------------------------------------
 
     def visit_If(self, node: ast.If) -> None:
         taken = constant(node.test)
@@ -190,7 +190,7 @@ class Flow(Expressions):
         self.visit_all([node.type])
         if node.name:
             self.ledger.store(node.name)
-            self.ledger.unbind(node.name)  # when the handler is left, however that is
+            self.ledger.unbind(node.name)  # at the end of the handler, by any path
         self.visit_all(node.body)
 
     def visit_Match(self, node: ast.Match) -> None:

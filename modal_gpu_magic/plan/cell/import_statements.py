@@ -18,15 +18,14 @@ _OTHER_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda
 
 
 def import_statements(source: str, transform: Transform | None = None) -> dict[str, tuple[Import, ...]]:
-    """The import statements at a cell's top level, also those inside `if`, `try` and the like.
+    """Return the import statements at a cell's top level, including those inside `if`, `try` and other blocks.
 
     Args:
-        source: the cell as typed.
-        transform: how it becomes Python; None: as IPython does by default.
+        source: source of the cell.
+        transform: turns the cell into Python; None: IPython's default.
 
     Returns:
-        By the name bound, the statements that bind it; which of them ran is not to be seen in the text. A star import
-        names none.
+        By bound name, the statements that may bind it. Star imports are left out.
     """
     tree = parse_cell(source, transform)
     found: dict[str, tuple[Import, ...]] = {}
@@ -59,7 +58,7 @@ def _statements(body: Iterable[ast.AST], transform: Transform | None) -> Iterato
 
 
 def _joined(before: tuple[Import, ...], new: Import) -> tuple[Import, ...]:
-    """`import a.b` and `import a.c` bind one `a` that has both."""
+    """Merge statements: `import a.b` and `import a.c` bind one `a` that has both."""
     same = next((each for each in before if (each.module, each.attribute) == (new.module, new.attribute)), None)
     if same is None:
         return (*before, new)

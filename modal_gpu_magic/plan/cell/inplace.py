@@ -1,4 +1,4 @@
-"""Names that a cell binds by augmented assignment alone: `v += 1` may change the object in place and keep it. Pure."""
+"""Names that a cell binds only by augmented assignment: `v += 1` may change the object in place. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def only_augmented(source: str, transform: Transform | None = None) -> frozenset[str]:
-    """Names whose every binding in the cell is an augmented assignment. The arguments are those of `analyse`."""
+    """Return names that the cell binds only by augmented assignment. The arguments are those of `analyse`."""
     tree = parse_cell(source, transform)
     if tree is None:
         return frozenset()

@@ -1,7 +1,7 @@
-"""The books kept while a cell is read in the order it runs: scopes entered, names surely bound so far, names found.
+"""Names bound, read and deleted so far, per scope, while a cell is visited in the order of execution.
 
-A global counts as read where the cell may look up the value the notebook gave it, and no more once the cell has bound
-or deleted it on every way that leads there. Which ways there are is in `plan.cell.flow`.
+A global counts as read if the cell may look up its value from before the cell, that is, unless the cell has bound or
+deleted the name on every path to the lookup. `plan.cell.flow` follows the paths.
 """
 
 from __future__ import annotations
@@ -15,26 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _Key: TypeAlias = str | tuple[Scope, str]
-"""A name whose binding is followed: a global's name, or a class body's own with its scope. Locals need no following."""
+"""A tracked name: a global's name, or a name of a class body with its scope. Locals are not tracked."""
 
 Bound: TypeAlias = set[_Key] | None
-"""The names surely bound (or deleted: their old value is gone) at one point; None: the point is never reached."""
+"""The names definitely bound or deleted at a point of the cell; None: the point is unreachable."""
 
 _IMPLIED = frozenset({"__module__", "__qualname__"})
-"""Names a class body finds bound when it begins."""
+"""Names that Python binds at the start of a class body."""
 
 _CONSTANT = "__debug__"
-"""A name the compiler replaces by a constant."""
+"""A name that the compiler replaces by a constant."""
 
 
 class Ledger:
-    """What has been found so far. `bound` is the point the reader stands at; branches copy and join it.
+    """The state of the analysis.
 
     Attributes:
-        reads: globals looked up. sure: those looked up at the top level where nothing in the cell had bound them yet.
-        later: globals looked up in a function's body where nothing in the cell had bound them yet.
-        starred: modules have been star-imported: any name may have been bound by that.
-        binds, deletes: globals bound and unbound. mutates: globals whose value may be changed in place.
+        scopes: the nested scopes of the current point, outermost first.
+        bound: names definitely bound at the current point; branches copy and join this set.
+        reads: globals looked up.
+        sure: globals looked up at the top level before any binding in the cell.
+        later: globals looked up in a function's body before any binding in the cell.
+        starred: a module was star-imported, which may have bound any name.
+        binds: globals that may be bound.
+        deletes: globals that may be deleted.
+        mutates: globals whose value may be changed in place.
     """
 
     def __init__(self) -> None:
@@ -54,23 +59,23 @@ class Ledger:
 
     @property
     def owner(self) -> str | None:
-        """The class whose private names are written here."""
+        """The class whose private names are mangled at the current point; None: no class."""
         return self.scopes[-1].owner
 
     @property
     def at_top(self) -> bool:
-        """Whether code here runs in the cell's namespace itself."""
+        """Whether the current point is at the top level of the cell."""
         return len(self.scopes) == 1
 
     @property
     def runs_now(self) -> bool:
-        """Whether code here runs when the cell does: not in a function's body, not after a `raise`."""
+        """Whether code at the current point runs with the cell: not in a function's body, not after a `raise`."""
         return not self._bodies and self.bound is not None
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
     def load(self, name: str, *, mentioned: bool = False) -> None:
-        """A name is looked up here; `mentioned`: only a string names it, so that the cell may do without it."""
+        """Record a lookup of a name; `mentioned`: only a string or an annotation has the name, so it may be unused."""
         name = mangled(name, self.owner)
         if self.bound is None or name in self.bound or not self._finds_global(name):
             return
@@ -83,9 +88,9 @@ class Ledger:
             (self.later if self._bodies else self.sure).add(name)
 
     def store(self, name: str) -> None:
-        """A name is bound here."""
+        """Record a binding of a name."""
         name = mangled(name, self.owner)
-        scope = self._home(name)
+        scope = self._binding_scope(name)
         if self.bound is None or scope.kind == "function":
             return
         if scope.kind == "module":
@@ -95,15 +100,15 @@ class Ledger:
         self._ever_bound.add(_key(scope, name))
 
     def delete(self, name: str) -> None:
-        """A name is unbound here, which fails if it is not bound: deleting a value of the notebook's reads it."""
-        if self._home(mangled(name, self.owner)).kind == "module":
+        """Record a `del` of a name. A `del` of a global counts as a read, because it fails for an unbound name."""
+        if self._binding_scope(mangled(name, self.owner)).kind == "module":
             self.load(name)
         self.unbind(name)
 
     def unbind(self, name: str) -> None:
-        """A name goes here, if it is there. A global's old value is as gone as if it were bound anew."""
+        """Record a deletion of a name that may be unbound. A deleted global counts as bound."""
         name = mangled(name, self.owner)
-        scope = self._home(name)
+        scope = self._binding_scope(name)
         if self.bound is None:
             return
         if scope.kind == "module":
@@ -114,13 +119,13 @@ class Ledger:
             self.bound.discard(_key(scope, name))
 
     def touch(self, name: str) -> None:
-        """The value under a name may be changed in place here."""
+        """Record that the value of a name may be changed in place."""
         name = mangled(name, self.owner)
         if self.bound is not None and self._finds_global(name):
             self.mutates.add(name)
 
-    def _home(self, name: str) -> Scope:
-        """The scope whose name a binding here binds."""
+    def _binding_scope(self, name: str) -> Scope:
+        """Return the scope in which a binding at the current point binds a name."""
         for scope in self._visible():
             if name in scope.globals:
                 break
@@ -129,7 +134,7 @@ class Ledger:
         return self.scopes[0]
 
     def _finds_global(self, name: str) -> bool:
-        """Whether looking a name up here may find the global: also where a class body has not bound its own yet."""
+        """Whether a lookup may find the global; true in a class body that has not bound its own name yet."""
         if self._is_implied(name):
             return False
         for scope in self._visible():
@@ -140,14 +145,14 @@ class Ledger:
         return True
 
     def _is_implied(self, name: str) -> bool:
-        """Whether Python itself binds the name here: in a class body, or `__class__` in its methods."""
-        here, *around = reversed(self.scopes)
-        if here.kind == "class":
+        """Whether Python itself binds the name: in a class body, or `__class__` in methods."""
+        inner, *around = reversed(self.scopes)
+        if inner.kind == "class":
             return name in (*_IMPLIED, _CONSTANT)
         return name == _CONSTANT or (name == "__class__" and any(scope.kind == "class" for scope in around))
 
     def _visible(self) -> Iterator[Scope]:
-        """The scopes a name is looked up in, innermost first: a class's only from its own body and its annotations."""
+        """Yield the scopes of a lookup, innermost first; a class scope only from its own body and annotations."""
         seen_through = True
         for scope in reversed(self.scopes):
             if scope.kind != "class" or seen_through:
@@ -155,53 +160,53 @@ class Ledger:
             seen_through = seen_through and scope.kind == "annotation"
 
     def finds_builtin(self, name: str) -> bool:
-        """Whether a name here leads past the cell's own bindings, to a builtin unless the notebook has bound it."""
+        """Whether a lookup finds no binding of the cell, so finds a builtin unless the notebook has bound the name."""
         name = mangled(name, self.owner)
         return self._finds_global(name) and name not in self._ever_bound
 
     @contextmanager
     def globally(self) -> Iterator[None]:
-        """Names of the notebook's, whatever block they are used in."""
+        """Use the global scope inside the `with` block, whatever the current scope."""
         scopes, self.scopes = self.scopes, self.scopes[:1]
         yield
         self.scopes = scopes
 
-    # -- ways through the cell -----------------------------------------------------------------------------------------
+    # -- control flow --------------------------------------------------------------------------------------------------
 
     def point(self) -> Bound:
-        """Where the reader stands, to come back to with `ledger.bound = ...`."""
+        """Return a copy of `bound`, to restore with `ledger.bound = ...`."""
         return None if self.bound is None else set(self.bound)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Code that may not run: what it reads and binds counts, but afterwards nothing of it is sure."""
+        """Visit code that may not run: its reads and bindings count, but nothing is definitely bound afterwards."""
         point = self.point()
         yield
         self.bound = point
 
     @contextmanager
     def looping(self) -> Iterator[list[Bound]]:
-        """A loop's body; yields the points where a `break` leaves the loop."""
+        """Visit a loop's body; yields the list of points at which a `break` leaves the loop."""
         ends: list[Bound] = []
         self._loop_ends.append(ends)
         yield ends
         self._loop_ends.pop()
 
     def leave_loop(self) -> None:
-        """A `break`."""
+        """Record a `break`."""
         self._loop_ends[-1].append(self.bound)
         self.bound = None
 
     @contextmanager
     def inside(self, scope: Scope) -> Iterator[None]:
-        """Code of a block that runs at once."""
+        """Visit a block that runs immediately in a scope of its own."""
         self.scopes.append(scope)
         yield
         self.scopes.pop()
 
     @contextmanager
     def body(self, scope: Scope) -> Iterator[None]:
-        """Code that runs when it is called: not before now, and by then the class it is written in is made."""
+        """Visit a function's body, which runs later, when the enclosing class is defined."""
         with self.aside(), self.inside(scope):
             self._bodies += 1
             if self.bound is not None:
@@ -211,10 +216,10 @@ class Ledger:
 
     @contextmanager
     def making(self, name: str) -> Iterator[None]:
-        """A class's statement, until its name is bound."""
+        """Visit a class statement up to the binding of its name."""
         name = mangled(name, self.owner)
         outer = self._making
-        if self._home(name).kind == "module":
+        if self._binding_scope(name).kind == "module":
             self._making = [*outer, name]
         yield
         self._making = outer
@@ -225,6 +230,6 @@ def _key(scope: Scope, name: str) -> _Key:
 
 
 def join(points: list[Bound]) -> Bound:
-    """The point where ways meet: surely bound is what is bound on each of them that is gone at all."""
+    """Join control-flow paths: a name is definitely bound if it is bound on every reachable path."""
     reached = [point for point in points if point is not None]
     return set.intersection(*reached) if reached else None

@@ -1,4 +1,4 @@
-"""What a module's source imports: top-level names, relative imports left out. Pure."""
+"""Find the modules that a source file imports: top-level names, without relative imports. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 
 def imported(source: bytes) -> frozenset[str]:
-    """Top-level names of the modules imported anywhere in a file, also inside functions. A broken file imports none."""
+    """Return the top-level names of all imported modules of a file. Empty for a file with a syntax error."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):

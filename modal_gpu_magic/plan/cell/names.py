@@ -1,8 +1,8 @@
-"""Which names a cell reads, binds, deletes, imports and may change in place: `analyse(source)`.
+"""Find the names that a cell reads, binds, deletes, imports and may change in place: `analyse(source)`.
 
-Pure: text in, sets out. A name in doubt counts as read. Names looked up at run time are found where a literal text
-names them (`globals()["v"]`); `any_name` says that others may be (`globals()[key]`). What functions do that the cell
-only calls is not seen (for those: `wire.values.referenced_globals`, `wire.values.lookups`).
+Pure. A name in doubt counts as read. Names looked up at run time are found if a string literal has the name
+(`globals()["v"]`); `any_name` says that other names may be looked up (`globals()[key]`). Functions that the cell only
+calls are not analysed (see `wire.values.referenced_globals`, `wire.values.lookups`).
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ _FREE = frozenset({"globals", "vars", "locals", "dir", "eval", "exec", "__main__
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a cell does with the names of the notebook. All are global names; builtins are reported like any other.
+    """The names of a cell. All are global names, including builtins.
 
     Attributes:
         reads: names whose value from before the cell may be looked up, also by a function the cell defines.
-        maybe: of `reads`, those the cell may do without: it binds them itself on another way, a function that it
-            defines reads them and it binds them too, or only a string or an annotation names them.
-        binds: names the cell may bind, by whatever statement. `deletes`: names it may unbind (also `except E as e`).
-        imports: top-level names of the modules imported anywhere in the cell, relative imports left out.
-        stars: modules star-imported, with leading dots where relative: what they bind is not in `binds`.
-        mutates: names whose value may be changed in place where the cell can be seen to: assigned into, called,
-            a method called, passed to a call, iterated over. Aliases are not followed.
+        maybe: names of `reads` that the cell may not need: the cell binds them on another path, a function of the cell
+            reads them and the cell binds them too, or only a string or an annotation has them.
+        binds: names that the cell may bind, by any statement.
+        deletes: names that the cell may delete (also by `except E as e`).
+        imports: top-level names of the modules imported anywhere in the cell, without relative imports.
+        stars: star-imported modules, with leading dots if relative; `binds` does not have their names.
+        mutates: names whose value may be changed in place: assigned into, called, a method called, passed to a call,
+            iterated over. Aliases are not followed.
         any_name: the cell may look up any name at run time: `globals()[key]`, `%who`, `unittest.main()`.
-        calls: whether the cell runs any code of others at all; if not, nothing changes in place.
-        syntax_ok: False: the text is no valid cell, and nothing is known of it.
+        calls: the cell may run other code; if not, no object changes in place.
+        syntax_ok: False: the cell is invalid, and the other fields are empty.
     """
 
     reads: frozenset[str] = _NONE
@@ -56,12 +57,12 @@ class Names:
 
 
 def analyse(source: str, transform: Transform | None = None, text_of: TextOf | None = None) -> Names:
-    """The names of a cell. Never raises, whatever the text.
+    """Return the names of a cell. Never raises.
 
     Args:
-        source: the cell as typed, without our own magic's line: with `!ls`, `%time`, `%%capture`, top-level `await`.
-        transform: how it becomes Python (`shell.transform_cell`); None: as IPython does by default.
-        text_of: the text that a global name has now, for cells like `exec(code)`; None: no text is known.
+        source: source of the cell without the line of this package's magic; may have `!ls`, `%time`, `%%capture`.
+        transform: turns the cell into Python (`shell.transform_cell`); None: IPython's default.
+        text_of: returns the string value of a global, for cells such as `exec(code)`; None: no values are known.
     """
     tree = parse_cell(source, transform)
     if tree is None:
@@ -88,7 +89,7 @@ def analyse(source: str, transform: Transform | None = None, text_of: TextOf | N
 
 
 def _rough(tree: ast.Module) -> Names:
-    """What can be said of a tree without following it: every name in it is read, and bound where it is assigned."""
+    """Return a rough result without control flow: every name is read, and every assigned name is bound."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     every = frozenset(node.id for node in names)
     bound = frozenset(node.id for node in names if isinstance(node.ctx, ast.Store))

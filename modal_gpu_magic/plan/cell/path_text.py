@@ -1,6 +1,6 @@
-"""The text that an expression makes, as far as the code says: `f"data/{i}.csv"`, `Path("a") / name`, `"a/%d.csv" % i`.
+"""Evaluate path expressions statically: `f"data/{i}.csv"`, `Path("a") / name`, `"a/%d.csv" % i`.
 
-Nothing is run. A part that only a run can tell is a HOLE in the text.
+No code runs. A part that is known only at run time is a HOLE in the result.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 HOLE = "\0"
-"""Stands for what is not known of a text."""
+"""Placeholder for an unknown part of a string."""
 
 Known: TypeAlias = Mapping[str, str]
-"""Names whose values are texts or paths."""
+"""Values of names that are bound to strings or paths."""
 
 _PERCENT = re.compile(r"%(?:\(\w*\))?[-+ #0]*[\d*]*(?:\.[\d*]+)?([diouxXeEfFgGcrsa%])")
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
 _PATHS = frozenset({"Path", "PosixPath", "PurePath", "PurePosixPath"})
-_HERE = frozenset({"cwd", "getcwd"})
+_CWD_CALLS = frozenset({"cwd", "getcwd"})
 _DEEPEST = 20
-"""Directories above a path that are followed."""
+"""Largest number of parent directories to follow."""
 
 _SAME = frozenset({"str", "fspath", "abspath", "realpath", "normpath", "expanduser", "resolve", "absolute", "as_posix"})
-"""Functions of a path, and methods of one, that mean the same file."""
+"""Functions and methods of a path that return a path of the same file."""
 
 
 def _above(path: str) -> str:
-    """The directory that a file or directory is in."""
+    """Return the parent directory."""
     if posixpath.basename(path) in ("", ".", ".."):
         return posixpath.join(path, "..").removeprefix("./")
     return posixpath.dirname(path) or "."
@@ -52,13 +52,13 @@ _ATTRIBUTES: dict[str, Callable[[str], str]] = {
 
 
 def text_of(node: ast.AST | None, known: Known) -> str | None:
-    """The text or path that an expression makes, with HOLEs; None: the code does not say, or the value is no text."""
+    """Return the string or path of an expression, with HOLEs; None: unknown, or no string."""
     reader = _READERS.get(type(node))
     return reader(node, known) if reader is not None else None
 
 
 def constants(tree: ast.AST, known: Known) -> dict[str, str]:
-    """`known`, less the names that the code binds, and with those it binds once, to a text that the code says."""
+    """Return `known` without the names that the code binds, plus names that the code binds once to a known string."""
     nodes = list(ast.walk(tree))
     bound = [node for node in nodes if isinstance(node, _NAMES) and _is_binding(node)]
     count = Counter(node.arg if isinstance(node, ast.arg) else node.id for node in bound)
@@ -72,7 +72,7 @@ def constants(tree: ast.AST, known: Known) -> dict[str, str]:
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    """Names that an assignment binds, or arguments of a function that have defaults."""
+    """Yield the names that an assignment binds, or a function's arguments with defaults, each with the value."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             yield name, value
@@ -148,7 +148,7 @@ def _call(node: ast.Call, known: Known) -> str | None:
 
 def _function(word: str, node: ast.Call, known: Known) -> str | None:
     first = text_of(node.args[0], known) if node.args else None
-    if word in _HERE and not node.args:
+    if word in _CWD_CALLS and not node.args:
         return "."
     if word in _PATHS:
         return joined(node.args, known) if node.args else "."
@@ -177,7 +177,7 @@ def _method(word: str, text: str, node: ast.Call, known: Known) -> str | None:
 
 
 def joined(parts: Iterable[ast.expr], known: Known) -> str | None:
-    """The path that `Path(...)` and `os.path.join(...)` make of several; None: nothing of them is known."""
+    """Return the path that `Path(...)` or `os.path.join(...)` makes of its arguments; None: none is known."""
     texts = [text_of(part, known) for part in parts]
     if not any(texts):
         return None

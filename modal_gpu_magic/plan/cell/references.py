@@ -1,6 +1,6 @@
-"""The files and directories that code names: `open("data/x.csv")`, `glob("data/*.csv")`, `!python main.py`.
+"""Find the files and directories that code names: `open("data/x.csv")`, `glob("data/*.csv")`, `!python main.py`.
 
-Candidates only. Whether a file is there, small enough and meant, is for the caller to see; nothing here looks.
+The result has candidates. The caller checks whether a file exists and is small enough; this module reads no files.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ How: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Something that code names.
+    """A file, directory, pattern or module that code names.
 
     Attributes:
-        text: a path; of a `made` one, parts that only a run can tell are HOLEs; of a `glob`, a pattern; of a `module`,
-            its name with dots, behind the directory where it is looked for, if that is another one.
-        how: `file`: named as it is. `needed`: likewise, by a shell command, whose errors nobody explains. `folder`: a
-            plain word that may be a directory. `made`: opened under a name that is
-            made at run time. `listed`: a directory whose entries are asked for. `glob`: a pattern whose matches are.
-            `tested`: whether it exists is asked. `module`: run as a program, or imported by its name's text. `entry`: a
-            directory where modules are looked for. `word`: a plain word, that may name a file
-            or directory if the code is `unsure`: it asks for some that only a run can tell.
+        text: a path; with `made`, a path with HOLEs; with `glob`, a pattern; with `module`, a dotted name, after its
+            directory if the code changes the directory.
+        how: how the code uses the text. `file`: a path. `needed`: a path in a shell command, whose errors this package
+            does not explain. `folder`: a word that may be a directory. `made`: a path that is completed at run time.
+            `listed`: a directory whose entries are read. `glob`: a pattern whose matches are read. `tested`: a path
+            whose existence is tested. `module`: a module that is run, or imported by a string. `entry`: a directory on
+            the import path. `word`: a word that may be a file or directory. `unsure`: a path that is known only at run
+            time, so that each `word` may be meant.
     """
 
     text: str
@@ -68,44 +68,44 @@ class Reference:
 
 
 def references(source: str, transform: Transform | None = None, known: Known | None = None) -> tuple[Reference, ...]:
-    """What code names, in the order it appears, each once. Never raises.
+    """Return the references of code in order, without duplicates. Never raises.
 
     Args:
-        source: a cell as typed, or plain Python.
-        transform: how it becomes Python; None: as IPython does by default.
-        known: names of the notebook whose values are texts or paths.
+        source: source of a cell, or plain Python.
+        transform: turns the cell into Python; None: IPython's default.
+        known: values of the notebook's names that are bound to strings or paths.
     """
     return _references(source, transform, frozenset((known or {}).items()))
 
 
 @lru_cache(maxsize=64)
 def _references(source: str, transform: Transform | None, known: frozenset[tuple[str, str]]) -> tuple[Reference, ...]:
-    """Kept for cells that run again and again."""
+    """Cached, because cells run repeatedly."""
     return of_tree(parse_cell(source, transform) or ast.Module([], []), dict(known), transform)
 
 
 def of_tree(tree: ast.AST, known: Known, transform: Transform | None = None) -> tuple[Reference, ...]:
-    """The same for code that is parsed already."""
+    """Return the references of parsed code."""
     found: list[Reference] = []
-    with suppress(RecursionError):  # of a tree too deep to follow, what was found so far are candidates all the same
+    with suppress(RecursionError):  # for a too deep tree, return the references found so far
         _Reader(constants(tree, known), transform, found).visit(tree)
     return tuple(dict.fromkeys(found))
 
 
 def of_commands(text: str, known: Known | None = None) -> tuple[Reference, ...]:
-    """The same for a shell script."""
+    """Return the references of a shell script."""
     reader = _Reader(known or {}, None, [])
     reader.command(text)
     return tuple(dict.fromkeys(reader.found))
 
 
 def paths(source: str, transform: Transform | None = None) -> tuple[str, ...]:
-    """The files that a cell names as they are."""
+    """Return the paths that a cell names literally."""
     return tuple(each.text for each in references(source, transform) if each.how in ("file", "needed"))
 
 
 class _Reader(ast.NodeVisitor):
-    """Collects references, each from the expression it stands in."""
+    """Collects the references in expressions."""
 
     def __init__(self, known: Known, transform: Transform | None, found: list[Reference]) -> None:
         self.found, self._known, self._transform = found, known, transform
@@ -145,7 +145,7 @@ class _Reader(ast.NodeVisitor):
         self._arguments(node)
 
     def _arguments(self, node: ast.List | ast.Tuple) -> None:
-        """A list that may be a program's arguments."""
+        """Visit a list or tuple that may be the arguments of a program."""
         texts = [text_of(each, self._known) for each in node.elts]
         for option, text in pairwise(texts):
             if option in ("-m", "-c") and text:
@@ -183,7 +183,7 @@ class _Reader(ast.NodeVisitor):
         return kind(self, word, node)
 
     def lists(self, word: str, node: ast.Call) -> bool:
-        """`os.listdir("data")`, `Path("data").iterdir()`."""
+        """Handle `os.listdir("data")`, `Path("data").iterdir()`."""
         if word not in LISTERS:
             return False
         own = text_of(node.func.value, self._known) if isinstance(node.func, ast.Attribute) else None
@@ -197,7 +197,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def globs(self, word: str, node: ast.Call) -> bool:
-        """`glob("data/*.csv")`, `Path("data").rglob("*.csv")`."""
+        """Handle `glob("data/*.csv")`, `Path("data").rglob("*.csv")`."""
         if word not in GLOBS or not node.args:
             return False
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
@@ -216,7 +216,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def tests(self, word: str, node: ast.Call) -> bool:
-        """`os.path.exists("data/x.csv")`, `Path("data").is_dir()`."""
+        """Handle `os.path.exists("data/x.csv")`, `Path("data").is_dir()`."""
         if word not in TESTS:
             return False
         own = text_of(node.func.value, self._known) if isinstance(node.func, ast.Attribute) else None
@@ -228,7 +228,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def runs(self, word: str, node: ast.Call) -> bool:
-        """`os.system("python main.py")`, `runpy.run_module("pkg.mod")`, `os.chdir("..")`."""
+        """Handle `os.system("python main.py")`, `runpy.run_module("pkg.mod")`, `os.chdir("..")`."""
         if is_path_edit(node.func):
             items = [each for arg in node.args for each in (arg.elts if isinstance(arg, ast.List) else [arg])]
             self._entries(text for each in items if (text := text_of(each, self._known)) is not None)
@@ -249,7 +249,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def command(self, text: str) -> None:
-        """The words of a shell command, or of a script of such."""
+        """Add the references of a shell command or script."""
         filled = FILLED.sub(lambda match: self._known.get(match[1] or match[2] or "", HOLE), text)
         before = self._folder
         commands = list(command_words(filled))
@@ -268,7 +268,7 @@ class _Reader(ast.NodeVisitor):
         self._folder = before
 
     def _program(self, option: str, text: str) -> None:
-        """A module that an interpreter is to run, or code."""
+        """Add the module or the code that a Python interpreter runs."""
         if option == "-m" and MODULE.fullmatch(text):
             self._add(text, "module")
         elif option == "-c":
@@ -291,7 +291,7 @@ class _Reader(ast.NodeVisitor):
             self._add(word, "listed" if program in SHELL_LISTERS else "folder")
 
     def _shell(self, node: ast.Call, texts: list[object]) -> None:
-        """What IPython's own syntax names: words of a command, or references of the code that a magic runs."""
+        """Add the references of IPython's syntax: words of a command, or references of the code in a magic."""
         code = [piece for piece in pieces_of_shell_call(node) if piece.how in ("cell", "timed")]
         for piece in code:
             self.found += references(piece.source, self._transform, self._known)
@@ -305,20 +305,20 @@ class _Reader(ast.NodeVisitor):
                 self.command(f"%{name} {text}" if name and name not in SCRIPTS else str(text))
 
     def _entries(self, folders: Iterable[str]) -> None:
-        """Directories where modules are looked for from there on."""
+        """Add directories on the import path."""
         for folder in folders:
             if folder and HOLE not in folder:
                 self._add(folder, "entry")
 
     def _visit_unknown(self, *nodes: ast.AST) -> None:
-        """Visit what stands in a call beside the path, such as a path's own parts that a run makes."""
+        """Visit the parts of an expression that are known only at run time."""
         for node in nodes:
             inner = node.value if isinstance(node, ast.Attribute) else node
             if text_of(inner, self._known) is None and not isinstance(inner, ast.Constant):
                 self.visit(inner)
 
     def _path(self, node: ast.expr, *, must_look: bool) -> bool:
-        """Add the path that an expression makes. False: it makes none, as far as the code says."""
+        """Add the path of an expression. False: the expression has no known path."""
         text = text_of(node, self._known)
         if text is None or text.startswith(HOLE):
             return self._made(text or "")
@@ -329,7 +329,7 @@ class _Reader(ast.NodeVisitor):
         return True
 
     def _made(self, text: str) -> bool:
-        """A name that is made at run time, if its directory or its extension is known."""
+        """Add a path that is completed at run time, if its directory or its extension is known."""
         folder, _, name = text.rpartition("/")
         is_path = may_be_a_name(text.replace(HOLE, "x")) and (folder.strip(HOLE + "./") or _extension(name))
         if HOLE in text and is_path and not text.startswith(HOLE + "/"):
@@ -338,7 +338,7 @@ class _Reader(ast.NodeVisitor):
         return False
 
     def _move(self, folder: str) -> None:
-        """The code goes into another directory: what it names from there on may be below that."""
+        """Record a change of directory: later relative paths may be relative to the new directory."""
         if HOLE not in folder and may_be_a_name(folder + "/x"):
             self._add(folder, "tested")
             self._folder = posixpath.join(self._folder, folder)
@@ -355,7 +355,7 @@ _SPECIAL = (_Reader.lists, _Reader.globs, _Reader.tests, _Reader.runs)
 
 
 def _less_variables(words: tuple[str, ...]) -> tuple[str, ...]:
-    """A command without the variables set in front of it."""
+    """Return a command without leading variable assignments."""
     begin = next((number for number, word in enumerate(words) if not re.match(r"\w+=", word)), len(words))
     return words[begin:]
 

@@ -1,6 +1,6 @@
-"""From the modules a cell imports to the distributions an image needs, pinned to the notebook's versions.
+"""Map the modules that a cell imports to distributions, pinned to the notebook's versions.
 
-Pure: what is installed here comes in as values (`importlib.metadata.packages_distributions()`, and `.version`).
+Pure: the installed packages are arguments (`importlib.metadata.packages_distributions()`, and `.version`).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 OWN = frozenset({"modal-gpu-magic", "modal"})
-"""Distributions that an image gets anyway: our container code, and Modal's client, which Modal itself puts there."""
+"""Distributions that every image has: this package's container code, and Modal's client, which Modal adds."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Requirement:
-    """A distribution at a version, as pip is asked for it: `str(r)` is `pandas==2.2.1`.
+    """A requirement for pip: `str(r)` is `pandas==2.2.1`.
 
     Attributes:
         name: the normalized name (PEP 503): lower case, single hyphens.
-        version: the public version, without a build's own part (`2.13.0+cpu` here is `2.13.0` there: the index has no
-            other, and a GPU image wants another build); None: any.
+        version: the public version without the build part (`2.13.0` for `2.13.0+cpu`, because the index has no other,
+            and a GPU image needs another build); None: any version.
     """
 
     name: str
     version: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what pip would take for an option or a path.
+        """Check the name, because pip would read another string as an option or a path.
 
         Raises:
             ValueError: `name` is no normalized name.
@@ -42,22 +42,22 @@ class Requirement:
             raise ValueError(f"{self.name!r} is no normalized name of a distribution, like 'scikit-learn'.")
 
     def __str__(self) -> str:
-        """The requirement as pip takes it."""
+        """Return the requirement in pip's syntax."""
         return f"{self.name}=={self.version}" if self.version else self.name
 
 
 def requirements(
     modules: Iterable[str], installed: Mapping[str, list[str]], versions: Callable[[str], str | None]
 ) -> tuple[Requirement, ...]:
-    """What must be installed so that these modules can be imported, sorted by name.
+    """Return the distributions that provide modules, sorted by name.
 
-    The standard library, this package and modules that no distribution installed here provides are left out. A module
-    that several distributions share (`google`, `cv2`) brings all of them.
+    Without the standard library, this package, and modules of no installed distribution. For a module of several
+    distributions (`google`, `cv2`) all of them are returned.
 
     Args:
-        modules: top-level names, as `Names.imports` has them; the user's own modules left out.
-        installed: module -> names of the distributions that provide it.
-        versions: a distribution's version here; None if it has none.
+        modules: top-level names, as in `Names.imports`, without the user's own modules.
+        installed: by module, the names of the distributions that provide it.
+        versions: returns the kernel's version of a distribution; None: no version.
     """
     from packaging.utils import canonicalize_name
 

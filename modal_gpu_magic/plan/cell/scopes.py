@@ -1,7 +1,6 @@
-"""Which names belong to a function, class, comprehension or generic: Python's rules of scope, read off the tree.
+"""Find the names that belong to a function, class, comprehension or generic, by Python's scope rules.
 
-A scope is what the compiler's symbol table would say of one block. How scopes nest, and which names are bound when,
-is in `plan.cell.ledger`.
+A scope corresponds to one block in the compiler's symbol table. `plan.cell.ledger` handles nesting and bindings.
 """
 
 # ruff: noqa: N815 - methods bear the names of the nodes they read, as ast.NodeVisitor asks
@@ -21,15 +20,15 @@ Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.Gener
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """One block's own names. Compared by identity: two blocks with the same names are two scopes.
+    """The names of one block. Compared by identity: two blocks with equal names are two scopes.
 
     Attributes:
         kind: `function` also for lambdas and comprehensions; `annotation` for the parameters of a generic (PEP 695),
-            which alone see the names of a class around them.
-        names: names the block binds itself.
-        globals: names it declares global.
-        deleted: names it may unbind on some way only: in a class, reading one may find a global again.
-        owner: the class whose private names (`__x`) are written here; None outside classes.
+            the only scopes that see the names of an enclosing class.
+        names: names that the block binds.
+        globals: names that the block declares global.
+        deleted: names that the block deletes on some paths only; a later read in a class may find a global.
+        owner: the class whose private names (`__x`) are mangled in the block; None: no class.
     """
 
     kind: Literal["module", "class", "function", "annotation"]
@@ -82,7 +81,7 @@ def block_scope(
 
 
 def mangled(name: str, owner: str | None) -> str:
-    """A private name as the compiler writes it inside class `owner`: `__x` is `_Owner__x`."""
+    """Return the mangled name of a private name inside class `owner`: `_Owner__x` for `__x`."""
     stem = (owner or "").lstrip("_")
     return f"_{stem}{name}" if stem and name.startswith("__") and not name.endswith("__") else name
 
@@ -108,7 +107,7 @@ def _mangled(names: Iterable[str], owner: str | None) -> frozenset[str]:
 
 
 class _Bindings(ast.NodeVisitor):
-    """Collects what a block binds, without entering the blocks inside it."""
+    """Collects the names that a block binds, without nested blocks."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -141,7 +140,7 @@ class _Bindings(ast.NodeVisitor):
         self._outside(node.args.defaults, node.args.kw_defaults)
 
     def _outside(self, *parts: Iterable[ast.AST | None]) -> None:
-        """The parts of a definition that are evaluated in the block around it."""
+        """Visit the parts of a definition that are evaluated in the enclosing block."""
         for node in (node for nodes in parts for node in nodes if node):
             self.visit(node)
 

@@ -1,7 +1,7 @@
-"""Which variables look like credentials, by name or by value: they are not sent unless the user says so. Pure.
+"""Recognise variables that look like credentials, which are sent only with the user's consent. Pure.
 
-A guess, made to be quiet: a name counts only where a text is bound to it that could be a credential, and a text by
-itself only if it has the form of a known kind.
+The rules avoid false alarms: a name counts only with a string value that may be a credential, and a string alone
+counts only in the form of a known kind of credential.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any
 
 MOST_ITEMS = 1_000
-"""How many items of a dict or list are looked at."""
+"""Largest number of items of a dict or list to check."""
 
 SHORTEST, LONGEST = 6, 10_000
-"""Characters of a text that can be a credential."""
+"""Shortest and longest string that may be a credential, characters."""
 
 _KINDS = (
     ("a Hugging Face token", r"hf_[A-Za-z0-9]{20,}"),
@@ -34,12 +34,12 @@ _KINDS = (
     ("a private key", r"(?s:-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*)"),
     ("an address with a password", r"[a-z][\w+.-]*://[^\s/:@]*:[^\s/@]+@\S+"),
 )
-"""What a whole text looks like, from the issuers' own descriptions of their tokens."""
+"""Patterns of whole strings, from the issuers' descriptions of their tokens."""
 
 _WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 _SECRET_WORDS = frozenset({"apikey", "authtoken", "creds", "credential", "credentials", "passphrase", "pwd", "secret"})
-"""A name that ends in one of these is a credential's."""
+"""Last words of a name that denote a credential."""
 
 _ISSUERS = (
     "anthropic aws azure cohere discord gcp gemini gh github gitlab google groq hf hub huggingface jupyter kaggle"
@@ -49,19 +49,19 @@ _QUALIFIERS = {
     "key": f"{_ISSUERS} access account api auth client encryption master private secret ssh".split(),
     "token": f"{_ISSUERS} access api auth bearer bot csrf jwt oauth personal refresh secret".split(),
 }
-"""`key` and `token` are innocent words (`sort_key`, `pad_token`) but after one of these."""
+"""Words before `key` and `token` that denote a credential (not `sort_key`, `pad_token`)."""
 
 _NOT_ITSELF = (
     r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"  # the name of an environment variable
-    r"|(?:[.~]{0,2}/|https?://).*|.*\.(?:env|json|pem|toml|txt|ya?ml)"  # where it is kept
-    r"|[<\[{$%].*|(.)\1*|(?i:.*your.*|change_?me|example|dummy|placeholder)"  # what stands in its place
+    r"|(?:[.~]{0,2}/|https?://).*|.*\.(?:env|json|pem|toml|txt|ya?ml)"  # a path or an address
+    r"|[<\[{$%].*|(.)\1*|(?i:.*your.*|change_?me|example|dummy|placeholder)"  # a placeholder
 )
 
 
 def looks_secret(name: str, value: Any) -> str | None:
-    """Why a variable seems to hold a credential: `its value looks like a Hugging Face token`. None: it does not.
+    """Return why a variable looks like a credential: `its value looks like a Hugging Face token`. None: no sign.
 
-    Looked at are texts, and the items of dicts, lists and tuples of texts, one level deep.
+    Checks strings, and string items of dicts, lists and tuples, one level deep.
     """
     if isinstance(value, os._Environ):  # noqa: SLF001 - the type of `os.environ` has no public name
         return "it is this machine's environment, which may hold credentials"

@@ -1,6 +1,6 @@
-"""The texts a cell's expressions may have, as far as they are known: literals, and texts in the notebook's variables.
+"""Find the strings that an expression may have: literals, and string values of the notebook's variables.
 
-`code = "y = x"` and then `exec(code)` is as good as `exec("y = x")`.
+After `code = "y = x"`, `exec(code)` is handled like `exec("y = x")`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 TextOf: TypeAlias = Callable[[str], str | None]
-"""The text that a global name of the notebook has now; None: it has none."""
+"""Returns the string value of a global name of the notebook; None: the value is no string."""
 
 Texts: TypeAlias = tuple[str, ...] | None
-"""All texts that an expression may have; None: they are not known."""
+"""All strings that an expression may have; None: unknown."""
 
 _SEQUENCES = (ast.List, ast.Tuple, ast.Set)
 
 _SAME_TEXT = frozenset({"compile", "dedent", "Template", "from_string"})
-"""Last words of functions whose first argument is a text that they hand on, as far as names go."""
+"""Last words of functions that return their first argument with the same names."""
 
 
 def last_word(node: ast.AST) -> str:
-    """`Literal` of `typing.Literal`, `open` of `open`; empty for anything else."""
+    """Return the last part of a dotted name: `Literal` of `typing.Literal`; empty: no name."""
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def texts_of(namespace: Mapping[str, object]) -> TextOf:
-    """The texts among the values of a namespace, as they are when one is asked for."""
+    """Return a function that looks up string values in a namespace at the time of the call."""
 
     def text(name: str) -> str | None:
         value = namespace.get(name)
@@ -44,10 +44,10 @@ def texts_of(namespace: Mapping[str, object]) -> TextOf:
 
 
 class KnownTexts:
-    """What is known of texts in a cell. Whether an assignment has run yet is not looked at: all that may be count.
+    """The known strings of a cell. The order of assignments is ignored: all possible values count.
 
     Args:
-        of_notebook: the notebook's own.
+        of_notebook: looks up strings of the notebook; None: no strings are known.
     """
 
     def __init__(self, of_notebook: TextOf | None) -> None:
@@ -55,7 +55,7 @@ class KnownTexts:
         self._of_cell: dict[str, Texts] = {}
 
     def note(self, body: Iterable[ast.AST]) -> None:
-        """Take in the bindings of a piece of code: names that it binds to anything else than a literal are unknown."""
+        """Record the bindings of code. A name that is bound to anything but a literal is unknown."""
         nodes = [node for part in body for node in ast.walk(part)]
         literals = dict(self._literals(nodes))
         for node in nodes:
@@ -64,7 +64,7 @@ class KnownTexts:
                 self._of_cell[name] = None if texts is None or before is None else (*before, *texts)
 
     def of(self, node: ast.AST | None) -> Texts:
-        """The texts that an expression may have."""
+        """Return the strings that an expression may have."""
         match node:
             case ast.Constant(value=str(text)):
                 return (text,)
@@ -82,7 +82,7 @@ class KnownTexts:
         return None
 
     def of_notebook(self, name: str) -> str | None:
-        """The notebook's text under a name that the cell does not bind."""
+        """Return the notebook's string of a name that the cell does not bind."""
         return None if name in self._of_cell else self._of_notebook(name)
 
     def _of_name(self, name: str) -> Texts:
@@ -93,7 +93,7 @@ class KnownTexts:
         return texts if texts is None or before is None else (*texts, before)
 
     def _literals(self, nodes: list[ast.AST]) -> Iterator[tuple[int, Texts]]:
-        """By identity, the targets that are bound to known texts."""
+        """Yield `id` and strings of the targets that are bound to known strings."""
         for node in nodes:
             if isinstance(node, ast.Assign):
                 yield from ((id(target), self.of(node.value)) for target in node.targets)
@@ -107,7 +107,7 @@ def _all_of(several: list[Texts]) -> Texts:
 
 
 def _bound_by(node: ast.AST) -> Iterator[str]:
-    """The names that a node itself binds, parameters too."""
+    """Yield the names that a node itself binds, including parameters."""
     match node:
         case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
             yield name

@@ -1,1 +1,1 @@
-"""Which files are copied from where to where."""
+"""Sources and destinations of copied files, and the check whether a copy is necessary."""

@@ -1,7 +1,7 @@
-"""When a file that is to be copied need not be: what is known of both sides, compared. Pure.
+"""Decide whether a file must be copied, by comparing the facts about both sides. Pure.
 
-Modal tells of a file on a Volume its size and the second of its last change, and no hash. Two changes within a second
-look alike, so a second that is not over proves nothing.
+For a file on a Volume, Modal reports size and time of the last change in whole seconds, and no hash. Two changes within
+one second cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class FileHere:
     """A local file.
 
     Attributes:
-        nbytes: its size.
-        changed_ns: the time that its content claims to be of, nanoseconds of the epoch: a fetched one has that of the
-            file it was fetched from, a whole second; one written here as good as never has.
-        touched: when it was last touched at all, seconds.
+        nbytes: size, bytes.
+        changed_ns: modification time, nanoseconds since the epoch. A fetched file has the time of its source, which is
+            a whole second; a file written locally almost never has a whole second.
+        touched: time of the last change of content or metadata, seconds since the epoch.
     """
 
     nbytes: int
@@ -35,31 +35,37 @@ class FileHere:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is remembered of a file that was put: the Volume's size and second of change, and the content's hash."""
+    """The record of an uploaded file.
+
+    Attributes:
+        nbytes: size on the Volume, bytes.
+        changed: time of the change on the Volume, seconds since the epoch.
+        digest: hash of the content.
+    """
 
     nbytes: int
     changed: int
     digest: str
 
 
-def standing(here: FileHere | None, there: FileThere) -> Standing:
-    """What a local file is to the one that would be fetched in its place.
+def standing(local: FileHere | None, remote: FileThere) -> Standing:
+    """Compare a local file with the remote file that would replace it.
 
-    A fetched file gets the time of the one it was fetched from, so it is known again: `same` if nothing can have
-    changed since, `ours` if it was fetched within the very second of the change (fetch again, nothing of the user's is
-    lost), `other` if it is something else (not to be overwritten unasked).
+    A fetched file gets the time of its source. `same`: nothing can have changed since the fetch. `ours`: the file was
+    fetched within the second of the change, so fetch again; no user data is lost. `other`: another file, which must not
+    be overwritten without the user's consent. `absent`: no local file.
     """
-    if here is None:
+    if local is None:
         return "absent"
-    if (here.nbytes, here.changed_ns) != (there.nbytes, there.changed * SECOND):
+    if (local.nbytes, local.changed_ns) != (remote.nbytes, remote.changed * SECOND):
         return "other"
-    return "same" if here.touched >= there.changed + 1 else "ours"
+    return "same" if local.touched >= remote.changed + 1 else "ours"
 
 
-def is_unchanged(note: Note | None, there: FileThere | None, digest: str) -> bool:
-    """Whether the Volume has this very content: it was put from here, and nobody has written there since."""
+def is_unchanged(note: Note | None, remote: FileThere | None, digest: str) -> bool:
+    """Whether the Volume has the same content: the file was uploaded, and nothing was written since."""
     return (
         note is not None
-        and there is not None
-        and (note.nbytes, note.changed, note.digest) == (there.nbytes, there.changed, digest)
+        and remote is not None
+        and (note.nbytes, note.changed, note.digest) == (remote.nbytes, remote.changed, digest)
     )

@@ -1,1 +1,1 @@
-"""What a machine is, which GPUs a model needs, what a machine costs, and the layers of its image."""
+"""The machine of a session: definition, choice of GPUs for a model, price, and layers of the image."""

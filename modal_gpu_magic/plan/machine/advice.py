@@ -1,6 +1,6 @@
-"""What a run's readings lead to: which GPU arrived, a cheaper one that would have held it, a larger one, the line.
+"""Advice from the readings of a run: the GPU in use, a smaller or a larger GPU, and a header that requests it.
 
-Pure; readings come in as numbers. What would be faster is not judged here: memory alone decides what fits.
+Pure; readings are numbers. The advice considers memory only, not speed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
 
 HEADROOM = 1.1
-"""How much more memory than the peak a GPU must have: a reading a second misses the highest moment."""
+"""Factor from the measured peak to the required memory: one reading per second may miss the real peak."""
 
 BF16 = 8.0
-"""Compute capability from which a GPU does bf16 and flash attention."""
+"""Smallest compute capability of a GPU with bf16 and flash attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A cheaper GPU that would have held what a session needed so far, and USD an hour it saves."""
+    """A cheaper GPU that would have sufficed for the session so far.
+
+    Attributes:
+        spec: the GPU.
+        saving: USD saved per hour.
+    """
 
     spec: GpuSpec
     saving: float
@@ -36,26 +41,26 @@ class Advice:
 
 
 def arrived(smi_name: str | None, memory_mib: float | None, count: int) -> GpuSpec | None:
-    """What arrived, by the catalog's name; None for GPUs it does not know.
+    """Return the container's GPUs as a spec; None: the catalog does not have them.
 
     Args:
-        smi_name: a GPU's name, as nvidia-smi prints it.
-        memory_mib: its memory, MiB; None: not known.
-        count: how many arrived.
+        smi_name: name of the GPU, as nvidia-smi prints it.
+        memory_mib: memory of the GPU, MiB; None: unknown.
+        count: number of GPUs.
     """
     gpu = recognise(smi_name or "", None if memory_mib is None else round(memory_mib))
     return GpuSpec(gpu.name, count) if gpu and 1 <= count <= gpu.max_count else None
 
 
 def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float) -> Advice | None:
-    """The cheapest GPU, as many as there were, that would have held the peak; None if that saves nothing.
+    """Return the cheapest GPU, in the same number, with memory for the peak; None: no GPU saves money.
 
-    A GPU without bf16 is no advice for a run on one that has it: the run may use it.
+    A GPU without bf16 is not recommended after a run on a GPU with bf16, because the run may use bf16.
 
     Args:
-        got: what arrived.
-        billed: the spec that is paid for.
-        peak_mib: the most memory in use on any of the GPUs, MiB.
+        got: the GPUs of the container.
+        billed: the spec that is billed.
+        peak_mib: the largest memory in use on any of the GPUs, MiB.
     """
     if got.gpu is None or billed.price_per_hour is None:
         return None
@@ -73,11 +78,11 @@ def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float) -> Advice | None:
 
 
 def larger(spec: GpuSpec, need_mib: float = 0.0) -> GpuSpec | None:
-    """The GPU with the next more memory, as many of it, the cheapest of several; None if there is none.
+    """Return the next larger GPU, in the same number, the cheapest of several; None: no GPU is larger.
 
     Args:
-        spec: what was too small.
-        need_mib: memory that would have been enough for what is known, MiB; 0: nothing is known.
+        spec: the GPU that was too small.
+        need_mib: memory that is known to be needed, MiB; 0: unknown.
     """
     if spec.gpu is None:
         return None
@@ -94,7 +99,7 @@ def larger(spec: GpuSpec, need_mib: float = 0.0) -> GpuSpec | None:
 
 
 def ready_line(line: Line | None, spec: GpuSpec) -> str:
-    """A header with this spec for those it has, all else as it is: `%%modal_gpu A100-80GB --timeout 2h`.
+    """Return a header with its specs replaced by `spec`: `%%modal_gpu A100-80GB --timeout 2h`.
 
     Environment variables are left out, which may be secrets: the session's machine has them already.
     """

@@ -1,4 +1,4 @@
-"""`--model 13B --task lora` on the line: which GPUs that picks, or whether those that were asked for hold the model."""
+"""`--model 13B --task lora` on the line: pick GPUs, or check whether the requested GPUs have enough memory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The GPUs to run on, and the sentence to say about them; empty where there is nothing to say."""
+    """The GPUs to run on.
+
+    Attributes:
+        specs: the GPUs.
+        said: the sentence to show about the GPUs; empty: no sentence.
+    """
 
     specs: tuple[GpuSpec, ...]
     said: str = ""
 
 
 def choose(options: Options, asked: Sequence[GpuSpec]) -> Choice:
-    """The GPUs for the model of the line: the first recommendation where none is asked for, else those asked for.
+    """Return the GPUs for the model of the line: the requested ones, else the first recommendation.
 
-    A GPU that was asked for and is too small for the model is a remark, not an error: the arithmetic is an estimate.
+    A requested GPU that is too small for the model causes a remark, no error, because the arithmetic is an estimate.
 
     Args:
-        options: the line's; without `--model` the GPUs stay what they are.
+        options: the options of the line; without `--model` the GPUs do not change.
         asked: the specs of the line, or of its Machine.
 
     Raises:
@@ -41,7 +46,7 @@ def choose(options: Options, asked: Sequence[GpuSpec]) -> Choice:
     if options.model is None:
         lone = next((flag for flag in _BESIDE if getattr(options, flag.removeprefix("--")) is not None), None)
         if lone:
-            raise LineError(f"{lone} is about the model of --model, which is not given; write --model 13B --task lora.")
+            raise LineError(f"{lone} needs a model; write --model 13B --task lora.")
         return Choice(tuple(asked))
     model = options.model
     task, dtype = read_task(options.task or "inference"), read_dtype(options.dtype or "bf16")
@@ -57,22 +62,22 @@ _BESIDE = ("--task", "--dtype", "--budget")
 
 
 def _remarks(model: str, task: Task, dtype: Dtype, budget: float | None, asked: Sequence[GpuSpec]) -> Iterator[str]:
-    """What is wrong with GPUs that were asked for."""
+    """Yield one sentence for each problem with the requested GPUs."""
     need, formula = memory(read_model(model), task, dtype)
     small = [spec for spec in asked if spec.vram_gb is not None and spec.vram_gb < need]
     if small:
         has = ", ".join(f"{spec} has {spec.vram_gb:,} GB" for spec in small)
         subject = f"{write_model(read_model(model))} {task} in {dtype}"
-        yield f"{has}, and {subject} needs {gigabytes(need)} ({formula}); {_way_out(model, task, dtype)}"
+        yield f"{has}, and {subject} needs {gigabytes(need)} ({formula}); {_alternative(model, task, dtype)}"
     dear = [spec for spec in asked if budget is not None and (spec.price_per_hour or 0) > budget]
     if dear:
         costs = ", ".join(f"{spec} costs {rate(spec.price_per_hour)}" for spec in dear)
         yield f"{costs}, more than --budget {budget:g}."
 
 
-def _way_out(model: str, task: Task, dtype: Dtype) -> str:
+def _alternative(model: str, task: Task, dtype: Dtype) -> str:
     try:
         rows: Recommendations = recommend(model, task, dtype)
     except MachineError:
-        return "no single container holds it."
-    return f"{rows[0].spec} holds it."
+        return "no single container has enough memory."
+    return f"{rows[0].spec} has enough memory."

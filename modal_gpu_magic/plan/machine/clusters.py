@@ -1,4 +1,4 @@
-"""What a cluster, and a run in ranks, may ask for: Modal's rules, told before anything is sent. Pure."""
+"""Modal's rules for clusters and ranks, checked before anything is sent. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str | None:
-    """Why Modal has no such cluster, in a sentence with the way out; None: it has."""
+    """Return the sentence that says why Modal has no such cluster, with the fix; None: Modal has the cluster."""
     if nodes < 1:
-        return f"A machine of {nodes} nodes is none; write nodes=1 or more."
+        return f"A machine needs at least one node, not {nodes}; write nodes=1 or more."
     if nodes == 1:
         return "RDMA links the nodes of a cluster; write nodes=2 or more, or leave rdma out." if rdma else None
     if not gpus:
@@ -28,7 +28,7 @@ def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str |
     for spec in gpus:
         if spec.name in GPUS and spec.count != (whole := GPUS[spec.name].max_count):
             return (
-                f"{spec} is a part of a node, and a cluster is made of whole ones; "
+                f"{spec} is a part of a node, and a cluster consists of whole nodes; "
                 f"write {spec.name}{'!' if spec.strict else ''}:{whole}."
             )
     most = max(spec.count for spec in gpus) * nodes
@@ -45,20 +45,20 @@ def refusal(gpus: Sequence[GpuSpec], nodes: int, *, rdma: bool = False) -> str |
 
 
 def has_rdma(gpus: Sequence[GpuSpec]) -> bool:
-    """Whether Modal links nodes by RDMA whichever of these arrives."""
+    """Whether Modal links nodes by RDMA for all of these GPUs."""
     return bool(gpus) and all(spec.name in GPUS and GPUS[spec.name].rdma for spec in gpus)
 
 
 def without_rdma(gpus: Sequence[GpuSpec]) -> str:
-    """The first of them that has none."""
+    """Return the name of the first GPU without RDMA; empty: all have RDMA."""
     return next((spec.name for spec in gpus if not has_rdma([spec])), "")
 
 
 def check(line: Line, gpus: Sequence[GpuSpec]) -> None:
-    """Refuse what a line asks of ranks and nodes that these GPUs, its own or the session's, cannot give.
+    """Check the ranks and nodes of a line against the GPUs of the line or of the session.
 
     Raises:
-        LineError: one sentence, with the option at fault and the way out.
+        LineError: one sentence with the option at fault and the fix.
     """
     options = line.options
     for flag, fault in _faults(options, gpus):
@@ -69,7 +69,7 @@ def check(line: Line, gpus: Sequence[GpuSpec]) -> None:
 
 
 def _faults(options: Options, gpus: Sequence[GpuSpec]) -> list[tuple[str, str | None]]:
-    """Each option with what is wrong with it, in the order in which one would mend them."""
+    """Return each option with the fault of the option, if any, in the order in which to fix them."""
     return [
         ("--no-rdma", None if options.nodes or not options.no_rdma else _ALONE),
         ("--nodes", refusal(gpus, options.nodes) if options.nodes else None),
@@ -78,12 +78,12 @@ def _faults(options: Options, gpus: Sequence[GpuSpec]) -> list[tuple[str, str | 
     ]
 
 
-_ALONE = "--no-rdma is about the nodes of a cluster; write --nodes N too, or remove it."
+_ALONE = "--no-rdma needs a cluster; add --nodes N, or remove --no-rdma."
 
 
 def _too_many(processes: int, gpus: Sequence[GpuSpec]) -> str | None:
     if not gpus:
-        return None if processes else "Without GPUs torchrun cannot tell how many processes; write --torchrun 2."
+        return None if processes else "Without GPUs torchrun needs a number of processes; write --torchrun 2."
     fewest = min(gpus, key=lambda spec: spec.count)
     if processes <= fewest.count:
         return None
@@ -94,7 +94,7 @@ def _too_many(processes: int, gpus: Sequence[GpuSpec]) -> str | None:
 
 def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
     if options.torchrun is None and (options.nodes or 1) == 1:
-        return "There are no ranks without --torchrun; write --torchrun too, or remove --ranks."
+        return "--ranks needs --torchrun; add --torchrun, or remove --ranks."
     ranks = options.ranks or ()
     if "all" in ranks:
         return "All ranks include the others; write --ranks all." if len(ranks) > 1 else None
@@ -102,5 +102,5 @@ def _no_such_rank(options: Options, gpus: Sequence[GpuSpec]) -> str | None:
     world = a_node * (options.nodes or 1)
     beyond = [rank for rank in ranks if int(rank) >= world]
     return (
-        f"There is no rank {beyond[0]}: they are 0 to {world - 1}; write --ranks all for every one." if beyond else None
+        f"Rank {beyond[0]} does not exist: ranks are 0 to {world - 1}; write --ranks all for all." if beyond else None
     )

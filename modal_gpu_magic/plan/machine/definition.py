@@ -1,6 +1,6 @@
-"""Machine: everything a Modal Function is defined with, as one frozen value, and how a header inherits from it.
+"""Machine: the definition of a Modal Function as one frozen value, and the rules by which a header inherits from it.
 
-No I/O and no modal here; `sdk.image` and `sdk.app` turn a Machine into Modal's objects.
+No I/O and no modal; `sdk.image` and `sdk.app` turn a Machine into Modal's objects.
 """
 
 from __future__ import annotations
@@ -24,25 +24,31 @@ if TYPE_CHECKING:
 
 
 KERNEL_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""The one Python that notebook functions can cross to."""
+"""The kernel's minor version of Python, the only one to which functions can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a session runs on. Two equal machines are served by one App.
+    """The machine that a session runs on. Two equal machines share one App.
 
     Attributes:
         gpus: the spec and its fallbacks, in order of preference; empty: a CPU container.
-        image: a preset's name, a registry reference, or `variable:NAME` for a `modal.Image` held in the notebook.
-        image_object: that `modal.Image`; not compared (a re-run cell makes an equal image in a new object).
-        pip, apt, run: packages and commands added to the image, in order.
-        python: the image's Python (`3.12`), which must be the kernel's minor; None: it is.
-        volumes: (Volume name, absolute mount path) pairs. secrets: names of Modal Secrets. env: (key, value) pairs.
-        cpu: physical cores; None: Modal's default. memory: MiB; None: Modal's default. region: where it runs.
-        cache: a GPU machine has the Volume of `wire.messages.cache`, where Hugging Face and torch keep their downloads.
-        keep_warm: seconds an idle container stays; None: five minutes, or what $0.25 buys if that is less.
-        nodes: containers that work as one cluster, each with all GPUs of its host; such a machine keeps no state.
-        rdma: the nodes are linked by RDMA.
+        image: a preset's name, a registry reference, or `variable:NAME` for a `modal.Image` in a notebook variable.
+        image_object: the `modal.Image` of the variable; not compared, because rerunning its cell creates a new object.
+        pip: packages added to the image, in order.
+        apt: Debian packages added to the image, in order.
+        run: commands added to the image, in order.
+        python: minor version of the image's Python (`3.12`), which must be the kernel's; None: the kernel's.
+        volumes: pairs of Volume name and absolute mount path.
+        secrets: names of Modal Secrets.
+        env: pairs of variable and value.
+        cpu: physical cores; None: Modal's default.
+        memory: memory in MiB; None: Modal's default.
+        region: region of the container; None: any.
+        keep_warm: seconds that an idle container is kept; None: 5 minutes, or the time that costs $0.25 if shorter.
+        cache: mount the download cache of `wire.messages.cache` on a GPU machine.
+        nodes: containers of a cluster, each with all GPUs of its host; a cluster keeps no state.
+        rdma: link the nodes by RDMA.
     """
 
     gpus: tuple[GpuSpec, ...] = ()
@@ -64,15 +70,15 @@ class Machine:
     rdma: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what Modal would refuse, before anything is sent."""
+        """Check the fields against Modal's rules."""
         for name in _LISTS:
             if isinstance(text := getattr(self, name), str):
                 raise MachineError(f"{name} is the text {text!r}; write a list: {name}=[{text!r}].")
         if self.python is not None and self.python != KERNEL_PYTHON:
             raise MachineError(
-                f"the image's Python would be {self.python}, and this notebook's is {KERNEL_PYTHON}: functions cross "
-                "as byte code, which another minor cannot run. "
-                f"Leave --python out, or start a kernel with Python {self.python}."
+                f"the image's Python would be {self.python}, and this notebook's is {KERNEL_PYTHON}: functions are "
+                "sent as byte code, which another minor version cannot run. "
+                f"Remove --python, or start a kernel with Python {self.python}."
             )
         low, high = SCALEDOWN_SECONDS
         if self.keep_warm is not None and not low <= self.keep_warm <= high:
@@ -89,74 +95,75 @@ class Machine:
 
     @classmethod
     def of(cls, *specs: str, **options: Any) -> Machine:
-        """A machine from plain Python: `Machine.of("H100:2", "A100-80GB", pip=["einops"], volumes={"d": "/d"})`.
+        """Create a machine: `Machine.of("H100:2", "A100-80GB", pip=["einops"], volumes={"d": "/d"})`.
 
-        Lists may stand for tuples, and dicts for pairs.
+        Lists are accepted for tuples, and dicts for pairs.
 
         Raises:
-            LineError: a spec is unknown or malformed. MachineError: an option Modal would refuse.
+            LineError: a spec is unknown or malformed.
+            MachineError: Modal would refuse an option.
         """
         gpus = tuple(GpuSpec.parse(spec) for spec in specs)
         return cls(gpus, **{name: _frozen(value) for name, value in options.items()})
 
     @property
     def title(self) -> str:
-        """The first spec as a user reads it: `H100:2`, `4 x H100:8`, or `CPU`."""
+        """The first spec for display: `H100:2`, `4 x H100:8`, or `CPU`."""
         one = str(self.gpus[0]) if self.gpus else "CPU"
         return f"{self.nodes} x {one}" if self.nodes > 1 else one
 
     @property
     def per_hour(self) -> float | None:
-        """USD an hour, of all nodes and of the dearest fallback; None if that is unknown."""
+        """USD per hour of all nodes with the most expensive fallback; None: unknown."""
         price = hourly(self.gpus)
         return None if price is None else price * self.nodes
 
     @property
     def gpu_argument(self) -> str | list[str] | None:
-        """What Modal's `gpu=` gets: a string, a ranked list of strings, or None."""
+        """The value of Modal's `gpu=`: a string, a ranked list of strings, or None."""
         texts = [str(spec) for spec in self.gpus]
         return texts if len(texts) > 1 else texts[0] if texts else None
 
     @property
     def mounts(self) -> tuple[tuple[str, str], ...]:
-        """All Volumes with their paths: `volumes`, and the cache unless one of them takes its name or its place."""
+        """All Volumes with mount paths: `volumes`, and the cache unless a volume has the cache's name or path."""
         taken = any(name == cache.VOLUME or _overlap(path, cache.PATH) for name, path in self.volumes)
         return self.volumes if taken or not (self.cache and self.gpus) else (*self.volumes, (cache.VOLUME, cache.PATH))
 
     @property
     def scaledown(self) -> int:
-        """Seconds an idle container stays: `keep_warm`, or the default for these GPUs."""
+        """Seconds that an idle container is kept: `keep_warm`, or the default for the GPUs."""
         return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes)
 
     @property
     def identity(self) -> Machine:
-        """What an App is defined by: the machine less keep-warm, which a running one can change."""
+        """The machine without keep-warm, which can change while an App runs; equal identities share an App."""
         return replace(self, keep_warm=None)
 
 
 def _overlap(path: str, other: str) -> bool:
-    """Whether one of two paths is the other, or is above it."""
+    """Whether two paths are equal or one contains the other."""
     return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
 
 
 _LISTS = ("pip", "apt", "run", "secrets")
-"""Fields of several texts: one text alone would be taken letter by letter."""
+"""Fields that are lists of strings; a single string would be read as a list of letters."""
 
 _WORDS = {"gpus": "GPU", "env": "environment", "volumes": "volume", "secrets": "secret"}
 
 
 def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ: Mapping[str, str]) -> Machine:
-    """The machine a header asks for: the session's, with what the header gives replaced; packages are added.
+    """Return the machine of a header: the session's machine with the header's options; packages are added.
 
     Args:
-        base: the session's machine; None at its first cell.
+        base: the session's machine; None at the first cell.
         line: the parsed header.
         images: `modal.Image` variables of the notebook, by name.
-        environ: where `--env NAME` takes its value from.
+        environ: the environment that has the value of `--env NAME`.
 
     Raises:
-        LineError: ranks or nodes that these GPUs cannot give.
-        MachineError: an option Modal would refuse, or a variable of the environment that is not set.
+        LineError: the GPUs do not allow the requested ranks or nodes.
+        MachineError: Modal would refuse an option, or an environment variable is not set.
     """
     start = base or Machine()
     own = {f.name for f in fields(Machine)}
@@ -172,7 +179,7 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
         changed.update(image=name if held is None else f"variable:{name}", image_object=held)
     gpus = changed.get("gpus", start.gpus)
     clusters.check(line, gpus)
-    nodes = line.options.nodes or (start.nodes if line.machine else 1)  # a later header has no cluster by accident
+    nodes = line.options.nodes or (start.nodes if line.machine else 1)  # a later header must request a cluster again
     linked = nodes > 1 and not line.options.no_rdma and clusters.has_rdma(gpus)
     changed.update(nodes=nodes, rdma=linked and (start.rdma or not line.machine or start.nodes == 1))
     return replace(start, **changed)
@@ -186,18 +193,20 @@ def _value(key: str, value: str | None, environ: Mapping[str, str]) -> str:
     if value is not None:
         return value
     if key not in environ:
-        raise MachineError(f"--env {key} takes its value from here, and {key} is not set; write --env {key}=VALUE.")
+        raise MachineError(
+            f"--env {key} reads {key} from the kernel's environment, which lacks it; write --env {key}=VALUE."
+        )
     return environ[key]
 
 
 def quote_of(machine: Machine) -> Quote:
-    """The price of one container of a machine: of the first spec, which the others stand in for."""
+    """Return the price of one container of a machine, for the first spec."""
     spec = machine.gpus[0] if machine.gpus else None
     return quote(spec, cpu=machine.cpu, memory_mib=machine.memory, region=machine.region)
 
 
 def differences(old: Machine, new: Machine) -> tuple[str, ...]:
-    """What differs between two machines, one phrase each: `GPU H100 -> A100-80GB`. Empty: the container serves both."""
+    """Return the differences of two machines as phrases: `GPU H100 -> A100-80GB`. Empty: one container serves both."""
     return tuple(
         _difference(f.name, getattr(old, f.name), getattr(new, f.name))
         for f in fields(Machine)
@@ -206,7 +215,7 @@ def differences(old: Machine, new: Machine) -> tuple[str, ...]:
 
 
 def not_applied(machine: Machine) -> tuple[str, ...]:
-    """What the local backend leaves out of an image: there the kernel's own packages stand for it."""
+    """Return the parts of an image that the local backend ignores: it uses the kernel's own packages."""
     is_reference = machine.image not in PRESETS and not machine.image.startswith("variable:")
     parts = (
         f"the image {machine.image}" if is_reference else "",
@@ -232,5 +241,5 @@ def _shown(value: Any) -> str:
 
 
 def specs_text(specs: Iterable[GpuSpec]) -> str:
-    """Specs as the line has them: `H100:2 A100-80GB`."""
+    """Return specs in the syntax of the line: `H100:2 A100-80GB`."""
     return " ".join(str(spec) for spec in specs)

@@ -1,7 +1,7 @@
-"""The layers of a session's image, as a list of Modal's own methods: `sdk.image` calls them, a dry run shows them.
+"""The layers of a session's image as calls of Modal's methods, which `sdk.image` executes and a dry run shows.
 
-They are ordered from what changes least to what changes most, so that a small change rebuilds little: the preset's own,
-then the header's Debian packages, packages, commands and environment, and last what the cells import.
+Layers that change rarely come first, so that a change rebuilds few layers: the preset's layers, then the header's
+Debian packages, packages, commands and environment, then the packages that the cells import.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
 
     Versions = Callable[[str], str | None]
-    """The notebook's version of a distribution, less its build tag; None: it has none."""
+    """Returns the notebook's version of a distribution without the build part; None: not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Step:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What stands in its brackets, before the options."""
+        """The positional arguments of the call."""
         return (dict(self.env),) if self.method == "env" else ([],) if self.method == "entrypoint" else self.words
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Step:
 
 
 def base(machine: Machine, packages: Iterable[str], versions: Versions) -> tuple[Step, ...]:
-    """What the image begins with, as functions of `modal.Image`; nothing for one that a variable holds.
+    """Return the first calls of the image; empty for an image from a variable.
 
     The arguments are those of `layers`.
 
@@ -75,16 +75,16 @@ def base(machine: Machine, packages: Iterable[str], versions: Versions) -> tuple
 def layers(
     machine: Machine, packages: Iterable[str], versions: Versions, ours: tuple[str, ...] = ()
 ) -> tuple[Step, ...]:
-    """What is put on top of the base, in order.
+    """Return the layers after the base, in order.
 
     Args:
-        machine: the session's.
-        packages: what the cells import, as requirements. One that the header, the preset or `ours` names is theirs.
-        versions: the notebook's.
-        ours: names of the packages that our own last layer brings.
+        machine: the session's machine.
+        packages: requirements of the cells' imports; skipped if header, preset or `ours` name the package.
+        versions: returns the notebook's version of a distribution.
+        ours: names of the packages in the last layer, which this package adds.
 
     Raises:
-        MachineError: flash-attn must be compiled, and the image has nothing to compile it with.
+        MachineError: flash-attn must be compiled, and the image has no compiler.
     """
     preset, packages = PRESETS.get(machine.image), tuple(packages)
     machine = _asking(machine, packages)
@@ -110,13 +110,13 @@ def layers(
 
 
 def pinned(package: str, versions: Versions) -> str:
-    """`torch` as `torch==2.13.0` at the notebook's version; as it is, if a version is given or it is not installed."""
+    """Pin a package to the notebook's version; unchanged if it has a version or is not installed."""
     found = None if any(sign in package for sign in "=<>!~@ ") else versions(package.partition("[")[0])
     return f"{package}=={found}" if found else package
 
 
 def compiles(machine: Machine, versions: Versions) -> str:
-    """The sentence for an image whose build compiles flash-attn; empty if it does not."""
+    """Return the sentence about an image whose build compiles flash-attn; empty: no compilation."""
     preset = PRESETS.get(machine.image)
     asked = _flash_attn(machine, preset)
     if not asked or _wheel(machine, preset, versions):
@@ -130,7 +130,7 @@ def compiles(machine: Machine, versions: Versions) -> str:
 
 
 def _asking(machine: Machine, packages: Iterable[str]) -> Machine:
-    """The machine, asking for flash-attn if the cells import it: pip alone, without torch, cannot build it."""
+    """Add flash-attn to the machine if the cells import it, because its build needs torch."""
     imported = tuple(each for each in packages if package_name(each) == flash_attn.NAME)
     return (
         replace(machine, pip=(*machine.pip, *imported))
@@ -140,7 +140,7 @@ def _asking(machine: Machine, packages: Iterable[str]) -> Machine:
 
 
 def _attention(machine: Machine, preset: Preset | None, versions: Versions) -> Iterator[Step]:
-    """flash-attn, if it is asked for, behind the torch it is for: from its release wheel, or compiled."""
+    """Yield the steps for a requested flash-attn: torch, then the release wheel or a compilation."""
     asked = _flash_attn(machine, preset)
     if not asked:
         return
@@ -160,7 +160,7 @@ def _attention(machine: Machine, preset: Preset | None, versions: Versions) -> I
 
 
 def _reference(machine: Machine, preset: Preset | None, versions: Versions) -> str:
-    """The registry image; where flash-attn is compiled, the one with the nvcc of torch's own CUDA."""
+    """Return the registry image; to compile flash-attn, an image with the nvcc of torch's CUDA version."""
     if preset is None:
         return machine.image
     if preset.nvcc and _flash_attn(machine, preset) and not _wheel(machine, preset, versions):
@@ -173,12 +173,12 @@ def _asked(machine: Machine, preset: Preset | None) -> tuple[str, ...]:
 
 
 def _flash_attn(machine: Machine, preset: Preset | None) -> str:
-    """The requirement of flash-attn, the header's before the preset's; empty if it is not asked for."""
+    """Return the requirement of flash-attn, the header's before the preset's; empty: not requested."""
     return next((each for each in _asked(machine, preset) if package_name(each) == flash_attn.NAME), "")
 
 
 def _torch(machine: Machine, preset: Preset | None, versions: Versions) -> str:
-    """The requirement of the torch that flash-attn gets: the header's, else at the notebook's version."""
+    """Return the requirement of torch for flash-attn: the header's, else the notebook's version."""
     return pinned(next((each for each in _asked(machine, preset) if package_name(each) == "torch"), "torch"), versions)
 
 
@@ -187,13 +187,13 @@ def _torch_version(machine: Machine, preset: Preset | None, versions: Versions) 
 
 
 def _wheel(machine: Machine, preset: Preset | None, versions: Versions) -> str | None:
-    """The release wheel, if there is one for torch and Python, and no other version is asked for."""
+    """Return the release wheel for torch and Python; None: no wheel, or another version is requested."""
     if _flash_attn(machine, preset) not in (flash_attn.NAME, f"{flash_attn.NAME}=={flash_attn.RELEASE}"):
         return None
     return flash_attn.wheel(_torch_version(machine, preset, versions), sys.version_info.minor)
 
 
 def _with_a_wheel(clause: str) -> str:
-    """A clause about the newest torch that has a wheel for this Python, as the header takes it; none if none has."""
+    """Format a clause about the newest torch that has a wheel for this Python; empty: no torch has one."""
     fits = [torch for torch, (_, pythons) in flash_attn.WHEELS.items() if sys.version_info.minor in pythons]
     return clause.format('--pip "torch=={}.{}.0"'.format(*max(fits))) if fits else ""

@@ -1,6 +1,6 @@
-"""What a request costs: a second, an hour, a run, the idle time behind it. Estimates, with their date.
+"""Estimated cost of a request per second, hour, run and idle time, with the date of the prices.
 
-Prices are the catalog's. None is "unknown", shown as `–`: never 0, and never a guess.
+Prices are the catalog's. None means unknown, shown as `–`; an unknown price is never 0 and never a guess.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IDLE_BUDGET = 0.25
-"""USD that the idle time behind a cell may cost where nobody says how long to keep a container (DESIGN decision 6)."""
+"""USD that the idle time after a cell may cost without an explicit keep-warm time (DESIGN decision 6)."""
 
 KEEP_WARM = (60, 300)
-"""Seconds: the least and the most of such an idle time."""
+"""Smallest and largest default of the idle time, seconds."""
 
 UNKNOWN = "–"
-"""Shown where a price is not known."""
+"""Text for an unknown price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Quote:
     """The price of one container.
 
     Attributes:
-        spec: its GPUs; None: a container without.
-        per_second: USD for GPUs, CPU and memory asked for; None: unknown.
-        date: the day the prices were last seen, ISO.
-        note: why the bill will be higher than this; empty where it should agree.
+        spec: GPUs of the container; None: no GPUs.
+        per_second: USD per second for the requested GPUs, CPU and memory; None: unknown.
+        date: day on which the prices were checked, ISO 8601.
+        note: why the bill will be higher; empty: the bill should agree.
     """
 
     spec: GpuSpec | None
@@ -51,11 +51,11 @@ class Quote:
 
     @property
     def per_hour(self) -> float | None:
-        """USD."""
+        """USD per hour; None: unknown."""
         return self.cost(3600)
 
     def cost(self, seconds: float) -> float | None:
-        """USD for so many seconds of the container, whether it runs or idles: Modal bills both alike."""
+        """Return USD for a time in seconds; Modal bills running and idle containers equally."""
         return None if self.per_second is None else self.per_second * seconds
 
     def __str__(self) -> str:
@@ -66,13 +66,13 @@ class Quote:
 def quote(
     spec: GpuSpec | None, *, cpu: float | None = None, memory_mib: int | None = None, region: str | None = None
 ) -> Quote:
-    """The price of one container.
+    """Return the price of one container.
 
     Args:
-        spec: its GPUs, if any.
-        cpu: physical cores asked for; None: Modal's default. It bills the higher of request and use.
-        memory_mib: MiB asked for; None: Modal's default.
-        region: a pinned region; what that costs is not published as one figure, so it is only noted.
+        spec: GPUs of the container; None: no GPUs.
+        cpu: requested physical cores; None: Modal's default. Modal bills the higher of request and use.
+        memory_mib: requested memory, MiB; None: Modal's default.
+        region: a pinned region. Its price is not published as one figure, so the quote has a note only.
     """
     gpus = spec.price_per_second if spec else 0.0
     rest = CPU.usd * (DEFAULT_CORES if cpu is None else cpu)
@@ -81,14 +81,14 @@ def quote(
 
 
 def idle_words(price: Quote, seconds: int) -> str:
-    """What it costs to keep a container that has nothing to do: `idle 5m more each time, up to $0.16`."""
+    """Return the cost of idle time as a phrase: `idle for 5m after the last call, up to $0.16 each time`."""
     return f"idle for {write_duration(seconds)} after the last call, up to {dollars(price.cost(seconds))} each time"
 
 
 def hourly(specs: Sequence[GpuSpec]) -> float | None:
-    """USD an hour of a container for these specs: of the dearest, since any may be given; None if any is unknown.
+    """Return USD per hour for the most expensive of the specs, because Modal may choose any; None: a price is unknown.
 
-    Without specs, of a container without GPUs.
+    Without specs: the price of a container without GPUs.
     """
     prices = [quote(spec).per_hour for spec in specs or (None,)]
     known = [price for price in prices if price is not None]
@@ -96,9 +96,9 @@ def hourly(specs: Sequence[GpuSpec]) -> float | None:
 
 
 def default_keep_warm(specs: Sequence[GpuSpec], nodes: int = 1) -> int:
-    """Seconds to keep an idle container of these specs: 5 min, or what $0.25 buys if less, but at least 60 s.
+    """Return the seconds to keep an idle container: 300 s, or the time that costs $0.25 if shorter, at least 60 s.
 
-    The dearest of the fallbacks decides, since any may be given; an unknown price counts as the dearest.
+    The most expensive fallback decides, because Modal may choose any; with an unknown price: 60 s.
     """
     least, most = KEEP_WARM
     price = hourly(specs)
@@ -107,7 +107,7 @@ def default_keep_warm(specs: Sequence[GpuSpec], nodes: int = 1) -> int:
 
 
 def dearer_fallbacks(specs: Sequence[GpuSpec]) -> tuple[GpuSpec, ...]:
-    """The fallbacks that are known to cost more than the first choice."""
+    """Return the fallbacks with a known price above that of the first choice."""
     first = specs[0].price_per_second if specs else None
     if first is None:
         return ()
@@ -115,16 +115,16 @@ def dearer_fallbacks(specs: Sequence[GpuSpec]) -> tuple[GpuSpec, ...]:
 
 
 def billed_as(specs: Sequence[GpuSpec], smi_name: str, memory_mib: int | None, count: int) -> GpuSpec | None:
-    """The spec, of those asked for, that the GPUs which arrived were given for, and are billed as; None: none of them.
+    """Return the requested spec that the container's GPUs are billed as; None: no spec matches.
 
-    An H200 that came for `H100` is billed as an H100. One that came for `H100 H200` may have come for either; that of
-    its own name is taken, so that the estimate is not too low.
+    An H200 for the request `H100` is billed as an H100. For the request `H100 H200` the spec of the GPU's own name is
+    returned, so that the estimate is not too low.
 
     Args:
-        specs: what was asked for, in order.
-        smi_name: the GPU's name as nvidia-smi prints it.
-        memory_mib: its memory, MiB; None: not known.
-        count: how many arrived.
+        specs: the requested specs, in order.
+        smi_name: name of the GPU as nvidia-smi prints it.
+        memory_mib: memory of the GPU, MiB; None: unknown.
+        count: number of GPUs.
     """
     gpu = recognise(smi_name, memory_mib)
     fits = [spec for spec in specs if gpu and spec.count == count and gpu.name in spec.gives]
@@ -133,7 +133,7 @@ def billed_as(specs: Sequence[GpuSpec], smi_name: str, memory_mib: int | None, c
 
 
 def dollars(amount: float | None) -> str:
-    """`$0.04`, `$126`, `<$0.01`, `–`."""
+    """Format an amount of USD: `$0.04`, `$126`, `<$0.01`, `–`."""
     if amount is None:
         return UNKNOWN
     if 0 < amount < 0.005:  # noqa: PLR2004 - would round to nothing
@@ -142,5 +142,5 @@ def dollars(amount: float | None) -> str:
 
 
 def rate(amount: float | None) -> str:
-    """USD an hour as `$3.95/h`, or `–`."""
+    """Format USD per hour: `$3.95/h`, or `–`."""
     return UNKNOWN if amount is None else f"{dollars(amount)}/h"

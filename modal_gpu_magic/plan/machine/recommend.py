@@ -1,8 +1,7 @@
-"""Which GPUs a model needs: the reference's guidelines where they speak, then arithmetic whose formula is shown.
+"""Recommend GPUs for a model: by the reference's guidelines, then by arithmetic whose formula is shown.
 
-What the reference says is `catalog.guidelines`; how rows are printed is `ui.magics.advice`. The arithmetic is an
-estimate for choosing a machine: batch size, sequence length and the library used move the real need by more than its
-rounding.
+`catalog.guidelines` has the guidelines; `ui.magics.advice` prints the rows. The arithmetic is an estimate: batch size,
+sequence length and library change the real need by more than the rounding.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ TRAINED_BYTES = 16
 """Bytes of one trained weight: mixed precision 2 + 2 gradient + 4 master + 8 Adam; fp32 4 + 4 gradient + 8 Adam."""
 
 ADAPTERS = 0.01
-"""LoRA's trained weights as a part of the model's: rank 16 on every linear layer is 0.3 to 0.7 %, rounded up."""
+"""Fraction of LoRA's trained weights: rank 16 on every linear layer is 0.3 to 0.7 %, rounded up."""
 
 MARGIN = 0.2
-"""What comes on top, as a part: KV cache and activations of inference, activations of training with checkpointing."""
+"""Additional fraction: KV cache and activations of inference, activations of training with checkpointing."""
 
 _BESIDE: Mapping[Task, str] = MappingProxyType(
     {
@@ -49,11 +48,11 @@ class Recommendation:
     """One machine for a model.
 
     Attributes:
-        spec: the GPUs, with as many as it takes to hold the model.
-        reason: why it is in the list, in a few words.
-        need_gb: GB the model needs by the arithmetic, all GPUs together.
-        formula: how that came out, in words.
-        per_hour: USD for all its GPUs; None where no price is known.
+        spec: the GPUs, in a number with enough memory for the model.
+        reason: short reason for the recommendation.
+        need_gb: GB that the model needs by the arithmetic, on all GPUs together.
+        formula: the arithmetic in words.
+        per_hour: USD per hour for all GPUs; None: unknown.
         guideline: the reference recommends this GPU for the task.
     """
 
@@ -66,27 +65,27 @@ class Recommendation:
 
 
 class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple with slots cannot have a field
-    """What `recommend` returns: a tuple, the best first, that a notebook shows as a table with the formula.
+    """The result of `recommend`: a tuple, the best first, shown in a notebook as a table with the formula.
 
     Attributes:
-        subject: what was asked about, `13B lora in bf16`.
+        subject: the request, `13B lora in bf16`.
     """
 
     subject: str
 
     def __new__(cls, rows: Iterable[Recommendation], subject: str) -> Self:
-        """The rows as they are."""
+        """Create the tuple with its subject."""
         made = super().__new__(cls, rows)
         made.subject = subject
         return made
 
     def __getnewargs__(self) -> tuple[tuple[Recommendation, ...], str]:
-        """Survive pickling."""
+        """Pickle the rows with the subject."""
         return tuple(self), self.subject
 
     @property
     def table(self) -> Table:
-        """As a table: the GPUs, their price, the reasons, the formula, the date of the prices."""
+        """A table of GPUs, prices and reasons, with the formula and the date of the prices."""
         columns = (Column("GPU"), Column("VRAM", right=True), Column("$/h", right=True), Column("why"))
         rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", _cents(row), row.reason)) for row in self)
         foot = (f"{self.subject}: {self[0].formula}.", f"Prices of the GPUs, as of {PRICE_DATE}.")
@@ -104,17 +103,17 @@ class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple wi
 def recommend(
     model: str | float, task: Task = "inference", dtype: Dtype = "bf16", budget: float | None = None
 ) -> Recommendations:
-    """Machines that hold a model: the reference's GPUs in its order, then all others, the cheapest first.
+    """Return machines with enough memory for a model: the reference's GPUs first, then others, the cheapest first.
 
     Args:
-        model: its size, `13B`, `350M`, or a number of parameters.
-        task: `inference`; `lora`: train adapters; `full`: train every weight; `pretrain`: likewise, from nothing.
-        dtype: of the weights; trained weights are `bf16`, `fp16` or `fp32`.
-        budget: USD an hour that the GPUs may cost; None: any.
+        model: size of the model, `13B`, `350M`, or the number of parameters.
+        task: `inference`; `lora`: train adapters; `full`: train every weight; `pretrain`: train from scratch.
+        dtype: type of the weights; trained weights are `bf16`, `fp16` or `fp32`.
+        budget: largest price of the GPUs, USD per hour; None: any.
 
     Raises:
-        LineError: not a size, task, dtype or budget; the message has what was probably meant.
-        MachineError: no machine holds the model, or none within the budget; the message has the nearest.
+        LineError: invalid size, task, dtype or budget; the message has the nearest valid word.
+        MachineError: no machine has enough memory, or none is within the budget; the message has the nearest.
     """
     params, task, dtype = read_model(model), read_task(task), read_dtype(dtype)
     need, formula = memory(params, task, dtype)
@@ -132,7 +131,7 @@ def recommend(
 
 
 def memory(params: float, task: Task, dtype: Dtype) -> tuple[float, str]:
-    """GB that a model needs for a task, and the formula in words.
+    """Return the GB that a model needs for a task, and the formula in words.
 
     Raises:
         LineError: weights of that dtype cannot be trained.
@@ -157,7 +156,7 @@ def memory(params: float, task: Task, dtype: Dtype) -> tuple[float, str]:
 
 
 def _recommended(row: Guideline, params: float, need: float) -> Iterator[tuple[GpuSpec, str]]:
-    """The GPUs of a guideline, each as many times as it takes, and why; one that cannot hold the model is left out."""
+    """Yield the GPUs of a guideline in a sufficient number, with reasons; too small GPUs are left out."""
     tie = f", which {write_model(params)} is counted in" if params in (13e9, 70e9) and row.least else ""
     for text in row.gpus:
         name, _, count = text.partition(":")
@@ -172,14 +171,14 @@ def _recommended(row: Guideline, params: float, need: float) -> Iterator[tuple[G
 
 
 def _computed(need: float) -> Iterator[GpuSpec]:
-    """Every GPU as many times as it takes. Names that stand for one of several GPUs are left out."""
+    """Yield every GPU in a sufficient number, without names that mean one of several GPUs."""
     for gpu in GPUS.values():
         if gpu.pinned and _count(gpu, need) <= gpu.max_count:
             yield GpuSpec(gpu.name, _count(gpu, need))
 
 
 def _count(gpu: Gpu, need: float) -> int:
-    """How many of a GPU hold that many GB, as sold."""
+    """Return the number of GPUs that have `need` GB of memory, by nominal size."""
     return max(1, -int(-need // gpu.vram_gb))
 
 
@@ -187,13 +186,13 @@ def _affordable(rows: list[Recommendation], budget: float | None) -> list[Recomm
     if budget is None:
         return rows
     if not budget > 0:
-        raise LineError(f"A budget is more than nothing, in dollars an hour, such as 5; not {budget:g}.")
+        raise LineError(f"A budget must be above 0 dollars per hour, such as 5; not {budget:g}.")
     within = [row for row in rows if row.per_hour is not None and row.per_hour <= budget]
     if within:
         return within
     cheapest = min(rows, key=lambda row: _price(row.spec)).spec
     raise MachineError(
-        f"No machine that holds it costs ${budget:g}/h or less; "
+        f"No machine with enough memory costs ${budget:g}/h or less; "
         f"the cheapest is {cheapest} at ${_price(cheapest):.2f}/h."
     )
 
@@ -208,9 +207,9 @@ def _too_large(params: float, task: Task, need: float) -> str:
 
 
 def _bf16_note(spec: GpuSpec, dtype: Dtype) -> str:
-    """What to do where the GPU is older than bf16, which came with compute capability 8."""
+    """Return the remark for a GPU without bf16, which needs compute capability 8; empty: no remark."""
     old = dtype == "bf16" and spec.gpu is not None and float(spec.gpu.compute_capability) < 8  # noqa: PLR2004
-    return "; no bf16 there, use fp16" if old else ""
+    return "; no bf16, use fp16" if old else ""
 
 
 def _price(spec: GpuSpec) -> float:
@@ -223,7 +222,7 @@ def _cents(row: Recommendation) -> str:
 
 
 def gigabytes(amount: float) -> str:
-    """An amount of GB as people write it: `26 GB`, `0.84 GB`."""
+    """Format an amount of GB: `26 GB`, `0.84 GB`."""
     if amount < 0.01:  # noqa: PLR2004 - what two decimals can show
         return "under 0.01 GB"
     return f"{amount:,.0f} GB" if amount >= 10 else f"{amount:.2g} GB"  # noqa: PLR2004

@@ -1,1 +1,1 @@
-"""What a service serves, and the texts and the program that describe the service."""
+"""The methods and settings of a service, and the texts and the program that describe the service."""

@@ -1,4 +1,4 @@
-"""`--dry-run` of a service: the hand-written Modal class that it is packaged as, as text. Pure."""
+"""The text of `--dry-run` for a service: the equivalent Modal class. Pure."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def service_program(
     pip: Sequence[str],
     versions: Versions,
 ) -> str:
-    """The equivalent program: the cell as the class's `enter`, its functions as methods, names read as globals.
+    """Return the equivalent program: the cell as the class's `enter`, functions as methods, names read as globals.
 
     Args:
-        machine: the service's.
-        serving: how it is served.
-        name: of the service.
-        source: the cell, with IPython's syntax as it is.
+        machine: machine of the service.
+        serving: settings of the service.
+        name: name of the service.
+        source: source of the cell, with IPython's syntax.
         reads: names that are sent.
         binds: names that the cell binds.
-        pip: packages that the image gets beside the machine's own.
-        versions: the notebook's version of a distribution.
+        pip: packages of the image in addition to the machine's own.
+        versions: returns the notebook's version of a distribution.
     """
     more = [
         ("startup_timeout", serving.startup_timeout if serving.startup_timeout > serving.timeout else None),

@@ -1,6 +1,6 @@
-"""What a service serves: the functions of a cell, or functions themselves, as methods. Pure; nothing is run.
+"""The methods of a service, from the functions of a cell or from function objects. Pure; no user code runs.
 
-A cell's parameters are known with the text of their defaults only: what these are is known where the cell runs.
+Defaults of a cell's parameters are known as text only, because the cell runs in the container.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ CONCURRENT = (1, SERVICE_COUNT)
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One function of a service, as it is called from here.
+    """One function of a service, as the notebook calls it.
 
     Attributes:
-        name: of the function.
-        kind: what calling it gives.
-        signature: what it takes; a cell's default is a `Written`.
-        doc: its docstring.
-        batch: how its calls are gathered; None: they are not.
+        name: name of the function.
+        kind: the kind of function, which determines the type of the result.
+        signature: the parameters; a default from a cell's text is a `Written`.
+        doc: the docstring.
+        batch: how calls are collected into batches; None: no batches.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Method:
 
     @property
     def streams(self) -> bool:
-        """Whether a call gives many values, one after the other."""
+        """Whether a call yields values one after the other."""
         return self.kind in ("generator", "async generator")
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Method:
 
 
 class Written:
-    """A default of a parameter, known by its text."""
+    """A parameter's default that is known as text only."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -64,17 +64,18 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How functions are served, beside the machine.
+    """The settings of a service, apart from the machine.
 
     Attributes:
-        methods: what can be called.
-        helpers: functions that cannot, since Modal gives a class with a batched method no other.
-        min_containers: kept running without a call. max_containers: never more. None: Modal decides.
-        concurrent: calls that one container takes at once; None: one after the other.
-        timeout: seconds that a call may take.
+        methods: the functions that can be called.
+        helpers: functions that cannot be called, because Modal allows no other method beside a batched one.
+        min_containers: containers that run without calls; None: Modal's default.
+        max_containers: largest number of containers; None: Modal's default.
+        concurrent: calls that one container takes at once; None: one.
+        timeout: time limit of a call, seconds.
 
     Raises:
-        ServiceError: Modal would refuse it.
+        ServiceError: Modal would refuse a setting.
     """
 
     methods: tuple[Method, ...]
@@ -88,7 +89,7 @@ class Serving:
         low, high = self.min_containers or 0, self.max_containers
         if low < 0 or (high is not None and high < max(1, low)):
             raise ServiceError(
-                f"from {low} to {high} containers cannot be; the least is 0, and the most at least that."
+                f"min_containers must be 0 or more, max_containers 1 or more and not below it; not {low} and {high}."
             )
         least, most = CONCURRENT
         if self.concurrent is not None and not least <= self.concurrent <= most:
@@ -96,58 +97,58 @@ class Serving:
 
     @property
     def startup_timeout(self) -> int:
-        """Seconds that a container's start may take: an hour at least, as a model may load for longer than a call."""
+        """Time limit of a container's start in seconds: at least an hour, because loading a model may take long."""
         return max(self.timeout, START_SECONDS)
 
     @property
     def batch(self) -> Batch | None:
-        """The batched method's, if there is one."""
+        """The batch settings of the batched method; None: no method is batched."""
         return self.methods[0].batch
 
 
 def methods_of_cell(tree: ast.Module, given: Batch | None) -> tuple[tuple[Method, ...], tuple[str, ...]]:
-    """The methods of a cell and its helpers: its top-level functions, less those whose names begin with `_`.
+    """Return methods and helpers of a cell: its top-level functions except those whose names start with `_`.
 
     Args:
         tree: the cell.
-        given: the header's `--batch` and `--wait-ms`.
+        given: `--batch` and `--wait-ms` of the header.
 
     Raises:
-        ServiceError: it has no function, or one that cannot be batched; with what to write.
+        ServiceError: the cell has no function, or a function cannot be batched; the message has the fix.
     """
     functions = {node.name: node for node in tree.body if isinstance(node, Function)}
     return _chosen([_method_of_node(node) for name, node in functions.items() if not name.startswith("_")], given)
 
 
 def methods_of(functions: Iterable[Callable[..., Any]], given: Batch | None) -> tuple[Method, ...]:
-    """The methods that functions become.
+    """Return the methods of function objects.
 
     Raises:
-        ServiceError: there is none, or one that cannot be batched, or several of which one is.
+        ServiceError: no function is given, a function cannot be batched, or one of several is batched.
     """
     methods, helpers = _chosen([_method_of_function(function) for function in functions], given)
     if helpers:
         raise ServiceError(
-            f"{methods[0].name} is batched, and Modal gives a class with a batched method no other; "
-            f"leave {_listed(helpers)} out, or make another service of it."
+            f"{methods[0].name} is batched, and Modal allows no other method beside a batched one; "
+            f"remove {_listed(helpers)}, or serve each in a service of its own."
         )
     return methods
 
 
 def _chosen(found: Sequence[Method], given: Batch | None) -> tuple[tuple[Method, ...], tuple[str, ...]]:
-    """The methods, batched as the header and their marks say, and the helpers."""
+    """Return the methods, batched according to header and marks, and the helpers."""
     if not found:
         raise ServiceError(
-            "there is no function to serve: the cell's top-level functions become methods, but for those whose "
-            "names begin with _; write one, such as def predict(x): ..."
+            "the cell has no function to serve: its top-level functions become methods, except those whose names "
+            "start with _; write a function, such as def predict(x): ..."
         )
     marked = [method for method in found if method.batch]
     if given:
         marked = [_given(found, marked, given)]
     if len(marked) > 1:
         raise ServiceError(
-            f"{_listed(method.name for method in marked)} are batched, and Modal takes one batched function a class; "
-            "make a service of each."
+            f"{_listed(method.name for method in marked)} are batched, and Modal allows one batched function a class; "
+            "make one service for each."
         )
     for method in marked:
         _check_batched(method)
@@ -156,7 +157,7 @@ def _chosen(found: Sequence[Method], given: Batch | None) -> tuple[tuple[Method,
 
 
 def _given(found: Sequence[Method], marked: Sequence[Method], batch: Batch) -> Method:
-    """The one function that `--batch` speaks of."""
+    """Return the one function to which `--batch` applies."""
     if marked:
         raise ServiceError(f"{marked[0].name} is decorated with @batched and --batch is given; keep one.")
     if len(found) > 1:
@@ -169,10 +170,10 @@ def _given(found: Sequence[Method], marked: Sequence[Method], batch: Batch) -> M
 
 
 def _check_batched(method: Method) -> None:
-    """Refuse what Modal's `batched` does not take.
+    """Check a method against the rules of Modal's `batched`.
 
     Raises:
-        ServiceError: a generator, a default, a parameter that takes many values, or none at all.
+        ServiceError: the method is a generator, or has defaults, special parameters, or no parameter.
     """
     fault = ""
     parameters = method.signature.parameters.values()
@@ -216,7 +217,7 @@ def _kind(*, coroutine: bool, streams: bool) -> Kind:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What is in a function, less what is in functions and classes in it."""
+    """Yield the nodes of a function, without those of nested functions and classes."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
             yield child
@@ -224,7 +225,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _mark(decorator: ast.expr, name: str) -> Batch | None:
-    """What `@batched(...)` says; None: it is another decorator."""
+    """Return the batch settings of `@batched(...)`; None: another decorator."""
     target = decorator.func if isinstance(decorator, ast.Call) else decorator
     if not (isinstance(target, ast.Name | ast.Attribute) and _last(target) == "batched"):
         return None
@@ -232,7 +233,7 @@ def _mark(decorator: ast.expr, name: str) -> Batch | None:
         isinstance(target, ast.Attribute) and ast.unparse(target.value) == "modal"
     ):
         raise ServiceError(
-            f"{name} is decorated with @{ast.unparse(decorator)}; write {EXAMPLE}, and Modal's is made from it."
+            f"{name} is decorated with @{ast.unparse(decorator)}; write {EXAMPLE}, which becomes Modal's decorator."
         )
     try:
         args = [ast.literal_eval(arg) for arg in decorator.args]
@@ -251,7 +252,7 @@ def _last(target: ast.Name | ast.Attribute) -> str:
 
 
 def _signature(args: ast.arguments) -> inspect.Signature:
-    """What a function takes, from its text."""
+    """Return a function's signature from its text."""
     kinds = inspect.Parameter
     plain = [*args.posonlyargs, *args.args]
     given: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults))

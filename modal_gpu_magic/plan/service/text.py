@@ -1,4 +1,4 @@
-"""The texts of a service: the line at its cell's end, and its repr. Pure."""
+"""The texts about a service: the line below its cell, and its repr. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def started_text(name: str, machine: Machine, serving: Serving, place: str, seconds: float) -> str:
-    """What is served from now on, and what it costs.
+    """Return the line about a started service and its price.
 
     Args:
-        name: its name.
-        machine: its machine.
-        serving: how it is served.
-        place: `local`; `simulated` where its GPUs are not there; empty at Modal.
-        seconds: what the start took.
+        name: name of the service.
+        machine: machine of the service.
+        serving: settings of the service.
+        place: `local`; `simulated`: local without real GPUs; empty: at Modal.
+        seconds: duration of the start, seconds.
     """
     price = quote_of(machine)
     parts = [name, machine.title]
@@ -41,15 +41,15 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
 def state_text(
     name: str, machine: Machine, serving: Serving, backend: str, state: str | tuple[int, int] | None, seconds: float
 ) -> str:
-    """A service now.
+    """Return the line about a service at present.
 
     Args:
-        name: its name.
-        machine: its machine.
-        serving: how it is served.
+        name: name of the service.
+        machine: machine of the service.
+        serving: settings of the service.
         backend: `cloud` or `local`.
-        state: `stopped` and the like; of one that runs its containers and queued calls, or None: Modal does not say.
-        seconds: container-seconds until now, estimated.
+        state: a word such as `stopped`; of a running service the numbers of containers and queued calls; None: unknown.
+        seconds: estimated container-seconds until now.
     """
     price = quote_of(machine)
     if isinstance(state, str):

@@ -141,7 +141,7 @@ async def _source(place: Place, backend: Kind, session: Session | None) -> Sourc
     from modal_gpu_magic.session.copy.session_files import SessionFiles
 
     if session is None:
-        raise CopyError("there is no session yet, so there is no container with files.")
+        raise CopyError("no session has started, so no container has files.")
     return await SessionFiles.open(session)
 
 
@@ -174,7 +174,7 @@ def _here(path: Path) -> FileHere | None:
         return None
     facts = path.stat()
     if not path.is_file():
-        raise CopyError(f"{path} is a folder here; give another target.")
+        raise CopyError(f"{path} is a folder in the kernel's directory; give another target.")
     return FileHere(facts.st_size, facts.st_mtime_ns, facts.st_ctime)
 
 

@@ -60,7 +60,7 @@ class SessionFiles:
         except ContainerLost as error:
             raise _gone(self._session) from error
         except OSError as error:
-            raise CopyError(f"{path} cannot be read there: {error}.") from error
+            raise CopyError(f"{path} cannot be read in the container: {error}.") from error
 
     async def no_path(self, place: Place) -> str:
         """The sentence for a path where nothing is, with those that are near."""
@@ -72,6 +72,6 @@ class SessionFiles:
 
 def _gone(session: str) -> CopyError:
     return CopyError(
-        f"the container of session {session} is gone, and its files with it. Run the cell again; what is to stay, "
-        "write to a Volume (--volume NAME:/path)."
+        f"the container of session {session} has ended, and its files are lost. Run the cell again; write files to keep "
+        "to a Volume (--volume NAME:/path)."
     )

@@ -159,9 +159,9 @@ class LocalModules:
         biggest = max(sizes, key=lambda there: sizes[there])
         module = biggest.partition("/")[0].removesuffix(".py")
         return TransferError(
-            f"the notebook's own modules do not travel: {size_text(sum(sizes.values()))} in {len(sizes):,} files, "
+            f"cannot send the notebook's own modules: {size_text(sum(sizes.values()))} in {len(sizes):,} files, "
             f"{how_much}; the biggest is {biggest} ({size_text(sizes[biggest])}). Keep data on a Volume "
-            f"(%modal_gpu put), install the package there with --pip, or run without it: --no-in {module}."
+            f"(%modal_gpu put), install the package in the container with --pip, or run without it: --no-in {module}."
         )
 
 

@@ -118,7 +118,7 @@ def conclude(run: FinishedRun, cell: Cell, home: Homecoming, front: Front) -> Ho
         front.say(line)
     failed = answer.failed if answer and not isinstance(error, TransferError) else {}
     for name, why in failed.items():
-        front.say(f"`{name}` could not be made there: {why}.")
+        front.say(f"`{name}` could not be loaded in the container: {why}.")
     sized = sizing(run.machine, run.metrics, run.app.backend.kind, answer)
     if error is not None:
         asked = run.machine.gpus[0] if run.machine.gpus else None

@@ -132,7 +132,7 @@ class SilentFront:
 
     def ask(self, prompt: str, *, password: bool) -> str:  # noqa: ARG002 - Front's
         """Nobody is there."""
-        raise EOFError(f"nobody can answer {prompt!r} here")
+        raise EOFError(f"nobody can answer {prompt!r}")
 
     def finished(self, receipt: Receipt) -> None:
         """Keep it."""

@@ -117,7 +117,7 @@ class Metrics(History):
             raise SetupError("plot() needs matplotlib: run `%pip install matplotlib`.") from None
         drawn = measures or tuple(measure for measure in SHOWN if self.peak(measure) is not None)
         if not drawn or not self.gpus:
-            raise SetupError("there is nothing to draw yet: no GPU of this session has been read.")
+            raise SetupError("no data to draw: no GPU of this session has been read.")
         _, rows = plt.subplots(len(drawn), 1, sharex=True, squeeze=False, figsize=(8, 2.2 * len(drawn)))
         axes = [row[0] for row in rows]
         for measure, axis in zip(drawn, axes, strict=True):

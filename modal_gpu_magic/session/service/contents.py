@@ -109,7 +109,7 @@ def _refuse_remote(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if type(value) is RemoteValue:
             raise TransferError(
-                f"`{name}` lives in the container of session {facts(value).session!r}, and a service has containers of "
+                f"`{name}` is in the container of session {facts(value).session!r}, and a service has containers of "
                 f"its own: run {name} = {name}.fetch() first, or make it in the cell."
             )
 

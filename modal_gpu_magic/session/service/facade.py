@@ -113,7 +113,7 @@ class Service(RunningService):
             with Presses() as presses:
                 return self.start(front, presses.inbox)
         if self._app is not None or self._stopped:
-            raise ServiceError(f"{self.name} was started before; make it anew.")
+            raise ServiceError(f"{self.name} was started before; make it again.")
         front, outgoing, began = front or SilentFront(), self.outgoing(), time.monotonic()
         starting = Starting(
             self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox
@@ -126,7 +126,7 @@ class Service(RunningService):
                 raise own_error(error.failure, self.namespace) from None
             raise
         for name, why in answer.failed.items() if answer else ():
-            front.say(f"`{name}` could not be made there: {why}.")
+            front.say(f"`{name}` could not be loaded in the container: {why}.")
         self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
@@ -166,7 +166,7 @@ class Service(RunningService):
         return sorted([*self._methods, "machine", "methods", "running", "stop"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError(f"the service {self.name} is called from the notebook, so it stays there")
+        raise TypeError(f"the service {self.name} is called from the notebook; it cannot be sent")
 
     def __repr__(self) -> str:
         state: str | tuple[int, int] | None = "stopped" if self._stopped else "lost" if self._app else "not started"

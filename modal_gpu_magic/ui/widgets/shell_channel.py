@@ -36,8 +36,7 @@ WIDGET_COMM_IDS: Final[set[str]] = set()
 def answering(shell: InteractiveShell) -> Iterator[None]:
     """While the block runs on the main thread, answer requests on the shell channel's thread.
 
-    Uses `shell_channel_thread`, `shell_channel_thread_main` and `shell_stream.on_recv` of ipykernel, not a public API;
-    tested with 6.30.1 to 7.4.0. Without the thread, requests wait until the cell has ended.
+    `ipykernel_channel` adapts ipykernel's private names. Without the thread, requests wait until the cell has ended.
     """
     kernel: Any = getattr(shell, "kernel", None)
     if not ipykernel_channel.has_channel_thread(kernel):

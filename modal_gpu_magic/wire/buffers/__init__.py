@@ -1,1 +1,1 @@
-"""Large buffers of a transfer: where they are stored, and how they are hashed."""
+"""Stores and hashes the large buffers of a transfer."""

@@ -1,6 +1,6 @@
-"""Digests of buffers and pickles (xxh3, 128 bits), each buffer read once a transfer. No pickling here, no files.
+"""Digests of buffers and pickles (xxh3, 128 bits); each buffer is read once per transfer. No pickling, no files.
 
-xxh3 is no cryptographic hash: it tells values apart that an honest notebook makes, not ones made to collide.
+xxh3 is no cryptographic hash: it is safe against accidental collisions only.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CACHED_BYTES = 1 << 20
-"""Buffers below this are hashed again rather than remembered: it takes 50 µs."""
+"""Digests of smaller buffers are not cached, because hashing again takes 50 µs at most."""
 
 CHUNK_BYTES = 32 << 20
-"""How much is hashed between two looks at the clock: 2 ms (measured, 16 GB/s from memory)."""
+"""Bytes hashed between two checks of the clock: 2 ms (measured, 16 GB/s from memory)."""
 
 
-class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
-    """A hasher's time was up in the middle of a value. Never leaves this floor."""
+class OutOfTime(Exception):  # noqa: N818 - the name says which event ended the hashing
+    """The time limit of a hasher was reached inside a value. Callers in `wire` catch this exception."""
 
 
 class Hasher:
-    """Hashes buffers for the length of one transfer, so that `fingerprint` and then `pack` read a large array once.
+    """Hashes buffers and caches the digests for one transfer, so that `fingerprint` and `pack` read an array once.
 
-    Remembered digests are right while no user code runs: make one for a transfer, then drop it. It holds on to the
-    buffers it remembers, so that none of their addresses can come to mean something else.
+    Cached digests are valid while no user code runs: create one hasher per transfer. The hasher refers to the cached
+    buffers, so that no address is reused.
 
     Args:
-        seconds: time to spend in all; None: no limit. When it is up `spent` is true and fingerprints are None.
-        unwritten: tells the digest of a buffer that nobody has written to since it arrived (`Store.unwritten`).
-        clock: seconds that only go forward.
+        seconds: time limit in seconds for all buffers; None: no limit. After the limit `spent` is true, and
+            fingerprints are None.
+        unwritten: returns the digest of a received buffer that was not written to since (`Store.unwritten`).
+        clock: monotonic clock, seconds.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class Hasher:
         self._until = None if seconds is None else clock() + seconds
         self._digests: dict[tuple[int, int], tuple[bytes, memoryview]] = {}
         self.leaves: dict[int, tuple[Any, bytes]] = {}
-        """Owners of the buffers hashed so far, each with the digest, by the owner's identity."""
+        """Owners of the buffers hashed so far, each with the digest, by `id` of the owner."""
         self.arrays: dict[int, Any] = {}
-        """Numpy arrays in the values hashed so far, by identity."""
+        """Numpy arrays in the values hashed so far, by `id`."""
         self.rules: Any = None
-        """How types are pickled (`wire.pickles.reducers`), as far as the values of the transfer have asked."""
+        """Reducers by type (`wire.pickles.reducers`), found so far; None: no value was pickled yet."""
 
     def release(self) -> None:
         """Give the values up. A buffer that is held cannot be resized, and the frames of an error's traceback stay."""
@@ -60,20 +61,20 @@ class Hasher:
 
     @property
     def spent(self) -> bool:
-        """Whether the time given is up."""
+        """Whether the time limit is reached."""
         return self._until is not None and self._clock() >= self._until
 
     def check(self) -> None:
-        """Go on only if there is time.
+        """Check the time limit.
 
         Raises:
-            OutOfTime: there is none.
+            OutOfTime: the time limit is reached.
         """
         if self.spent:
             raise OutOfTime
 
     def known(self, view: memoryview) -> bytes | None:
-        """The digest of a buffer if that takes no reading of it."""
+        """Return the digest of a buffer if it is known without reading the buffer, else None."""
         if view.nbytes < CACHED_BYTES:
             return None
         found = self._digests.get((address(view), view.nbytes))
@@ -82,19 +83,19 @@ class Hasher:
         return self._unwritten(view) if self._unwritten else None
 
     def remember(self, view: memoryview, digest: bytes) -> None:
-        """Take the digest of a buffer from who knows it: a store that has just written it, or read it."""
-        if view.nbytes >= CACHED_BYTES and (where := address(view)):
-            self._digests[where, view.nbytes] = digest, view
+        """Cache the digest of a buffer that a store has just written or read."""
+        if view.nbytes >= CACHED_BYTES and (start := address(view)):
+            self._digests[start, view.nbytes] = digest, view
 
     def digest(self, view: memoryview, *, remember: bool = True) -> bytes:
-        """The 16-byte digest of a contiguous buffer.
+        """Return the 16-byte digest of a contiguous buffer.
 
         Args:
             view: the buffer.
-            remember: false for a copy made to be hashed, which should not be held.
+            remember: cache the digest; false for a temporary copy, which the hasher should not keep alive.
 
         Raises:
-            OutOfTime: the time was up.
+            OutOfTime: the time limit is reached.
         """
         digest = self.known(view)
         if digest is None:
@@ -109,44 +110,44 @@ class Hasher:
 
 
 class HashingFile:
-    """A file for a pickler that keeps nothing of what is written but its hash."""
+    """A file for a pickler that hashes the written bytes and stores nothing."""
 
     def __init__(self, hasher: Hasher) -> None:
         self._hasher, self._running = hasher, new_hash()
 
     def write(self, part: bytes) -> int:
-        """Take one part of the stream.
+        """Hash one part of the stream.
 
         Raises:
-            OutOfTime: the hasher's time was up.
+            OutOfTime: the time limit is reached.
         """
         self._hasher.check()
         self._running.update(part)
         return len(part)
 
     def digest(self, *more: bytes) -> bytes:
-        """The 16-byte digest of all that was written, then `more`."""
+        """Return the 16-byte digest of all written bytes, followed by `more`."""
         for part in more:
             self._running.update(part)
         return bytes(self._running.digest())
 
 
 def digest_of_atom(value: Any) -> bytes:
-    """The digest of a number, a string, bytes, True, False or None: of the type and the value."""
+    """Return the digest of type and value of a number, a string, bytes, True, False or None."""
     running = new_hash()
     running.update(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
     return bytes(running.digest())
 
 
 def new_hash() -> Any:
-    """A running xxh3-128: `update(bytes)`, `digest()`, `hexdigest()`. Loaded when first needed."""
+    """Return a running xxh3-128: `update(bytes)`, `digest()`, `hexdigest()`. Imports xxhash on first use."""
     import xxhash
 
     return xxhash.xxh3_128()
 
 
 def address(view: memoryview) -> int:
-    """Where a buffer lies in memory; 0 if that cannot be told without a copy."""
+    """Return the address of a buffer in memory; 0 if the address cannot be found without a copy."""
     if not view.nbytes:
         return 0
     if not view.readonly:

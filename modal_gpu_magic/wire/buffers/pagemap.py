@@ -1,8 +1,8 @@
-"""Whether a private mapping of a file was written to, told from the page table instead of by reading gigabytes.
+"""Find out from the page table whether a private file mapping was written to, without reading the mapping.
 
-Linux keeps a 64-bit entry a page in /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst): bit 63 present,
-62 swapped, 61 page of a file. A private mapping's page that was written to is the process's own and no longer the
-file's. Where there is no page map (macOS, gVisor) nothing is known, and who asks reads the bytes.
+Linux has a 64-bit entry for each page in /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst): bit 63 present,
+62 swapped, 61 page of a file. After a write, a page of a private mapping belongs to the process and no longer to the
+file. Without a page map (macOS, gVisor) the result is unknown, and the caller reads the bytes.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from modal_gpu_magic.wire.buffers.hashing import address
 
 _ENTRY_BYTES = 8
 _IN_USE = 0b1100_0000
-"""Bits 63 and 62 in an entry's top byte."""
+"""Bits 63 and 62, in the top byte of an entry."""
 _OF_A_FILE = 0b0010_0000
 
 
 class Mappings:
-    """The private mappings that are alive, with the digests of the files they map."""
+    """The existing private mappings, with the digests of the mapped files."""
 
     def __init__(self) -> None:
         self._alive: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
         self._digests: dict[int, bytes] = {}
 
     def add(self, mapped: mmap.mmap, digest: bytes) -> None:
-        """Take note of a mapping just made, and of the digest of the file it maps."""
+        """Register a new mapping and the digest of its file."""
         if len(self._digests) > 2 * len(self._alive) + 64:
-            self._digests = {where: self._digests[where] for where in self._alive}
+            self._digests = {start: self._digests[start] for start in self._alive}
         with memoryview(mapped) as view:
-            where = address(view)
-        self._alive[where], self._digests[where] = mapped, digest
+            start = address(view)
+        self._alive[start], self._digests[start] = mapped, digest
 
     def unwritten(self, view: memoryview) -> bytes | None:
-        """The digest of a view of a whole mapping that was never written to; None: it was, or cannot be told."""
-        where = address(view)
-        mapped = self._alive.get(where)
-        if mapped is None or len(mapped) != view.nbytes or not _all_pages_of_the_file(where, view.nbytes):
+        """Return the digest of a whole mapping that was never written to; None: it was, or this is unknown."""
+        start = address(view)
+        mapped = self._alive.get(start)
+        if mapped is None or len(mapped) != view.nbytes or not _all_pages_of_the_file(start, view.nbytes):
             return None
-        return self._digests[where]
+        return self._digests[start]
 
 
-def _all_pages_of_the_file(where: int, nbytes: int) -> bool:
+def _all_pages_of_the_file(start: int, nbytes: int) -> bool:
     pages = -(-nbytes // mmap.PAGESIZE)
-    if sys.byteorder != "little":  # the top byte is looked for at an entry's end
+    if sys.byteorder != "little":  # the code expects the top byte at the end of an entry
         return False
     try:
         fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        entries = os.pread(fd, pages * _ENTRY_BYTES, where // mmap.PAGESIZE * _ENTRY_BYTES)
+        entries = os.pread(fd, pages * _ENTRY_BYTES, start // mmap.PAGESIZE * _ENTRY_BYTES)
     finally:
         os.close(fd)
     if len(entries) != pages * _ENTRY_BYTES:

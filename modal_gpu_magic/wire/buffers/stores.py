@@ -1,6 +1,6 @@
-"""Where the large buffers of a transfer are put, by content: files both sides see, or the message itself.
+"""Stores for the large buffers of a transfer: files that both sides can read, or the message itself.
 
-A key is the buffer's xxh3-128 as 32 hex digits, so what is there already is not written again. No pickling here.
+A key is the buffer's xxh3-128 as 32 hex digits, so a buffer that the store has is not written again. No pickling.
 """
 
 from __future__ import annotations
@@ -21,50 +21,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 CHUNK_BYTES = 4 << 20
-"""How much is hashed and then written at a time: what the hash has read is still in the cache for the write."""
+"""Bytes hashed and then written at a time: small enough to be in the CPU's cache for the write."""
 
 Wrote: TypeAlias = "Callable[[int], object]"
 
 STALE_SECONDS = 600.0
-"""An unfinished file of this age belongs to a process that died in the middle of it."""
+"""An unfinished file of this age in seconds belongs to a process that died while writing."""
 
 
 MAPPINGS = Mappings()
-"""What this process has mapped, by whatever store."""
+"""The mappings of this process, of all stores."""
 
 
 class Store(Protocol):
-    """Keeps buffers by content. Both sides of a transfer have one; they agree on the keys."""
+    """Stores buffers by content. Each side of a transfer has a store; both use the same keys."""
 
     in_message: bool
     """Whether all that is put travels in the message."""
 
     @property
     def inline(self) -> dict[str, bytes]:
-        """The buffers that must travel in the message itself."""
+        """The buffers that the message must contain, by key."""
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
-        """Keep a buffer and return its key. `key`: if it is known already. `keep`: keys that must not make room."""
+        """Store a buffer and return its key.
+
+        Args:
+            view: the buffer.
+            key: the key, if the caller knows it.
+            keep: keys of buffers that must not be removed to free space.
+        """
 
     def get(self, key: str) -> Any:
-        """A writable buffer of one's own with that content, seen by nobody else.
+        """Return a private writable buffer with the content of a key.
 
         Raises:
-            TransferError: there is none.
+            TransferError: the store does not have the key.
         """
 
     def has(self, key: str) -> bool:
-        """Whether `get` would find it."""
+        """Whether the store has a key."""
 
     def unwritten(self, view: memoryview) -> bytes | None:
-        """The digest of a buffer from `get` that nobody has written to since, without reading it; None: not known."""
+        """Return the digest of a buffer from `get` if nothing was written to the buffer since; None: unknown."""
 
 
 class InlineStore:
-    """Buffers that travel in the message, as to the cloud. One for each transfer.
+    """Buffers inside the message, for the cloud. One store for each transfer.
 
     Args:
-        inline: what came with the message; empty on the sending side.
+        inline: the buffers of the received message; None on the sender's side.
     """
 
     in_message = True
@@ -73,7 +79,7 @@ class InlineStore:
         self.inline: dict[str, bytes] = {} if inline is None else inline
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:  # noqa: ARG002 - Store's
-        """Keep a copy, the only one that is made here, and return its key. What is `bytes` already is not copied."""
+        """Store a copy of a buffer, the only copy, and return its key. A `bytes` object is not copied."""
         if key is None:
             running = new_hash()
             running.update(view)
@@ -83,10 +89,11 @@ class InlineStore:
         return key
 
     def get(self, key: str) -> bytearray:
-        """A copy: two arrays of one content share a key, but not their bytes.
+        """Return a copy, because two arrays of equal content share a key but not their memory.
 
         Raises:
-            TransferError: the message did not bring it. DamagedError: what it brought has another content.
+            TransferError: the message does not contain the key.
+            DamagedError: the buffer has another content than its key says.
         """
         if key not in self.inline:
             raise _missing(key)
@@ -98,22 +105,22 @@ class InlineStore:
         return content
 
     def has(self, key: str) -> bool:
-        """Whether the message brought it."""
+        """Whether the message contains a key."""
         return key in self.inline
 
     def unwritten(self, view: memoryview) -> None:
-        """Not known: a copy in ordinary memory keeps no account of writes."""
+        """Return None: writes to ordinary memory are not recorded."""
 
 
 class SharedStore:
-    """Buffers as files of a directory that kernel and container both see. Any number of processes may share it.
+    """Buffers as files in a directory that kernel and container share. Several processes may use the directory.
 
-    A file is complete once it has its name, and is never changed. The oldest used make room for new ones; who has
-    mapped a file keeps what it mapped. The directory's owner removes it.
+    A file with its final name is complete and never changes. The least recently used files are removed to free space;
+    existing mappings of a removed file stay valid. The owner of the directory removes the directory.
 
     Args:
-        directory: best on a file system in memory; made if missing, for this user only.
-        limit_bytes: how much to keep in all; None: half of the file system. One transfer may exceed it.
+        directory: the directory, best on a file system in memory; created for this user only if missing.
+        limit_bytes: total size of the files in bytes; None: half of the file system. One transfer may exceed this.
     """
 
     in_message = False
@@ -123,16 +130,16 @@ class SharedStore:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.limit_bytes = _half_of_the_disk(self.directory) if limit_bytes is None else limit_bytes
         self.wrote: Wrote = lambda _: None
-        """Called with the number of bytes after each piece that is written; what it raises ends the transfer."""
+        """Callback after each written chunk, with its number of bytes; an exception ends the transfer."""
         self._room = 0
 
     @property
     def inline(self) -> dict[str, bytes]:
-        """Nothing travels in the message."""
+        """Empty: the message contains no buffers."""
         return {}
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
-        """Keep a buffer: one write from where it lies, no copy. Returns its key."""
+        """Write a buffer into a file without a copy in memory, and return its key."""
         if key is not None and self._touch(key):
             return key
         self._make_room(view.nbytes, keep)
@@ -145,10 +152,11 @@ class SharedStore:
         return key
 
     def get(self, key: str) -> mmap.mmap:
-        """A private mapping: pages are shared until they are written to, then they are the process's own.
+        """Return a private mapping: a page is shared with the file until the process writes to the page.
 
         Raises:
-            TransferError: it has made room for others, or was never here. DamagedError: somebody has emptied it.
+            TransferError: the file does not exist, or was removed to free space.
+            DamagedError: the file is empty.
         """
         try:
             fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
@@ -165,11 +173,11 @@ class SharedStore:
         return mapped
 
     def has(self, key: str) -> bool:
-        """Whether it is here; if so, it counts as used now."""
+        """Whether the file exists; an existing file is marked as used now."""
         return self._touch(key)
 
     def unwritten(self, view: memoryview) -> bytes | None:
-        """The digest of a buffer from `get` that nobody has written to since, without reading it; None: not known."""
+        """Return the digest of a buffer from `get` if nothing was written to the buffer since; None: unknown."""
         return MAPPINGS.unwritten(view)
 
     def _touch(self, key: str) -> bool:
@@ -180,9 +188,9 @@ class SharedStore:
         return True
 
     def _make_room(self, nbytes: int, keep: Collection[str]) -> None:
-        """Let the oldest files go until `nbytes` fit.
+        """Remove the least recently used files until `nbytes` fit.
 
-        The directory is read again when half of the room last seen is used: another process may have used the rest.
+        The directory is scanned again after half of the free space is used, because other processes write as well.
         """
         if nbytes <= self._room:
             self._room -= nbytes
@@ -199,7 +207,7 @@ class SharedStore:
         self._room = max(0, self.limit_bytes - total - nbytes) // 2
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
-        """When each was last used, how large it is, its name."""
+        """Yield the files: time of last use (seconds since the epoch), size (bytes), name."""
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
@@ -214,7 +222,7 @@ def _as_bytes(view: memoryview) -> bytes:
 
 
 def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
-    """Write a new file; returns the key, found on the way if it is not known."""
+    """Write a new file and return the key; compute the key while writing if `key` is None."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     running = new_hash() if key is None else None
     try:
@@ -226,7 +234,7 @@ def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
             wrote(chunk.nbytes)
     finally:
         os.close(fd)
-    return key if running is None else str(running.hexdigest())  # type: ignore[return-value]  # one of the two is there
+    return key if running is None else str(running.hexdigest())  # type: ignore[return-value]  # one of the two is set
 
 
 def _write_all(fd: int, view: memoryview) -> None:
@@ -240,7 +248,7 @@ def _half_of_the_disk(directory: Path) -> int:
 
 
 def _missing(key: str) -> TransferError:
-    return TransferError(f"buffer {key[:8]}… of this transfer is gone; run the cell again to send it anew")
+    return TransferError(f"run the cell again to send its values again: buffer {key[:8]}… of this transfer is missing")
 
 
 def _damaged(key: str) -> DamagedError:

@@ -1,1 +1,1 @@
-"""Looks at values without sending any: their size, their look, what they share, whether they changed."""
+"""Inspects values without sending them: size, summary, shared objects, changes."""

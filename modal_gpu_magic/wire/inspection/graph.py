@@ -1,4 +1,4 @@
-"""Which names share objects: the graph of a namespace's values, searched without asking any user's class.
+"""Find the names that share objects, by a search of the object graph that calls no code of a user's class.
 
 Names that share a mutable object are compared and sent together, so that a graph that several names reach is read once.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MOST_OBJECTS = 1_000_000
-"""Objects looked at in one search. Beyond, names may count as unconnected."""
+"""Largest number of objects to visit in one search. Above the limit, names may count as unconnected."""
 
 _SKIPPED: frozenset[type] = frozenset(
     {
@@ -31,29 +31,32 @@ _SKIPPED: frozenset[type] = frozenset(
         *(types.MethodWrapperType, types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
     }
 )
-"""Types whose objects hold nothing that two names could share."""
+"""Types whose objects contain no objects that two names could share."""
 
 _PASSED = frozenset({tuple, frozenset, types.FunctionType, types.MethodType, staticmethod, classmethod, property})
-"""Types whose objects connect no names by themselves, only by what they hold."""
+"""Types whose objects do not connect names themselves, but may contain objects that do."""
 
 
 class _Role(enum.Enum):
-    """What a search does with objects of a type."""
+    """How the search handles objects of a type."""
 
-    SKIP = "nothing"
-    PASSED = "they connect no names, but what they refer to may"
-    READ = "they connect names, and the garbage collector tells what they refer to"
-    ASK = "they connect names, and only some of what they refer to counts"
+    SKIP = "ignore the objects"
+    PASSED = "the objects do not connect names, but the objects that they refer to may"
+    READ = "the objects connect names, and gc.get_referents returns the objects that they refer to"
+    ASK = "the objects connect names, and only some of the objects that they refer to count"
 
 
-_SKIP, _PASS, _READ, _ASK = _Role  # an attribute of the class takes five times as long to read
+_SKIP, _PASS, _READ, _ASK = _Role  # globals, because reading a member from the class takes five times as long
 
 
 class Graph:
     """The objects that some names reach.
 
+    Args:
+        namespace: the notebook's globals, which the search does not enter.
+
     Attributes:
-        owners: the name by which an object was reached first, by the object's identity.
+        owners: by `id` of an object, the name by which the search reached the object first.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
@@ -65,7 +68,7 @@ class Graph:
         self._special = _special()
 
     def add(self, name: str, value: Any) -> None:
-        """Search what a name reaches."""
+        """Search the objects that a name reaches."""
         self._parents.setdefault(name, name)
         passed: set[int] = {id(self._namespace)}
         waiting = [value]
@@ -96,7 +99,7 @@ class Graph:
                 waiting += self._referents(asked)
 
     def _role(self, kind: type) -> _Role:
-        """What the search does with objects of a type."""
+        """Return and cache how the search handles objects of a type."""
         if kind in _PASSED or issubclass(kind, type):
             role = _PASS
         elif kind in self._special or package_of(kind) in _CLOSED:
@@ -107,7 +110,7 @@ class Graph:
         return role
 
     def _referents(self, values: list[Any]) -> list[Any]:
-        """What objects refer to directly, as far as two names can share it."""
+        """Return the objects that `values` refer to directly and that two names can share."""
         found: list[Any] = []
         for value in values:
             how = self._special.get(type(value))
@@ -122,7 +125,7 @@ class Graph:
         return found
 
     def groups(self) -> list[tuple[str, ...]]:
-        """The names, those that share objects together."""
+        """Return the names in groups that share objects."""
         found: dict[str, list[str]] = {}
         for name in self._parents:
             found.setdefault(self._root(name), []).append(name)
@@ -138,11 +141,11 @@ class Graph:
 
 
 def groups_of(values: Mapping[str, Any], namespace: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Names in groups, those that share mutable objects together; functions, classes and tuples alone do not connect.
+    """Return names in groups that share mutable objects. Functions, classes and tuples alone do not connect names.
 
     Args:
-        values: by name.
-        namespace: the notebook's globals, which are not gone into.
+        values: values by name.
+        namespace: the notebook's globals, which the search does not enter.
     """
     graph = Graph(namespace)
     for name, value in values.items():
@@ -151,7 +154,7 @@ def groups_of(values: Mapping[str, Any], namespace: dict[str, Any]) -> list[tupl
 
 
 def reached(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, str]:
-    """The identities of the objects that some values reach. They hold as long as the values live unchanged."""
+    """Return the `id`s of the objects that values reach. Valid while the values exist and do not change."""
     graph = Graph(namespace)
     for number, value in enumerate(values):
         graph.add(str(number), value)
@@ -159,11 +162,11 @@ def reached(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, str]:
 
 
 _CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threading", "logging", "ipykernel", "IPython"})
-"""Packages whose objects are not gone into: what they share among each other is theirs to keep apart."""
+"""Packages whose objects are not searched: the package itself manages what its objects share."""
 
 
 def _of_library(value: Any) -> list[Any]:
-    """A numpy array's owner of memory and the objects in it; of other objects of such packages, nothing."""
+    """Return a numpy array's base and objects; empty for other objects of these packages."""
     numpy = sys.modules.get("numpy")
     if not (hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)):  # type: ignore[union-attr]  # loaded
         return []
@@ -183,7 +186,7 @@ def _of_function(function: types.FunctionType) -> list[Any]:
 
 
 def _holds_class(cell: types.CellType) -> bool:
-    """Whether a cell is a method's `__class__`, or is empty: such a cell connects nothing."""
+    """Whether a cell contains a class (a method's `__class__`) or is empty; such a cell connects no names."""
     try:
         return isinstance(cell.cell_contents, type)
     except ValueError:
@@ -191,7 +194,7 @@ def _holds_class(cell: types.CellType) -> bool:
 
 
 def _of_class(value: type) -> list[Any]:
-    """What a class of the notebook holds."""
+    """Return bases and attributes of a class of the notebook."""
     if value.__module__ != "__main__":
         return []
     return [*value.__bases__, *(held for name, held in vars(value).items() if name not in _OF_EVERY_CLASS)]

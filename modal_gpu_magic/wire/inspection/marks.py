@@ -1,6 +1,6 @@
-"""What the values of some names looked like when both sides last had them alike.
+"""Marks: fingerprints of the values at the time when both sides last had the same content.
 
-Each side marks its own objects after a transfer; a group of names whose look is the mark's need not travel.
+Each side marks its own objects after a transfer. A group of names whose fingerprint equals its mark is not sent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
 MOST_GROUPS = 1_000
-"""Marks that are kept; the oldest go first. A group without a mark counts as changed."""
+"""Largest number of marks; the oldest are deleted first. A group without a mark counts as changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Names that share objects, with what their values look like. `print` None: one of the values cannot be pickled."""
+    """Names that share objects, with the fingerprint of their values.
+
+    Attributes:
+        names: the names.
+        print: the fingerprint; None: a value cannot be pickled.
+    """
 
     names: tuple[str, ...]
     print: Print | None
@@ -40,7 +45,7 @@ class Marks:
     """The marks of one side.
 
     Args:
-        namespace: this side's.
+        namespace: this side's namespace.
         table: the objects that both sides have.
     """
 
@@ -49,7 +54,7 @@ class Marks:
         self._marks: dict[tuple[str, ...], _Mark] = {}
 
     def look(self, values: Mapping[str, Any], hasher: Hasher) -> Iterator[Group]:
-        """The names in groups, each with its look. A group that cannot be pickled as one comes name by name."""
+        """Yield the names in groups with fingerprints. A group that cannot be pickled is split into single names."""
         for names in groups_of(values, self.namespace):
             group = self.group(names, values, hasher)
             if group.print is None and len(names) > 1:
@@ -58,27 +63,27 @@ class Marks:
                 yield group
 
     def group(self, names: tuple[str, ...], values: Mapping[str, Any], hasher: Hasher) -> Group:
-        """Names with what their values look like together."""
+        """Return names with the joint fingerprint of their values."""
         of_container = self.table.side == 1
         found = look([values[name] for name in names], self.namespace, hasher, graphs=of_container)
         return Group(names, found)
 
     def agrees(self, group: Group) -> bool:
-        """Whether the values are what they were when both sides had them alike."""
+        """Whether the values are unchanged since both sides had the same content."""
         mark = self._marks.get(group.names)
         if mark is None or group.print is None or mark.stream != group.print.stream:
             return False
         return mark.tokens == tuple(map(self.table.token, group.print.objects))
 
     def knows(self, names: tuple[str, ...]) -> bool:
-        """Whether the group has a mark."""
+        """Whether a group of names has a mark."""
         return names in self._marks
 
     def transferred(self, group: Group) -> None:
-        """The values have crossed, and both sides have them alike.
+        """Mark a group after a transfer, when both sides have the same content.
 
-        Marks of other groups with the same objects are over: an object that is changed back to what such a mark says
-        is not what the other side has.
+        Deletes marks of other groups with the same objects: an object that is changed back to the state of such a mark
+        would differ from the other side's object.
         """
         if group.print is None:
             return
@@ -88,7 +93,7 @@ class Marks:
         self.set(group)
 
     def set(self, group: Group) -> None:
-        """Both sides have the values alike, as is known from other marks."""
+        """Mark a group that is known from other marks to have the same content on both sides."""
         if group.print is None:
             return
         self._marks.pop(group.names, None)
@@ -101,27 +106,27 @@ class Marks:
             del self._marks[next(iter(self._marks))]
 
     def forget(self, tokens: Sequence[int]) -> None:
-        """The other side gave these objects up: which objects have taken their places since is of no matter there.
+        """Remove from the marks the tokens of objects that the other side has released.
 
-        Where an object of this side is no more, the other side still has it in its place, so that mark stays as it is.
+        Tokens of objects that died on this side stay in their marks, because the other side still has the objects.
         """
         self.table.forget(tokens)
-        given_up = frozenset(tokens)
-        for names, mark in list(self._marks.items()) if given_up else ():
-            if not given_up.isdisjoint(mark.tokens):
-                kept = tuple(0 if token in given_up else token for token in mark.tokens)
+        released = frozenset(tokens)
+        for names, mark in list(self._marks.items()) if released else ():
+            if not released.isdisjoint(mark.tokens):
+                kept = tuple(0 if token in released else token for token in mark.tokens)
                 self._marks[names] = _Mark(mark.stream, kept)
 
     def drop(self, names: AbstractSet[str]) -> None:
-        """The sides differ in these names, or may."""
+        """Delete the marks of groups with names in which the two sides may differ."""
         for group in [group for group in self._marks if not names.isdisjoint(group)] if names else ():
             del self._marks[group]
 
     def clear(self) -> None:
-        """The other side is gone."""
+        """Delete all marks, because the other side no longer exists."""
         self._marks.clear()
 
 
 def names_of(groups: Iterable[Group]) -> set[str]:
-    """All names of some groups."""
+    """Return all names of some groups."""
     return {name for group in groups for name in group.names}

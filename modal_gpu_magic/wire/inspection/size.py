@@ -1,4 +1,4 @@
-"""About how many bytes a value takes when it travels, without pickling it. Nothing here raises."""
+"""Estimate the number of bytes that are sent for a value, without pickling it. The functions do not raise."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 WHOLE_SECONDS, SAMPLE_SECONDS = 0.12, 0.03
-"""How long a value is counted as a whole, and each of two samples of its items if that took too long."""
+"""Time limits in seconds: for a count of the whole value, and then for each of two samples of its items."""
 
 MOST_DEPTH = 4
-"""How deep containers of containers are sampled."""
+"""Largest depth at which nested containers are sampled."""
 
-FEW = 200
-"""A container of up to so many items, or an object of so many attributes, is counted item by item."""
+MOST_ITEMS = 200
+"""Largest number of items or attributes that are counted one by one; of more, samples are counted."""
 
-CHUNK = 500
-"""So many items of a sample are counted at once."""
+CHUNK_ITEMS = 500
+"""Number of a sample's items that are counted at once."""
 
 _OBJECT = 30
-"""Bytes for what cannot be counted."""
+"""Bytes assumed for a value that cannot be counted."""
 
 _ATOMS: dict[type, int] = {type(None): 1, bool: 1, int: 5, float: 9, complex: 40, DeferredImport: 100}
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -47,19 +47,19 @@ def size_text(nbytes: float) -> str:
 
 @unwarned()
 def nbytes_of(value: Any) -> int:
-    """About how many bytes a value takes when it travels.
+    """Estimate the number of bytes that are sent for a value.
 
-    The value is pickled without writing anything (`pickles.counting`). What takes longer than a blink is sampled.
+    The value is pickled without writing (`pickles.counting`). A value that takes longer than the limit is sampled.
     """
     try:
         simple = _simple(value)
         return int(_whole_or_parts(value, WHOLE_SECONDS, 0) if simple is None else simple)
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return _OBJECT
 
 
 def _simple(value: Any) -> int | None:
-    """The bytes of a value that needs no pickler."""
+    """Return the bytes of a value that needs no pickler; None: another value."""
     kind = type(value)
     if kind in _ATOMS:
         return _ATOMS[kind]
@@ -87,7 +87,7 @@ def _of_tensor(value: Any) -> int | None:
 
 
 def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
-    """The bytes of a value: counted if it can be pickled in that time, else found from its parts."""
+    """Return the bytes of a value: counted if it can be pickled within the limit, else estimated from its parts."""
     from modal_gpu_magic.wire.pickles.counting import Counter
 
     known = _counted_by_library(value)
@@ -96,7 +96,7 @@ def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
     with closing(Counter(seconds)) as counter:
         try:
             return counter.count(value)
-        except Exception:  # noqa: BLE001 - its time was up, or it cannot be pickled
+        except Exception:  # noqa: BLE001 - the time limit is reached, or the value cannot be pickled
             return max(_by_parts(value, seconds, depth), counter.total)
 
 
@@ -105,13 +105,13 @@ def _by_parts(value: Any, seconds: float, depth: int) -> float:
     if known is not None or depth >= MOST_DEPTH:
         return known or _OBJECT
     parts, count = _parts(value)
-    if count <= FEW:
+    if count <= MOST_ITEMS:
         return _OBJECT + _one_by_one(list(parts), seconds / 2, depth)
     return _OBJECT + _sampled(parts, count, depth)
 
 
 def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
-    """The bytes of a few values, which may share."""
+    """Return the bytes of a few values, which may share objects."""
     from modal_gpu_magic.wire.pickles.counting import Counter
 
     total, left = 0.0, list[Any]()
@@ -119,28 +119,35 @@ def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
         for part in parts:
             try:
                 total += _ATOMS.get(type(part)) or counter.count(part)
-            except Exception:  # noqa: BLE001, PERF203 - its time was up, or it cannot be pickled
+            except Exception:  # noqa: BLE001, PERF203 - the time limit is reached, or it cannot be pickled
                 left.append(part)
     return total + sum(_whole_or_parts(part, seconds / len(left), depth + 1) for part in left)
 
 
 def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
-    """The bytes of many values, from two samples: all share what the first has, and each adds what the second adds."""
+    """Estimate the bytes of many values from two samples.
+
+    The first sample also contains the objects that all values share; the second shows the bytes that each value adds.
+    """
     from modal_gpu_magic.wire.pickles.counting import Counter, OutOfTime
 
-    samples = [list(islice(parts, start, None, max(2, count // (CHUNK * 20)))) for start in (0, 1)]
+    samples = [list(islice(parts, start, None, max(2, count // (CHUNK_ITEMS * 20)))) for start in (0, 1)]
     sizes, counted = [0.0, 0.0], [0, 0]
     with closing(Counter(SAMPLE_SECONDS)) as counter:
         for which, sample in enumerate(samples):
             counter.extend(SAMPLE_SECONDS)
-            for start in range(0, len(sample), CHUNK):
-                chunk = sample[start : start + CHUNK]
+            for start in range(0, len(sample), CHUNK_ITEMS):
+                chunk = sample[start : start + CHUNK_ITEMS]
                 try:
                     sizes[which] += counter.count(chunk)
                 except OutOfTime:
                     break
-                except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
-                    sizes[which] += _one_by_one(chunk[:FEW], SAMPLE_SECONDS, depth + 1) * len(chunk) / len(chunk[:FEW])
+                except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+                    sizes[which] += (
+                        _one_by_one(chunk[:MOST_ITEMS], SAMPLE_SECONDS, depth + 1)
+                        * len(chunk)
+                        / len(chunk[:MOST_ITEMS])
+                    )
                 counted[which] += len(chunk)
     if not counted[1]:
         few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
@@ -149,7 +156,7 @@ def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
 
 
 def _parts(value: Any) -> tuple[Iterable[Any], int]:
-    """What a value's bytes are in, and how many there are."""
+    """Return the items or attributes of a value, and their number."""
     if isinstance(value, dict):
         return _Pairs(value), len(value)
     if isinstance(value, list | tuple | set | frozenset | collections.deque):
@@ -166,7 +173,7 @@ def _parts(value: Any) -> tuple[Iterable[Any], int]:
 
 
 class _Pairs:
-    """The items of a dict, as often as they are asked for."""
+    """The items of a dict as a reusable iterable."""
 
     def __init__(self, value: dict[Any, Any]) -> None:
         self._value = value
@@ -176,14 +183,14 @@ class _Pairs:
 
 
 def _counted_by_library(value: Any) -> float | None:
-    """What a library says of a value that it would copy to pickle it."""
+    """Return a library's own estimate for a value that pickling would copy; None: no estimate."""
     if hasattr(type(value), "estimated_size"):  # polars
         return float(value.estimated_size())
     return None
 
 
 def _known(value: Any) -> float | None:
-    """What a library's value says of its own size; None: it does not."""
+    """Return the size in bytes that a library's value reports; None: the value reports none."""
     pandas = sys.modules.get("pandas")
     if hasattr(pandas, "DataFrame"):
         if isinstance(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
@@ -196,5 +203,5 @@ def _known(value: Any) -> float | None:
 
 
 def _texts(column: Any) -> float:
-    """What the objects of a column take."""
+    """Return the bytes of the objects in a column, without the pointers."""
     return _sampled(list(column), len(column), 1) - 8 * len(column)

@@ -1,7 +1,6 @@
-"""What a value looks like from afar: one line, and a bounded rich repr. Nothing raises.
+"""Describe a value by one line and by a rich repr of limited size. The functions do not raise.
 
-Its size is in `wire.inspection.size`.
-Libraries are recognised only if they are loaded: a value of one that is not cannot exist.
+`wire.inspection.size` estimates the size. Only imported libraries are considered, because no value of another exists.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LINE_CHARACTERS = 60
-"""How much of an atom's own repr is in its line."""
+"""Longest line for an atom, characters."""
 
 TEXT_CHARACTERS = 4_000
-"""How much of a value's plain repr is kept."""
+"""Longest plain repr of a value, characters."""
 
 HEAD_ROWS = 10
 
@@ -31,31 +30,31 @@ _ATOMS = (bool, int, float, complex, type(None))
 
 
 def summary(value: Any) -> str:
-    """One line: `Tensor float32 [4096, 4096] on cuda:0, 67 MB`, `DataFrame 1,000,000 x 12, 96 MB`, `list of 3`."""
+    """Return one line: `Tensor float32 [4096, 4096] on cuda:0, 67 MB`, `DataFrame 1,000 x 12, 96 kB`, `list of 3`."""
     try:
         for matches, line in _KINDS:
             if matches(value):
                 return line(value)
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return type(value).__name__
     return type(value).__name__
 
 
 def bundle(value: Any, limit: int = 20_000) -> dict[str, Any]:
-    """A value's own rich repr as a mime bundle of at most `limit` characters; of a large table, its head."""
+    """Return a value's own rich repr as a mime bundle of at most `limit` characters; of a large table, the head."""
     try:
         found = _bundle(value)
         if _size(found) > limit and _is_table(value):
             found = {**_bundle(value.head(HEAD_ROWS)), "text/plain": found["text/plain"]}
         return _bounded(found, limit)
-    except Exception:  # noqa: BLE001 - whatever a user's `_repr_html_` raises
+    except Exception:  # noqa: BLE001 - a user's `_repr_html_` may raise anything
         return {"text/plain": summary(value)}
 
 
 def _bundle(value: Any) -> dict[str, Any]:
     text = _text(value)
     if isinstance(value, (*_CONTAINERS, str, bytes, bytearray)):
-        return {"text/plain": text}  # IPython writes out a thousand items on every level
+        return {"text/plain": text}  # IPython would write a thousand items at every level
     ipython = sys.modules.get("IPython.core.getipython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is not None:
@@ -68,7 +67,7 @@ def _bundle(value: Any) -> dict[str, Any]:
 
 
 def _bounded(found: dict[str, Any], limit: int) -> dict[str, Any]:
-    """The bundle without its largest reprs, as many as it takes."""
+    """Remove the largest reprs from a bundle until it fits the limit."""
     kept = dict(found)
     while _size(kept) > limit and len(kept) > 1:
         del kept[max((mime for mime in kept if mime != "text/plain"), key=lambda mime: len(str(kept[mime])))]
@@ -93,7 +92,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of an array of whatever library."""
+    """Return the shape of an array of any library; None: the value has no shape."""
     shape = None if isinstance(value, type) else getattr(value, "shape", None)
     return tuple(shape) if isinstance(shape, tuple) and all(isinstance(length, int) for length in shape) else None
 
@@ -101,9 +100,9 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 def _array(value: Any) -> str:
     dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
     device = str(getattr(value, "device", ""))
-    where = f" on {device}" if device and device != "cpu" else ""
+    suffix = f" on {device}" if device and device != "cpu" else ""
     head = f"{type(value).__name__} {dtype} {list(_shape(value) or ())}".replace("  ", " ")
-    return f"{head}{where}, {size_text(nbytes_of(value))}"
+    return f"{head}{suffix}, {size_text(nbytes_of(value))}"
 
 
 def _table(value: Any) -> str:
@@ -119,9 +118,9 @@ def _is_module(value: Any) -> bool:
 def _module(value: Any) -> str:
     parameters = list(value.parameters())
     devices = sorted({str(parameter.device) for parameter in parameters} - {"cpu"})
-    where = f" on {', '.join(devices)}" if devices else ""
+    suffix = f" on {', '.join(devices)}" if devices else ""
     count = sum(parameter.numel() for parameter in parameters)
-    return f"{type(value).__name__} of {count:,} parameters{where}, {size_text(nbytes_of(value))}"
+    return f"{type(value).__name__} of {count:,} parameters{suffix}, {size_text(nbytes_of(value))}"
 
 
 def _short(value: Any) -> str:
@@ -149,4 +148,4 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (lambda value: _is_table(value) and _shape(value) is not None, _table),
     (lambda value: _shape(value) is not None, _array),
 )
-"""What a value is taken for, the first that fits, and its line."""
+"""Predicates and functions that return the line; the first match applies."""

@@ -1,1 +1,1 @@
-"""The messages that cross: requests, events, answers, and the log that numbers the events."""
+"""The messages between kernel and container: requests, events, answers, and the log that numbers the events."""

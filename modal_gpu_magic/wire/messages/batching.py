@@ -1,4 +1,4 @@
-"""`@batched(32, wait_ms=100)`: says that a service's function takes many calls at once. A mark; it wraps nothing."""
+"""`@batched(32, wait_ms=100)` marks a service's function that takes several calls at once, without wrapping it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from modal_gpu_magic.catalog.limits import BATCH_SIZES, BATCH_WAIT_MS
 from modal_gpu_magic.errors import ServiceError
 
 WAIT_MS = 100
-"""What holds where nobody says: the value of Modal's own guide."""
+"""Default of `wait_ms` in milliseconds: the value in Modal's guide."""
 _MARK = "_modal_gpu_batch"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How calls are gathered: at most `size` of them, for at most `wait_ms` milliseconds from the first.
+    """How calls are collected into a batch.
+
+    Attributes:
+        size: largest number of calls in a batch.
+        wait_ms: longest time in milliseconds to wait for more calls after the first.
 
     Raises:
-        ServiceError: outside Modal's limits.
+        ServiceError: a value is outside Modal's limits.
     """
 
     size: int
@@ -29,23 +33,23 @@ class Batch:
     def __post_init__(self) -> None:
         for what, value, (low, high) in (("size", self.size, BATCH_SIZES), ("wait_ms", self.wait_ms, BATCH_WAIT_MS)):
             if type(value) is not int or not low <= value <= high:
-                raise ServiceError(f"the {what} of a batch is {value!r}; Modal takes {low} to {high:,}.")
+                raise ServiceError(f"the {what} of a batch must be {low} to {high:,} (Modal's limits), not {value!r}.")
 
     def __str__(self) -> str:
-        return f"up to {self.size} calls at once, {self.wait_ms} ms to gather them"
+        return f"up to {self.size} calls per batch, collected for at most {self.wait_ms} ms"
 
 
 def batched(max_batch_size: int, wait_ms: int = WAIT_MS) -> Callable[[_F], _F]:
-    """Mark a function of a service: it gets lists, one item a call, and returns a list of as many results.
+    """Mark a function of a service: the function gets lists with one item per call, and returns a list of results.
 
-    Where the function itself runs the mark does nothing; the service makes `@modal.batched` from it.
+    The mark does not change a direct call of the function; the service turns the mark into `@modal.batched`.
 
     Args:
-        max_batch_size: calls at once, 1 to 1000.
-        wait_ms: milliseconds to wait for more calls, 0 to 600,000.
+        max_batch_size: largest number of calls in a batch, 1 to 1,000.
+        wait_ms: longest time to wait for more calls, 0 to 600,000 milliseconds.
 
     Raises:
-        ServiceError: outside Modal's limits.
+        ServiceError: a value is outside Modal's limits.
     """
     batch = Batch(max_batch_size, wait_ms)
 
@@ -57,6 +61,6 @@ def batched(max_batch_size: int, wait_ms: int = WAIT_MS) -> Callable[[_F], _F]:
 
 
 def batch_of(function: object) -> Batch | None:
-    """How a function is marked; None: it is not."""
+    """Return the batch settings of a function; None: the function has no mark."""
     found = getattr(function, _MARK, None)
     return found if isinstance(found, Batch) else None

@@ -1,6 +1,6 @@
-"""The cache of downloads that GPU machines share: the name of its Volume, where it is, what is kept there.
+"""The download cache that GPU machines share: its Volume, its mount path, its folders.
 
-Both sides know it: the kernel mounts the Volume, the container points the libraries to it.
+The kernel mounts the Volume; the container points the libraries to the folders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 VOLUME = "modal-gpu-magic-cache"
 
 PATH = "/root/.cache/modal-gpu-magic"
-"""Where it is mounted. Below /root, because the local backend has no mounts and another path may be taken."""
+"""Mount path of the Volume. Below /root, because the local backend has no mounts and another path may be in use."""
 
 FOLDERS: Mapping[str, str] = MappingProxyType({"HF_HOME": "huggingface", "TORCH_HOME": "torch"})
-"""By variable, the folder in the Volume that it names: where Hugging Face and `torch.hub` keep what they download."""
+"""By environment variable, the folder in the Volume for the downloads of Hugging Face and `torch.hub`."""

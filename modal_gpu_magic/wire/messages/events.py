@@ -1,4 +1,4 @@
-"""What crosses between kernel and container: one request, numbered events, one answer. Data only, no I/O.
+"""The messages of a run: one request, numbered events, one answer. Data only, no I/O.
 
 Both sides import this module (the container's package is the kernel's exact version, checked in the answer), so
 plain pickle of these frozen values is the wire format.
@@ -9,19 +9,20 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   display_data         {"data": mime bundle, "metadata": {...}, "transient": {...}}
   update_display_data  the same
   execute_result       {"data": mime bundle, "metadata": {...}}
-  error                {"ename": str, "evalue": str, "traceback": [str]}   in passing (`%run bad.py`): the cell goes on
-  failed               {}                     the cell has failed: its error is shown before what comes now
+  error                {"ename": str, "evalue": str, "traceback": [str]}   during the cell (`%run bad.py`)
+  failed               {}                     the cell has failed: show its error before the events that follow
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
-  note                 {"text": str}          a line of ours (an install), shown apart from the cell's output
+  note                 {"text": str}          a line by this package (an install), shown outside the cell's output
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
-  sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}   nvidia-smi's
-                       reading; `running`: of the time in which user code ran. Between cells late ones of the last run
-  started              {"generation": str}    user code is about to begin
-  end                  {"answer": Answer}     the whole answer, after a stop (the server throws the result away)
+  sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
+                       a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
+                       the last run
+  started              {"generation": str}    user code is about to start
+  end                  {"answer": Answer}     the whole answer, after a stop (the server discards the result then)
 
-What a thread or child writes after its cell has ended belongs to that cell all the same: it has `"late": True`.
+Output that a thread or child process writes after its cell has ended belongs to that cell and has `"late": True`.
 """
 
 from __future__ import annotations
@@ -53,29 +54,29 @@ EventKind = Literal[
 ]
 
 RESULT = "<result>"
-"""Key of what travels among the values and is no variable: the last expression's value."""
+"""Key of the value of the last expression among the transferred values; no variable has this name."""
 
 LAST_RESULTS = frozenset({"_", "__", "___"})
-"""The last results: each side binds them anew with every result, so no sync holds for them."""
+"""IPython's names of the last results: each side rebinds them at every result, so they are not synchronised."""
 
 
 def token_name(token: int) -> str:
-    """What stands for an object where a name is asked for."""
+    """Return the placeholder name of an object that has a token but no variable name."""
     return f"<object {token}>"
 
 
 def token_in(name: str) -> int | None:
-    """The token that a name stands for; None: it is a variable's."""
+    """Return the token of a placeholder name; None: the name is a variable's."""
     return int(name.removeprefix("<object ").removesuffix(">")) if name.startswith("<object ") else None
 
 
 FRAME_BYTES = QUEUE_ITEM_BYTES // 2
-"""Largest queue item we put (DESIGN decision 4)."""
+"""Largest queue item that this package puts, in bytes (DESIGN decision 4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One numbered message of a run. Numbers start at 0 and have no gaps."""
+    """One numbered message of a run. Numbers start at 0 without gaps."""
 
     number: int
     kind: EventKind
@@ -84,9 +85,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One queue item: events of a run, or a slice of one that is too large for an item.
+    """One queue item: events of a run, or one slice of an event that is too large for an item.
 
-    `part` is `(index, count)` of the slice in `blob`, `number` that of the event it is cut from; no `events` then.
+    Attributes:
+        run: identifier of the run.
+        events: the events; empty: the frame is a slice.
+        blob: bytes of the slice.
+        part: index of the slice and number of slices; None: the frame is no slice.
+        number: number of the event that the slice is cut from.
     """
 
     run: str
@@ -98,32 +104,32 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One name's part of a transfer."""
+    """The part of a transfer that has one name's value."""
 
     name: str
     device: str | None = None
-    """The GPU the value was on (`cuda:0`); None: it was on none."""
+    """The GPU that the value was on (`cuda:0`); None: the value was on no GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Values crossing: one pickle stream, and the keys of the buffers that did not pass through it."""
+    """Values in transit: one pickle stream, and the keys of the out-of-band buffers."""
 
     stream: bytes = b""
-    """A pickle a name, in order; they share what the values have in common."""
+    """One pickle per name, in order; the pickles share one memo."""
     body: str = ""
-    """Key of the stream if it is too large for a message; `stream` is empty then."""
+    """Key of the stream in the store if the stream is too large for a message; `stream` is empty then."""
     segments: tuple[Segment, ...] = ()
     buffers: tuple[str, ...] = ()
-    """Keys of all that must be in the store: the out-of-band buffers in order, then `body`."""
+    """Keys of all buffers in the store: the out-of-band buffers in order, then `body`."""
     inline: dict[str, bytes] = field(default_factory=dict)
-    """The buffers that travel in the message."""
+    """The buffers that the message contains, by key."""
     sources: dict[str, str] = field(default_factory=dict)
-    """By file name, the text of functions that travel, for tracebacks and `inspect` over there."""
+    """Source lines of the functions in the stream, by file name, for the receiver's tracebacks and `inspect`."""
     nbytes: int = 0
-    """Size of it all, bytes, also of what is over there already."""
+    """Size of stream and buffers in bytes, including buffers that the store already had."""
     modules: tuple[str, ...] = ()
-    """Modules whose functions and classes the stream has by name alone, and those that its functions import."""
+    """Modules whose functions and classes the stream has by name, and modules that its functions import."""
     base: int = 0
     """Token of the stream's first object (`wire.pickles.identity`); 0: the objects get no tokens."""
     digest: bytes = b""
@@ -131,31 +137,31 @@ class Transfer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names whose values it brings."""
+        """The names of the values."""
         return tuple(segment.name for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The notebook's own modules: sent when a file of them is new, was changed, or was removed."""
+    """The notebook's own modules: sent after a file of them was added, changed or removed."""
 
     paths: tuple[str, ...] = ()
-    """Of all their files. Below a directory that is put on `sys.path`, or, with a slash in front, below the container's
-    copy of the project. A file that was sent and is not among them any more is removed."""
+    """Paths of all files of the modules. A path is relative to a directory on `sys.path`, or, with a leading slash, to
+    the container's copy of the project. The container removes a file that was sent and is no longer listed."""
     contents: dict[str, bytes] = field(default_factory=dict)
-    """Of those that the container does not have as they are now."""
+    """Contents by path, for the files whose current content the container does not have."""
     entries: tuple[str, ...] = ()
-    """Directories of the project that are to be on `sys.path`, in order, as paths below the container's copy of it."""
+    """Directories of the project to put on `sys.path`, in order, relative to the container's copy of the project."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """A file of the notebook's project, as it is here."""
+    """A file of the notebook's project, as it is on the sender's side."""
 
     content: bytes
     mode: int = 0o644
     changed: int = 0
-    """Time of its last change, nanoseconds of the epoch; 0: the time of its arrival."""
+    """Time of the last change in nanoseconds since the epoch; 0: the time of arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,194 +169,194 @@ class ProjectFiles:
     """Files of the notebook's project for the container's copy of it. Paths begin with the name of the project."""
 
     place: str = ""
-    """The working directory of the kernel. Empty: it is not said, and the container's stays."""
+    """The working directory of the kernel. Empty: the container keeps its own."""
     folders: tuple[str, ...] = ()
-    """Directories that are to exist, also if they are empty."""
+    """Directories to create, including empty ones."""
     contents: dict[str, SentFile] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
-    """Files and directories that were sent, and are not here any more; what is in a directory comes before it."""
+    """Files and directories that were sent and no longer exist; the contents of a directory precede the directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileThere:
-    """A file on the other side."""
+    """A file in the container or in a Volume."""
 
     path: str
     nbytes: int
     changed: int
-    """Time of its last change, seconds of the epoch."""
+    """Time of the last change in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A value that stayed in the container: what the notebook shows in its place."""
+    """The facts that the notebook shows of a value that was not returned from the container."""
 
     name: str
     type_name: str
     summary: str
     """One line: shape, dtype, device, size, or length."""
     why: str
-    """Why it stayed: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
+    """Why the value was not returned: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
-    """The value's own rich repr as a mime bundle (head of the frame and the like), bounded."""
+    """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
-    """It was a rank's, and ended with it: nothing can fetch it."""
+    """The value belonged to a rank that has ended, so that nothing can fetch the value."""
     shares: tuple[int, ...] = ()
-    """Tokens of objects in it that the notebook has as they are: a cell that uses it may change them."""
+    """Tokens of objects in the value that the notebook has in their current state: a cell may change them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A cell's own exception: what to show, and the exception itself if it pickles."""
+    """A cell's own exception: its text, and the exception itself if the exception pickles."""
 
     ename: str
     evalue: str
     traceback: tuple[str, ...]
     exception: Transfer | None = None
-    """The exception itself, under the name `error`; None: it does not pickle."""
+    """The exception itself, under the name `error`; None: the exception does not pickle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A container that is not the one the run relied on: nothing of the user's ran. Send again what it lacks."""
+    """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
     reason: Literal["generation", "buffers", "version", "python", "objects"]
     buffers: tuple[str, ...] = ()
     version: str = ""
-    """Of this package, or of Python, over there."""
+    """Version of this package, or of Python, in the container."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the container was asked for, for the cell to see (`modal_gpu_magic.current()`)."""
+    """The resources requested for the container, as `modal_gpu_magic.current()` shows them to a cell."""
 
     specs: tuple[str, ...] = ()
-    """The spec and its fallbacks, as the line has them; none: a container without GPUs."""
+    """The spec and its fallbacks, as written on the line; empty: a container without GPUs."""
     backend: str = "local"
     """`cloud` or `local`."""
     names: dict[str, str] = field(default_factory=dict)
-    """The catalog's name of a GPU, by what nvidia-smi calls it."""
+    """The catalog's names of the GPUs, by nvidia-smi's names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What a cell, and the libraries in it, can see of the notebook's kernel."""
+    """The facts about the notebook's kernel that a cell and its libraries can read."""
 
     parent: dict[str, Any] = field(default_factory=dict)
-    """The request that asks for the cell, less what it asks: `header` and `metadata`."""
+    """`header` and `metadata` of the execute request, without the content."""
     stops: bool = True
-    """Whether `breakpoint()` stops. It does nothing under a debugger that nobody has attached (ipykernel has one)."""
+    """Whether `breakpoint()` stops. It does not if a debugger is loaded and not attached (ipykernel loads one)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a cell is spread over fresh processes, its ranks: by torchrun, or else one on each node of a cluster."""
+    """How a cell is run in new processes (ranks): by torchrun, or one rank on each node of a cluster."""
 
     torchrun: bool = True
     processes: int | None = None
-    """Ranks on each node; None: one for each GPU that is there, however many were asked for."""
+    """Ranks on each node; None: one for each GPU of the node, whatever number was requested."""
     shown: frozenset[int] | None = frozenset()
-    """Ranks whose output is shown beside rank 0's; None: all."""
+    """Ranks whose output is shown in addition to rank 0's; None: all ranks."""
 
     def shows(self, rank: int) -> bool:
-        """Whether the output of a rank is seen."""
+        """Whether the output of a rank is shown."""
         return rank == 0 or self.shown is None or rank in self.shown
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One cell's execution, as the kernel asks for it."""
+    """The kernel's request to execute one cell."""
 
     run: str
     version: str
     source: str
     execution_count: int
     generation: str | None = None
-    """The container life this run relies on; None: a fresh namespace is fine."""
+    """The container generation that this run requires; None: a new namespace is sufficient."""
     values: Transfer = field(default_factory=Transfer)
     drops: tuple[str, ...] = ()
-    """Names deleted here since the last sync, or whose values there are old: deleted there before the cell."""
+    """Names to delete in the container before the cell: deleted in the kernel, or out of date in the container."""
     forgot: tuple[int, ...] = ()
-    """Tokens of objects that this side gave up."""
+    """Tokens of objects that the kernel no longer has."""
     fetched: tuple[int, ...] = ()
-    """Transfers asked for since the last run that this side took in, by their first token."""
+    """Transfers fetched since the last run and loaded in the kernel, by their first token."""
     named: tuple[int, ...] = ()
-    """Tokens of objects that names here are bound to which the container has not under a name."""
+    """Tokens of objects that a name in the kernel is bound to and no name in the container is."""
     reads: tuple[str, ...] = ()
     maybe: tuple[str, ...] = ()
-    """Of `reads`, those the cell may do without."""
+    """Names of `reads` that the cell may not need."""
     binds: tuple[str, ...] = ()
-    """Names the cell binds anew; one that it only augments (`v += 1`) is among `mutates`."""
+    """Names that the cell binds. A name that the cell only augments (`v += 1`) is in `mutates`."""
     deletes: tuple[str, ...] = ()
-    """Names the cell may unbind."""
+    """Names that the cell may delete."""
     fetch_bytes: int = 256 << 20
     fetch_names: tuple[str, ...] = ()
-    """`--out`: these come back whatever their size."""
+    """Names of `--out`: their values are returned whatever their size."""
     mutates: frozenset[str] = frozenset()
-    """Names the cell may change in place, as far as its text tells."""
+    """Names whose values the cell may change in place, according to its text."""
     import_statements: dict[str, tuple[Import, ...]] = field(default_factory=dict)
-    """By name, the import statements of the cell that may bind it."""
+    """By name, the import statements of the cell that may bind the name."""
     stars: tuple[str, ...] = ()
-    """Modules the cell star-imports."""
+    """Modules that the cell star-imports."""
     imports: dict[str, str] = field(default_factory=dict)
-    """Modules the cell imports, each with what brings it (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
+    """Modules that the cell imports, with their requirements (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()
     """Requirements of `--pip` that the image lacks."""
     python: str = ""
-    """The notebook's minor, `3.11`: functions cross to no other."""
+    """The kernel's minor version of Python, `3.11`: functions cannot be sent to another one."""
     versions: dict[str, Version] = field(default_factory=dict)
-    """By module, packages of the values at the notebook's version, as far as this container was not told them."""
+    """By module, the kernel's versions of the packages of the values; without those sent to this container before."""
     modules: Modules | None = None
-    """The notebook's own modules, if the container does not have them as they are now."""
+    """The notebook's own modules; None: the container has their current state."""
     files: ProjectFiles = field(default_factory=ProjectFiles)
     volumes: tuple[str, ...] = ()
-    """Names of the user's Volumes that are mounted: reloaded before the cell, committed after it."""
+    """Names of the user's mounted Volumes: reloaded before the cell, committed after the cell."""
     clean: bool = False
     timeout: float | None = 3600.0
     store: str | None = None
-    """Directory of shared buffers (local backend); None: buffers travel inline."""
+    """Directory of shared buffers (local backend); None: the buffers are in the message."""
     stdin: bool = False
-    """Whether someone can answer `input()`."""
+    """Whether the front end can answer `input()`."""
     spread: Spread | None = None
-    """Run in ranks; None: in the session's own process."""
+    """How to run the cell in ranks; None: run the cell in the session's own process."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What has changed in the process around the values: items by the name of their state (`wire.values`)."""
+    """Changed process state, such as options and random generators: items by state name (`wire.process`)."""
     asked: Asked = field(default_factory=Asked)
     kernel: Kernel = field(default_factory=Kernel)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a run ended, with the values that come home."""
+    """The result of a run, with the values that return to the kernel."""
 
     generation: str
     version: str
     need: Need | None = None
     frames: int = 0
-    """Queue items put for this run."""
+    """Number of queue items put for this run."""
     events: int = 0
-    """Events emitted for this run in all: the reader has missed some if its count is lower."""
+    """Number of events of this run: a reader with fewer events has missed some."""
     tail: tuple[Event, ...] = ()
-    """Events younger than a batch: they never were in the queue."""
+    """The newest events, which were not put into the queue."""
     values: Transfer | None = None
     stays: tuple[Stay, ...] = ()
     stale: tuple[int, ...] = ()
-    """Tokens of objects whose current content stays there."""
+    """Tokens of objects whose current content is in the container only."""
     forgot: tuple[int, ...] = ()
-    """Tokens of objects that that side gave up."""
+    """Tokens of objects that the container no longer has."""
     gone: tuple[str, ...] = ()
-    """Names the cell deleted."""
+    """Names that the cell deleted."""
     imported: dict[str, Import] = field(default_factory=dict)
-    """Names the cell bound by import statements, which have no values: they are imported there when used."""
+    """Names that the cell bound by import statements; no values are sent: the kernel imports them on first use."""
     looks: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Type and one-line summary of values that come home: shown if one cannot be made there."""
+    """Type and one-line summary of the returned values: shown if the kernel cannot load a value."""
     submodules: tuple[str, ...] = ()
-    """Modules below imported ones that the cell's text names: `import xml.dom` binds `xml` and loads both."""
+    """Submodules of imported modules that the cell's text names: `import xml.dom` binds `xml` and loads both."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Names sent that could not be made there, with the reason (a package the image lacks, another version of it)."""
+    """Reasons by name, for sent values that the container could not load (a missing package, another version)."""
     versions: dict[str, str] = field(default_factory=dict)
-    """By module, the versions there of the packages whose objects come home."""
+    """By module, the container's versions of the packages whose objects are returned."""
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
@@ -358,12 +364,12 @@ class Answer:
     ended_at: float = 0.0
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
-    """User names alive in the container's namespace after the run."""
+    """User names in the container's namespace after the run."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the cell changed in the process around the values, as in `Request`."""
+    """Process state that the cell changed, in the form of `Request.states`."""
     wrote: tuple[tuple[str, int], ...] = ()
-    """Files the cell made or changed below the working directory, outside Volumes: path and bytes, biggest first."""
+    """Files that the cell created or changed in the working directory, outside Volumes: path, bytes; largest first."""
     refused: tuple[str, ...] = ()
-    """Files sent that were not written, because a cell has changed them there."""
+    """Sent files that were not written, because a cell has changed them in the container."""
     simulated: bool = False
-    """The container's GPUs are not there: the local control plane answers for them."""
+    """The container has no real GPUs: the local control plane simulates them."""

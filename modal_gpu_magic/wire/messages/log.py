@@ -1,7 +1,7 @@
-"""The numbered log of a run: kept where the events arise, cut into frames for the queue, joined again by the reader.
+"""The numbered log of a run: the container records events and cuts them into frames, the kernel reassembles them.
 
-Pure: no clock, no thread, no queue. The container holds the `Log` and `cut`s it, the kernel feeds an `Assembler`.
-Numbers make every loss visible and every duplicate harmless, so neither side needs to know how a frame travelled.
+Pure: no clock, no thread, no queue. The container has the `Log` and calls `cut`; the kernel feeds an `Assembler`.
+Because events are numbered, a loss is visible and a duplicate is harmless, whatever channel a frame came by.
 """
 
 from __future__ import annotations
@@ -18,25 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LOG_BYTES = 256 << 20
-"""Bytes a run's log may hold in the container's memory; beyond it the oldest stream text goes."""
+"""Bytes that a run's log may take in the container's memory; above this limit the oldest stream text is dropped."""
 SAMPLES = 120
-"""Samples a log keeps for a reader that missed some: a run of a day has 86,400, and the old ones are no use to it."""
+"""Samples kept for a reader that missed some: a run of a day has 86,400, and a reader does not need old ones."""
 OVERHEAD = 200
-"""Bytes counted for an event beside its text: the Python objects around it."""
+"""Bytes counted for the Python objects of an event, in addition to its text."""
 
 
 _NOTHING = {"name": "stdout", "text": ""}
 
 
 class Packed(NamedTuple):
-    """A pickled `Frame`, and the number up to which the log has been sent once it is in the queue."""
+    """A pickled `Frame` for the queue.
+
+    Attributes:
+        blob: the pickle.
+        reaches: number of the first event after the frame.
+    """
 
     blob: bytes
     reaches: int
 
 
 def weigh(value: object) -> int:
-    """Roughly the bytes of a content: exact for long texts and buffers, which are all that matters."""
+    """Estimate the bytes of an event's content: exact for long texts and buffers, which dominate the size."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
@@ -47,7 +52,7 @@ def weigh(value: object) -> int:
 
 
 class Log:
-    """One run's events, numbered from 0 without gaps, kept up to `limit` bytes."""
+    """The events of one run, numbered from 0 without gaps; at most `limit` bytes are kept."""
 
     def __init__(self, limit: int = LOG_BYTES) -> None:
         self.limit = limit
@@ -59,7 +64,7 @@ class Log:
         self._lost: dict[int, int] = {}
 
     def add(self, kind: EventKind, content: dict[str, Any]) -> None:
-        """Append an event. If the log is over its limit then, the oldest stream text is given up first."""
+        """Append an event. Above the limit the oldest stream text is dropped first."""
         self._kept[self.next_number] = Event(self.next_number, kind, content)
         if kind == "stream":
             self._texts.append(self.next_number)
@@ -73,7 +78,7 @@ class Log:
             self._give_up(self._texts.popleft() if len(self._texts) > 1 else next(iter(self._kept)))
 
     def since(self, number: int) -> tuple[Event, ...]:
-        """Every event from `number` on. In the place of those given up: a note that says so, then empty text."""
+        """Return every event from `number` on. Dropped events are replaced by one note, then by empty text."""
         events: list[Event] = []
         for lost, group in groupby(range(number, self.next_number), self._lost.__contains__):
             numbers = list(group)
@@ -81,15 +86,15 @@ class Log:
         return tuple(events)
 
     def forget(self, number: int) -> None:
-        """Nobody will ask for events below `number` again: free them."""
-        for gone in [n for n in self._kept if n < number]:
-            self.nbytes -= weigh(self._kept.pop(gone).content)
+        """Free the events below `number`, which the reader has received."""
+        for received in [n for n in self._kept if n < number]:
+            self.nbytes -= weigh(self._kept.pop(received).content)
         self._texts = deque(n for n in self._texts if n >= number)
         self._samples = deque(n for n in self._samples if n >= number)
         self._lost = {n: size for n, size in self._lost.items() if n >= number}
 
     def _empty(self, number: int) -> None:
-        """Numbers have no gaps: in the place of a sample that is no longer kept there is no text."""
+        """Replace a dropped sample by empty text, because numbers must have no gaps."""
         if number in self._kept:
             self.nbytes += weigh(_NOTHING) - weigh(self._kept[number].content)
             self._kept[number] = Event(number, "stream", _NOTHING)
@@ -100,15 +105,14 @@ class Log:
 
     def _fill(self, numbers: Sequence[int]) -> Iterator[Event]:
         megabytes = sum(self._lost[n] for n in numbers) / 1e6
-        yield Event(
-            numbers[0], "note", {"text": f"{megabytes:,.1f} MB of output were dropped here: nobody read them in time."}
-        )
+        text = f"{megabytes:,.1f} MB of output were dropped: the kernel did not read them in time."
+        yield Event(numbers[0], "note", {"text": text})
         for number in numbers[1:]:
             yield Event(number, "stream", _NOTHING)
 
 
 def cut(run: str, events: Iterable[Event], limit: int = FRAME_BYTES) -> Iterator[Packed]:
-    """Pickled frames of at most `limit` bytes that hold `events`; an event too large for one is cut into parts."""
+    """Pickle events into frames of at most `limit` bytes; an event too large for one frame is cut into parts."""
     batch: list[Event] = []
     size = 0
     for event in events:
@@ -123,7 +127,7 @@ def cut(run: str, events: Iterable[Event], limit: int = FRAME_BYTES) -> Iterator
 
 
 def _frames(run: str, events: Sequence[Event], limit: int) -> Iterator[Packed]:
-    """The weights were estimates: what turns out too large is halved until it fits, or until one event is left."""
+    """Halve a batch that is larger than estimated until each half fits or has one event."""
     blob = sealed(Frame(run, tuple(events)))
     if len(blob) <= limit:
         yield Packed(blob, events[-1].number + 1)
@@ -145,7 +149,7 @@ def _parts(run: str, event: Event, limit: int) -> Iterator[Packed]:
 
 
 class Assembler:
-    """Joins one run's frames, in whatever order and however often they come, into its events in number order."""
+    """Joins the frames of one run into events in number order; frames may arrive repeatedly and in any order."""
 
     def __init__(self) -> None:
         self.next_number = 0
@@ -154,14 +158,14 @@ class Assembler:
 
     @property
     def missing(self) -> range:
-        """Numbers that hold back events which have come already; empty when nothing waits."""
+        """Numbers of the missing events that delay events which have arrived; empty: no event is delayed."""
         return range(self.next_number, min(self._ahead, default=self.next_number))
 
     def feed(self, frame: Frame) -> list[Event]:
-        """Take in a frame; returns the events whose turn has come.
+        """Add a frame and return the events that are next in number order.
 
         Raises:
-            DamagedError: the frame is none that `cut` makes.
+            DamagedError: the frame is not one that `cut` makes.
         """
         for event in frame.events if frame.part is None else self._join(frame, *frame.part):
             if event.number >= self.next_number:

@@ -1,4 +1,4 @@
-"""Versions of the packages whose objects cross: each side knows its own; a difference is said with the way out."""
+"""Versions of the packages whose objects are transferred, and the clause that reports a difference with its fix."""
 
 from __future__ import annotations
 
@@ -20,47 +20,55 @@ _DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
-"""Modules that come in a distribution of another name. To look for any other takes a third of a second."""
+"""Modules whose distribution has another name. Searching all distributions for a module takes 0.3 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A distribution as the notebook has it.
+    """A distribution in the notebook's kernel.
 
     Attributes:
-        distribution: its name. number: its version, less a build's own part (`2.13.0` of `2.13.0+cpu`).
-        pinnable: the container's image takes it at that version; not where the image's own packages need another.
+        distribution: name of the distribution.
+        number: version without the build part (`2.13.0` of `2.13.0+cpu`).
+        pinnable: the container's image can install this version; false if the image's own packages need another one.
     """
 
     distribution: str
     number: str
     pinnable: bool = True
 
-    def unlike(self, there: str) -> str:
-        """The clause for a container that has another version."""
+    def unlike(self, in_container: str) -> str:
+        """Return the clause that reports another version in the container.
+
+        Args:
+            in_container: the container's version.
+        """
         if self.pinnable:
-            cure = f'%modal_gpu stop, then --pip "{self.distribution}=={self.number}", makes both the same'
+            fix = f'to match the versions, run %modal_gpu stop, then use --pip "{self.distribution}=={self.number}"'
         else:
-            cure = f'pip install "{self.distribution}=={there}" here, and a restart of the kernel, makes both the same'
-        return f"{self.distribution} is {self.number} in the notebook and {there} in the container: {cure}"
+            fix = (
+                f'to match the versions, run pip install "{self.distribution}=={in_container}" in the notebook, '
+                "then restart the kernel"
+            )
+        return f"{self.distribution} is {self.number} in the notebook and {in_container} in the container: {fix}"
 
 
 def installed(modules: Iterable[str]) -> dict[str, str]:
-    """The versions here of the packages that these modules are of, by top-level name; others are left out."""
+    """Return the versions in this process of the modules' packages, by top-level name; unknown ones are left out."""
     found = {name: _version(distribution_of(name)) for name in sorted({each.partition(".")[0] for each in modules})}
     return {name: number for name, number in found.items() if number is not None}
 
 
 def distribution_of(module: str) -> str:
-    """The distribution that a top-level module most likely comes in."""
+    """Return the most likely distribution of a top-level module."""
     return _DISTRIBUTIONS.get(module, module)
 
 
 def explained(why: str, unlike: Mapping[str, str]) -> str:
-    """Why a value could not be made, and the versions that may be to blame: those it names, else all that differ.
+    """Append to a reason the version differences that may have caused it: of the modules it names, else all.
 
     Args:
-        why: the reason.
+        why: why a value could not be loaded.
         unlike: by module, the clause of `Version.unlike`.
     """
     named = [clause for module, clause in unlike.items() if re.search(rf"\b{re.escape(module)}\b", why)]

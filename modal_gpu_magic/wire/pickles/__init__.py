@@ -1,1 +1,1 @@
-"""Pickles values, loads pickles, and keeps the identity of objects over many transfers."""
+"""Pickles values, loads pickles, and preserves the identity of objects across transfers."""

@@ -1,4 +1,4 @@
-"""A pickler that writes nothing and counts what it would write. Buffers are counted, never read or copied."""
+"""A pickler that counts bytes instead of writing them. Buffers are counted, never read or copied."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     import pickle
 
 STREAM_BYTES = 64 << 10
-"""Buffers below this pass through the stream, the others beside it."""
+"""Smaller buffers are counted as part of the stream, larger ones as out-of-band buffers."""
 
 _EACH = 13
-"""Bytes that begin and end a pickle."""
+"""Bytes that start and end a pickle."""
 
 _FUNCTION, _ARRAY, _TENSOR = 30, 20, 35
-"""Bytes of a function beside its code and what it holds, of an array and a tensor beside their numbers."""
+"""Overhead in bytes: of a function without its code and contents, of an array or a tensor without its elements."""
 
 _CALLS_A_LOOK = 200
-"""So many objects are pickled between two looks at the clock: 0.2 ms."""
+"""Objects pickled between two checks of the clock: 0.2 ms."""
 
 
-class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
-    """The time to count in is up. Never leaves this floor."""
+class OutOfTime(Exception):  # noqa: N818 - the name says which event ended the count
+    """The time limit of the count was reached. Callers in `wire` catch this exception."""
 
 
 class Counter:
-    """Counts the bytes of one value after another; what they share counts once.
+    """Counts the bytes of one value after another; a shared object counts once.
 
     Args:
-        seconds: the processor's time to spend on all of them.
+        seconds: CPU time in seconds to spend on all values.
 
     Attributes:
-        total: the bytes counted, those of a value that was left in the middle among them.
+        total: bytes counted, including those of a value whose count was cut off.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -53,24 +53,24 @@ class Counter:
 
     @property
     def spent(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time limit is reached."""
         return time.thread_time() >= self._until
 
     def extend(self, seconds: float) -> None:
-        """Give the counter so much time from now on."""
+        """Set the time limit to `seconds` from now."""
         self._until = time.thread_time() + seconds
 
     def close(self) -> None:
-        """Give the values up: counter and pickler refer to each other."""
+        """Release the values: counter and pickler refer to each other, so that only the garbage collector would."""
         self._pickler.clear_memo()
         self._pickler.__dict__.clear()
 
     def count(self, value: Any) -> int:
-        """The bytes that a value adds to the ones counted before.
+        """Return the bytes that a value adds to those counted before.
 
         Raises:
-            OutOfTime: the time is up.
-            Exception: whatever a class raises when it is pickled.
+            OutOfTime: the time limit is reached.
+            Exception: any exception that a class raises while an instance is pickled.
         """
         before = self.total
         self._pickler.dump(value)
@@ -80,28 +80,28 @@ class Counter:
         """Count a part of the stream.
 
         Raises:
-            OutOfTime: the time is up.
+            OutOfTime: the time limit is reached.
         """
         self.check()
         self.add(len(part))
         return len(part)
 
     def add(self, nbytes: int) -> None:
-        """Count bytes that pass beside the stream."""
+        """Count out-of-band bytes."""
         self.total += nbytes
 
     def check(self) -> None:
-        """Go on only if there is time.
+        """Check the time limit.
 
         Raises:
-            OutOfTime: there is none.
+            OutOfTime: the time limit is reached.
         """
         if self.spent:
             raise OutOfTime
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
-    """Has what `wire.pickles.reducers` ask of a pickler, and counts where they would look at numbers."""
+    """Implements `protocol.Pickler` for the reducers; counts buffers and elements without reading them."""
 
     sends_graphs = True
     session = None
@@ -118,7 +118,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         self._reducers.update(_counters())
 
     def reducer_override(self, obj: Any) -> Any:
-        """How an object is counted."""
+        """Return how to count an object."""
         self._calls += 1
         if not self._calls % _CALLS_A_LOOK:
             self.counter.check()
@@ -127,16 +127,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     def reduce(self, obj: Any) -> Any:
-        """As the pickler that sends has it, for the reducers that ask for it."""
+        """Return how to pickle an object, as a tuple; see `protocol.Pickler`."""
         reduced = self.reducer_override(obj)
         return obj.__reduce_ex__(5) if reduced is NotImplemented else reduced
 
     def travels(self, value: Any) -> bool:
-        """As the pickler that sends has it."""
+        """Whether a value can be pickled by itself; see `protocol.Pickler`."""
         return can_be_pickled(value, self.namespace)
 
     def device(self, name: str) -> str:
-        """A storage's device travels as its name."""
+        """Return the name: a storage's device is pickled as its name."""
         return name
 
     def beside(self, address: int, nbytes: int) -> None:
@@ -185,7 +185,7 @@ def _array(pickler: _Pickler, array: Any) -> Any:
 
 def _tensor(pickler: _Pickler, tensor: Any) -> Any:
     pickler.counter.add(_TENSOR)
-    if tensor.is_quantized:  # its numbers as integers would be a copy
+    if tensor.is_quantized:  # the integer representation would be a copy
         pickler.counter.add(tensor.numel() * tensor.element_size())
         return tuple, ([],)
     if not is_plain(tensor):

@@ -1,4 +1,4 @@
-"""How Python behaves while values are pickled and made: it recurses deep, and collects no garbage meanwhile."""
+"""A decorator for code that pickles or loads values: deep recursion is allowed and garbage collection is off."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 DEPTH = 5_000
-"""Frames. The C stack of 8 MB that a thread has bears three times as many of pickle's (measured, Python 3.11)."""
+"""Recursion limit in frames. A thread's C stack of 8 MB has room for three times as many (measured, Python 3.11)."""
 
 
 def deep(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """Let pickle recurse deeper in `function` than the user's limit for calls, and keep the garbage collector still.
+    """Raise the recursion limit and turn the garbage collector off while `function` runs.
 
-    A large graph makes the collector look at all its objects again and again, which takes longer than to pickle them.
+    With a large object graph the collector repeatedly visits all objects, which takes longer than pickling them.
     """
 
     @functools.wraps(function)
@@ -34,7 +34,7 @@ def deep(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
         finally:
             if collecting:
                 gc.enable()
-            if limit < DEPTH and sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another meanwhile
+            if limit < DEPTH and sys.getrecursionlimit() == DEPTH:  # else a value's own code has set another limit
                 sys.setrecursionlimit(limit)
 
     return runs_deep

@@ -1,6 +1,6 @@
-"""Fingerprints: what tells whether a value is what it was when both sides last had it alike.
+"""Fingerprints: digests that show whether a value has changed since both sides last had the same content.
 
-A fingerprint depends on values, and on which mutable objects in them are one; not on the identity of equal strings.
+A fingerprint depends on values and on the sharing of mutable objects in them; not on the identity of equal strings.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-"""Immutable types that hold no objects."""
+"""Immutable types whose values refer to no other objects."""
 
 ATOM_BYTES = 64 << 10
-"""Strings, bytes and numbers from this size on are hashed as buffers are: read once, and given up when time is up."""
+"""Strings, bytes and numbers of at least this size are hashed with the time limit of the hasher."""
 
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """What some values look like to a pickle.
+    """The fingerprint of some values, and the objects in the values.
 
     Attributes:
-        stream: digest of their content, and of what they share.
-        objects: the objects in them that have an identity, in the order of the pickle.
-        leaves: owners of large buffers, with the digest of their content.
+        stream: digest of the content and of the sharing.
+        objects: the objects in the values that have an identity, in the order of the pickle.
+        leaves: owners of large buffers, each with the digest of the buffer.
     """
 
     stream: bytes
@@ -43,13 +43,13 @@ class Print:
 def look(
     values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None, *, graphs: bool = False
 ) -> Print | None:
-    """Read values in one pickle. None: one of them cannot be pickled, or the hasher's time was up (`hasher.spent`).
+    """Fingerprint values in one pickle. None: a value cannot be pickled, or the time limit is reached (`hasher.spent`).
 
     Args:
-        values: what some names are bound to, in the order of the names.
-        namespace: the notebook's globals; what a function refers to there is no part of it.
-        hasher: shared by the calls for one transfer, so that a large buffer is read once.
-        graphs: results of an autograd graph can be sent, without the graph.
+        values: the values of some names, in the order of the names.
+        namespace: the notebook's globals; the fingerprint of a function does not include its globals.
+        hasher: one hasher for all calls of a transfer, so that a large buffer is read once.
+        graphs: whether results of an autograd graph can be sent, without the graph.
     """
     several, hashed = tuple(values), hasher or Hasher()
     plain = _look_at_plain(several[0], hashed) if len(several) == 1 else None
@@ -57,9 +57,9 @@ def look(
 
 
 def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
-    """What an atom, or a list or dict of atoms, looks like; None: it is another value, or the hasher's time is up.
+    """Fingerprint an atom, or a list or dict of atoms. None: another kind of value, or the time limit is reached.
 
-    A pickler of ours takes 40 µs to be made, and asks of each item what it is.
+    This path is fast: creating a `HashPickler` takes 40 µs, and a `HashPickler` calls Python code for each item.
     """
     kind = type(value)
     if kind in ATOMS:
@@ -68,7 +68,7 @@ def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
         return None
     file = HashingFile(hasher)
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
-    pickler.fast = True  # without a memo: equal strings count alike, one object or two
+    pickler.fast = True  # no memo, so that the identity of equal strings does not matter
     try:
         pickler.dump(value)
     except OutOfTime:
@@ -93,17 +93,17 @@ def _look(values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, *,
         objects = tuple(pickler.objects().values())
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
         return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled; `why_not` says it
+    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled; `why_not` reports it
         return None
     finally:
         pickler.close()
 
 
 def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = None) -> bytes | None:
-    """16 bytes that depend on a value and on which mutable objects in it are one. The arguments are those of `look`.
+    """Return a value's fingerprint of 16 bytes. The arguments are those of `look`.
 
     Returns:
-        The fingerprint. None: the value cannot be pickled, or the hasher's time was up (`hasher.spent`).
+        The fingerprint. None: the value cannot be pickled, or the time limit is reached (`hasher.spent`).
     """
     found = look((value,), namespace, hasher)
     return None if found is None else found.stream
@@ -111,13 +111,13 @@ def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = N
 
 @deep
 def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
-    """Why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: it can."""
+    """Return why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: the value can be pickled."""
     from modal_gpu_magic.wire.pickles.pickling import HashPickler, outermost
 
     pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
     try:
         pickler.dump(outermost(value))
-    except Exception as error:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
         return why_unpicklable(value, error)
     finally:
         pickler.close()
@@ -125,6 +125,6 @@ def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
 
 
 def is_flat(value: Any) -> bool:
-    """Whether a built-in container holds nothing but atoms."""
+    """Whether a built-in container has only atoms."""
     inner = value.values() if isinstance(value, dict) else ()
     return ATOMS.issuperset(map(type, value)) and ATOMS.issuperset(map(type, inner))

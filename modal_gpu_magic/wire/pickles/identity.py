@@ -1,10 +1,9 @@
-"""Which object of one side corresponds to which object of the other: one table on each side of a session.
+"""The identity table of each side: which object of the kernel corresponds to which object of the container.
 
-An object that has crossed has a token, a number that both sides know. A later transfer names the object by its token,
-and the receiver writes the content into the object that it has, so that everything that refers to the object refers to
-the current one (ARCHITECTURE.md, "Identity"). Tokens cost no traffic: pickler and unpickler number the objects of a
-stream alike (protocol 5 memoizes in the order of the stream), so a token is the number of the transfer and the number
-in its memo.
+A transferred object has a token, a number that both sides know. A later transfer names the object by the token, and
+the receiver writes the new content into its own object, so that all references see the change (ARCHITECTURE.md,
+"Identity"). Tokens cost no traffic: pickler and unpickler number the objects of a stream in the same way (protocol 5
+memoizes in the order of the stream), so a token consists of the transfer's number and the object's number in the memo.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ HELD_ARRAY, HELD_ARRAYS = 1 << 20, 64 << 20
 """The largest array that a table holds, and all of them together, in bytes."""
 
 _HEAP_TYPE = 1 << 9
-"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`: the type was made at run time, as every class statement does."""
+"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`: the type was created at run time, as by a class statement."""
 
 MANY_OBJECTS = 10_000
-"""Objects held strongly before those in cycles are looked for."""
+"""Number of strongly held objects above which `prune` searches for unreachable cycles."""
 
 _ONLY_HERE = 3
-"""`sys.getrefcount` of an object that only the table refers to: the table, a loop's variable, the call's argument."""
+"""`sys.getrefcount` of an object that only the table refers to: table, loop variable, argument of the call."""
 
 _ALWAYS = frozenset(
     {
@@ -53,12 +52,12 @@ _ALWAYS = frozenset(
         *(types.CellType, types.SimpleNamespace),
     }
 )
-"""Built-in types whose objects have an identity that a program can see."""
+"""Built-in types whose objects have an identity that a program can observe."""
 
 _NEVER = frozenset({types.ModuleType, types.CodeType, types.MethodType, types.BuiltinFunctionType, RemoteValue})
 
 _BY_CONTENT = frozenset({tuple, frozenset})
-"""Immutable containers: worth a token if an item is more than an atom."""
+"""Immutable containers: an object gets a token if at least one item is no atom."""
 
 _ATOMS = frozenset(
     {int, float, complex, bool, str, bytes, type(None), type, pickle.PickleBuffer, memoryview, mmap.mmap}
@@ -85,24 +84,24 @@ _OF_LIBRARIES = {
     "re": frozenset[str](),
     "weakref": frozenset[str](),
 }
-"""Packages whose objects are values, but for those of these types; what the types hold inside is theirs."""
+"""Packages whose objects have no identity, except objects of the listed types."""
 
 _LAZY_PANDAS = ("pandas.api.typing", "pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
-"""Where pandas' objects come from that refer to a frame and compute later."""
+"""Modules of pandas' lazy objects, which refer to a frame and compute later."""
 
 _OURS = frozenset({"Bare", "Device", "InPlace", "Parts", "View"})
-"""Types of ours, by name, whose objects stand for others in a pickle."""
+"""Names of this package's types whose objects represent other objects in a pickle."""
 
 
 def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> dict[int, Any]:
-    """The objects of a pickle's memo that have an identity, by their number.
+    """Return the objects of a pickle's memo that have an identity, by their number.
 
-    Instances' `__dict__` are left out: the other side has a copy of each, which only lives while the pickle is read.
-    So are the arrays inside frames, which are not the user's.
+    The result excludes `__dict__` of instances, which on the receiver's side is a copy that exists only while the
+    pickle is read, and the arrays inside data frames, which belong to the frame.
 
     Args:
-        memo: the number in the pickle and the object, of all objects.
-        less: objects made to be pickled, or to be read.
+        memo: pairs of number and object, for all objects of the pickle.
+        less: temporary objects to exclude.
     """
     found: dict[int, Any] = {}
     hidden = {id(value) for value in less}
@@ -124,15 +123,16 @@ def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What is to be known of a type, once.
+    """Facts about a type, computed once.
 
     Attributes:
-        never: there is nothing to be known of its objects.
-        always: its objects have an identity. look: tells of one object whether it has.
-        attributes: gives an object's `__dict__`; None: there is none.
-        of_pandas: the objects may be made of arrays that are no user's.
-        is_weak: the objects can be referred to weakly.
-        is_array: the type is numpy's array.
+        never: no object of the type has an identity.
+        always: every object of the type has an identity.
+        look: returns whether an object has an identity; None: no check is needed.
+        attributes: returns an object's `__dict__`; None: the objects have none.
+        of_pandas: the type belongs to pandas, so that its objects may contain arrays of their own.
+        is_weak: the objects support weak references.
+        is_array: the type is `numpy.ndarray`.
     """
 
     never: bool
@@ -161,12 +161,12 @@ def _kind_of(kind: type) -> _Kind:
 
 
 def _holds_more_than_atoms(value: Any) -> bool:
-    """Whether an item's identity may matter. Of what was made to be pickled, such as `__new__`'s class, none does."""
+    """Whether an item of a tuple or frozenset may have an identity. Tuples made by a reducer do not count."""
     return not _ATOMS.issuperset(map(type, value)) and not (type(value) is tuple and value[0] is Made)
 
 
 def is_by_value(function: types.FunctionType) -> bool:
-    """Whether a function travels by value: it is the notebook's, or was made by another function."""
+    """Whether a function is pickled by value: it belongs to the notebook, or another function created it."""
     return function.__module__ in ("__main__", None) or "<" in function.__qualname__
 
 
@@ -201,7 +201,12 @@ _KINDS: dict[type, _Kind] = {}
 
 
 class _Reference(weakref.ref[Any]):
-    """A weak reference that knows which entries of the table end with its object."""
+    """A weak reference with the table entries to delete when its object dies.
+
+    Attributes:
+        token: token of the object.
+        key: `id` of the object.
+    """
 
     __slots__ = ("key", "token")
 
@@ -210,24 +215,24 @@ class _Reference(weakref.ref[Any]):
 
 
 TABLES: weakref.WeakSet[IdentityTable] = weakref.WeakSet()
-"""The tables of this process."""
+"""All identity tables of this process."""
 
 
 class IdentityTable:
     """The objects that both sides of a session have, by token.
 
-    Objects that allow weak references are held weakly. The others are held until `prune` finds that nobody else holds
-    them. Each side tells the other which tokens it gave up (`take_forgotten`), so a side never names an object that
-    the other side lacks.
+    The table has weak references to objects that allow them. It holds other objects strongly until `prune` finds that
+    nothing else refers to them. Each side sends the tokens that it released (`take_forgotten`), so that no side names
+    an object that the other side lacks.
 
     Args:
-        side: 0 in the kernel, 1 in the container: the two never make the same token.
+        side: 0 in the kernel, 1 in the container, so that the two sides never create the same token.
 
     Attributes:
-        token_of: tokens by the identity of living objects.
-        digests: of large buffers' owners, by token: the content at the last transfer.
-        stale: tokens of objects whose current content only the other side has.
-        received: transfers that this side asked for and took in, by their first token; the other side does not know.
+        token_of: tokens by `id` of the object.
+        digests: by token of a large buffer's owner, the digest of the buffer at the last transfer.
+        stale: tokens of objects whose current content is on the other side only.
+        received: fetched transfers that this side has loaded, by their first token; not yet confirmed.
     """
 
     def __init__(self, side: int) -> None:
@@ -250,17 +255,17 @@ class IdentityTable:
         return len(self.token_of)
 
     def next_base(self) -> int:
-        """The token of the first object of a new transfer."""
+        """Return the token of the first object of a new transfer."""
         self._transfers += 1
         return (2 * self._transfers + self.side) << _TRANSFER_SHIFT
 
     def find(self, token: int) -> Any:
-        """The object of a token; None: this side does not have the object."""
+        """Return the object of a token; None: this side does not have the object."""
         reference = self._weak.get(token)
         return self._strong.get(token) if reference is None else reference()
 
     def arrays(self) -> list[Any]:
-        """All living numpy arrays."""
+        """Return all numpy arrays in the table."""
         found = [self.find(token) for token in self._arrays]
         return [array for array in found if array is not None]
 
@@ -269,11 +274,11 @@ class IdentityTable:
         return token in self._strong or token in self._weak
 
     def token(self, value: Any) -> int:
-        """The token of an object; 0: the object has none."""
+        """Return the token of an object; 0: the object has none."""
         return self.token_of.get(id(value), 0)
 
     def bind(self, token: int, value: Any) -> None:
-        """Let a token mean an object from now on. An object keeps the token that it has."""
+        """Assign a token to an object. An object that has a token keeps its token."""
         key = id(value)
         if key in self.token_of:
             return
@@ -300,36 +305,41 @@ class IdentityTable:
         return bool(held)
 
     def replace(self, token: int, value: Any) -> None:
-        """Let a token mean another object, which took the place of the one before."""
+        """Assign a token to another object, which has replaced the previous one."""
         self._release(self.token(value))
         self.bind(token, value)
 
     def learn(self, base: int, objects: Mapping[int, Any]) -> None:
-        """Give tokens to the objects of a transfer that begins at `base`, by their number; see `with_identity`."""
+        """Give tokens to the objects of a transfer.
+
+        Args:
+            base: token of the transfer's first object.
+            objects: the objects by number; see `with_identity`.
+        """
         for number, value in objects.items():
             self.bind(base + number, value)
 
     def forget(self, tokens: Iterable[int]) -> None:
-        """The other side gave these objects up."""
+        """Release the objects that the other side has released."""
         for token in tokens:
             self._release(token)
 
     def prune(self, find_alive: Callable[[], Mapping[int, Any]] | None = None) -> None:
-        """Give up the objects that nobody but the table holds.
+        """Release the objects that only the table refers to.
 
         Args:
-            find_alive: finds all objects that this side's names reach, by identity. Asked now and then, when many
-                objects have come: lists in a cycle hold each other.
+            find_alive: returns all objects that this side's names reach, by `id`. Called only after the number of
+                objects has doubled, to find cycles such as lists that contain each other.
         """
-        given_up = True
-        while given_up:
+        released = True
+        while released:
             held = list(self._strong.items())
-            given_up = False
+            released = False
             while held:
                 token, value = held.pop()
                 if sys.getrefcount(value) <= _ONLY_HERE:
                     self._give_up(token)
-                    given_up = True
+                    released = True
                 del value
         if find_alive is not None and len(self._strong) > self._many:
             alive = find_alive()
@@ -346,19 +356,19 @@ class IdentityTable:
         return tuple(token for token in self._forgotten if not self.has(token))
 
     def take_forgotten(self) -> tuple[int, ...]:
-        """The same, when it is certain that the other side will know."""
+        """Return the tokens of `forgotten`, and clear the list: the other side gets the tokens for certain."""
         forgotten = self.forgotten()
         self._forgotten.clear()
         return forgotten
 
     def told(self, tokens: Iterable[int]) -> None:
-        """The other side knows that these tokens were given up."""
+        """Record that the other side knows that these tokens were released."""
         known = frozenset(tokens)
         if known:
             self._forgotten[:] = [token for token in self._forgotten if token not in known]
 
     def clear(self) -> None:
-        """The other side is gone."""
+        """Delete all entries, because the other side no longer exists."""
         for each in (self.token_of, self.digests, self.stale, self._arrays, self._held, self._weak, self._strong):
             each.clear()
         self._forgotten.clear()
@@ -376,7 +386,7 @@ class IdentityTable:
         self.stale.discard(token)
 
     def _ended(self, reference: weakref.ref[Any]) -> None:
-        """An object died: its identity may become another object's."""
+        """Delete the entries of an object that died, because another object may get the same `id`."""
         if isinstance(reference, _Reference) and self._weak.get(reference.token) is reference:
             self._release(reference.token)
             self._forgotten.append(reference.token)

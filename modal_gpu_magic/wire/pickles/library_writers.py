@@ -1,4 +1,4 @@
-"""Writing into objects of numpy and torch: arrays, tensors, storages, generators, optimizers."""
+"""Write new content into objects of numpy and torch: arrays, tensors, storages, generators, optimizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Writer = Callable[[Any, Any], bool]
 
 
 def write_array(old: Any, new: Any) -> bool:
-    """Write an array's items into another array of the same shape and type."""
+    """Write an array's items into another array of the same shape and dtype. False: nothing was written."""
     if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
         return False
     old[...] = new
@@ -24,7 +24,7 @@ def write_array(old: Any, new: Any) -> bool:
 
 
 def can_take(old: Any, new: Any) -> bool:
-    """Whether a tensor can be written into, and the other's content can be had: both are plain, and leaves."""
+    """Whether a tensor can be written into another one: both are plain leaf tensors."""
     return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
 
 
@@ -32,13 +32,13 @@ def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
     """Write a tensor into another one.
 
     Args:
-        old: written into.
-        new: has the content.
-        shares: `old` shall lie over the storage of `new`, which other objects share. Else `old` keeps its storage if
-            the content fits.
+        old: the tensor to change.
+        new: the tensor that has the content.
+        shares: make `old` use the storage of `new`, which other objects share. False: `old` keeps its storage if the
+            content fits.
     """
     if storage_id(old) != storage_id(new) or not _lie_alike(old, new):
-        expanded = old.numel() > 1 and 0 in old.stride()  # several elements in one place
+        expanded = old.numel() > 1 and 0 in old.stride()  # several elements share one address
         alike = old.shape == new.shape and old.dtype == new.dtype and not expanded
         with sys.modules["torch"].no_grad():
             if alike and (not shares or old.device != new.device):
@@ -102,11 +102,11 @@ _RANDOM_NUMBERS: dict[str, Writer] = {
     "RandomState": _random_state,
     **dict.fromkeys(("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"), _bit_generator),
 }
-"""What writes into numpy's generators, by their types' names."""
+"""Functions that write into numpy's generators, by type name."""
 
 
 def writer_of(value: Any) -> Writer | None:
-    """What writes into an object of a library; None: this module knows no way."""
+    """Return the function that writes into an object of a library; None: this module has none."""
     numpy, kind = sys.modules.get("numpy"), type(value)
     if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
         return write_array

@@ -1,6 +1,6 @@
-"""The loader: pickle's own, fast one, that knows the session's namespace and the objects that are here already.
+"""The fast loader: pickle's C unpickler with the session's namespace and the objects that this side already has.
 
-It takes a value as a whole or not at all. What to do when one cannot be made is in `wire.pickles.tolerant_unpickler`.
+The loader loads a value completely or raises. `wire.pickles.tolerant_unpickler` handles values that cannot be loaded.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Known:
-    """The objects of one transfer that its stream names by token, because the receiver has them already.
+    """The objects that a transfer names by token, because the receiver already has them.
 
     Args:
-        table: the receiver's; None: the receiver knows no objects.
+        table: the receiver's identity table; None: the receiver has no objects.
 
     Attributes:
-        current: tokens whose content the transfer has brought, or has said to be unchanged.
-        discarded: objects that brought content to known ones.
+        current: tokens of the objects whose current content the receiver now has.
+        discarded: temporary objects whose content was written into known objects.
     """
 
     def __init__(self, table: IdentityTable | None = None) -> None:
@@ -47,13 +47,13 @@ class Known:
         self._storages: set[int] = set()
 
     def take(self, token: int, kind: type, *content: Any) -> Any:
-        """The object of a token.
+        """Return the object of a token.
 
         Args:
-            token: the object's.
-            kind: its type.
-            content: nothing where the receiver has the object as it is, or where the stream has the content elsewhere;
-                else an object of the type that has the content, which is written into the receiver's own.
+            token: token of the object.
+            kind: type of the object.
+            content: an object of the same type whose content is written into the receiver's object; empty: the
+                receiver has the current content, or the stream has the content at another place.
         """
         self.current.add(token)
         known = self._objects.get(token)
@@ -68,14 +68,14 @@ class Known:
             try:
                 known = placeholder(kind)
             except TypeError:
-                raise UnknownObjectsError(f"an object of {kind.__name__} is unknown to its receiver") from None
-            if kind is not types.CellType:  # its function fills it
+                raise UnknownObjectsError(f"the receiver does not have an object of {kind.__name__}") from None
+            if kind is not types.CellType:  # the function that has the cell fills it
                 self._empty.add(token)
         self._objects[token] = known
         return known
 
     def _written(self, known: Any, new: Any) -> Any:
-        """The object that stands for both: the known one, if the content can be written into it."""
+        """Write `new` into `known` and return `known`; return the new object if that is not possible."""
         if type(new) is Parts:
             if known is None:
                 return new.new()
@@ -93,19 +93,19 @@ class Known:
         return known
 
     def settle(self, memo: Mapping[int, Any]) -> None:
-        """The transfer has arrived: tensors get their content, and the table learns what was made for a token.
+        """Finish a transfer: write the content of tensors, and register new objects of known tokens in the table.
 
-        Tensors come last, since it must be known which of them share a storage: one that shares none with another
-        object of the transfer keeps the storage that it has here, for other tensors here may share that.
+        Tensors come last, because storages shared within the transfer must be known: a tensor that shares its storage
+        with no other object of the transfer keeps its present storage, which other tensors of this side may share.
 
         Args:
-            memo: the objects of the stream.
+            memo: the objects of the stream, by number.
 
         Raises:
             UnknownObjectsError: the transfer names objects that the receiver does not have.
         """
         if self._empty:
-            raise UnknownObjectsError(f"{len(self._empty)} objects of the transfer are unknown to its receiver")
+            raise UnknownObjectsError(f"the receiver does not have {len(self._empty)} objects of the transfer")
         if self._tensors:
             users = Counter(storage_id(value) for value in memo.values() if is_plain(value))
             for known, new in self._tensors:
@@ -118,11 +118,11 @@ class Known:
 
 
 class UnknownObjectsError(TransferError):
-    """A transfer names objects by tokens that its receiver does not know. The sender has to send them anew."""
+    """A transfer names objects by tokens that the receiver does not have. The sender must send the objects again."""
 
 
 class Resolving:
-    """What both loaders do alike: where names, persistent ids and devices lead."""
+    """Base of both loaders: resolves names, persistent ids and devices."""
 
     def __init__(
         self,
@@ -137,10 +137,10 @@ class Resolving:
         self.namespace, self.known, self.restore_devices = namespace, known, restore_devices
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class or function by name; what `__main__` means is the namespace.
+        """Return a class or function by name; names of `__main__` are looked up in the namespace.
 
         Raises:
-            NotHereError: it is not here, with what to say of it.
+            NotHereError: this process does not have the class or function; the message has the reason.
         """
         if module == "__main__":
             return self._of_namespace(name)
@@ -154,11 +154,11 @@ class Resolving:
             raise NotHereError(missing_name(module, name)) from error
 
     def persistent_load(self, pid: tuple[Any, ...]) -> Any:
-        """An object that is here already."""
+        """Return an object that the stream names by token."""
         return self.known.take(*pid)
 
     def _device(self, name: str) -> str:
-        """Where a storage goes that was on a device."""
+        """Return the device to load a storage to."""
         return name if self.restore_devices else "cpu"
 
     def _of_namespace(self, name: str) -> Any:
@@ -173,4 +173,4 @@ class Resolving:
 
 
 class Loader(Resolving, pickle.Unpickler):
-    """Loads one pickle after another from a file; they share what they have in common."""
+    """Loads one pickle after another from a file; the pickles share one memo."""

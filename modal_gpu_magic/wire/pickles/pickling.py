@@ -1,8 +1,8 @@
-"""The picklers: cloudpickle, and what the values of a notebook need beyond it. Loading is in `wire.pickles.loading`.
+"""The picklers: cloudpickle with additional rules for the values of a notebook. `wire.pickles.loading` loads them.
 
-A function of the notebook travels without its globals: there they are the session's namespace itself, and the names it
-uses travel by themselves (`wire.values.referenced_globals`), each under the rule that an older value never overwrites a
-newer one.
+A function of the notebook is pickled without its globals: on the receiver's side its globals are the session's
+namespace. The names that the function uses are sent as values of their own (`wire.values.referenced_globals`), under
+the rule that an older value never overwrites a newer one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modal_gpu_magic.wire.pickles.reducers import Bare, reducers
 from modal_gpu_magic.wire.pickles.setstate import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.closures import reduce_cell, reduce_closure
-from modal_gpu_magic.wire.pickles.types.graphs import is_far
+from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
 from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import view_of
@@ -40,45 +40,45 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.types.views import View
 
 OUT_OF_BAND_BYTES = 64 << 10
-"""Buffers from this size on do not pass through the stream: a frame of the pickle format has as much."""
+"""Buffers of at least this size are sent out of band: the size of a frame of the pickle format."""
 
 _BY_NAME = (type, types.FunctionType, types.ModuleType)
-"""What is pickled by its name where it can be imported."""
+"""Types whose objects are pickled by name if they can be imported."""
 
 _OWNERS = frozenset({"ndarray", "UntypedStorage"})
-"""Types, by name, whose objects have one buffer each, which the pickle offers next."""
+"""Names of the types whose objects have one buffer each, which pickle passes to the callback next."""
 
 _TENSORS = frozenset({"Tensor", "Parameter"})
-"""Types, by name, whose objects may travel without their storage."""
+"""Names of the types whose objects may be sent without their whole storage."""
 
 _STATE = 2
-"""Where the state is in what cloudpickle makes of a class or a function: attributes, and slots."""
+"""Index of the state (attributes and slots) in cloudpickle's reduction of a class or a function."""
 
 
 def new_object(kind: type, *arguments: Any) -> Any:
-    """An object without its state. Pickle's own `__newobj__` is refused where the pickled object is a stand-in."""
+    """Return an object without its state. Pickle refuses its own `__newobj__` if a stand-in is pickled."""
     return kind.__new__(kind, *arguments)
 
 
 def new_view(view: View) -> Any:
-    """A view of an array."""
+    """Return a view of an array."""
     return view.new()
 
 
 def storage_over(array: Any) -> Any:
-    """A torch storage over an array's memory."""
+    """Return a torch storage over an array's memory."""
     import torch
 
     return torch.from_numpy(array.reshape(-1).view("uint8")).untyped_storage()
 
 
 def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """An object without its state, of a type that takes keywords."""
+    """Return an object without its state, of a type whose `__new__` takes keywords."""
     return kind.__new__(kind, *arguments, **keywords)
 
 
 def named_global(module: str, name: str) -> Any:
-    """A module's global, by its dotted name."""
+    """Return a module's global by its dotted name."""
     return operator.attrgetter(name)(importlib.import_module(module))
 
 
@@ -89,13 +89,13 @@ _PLAIN: dict[Any, Any] = {
 
 
 def _is_ordinary(kind: type) -> bool:
-    """Whether pickle itself knows best how an object of a type without a reducer is pickled."""
+    """Whether objects of a type without a reducer need only pickle's own rules."""
     special = kind in (types.CellType, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
     return not special and not issubclass(kind, _BY_NAME)
 
 
 def outermost(value: Any, table: IdentityTable | None = None) -> Any:
-    """What is dumped for a value that a name is bound to: large bytes go out of band, a sliver without its storage."""
+    """Return the object to dump for a name's value: a wrapper for large bytes and for small views of large storages."""
     if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
         return Bare(value)
     if table is not None and table.token(value):
@@ -104,7 +104,7 @@ def outermost(value: Any, table: IdentityTable | None = None) -> Any:
 
 
 def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
-    """Whether a tensor travels without its storage: it is a small part of it, and the other side lacks the storage."""
+    """Whether to send a tensor without its whole storage: a small view of a storage that the receiver lacks."""
     return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
 
 
@@ -113,20 +113,21 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     Args:
         file: anything with `write`.
-        namespace: the notebook's globals. They are not pickled: what refers to them refers to those over there.
-        keep: `keep(view, temporary)` takes a large buffer out of band; None leaves all of them in the stream.
+        namespace: the notebook's globals. They are not pickled: a reference to them becomes a reference to the
+            receiver's namespace.
+        keep: `keep(view, temporary)` stores a large buffer out of band; None: all buffers stay in the stream.
 
     Attributes:
         session: the session that remote values must belong to; None: any.
-        storages: torch storages in the stream so far, by identity.
-        temporary: copies that were made to be pickled.
-        tensors: identities of the tensors in the stream so far.
-        modules: modules of the functions and classes that went by their names.
-        sends_graphs: results of an autograd graph go without the graph, which stays here; else they are refused.
-        is_fingerprint: what is written is never read.
+        storages: torch storages in the stream so far, by `_cdata`.
+        temporary: copies made only for this pickle.
+        tensors: `id` of the tensors in the stream so far.
+        modules: modules of the functions and classes that are pickled by name.
+        sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
+        is_fingerprint: the output is hashed and never loaded.
         owner: the array or storage whose buffer comes next.
-        memory: arrays of the stream by the address and the size of their memory, over which torch may have a storage.
-        carriers: by the identity of an array that goes as a view, the array that it is a view of.
+        memory: arrays of the stream by address and size of their memory, which a torch storage may share.
+        carriers: by `id` of an array that is pickled as a view, the array that it is a view of.
     """
 
     def __init__(
@@ -151,11 +152,11 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     @functools.cached_property
     def rules(self) -> dict[type, Any]:
-        """Which reducer a type has; made when the first object needs one."""
+        """The reducers by type; created when the first object needs one."""
         return reducers()
 
     def reducer_override(self, obj: Any) -> Any:
-        """How an object is pickled, for those that neither pickle nor cloudpickle does as a notebook needs it."""
+        """Return the reduction of an object that pickle and cloudpickle do not handle; NotImplemented for others."""
         kind = type(obj)
         if kind in self._ordinary:
             return NotImplemented
@@ -177,31 +178,31 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             if isinstance(obj, types.FunctionType):
                 reduced = reduce_closure(obj, reduced)
             elif isinstance(obj, type) and len(reduced) > _STATE:
-                reduced[_STATE][0].pop("__slotnames__", None)  # what pickling an instance leaves in its class
+                reduced[_STATE][0].pop("__slotnames__", None)  # a cache that pickling an instance adds to its class
         elif isinstance(obj, _BY_NAME):
             self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
         return reduced
 
     def _note(self, kind: type, obj: Any) -> None:
-        """Remember a tensor, and whose buffer comes next."""
+        """Record a tensor, or the owner of the next buffer."""
         if kind.__name__ in _OWNERS:
             self.owner = obj
         elif kind.__name__ in _TENSORS:
             self.tensors.add(id(obj))
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
-        """How a function of the notebook is pickled."""
+        """Return the reduction of a function of the notebook."""
         return reduce_notebook_function(function, self.namespace, self._submodules_of(function.__code__))
 
     def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:
-        """The submodules that a function's code reaches through packages of the notebook."""
+        """Return the submodules that a function's code reaches through packages in the notebook's globals."""
         found = self._submodules.get(code)
         if found is None:
             found = self._submodules[code] = cloudpickle_names.submodules_of(code, self.namespace)
         return found
 
     def _of_stand_in(self, obj: Any) -> Any:
-        """How a cell, a view or a stand-in of ours is pickled; None: the object is none of these."""
+        """Return the reduction of a closure cell, a view or a stand-in; None: the object is none of these."""
         kind = type(obj)
         if kind is types.CellType:
             return reduce_cell()
@@ -214,7 +215,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         return None if carrier is None else (new_view, (view_of(obj, carrier),))
 
     def reduce(self, obj: Any) -> Any:
-        """How an object is pickled, as a tuple in any case."""
+        """Return the reduction of an object, always as a tuple."""
         if type(obj) in (tuple, frozenset):
             return type(obj), (list(obj),)
         reduced = self.reducer_override(obj)
@@ -226,7 +227,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         return (_PLAIN.get(reduced[0], reduced[0]), *reduced[1:])
 
     def device(self, name: str) -> Any:
-        """What stands in the stream for a torch device."""
+        """Return the object that represents a torch device in the stream."""
         return name
 
     def travels(self, value: Any) -> bool:
@@ -234,9 +235,9 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         return can_be_pickled(value, self.namespace)
 
     def objects(self) -> dict[int, Any]:
-        """The objects in the stream that have an identity, by their number, less those that were made to be pickled.
+        """Return the objects in the stream that have an identity, by number, without temporary copies.
 
-        In the order of the stream: the memo's own is that of the addresses.
+        The result has the order of the stream; the memo has the order of the addresses.
         """
         memo = self.memo.copy().values()
         ordered: list[Any] = [None] * (len(memo) + 1)
@@ -245,10 +246,10 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         return with_identity(enumerate(ordered), (*self.temporary, self.namespace))
 
     def close(self) -> None:
-        """Give the values up: the pickler refers to itself, so that it lives until the garbage collector runs."""
+        """Release the values: the pickler refers to itself, so that only the garbage collector would free it."""
         self.clear_memo()
-        self.persistent_id = id  # up to Python 3.12 the pickler keeps what is set here outside of its attributes
-        self.__dict__.clear()  # of mypy's view a mapping proxy
+        self.persistent_id = id  # up to Python 3.12 this is stored outside of `__dict__`
+        self.__dict__.clear()
 
     def _offer(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
@@ -260,13 +261,14 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
 
 class HashPickler(CellPickler):
-    """Writes what a fingerprint is made of, which is never loaded.
+    """Pickles values for a fingerprint; the pickle is never loaded.
 
-    What a program cannot tell apart has one fingerprint: strings, tuples and other immutable values count by their
-    content, wherever they are; only of objects with an identity does it matter whether two are one.
+    Values that a program cannot distinguish have the same fingerprint: strings, tuples and other immutable values
+    count by content, and identity counts only for objects that have an identity.
 
     Attributes:
-        leaves: owners of large buffers in the stream, each with the digest of its content.
+        leaves: owners of large buffers in the stream, each with the digest of the buffer.
+        digests: digests of the large buffers, in the order of the stream.
     """
 
     def __init__(self, file: Any, namespace: dict[str, Any], digest: Callable[[memoryview, bool], bytes]) -> None:
@@ -279,11 +281,11 @@ class HashPickler(CellPickler):
         self.persistent_id = self._values.namer()
 
     def values_digest(self) -> bytes:
-        """What the numbers in the stream stand for."""
+        """Return the digest of the immutable values that the stream has as numbers."""
         return self._values.digest()
 
-    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:  # noqa: ARG002 - as the one above
-        """Which submodules happen to be loaded now is no part of a value."""
+    def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:  # noqa: ARG002 - the base class's signature
+        """Return nothing: the modules that are loaded at present are no part of a value."""
         return ()
 
     def _take(self, view: memoryview, temporary: bool) -> None:  # noqa: FBT001 - a callback
@@ -298,7 +300,7 @@ def can_be_pickled(value: Any, namespace: dict[str, Any]) -> bool:
     pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
     try:
         pickler.dump(outermost(value))
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is pickled
+    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
         return False
     finally:
         pickler.close()
@@ -306,17 +308,20 @@ def can_be_pickled(value: Any, namespace: dict[str, Any]) -> bool:
 
 
 class TransferPickler(CellPickler):
-    """Writes what `wire.pickles.loading` reads.
+    """Pickles values for a transfer; `wire.pickles.loading` loads the stream.
 
     Args:
-        table: the objects that the other side has already. Each is in the stream as a persistent id, which has the
-            object's content where the object comes first.
-        unchanged: tells of the owner of a large buffer whether the other side has its content.
+        file: an object with `write`.
+        namespace: see `CellPickler`.
+        keep: see `CellPickler`.
+        table: the objects that the receiver has. The stream has each as a persistent id; the first occurrence also has
+            the object's content.
+        unchanged: returns whether the receiver has the current content of a large buffer's owner.
 
     Attributes:
-        top: the value whose dump has begun.
-        met: the devices that storages were on, other than the host.
-        codes: the code of the notebook's functions in the stream, by identity.
+        top: the value that is being dumped.
+        met: devices of the storages in the stream, other than the CPU.
+        codes: code objects of the notebook's functions in the stream, by `id`.
         named: tokens of the objects that the stream names.
     """
 
@@ -342,9 +347,9 @@ class TransferPickler(CellPickler):
         file.write(BEGINNING)
 
     def _namer(self, tokens: Mapping[int, int]) -> Callable[[Any], Any]:
-        """What pickle asks of every object how it is named: by its token if the other side has the object.
+        """Return the `persistent_id` function: it names an object by its token if the receiver has the object.
 
-        A function of its own, since a method takes twice as long, and none at all while there are no tokens.
+        A closure is twice as fast as a method. It is not installed while the table has no tokens.
         """
         find, known = tokens.get, self._known
 
@@ -355,12 +360,12 @@ class TransferPickler(CellPickler):
         return name
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
-        """Take note of the code."""
+        """Record the code object and return the reduction of a function of the notebook."""
         self.codes[id(function.__code__)] = function.__code__
         return super()._of_function(function)
 
     def device(self, name: str) -> Any:
-        """A stand-in: who loads it decides where the storage goes."""
+        """Return a stand-in for a device: the loader decides where the storage goes."""
         if name == "cpu":
             return name
         self.met.add(name)
@@ -368,7 +373,7 @@ class TransferPickler(CellPickler):
 
     def _known(self, obj: Any, token: int) -> tuple[Any, ...]:
         kind = type(obj)
-        known = token in self.named or token in self._stale or kind is types.CellType or is_far(obj)
+        known = token in self.named or token in self._stale or kind is types.CellType or has_remote_graph(obj)
         self.named.add(token)
         if known or (self._unchanged is not None and self._unchanged(obj, token)):
             return token, kind

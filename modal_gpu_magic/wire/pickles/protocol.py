@@ -1,4 +1,4 @@
-"""What a reducer may ask of the pickler that calls it: `pickles.pickling` and `pickles.counting` have one each."""
+"""The interface of a pickler for reducers; `pickles.pickling` and `pickles.counting` implement the interface."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any, Protocol
 
 
 class Pickler(Protocol):
-    """A pickler, as reducers see it.
+    """The interface of a pickler for reducers.
 
     Attributes:
         namespace: the notebook's globals.
         session: the session that remote values must belong to; None: any.
         dispatch_table: cloudpickle's reducers, by type.
-        storages: torch storages in the stream so far, by identity.
-        temporary: copies that were made to be pickled.
-        modules: modules of the functions and classes that went by their names.
-        sends_graphs: results of an autograd graph go without the graph; else they are refused.
-        is_fingerprint: what is written is never read.
+        storages: torch storages in the stream so far, by `_cdata`.
+        temporary: copies made only for this pickle.
+        modules: modules of the functions and classes that are pickled by name.
+        sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
+        is_fingerprint: the output is hashed and never loaded.
     """
 
     namespace: dict[str, Any]
@@ -29,10 +29,10 @@ class Pickler(Protocol):
     is_fingerprint: bool
 
     def reduce(self, obj: Any) -> Any:
-        """How an object is pickled, as a tuple in any case."""
+        """Return the reduction of an object, always as a tuple."""
 
     def device(self, name: str) -> Any:
-        """What stands in the stream for a torch device."""
+        """Return the object that represents a torch device in the stream."""
 
     def travels(self, value: Any) -> bool:
         """Whether a value can be pickled by itself."""

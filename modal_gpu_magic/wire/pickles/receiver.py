@@ -1,4 +1,4 @@
-"""What a stream refers to by name, and the receiver's loader replaces by what it has: its namespace, its devices."""
+"""Names in a stream that the receiver's loader replaces by its own objects: the namespace, the device function."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 
 def namespace() -> dict[str, Any]:
-    """Stands in a stream, uncalled, for the session's namespace.
+    """Represents the session's namespace in a stream; the loader replaces this function by its namespace.
 
     Raises:
-        LookupError: always. The loader puts its namespace in the function's place.
+        LookupError: always, because a loader without a session has no namespace.
     """
-    raise LookupError("a stream of this session can only be read by the session's loader")
+    raise LookupError("only the session's loader can read a stream of this session")
 
 
 def device(name: str) -> str:
-    """Stands in a stream for what tells where a storage of a device goes.
+    """Represents the device of a storage in a stream; the loader replaces this function by its own.
 
     Raises:
-        LookupError: always. The loader puts a function of its own in the function's place.
+        LookupError: always, because a loader without a session cannot choose a device.
     """
-    raise LookupError(f"a storage on {name} can only be read by the session's loader")
+    raise LookupError(f"only the session's loader can read a storage on {name}")
 
 
 BEGINNING = b"\x80\x05c%b\nnamespace\n\x94." % __name__.encode()
-"""The first pickle of each stream: the namespace, which is number 0 of the memo. The opcodes are pickle's."""
+"""The first pickle of each stream, in pickle's opcodes: the namespace, which is object number 0 of the memo."""

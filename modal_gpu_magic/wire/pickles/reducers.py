@@ -1,7 +1,7 @@
-"""How single types are pickled where neither pickle nor cloudpickle does it as a notebook needs it: one table.
+"""The table of reducers for types that pickle and cloudpickle do not handle as a notebook needs.
 
-Arrays go out of band whatever their strides. Things that pickle knows only by the name of a variable (`lru_cache`d
-functions, `NewType`) go by value: that variable is the notebook's. torch's types are in `wire.pickles.types.tensors`.
+Arrays go out of band whatever their strides. Objects that pickle handles only by variable name (`lru_cache`d functions,
+`NewType`) are pickled by value, because the variable is the notebook's. `wire.pickles.types` has the larger reducers.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A value under another identity: pickles as the value itself, also where that stands for something else."""
+    """Wraps a value to give it another identity: pickled as the value, past tokens and numbers.
+
+    Attributes:
+        value: the value.
+        alone: pickle a tensor that is a small part of its storage without the rest of the storage.
+    """
 
     value: Any
     alone: bool = False
-    """A tensor that is a small part of its storage goes without the rest."""
 
 
 _ANY_FILE = "<dynamic-code>"
 
 
 def reducers() -> dict[type, Reducer | None]:
-    """The types reduced here. Those of libraries only if the library is loaded: else there is no value of them."""
+    """Return the reducers by type. Types of a library are included only if the library is imported."""
     table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
@@ -71,12 +75,12 @@ def _deferred_import(pickler: Pickler, value: DeferredImport) -> Any:
 def _remote(pickler: Pickler, value: RemoteValue) -> Any:
     its = facts(value)
     if pickler.session is not None and its.session != pickler.session:
-        raise pickle.PicklingError(f"{its.name} lives in session {its.session}; {its.name}.fetch() it first")
+        raise pickle.PicklingError(f"call {its.name}.fetch() first: {its.name} is in session {its.session}")
     return value_there, (pickler.namespace, its.name)
 
 
 def _stream(_: Pickler, stream: Any) -> Any:
-    """The notebook's standard streams are those of the other side; what another file holds does not travel."""
+    """Pickle the notebook's standard streams as the receiver's own; the content of another file is not sent."""
     for name in ("stdout", "stderr"):
         if stream is getattr(sys, name) or stream is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
@@ -86,16 +90,16 @@ def _stream(_: Pickler, stream: Any) -> Any:
 
 
 def _weak(_: Pickler, weak: Any) -> Any:
-    """What it refers to may live by other references only, which the other side need not have.
+    """Refuse a weak reference: only other references keep its object alive, and the receiver may lack those.
 
     Raises:
-        pickle.PicklingError: always. pickle itself would send a proxy as what the proxy stands for.
+        pickle.PicklingError: always. pickle itself would send the object of a proxy.
     """
     raise pickle.PicklingError(f"cannot pickle 'weakref.{type(weak).__name__}' object")
 
 
 def _code(pickler: Pickler, code: types.CodeType) -> Any:
-    """From 3.1.3 on cloudpickle calls every file by one name; tracebacks and sources know a cell by its own."""
+    """Keep the file name of code, which tracebacks need; cloudpickle from 3.1.3 on replaces every name by one."""
     made, arguments = pickler.dispatch_table[types.CodeType](code)
     return made, tuple(code.co_filename if argument == _ANY_FILE else argument for argument in arguments)
 
@@ -107,12 +111,12 @@ def _lru_cached(_: Pickler, cached: Any) -> Any:
 
 
 def lru_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    """A function under `functools.lru_cache`, its cache empty."""
+    """Return a function under `functools.lru_cache` with an empty cache."""
     return functools.lru_cache(**parameters)(function)
 
 
 def _cached_property(_: Pickler, prop: functools.cached_property[Any]) -> Any:
-    """Without its lock, which it has up to Python 3.11."""
+    """Pickle without the lock, which a `cached_property` has up to Python 3.11."""
     return functools.cached_property, (prop.func,), {"attrname": prop.attrname}
 
 
@@ -133,13 +137,13 @@ def _alias(_: Pickler, alias: Any) -> Any:
 
 
 def alias_type(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
-    """What the statement `type name[parameters] = value` makes (Python 3.12)."""
+    """Return the alias that the statement `type name[parameters] = value` creates (Python 3.12)."""
     kind: Any = typing.__dict__["TypeAliasType"]
     return kind(name, value, type_params=parameters)
 
 
 def _is_importable(value: Any) -> bool:
-    """Whether an object is found by its name in a module that is not the notebook."""
+    """Whether an object can be found by its name in a module other than the notebook."""
     module = getattr(value, "__module__", None) or "__main__"
     found: Any = None if module == "__main__" else sys.modules.get(module)
     for part in str(getattr(value, "__qualname__", value.__name__)).split("."):

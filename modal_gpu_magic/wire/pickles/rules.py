@@ -1,4 +1,4 @@
-"""Which reducer a type has: looked up once for each type and pickler, so that an object costs one look into a dict."""
+"""Choose the reducer of a type: once for each type and pickler, so that each object costs one dict lookup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reducer = Callable[[Any, Any], Any]
 
 
 class Rules(dict[type, "Reducer | None"]):
-    """A table by exact type that asks the rules for a type it does not know yet; None: as pickle does by itself."""
+    """Reducers by exact type; a missing type is looked up in the rules. None: pickle's own rules apply."""
 
     def __missing__(self, kind: type) -> Reducer | None:
         self[kind] = found = _reducer_of(kind)
@@ -32,7 +32,7 @@ class Rules(dict[type, "Reducer | None"]):
         """Whether a type has a reducer."""
         return isinstance(kind, type) and self[kind] is not None
 
-    get = dict.__getitem__  # type: ignore[assignment]  # what looks up a type by `get` gets the rules, too
+    get = dict.__getitem__  # type: ignore[assignment]  # `get` applies the rules as well
 
 
 def _reducer_of(kind: type) -> Reducer | None:
@@ -56,11 +56,11 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_widget, reduce_widget),
     (is_optimizer, reduce_optimizer),
 )
-"""What a type is taken for, the first that fits."""
+"""Predicates and reducers; the first match applies."""
 
 
 def _by_name(kind: type) -> Reducer | None:
-    """The reducer of a library's markers (`dataclasses.MISSING`), which are compared by `is`: by their names."""
+    """Return a reducer by name for a library's markers such as `dataclasses.MISSING`, which are compared by `is`."""
     module = vars(sys.modules.get(kind.__module__, builtins))
     if (
         not kind.__flags__ & HEAP_TYPE
@@ -84,13 +84,13 @@ def _reduce_property(_: Any, value: Any) -> Any:
 
 
 def property_from(kind: type, functions: tuple[Any, ...]) -> Any:
-    """A property of a subclass, past an `__init__` that may want other arguments."""
+    """Return a property of a subclass without calling its `__init__`, which may take other arguments."""
     made: Any = property.__new__(kind)
     property.__init__(made, *functions)
     return made
 
 
 def set_attributes(value: Any, attributes: dict[str, Any]) -> None:
-    """What a subclass of `property` keeps beside its functions."""
+    """Set the attributes that a subclass of `property` has in addition to its functions."""
     if attributes:
         value.__dict__.update(attributes)

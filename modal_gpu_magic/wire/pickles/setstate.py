@@ -1,7 +1,7 @@
-"""Content for an object that the receiver has, of a class that takes its state in itself: `__setstate__`.
+"""Update an object that the receiver has through the `__setstate__` of its class.
 
-Such a class may tell others of the object while it does so (a figure its canvas), so the receiver's own object has to
-take the state in, and not a new one whose attributes the object gets.
+`__setstate__` may register the object elsewhere (a figure registers itself with its canvas), so it must be called on
+the receiver's own object and not on a new object whose attributes are copied afterwards.
 """
 
 from __future__ import annotations
@@ -14,33 +14,39 @@ from modal_gpu_magic.wire.pickles.update_in_place import tells_all
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
 _PLAIN_PARTS = 3
-"""What `__reduce__` gives for an object without items: how to make the object, from what, its state."""
+"""Length of a reduction without items: callable, arguments, state."""
 
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """Stands in a pickle for an object, as the content of that object."""
+    """Represents the content of an object in a pickle."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An object as its class tells pickle."""
+    """The reduction of an object.
+
+    Attributes:
+        make: the callable that creates the object.
+        arguments: arguments of `make`.
+        state: the argument of `__setstate__`; None: no state.
+    """
 
     make: Callable[..., Any]
     arguments: tuple[Any, ...]
     state: Any
 
     def new(self) -> Any:
-        """The object, made anew."""
+        """Create a new object with the state."""
         value = self.make(*self.arguments)
         if self.state is not None:
             value.__setstate__(self.state)
         return value
 
     def write(self, known: Any) -> None:
-        """Let an object take the state in."""
+        """Set the state of an existing object."""
         if self.state is None:
             return
         attributes = attributes_of(known)
@@ -51,12 +57,12 @@ class Parts:
 
 
 def takes_state(kind: type) -> bool:
-    """Whether objects of a class take their state in by a method of the class."""
+    """Whether a class defines `__setstate__` and is no exception class."""
     return hasattr(kind, "__setstate__") and not issubclass(kind, BaseException)
 
 
 def parts_of(reduced: tuple[Any, ...]) -> Any:
-    """The pickle of an object's parts; the object's own if the object has items beside its state."""
+    """Return the reduction as `Parts`; the reduction itself if it has items in addition to a state."""
     if any(part is not None for part in reduced[_PLAIN_PARTS:]):
         return reduced
     make, arguments, *state = reduced

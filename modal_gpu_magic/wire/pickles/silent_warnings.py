@@ -1,4 +1,4 @@
-"""Warnings while values are pickled, made and compared: natively none of that happens, so no cell shows them."""
+"""Hide warnings while values are pickled, loaded and compared: a native cell does not do that, so shows no warning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def unwarned() -> Iterator[None]:
-    """Show no warning in here.
+    """Hide warnings inside the `with` block.
 
-    `catch_warnings` alone would make Python forget which warnings it has shown, and each cell would show them again. So
-    it is used only where a filter of the user's makes errors of warnings.
+    `catch_warnings` resets Python's record of shown warnings, so that each cell would show them again. It is therefore
+    used only if a filter of the user turns warnings into errors.
     """
     if any(_is_error(*each) for each in warnings.filters):
         with warnings.catch_warnings():
@@ -31,10 +31,10 @@ def unwarned() -> Iterator[None]:
 
 
 def _is_error(action: str, _: Any, category: Any, *__: Any) -> bool:
-    """Whether a filter makes errors of warnings that anybody gives; IPython makes one of a warning of its own."""
+    """Whether a filter turns built-in warnings into errors; IPython has such a filter for a warning of its own."""
     kinds = category if isinstance(category, tuple) else (category,)
     return action == "error" and any(kind.__module__ == "builtins" for kind in kinds)
 
 
 def _show_nothing(*_: Any, **__: Any) -> None:
-    """Python calls it as `warnings.showwarning`."""
+    """Replace `warnings.showwarning` and show nothing."""

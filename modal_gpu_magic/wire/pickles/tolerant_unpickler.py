@@ -1,8 +1,9 @@
-"""What still arrives when part of a transfer cannot be made here: the other names, never garbage.
+"""Load the values of a transfer that can be loaded, when other values cannot.
 
-Pickle's own loader gives up at the first class that is missing, and with it goes what later values refer to. So the
-whole stream is read again by the loader written in Python (ten times slower), which puts a stand-in where something
-could not be made and goes on. A name fails if a stand-in, or an object made while one was about, is any part of it.
+Pickle's fast loader stops at the first missing class, so that the objects that later values refer to are lost. The
+whole stream is therefore read again by pickle's loader in Python (ten times slower), which puts a stand-in in the place
+of an object that cannot be loaded, and continues. A name fails if its value contains a stand-in, or an object that was
+loaded as part of a failed value.
 """
 
 from __future__ import annotations
@@ -23,32 +24,38 @@ _ATOMS = (str, bytes, int, float, complex, bool, type(None))
 
 
 class Missing:
-    """Stands for what could not be made, and bears all that a pickle does to an object."""
+    """Stands in for an object that could not be loaded; accepts every operation of an unpickler."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
         self.__dict__["__new__"] = self  # `cls.__new__(cls)` of a class that is missing
 
     def __call__(self, *_: Any, **__: Any) -> Missing:
-        """As a class or a function: what it makes is missing, too."""
+        """Return the stand-in, as the result of a missing class or function."""
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """As an instance."""
+        """Ignore the state of an instance."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """As a dict."""
+        """Ignore an item of a dict."""
 
     def append(self, item: Any) -> None:
-        """As a list."""
+        """Ignore an item of a list."""
 
     def add(self, item: Any) -> None:
-        """As a set."""
+        """Ignore an item of a set."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One name's part of the memo: where it starts, and what was lost in it."""
+    """The part of the memo that belongs to one name.
+
+    Attributes:
+        start: number of the first object in the memo.
+        name: the name.
+        loss: why the name's value could not be loaded; None: the value was loaded.
+    """
 
     start: int
     name: str
@@ -56,7 +63,7 @@ class _Part:
 
 
 class _Memo(dict[int, Any]):
-    """The objects made so far, telling when one is referred to again."""
+    """The objects loaded so far; calls `seen` when the stream refers to an object again."""
 
     def __init__(self, seen: Callable[[int, Any], None]) -> None:
         super().__init__()
@@ -69,7 +76,11 @@ class _Memo(dict[int, Any]):
 
 
 class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to pickle, so of no type
-    """Loads one name after another; `loss` says what is missing in the present one."""
+    """Loads one name after another.
+
+    Attributes:
+        loss: why the current name's value could not be loaded; None: no loss so far.
+    """
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
@@ -81,7 +92,7 @@ class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to 
         self._named: dict[int, Any] = {}
 
     def load_name(self, name: str) -> Any:
-        """Load the next name's value. It counts only if `loss` is None afterwards."""
+        """Load the next name's value. The value is valid only if `loss` is None afterwards."""
         self._begin()
         value = self.load()
         if isinstance(value, Missing):
@@ -93,18 +104,18 @@ class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to 
         self.loss, self._start = None, len(self.memo)
 
     def lose(self, error: BaseException) -> Missing:
-        """What stands for an object that could not be made."""
-        self.loss = self.loss or why_not_here(error)  # what was lost first is the cause
+        """Record the loss and return the stand-in for an object that could not be loaded."""
+        self.loss = self.loss or why_not_here(error)  # the first loss is the cause
         return Missing(self.loss)
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class or function by name."""
+        """Return a class or function by name, and record that it was found by name."""
         found = super().find_class(module, name)
         self._named[id(found)] = found
         return found
 
     def persistent_load(self, pid: tuple[Any, ...]) -> Any:
-        """As for the fast loader, but nothing is written into an object that is here if a part of it was lost."""
+        """Return a known object as the fast loader does, but do not update an object whose content has a loss."""
         token, _, *content = pid
         if content and self.loss:
             self._lost_known[token] = self.loss
@@ -122,7 +133,7 @@ class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to 
                 self.loss = self.loss or f"shares objects with {part.name}, which {part.loss}"
 
     def _is_whole(self, value: Any) -> bool:
-        """Whether nothing can be missing in an object, whatever was lost around it."""
+        """Whether an object cannot contain a stand-in, even if its name failed."""
         if type(value) in (tuple, frozenset):
             return all(map(self._is_whole, value))
         if isinstance(value, type):
@@ -131,25 +142,25 @@ class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to 
 
 
 def _making(operands: int, load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """An opcode that takes so many operands off the stack and leaves an object, or a stand-in for it."""
+    """Wrap an opcode that pops `operands` operands and pushes an object: push a stand-in after an error."""
 
     def opcode(self: Any) -> None:
         rest = len(self.stack) - operands
         try:
             load(self)
-        except Exception as error:  # noqa: BLE001 - whatever a user's class raises while it is made
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is loaded
             self.stack[rest:] = [self.lose(error)]
 
     return opcode
 
 
 def _filling(load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """An opcode that takes its operands off the stack and gives them to the object below, which may be lost by it."""
+    """Wrap an opcode that fills the object on the stack: replace the object by a stand-in after an error."""
 
     def opcode(self: Any) -> None:
         try:
             load(self)
-        except Exception as error:  # noqa: BLE001 - whatever a user's class raises while it is filled
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is filled
             self.stack[-1] = self.lose(error)
 
     return opcode
@@ -163,7 +174,7 @@ _MAKING = {
     pickle.NEWOBJ_EX: 3,
     pickle.BINPERSID: 1,
 }
-"""The opcodes that call what a pickle names, and how many operands each takes."""
+"""The opcodes that create objects, each with its number of operands."""
 
 _FILLING = (pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS, pickle.BUILD)
 

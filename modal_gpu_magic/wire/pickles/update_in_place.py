@@ -1,7 +1,7 @@
-"""Writing an arriving value into the object that is here already, so that everything that refers to it sees the change.
+"""Write a received value into the receiver's own object, so that all references see the change.
 
-`absorb` writes one object's own content: what the object refers to has been written, or made, before. One copy at most
-is made. Objects without a way to write into them are replaced by who calls this.
+`absorb` writes the content of one object; the objects that it refers to were written or created before. The content is
+copied at most once. The caller replaces objects that cannot be written into.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def absorb(old: Any, new: Any) -> bool:
-    """Write the content of `new` into `old`. False if that cannot be done; then nothing was written.
+    """Write the content of `new` into `old`. False: this is not possible, and nothing was written.
 
     Both must be of exactly the same type: a container of the standard library, an instance of a Python class, a
     function, a closure's cell, a numpy array of the same shape and dtype that may be written to, a torch tensor, ….
@@ -51,9 +51,9 @@ def absorb(old: Any, new: Any) -> bool:
 
 
 def can_be_written(value: Any) -> bool:
-    """Whether a value is a container of the standard library, an array or a tensor that `absorb` writes into."""
+    """Whether a value is a standard container, an array or a tensor that `absorb` can write into."""
     if type(value) is collections.deque:
-        return value.maxlen is None  # an empty one of the same length cannot be made before its content is known
+        return value.maxlen is None  # a placeholder needs the maximum length, which comes with the content
     return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or writer_of(value) is not None
 
 
@@ -66,7 +66,7 @@ def _list(old: list[Any], new: list[Any]) -> bool:
 
 
 def _replace(old: Any, new: Any) -> bool:
-    """A dict, a set, and their kin."""
+    """Replace the content of a dict, a set, or a similar container."""
     old.clear()
     old.update(new)
     return True
@@ -88,7 +88,7 @@ def _default_dict(old: collections.defaultdict[Any, Any], new: collections.defau
 def _bytearray(old: bytearray, new: bytearray) -> bool:
     try:
         old[:] = new
-    except BufferError:  # another length, and somebody holds a view of it
+    except BufferError:  # another length while a memory view exists
         return False
     return True
 
@@ -148,13 +148,13 @@ _OF_A_FUNCTION = (
 
 
 def _instance(old: Any, new: Any) -> bool:
-    """An instance of a class: what it is as a built-in container, its attributes, its slots."""
+    """Update an instance of a class: its content as a built-in container, its attributes, its slots."""
     kind = type(old)
     names, base = slots_of(kind), _base(kind)
     attributes = attributes_of(old)
     if (attributes is None and not names and base is None) or _has_state_in_c(kind):
         return False
-    if hasattr(kind, "__del__"):  # what is thrown away would take with it what the other one now has
+    if hasattr(kind, "__del__"):  # the discarded object's `__del__` would release the shared content
         return False
     if base is not None and not base(old, new):
         return False
@@ -169,7 +169,7 @@ def _instance(old: Any, new: Any) -> bool:
 
 
 def _has_state_in_c(kind: type) -> bool:
-    """Whether a type is made of one written in C that is not known here, and may keep what no attribute has."""
+    """Whether a type has an unknown base class written in C, which may have state outside of attributes."""
     return any(not base.__flags__ & _HEAP_TYPE and base not in _BASES for base in kind.__mro__[:-1])
 
 
@@ -178,7 +178,7 @@ _HEAP_TYPE = 1 << 9
 
 
 def _slot(kind: type, name: str, old: Any, new: Any) -> None:
-    """One slot, past what the class's `__setattr__` may forbid."""
+    """Update one slot through its descriptor, because the class's `__setattr__` may refuse."""
     slot = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
     if not isinstance(slot, types.MemberDescriptorType):
         return
@@ -192,12 +192,12 @@ def _slot(kind: type, name: str, old: Any, new: Any) -> None:
 
 
 def tells_all(kind: type) -> bool:
-    """Whether a pickle of such an instance has all its attributes; a class's own `__getstate__` may leave some out."""
+    """Whether a pickle of an instance has all attributes; a `__getstate__` of the class may leave some out."""
     return not any({"__getstate__", "__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1])
 
 
 def _base(kind: type) -> Writer | None:
-    """What writes the content that an instance has as a built-in container, or as an exception."""
+    """Return the function that writes an instance's content as a built-in container or as an exception."""
     for base in kind.__mro__:
         if base in _BASES:
             return _BASES[base]
@@ -272,7 +272,7 @@ CONTAINERS: dict[type, Writer] = {
     collections.defaultdict: _default_dict,
     collections.Counter: _replace,
 }
-"""What writes into a container, by its exact type."""
+"""Functions that write into a container, by exact type."""
 
 _WRITERS: dict[type, Writer] = {
     array.array: _words,
@@ -287,10 +287,10 @@ _WRITERS: dict[type, Writer] = {
 
 
 def placeholder(kind: Any) -> Any:
-    """An object of a type without content, for a cycle that asks for the object before its content is known.
+    """Return an empty object of a type, for a cycle that refers to the object before its content is loaded.
 
     Raises:
-        TypeError: the type makes no objects that way.
+        TypeError: the type cannot create an object without arguments.
     """
     if kind is types.CellType:
         return types.CellType()

@@ -1,6 +1,6 @@
-"""Numbers for immutable values by their content, so that equal ones have one fingerprint.
+"""Number immutable values by content, so that equal values have the same fingerprint.
 
-After a transfer equal strings and tuples may be one object or two: no program should tell, and no fingerprint may.
+After a transfer two equal strings or tuples may be one object or two; a fingerprint must not depend on that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class ValueNumbers:
-    """The immutable values met so far. The number of a value is the order in which it was met first."""
+    """The immutable values seen so far, numbered in the order of their first occurrence."""
 
     def __init__(self) -> None:
         self._texts: dict[str | bytes, int] = {}
@@ -33,13 +33,13 @@ class ValueNumbers:
         self._held: list[Any] = []
 
     def text(self, value: str | bytes) -> int:
-        """The number of a string, or of bytes."""
+        """Return the number of a string or of bytes."""
         return self._texts.setdefault(value, len(self._texts))
 
     def namer(self) -> Callable[[Any], Any]:
-        """What names an immutable value by its number, and gives None for every other object.
+        """Return the `persistent_id` function: the number of an immutable value, None for every other object.
 
-        A function of its own, not a method, since pickle asks it of every object.
+        A closure is faster than a method, and pickle calls this function for every object.
         """
         texts, rule = self._texts, NUMBERED.get
         number_of = texts.setdefault
@@ -54,7 +54,7 @@ class ValueNumbers:
         return name
 
     def sequence(self, value: tuple[Any, ...]) -> Any:
-        """A tuple: itself where it comes first, later its number; None for a tuple that nobody else has."""
+        """Return a tuple at its first occurrence, its number afterwards; None for a temporary tuple of a reducer."""
         if value and value[0] is Made:
             return None
         number = self._number(value)
@@ -64,20 +64,20 @@ class ValueNumbers:
         return value
 
     def pickled(self, value: Any) -> Any:
-        """A value of a small type that pickles alone; None: it does not."""
+        """Return the number of a value of a simple type by its pickle; None: the value does not pickle alone."""
         try:
             return self.text(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-        except Exception:  # noqa: BLE001 - such as a time with a zone of the user's own; the pickler goes into that
+        except Exception:  # noqa: BLE001 - for example a time with a user's own time zone, which the pickler handles
             return None
 
     def plain_set(self, value: frozenset[Any]) -> Any:
-        """A frozenset of atoms; None: it holds more, and counts as any object."""
+        """Return the number of a frozenset of atoms; None: another frozenset, which is pickled like any object."""
         if not _ATOMS.issuperset(map(type, value)):
             return None
         return self.text("\0".join(sorted(map(repr, value))).encode("utf-8", "surrogatepass"))
 
     def digest(self) -> bytes:
-        """What the numbers of the texts stand for."""
+        """Return the digest of all numbered texts, in the order of their numbers."""
         running = new_hash()
         for text in self._texts:
             data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -117,11 +117,11 @@ NUMBERED: dict[type, Callable[[ValueNumbers, Any], Any]] = {
         ValueNumbers.pickled,
     ),
 }
-"""What names a value by its content, by the exact type."""
+"""Functions that number a value by its content, by exact type."""
 
 
 def know_numpy() -> None:
-    """Add numpy's scalars and dtypes, once numpy is loaded."""
+    """Add numpy's scalars and dtypes to `NUMBERED` if numpy is imported."""
     numpy = sys.modules.get("numpy")
     if not hasattr(numpy, "dtypes") or numpy.float64 in NUMBERED:  # type: ignore[union-attr]  # it is loaded
         return

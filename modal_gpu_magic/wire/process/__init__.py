@@ -1,1 +1,1 @@
-"""The state of a process beside its variables: random generators, environment, options of libraries."""
+"""The state of a process apart from its variables: random generators, environment, options of libraries."""

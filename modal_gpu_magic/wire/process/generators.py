@@ -1,4 +1,4 @@
-"""States of the global random generators: Python's, numpy's and torch's."""
+"""The states of the global random generators: Python's, numpy's and torch's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _MERSENNE = "MT19937"
 _STATE_BYTES = 4 * 624 + 4
-"""Of a Mersenne Twister in memory: its words and its position."""
+"""Size in memory of the words and the position of a Mersenne Twister."""
 _SEED = "cuda seed"
-"""Key of the seed that waits, where CUDA has not begun, for CUDA's generators."""
+"""Key of a seed for CUDA's generators that torch queues until CUDA is initialised."""
 
 
 def _random_read(_: Collection[str]) -> Items:
@@ -33,16 +33,16 @@ def _random_write(_: str, value: Any) -> None:
 
 
 class _Numpy:
-    """The generator of `numpy.random.rand` and the like, if it is of numpy's own kind."""
+    """The generator behind `numpy.random.rand` and similar functions, if it is a Mersenne Twister."""
 
     def __init__(self) -> None:
         self._memory = b""
         self._last: Items = {}
 
     def read(self, _: Collection[str]) -> Items:
-        """Numpy takes 0.15 ms to say its state, so it is asked only after the generator's memory has changed.
+        """Read the state only if the generator's memory has changed, because `get_state` takes 0.15 ms.
 
-        A number that is kept for the next `randn` is not in that memory: with one, numpy is always asked.
+        A number that is cached for the next `randn` is not in that memory: with a cached number, always read.
         """
         numpy = sys.modules["numpy.random"]
         memory = self._look(numpy)
@@ -54,7 +54,7 @@ class _Numpy:
 
     @staticmethod
     def _look(numpy: Any) -> bytes:
-        """The words and the position of the generator; nothing for other kinds, and before numpy 1.24."""
+        """Return words and position of the generator; empty for other generators, and before numpy 1.24."""
         generator: Any = numpy.get_bit_generator() if hasattr(numpy, "get_bit_generator") else None
         if type(generator).__name__ != _MERSENNE:
             return b""
@@ -76,16 +76,16 @@ def _numpy_write(_: str, value: Any) -> None:
 
 
 class _Torch:
-    """The CPU's generator, and those of GPUs that are in use. A GPU that is not here keeps what the other side says.
+    """The generators of the CPU and of the GPUs in use. States of GPUs that this machine lacks are stored unchanged.
 
-    `torch.manual_seed` where CUDA has not begun leaves the seed for CUDA's generators in a queue. The queue has no
-    public reader: torch.cuda._lazy_seed_tracker, tested with torch 2.13. Without it a seed does not reach the GPUs.
+    Before CUDA is initialised, `torch.manual_seed` queues the seed for CUDA's generators. The queue has no public
+    reader: torch.cuda._lazy_seed_tracker, tested with torch 2.13. If torch removes it, a seed does not reach the GPUs.
     """
 
     def __init__(self) -> None:
         self._seen: Any = None
         self._count = 0
-        self._elsewhere: Items = {}
+        self._absent_gpus: Items = {}
 
     def read(self, _: Collection[str]) -> Items:
         torch = sys.modules["torch"]
@@ -98,8 +98,8 @@ class _Torch:
         queued = getattr(getattr(cuda, "_lazy_seed_tracker", None), "manual_seed_all_cb", None)
         if queued is not self._seen:
             self._seen, self._count = queued, self._count + 1
-            self._elsewhere.clear()
-        items.update(self._elsewhere)
+            self._absent_gpus.clear()
+        items.update(self._absent_gpus)
         if queued is not None:
             items[_SEED] = (torch.initial_seed(), self._count)
         return items
@@ -114,10 +114,10 @@ class _Torch:
         if key == "cpu":
             torch.set_rng_state(state)
         elif torch.cuda.is_available() and number < torch.cuda.device_count():
-            torch.cuda.init()  # else a seed that waits for CUDA comes after this state
+            torch.cuda.init()  # else a queued seed would overwrite this state
             torch.cuda.set_rng_state(state, number)
         else:
-            self._elsewhere[key] = value
+            self._absent_gpus[key] = value
 
 
 _TORCH = _Torch()

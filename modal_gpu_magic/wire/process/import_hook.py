@@ -1,4 +1,4 @@
-"""Calls back when a module has been imported, before the code that imports it goes on."""
+"""Calls a function after a module was imported, before the importing code continues."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def is_loaded(module: str) -> bool:
-    """Whether a module has been imported to its end. The module is not imported."""
+    """Whether a module is completely imported. Does not import the module."""
     found = sys.modules.get(module)
     spec = getattr(found, "__spec__", None)
     return found is not None and not getattr(spec, "_initializing", False)
 
 
 class ImportWatch(MetaPathFinder):
-    """Finds no module itself: lets the others find a watched one, and calls back after its code has run.
+    """A finder that delegates to the other finders and calls a callback after a watched module has run.
 
-    `watch` puts the object first on `sys.meta_path`; it leaves when nothing is watched any more.
+    `watch` puts the finder first on `sys.meta_path`; the last callback removes it.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class ImportWatch(MetaPathFinder):
         self._searched: set[str] = set()
 
     def watch(self, module: str, callback: Callable[[], None]) -> None:
-        """Call back once, after `module` has been imported; an earlier callback of the module is replaced."""
+        """Call `callback` once after `module` was imported; replaces an earlier callback of the module."""
         self._callbacks[module] = callback
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
@@ -43,7 +43,7 @@ class ImportWatch(MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002 - the interface of a finder
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """The spec that the other finders have of a watched module; None for every other module."""
+        """Return the other finders' spec of a watched module; None for every other module."""
         if fullname not in self._callbacks or fullname in self._searched:
             return None
         self._searched.add(fullname)
@@ -56,7 +56,7 @@ class ImportWatch(MetaPathFinder):
         return spec
 
     def _call_after(self, module: str, loader: object) -> None:
-        """Wrap `exec_module` of this one loader object: its type stays, as packages that ask for it need."""
+        """Wrap `exec_module` on this one loader object. The loader's type stays, because some packages check it."""
         run = loader.exec_module  # type: ignore[attr-defined]  # every loader of Python 3.10 on has the method
 
         def run_and_call(loaded: ModuleType) -> None:
@@ -69,5 +69,5 @@ class ImportWatch(MetaPathFinder):
             if callback is not None:
                 callback()
 
-        with suppress(AttributeError):  # a loader that is a class with slots: the state is set by the next cell
+        with suppress(AttributeError):  # a loader with slots: the state is set before the next cell
             loader.exec_module = run_and_call  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What of a process's state no later look can tell from a user's change: noted when the extension is loaded."""
+"""Initial working directory and import path, recorded at load time because later changes cannot be distinguished."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class AtStart:
-    """The working directory and the import path as they were."""
+    """The initial state.
+
+    Attributes:
+        folder: the working directory.
+        path: `sys.path`.
+    """
 
     folder: Path
     path: tuple[str, ...]
 
 
-_noted: list[AtStart] = []
+_recorded: list[AtStart] = []
 
 
 def at_start() -> AtStart:
-    """What was noted first; notes what is so now if nothing was noted before."""
-    if not _noted:
-        _noted.append(AtStart(Path.cwd(), tuple(sys.path)))
-    return _noted[0]
+    """Return the recorded state; record the present state at the first call."""
+    if not _recorded:
+        _recorded.append(AtStart(Path.cwd(), tuple(sys.path)))
+    return _recorded[0]

@@ -1,4 +1,4 @@
-"""States of the interpreter: environment variables, the import path, warnings, logging, decimals, recursion."""
+"""The states of the interpreter: environment variables, import path, warnings, logging, decimals, recursion limit."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 ENVIRONMENT: Final = "environment"
 
 OF_THE_PLACE: Final = {
-    "CUDA_VISIBLE_DEVICES": "numbers of GPUs mean other GPUs there",
-    "HIP_VISIBLE_DEVICES": "numbers of GPUs mean other GPUs there",
+    "CUDA_VISIBLE_DEVICES": "the numbers of GPUs differ between kernel and container",
+    "HIP_VISIBLE_DEVICES": "the numbers of GPUs differ between kernel and container",
     "PATH": "the programs of a container are in other folders",
-    "PYTHONPATH": "folders of sys.path and imported modules travel instead",
+    "PYTHONPATH": "sys.path and imported modules are sent instead",
     "LD_LIBRARY_PATH": "the libraries of a container are in other folders",
     "LD_PRELOAD": "the libraries of a container are in other folders",
     "VIRTUAL_ENV": "the packages of a container are in other folders",
-    "HOME": "the home folder of a container is another one",
-    "TMPDIR": "the folder of temporary files is another one there",
+    "HOME": "a container has another user folder",
+    "TMPDIR": "a container has another folder for temporary files",
 }
-"""Variables that say what is where on one machine, and why each stays there."""
+"""Variables that hold for one machine only and are not sent, each with the reason."""
 
 _OF_THE_SHELL = (
     "CLICOLOR",
@@ -53,7 +53,7 @@ _OF_THE_SHELL = (
     "TERM",
     "_",
 )
-"""Variables that ipykernel sets in every kernel, and our shell in every container."""
+"""Variables that ipykernel sets in every kernel and this package sets in every container."""
 
 _OF_OTHERS = ("JPY_", "JUPYTER_", "MODAL_", "TORCHELASTIC_")
 _OF_RANKS = (
@@ -69,34 +69,34 @@ _OF_RANKS = (
     "ROLE_WORLD_SIZE",
     "WORLD_SIZE",
 )
-"""Variables by which torchrun tells each rank its place."""
+"""Variables that torchrun sets in each rank."""
 
 
 def variables_at_start() -> dict[str, str]:
-    """The environment that this process was started with; where the system does not say, that of now."""
+    """Return the environment at the start of this process; the present one if the system does not record it."""
     try:
         block = Path("/proc/self/environ").read_bytes()
     except OSError:  # not Linux
         return dict(os.environ)
     pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
     found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-    return found or dict(os.environ)  # setproctitle writes over the block
+    return found or dict(os.environ)  # setproctitle overwrites the block
 
 
 def follows(name: str) -> bool:
-    """Whether a variable means the same on both sides."""
+    """Whether a variable has the same meaning on both sides, so that its changes are sent."""
     return not (
         name in OF_THE_PLACE or name in _OF_THE_SHELL or name in _OF_RANKS or name.startswith(_OF_OTHERS) or not name
     )
 
 
 def of_the_place(at_start: Mapping[str, str]) -> tuple[str, ...]:
-    """Variables that choose GPUs and have changed since the start: without them a cell runs, and differently."""
+    """Return the changed variables that choose GPUs: they are not sent, so a cell may run on other GPUs."""
     return tuple(name for name in OF_THE_PLACE if "DEVICES" in name and os.environ.get(name) != at_start.get(name))
 
 
 class Environment:
-    """Variables that are not as they were at the start. None stands for a variable that is deleted."""
+    """The environment variables that differ from the start of the process. None: a deleted variable."""
 
     def __init__(self, at_start: Mapping[str, str]) -> None:
         self._at_start = at_start
@@ -105,12 +105,12 @@ class Environment:
 
     @property
     def state(self) -> State:
-        """The row of the table."""
+        """The state for the table."""
         return State(ENVIRONMENT, self._read, _set_variable, ours=True)
 
     def _read(self, asked: Collection[str]) -> Items:
-        # The dictionary of bytes below `os.environ` is private, the same from Python 3.3 to 3.14: comparing it takes a
-        # microsecond, and decoding all variables a hundred. Without it all are decoded.
+        # `os.environ._data` is private (Python 3.3 to 3.14). Comparing it takes 1 µs; decoding all variables, which is
+        # the fallback without it, takes 100 µs.
         data = getattr(os.environ, "_data", None)
         if data is None or data != self._seen:
             self._seen, now = dict(data or {}), dict(os.environ)
@@ -134,15 +134,15 @@ def _set_variable(name: str, value: Any) -> None:
 
 IMPORT_PATH: Final = "sys.path"
 BELOW: Final = "\0"
-"""Begins an entry below the folder where the session works: that folder is another one on the other side."""
+"""Prefix of an entry below the session's working directory, which differs between the two sides."""
 
 
 class ImportPath:
-    """Folders that were put before and behind those which `sys.path` had at first. Others are not followed.
+    """The entries added to `sys.path` before and after the initial entries.
 
     Args:
-        root: the folder where the notebook, or its cells there, began.
-        first: `sys.path` at the start.
+        root: the initial working directory of the notebook, or of its cells in the container.
+        first: the initial `sys.path`.
     """
 
     def __init__(self, root: Path, first: Iterable[str]) -> None:
@@ -151,15 +151,15 @@ class ImportPath:
 
     @property
     def state(self) -> State:
-        """The row of the table. Its one item is a pair: folders in front, folders behind."""
+        """The state for the table. The one item is a pair: entries in front, entries at the end."""
         return State(IMPORT_PATH, self._read, self._write, ours=True)
 
     def begin_in(self, root: Path) -> None:
-        """Cells begin in another folder than the process did."""
+        """Set the working directory of the cells, if it is not that of the process."""
         self._root = root
 
     def settle(self, known: Collection[str]) -> None:
-        """Take entries that are neither known nor of the start for our own: a folder of modules, an image's."""
+        """Treat entries that are not in `known` as initial: folders of modules, entries of the image."""
         self._first.update(entry for entry in sys.path if self._name(entry) not in known)
 
     def _read(self, asked: Collection[str]) -> Items:
@@ -192,7 +192,7 @@ class ImportPath:
 # Warnings.
 
 OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
-"""Warnings that are no use in a container: the notebook's own IPython says one, the other is advice for a notebook."""
+"""Messages of warnings that are not wanted in a container: the first is IPython's, the second advises on widgets."""
 
 _WARNINGS = "warnings"
 
@@ -205,12 +205,12 @@ def _filters() -> Iterator[tuple[Any, ...]]:
 
 
 def _text(pattern: Any) -> str:
-    """The expression of a filter. Python's own filters have plain text."""
+    """Return the regular expression of a filter. Python's own filters have plain text."""
     return "" if pattern is None else pattern.pattern if isinstance(pattern, re.Pattern) else re.escape(pattern)
 
 
 class _Filters:
-    """The whole list of filters. One for a class whose module is not imported waits for its import."""
+    """The complete list of filters. A filter for a class of a module that is not imported is set after the import."""
 
     def __init__(self) -> None:
         self._absent: dict[int, tuple[Any, ...]] = {}
@@ -261,17 +261,17 @@ def _category(name: str) -> type[Warning] | None:
 # Logging.
 
 _QUIET = ("IPKernelApp", "asyncio", "modal-", "tornado", "traitlets")
-"""Loggers of the programs that run the cells."""
+"""Prefixes of the loggers of the programs that run cells."""
 _ROOT = "root"
 
 
 def _read_loggers(asked: Collection[str]) -> Items:
-    """Level, `propagate`, `disabled` and plain handlers of each logger that has others than a new logger."""
+    """Read level, `propagate`, `disabled` and plain handlers of each logger that differs from a new logger."""
     items = {}
     root = _facts(_ROOT, logging.root)
     if root != (logging.WARNING, True, False, ()) or _ROOT in asked:
         items[_ROOT] = root
-    # `loggerDict` is not documented, and the same since Python 2.3. Without it only the root logger follows.
+    # `loggerDict` is undocumented (since Python 2.3). Without it only the root logger is sent.
     for name, each in list(getattr(logging.root.manager, "loggerDict", {}).items()):
         if type(each) is logging.PlaceHolder:
             continue
@@ -290,13 +290,13 @@ def _facts(name: str, logger: logging.Logger) -> tuple[Any, ...]:
 
 
 def _is_of_a_library(name: str) -> bool:
-    """A library makes its handlers itself, on both sides."""
+    """Whether a logger belongs to an imported library, which creates its handlers on both sides itself."""
     top = name.partition(".")[0]
     return top in sys.modules and top not in (_ROOT, "__main__")
 
 
 def _handler(handler: logging.Handler) -> tuple[Any, ...] | None:
-    """Stream, level and format of a handler as `basicConfig` makes it; None for every other handler."""
+    """Return stream, level and format of a handler like that of `basicConfig`; None for every other handler."""
     form = handler.formatter
     plain = type(handler) is logging.StreamHandler and not handler.filters
     if not plain or type(form) not in (logging.Formatter, type(None)):
@@ -307,7 +307,7 @@ def _handler(handler: logging.Handler) -> tuple[Any, ...] | None:
         return None
     if form is None:
         return stream, handler.level, None, None, "%"
-    style = form._style  # noqa: SLF001 - no public reader, the same since Python 3.2
+    style = form._style  # noqa: SLF001 - no public reader (since Python 3.2)
     signs: dict[Any, str] = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
     sign = signs.get(type(style))
     return (stream, handler.level, form._fmt, form.datefmt, sign) if sign else None  # noqa: SLF001 - as above

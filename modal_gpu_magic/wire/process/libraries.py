@@ -1,6 +1,6 @@
-"""States of libraries: options of numpy, torch, pandas and matplotlib. Nothing here imports a library.
+"""The states of libraries: options of numpy, torch, pandas and matplotlib. This module imports none of them.
 
-A library may lack a function that another version has: then the item is left out.
+If the installed version of a library lacks a function, the item is left out.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ _ERRORS: Final = {"divide": "warn", "invalid": "warn", "over": "warn", "under": 
 def _print_numpy(key: str, value: Any) -> None:
     numpy = _library("numpy")
     now = numpy.get_printoptions()
-    reset = {each: now[each] for each in ("formatter", "override_repr") if each in now}  # by each call, if not given
+    reset = {
+        each: now[each] for each in ("formatter", "override_repr") if each in now
+    }  # each call resets these options unless they are given
     numpy.set_printoptions(**{**reset, key: value})
 
 
 def _numpy_errors() -> Items:
-    """Less those that call a function, which would have to travel apart."""
+    """Read the error modes except those that call a function, which would have to be sent separately."""
     errors: Items = _library("numpy").geterr()
     return {key: value for key, value in errors.items() if value not in ("call", "log")}
 
@@ -62,7 +64,7 @@ _DETERMINISTIC, _ANOMALY, _BENCHMARK, _CUDNN = (
     "cudnn.deterministic",
 )
 _DEVICES = ("cpu", "meta")
-"""Default devices that every machine has."""
+"""Default devices that exist on every machine."""
 
 _TORCH: Final = {
     _DTYPE: "float32",
@@ -113,8 +115,8 @@ _TORCH_PRINTING: Final = {"edgeitems": 3, "linewidth": 80, "precision": 4, "sci_
 
 
 def _read_torch_printing() -> Items:
-    """PyTorch has no public reader: torch._tensor_str.PRINT_OPTS, tested with torch 2.13. Else nothing is sent."""
-    options = getattr(_library("torch")._tensor_str, "PRINT_OPTS", None)  # noqa: SLF001 - as said
+    """Read torch._tensor_str.PRINT_OPTS, tested with torch 2.13; there is no public reader. Without it: no items."""
+    options = getattr(_library("torch")._tensor_str, "PRINT_OPTS", None)  # noqa: SLF001 - see above
     return {key: getattr(options, key) for key in _TORCH_PRINTING if hasattr(options, key)}
 
 
@@ -123,7 +125,7 @@ def _print_torch(key: str, value: Any) -> None:
     if key == "sci_mode":
         torch.set_printoptions(sci_mode=value)
         return
-    scientific = torch._tensor_str.PRINT_OPTS.sci_mode  # noqa: SLF001 - each call sets `sci_mode` anew
+    scientific = torch._tensor_str.PRINT_OPTS.sci_mode  # noqa: SLF001 - each call resets `sci_mode`
     torch.set_printoptions(**{key: value}, sci_mode=scientific)
 
 
@@ -131,12 +133,12 @@ def _print_torch(key: str, value: Any) -> None:
 
 
 class _Pandas:
-    """Pandas lists no defaults publicly: pandas._config.config, alike from 1.0 to 3.1. Without it nothing is sent."""
+    """Options from pandas._config.config (1.0 to 3.1); pandas has no public list of defaults. Without it: no items."""
 
     def __init__(self) -> None:
         self._places: list[tuple[str, dict[str, Any], str, Any]] = []
         self._count = 0
-        """Options that were registered when the places were looked up."""
+        """Number of registered options at the last lookup of the places."""
 
     def read(self, asked: Collection[str]) -> Items:
         config = sys.modules.get("pandas._config.config")
@@ -152,8 +154,8 @@ class _Pandas:
 
 
 def _place(config: Any, key: str) -> tuple[dict[str, Any], str]:
-    """The dictionary with an option's value, and the key there."""
-    folder = config._global_config  # noqa: SLF001 - as said
+    """Return the dictionary that has an option's value, and the key in the dictionary."""
+    folder = config._global_config  # noqa: SLF001 - see `_Pandas`
     *above, last = key.split(".")
     for part in above:
         folder = folder[part]
@@ -177,19 +179,19 @@ _OF_THE_SCREEN = (
     "toolbar",
     "webagg",
 )
-"""Parameters, by their beginning, that say how one process shows figures."""
+"""Prefixes of the parameters for the display of figures in one process."""
 
 
 def _read_parameters(asked: Collection[str]) -> Items:
     matplotlib = _library("matplotlib")
     fresh = matplotlib.rcParamsDefault
     items: Items = {}
-    # As plain dictionaries: `RcParams` looks up each key with a check, which takes ten times as long.
+    # Plain dict access, because `RcParams` checks each key, which takes ten times as long.
     for key, value in dict.items(matplotlib.rcParams):
         other = dict.get(fresh, key)
         differs = (value is not other and not is_same(value, other)) or key in asked
         if differs and not key.startswith(_OF_THE_SCREEN):
-            items[key] = list(value) if type(value) is list else value  # a list may be changed in place
+            items[key] = list(value) if type(value) is list else value  # a copy, because a list may be changed in place
     return items
 
 

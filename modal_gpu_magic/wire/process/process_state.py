@@ -1,8 +1,8 @@
-"""The state of a process beside its variables: read, compared and written item by item.
+"""The state of a process apart from its variables: read, compared and written item by item.
 
 Each row of the table in `state_table` is a `State`: random generators, environment variables, options of libraries.
-Both sides read all rows before and after a cell. What has changed on one side since the last cell is sent to the
-other, so that neither side overwrites a newer item by an older one. Values in messages are plain data.
+Both sides read all states before and after a cell. Each side sends only the items that changed on its side since the
+last cell, so that no older item overwrites a newer one. Values in messages are plain data.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 Items = dict[str, Any]
 """Values by key: one variable, one option, one generator."""
 States = dict[str, Items]
-"""Items by the name of their state."""
+"""Items by name of the state."""
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One kind of state. `settings` makes one of two plain functions."""
+    """One kind of process state. `settings` creates a state from plain functions."""
 
     name: str
     read: Callable[[Collection[str]], Items]
-    """Items that differ from those of a fresh process, and in any case the items with the given keys."""
+    """Returns the items that differ from a new process, and always the items of the given keys."""
     write: Callable[[str, Any], None]
-    """Set one item; raises where that cannot be done."""
+    """Sets one item; raises if this is not possible."""
     module: str = ""
-    """The module whose state it is: nothing is read or written before somebody imports the module."""
+    """The module that owns the state: nothing is read or written before the module is imported."""
     borrowed: bool = False
-    """A generator from which our own code, or that of Modal's SDK, draws, too: such numbers are put back."""
+    """This package or Modal's SDK also draws from the generator: the state is restored after such draws."""
     contextual: bool = False
-    """A context variable: what an import outside a cell sets is not set in the cell."""
+    """The state is a context variable: a value set by an import outside a cell is not visible in the cell."""
     ours: bool = False
-    """Our own code changes it between cells, too: such changes are no user's."""
+    """This package also changes the state between cells: such changes do not count as the user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """A value that is not plain data, such as a formatting function: a pickle, made by cloudpickle."""
+    """A value that is not plain data, such as a formatting function, as a pickle by cloudpickle."""
 
     pickle: bytes
 
@@ -61,7 +61,16 @@ def settings(
     *,
     contextual: bool = False,
 ) -> State:
-    """A state whose items all have a default: `read` gives all items, `default` those of a fresh process."""
+    """Create a state whose items all have a default.
+
+    Args:
+        name: name of the state.
+        read: returns all items.
+        write: sets one item.
+        default: returns the items of a new process.
+        module: see `State`.
+        contextual: see `State`.
+    """
 
     def differing(asked: Collection[str]) -> Items:
         fresh = default()
@@ -75,7 +84,7 @@ def settings(
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two values of an item are equal. Values that cannot be compared are different."""
+    """Whether two values of an item are equal. Values that cannot be compared count as different."""
     if one is other:
         return True
     try:
@@ -85,7 +94,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def difference(before: States, after: States) -> States:
-    """The items of `after` that `before` lacks or has otherwise."""
+    """Return the items of `after` that `before` lacks or has with another value."""
     changed = {
         name: {key: value for key, value in items.items() if not _has(before, name, key, value)}
         for name, items in after.items()
@@ -94,7 +103,7 @@ def difference(before: States, after: States) -> States:
 
 
 def merged(states: States, newer: States) -> States:
-    """Both; an item that both have is the newer one."""
+    """Merge states; `newer` overwrites items that both have."""
     return {name: {**states.get(name, {}), **newer.get(name, {})} for name in {**states, **newer}}
 
 
@@ -104,7 +113,7 @@ def _has(states: States, name: str, key: str, value: Any) -> bool:
 
 
 def encoded(states: States) -> States:
-    """Items as a message has them: what is not plain data as a pickle. An item that does not pickle is left out."""
+    """Return items for a message: values that are not plain data are pickled, or left out if this fails."""
     import cloudpickle
 
     coded: States = {}
@@ -115,7 +124,7 @@ def encoded(states: States) -> States:
             else:
                 try:
                     coded.setdefault(name, {})[key] = Pickled(cloudpickle.dumps(value))
-                except Exception:  # noqa: BLE001, S112 - a user's object raises anything; its option stays as it is there
+                except Exception:  # noqa: BLE001, S112 - a user's object may raise anything; the receiver keeps its own value
                     continue
     return coded
 
@@ -130,22 +139,22 @@ def _is_plain(value: Any) -> bool:
 
 @dataclass(slots=True)
 class Process:
-    """This process's state, by a table of states."""
+    """The state of this process, according to a table of states."""
 
     table: tuple[State, ...]
     waiting: States = field(default_factory=dict)
-    """Items of states whose module is not imported yet: they are written when it is."""
+    """Items of states whose module is not imported yet: written after the import."""
     held: States = field(default_factory=dict)
-    """Items that could not be written here, such as the generator of a GPU: they are passed on as they came."""
+    """Items that could not be written, such as the generator of a missing GPU: sent on unchanged."""
     _imports: ImportWatch = field(default_factory=ImportWatch)
 
     def read(self, asked: States) -> States:
-        """Items that differ from a fresh process's, and those whose keys are in `asked`."""
+        """Return the items that differ from a new process, and the items whose keys are in `asked`."""
         found = {state.name: self._items(state, asked.get(state.name, {}).keys()) for state in self.table}
         return {name: items for name, items in found.items() if items}
 
     def read_back(self, states: States) -> States:
-        """These items as they are here after they were written: a function is another object than on the other side."""
+        """Return written items as this process has them: a function, for example, is a new object."""
         found = {}
         for state in self.table:
             if items := states.get(state.name):
@@ -154,7 +163,7 @@ class Process:
         return found
 
     def write(self, states: States) -> None:
-        """Set items, each where that can be done; those of a module that is not imported wait for its import."""
+        """Set items. Items of a module that is not imported are set after its import."""
         for state in self.table:
             items = states.get(state.name)
             if not items:
@@ -187,5 +196,5 @@ class Process:
             try:
                 state.write(key, pickle.loads(value.pickle) if type(value) is Pickled else value)
                 held.pop(key, None)
-            except Exception:  # noqa: BLE001 - an option that this version of the library lacks, a GPU that is not here
+            except Exception:  # noqa: BLE001 - an option that the installed version lacks, a missing GPU
                 held[key] = value

@@ -1,4 +1,4 @@
-"""The one table of states that follow the cells, applied to this process."""
+"""The table of all states that are sent between kernel and container, and its instance for this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from modal_gpu_magic.wire.process.process_state import Process
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The table applied to this process. `variables`: its environment at the start."""
+    """The table of states for this process.
+
+    Attributes:
+        process: reads and writes the states.
+        path: the import path.
+        variables: the environment at the start of the process.
+    """
 
     process: Process
     path: ImportPath
@@ -28,7 +34,7 @@ class Here:
 
     @property
     def unfollowed(self) -> tuple[str, ...]:
-        """Variables of this machine that were changed: they do not follow."""
+        """Changed variables that choose GPUs and are not sent."""
         return of_the_place(self.variables)
 
 
@@ -36,10 +42,10 @@ _here: list[Here] = []
 
 
 def here(*, container: bool = False) -> Here:
-    """The table applied to this process; made once.
+    """Return the table of states for this process, created at the first call.
 
     Args:
-        container: the process is a container's: what its environment has now is nobody's change.
+        container: the process runs in a container: the present environment counts as the initial one.
     """
     if not _here:
         start = at_start()

@@ -1,1 +1,1 @@
-"""What is known of single values and of code: remote values, imports, attributes, the names that code uses."""
+"""Facts about single values and about code: remote values, imports, attributes, the names that code uses."""

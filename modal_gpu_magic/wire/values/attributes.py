@@ -1,4 +1,4 @@
-"""What an instance holds, read past whatever its class makes of attribute access."""
+"""Read the attributes of an instance without the attribute hooks of its class."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def attributes_of(value: Any) -> dict[str, Any] | None:
-    """An instance's `__dict__` itself, whatever its class makes of that name; None: the instance has none."""
+    """Return the `__dict__` of an instance, past a class attribute of that name; None: the instance has none."""
     kind = type(value)
     getter = _GETTERS[kind] if kind in _GETTERS else attributes_getter(kind)
     return None if getter is None else getter(value)
 
 
 def attributes_getter(kind: type) -> Callable[[Any], dict[str, Any] | None] | None:
-    """What gives the `__dict__` of a type's instances; None: they have none.
+    """Return the function that reads `__dict__` of a type's instances; None: the instances have none.
 
-    That of a `partial` is made by looking at it, and from then on its pickle is another one: it counts as none.
+    None for `functools.partial` as well: reading its `__dict__` creates the dict, which changes its pickle.
     """
     getter = None
     if not issubclass(kind, functools.partial):
@@ -36,5 +36,5 @@ _GETTERS: dict[type, Callable[[Any], Any] | None] = {}
 
 
 def slots_of(kind: type) -> list[str]:
-    """The names of a class's slots, as pickle sees them."""
-    return copyreg._slotnames(kind)  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - pickle's own way
+    """Return the names of a class's slots, as pickle finds them."""
+    return copyreg._slotnames(kind)  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - the function that pickle uses

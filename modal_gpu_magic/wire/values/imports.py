@@ -1,8 +1,8 @@
-"""What an import statement binds, without its value: found out in the container, imported in the notebook when used.
+"""Deferred imports: names that an import statement bound in the container are imported in the kernel on first use.
 
-A cell that ran in the container imported its modules there. The notebook's kernel gets a `DeferredImport` under each
-such name, and imports the module at the name's first use here. Sent to a container, a `DeferredImport` becomes what it
-stands for.
+A cell in the container imports its modules in the container. The kernel gets a `DeferredImport` for each such name and
+imports the module when the name is first used in a native cell. Sent to a container, a `DeferredImport` becomes the
+imported object.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _BY_NAME = (
     types.MethodWrapperType,
     types.ModuleType,
 )
-"""Kinds of values that are code: the same in each process that has the module. Data comes home as a value."""
+"""Types of values that are code: equal in each process that has the module. Data is returned as a value."""
 
 _ANSWERED = frozenset({"__version__", "__file__", "__name__", "__path__", "__all__", "__spec__", "__loader__"})
-"""Attributes between double underscores that a user asks a module for. Others ask which protocols a value has."""
+"""Dunder attributes that users read from a module. Other dunder attributes are protocol checks."""
 
 _DISPLAY = ("_repr_", "_ipython_")
-"""Beginnings of the attributes that IPython asks any value for."""
+"""Prefixes of the attributes that IPython reads from any value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One name's import statement.
+    """The import statement of one name.
 
     Attributes:
         module: the module imported, or imported from.
-        attribute: what is taken from it: an attribute or a submodule; None: the module itself.
-        also: submodules that the statement loads beside: `import xml.dom` binds `xml`, and loads `xml.dom`.
+        attribute: the imported attribute or submodule; None: the module itself.
+        also: submodules that the statement also loads: `import xml.dom` binds `xml` and loads `xml.dom`.
     """
 
     module: str
@@ -53,38 +53,39 @@ class Import:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules it loads for certain."""
+        """The modules that the statement always loads."""
         return (self.module, *self.also)
 
     @property
     def path(self) -> str:
-        """The dotted path of what it binds."""
+        """The dotted path of the bound object."""
         return ".".join(filter(None, (self.module, self.attribute)))
 
     def run(self) -> Any:
-        """Import it; returns what the statement binds.
+        """Run the import and return the bound object.
 
         Raises:
-            ImportError: as the statement raises it. A module may raise anything else while it is imported.
+            ImportError: the statement raises the same error.
+            Exception: any exception that a module raises while it is imported.
         """
         for name in self.modules:
             importlib.import_module(name)
         return self._value()
 
     def loaded(self) -> tuple[Any, ...]:
-        """What it binds, as a tuple of one, if nothing must be imported for that; else empty."""
+        """Return the bound object as a tuple of one item; empty: a module would have to be imported."""
         if not all(name in sys.modules for name in self.modules):
             return ()
         if self.attribute is None:
             return (sys.modules[self.module],)
-        attributes = vars(sys.modules[self.module])  # `getattr` could make a module import a part of itself
+        attributes = vars(sys.modules[self.module])  # `getattr` could make a module import a submodule
         if self.attribute in attributes:
             return (attributes[self.attribute],)
         submodule = f"{self.module}.{self.attribute}"
         return (sys.modules[submodule],) if submodule in sys.modules else ()
 
     def has_bound(self, value: Any) -> bool:
-        """Whether a value is what the statement binds. For a process that has run it: nothing is imported."""
+        """Whether a value is the object that the statement bound. Imports nothing."""
         if not all(name in sys.modules for name in self.modules):
             return False
         if any(each is value for each in self.loaded()):
@@ -115,15 +116,15 @@ def bound_by_import(
     statements: Mapping[str, tuple[Import, ...]],
     stars: Iterable[str] = (),
 ) -> dict[str, Import]:
-    """Which of the names hold what an import statement of the cell bound: code of a module, and no data.
+    """Return the names whose value is code that an import statement of the cell bound.
 
-    Nothing is imported: the cell has run here.
+    Imports nothing: the cell has run in this process.
 
     Args:
-        names: those the cell bound.
-        namespace: the notebook's.
+        names: names that the cell bound.
+        namespace: the notebook's namespace.
         statements: by name, the import statements that may have bound it (`plan.cell.module_imports.imported_names`).
-        stars: the modules star-imported.
+        stars: the star-imported modules.
     """
     found: dict[str, Import] = {}
     for name in names:
@@ -140,7 +141,7 @@ def bound_by_import(
 
 
 def _is_code(value: Any) -> bool:
-    """Whether a value is code, or pickles as its name alone, as numpy's ufuncs and cached functions do."""
+    """Whether a value is code, or is pickled by name, as numpy's ufuncs and cached functions are."""
     if isinstance(value, _BY_NAME):
         return True
     kind: Any = type(value)
@@ -149,29 +150,29 @@ def _is_code(value: Any) -> bool:
         reducer = kind.__reduce__
     try:
         return reducer is not None and isinstance(reducer(value), str)
-    except Exception:  # noqa: BLE001 - whatever a class raises about being pickled: then it is no code
+    except Exception:  # noqa: BLE001 - a class may raise anything while it is pickled; such a value is no code
         return False
 
 
 class DeferredImport:
-    """Stands for what a cell in the container imported, until it is used here.
+    """Stands in for an object that a cell in the container imported, until a native cell uses the name.
 
-    Any use of it imports the module, binds the name to what it stands for, and goes on with that. Looking whether it
-    has some protocol (`__array__`, `_repr_html_`) is no use.
+    Any use imports the module, binds the name to the imported object, and uses that object. A check for a protocol
+    (`__array__`, `_repr_html_`) does not count as a use.
 
     Args:
-        name: the name it is bound to.
-        statement: the import statement that bound it.
-        home: the notebook's namespace.
+        name: the name that the stand-in is bound to.
+        statement: the import statement that bound the name.
+        namespace: the notebook's namespace.
     """
 
     __slots__ = ("__weakref__", "_deferred")
 
-    def __init__(self, name: str, statement: Import, home: dict[str, Any]) -> None:
-        object.__setattr__(self, "_deferred", _Deferred(name, statement, home))
+    def __init__(self, name: str, statement: Import, namespace: dict[str, Any]) -> None:
+        object.__setattr__(self, "_deferred", _Deferred(name, statement, namespace))
 
     def __repr__(self) -> str:
-        return f"<{deferral(self).statement.path}, imported in the container, and here when it is used>"
+        return f"<{deferral(self).statement.path}, imported in the container; the notebook imports it on first use>"
 
     def __getattr__(self, name: str) -> Any:
         if (name.startswith("__") and name not in _ANSWERED) or name.startswith(_DISPLAY):
@@ -188,12 +189,12 @@ class DeferredImport:
         return dir(resolve(self))
 
     @property
-    def __doc__(self) -> Any:  # type: ignore[override]  # a class has its own as a text
+    def __doc__(self) -> Any:  # type: ignore[override]  # a class's own `__doc__` is a string
         return resolve(self).__doc__
 
     @property
     def __signature__(self) -> Any:
-        """What IPython shows beside the name of a function."""
+        """The signature that IPython shows for a function."""
         return inspect.signature(resolve(self))
 
     def __instancecheck__(self, value: Any) -> bool:
@@ -207,32 +208,39 @@ class DeferredImport:
 
     def __reduce__(self) -> tuple[Any, ...]:
         its = deferral(self).statement
-        return _import_there, (its.module, its.attribute, its.also)
+        return _import_object, (its.module, its.attribute, its.also)
 
 
 @dataclass(slots=True)
 class _Deferred:
-    """What a `DeferredImport` knows. `stopped`: the user stopped its import, so the cell that uses it stops, too."""
+    """The state of a `DeferredImport`.
+
+    Attributes:
+        name: the name that the stand-in is bound to.
+        statement: the import statement that bound the name.
+        namespace: the notebook's namespace.
+        stopped: the user stopped the import, so that the cell that uses the name must stop as well.
+    """
 
     name: str
     statement: Import
-    home: dict[str, Any]
+    namespace: dict[str, Any]
     stopped: bool = False
 
 
 def deferral(value: DeferredImport) -> _Deferred:
-    """The name and the import statement behind a stand-in. Not attributes: those are the module's own."""
+    """Return the state of a stand-in. A function, because attributes of a stand-in are those of the module."""
     its: _Deferred = object.__getattribute__(value, "_deferred")
     return its
 
 
 def resolve(value: DeferredImport) -> Any:
-    """Import what a stand-in stands for, and bind its name to that.
+    """Import the object of a stand-in, and bind the stand-in's name to the object.
 
     Raises:
-        ModuleNotFoundError: this kernel has no such module; says where the module is.
-        KeyboardInterrupt: the user stopped this import before the cell that uses it began.
-        Exception: whatever the module raises while it is imported.
+        ModuleNotFoundError: this kernel has no such module; the message says that the container has the module.
+        KeyboardInterrupt: the user stopped this import before the cell that uses the name started.
+        Exception: any exception that the module raises while it is imported.
     """
     its = deferral(value)
     if its.stopped:
@@ -245,33 +253,33 @@ def resolve(value: DeferredImport) -> Any:
                 importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{its.statement.module}.".startswith(f"{error.name}."):
-            raise  # a module that this one imports
-        raise ModuleNotFoundError(f"{error.msg}. {_where(its)}", name=error.name, path=error.path) from None
-    if its.home.get(its.name) is value:
-        its.home[its.name] = found
+            raise  # the missing module is another one, which the module imports
+        raise ModuleNotFoundError(f"{error.msg}. {_advice(its)}", name=error.name, path=error.path) from None
+    if its.namespace.get(its.name) is value:
+        its.namespace[its.name] = found
     return found
 
 
 def _of_other_statements(its: _Deferred) -> Iterator[str]:
-    """Submodules of a module that other deferred statements load: after `from a.b import c`, `a` has `b`."""
+    """Yield submodules that other deferred imports load: after `from a.b import c`, `a` has the attribute `b`."""
     if its.statement.attribute is not None:
         return
     head = its.statement.module + "."
-    for other in [*its.home.values()]:
+    for other in [*its.namespace.values()]:
         if type(other) is DeferredImport:
             yield from (module for module in deferral(other).statement.modules if module.startswith(head))
 
 
-def _where(its: _Deferred) -> str:
-    """Where the module is, and the ways out."""
+def _advice(its: _Deferred) -> str:
+    """Return the sentence that says which process has the module, and the two fixes."""
     return (
         f"A cell imported `{its.name}` in the container, and this kernel lacks the package: "
-        f"use `{its.name}` in a %%modal_gpu cell, or install the package here, too"
+        f"use `{its.name}` in a %%modal_gpu cell, or install the package in the notebook's environment"
     )
 
 
-def _import_there(module: str, attribute: str | None, also: tuple[str, ...]) -> Any:
-    """What a stand-in is where it arrives."""
+def _import_object(module: str, attribute: str | None, also: tuple[str, ...]) -> Any:
+    """Import the object of a received stand-in."""
     return Import(module, attribute, also).run()
 
 
@@ -282,7 +290,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "ror": lambda real, other: other | real,
     "iter": iter,
 }
-"""What is done to modules, classes and functions, other than to ask for an attribute."""
+"""Operations on modules, classes and functions other than attribute access, by special method name."""
 
 
 def _forward(operation: Callable[..., Any]) -> Callable[..., Any]:

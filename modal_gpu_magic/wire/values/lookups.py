@@ -1,7 +1,7 @@
-"""Names that code looks up at run time, by a text: which names a text mentions, whether a function may look up any.
+"""Names that code looks up at run time from a string: the names in a string, and whether code may look up any name.
 
-`plan.cell.dynamic_names` finds such lookups in the text of a cell. A function of the notebook that a cell only calls
-has no text in the cell, so its code object is read here.
+`plan.cell.dynamic_names` finds such lookups in the text of a cell. This module finds them in the code objects of
+functions that the cell calls.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LONGEST_TEXT = 10_000
-"""Characters. A longer text is data, and no formula, query or piece of code."""
+"""Longest text in characters that may be a formula, a query or code; a longer text is data."""
 
 NAMESPACE_ATTRIBUTES = frozenset({"f_globals", "f_locals", "__globals__", "user_ns", "user_global_ns"})
-"""Attributes whose value may be the notebook's namespace: of a frame, of a function, of IPython's shell."""
+"""Attributes of frames, functions and IPython's shell whose value may be the notebook's namespace."""
 
 REGISTRY = "__subclasses__"
-"""The method of a class that finds classes by no name at all."""
+"""The method of a class that finds classes without a name."""
 
 MAIN_MODULE = "__main__"
 
 INTERACTIVE = frozenset({"breakpoint", "set_trace"})
-"""Functions with a prompt, where a user may type any name."""
+"""Functions with a prompt, at which the user may type any name."""
 
 FROM_MAIN_MODULE = {
     "unittest.main": "module",
@@ -45,11 +45,11 @@ FROM_MAIN_MODULE = {
     "pdb.set_trace": "",
     "ipdb.set_trace": "",
 }
-"""Functions that look at everything in `__main__`. The value: the parameter that names another module (it comes first)
-and so turns that off."""
+"""Functions that read all names of `__main__`, each with the first parameter, which names another module to read
+instead; empty: the function has no such parameter."""
 
 _FREE_FUNCTIONS = frozenset({"globals", "eval", "exec", MAIN_MODULE, *INTERACTIVE})
-"""Names of functions that a function's code looks up if it may look up any name."""
+"""Functions and names whose use means that code may look up any name."""
 
 _GLOBAL_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
@@ -61,17 +61,17 @@ _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 
 
 def words(text: str) -> frozenset[str]:
-    """Every name that a text can mention: `f(a.b) + c` has `f`, `a`, `c`."""
+    """Return every name in a text: `f(a.b) + c` has `f`, `a`, `c`."""
     return frozenset(_WORD.findall(text))
 
 
 def filled_in(text: str) -> frozenset[str]:
-    """The names that are filled into a text: by `{v}` or `{{ v }}`, by `$v`, by `%(v)s`."""
+    """Return the names in the placeholders of a text: `{v}`, `{{ v }}`, `$v`, `%(v)s`."""
     return frozenset(name for part in _PLACES.findall(text) for name in words(part))
 
 
 def mentioned(text: str) -> frozenset[str]:
-    """The names of the caller that a library may look up for this text: of a formula, a query or an SQL statement.
+    """Return the names that a library may look up in the caller for a formula, a query or an SQL statement.
 
     `y ~ sq(x)` mentions `sq`, and `x` and `y` if the table has no such columns (patsy); `x > @limit` mentions `limit`
     (pandas); `select a from df` mentions `df` (duckdb, polars, pandasql).
@@ -85,12 +85,12 @@ def _mentioned(text: str) -> frozenset[str]:
 
 
 def names_of_formula(text: str) -> Iterator[str]:
-    """All names of a formula, columns of its table too: only the table tells which those are."""
+    """Yield all names of a formula, including columns of the table, which only the table distinguishes."""
     return (node.id for tree in _sides(text) for node in ast.walk(tree) if isinstance(node, ast.Name))
 
 
 def _sides(text: str) -> tuple[ast.Expression, ...]:
-    """What is left and right of the one `~`, as Python. Empty: the text is no formula."""
+    """Parse the left and the right side of the one `~` as Python. Empty: the text is no formula."""
     left, tilde, right = text.partition("~")
     if not tilde or "~" in right or not right.strip():
         return ()
@@ -114,19 +114,19 @@ _TEXTS: tuple[tuple[str, Callable[[str], Iterator[str] | list[str]]], ...] = (
     ("@", _AT_NAME.findall),
     ("select", _tables_of_sql),
 )
-"""By what such a text must contain: the function that finds the names in it."""
+"""Marks in lower case that a text must contain, each with the function that finds the names in the text."""
 
 
 @lru_cache(maxsize=4096)
 def names_in_texts(code: types.CodeType) -> frozenset[str]:
-    """The names that a function's constant texts, and those of the code inside it, mention."""
+    """Return the names in the string constants of a function's code and of nested code."""
     texts = [text for text in code.co_consts if isinstance(text, str)]
     return frozenset[str]().union(*map(mentioned, texts), *map(names_in_texts, _inner(code)))
 
 
 @lru_cache(maxsize=4096)
 def code_looks_up_any_name(code: types.CodeType) -> bool:
-    """Whether a function's code, or the code inside it, may look up any name of the notebook."""
+    """Whether a function's code, or nested code, may look up any name of the notebook."""
     return _is_free(code) or any(map(code_looks_up_any_name, _inner(code)))
 
 
@@ -146,7 +146,7 @@ def _is_free(code: types.CodeType) -> bool:
 
 
 def _calls(path: str, loads: set[str], names: set[str]) -> bool:
-    """Whether code that looks up and uses these names may call the function of this path."""
+    """Whether code that loads and uses these names may call the function of a dotted path."""
     module, _, function = path.rpartition(".")
     return function in names and (module in loads or module in names)
 

@@ -1,4 +1,4 @@
-"""Where in a value the object is that cannot travel: `.callbacks[0].lock`. Looks at a few thousand objects at most."""
+"""Find the path to the object in a value that cannot be pickled: `.callbacks[0].lock`. Visits at most 5,000 objects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MOST_OBJECTS = 5_000
-"""How many objects are looked at: 10 ms."""
+"""Largest number of objects to visit: 10 ms."""
 
 LONGEST_NAME = 40
-"""Characters of a key that are shown in a path."""
+"""Longest key in a path, characters."""
 
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), types.ModuleType)
 
 
 def place_of(value: Any, is_it: Callable[[Any], bool]) -> str | None:
-    """The path from a value to the nearest object in it that `is_it` says yes to; None: it is not found.
+    """Return the path from a value to the nearest object that matches; None: no object matches.
 
-    Empty if it is the value itself.
+    Args:
+        value: the value; the path is empty if the value itself matches.
+        is_it: returns whether an object matches.
     """
     seen, waiting = {id(value)}, collections.deque([("", value)])
     while waiting and len(seen) < MOST_OBJECTS:
@@ -38,7 +40,7 @@ def place_of(value: Any, is_it: Callable[[Any], bool]) -> str | None:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """The objects that a value refers to, each with the step to it. Asks nothing of the value's own methods."""
+    """Yield the objects that a value refers to, each with its path step. Does not call methods of the value's class."""
     kind = type(value)
     if issubclass(kind, dict):
         for key, part in list(dict.items(value))[:MOST_OBJECTS]:
@@ -61,7 +63,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        with contextlib.suppress(ValueError):  # it was never set
+        with contextlib.suppress(ValueError):  # an empty cell
             yield f".__closure__ ({name})", cell.cell_contents
     for number, default in enumerate(function.__defaults__ or ()):
         yield f".__defaults__[{number}]", default
@@ -75,7 +77,7 @@ def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
     for each in kind.__mro__:
         for name, found in each.__dict__.items():
             if type(found) is types.MemberDescriptorType and each.__module__ not in ("builtins", "types"):
-                with contextlib.suppress(AttributeError, TypeError):  # it was never set
+                with contextlib.suppress(AttributeError, TypeError):  # the slot was never set
                     yield f".{name}", found.__get__(value)
     for each in holders:
         for name, part in each.__dict__.items():

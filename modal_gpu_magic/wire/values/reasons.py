@@ -1,4 +1,4 @@
-"""Why a value cannot travel, in a few words: from what pickle says to what a person wants to know. Text only."""
+"""Short reasons why a value cannot be sent or loaded, from the errors of pickle. Text only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST = 200
-"""Characters of somebody else's message that are passed on."""
+"""Longest part of another library's message that is shown, characters."""
 
 _CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? (?:object|instances)")
 
@@ -51,20 +51,20 @@ _NOUNS = {
     "select.epoll": "an event loop's poll",
     "memoryview": "a view of memory",
 }
-"""What people call the types that pickle most often refuses."""
+"""Nouns for the types that pickle refuses most often."""
 
 
 class NotHereError(pickle.UnpicklingError):
-    """A class, function or module that a value needs is not here. The message goes on from `needs`."""
+    """This process lacks a class, function or module that a value needs. The message starts with `needs`."""
 
 
 class RefusedError(pickle.PicklingError):
-    """A value that could be pickled is not, because less than the value would arrive.
+    """A value is refused although it could be pickled, because the receiver would get an incomplete value.
 
     Args:
-        culprit: the object itself.
-        noun: says of which kind the object is.
-        cure: says how a cell gets what it needs.
+        culprit: the refused object.
+        noun: the kind of object, as a noun phrase.
+        cure: the fix, as a clause.
     """
 
     def __init__(self, culprit: Any, noun: str, cure: str) -> None:
@@ -73,17 +73,17 @@ class RefusedError(pickle.PicklingError):
 
 
 def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
-    """A clause about `value`: ``it holds a lock (_thread.lock) at `trainer.lock` ``.
+    """Return a clause about a value: ``it holds a lock (_thread.lock) at `trainer.lock` ``.
 
     Args:
         value: the value.
-        error: what its pickling raised.
-        name: the value's variable, which the path to the culprit begins with.
+        error: the exception that pickling raised.
+        name: name of the value's variable, with which the path to the culprit starts.
     """
     if isinstance(error, RecursionError) or "recursion" in str(error):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
-        return "there is not enough memory to pickle it"
+        return "pickling it needs more memory than is available"
     if isinstance(error, RefusedError):
         verb = "is" if error.culprit is value else "holds"
         return f"it {verb} {error.noun}{_at(name, value, lambda each: each is error.culprit)}: {error.cure}"
@@ -103,10 +103,10 @@ def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
 
 
 def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:
-    """Where in a value the culprit is, if that is found soon."""
+    """Return the path to the culprit as a phrase; empty: not found, or the value itself."""
     try:
         path = place_of(value, is_it)
-    except Exception:  # noqa: BLE001 - whatever a user's class raises when it is looked at
+    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return ""
     return f" at `{name}{path}`" if path else ""
 
@@ -121,29 +121,29 @@ def _article(noun: str) -> str:
 
 
 def why_not_here(error: BaseException) -> str:
-    """A clause about a value that arrived but could not be made: `needs torch, which is not installed here`."""
+    """Return a clause about a received value that could not be loaded: `needs torch, which is not installed`."""
     if isinstance(error, NotHereError | TransferError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return missing_module(error.name)
-    return f"could not be made here ({_brief(error)})"
+    return f"could not be loaded ({_brief(error)})"
 
 
 def missing_module(name: str) -> str:
-    """What to say of a module that is not found: the package is not installed, or is another version."""
+    """Return the clause for a missing module: the package is not installed, or is another version."""
     package = name.partition(".")[0]
     if package == "__main__":
-        return f"needs {name}, which is not there"
+        return f"needs {name}, which is not defined"
     if name != package and _is_installed(package):
-        return f"needs {name}, which the {package} installed here does not have"
-    return f"needs {package}, which is not installed here"
+        return f"needs {name}, which the installed version of {package} does not have"
+    return f"needs {package}, which is not installed"
 
 
 def missing_name(module: str, name: str) -> str:
-    """What to say of a class or function that its module does not have."""
+    """Return the clause for a class or function that its module does not have."""
     if module == "__main__":
-        return f"needs {name}, which is not defined here"
-    return f"needs {module}.{name}, which the {module.partition('.')[0]} installed here does not have"
+        return f"needs {name}, which is not defined"
+    return f"needs {module}.{name}, which the installed version of {module.partition('.')[0]} does not have"
 
 
 def _is_installed(package: str) -> bool:

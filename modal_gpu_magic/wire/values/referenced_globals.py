@@ -1,6 +1,6 @@
-"""Which of the notebook's names a cell needs besides those it reads: what the functions and classes among them use.
+"""Find the names that a cell needs indirectly: the globals that functions and classes of the notebook use.
 
-Values are looked at, never asked: no method or property of a user's class runs here.
+Values are read without calling any method or property of a user's class.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MOST_VALUES = 10_000
-"""How many values are looked at for one name (30 ms). In a larger structure a function may be overlooked; the cell's
-NameError then says how to send what it lacks."""
+"""Largest number of values to visit for one name (30 ms). In a larger structure a function may be missed; the cell's
+NameError then says how to send the missing name."""
 
 _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL"})
-"""Opcodes that look a name up among the globals; in a class body `LOAD_NAME` does."""
+"""Opcodes that look up a name in the globals (`LOAD_NAME` in a class body)."""
 
 _OF_EVERY_MODULE = frozenset(vars(types.ModuleType("any"))) | {"__file__", "__builtins__", "__builtin__"}
-"""Names that the other side's namespace has by itself; a class body looks up `__name__`."""
+"""Names that every module's namespace has; a class body looks up `__name__`."""
 
 _ATOMS: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
-"""Types of values that refer to nothing of the notebook's."""
+"""Types of values that refer to no object of the notebook."""
 
 _EMPTY = types.CellType()
-"""A closure's cell that is not filled yet equals this one."""
+"""An empty closure cell, which equals every empty cell."""
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
@@ -45,17 +45,17 @@ _MEMBERS: dict[type, tuple[str, ...]] = {
     functools.partial: ("func", "args", "keywords"),
     collections.defaultdict: ("default_factory",),
 }
-"""Where Python's own kinds of values hold functions, other than in a `__dict__`."""
+"""Attributes of built-in types that may contain functions, other than `__dict__`."""
 
 
 def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
-    """Those of the names that the namespace has, and the names that their values use as globals, transitively.
+    """Return the names that the namespace has, and the globals that their values use, transitively.
 
-    Followed are functions (closures, defaults, what a decorator wrapped), classes (methods, bases), instances,
-    bound methods, partials, and containers of such. Names the namespace does not have do not count.
+    The search follows functions (closures, defaults, decorated functions), classes (methods, bases), instances, bound
+    methods, partials, and containers of these. Names that the namespace lacks are left out.
     """
     found: set[str] = set()
-    seen: dict[int, Any] = {}  # the values themselves, so that an identity stays theirs
+    seen: dict[int, Any] = {}  # has the values themselves, so that no `id` is reused
     waiting = [name for name in names if name in namespace]
     while waiting:
         name = waiting.pop()
@@ -72,15 +72,15 @@ def is_name(key: object) -> bool:
 
 
 def every_name(namespace: dict[str, Any]) -> set[str]:
-    """All names that a cell may have bound, which code that looks names up at run time may look up.
+    """Return all public names, for code that may look up any name at run time.
 
-    A key that is no text is no name: what it stands for stays on its side.
+    A key that is not text is no name: its value is not sent.
     """
     return {name for name in namespace if is_name(name) and not name.startswith("_")}
 
 
 def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Iterator[str]:
-    """The global names that a value uses, itself or through what it refers to."""
+    """Yield the global names that a value uses, directly or through the objects that it refers to."""
     waiting, opaque, most = [value], _opaque(), len(seen) + MOST_VALUES
     while waiting and len(seen) < most:
         value = waiting.pop()
@@ -100,20 +100,20 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
 
 @functools.lru_cache(maxsize=1024)
 def _lookups(code: types.CodeType) -> frozenset[str]:
-    """The names that a function's code, and the code inside it, looks up among the globals."""
+    """Return the global names that a function's code and nested code look up."""
     names = {step.argval for step in dis.get_instructions(code) if step.opname in _LOOKUPS}
     return frozenset(names).union(*(_lookups(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
 @functools.lru_cache(maxsize=1024)
 def imported_by(code: types.CodeType) -> frozenset[str]:
-    """The modules that a function's code, and the code inside it, imports."""
+    """Return the modules that a function's code and nested code import."""
     names = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME" and step.argval}
     return frozenset(names).union(*(imported_by(each) for each in code.co_consts if isinstance(each, types.CodeType)))
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What a value refers to, as far as it may lead to functions and classes of the notebook."""
+    """Yield the objects of a value that may lead to functions and classes of the notebook."""
     kind = type(value)
     if kind is types.FunctionType:
         yield from _parts_of_function(value)
@@ -134,7 +134,7 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
 
 
 def _items(value: Any) -> Iterator[Any]:
-    """What a container holds, by its base's own iteration."""
+    """Yield the items of a container by the iteration of its built-in base."""
     kind = type(value)
     if issubclass(kind, dict):
         yield from _more_than_atoms(dict.keys(value))
@@ -146,7 +146,7 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _attributes(value: Any) -> Iterator[Any]:
-    """What an instance holds in its `__dict__`, its slots, or as one of Python's own kinds of values."""
+    """Yield the values in the `__dict__`, the slots and the built-in attributes of an instance."""
     for base in type(value).__mro__:
         for name in _MEMBERS.get(base, ()):
             yield object.__getattribute__(value, name)
@@ -155,22 +155,22 @@ def _attributes(value: Any) -> Iterator[Any]:
             yield from _more_than_atoms(its["__dict__"].__get__(value).values())
         for slot in its.values() if base.__module__ == "__main__" else ():
             if type(slot) is types.MemberDescriptorType:
-                with contextlib.suppress(AttributeError):  # never set
+                with contextlib.suppress(AttributeError):  # the slot was never set
                     yield slot.__get__(value)
 
 
 def _more_than_atoms(values: Iterable[Any]) -> Iterable[Any]:
-    """Those that may refer to something. A million numbers are told at a glance."""
+    """Return the values that are no atoms. A list of a million numbers is handled fast."""
     listed = list(values)
     return [] if _ATOMS.issuperset(map(type, listed)) else [value for value in listed if type(value) not in _ATOMS]
 
 
 def _opaque() -> set[type]:
-    """Types whose values are not looked into: data, and what is not pickled by value."""
+    """Return the types whose values are not searched: data, and objects that are not pickled by value."""
     opaque: set[type] = {types.ModuleType, types.CodeType, RemoteValue, *_ATOMS}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if hasattr(numpy, "ndarray"):
-        opaque.add(numpy.ndarray)  # type: ignore[union-attr]  # `hasattr` says that it is loaded
+        opaque.add(numpy.ndarray)  # type: ignore[union-attr]  # `hasattr` has checked that numpy is imported
     if hasattr(torch, "nn"):
         opaque |= {torch.Tensor, torch.nn.Parameter}  # type: ignore[union-attr]  # likewise
     return opaque

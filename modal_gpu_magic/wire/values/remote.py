@@ -1,7 +1,7 @@
-"""`RemoteValue`: what the notebook has in the place of a value that stayed in the container.
+"""`RemoteValue`: the notebook's stand-in for a value that is in the container only.
 
-It looks like the value (its own rich repr), and whatever needs the value itself raises a sentence that names the two
-ways out. Of a value's possible attributes it takes none but `fetch`: `series.name` must not quietly be something else.
+A remote value shows the rich repr of the value. An operation that needs the value raises an error with the two fixes.
+`fetch` is the only public attribute, so that `series.name`, for example, never silently returns another object.
 """
 
 from __future__ import annotations
@@ -17,33 +17,37 @@ if TYPE_CHECKING:
 
 
 class RemoteAttributeError(RemoteValueError, AttributeError):
-    """An attribute of a value that lives in the container. An AttributeError too, so that `hasattr` says no."""
+    """An attribute of a remote value was read. Also an AttributeError, so that `hasattr` returns False."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known here of a value that stayed."""
+    """The facts that the kernel has about a value in the container."""
 
     name: str
     session: str
     type_name: str
     summary: str = ""
-    """One line: shape, dtype, device, size, or length. Empty if it is not known."""
+    """One line: shape, dtype, device, size, or length. Empty: unknown."""
     why: str = ""
-    """Why it stayed."""
+    """Why the value was not returned."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle."""
 
 
 class RemoteValue:
-    """Stands for a value that lives in a session's container.
+    """Stands in for a value that is in a session's container.
 
-    Use its name in a `%%modal_gpu` cell as if it were here, or bring it here with `NAME.fetch()`.
+    Use the name in a `%%modal_gpu` cell like any variable, or copy the value to the notebook with `NAME.fetch()`.
 
     Args:
-        name: the variable's name, in the notebook and in the container.
-        session, type_name, summary, why, bundle: see `Facts`, which `facts(value)` gives back.
-        fetch: what `fetch()` calls with the name; None: nothing can be fetched any more.
+        name: name of the variable, in the notebook and in the container.
+        session: name of the session.
+        type_name: name of the value's type.
+        summary: see `Facts`.
+        why: see `Facts`.
+        bundle: see `Facts`.
+        fetch: the function that `fetch()` calls with the name; None: the value can no longer be fetched.
     """
 
     __slots__ = ("__weakref__", "_facts", "_fetch")
@@ -66,16 +70,16 @@ class RemoteValue:
         object.__setattr__(self, "_fetch", fetch)
 
     def fetch(self) -> Any:
-        """Bring the value here, whatever its size, and return it. The variable itself is not rebound.
+        """Copy the value from the container, whatever its size, and return it. The variable is not rebound.
 
         Raises:
-            RemoteValueError: it cannot be fetched any more.
-            ModalGpuError: the container is gone, or the value does not travel.
+            RemoteValueError: the value can no longer be fetched.
+            ModalGpuError: the container has ended, or the value cannot be sent.
         """
         its = self._facts
         if self._fetch is None:
-            where = f"`{its.name}` of session {its.session!r}"
-            raise RemoteValueError(f"{where} is out of reach: run the cell that made it again")
+            value = f"`{its.name}` of session {its.session!r}"
+            raise RemoteValueError(f"run the cell that made {value} again: the value can no longer be fetched")
         return self._fetch(its.name)
 
     def __repr__(self) -> str:
@@ -84,7 +88,7 @@ class RemoteValue:
         return f"<{' · '.join(part for part in parts if part)}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002 - IPython's
-        """The value's own rich repr under a line that says where it lives."""
+        """Return the value's own rich repr below a line with the session and the reason."""
         bundle, line = dict(self._facts.bundle), repr(self)
         bundle["text/plain"] = f"{line}\n{bundle['text/plain']}" if "text/plain" in bundle else line
         if "text/html" in bundle:
@@ -98,7 +102,7 @@ class RemoteValue:
         return ["fetch"]
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # somebody asks what protocols it has
+        if name.startswith("_"):  # a check for a protocol
             raise AttributeError(name)
         raise RemoteAttributeError(sentence(self))
 
@@ -116,50 +120,52 @@ class RemoteValue:
         for value in (*arguments, *(keywords or {}).values()):
             if type(value) is RemoteValue:
                 refuse(value)
-        raise RemoteValueError("a value in a list or a tuple here lives in the container: use it in a %%modal_gpu cell")
+        raise RemoteValueError(
+            "use this list or tuple in a %%modal_gpu cell: a value in the list or tuple is in the container"
+        )
 
     __hash__ = object.__hash__
 
 
 def facts(value: RemoteValue) -> Facts:
-    """What is known of a value that stayed. Not an attribute: those are the value's own."""
-    return value._facts  # noqa: SLF001 - this is the way to it
+    """Return the facts about a remote value. A function, because attributes belong to the value."""
+    return value._facts  # noqa: SLF001 - this function is the accessor
 
 
 def is_gone(value: Any) -> bool:
-    """Whether a value was a rank's, and ended with it: nothing can fetch it any more, and no cell can use it."""
-    return type(value) is RemoteValue and value._fetch is None  # noqa: SLF001 - this is the way to it
+    """Whether a value is a remote value that cannot be fetched or used any more, because its rank has ended."""
+    return type(value) is RemoteValue and value._fetch is None  # noqa: SLF001 - this function is the accessor
 
 
 def sentence(value: RemoteValue) -> str:
-    """That it is not here, and the two ways out."""
+    """Return the sentence that says that the value is in the container, with the two fixes."""
     its = facts(value)
     what = its.summary or its.type_name
     if is_gone(value) and its.why:
-        return f"`{its.name}` ({what}) is not here: {its.why}"
+        return f"`{its.name}` ({what}) is not in the notebook: {its.why}"
     return (
-        f"`{its.name}` ({what}) lives in the container of session {its.session!r}: "
-        f"use it in a %%modal_gpu cell, or bring it here with {its.name}.fetch()"
+        f"`{its.name}` ({what}) is in the container of session {its.session!r}: "
+        f"use it in a %%modal_gpu cell, or copy it to the notebook with {its.name}.fetch()"
     )
 
 
 def refuse(value: RemoteValue, *_: Any, **__: Any) -> NoReturn:
-    """What an operator does to a value that is not here.
+    """Refuse an operation on a remote value.
 
     Raises:
-        RemoteValueError: always, with the ways out.
+        RemoteValueError: always; the message has the two fixes.
     """
     raise RemoteValueError(sentence(value))
 
 
 def value_there(namespace: dict[str, Any], name: str) -> Any:
-    """Where a remote value travels back to the container, it is the value itself.
+    """Return the value of a remote value that was sent to the container.
 
     Raises:
-        TransferError: it is there no more.
+        TransferError: the container no longer has the name.
     """
     if name not in namespace:
-        raise TransferError(f"`{name}` is not in the container any more; run the cell that made it again")
+        raise TransferError(f"run the cell that made `{name}` again: the container no longer has the value")
     return namespace[name]
 
 

@@ -1,6 +1,6 @@
-"""The text of functions that travel, so that tracebacks over there show their lines and `inspect.getsource` works.
+"""Source text of the functions in a transfer, so that the receiver's tracebacks and `inspect.getsource` have it.
 
-Only the lines of the functions themselves go, not the cell around them, which may hold what nobody meant to send.
+Only the lines of the functions are sent, not the rest of the cell, which the user did not ask to send.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def gather(codes: Iterable[CodeType]) -> dict[str, str]:
-    """By file name, the lines of these functions in their places, the lines between them empty."""
+    """Return by file name the lines of functions at their line numbers; lines between functions are empty."""
     found: dict[str, dict[int, str]] = {}
     for code in codes:
         found.setdefault(code.co_filename, {}).update(_lines(code))
@@ -23,7 +23,7 @@ def gather(codes: Iterable[CodeType]) -> dict[str, str]:
 
 
 def spread(sources: Mapping[str, str]) -> None:
-    """Make the text known to `linecache`, beside what is known of the same files already."""
+    """Add texts to `linecache`, without overwriting the lines that it has."""
     for name, text in sources.items():
         lines, known = text.splitlines(keepends=True), linecache.getlines(name)
         merged = [old if old.strip() else new for old, new in zip_longest(known, lines, fillvalue="\n")]
@@ -31,7 +31,7 @@ def spread(sources: Mapping[str, str]) -> None:
 
 
 def _lines(code: CodeType) -> dict[int, str]:
-    """A function's own lines by number; none if its text is not known."""
+    """Return a function's own lines by number; empty: the text is unknown."""
     import inspect
     import tokenize
 

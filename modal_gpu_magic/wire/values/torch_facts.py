@@ -1,4 +1,4 @@
-"""What libraries' types and torch's objects say of themselves, without loading the libraries."""
+"""Facts about types of libraries and about torch's objects, without importing the libraries."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 
 def package_of(kind: type) -> str:
-    """The top-level package that a type is of."""
-    module: object = kind.__module__  # a property of the metaclass, in some
+    """Return the top-level package of a type."""
+    module: object = kind.__module__  # a property of the metaclass in some libraries
     return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def is_storage(value: Any) -> bool:
-    """Whether a value is an untyped storage: the memory that tensors lie over."""
+    """Whether a value is an untyped storage: the memory of tensors."""
     kind = type(value)
     return kind.__name__ == "UntypedStorage" and package_of(kind) == "torch"
 
 
 def storage_id(tensor: Any) -> int:
-    """The identity of the memory that a tensor lies over."""
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - as torch.save tells storages apart
+    """Return the identity of a tensor's storage."""
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - torch.save identifies storages in the same way

@@ -34,7 +34,7 @@ def test_read(text: str, volume: str, path: str, into: bool) -> None:
 @pytest.mark.parametrize(
     "text, error",
     [
-        ("data/runs", "write it VOLUME:/path, such as data:/data/runs"),
+        ("data/runs", "write VOLUME:/path, such as data:/data/runs"),
         ("", "is no place on a Volume"),
         (":/x", "'' is no name of a Volume"),
         ("a/b:/x", "'a/b' is no name of a Volume"),

@@ -49,10 +49,10 @@ def test_a_gpu_that_holds_the_model_needs_no_word(line: str) -> None:
     "line, said",
     [
         ("T4 --model 13B --task lora", "T4 has 16 GB, and 13B lora in bf16 needs 34 GB (13B × 2 bytes = 26 GB "),
-        ("T4 --model 13B --task lora", "; A100-40GB holds it."),
+        ("T4 --model 13B --task lora", "; A100-40GB has enough memory."),
         ("H100 L4 --model 13B", "L4 has 24 GB, and 13B inference in bf16 needs 31 GB "),
         ("T4 L4 --model 13B", "T4 has 16 GB, L4 has 24 GB, and"),
-        ("H100:8 --model 900B --task full", "; no single container holds it."),
+        ("H100:8 --model 900B --task full", "; no single container has enough memory."),
         ("H100 --model 7B --budget 2", "H100 costs $3.95/h, more than --budget 2."),
     ],
 )
@@ -69,8 +69,8 @@ def test_of_a_gpu_that_is_not_known_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     "line, kind, said",
     [
-        ("--task lora", LineError, "--task is about the model of --model"),
-        ("H100 --budget 5", LineError, "--budget is about the model"),
+        ("--task lora", LineError, "--task needs a model"),
+        ("H100 --budget 5", LineError, "--budget needs a model"),
         ("--dtype int8", LineError, "write --model 13B --task lora."),
         ("--model 13B --task full --dtype int8", LineError, "int8 weights cannot be trained"),
         ("H100 --model 13B --task full --dtype int8", LineError, "int8 weights cannot be trained"),

@@ -20,13 +20,13 @@ WRONG = [
     ("--nodes 4", "--nodes 4", "Modal has no clusters without GPUs; write .* H100:8 --nodes 4."),
     ("H100:2 --torchrun 4", "--torchrun 4", "4 processes are more than H100:2 has GPUs; write --torchrun 2, .*"),
     ("H100:4 A100:2 --torchrun=3", "--torchrun=3", "3 processes are more than A100:2 has GPUs; write --torchrun 2, .*"),
-    ("--torchrun", "--torchrun", "Without GPUs torchrun cannot tell how many processes; write --torchrun 2."),
-    ("H100:2 --ranks 1", "--ranks 1", "There are no ranks without --torchrun; write --torchrun too, .*"),
-    ("H100:2 --torchrun --ranks 0,2", "--ranks 0,2", "There is no rank 2: they are 0 to 1; write --ranks all .*"),
-    ("H100:8 --nodes 2 --ranks 2", "--ranks 2", "There is no rank 2: they are 0 to 1; .*"),
-    ("H100:8 --nodes 2 --torchrun 2 --ranks 4", "--ranks 4", "There is no rank 4: they are 0 to 3; .*"),
+    ("--torchrun", "--torchrun", "Without GPUs torchrun needs a number of processes; write --torchrun 2."),
+    ("H100:2 --ranks 1", "--ranks 1", "--ranks needs --torchrun; add --torchrun, .*"),
+    ("H100:2 --torchrun --ranks 0,2", "--ranks 0,2", "Rank 2 does not exist: ranks are 0 to 1; write --ranks all .*"),
+    ("H100:8 --nodes 2 --ranks 2", "--ranks 2", "Rank 2 does not exist: ranks are 0 to 1; .*"),
+    ("H100:8 --nodes 2 --torchrun 2 --ranks 4", "--ranks 4", "Rank 4 does not exist: ranks are 0 to 3; .*"),
     ("H100:2 --torchrun --ranks all,1", "--ranks all,1", "All ranks include the others; write --ranks all."),
-    ("H100:8 --no-rdma", "--no-rdma", "--no-rdma is about the nodes of a cluster; write --nodes N too, or remove it."),
+    ("H100:8 --no-rdma", "--no-rdma", "--no-rdma needs a cluster; add --nodes N, or remove --no-rdma."),
 ]
 
 

@@ -34,7 +34,7 @@ def after(*lines: str, environ: dict[str, str] | None = None, images: dict[str, 
         (dict(volumes={"a": "/d", "b": "/d"}), "same path"),
         (
             dict(python="3.9"),
-            rf"Python would be 3.9, and this notebook's is {PYTHON}.*Leave --python out, or start a kernel",
+            rf"Python would be 3.9, and this notebook's is {PYTHON}.*Remove --python, or start a kernel",
         ),
         (dict(pip="einops"), r"pip=\['einops'\]"),
         (dict(secrets="hf"), r"secrets=\['hf'\]"),

@@ -107,7 +107,7 @@ def test_the_formula(params: float, task: Task, dtype: Dtype, need: float, formu
             "the reference's A100-80GB for '13B-70B params', which 70B is counted in; 3 of them, as 1 has 80 GB",
         ),
         ("90B", "inference", 0, "the reference's H100:2+ for '> 70B params'; 3 of them, as 2 have 160 GB"),
-        ("3B", "inference", 1, "the reference's T4 for '< 7B params'; no bf16 there, use fp16"),
+        ("3B", "inference", 1, "the reference's T4 for '< 7B params'; no bf16, use fp16"),
         ("13B", "full", 2, "288 GB for the 250 GB it needs"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_budget_too_small_names_the_cheapest() -> None:
         (("13B", "lora", "float16"), "'float16' is no dtype; did you mean fp16?"),
         (("13B", "lora", "bfloat16"), "did you mean bf16?"),
         (("13B", "full", "int8"), "int8 weights cannot be trained (full); write bf16, or the task lora"),
-        (("13B", "lora", "bf16", 0), "A budget is more than nothing"),
+        (("13B", "lora", "bf16", 0), "A budget must be above 0"),
     ],
 )
 def test_what_is_refused(asked: tuple[Any, ...], message: str) -> None:

@@ -83,7 +83,7 @@ def test_a_marked_function_is_the_one_method(mark: str, batch: Batch) -> None:
 
 def test_the_header_batches_the_only_function() -> None:
     (method,), _ = served("def predict(xs, ys): ...\ndef _clean(): ...", Batch(32, 10))
-    assert str(method) == "predict(xs, ys) in batches (up to 32 calls at once, 10 ms to gather them)"
+    assert str(method) == "predict(xs, ys) in batches (up to 32 calls per batch, collected for at most 10 ms)"
 
 
 REFUSED = [
@@ -91,7 +91,7 @@ REFUSED = [
     ("def _predict(x): ...", None, "no function to serve"),
     ("def a(x): ...\ndef b(x): ...", Batch(8), r"--batch is for a cell with one function.*a, b; write @batched\(32"),
     ("@batched(8)\ndef a(x): ...", Batch(8), "decorated with @batched and --batch is given; keep one"),
-    ("@batched(8)\ndef a(x): ...\n@batched(8)\ndef b(x): ...", None, "a, b are batched.*a service of each"),
+    ("@batched(8)\ndef a(x): ...\n@batched(8)\ndef b(x): ...", None, "a, b are batched.*one service for each"),
     ("@batched(8)\ndef a(x, k=1): ...", None, r"a cannot be batched, since it has defaults \(k\)"),
     ("@batched(8)\ndef a(x): yield x", None, "a cannot be batched, since it is a generator"),
     ("@batched(8)\nasync def a(x): yield x", None, "since it is a generator"),
@@ -102,8 +102,12 @@ REFUSED = [
     ("@modal.batched(max_batch_size=8, wait_ms=1)\ndef a(x): ...", None, r"@modal.batched.*; write @batched\(32"),
     ("@batched(SIZE)\ndef a(x): ...", None, "no plain numbers"),
     ("@batched()\ndef a(x): ...", None, "no plain numbers"),
-    ("@batched(1001)\ndef a(x): ...", None, "size of a batch is 1001; Modal takes 1 to 1,000"),
-    ("@batched(8, wait_ms=600001)\ndef a(x): ...", None, "wait_ms of a batch is 600001; Modal takes 0 to 600,000"),
+    ("@batched(1001)\ndef a(x): ...", None, r"size of a batch must be 1 to 1,000 \(Modal's limits\), not 1001"),
+    (
+        "@batched(8, wait_ms=600001)\ndef a(x): ...",
+        None,
+        r"wait_ms of a batch must be 0 to 600,000 \(Modal's limits\), not 600001",
+    ),
 ]
 
 
@@ -151,7 +155,7 @@ def test_functions_become_methods() -> None:
 
 WRONG_FUNCTIONS: list[tuple[list[Callable[..., Any]], str]] = [
     ([], "no function"),
-    ([embed, plain], "embed is batched.*leave plain out"),
+    ([embed, plain], "embed is batched.*remove plain"),
     ([lambda x: x], "functions with a name"),
     ([int], "functions with a name"),
 ]
@@ -166,9 +170,9 @@ def test_functions_that_cannot_be_served(functions: list[Callable[..., Any]], sa
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"min_containers": 3, "max_containers": 2}, "from 3 to 2 containers"),
-        ({"min_containers": -1}, "from -1"),
-        ({"max_containers": 0}, "from 0 to 0"),
+        ({"min_containers": 3, "max_containers": 2}, "not 3 and 2"),
+        ({"min_containers": -1}, "not -1"),
+        ({"max_containers": 0}, "not 0 and 0"),
         ({"concurrent": 0}, "concurrent is 0"),
         ({"concurrent": 1001}, "concurrent is 1001"),
     ],

@@ -55,7 +55,7 @@ def test_nothing_yet() -> None:
     assert repr(metrics) == "<metrics: no GPU has been read yet>"
     assert metrics.to_dataframe().empty
     assert metrics.since(0) == ()
-    with pytest.raises(SetupError, match="nothing to draw yet"):
+    with pytest.raises(SetupError, match="no data to draw"):
         metrics.plot()
 
 

@@ -42,7 +42,9 @@ def test_a_cluster_serves_nothing() -> None:
 def test_a_value_that_lives_in_a_session_is_no_services() -> None:
     there = RemoteValue("model", "default", "Linear", "Linear 2 x 2", "it is too large")
     service = Service("def f(): return model", namespace={"model": there})
-    with pytest.raises(TransferError, match=r"`model` lives in the container of session 'default'.*model.fetch\(\)"):
+    with pytest.raises(
+        TransferError, match=r"`model` (lives|is) in the container of session 'default'.*model.fetch\(\)"
+    ):
         service.start()
 
 

@@ -54,7 +54,7 @@ sys.path.insert(0, str(pathlib.Path("older").resolve()))
 
 NUMPY = (
     f"numpy is {HERE} in the notebook and 1.26.4 in the container: "
-    f'%modal_gpu stop, then --pip "numpy=={HERE}", makes both the same'
+    f'to match the versions, run %modal_gpu stop, then use --pip "numpy=={HERE}"'
 )
 
 
@@ -125,7 +125,7 @@ def test_a_package_is_told_once_a_container() -> None:
 
 def test_where_the_image_decides_the_version_the_notebook_has_to_follow() -> None:
     clause = Versions().unlike({"numpy": "1.26.4"}, Machine.of("H100", image="vllm"))["numpy"]
-    assert clause.endswith('pip install "numpy==1.26.4" here, and a restart of the kernel, makes both the same')
+    assert clause.endswith('run pip install "numpy==1.26.4" in the notebook, then restart the kernel')
 
 
 ANOTHER_PYTHON = """

@@ -50,7 +50,7 @@ class TestBoth:
         assert store.get(key)[0] == 1
 
     def test_one_that_is_not_there(self, store: Store) -> None:
-        with pytest.raises(TransferError, match="buffer 00000000… of this transfer is gone"):
+        with pytest.raises(TransferError, match="buffer 00000000… of this transfer is missing"):
             store.get("0" * 32)
 
     def test_what_was_written_to_is_not_known(self, store: Store) -> None:

@@ -23,10 +23,10 @@ def test_packages_are_found_by_module_and_all_else_is_left_out() -> None:
 def test_the_pin_that_cures_it_or_what_to_do_here() -> None:
     assert Version("numpy", "2.1.3").unlike("1.26.4") == (
         "numpy is 2.1.3 in the notebook and 1.26.4 in the container: "
-        '%modal_gpu stop, then --pip "numpy==2.1.3", makes both the same'
+        'to match the versions, run %modal_gpu stop, then use --pip "numpy==2.1.3"'
     )
     assert "`" not in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
-    assert 'pip install "torch==2.14.0" here' in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
+    assert 'pip install "torch==2.14.0" in the notebook' in Version("torch", "2.13.0", pinnable=False).unlike("2.14.0")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_pin_that_cures_it_or_what_to_do_here() -> None:
     [
         ("needs numpy.x", {"numpy": "N", "torch": "T"}, "needs numpy.x; N"),
         ("needs numpyro", {"numpy": "N", "torch": "T"}, "needs numpyro; N; T"),
-        ("could not be made here", {"numpy": "N", "torch": "T"}, "could not be made here; N; T"),
+        ("could not be loaded", {"numpy": "N", "torch": "T"}, "could not be loaded; N; T"),
         ("needs x", {}, "needs x"),
     ],
 )

@@ -34,7 +34,7 @@ def a_loss() -> tuple[Any, Any]:
 
 
 REFUSED = [
-    (lambda loss: loss, "it is the result of an autograd graph (SumBackward0), which lives in this process: "),
+    (lambda loss: loss, "it is the result of an autograd graph (SumBackward0), and a graph cannot be sent: "),
     (lambda loss: {"history": [loss.detach(), loss]}, "at `['history'][1]`: compute it in the cell"),
     (lambda loss: loss.expand(3).tanh(), "it is the result of an autograd graph (TanhBackward0)"),
 ]
@@ -44,7 +44,7 @@ REFUSED = [
 def test_is_refused_on_the_way_there(make: Any, clause: str) -> None:
     value = make(a_loss()[1])
     assert clause in str(why_not(value, {}))
-    assert str(why_not(value, {})).endswith("compute it in the cell, or send its numbers with .detach()")
+    assert str(why_not(value, {})).endswith("compute it in the cell, or send its elements with .detach()")
     assert fingerprint(value, {}) is None
 
 
@@ -76,7 +76,9 @@ def test_its_backward_says_where_the_graph_is() -> None:
     arrived = home(a_loss()[1])
     here = torch.ones(1, requires_grad=True)
     for loss in (arrived, (arrived * here).sum()):
-        with pytest.raises(RemoteValueError, match=r"graph .* in the container: call backward.* in a %%modal_gpu cell"):
+        with pytest.raises(
+            RemoteValueError, match=r"call backward.* in a %%modal_gpu cell: the graph .* in the container"
+        ):
             loss.backward()
 
 

@@ -51,7 +51,7 @@ def only_here(tmp_path: Path) -> Iterator[Any]:
     del sys.modules["only_here"]
 
 
-NEEDS = "needs only_here, which is not installed here"
+NEEDS = "needs only_here, which is not installed"
 
 
 def test_the_names_that_can_be_made_arrive(only_here: Any) -> None:
@@ -119,11 +119,11 @@ def test_a_lost_container_is_lost_wherever_it_is(only_here: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda module: module.Fussy(1), "could not be made here (TypeError: "),
-        (lambda module: module.Late(), "could not be made here (ValueError: not like this)"),
-        (lambda module: module.Picky(a=1, b=2), "could not be made here (KeyError: 'a')"),
-        (lambda module: module.Picky(a=1), "could not be made here (KeyError: 'a')"),
-        (lambda module: module.Full([1, 2]), "could not be made here (OverflowError: full)"),
+        (lambda module: module.Fussy(1), "could not be loaded (TypeError: "),
+        (lambda module: module.Late(), "could not be loaded (ValueError: not like this)"),
+        (lambda module: module.Picky(a=1, b=2), "could not be loaded (KeyError: 'a')"),
+        (lambda module: module.Picky(a=1), "could not be loaded (KeyError: 'a')"),
+        (lambda module: module.Full([1, 2]), "could not be loaded (OverflowError: full)"),
     ],
 )
 def test_a_class_that_fails_while_it_is_made(only_here: Any, make: Any, reason: str) -> None:
@@ -141,7 +141,7 @@ def test_a_class_that_another_version_does_not_have(only_here: Any) -> None:
     del only_here.Thing
     arrived = unpack(transfer, {}, store)
     only_here.Thing = thing
-    assert arrived.failed == {"f": "needs only_here.Thing, which the only_here installed here does not have"}
+    assert arrived.failed == {"f": "needs only_here.Thing, which the installed version of only_here does not have"}
     assert arrived.values == {"g": only_here.function}
 
 
@@ -150,7 +150,9 @@ def test_a_submodule_that_another_version_does_not_have() -> None:
     sys.modules["json.newer"] = module = type(sys)("json.newer")
     transfer = pack({"m": module}, {}, store)
     del sys.modules["json.newer"]
-    assert unpack(transfer, {}, store).failed == {"m": "needs json.newer, which the json installed here does not have"}
+    assert unpack(transfer, {}, store).failed == {
+        "m": "needs json.newer, which the installed version of json does not have"
+    }
 
 
 def test_a_kernel_without_torch_and_numpy_gets_the_rest() -> None:
@@ -169,8 +171,8 @@ def test_a_kernel_without_torch_and_numpy_gets_the_rest() -> None:
     with FarSide(near, without=["torch", "numpy"]) as far:
         failed = far.send("model", "optimizer", "x", "loss", "cfg", "history", "name")
         assert set(failed) == {"model", "optimizer", "x", "loss"}
-        assert failed["model"] == failed["loss"] == "needs torch, which is not installed here"
-        assert failed["x"] == "needs numpy, which is not installed here"
+        assert failed["model"] == failed["loss"] == "needs torch, which is not installed"
+        assert failed["x"] == "needs numpy, which is not installed"
         assert far.run("(cfg['params'], history, name)") == ([1, 2], [{"lr": 0.1, "loss": 2.0}], "lr")
         assert far.run("import sys\n[sys.modules['torch'], sys.modules['numpy']]") == [None, None]
 
@@ -189,7 +191,7 @@ def test_functions_arrive_though_others_do_not(only_here: Any) -> None:
 def test_what_main_means_is_the_namespace() -> None:
     loader = Loader(io.BytesIO(), {"Outer": type("Outer", (), {"inner": 5})}, Known())
     assert loader.find_class("__main__", "Outer.inner") == 5
-    with pytest.raises(Exception, match=r"needs Outer\.missing, which is not defined here"):
+    with pytest.raises(Exception, match=r"needs Outer\.missing, which is not defined"):
         loader.find_class("__main__", "Outer.missing")
 
 

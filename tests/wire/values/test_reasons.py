@@ -30,7 +30,7 @@ from modal_gpu_magic.wire.values.reasons import (
         (TypeError("cannot pickle 'lib.Handle' object"), "it holds a lib.Handle, which cannot be pickled"),
         (TypeError("cannot pickle 'list' object"), "it is a list, which cannot be pickled"),
         (RecursionError("maximum"), "it is nested too deeply"),
-        (MemoryError(), "there is not enough memory to pickle it"),
+        (MemoryError(), "pickling it needs more memory than is available"),
         (ValueError(), "it cannot be pickled (ValueError)"),
         (ValueError("x" * 300), "it cannot be pickled (ValueError: " + "x" * 188 + "…)"),
     ],
@@ -105,13 +105,13 @@ def test_a_large_value_is_not_searched_for_long() -> None:
     [
         (NotHereError("needs a.b"), "needs a.b"),
         (TransferError("gone"), "gone"),
-        (ModuleNotFoundError("No module named 'x.y'", name="x.y"), "needs x, which is not installed here"),
+        (ModuleNotFoundError("No module named 'x.y'", name="x.y"), "needs x, which is not installed"),
         (
             ModuleNotFoundError("No module named 'json.y'", name="json.y"),
-            "needs json.y, which the json installed here does not have",
+            "needs json.y, which the installed version of json does not have",
         ),
-        (ImportError("libcuda.so.1: not found"), "could not be made here (ImportError: libcuda.so.1: not found)"),
-        (TypeError("bad\nmore"), "could not be made here (TypeError: bad)"),
+        (ImportError("libcuda.so.1: not found"), "could not be loaded (ImportError: libcuda.so.1: not found)"),
+        (TypeError("bad\nmore"), "could not be loaded (TypeError: bad)"),
     ],
 )
 def test_why_not_here(error: Exception, clause: str) -> None:
@@ -119,6 +119,6 @@ def test_why_not_here(error: Exception, clause: str) -> None:
 
 
 def test_names() -> None:
-    assert missing_module("nowhere_at_all") == "needs nowhere_at_all, which is not installed here"
-    assert missing_name("torch.nn", "New") == "needs torch.nn.New, which the torch installed here does not have"
-    assert missing_name("__main__", "Mine") == "needs Mine, which is not defined here"
+    assert missing_module("nowhere_at_all") == "needs nowhere_at_all, which is not installed"
+    assert missing_name("torch.nn", "New") == "needs torch.nn.New, which the installed version of torch does not have"
+    assert missing_name("__main__", "Mine") == "needs Mine, which is not defined"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SENTENCE = (
-    r"^`big` \(Tensor float32 \[3\], 12 B\) lives in the container of session 'default': "
-    r"use it in a %%modal_gpu cell, or bring it here with big\.fetch\(\)$"
+    r"^`big` \(Tensor float32 \[3\], 12 B\) is in the container of session 'default': "
+    r"use it in a %%modal_gpu cell, or copy it to the notebook with big\.fetch\(\)$"
 )
 
 
@@ -142,7 +142,7 @@ class TestFetch:
         assert remote(fetch=lambda name: [name]).fetch() == ["big"]
 
     def test_without_a_session(self) -> None:
-        with pytest.raises(RemoteValueError, match="`big` of session 'default' is out of reach"):
+        with pytest.raises(RemoteValueError, match="`big` of session 'default' again: the value can no longer"):
             remote(fetch=None).fetch()
 
 

@@ -1,1 +1,1 @@
-"""How single types of objects are pickled: one module for each family of types."""
+"""Reducers for types of objects that need special rules: one module for each family of types."""

@@ -1,7 +1,7 @@
-"""How numpy arrays cross: their memory out of band whatever the strides, once where several elements are one place.
+"""Pickle numpy arrays: the memory goes out of band whatever the strides, and repeated elements are sent once.
 
-`numpy.broadcast_to(x, (10**10,))` sends one element, and windows that slide over an array send the array. An array that
-may not be written to arrives as one.
+`numpy.broadcast_to(x, (10**10,))` sends one element, and sliding windows over an array send the array. A read-only
+array stays read-only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 _REGISTERED = 2
-"""What `dtype.isbuiltin` is for a dtype that a library has registered with numpy."""
+"""Value of `dtype.isbuiltin` for a dtype that a library has registered with numpy."""
 
 OWNED_BYTES = 1 << 20
 """Arrays up to this size are copied out of the buffer that they came in (0.1 ms). A larger one lies in the buffer."""
@@ -20,7 +20,7 @@ _WORD_BYTES = (1, 2, 4, 8)
 
 
 def reduce_array(pickler: Any, array: Any) -> Any:
-    """The pickle of an array."""
+    """Return the reduction of an array."""
     if any(_fixed(array)):
         return _reduce_repeated(array)
     dtype = array.dtype
@@ -31,18 +31,18 @@ def reduce_array(pickler: Any, array: Any) -> Any:
             return _reduce_overlapping(pickler, array)
         array = _copy(pickler, array)
     if dtype.kind in "mM" or (dtype.isbuiltin == _REGISTERED and dtype.itemsize in _WORD_BYTES):
-        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # other programs know no buffers of such a type
+        return array_of, (array.view(f"u{dtype.itemsize}"), dtype)  # the buffer protocol does not support such a dtype
     make, arguments, *rest = array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     return (make, arguments, *rest) if rest else (owning, (make, *arguments))
 
 
 def owning(make: Any, *arguments: Any) -> Any:
-    """The array that numpy makes over a buffer, with memory of its own: `resize` takes no other."""
+    """Return the array that numpy makes over a buffer, with its own memory: `resize` needs that."""
     return _owner(make(*arguments))
 
 
 def _owner(over: Any) -> Any:
-    """An array of the same content that owns its memory, if it is small."""
+    """Return an array of the same content that owns its memory, if the array is small."""
     if over.nbytes > OWNED_BYTES:
         return over
     array = over.copy(order="K")
@@ -51,12 +51,15 @@ def _owner(over: Any) -> Any:
 
 
 def reduce_memmap(pickler: Any, array: Any) -> Any:
-    """Its file is in this process's reach, so the other side has an array like others."""
+    """Return the reduction of a memory-mapped array: a plain array, because the receiver cannot access the file."""
     return reduce_array(pickler, sys.modules["numpy"].asarray(array))
 
 
 def reduce_masked(_: Any, array: Any) -> Any:
-    """Numpy's own way writes data and mask into the stream, makes a mask where there is none, forgets a hard one."""
+    """Return the reduction of a masked array.
+
+    Numpy's own reduction writes data and mask into the stream, adds a missing mask, and loses `hardmask`.
+    """
     numpy = sys.modules["numpy"]
     mask = None if array.mask is numpy.ma.nomask else array._mask  # noqa: SLF001 - `mask` is a view of it
     fill = array._fill_value  # noqa: SLF001 - `fill_value` sets it, and so does printing
@@ -70,7 +73,7 @@ _OF_MASKED = frozenset({"_mask", "_fill_value", "_hardmask", "_sharedmask", "_is
 
 
 def masked_from(data: Any, mask: Any, fill: Any, hard: Any) -> Any:
-    """A masked array of its parts."""
+    """Return a masked array from its parts."""
     import numpy as np
 
     array: Any = np.ma.MaskedArray(data, mask=np.ma.nomask if mask is None else mask, hard_mask=bool(hard))
@@ -80,30 +83,30 @@ def masked_from(data: Any, mask: Any, fill: Any, hard: Any) -> Any:
 
 
 def set_attributes(array: Any, attributes: dict[str, Any]) -> None:
-    """What else a masked array knows of itself."""
+    """Set the other attributes of a masked array."""
     array.__dict__.update(attributes)
 
 
 def extent(array: Any) -> int:
-    """The bytes from an array's first place in memory to its last."""
+    """Return the number of bytes from an array's lowest address in memory to its highest."""
     reach = sum(abs(stride) * (count - 1) for stride, count in zip(array.strides, array.shape, strict=True))
     return int(reach + array.itemsize) if array.size else 0
 
 
 def sent_bytes(array: Any) -> int:
-    """The bytes that an array takes when it travels, its objects not counted."""
+    """Return the number of bytes that are sent for an array, without the Python objects in it."""
     if any(_fixed(array)):
         return sent_bytes(_one_of_each(array))
     return min(extent(array), int(array.nbytes))
 
 
 def array_of(words: Any, dtype: Any) -> Any:
-    """An array of dates, or of numbers that a library added to numpy (bfloat16), from the words it consists of."""
+    """Return an array of dates, or of a library's number type (bfloat16), from its memory as integers."""
     return _owner(words.view(dtype))
 
 
 def repeated(small: Any, shape: tuple[int, ...], fixed: tuple[bool, ...], writeable: bool) -> Any:  # noqa: FBT001
-    """The array of that shape whose elements along the `fixed` axes are one place of `small`."""
+    """Return an array of a shape whose elements along each `fixed` axis share one address in `small`."""
     import numpy as np
 
     strides = tuple(0 if one else own for one, own in zip(fixed, small.strides, strict=True))
@@ -118,7 +121,7 @@ def overlapping(
     offset: int,
     writeable: bool,  # noqa: FBT001
 ) -> Any:
-    """The array whose elements overlap in that memory."""
+    """Return an array whose elements overlap in `memory`."""
     import numpy as np
 
     array: Any = np.ndarray(shape, dtype, memory, offset, strides)
@@ -127,7 +130,7 @@ def overlapping(
 
 
 def read_only(array: Any) -> Any:
-    """The array itself, which may not be written to from now on."""
+    """Make an array read-only and return it."""
     array.flags.writeable = False
     return array
 
@@ -137,7 +140,7 @@ def _one_of_each(array: Any) -> Any:
 
 
 def _fixed(array: Any) -> tuple[bool, ...]:
-    """For each axis, whether all elements along it are one place in memory."""
+    """Return for each axis whether all elements along the axis share one address."""
     some = array.size > 0  # an empty array may have any strides
     return tuple(some and stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape, strict=True))
 
@@ -147,7 +150,7 @@ def _reduce_repeated(array: Any) -> Any:
 
 
 def _reduce_overlapping(pickler: Any, array: Any) -> Any:
-    """The memory that the elements lie in, as bytes: it is smaller than all of them one after another."""
+    """Return the reduction by the memory of the array, which is smaller than the sum of its elements."""
     as_strided = sys.modules["numpy"].lib.stride_tricks.as_strided
     forward = array[tuple(slice(None, None, -1) if stride < 0 else slice(None) for stride in array.strides)]
     first = forward[(slice(0, 1),) * array.ndim].reshape(1).view("u1")

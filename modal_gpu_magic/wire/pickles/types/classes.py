@@ -1,7 +1,7 @@
-"""Classes of the notebook by value: with their slots, all their attributes, and no hook of theirs called again.
+"""Pickle classes of the notebook by value: with slots and all attributes, and without calling their hooks again.
 
-cloudpickle 3.1.3 makes a class anew by calling its metaclass without the keywords it had, loses slots, leaves out an
-attribute that is the same object as the base's, forgets the qualified name, and never deletes an attribute.
+cloudpickle 3.1.3 calls the metaclass again without the keywords of the class statement, loses slots, leaves out an
+attribute that is the same object as the base's, loses the qualified name, and never deletes an attribute.
 """
 
 from __future__ import annotations
@@ -22,42 +22,44 @@ if TYPE_CHECKING:
 _HOOK = "__init_subclass__"
 
 _OF_THE_LAYOUT = frozenset({"__dict__", "__weakref__"})
-"""Descriptors that Python makes with the class; a property of that name is the class's own."""
+"""Descriptors that Python creates with the class; a property of such a name is the class's own."""
 
 _OF_THIS_PROCESS = frozenset({"__slotnames__", "_abc_impl", "__annotate_func__", "__annotations_cache__"})
-"""What a class's dict holds that the other side makes by itself."""
+"""Entries of a class's `__dict__` that each side creates by itself."""
 
-_AT_BIRTH = ("__module__", "__orig_bases__")
-"""Attributes that a class has from the start: bases of `typing` look at them."""
+_INITIAL = ("__module__", "__orig_bases__")
+"""Attributes that a class needs when it is created, because bases from `typing` read them."""
 
 _CAN_BE_SET = frozenset(
     {"__module__", "__doc__", "__annotations__", "__annotate__", "__abstractmethods__", "__type_params__"}
 )
-"""Names that `type` has a descriptor for, and that can be set to anything later."""
+"""Names for which `type` has a descriptor and which can be set to any value later."""
 
 _OF_THE_MEMBERS = frozenset(
     {"_member_names_", "_member_map_", "_value2member_map_", "_unhashable_values_", "_hashable_values_"}
 )
-"""What an enum knows of its members. They never change once the class is made."""
+"""Attributes with an enum's members, which do not change after the class is created."""
 
 
 def reduce_class(_: Any, kind: type) -> Any:
-    """The pickle of a class that cannot be imported; NotImplemented for others."""
+    """Return the reduction of a class that cannot be imported; NotImplemented for others."""
     if cloudpickle_names.goes_by_name(kind) or kind in _BUILT_IN:
         return NotImplemented
     if not kind.__flags__ & HEAP_TYPE:
         return _reduce_nameless(kind)
     metaclass: Any = type(kind)
     of_library = next(each for each in metaclass.__mro__ if _is_of_library(each))
-    made_by = type if issubclass(metaclass, enum.EnumMeta) else of_library  # an enum is not made of its members anew
-    definition = kind.__name__, kind.__bases__, _birth(kind)
+    made_by = (
+        type if issubclass(metaclass, enum.EnumMeta) else of_library
+    )  # the members of an enum are not created again
+    definition = kind.__name__, kind.__bases__, _initial_attributes(kind)
     arguments = metaclass, made_by, definition, _hooked(kind), cloudpickle_names.id_of(kind)
     state = kind.__qualname__, _attributes(kind), _registered(kind)
     return class_from, arguments, state, None, None, set_attributes
 
 
 def _reduce_nameless(kind: type) -> Any:
-    """The pickle of a type written in C that its module does not show: the metaclasses of ctypes are such."""
+    """Return the reduction of a type written in C that its module does not export, such as ctypes' metaclasses."""
     ctypes = sys.modules.get("ctypes")
     shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union]
     return next(((type, (each,)) for each in shown if type(each) is kind), NotImplemented)
@@ -74,35 +76,35 @@ def class_from(
     hooked: type | None,
     tracker_id: str,
 ) -> type:
-    """The class here of that id, else a new one that has its slots and nothing else yet.
+    """Return this side's class of an id, or a new class that has only its slots so far.
 
     Args:
-        metaclass: the class's own.
-        made_by: the first of the metaclass's bases that can be imported: what follows is the notebook's code, which
-            ran when the class was defined.
-        definition: the name, the bases, and the attributes that the class has from the start.
-        hooked: the class of the notebook whose `__init_subclass__` ran then.
-        tracker_id: names the class on both sides.
+        metaclass: the metaclass of the class.
+        made_by: the first importable class among the metaclass and its bases; the classes before it are code of the
+            notebook, which ran when the class was defined.
+        definition: name, bases, and the attributes that the class needs when it is created.
+        hooked: the class of the notebook whose `__init_subclass__` ran at the definition; None: there is none.
+        tracker_id: cloudpickle's id of the class, the same on both sides.
     """
     known = cloudpickle_names.class_of(tracker_id)
     if known is not None:
         return known
-    name, bases, birth = definition
+    name, bases, initial = definition
     made: type
     with _without_hook(hooked):
         try:
-            made = made_by.__new__(metaclass, name, bases, dict(birth))
-        except Exception:  # noqa: BLE001 - a library's metaclass that wants what it got when the class was defined
-            made = type.__new__(metaclass, name, bases, dict(birth))
+            made = made_by.__new__(metaclass, name, bases, dict(initial))
+        except Exception:  # noqa: BLE001 - a library's metaclass that needs the keywords of the class statement
+            made = type.__new__(metaclass, name, bases, dict(initial))
     return cloudpickle_names.track(tracker_id, made)
 
 
 def set_attributes(kind: type, state: tuple[str, dict[str, Any], list[type]]) -> None:
-    """Give a class the attributes of the one that was sent, and take away what that one has no more."""
+    """Set the attributes of the sent class and delete attributes that the sent class no longer has."""
     qualified, attributes, registered = state
     fixed = _fixed(kind)
     for name in [name for name in kind.__dict__ if name not in attributes and name not in fixed]:
-        with contextlib.suppress(AttributeError, TypeError):  # what its metaclass made, and keeps
+        with contextlib.suppress(AttributeError, TypeError):  # an attribute that the metaclass protects
             type.__delattr__(kind, name)
     for name, value in attributes.items():
         if name not in fixed and kind.__dict__.get(name, kind) is not value:
@@ -117,12 +119,12 @@ def set_attributes(kind: type, state: tuple[str, dict[str, Any], list[type]]) ->
 def _set(kind: type, name: str, value: Any) -> None:
     try:
         type.__setattr__(kind, name, value)  # a metaclass's own `__setattr__` may forbid it
-    except TypeError:  # a metaclass written in C, which must see it
+    except TypeError:  # a metaclass written in C, whose own method must set the attribute
         setattr(kind, name, value)
 
 
 def _fixed(kind: type) -> frozenset[str]:
-    """The names in a class's dict that are not to be set or deleted."""
+    """Return the names in a class's `__dict__` that must not be set or deleted."""
     once = frozenset[str]()
     if isinstance(kind, enum.EnumMeta) and "_member_map_" in kind.__dict__:
         once = _OF_THE_MEMBERS | kind.__dict__["_member_map_"].keys()
@@ -133,7 +135,7 @@ def _fixed(kind: type) -> frozenset[str]:
 
 
 def _layout(kind: type) -> list[str]:
-    """The names of the descriptors that Python made for a class's slots, `__dict__` and `__weakref__` among them."""
+    """Return the names of the descriptors that Python created for a class's slots, `__dict__` and `__weakref__`."""
     return [
         name
         for name, value in kind.__dict__.items()
@@ -142,17 +144,19 @@ def _layout(kind: type) -> list[str]:
     ]
 
 
-def _birth(kind: type) -> dict[str, Any]:
-    """The attributes that a class must have from the start."""
-    attributes = {name: kind.__dict__[name] for name in _AT_BIRTH if name in kind.__dict__}
+def _initial_attributes(kind: type) -> dict[str, Any]:
+    """Return the attributes that a class needs when it is created."""
+    attributes = {name: kind.__dict__[name] for name in _INITIAL if name in kind.__dict__}
     attributes.update({name: kind.__dict__[name] for name in _taken(kind)})
     if "__slots__" in kind.__dict__:
-        attributes["__slots__"] = tuple(sorted(_layout(kind)))  # what was given may be used up, or differ by now
+        attributes["__slots__"] = tuple(
+            sorted(_layout(kind))
+        )  # the given value may be an exhausted iterator or changed
     return {"".join(name): value for name, value in attributes.items()}
 
 
 def _taken(kind: type) -> list[str]:
-    """Names that mean something else when they are set on a class: its metaclass has a descriptor of that name."""
+    """Return the names in a class's `__dict__` that cannot be set, because the metaclass has a data descriptor."""
     layout = _layout(kind)
     return [name for name in kind.__dict__ if name not in layout and _is_taken(type(kind), name)]
 
@@ -165,22 +169,22 @@ def _is_taken(metaclass: type, name: str) -> bool:
 
 
 def _attributes(kind: type) -> dict[str, Any]:
-    """All of a class's own attributes, in their order, each name a string of its own.
+    """Return a class's own attributes in order, each name as a new string.
 
-    Names in a class are interned, names in a stream are not: without the copy the pickle of a class that has arrived
-    would differ from the one it arrived by.
+    Names in a class are interned, names in a stream are not: without new strings the pickle of a received class would
+    differ from the pickle that was received.
     """
     left_out = _OF_THIS_PROCESS | frozenset((*_layout(kind), *_fields(kind)))
     attributes = {"".join(name): value for name, value in kind.__dict__.items() if name not in left_out}
     if isinstance(kind, enum.EnumMeta) and "_value2member_map_" in attributes:
-        named = kind.__dict__["_member_map_"].values()  # the others are combinations of flags, made when needed
+        named = kind.__dict__["_member_map_"].values()  # the others are combinations of flags, created on demand
         found = attributes["_value2member_map_"].items()
         attributes["_value2member_map_"] = {value: each for value, each in found if any(each is one for one in named)}
     return attributes
 
 
 def _fields(kind: type) -> list[str]:
-    """The names that ctypes makes descriptors for when it sees `_fields_`."""
+    """Return the names of the descriptors that ctypes creates from `_fields_`."""
     return [name for name, value in kind.__dict__.items() if type(value).__name__ == "CField"]
 
 
@@ -192,14 +196,14 @@ def _registered(kind: type) -> list[type]:
 
 
 def _hooked(kind: type) -> type | None:
-    """The class of the notebook whose `__init_subclass__` ran when `kind` was defined."""
+    """Return the class of the notebook whose `__init_subclass__` ran when `kind` was defined; None: there is none."""
     found = next(each for each in kind.__mro__[1:] if _HOOK in each.__dict__) if kind.__mro__[1:] else object
     return None if cloudpickle_names.goes_by_name(found) else found
 
 
 @contextlib.contextmanager
 def _without_hook(hooked: type | None) -> Iterator[None]:
-    """Python calls `__init_subclass__` of the next class whenever a class is made, and has no way not to."""
+    """Replace `__init_subclass__` inside the `with` block; Python always calls it when a subclass is created."""
     if hooked is None or _HOOK not in hooked.__dict__:
         yield
         return
@@ -212,10 +216,10 @@ def _without_hook(hooked: type | None) -> Iterator[None]:
 
 
 def _do_nothing(_: type, /, **__: Any) -> None:
-    """In the place of an `__init_subclass__` that ran when the class was defined."""
+    """Replace an `__init_subclass__` that ran when the class was defined."""
 
 
 _BUILT_IN = frozenset(
     {type(None), type(...), type(NotImplemented), *(each for each in vars(types).values() if type(each) is type)}
 )
-"""Types that have no name of their own to be found by, and are there anyway."""
+"""Built-in types that pickle cannot find by name in their module, and that every process has."""

@@ -1,6 +1,6 @@
-"""Closures: functions that share a variable share its cell on the other side, too.
+"""Pickle closures of importable functions: functions that share a variable share its cell on the receiver's side.
 
-cloudpickle gives each function cells of its own, so that of `put, get = account()` each would keep its own total.
+cloudpickle gives each function its own cells, so that after `put, get = account()` each would have its own total.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Any
 
 _ARGUMENTS, _STATE = 1, 2
 _CLOSURE = 4
-"""Where a function's closure is among the arguments of cloudpickle's `_make_function`."""
+"""Index of the closure among the arguments of cloudpickle's `_make_function`."""
 
 
 def reduce_cell() -> tuple[Any, ...]:
-    """The pickle of a cell: an empty one, which the function that has the cell fills (`fill`)."""
+    """Return the reduction of a cell: an empty cell, which the state of its function fills (`set_function`)."""
     return types.CellType, ()
 
 
 def reduce_closure(function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What cloudpickle makes of a function, with the function's own cells.
+    """Return cloudpickle's reduction of a function with the function's own cells.
 
-    The cells are arguments, for the function is made over them. Their contents come with the state, since they may
-    refer to the function.
+    The cells are arguments, because the function is created with them. Their contents are part of the state, because
+    they may refer to the function.
     """
     if not function.__closure__ or len(reduced) <= _STATE or len(reduced[_ARGUMENTS]) <= _CLOSURE:
         return reduced
@@ -34,7 +34,7 @@ def reduce_closure(function: types.FunctionType, reduced: tuple[Any, ...]) -> tu
 
 
 def set_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its state, and its cells their contents."""
+    """Set the state of a function and the contents of its cells."""
     from cloudpickle import cloudpickle
 
     attributes, slots, contents = state
@@ -46,5 +46,5 @@ def set_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
 def _content(cell: types.CellType) -> tuple[Any, ...]:
     try:
         return (cell.cell_contents,)
-    except ValueError:  # not filled yet
+    except ValueError:  # an empty cell
         return ()

@@ -1,7 +1,7 @@
-"""The one adapter to cloudpickle's private names: what goes by name, and which class is which on both sides.
+"""The adapter to cloudpickle's private names: pickling by name, and the ids of classes on both sides.
 
-Tested with cloudpickle 3.1.3. If a name is gone or means something else, every class of the notebook arrives as a new
-class each time (`isinstance` fails over two cells), or an import error names it.
+Tested with cloudpickle 3.1.3. If cloudpickle removes a name, an error names the missing one; if a name changes its
+meaning, each transfer creates the notebook's classes again (`isinstance` fails between two cells).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def goes_by_name(value: Any) -> bool:
-    """Whether a class or function is found by its name in a module that is not the notebook."""
+    """Whether a class or function can be found by its name in a module other than the notebook."""
     return bool(cloudpickle._should_pickle_by_reference(value))  # noqa: SLF001 - see above
 
 
 def is_by_value(function: types.FunctionType) -> bool:
-    """Whether a function is found by its name in no module but the notebook."""
+    """Whether a function cannot be found by its name in a module other than the notebook."""
     return function.__module__ == "__main__" or not goes_by_name(function)
 
 
 def submodules_of(code: types.CodeType, namespace: dict[str, Any], contents: Iterable[Any] = ()) -> tuple[Any, ...]:
-    """Submodules that code reaches through the packages it names: `concurrent.futures` where `import concurrent` ran.
+    """Return submodules that code reaches through packages: `concurrent.futures` after `import concurrent`.
 
     Args:
         code: the code of a function.
         namespace: the function's globals.
-        contents: those of its cells.
+        contents: contents of the function's cells.
     """
     named = (namespace.get(name) for name in cloudpickle._extract_code_globals(code))  # noqa: SLF001 - see above
     modules = [value for value in (*named, *contents) if isinstance(value, types.ModuleType)]

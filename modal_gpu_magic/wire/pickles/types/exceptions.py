@@ -1,6 +1,6 @@
-"""Exceptions are rebuilt as they are, without their `__init__`, which would format a formatted message once more.
+"""Pickle exceptions without calling their `__init__`, which would format a formatted message again.
 
-A traceback does not travel. What an exception came from does, unless that cannot be pickled.
+The traceback is not sent. Cause and context are sent if they can be pickled.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 LEFT_OUT: Final = frozenset(
     {"__cause__", "__context__", "__suppress_context__", "__traceback__", "args"}
-    | {"exceptions", "message"}  # of a group, which is made of them
-    | {"obj"}  # whose attribute was missing: it may be anything, and pickle leaves it out as well
+    | {"exceptions", "message"}  # arguments of an exception group's constructor
+    | {"obj"}  # of an AttributeError: any object, which pickle leaves out as well
 )
-"""Fields of Python's own exceptions that travel apart, or not at all."""
+"""Fields of Python's own exceptions that are sent separately, or not sent."""
 
 SHOWN_BY: Final = "_render_traceback_"
-"""Where `session.run.conclude` puts the lines that IPython is to show."""
+"""Attribute in which `session.run.conclude` sets the function that renders the error in IPython."""
 
 _DESCRIPTORS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _trying = threading.local()
 
 
 def reduce_exception(pickler: Pickler, error: BaseException) -> Any:
-    """How an exception is pickled. One whose class says how itself is pickled so, with what it came from."""
+    """Return the reduction of an exception: the class's own if there is one, with cause and context."""
     links = _links(pickler, error)
     if _reduces_itself(type(error)):
         own: Any = error.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
@@ -43,27 +43,27 @@ def reduce_exception(pickler: Pickler, error: BaseException) -> Any:
 
 
 def new_exception(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
-    """An exception that no code of its class has seen yet."""
+    """Return an exception without running code of its class."""
     base = _builtin(kind)
     try:
         return base.__new__(kind, *arguments)
-    except TypeError:  # a class in C with more than the built-in one has
+    except TypeError:  # a class written in C that extends the built-in one
         return kind.__new__(kind, *arguments)
 
 
 def set_state(error: BaseException, state: tuple[Any, dict[str, Any], dict[str, Any], tuple[Any, ...]]) -> None:
-    """Give it its arguments, attributes, and what it came from."""
+    """Set arguments, attributes, fields, cause and context of an exception."""
     arguments, attributes, fields, links = state
     error.args = arguments
     vars(error).update(attributes)
     for name, value in fields.items():
-        with contextlib.suppress(AttributeError, TypeError, ValueError):  # a field that nobody may set
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # a read-only field
             object.__setattr__(error, name, value)
     _set_links(error, links)
 
 
 def set_own_state(error: BaseException, state: tuple[Any, tuple[Any, ...]]) -> None:
-    """What pickle does for a class that says itself how it is pickled; and what it came from."""
+    """Set the state as pickle does for a class with its own reduction, then cause and context."""
     own, links = state
     if own is not None:
         error.__setstate__(own)
@@ -75,7 +75,7 @@ def _set_links(error: BaseException, links: tuple[Any, ...]) -> None:
 
 
 def _links(pickler: Pickler, error: BaseException) -> tuple[Any, ...]:
-    """What it came from, as far as that can be pickled."""
+    """Return cause and context, each None if it cannot be pickled, and `__suppress_context__`."""
     cause, context = (
         each if each is None or _travels(pickler, each) else None for each in (error.__cause__, error.__context__)
     )
@@ -83,7 +83,7 @@ def _links(pickler: Pickler, error: BaseException) -> tuple[Any, ...]:
 
 
 def _travels(pickler: Pickler, error: BaseException) -> bool:
-    """Whether an exception can be pickled. Within such a trial the rest of a chain is not tried once more."""
+    """Whether an exception can be pickled. Inside such a trial, the links of the chain are not tried again."""
     if getattr(_trying, "now", False):
         return True
     _trying.now = True
@@ -94,7 +94,7 @@ def _travels(pickler: Pickler, error: BaseException) -> bool:
 
 
 def _builtin(kind: type[BaseException]) -> type[BaseException]:
-    """The class of Python's own that it is derived from."""
+    """Return the nearest built-in class in an exception class's bases."""
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
@@ -104,23 +104,23 @@ def _reduces_itself(kind: type[BaseException]) -> bool:
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
-    """What its built-in class makes it of."""
+    """Return the arguments for the built-in class's `__new__`."""
     group = getattr(error, "exceptions", None)
     if isinstance(group, tuple) and hasattr(_builtin(type(error)), "subgroup"):
-        return error.message, list(group)  # type: ignore[attr-defined]  # a group has it, from Python 3.11 on
+        return error.message, list(group)  # type: ignore[attr-defined]  # exception groups exist from Python 3.11 on
     return error.args
 
 
 def _fields(error: BaseException) -> Iterator[tuple[str, Any]]:
-    """Its slots, and what the built-in classes keep beside `args`: `errno`, `code`, `lineno`."""
+    """Yield the slots of an exception and the fields of built-in classes: `errno`, `code`, `lineno`."""
     for base in type(error).__mro__:
         is_pythons = base.__module__ == "builtins"
         apart = {"__dict__", "__weakref__", *(LEFT_OUT if is_pythons else ())}
         for name, descriptor in vars(base).items():
             if isinstance(descriptor, _DESCRIPTORS) and name not in apart:
-                with contextlib.suppress(AttributeError, TypeError):  # it has no value
+                with contextlib.suppress(AttributeError, TypeError):  # the field has no value
                     value = descriptor.__get__(error)
-                    if not (is_pythons and value is None):  # `OSError` shows a `None` that it is given
+                    if not (is_pythons and value is None):  # `OSError` would show an explicit `None`
                         yield name, value
 
 

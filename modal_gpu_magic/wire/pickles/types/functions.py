@@ -1,4 +1,4 @@
-"""Functions that cloudpickle does not take whole: generic functions by type, and type parameters (Python 3.12)."""
+"""Pickle generic functions of `functools.singledispatch`, which cloudpickle pickles incompletely."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
-_BY_TYPE = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]  # it is a function
-"""The code of every function that `functools.singledispatch` makes."""
+_BY_TYPE = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]  # the result is a function
+"""The code object of every function that `functools.singledispatch` creates."""
 
 _ITS_OWN = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
-"""Attributes that such a function has from the start; two of them hold weak references."""
+"""Attributes that `singledispatch` sets itself; two of them contain weak references."""
 
 _STATE = 2
 """Where the state is in what cloudpickle makes of a function: attributes, and slots."""
 
 
 def reduce_function(_: Any, function: types.FunctionType) -> Any:
-    """The pickle of one of these functions if it is the notebook's; NotImplemented for all others."""
+    """Return the reduction of a generic function of the notebook; NotImplemented for all others."""
     if function.__code__ is _BY_TYPE and not cloudpickle_names.goes_by_name(function):
         return _reduce_generic(function)
     return NotImplemented
@@ -36,12 +36,12 @@ def _reduce_generic(function: Any) -> Any:
 
 
 def generic_from(default: Callable[..., Any]) -> Any:
-    """A generic function that has its default only."""
+    """Return a generic function that has only its default implementation."""
     return functools.singledispatch(default)
 
 
 def set_generic(function: Any, state: tuple[Any, ...]) -> None:
-    """Register all functions that were registered for a type."""
+    """Register the implementations, and set attributes and names of the function."""
     registry, attributes, *names = state
     for kind, made in registry:
         function.register(kind, made)

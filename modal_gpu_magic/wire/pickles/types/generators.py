@@ -1,7 +1,7 @@
-"""The global random generators are pickled by name: a copy would draw the same numbers once more.
+"""Pickle global random generators by name, because a copy would draw the same numbers again.
 
-`from random import random` binds a method of the hidden generator of the module; so do `from numpy.random import rand`
-and `torch.default_generator`. The generators' states cross by themselves (`wire.process.generators`).
+`from random import random` binds a method of the module's hidden generator; `from numpy.random import rand` does the
+same, and `torch.default_generator` is such a generator. `wire.process.generators` sends the generators' states.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _GLOBAL = random._inst  # noqa: SLF001 - the generator behind the module's funct
 
 
 def generator_reducers() -> dict[type, Callable[[Any, Any], Any]]:
-    """The types of the generators and of their methods. Those of libraries only if the library is loaded."""
-    types_here = {random.Random, types.MethodType, types.BuiltinMethodType}
-    types_here |= {type(generator) for generator, _, _ in _generators()}
-    return dict.fromkeys(types_here, lambda _, value: reduce_global_generator(value))
+    """Return reducers for the types of generators and their methods. Types of a library need an imported library."""
+    kinds = {random.Random, types.MethodType, types.BuiltinMethodType}
+    kinds |= {type(generator) for generator, _, _ in _generators()}
+    return dict.fromkeys(kinds, lambda _, value: reduce_global_generator(value))
 
 
 def reduce_global_generator(value: Any) -> Any:
-    """How a global generator, or a method of one, is pickled: by name. NotImplemented for every other value."""
+    """Return the reduction by name of a global generator or its method; NotImplemented for every other value."""
     owner = getattr(value, "__self__", None) if type(value) in (types.MethodType, types.BuiltinMethodType) else value
     if owner is None or type(owner) is types.ModuleType:
         return NotImplemented
@@ -37,7 +37,7 @@ def reduce_global_generator(value: Any) -> Any:
 
 
 def global_generator(module: str, path: tuple[str | int, ...]) -> Any:
-    """A global generator of a module, or a method of it."""
+    """Return a module's global generator, or a method of the generator."""
     found: Any = importlib.import_module(module)
     for part in path:
         found = found[part] if isinstance(part, int) else getattr(found, part)
@@ -45,7 +45,7 @@ def global_generator(module: str, path: tuple[str | int, ...]) -> Any:
 
 
 def _generators() -> Iterator[tuple[Any, str, tuple[str | int, ...]]]:
-    """The global generators of libraries that are loaded, each with its module and the way to it."""
+    """Yield the global generators of imported libraries, each with its module and the attribute path."""
     yield _GLOBAL, "random", ("_inst",)
     numpy = sys.modules.get("numpy.random.mtrand")
     if hasattr(numpy, "_rand"):

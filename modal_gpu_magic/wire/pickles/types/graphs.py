@@ -1,7 +1,7 @@
-"""Tensors that an autograd graph has computed. The graph itself is C++ of one process, and never crosses.
+"""Pickle tensors that an autograd graph has computed. The graph consists of C++ objects of one process and is not sent.
 
-From the container such a tensor arrives with its numbers, and still says that it has a graph: it is no leaf, and its
-`backward()` raises. Into the container it is refused before the cell runs: the graph's leaves would get no gradients.
+Returned from the container, such a tensor has its elements and is still no leaf; its `backward()` raises. Sending one
+to the container is refused before the cell runs, because the graph's leaves would get no gradients.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from modal_gpu_magic.errors import RemoteValueError
 from modal_gpu_magic.wire.values.reasons import RefusedError
 
 _COMPUTED_ANEW = ("WeightNorm",)
-"""Nodes whose results a module keeps, and computes anew in each forward pass: `torch.nn.utils.weight_norm`."""
+"""Nodes whose results a module stores and recomputes in each forward pass: `torch.nn.utils.weight_norm`."""
 
 
 def has_graph(tensor: Any) -> bool:
-    """Whether a tensor is a graph's result."""
+    """Whether a tensor is the result of an autograd graph."""
     return bool(tensor.requires_grad and not tensor.is_leaf)
 
 
-def is_far(value: Any) -> bool:
-    """Whether a value is a tensor whose graph is in the container: who sends it back names the tensor there."""
+def has_remote_graph(value: Any) -> bool:
+    """Whether a value is a tensor whose graph is in the container; such a tensor is sent back by token only."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor) or value.is_leaf:
         return False
-    return hasattr(value.grad_fn, FAR)
+    return hasattr(value.grad_fn, REMOTE_GRAPH)
 
 
-FAR = "modal_gpu_far"
-"""Attribute of the nodes that stand for graphs in the container."""
+REMOTE_GRAPH = "modal_gpu_remote"
+"""Attribute that marks a node as the stand-in for a graph in the container."""
 
 
 def reduce_result(pickler: Any, tensor: Any) -> Any:
-    """The pickle of a graph's result.
+    """Return the reduction of a graph's result.
 
     Raises:
-        RefusedError: the pickler is not one whose graphs stay behind within reach.
+        RefusedError: the pickler does not send results of graphs (`sends_graphs`).
     """
     node = tensor.grad_fn.name()
-    stays = pickler.sends_graphs or (pickler.is_fingerprint and is_far(tensor))
+    stays = pickler.sends_graphs or (pickler.is_fingerprint and has_remote_graph(tensor))
     if not stays and not node.startswith(_COMPUTED_ANEW):
         raise RefusedError(
             tensor,
-            f"the result of an autograd graph ({node}), which lives in this process",
-            "compute it in the cell, or send its numbers with .detach()",
+            f"the result of an autograd graph ({node}), and a graph cannot be sent",
+            "compute it in the cell, or send its elements with .detach()",
         )
     retains = tensor.retains_grad
     arguments = tensor.detach(), node, retains, tensor.grad if retains else None
@@ -54,11 +54,11 @@ def reduce_result(pickler: Any, tensor: Any) -> Any:
 
 
 def result_from(numbers: Any, node: str, retains: bool, grad: Any) -> Any:  # noqa: FBT001 - as a pickle passes them
-    """A tensor over the same storage as `numbers` whose graph, with `node` as its last, is in another process."""
+    """Return a tensor over the storage of `numbers`, with a stand-in named `node` for the graph in the container."""
     import torch
 
     with torch.enable_grad():
-        tensor = _far_graph(node).apply(torch.empty(0, requires_grad=True), numbers)
+        tensor = _remote_graph(node).apply(torch.empty(0, requires_grad=True), numbers)
     if retains:
         tensor.retain_grad()
         tensor.grad = grad
@@ -66,27 +66,27 @@ def result_from(numbers: Any, node: str, retains: bool, grad: Any) -> Any:  # no
 
 
 def set_attributes(tensor: Any, attributes: dict[str, Any]) -> None:
-    """What somebody has set on the tensor."""
+    """Set the user's attributes of a tensor."""
     tensor.__dict__.update(attributes)
 
 
 @functools.cache
-def _far_graph(node: str) -> Any:
+def _remote_graph(node: str) -> Any:
     import torch
 
-    class FarGraph(torch.autograd.Function):  # type: ignore[misc]  # mypy does not follow torch, see pyproject.toml
-        """Stands for the graph that has computed a tensor in the container."""
+    class RemoteGraph(torch.autograd.Function):  # type: ignore[misc]  # mypy does not follow torch, see pyproject.toml
+        """Stands in for the graph that has computed a tensor in the container."""
 
         @staticmethod
         def forward(node: Any, _: Any, numbers: Any) -> Any:
-            setattr(node, FAR, True)
+            setattr(node, REMOTE_GRAPH, True)
             return numbers.view_as(numbers)
 
         @staticmethod
         def backward(_: Any, *__: Any) -> Any:
             raise RemoteValueError(
-                "the graph that computed this tensor is in the container: call backward() in a %%modal_gpu cell"
+                "call backward() in a %%modal_gpu cell: the graph that computed this tensor is in the container"
             )
 
-    FarGraph._backward_cls.__name__ = node  # noqa: SLF001 - what the tensor's repr shows
-    return FarGraph
+    RemoteGraph._backward_cls.__name__ = node  # noqa: SLF001 - the name that the tensor's repr shows
+    return RemoteGraph

@@ -1,8 +1,8 @@
-"""Instances of the notebook's classes whose own hooks would get in the way of pickle.
+"""Pickle instances of the notebook's classes whose hooks would disturb pickle.
 
-Pickle asks an object for its state, and fills the other one, through attributes: a proxy answers for what it stands
-for, an `AttrDict` looks up an item, a class that forbids assignment raises, a dict with a limit counts before it has
-one. These instances are looked at, and filled, past all that.
+Pickle reads and sets an object's state through attribute access: a proxy forwards the access to its target, an
+`AttrDict` looks up an item, a frozen class raises, a dict subclass with a limit runs its own `__setitem__`. These
+instances are read and filled without calling the hooks.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OWN_WAYS = ("__getattr__", "__getattribute__", "__setattr__", "__class__")
-"""What makes a class differ from others when it is looked at from outside."""
+"""Hooks of a class that change attribute access or the reported class."""
 
 _ARGUMENTS = ("__getnewargs_ex__", "__getnewargs__")
 
 _PLAIN = (object, type)
 
 _READABLE = frozenset({str, tuple, list, dict, set, frozenset})
-"""What `__slots__` may be so that pickle finds the slots."""
+"""Types of `__slots__` that pickle can read."""
 
 
 def needs_care(kind: type) -> bool:
-    """Whether instances of a class are to be pickled by `reduce_instance`."""
+    """Whether `reduce_instance` must pickle the instances of a class."""
     if not kind.__flags__ & HEAP_TYPE or kind in copyreg.dispatch_table or not _has_no_reduce(kind):
         return False
     if built_in_base(kind) in _FILLERS:
         return _is_of_notebook(kind)
     if _is_of_notebook(_definer(kind, "__new__")) and not _says_arguments(kind):
-        return True  # pickle would call it without the arguments it wants
+        return True  # pickle would call `__new__` without its arguments
     if any(type(each.__dict__.get("__slots__", ())) not in _READABLE for each in kind.__mro__):
         return True
     return any(_is_of_notebook(each) for name in _OWN_WAYS if (each := _definer(kind, name)) not in _PLAIN)
 
 
 def reduce_instance(_: Any, instance: Any) -> Any:
-    """The pickle of an instance by its class, attributes, slots and items."""
+    """Return the reduction of an instance: class, attributes, slots and items."""
     kind = type(instance)
     filler = _FILLERS.get(built_in_base(kind))
     content = None if filler is None else filler[0](instance)
@@ -54,14 +54,20 @@ def reduce_instance(_: Any, instance: Any) -> Any:
 
 
 def instance_from(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
-    """An empty instance; keywords, none of them perhaps, are for the `__new__` of its class."""
+    """Return an empty instance.
+
+    Args:
+        kind: the class.
+        arguments: arguments of `__new__`.
+        keywords: keywords of the class's own `__new__`, maybe empty; None: call the `__new__` of the built-in base.
+    """
     if keywords is None:
         return built_in_base(kind).__new__(kind, *arguments)
     return kind.__new__(kind, *arguments, **keywords)
 
 
 def set_instance(instance: Any, state: tuple[Any, Any]) -> None:
-    """Fill an instance: items first, as pickle would."""
+    """Set the items of an instance, then its state."""
     its_own, content = state
     kind = type(instance)
     if content is not None:
@@ -80,7 +86,7 @@ def set_instance(instance: Any, state: tuple[Any, Any]) -> None:
 
 
 def _own_state(instance: Any) -> tuple[str, Any]:
-    """What `set_instance` fills an instance with: what its class says, or its attributes and slots."""
+    """Return the kind of state and the state for `set_instance`: from the class's hooks, or attributes and slots."""
     kind = type(instance)
     get_state, set_state = _by_class(kind, "__getstate__"), _by_class(kind, "__setstate__")
     attributes = object.__getattribute__(instance, "__dict__") if kind.__dictoffset__ else {}
@@ -93,7 +99,7 @@ def _own_state(instance: Any) -> tuple[str, Any]:
 
 
 def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a `__getstate__` of the class has returned, as attributes and slots."""
+    """Split the result of the class's `__getstate__` into attributes and slots."""
     if isinstance(state, tuple) and len(state) == 2:  # noqa: PLR2004 - as pickle has it
         return dict(state[0] or {}), dict(state[1] or {})
     return dict(state or {}), {}
@@ -105,18 +111,18 @@ def _default_state(instance: Any, attributes: dict[str, Any]) -> Any:
 
 
 def _slots(instance: Any) -> dict[str, Any]:
-    """The slots that are set, found by what Python made of `__slots__`: that may be an iterator, which is used up."""
+    """Return the values of the set slots. Found by descriptor, because `__slots__` may be an exhausted iterator."""
     found = {}
     for each in type(instance).__mro__:
         for name, value in each.__dict__.items():
             if type(value) is types.MemberDescriptorType and each.__flags__ & HEAP_TYPE:
-                with contextlib.suppress(AttributeError):  # it was never set
+                with contextlib.suppress(AttributeError):  # the slot was never set
                     found[name] = value.__get__(instance)
     return found
 
 
 def _new_arguments(instance: Any) -> tuple[Any, ...]:
-    """Arguments and keywords for its class's own `__new__`; arguments alone for its base's."""
+    """Return arguments and keywords for the class's own `__new__`, or only arguments for its base's."""
     kind = type(instance)
     if _says_arguments(kind):
         with_keywords, plain = (_by_class(kind, name) for name in _ARGUMENTS)
@@ -126,12 +132,12 @@ def _new_arguments(instance: Any) -> tuple[Any, ...]:
 
 
 def _says_arguments(kind: type) -> bool:
-    """Whether a class written in Python says what its `__new__` wants."""
+    """Whether a class written in Python defines `__getnewargs_ex__` or `__getnewargs__`."""
     return any(_definer(kind, name).__flags__ & HEAP_TYPE for name in _ARGUMENTS)
 
 
 def _by_class(kind: type, name: str) -> Any:
-    """A method of the class, not of what an instance stands for; None: it has none but `object`'s."""
+    """Return a method from the class itself, not through the instance; None: only `object` defines the method."""
     definer = _definer(kind, name)
     if definer in (object, None):
         return None
@@ -173,7 +179,7 @@ _FILLERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = 
     collections.defaultdict: (lambda it: (dict(dict.items(it)), it.default_factory), _fill_default_dict),
     collections.OrderedDict: (lambda it: list(collections.OrderedDict.items(it)), _fill_ordered),
 }
-"""By the base that is written in C: how the items are taken from an instance, and how they are put into one."""
+"""By built-in base class: the function that reads the items of an instance, and the function that sets them."""
 
 _WITH_REDUCE = frozenset({object, collections.Counter, *_FILLERS})
-"""Classes whose `__reduce__` is not the user's own."""
+"""Classes whose `__reduce__` is built in."""

@@ -1,15 +1,15 @@
-"""Members of the notebook's enums: the same objects on both sides, and never made by the enum's own `__new__` again."""
+"""Pickle members of the notebook's enums: one object on each side, created without the enum's own `__new__`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 HEAP_TYPE = 1 << 9
-"""Bit of `type.__flags__` of a class that is written in Python."""
+"""Bit of `type.__flags__` that is set for a class written in Python."""
 
 
 def reduce_member(_: Any, member: Any) -> Any:
-    """The pickle of a member, or of a combination of flags."""
+    """Return the reduction of a member or of a combination of flags."""
     kind = type(member)
     base = built_in_base(kind)
     if base is object:
@@ -23,7 +23,7 @@ def reduce_member(_: Any, member: Any) -> Any:
 
 
 def member_from(kind: Any, name: str | None, value: Any, *arguments: Any) -> Any:
-    """The member of that name or value; a bare one while the enum itself is being made."""
+    """Return the member of a name or value; an empty member while the enum itself is being loaded."""
     found = kind.__dict__.get("_member_map_", {}).get(name)
     if found is None and "_value2member_map_" in kind.__dict__:
         found = kind(value)
@@ -31,10 +31,10 @@ def member_from(kind: Any, name: str | None, value: Any, *arguments: Any) -> Any
 
 
 def set_state(member: Any, state: dict[str, Any]) -> None:
-    """Give a member its attributes, whatever its class does with an assignment."""
+    """Set the attributes of a member, past the `__setattr__` of its class."""
     member.__dict__.update(state)
 
 
 def built_in_base(kind: type) -> Any:
-    """The first base that is written in C: how an instance is laid out, and what makes an empty one."""
+    """Return the first base written in C, which determines the memory layout and creates empty instances."""
     return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)

@@ -1,7 +1,7 @@
-"""torch's optimizers: beside their state, that a scheduler watches their steps.
+"""Pickle torch's optimizers: their state, and the wrapper by which a scheduler counts their steps.
 
-A scheduler wraps its optimizer's `step` when it is made, and warns where the wrapper is missing (torch 2.13,
-`LRScheduler.__init__`). An optimizer's own pickle leaves the wrapper out, so that `scheduler.step()` would warn.
+A scheduler wraps `step` of its optimizer and warns if the wrapper is missing (torch 2.13, `LRScheduler.__init__`). An
+optimizer's own pickle leaves the wrapper out, so that `scheduler.step()` would warn.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import weakref
 from typing import Any
 
 WRAPPED = "_wrapped_by_lr_sched"
-"""Attribute by which a scheduler knows its wrapper."""
+"""Attribute that marks a scheduler's wrapper."""
 
 CALLED = "_opt_called"
-"""Attribute in which the wrapper notes that the optimizer has taken a step."""
+"""Attribute that the wrapper sets after a step of the optimizer."""
 
 OWN_PREFIX = "_optimizer_"
-"""Of the attributes with an optimizer's hooks, which no pickle of it has."""
+"""Prefix of the attributes with an optimizer's hooks, which are not pickled."""
 
 
 def is_optimizer(kind: type) -> bool:
@@ -28,19 +28,19 @@ def is_optimizer(kind: type) -> bool:
 
 
 def reduce_optimizer(_: Any, optimizer: Any) -> tuple[Any, ...]:
-    """The pickle of an optimizer: its state, whether its steps are watched, whether it has taken one."""
+    """Return the reduction of an optimizer: state, whether `step` is wrapped, whether a step was taken."""
     watched = hasattr(optimizer.step, WRAPPED)
     state = optimizer.__getstate__(), watched, getattr(optimizer, CALLED, False)
     return new_optimizer, (type(optimizer),), state, None, None, set_state
 
 
 def new_optimizer(kind: Any) -> Any:
-    """An optimizer without its state."""
+    """Return an optimizer without its state."""
     return kind.__new__(kind)
 
 
 def set_state(optimizer: Any, state: tuple[dict[str, Any], bool, bool]) -> None:
-    """Give an optimizer its state."""
+    """Set the state of an optimizer and wrap `step` if it was wrapped."""
     own, watched, called = state
     optimizer.__setstate__(own)
     if watched:
@@ -48,7 +48,7 @@ def set_state(optimizer: Any, state: tuple[dict[str, Any], bool, bool]) -> None:
 
 
 def write(old: Any, new: Any) -> bool:
-    """Give an optimizer the state of another one; hooks stay."""
+    """Write the state of an optimizer into another one, which keeps its hooks."""
     fresh = {name: value for name, value in vars(new).items() if name != "step" and not name.startswith(OWN_PREFIX)}
     vars(old).update(fresh)
     if hasattr(new.step, WRAPPED):
@@ -57,7 +57,12 @@ def write(old: Any, new: Any) -> bool:
 
 
 def watch(optimizer: Any, *, called: bool) -> None:
-    """Note the optimizer's steps, as a scheduler does that is made for it."""
+    """Wrap `step` of an optimizer as a scheduler does.
+
+    Args:
+        optimizer: the optimizer.
+        called: whether a step was taken before.
+    """
     setattr(optimizer, CALLED, called)
     if hasattr(optimizer.step, WRAPPED):
         return

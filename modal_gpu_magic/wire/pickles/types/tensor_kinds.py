@@ -1,6 +1,6 @@
-"""Tensors that are no plain strided ones: sparse, quantized, conjugated, of a subclass. By the plain ones in them.
+"""Pickle tensors that are not plain strided ones (sparse, quantized, conjugated, subclasses) by their plain parts.
 
-torch's own way for these warns in the user's cell (typed storages), and makes a `Parameter` of a subclass of Parameter.
+torch's own pickling warns in the user's cell (typed storages), and turns a subclass of `Parameter` into `Parameter`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def reduce_kind(tensor: Any) -> Any:
-    """The pickle of such a tensor; NotImplemented where torch's own way is as good, or the only one."""
+    """Return the reduction of such a tensor; NotImplemented if torch's own reduction is equal or the only one."""
     torch = sys.modules["torch"]
     kind = type(tensor)
     if tensor.device.type == "meta" or has_own_storage(kind) is False or tensor.is_nested:
@@ -28,7 +28,7 @@ def reduce_kind(tensor: Any) -> Any:
 
 
 def has_own_storage(kind: type) -> bool:
-    """Whether tensors of a class are torch's own under another class, not wrappers, which only their class can make."""
+    """Whether tensors of a class have a storage of torch's, and are not wrappers that only their class can create."""
     torch = sys.modules["torch"]
     reduces = (torch.Tensor.__reduce_ex__, torch.nn.Parameter.__reduce_ex__)
     plain = kind.__dict__.get("__torch_dispatch__", kind.__torch_dispatch__) is torch.Tensor.__torch_dispatch__  # type: ignore[attr-defined]
@@ -36,7 +36,7 @@ def has_own_storage(kind: type) -> bool:
 
 
 def _parts(tensor: Any) -> tuple[Any, ...] | None:
-    """The name of what makes the tensor, and its arguments."""
+    """Return the key in `_MAKERS` and the arguments; None: no maker handles the tensor."""
     torch = sys.modules["torch"]
     size = tuple(tensor.size())
     if tensor.layout is torch.sparse_coo:
@@ -70,15 +70,15 @@ def _quantized_parts(tensor: Any) -> tuple[Any, ...] | None:
 
 
 def kind_from(parts: tuple[Any, ...], requires_grad: bool, grad: Any) -> Any:  # noqa: FBT001 - a pickle passes arguments by position
-    """The tensor made of its parts."""
+    """Return a tensor from its parts."""
     import torch
 
     kind, name, *arguments = parts
-    with warnings.catch_warnings():  # that sparse tensors are in beta state, says torch once
+    with warnings.catch_warnings():  # torch warns once that sparse tensors are in beta state
         warnings.simplefilter("ignore")
         tensor = _MAKERS[name](torch, *arguments)
     if kind is not torch.Tensor:
-        tensor = torch.Tensor._make_subclass(kind, tensor, requires_grad)  # noqa: SLF001 - what `Parameter` calls
+        tensor = torch.Tensor._make_subclass(kind, tensor, requires_grad)  # noqa: SLF001 - `Parameter` calls the same function
     elif requires_grad:
         tensor.requires_grad_()
     if grad is not None:
@@ -87,7 +87,7 @@ def kind_from(parts: tuple[Any, ...], requires_grad: bool, grad: Any) -> Any:  #
 
 
 def set_attributes(tensor: Any, attributes: dict[str, Any]) -> None:
-    """What somebody has set on the tensor."""
+    """Set the user's attributes of a tensor."""
     tensor.__dict__.update(attributes)
 
 
@@ -110,4 +110,4 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "negated": lambda torch, tensor: torch._neg_view(tensor),  # noqa: SLF001 - torch has no public name
     "plain": lambda _, tensor: tensor,
 }
-"""What makes a tensor of its parts."""
+"""Functions that create a tensor from its parts, by the first item of `_parts`."""

@@ -1,8 +1,8 @@
-"""How torch tensors cross: their storages as out-of-band buffers, so that views that shared one share it there, too.
+"""Pickle torch tensors: storages go out of band, so that tensors which share a storage share one on both sides.
 
 torch's own pickling copies every tensor through `torch.save` (0.5 s for 256 MB, against 1 ms) and loses the sharing.
-Sparse, quantized, conjugated tensors and tensor subclasses go by the plain ones in them (`tensor_kinds`).
-What is on a GPU crosses as bytes of the host; the device travels beside it.
+Sparse, quantized, conjugated tensors and tensor subclasses are pickled by their plain parts (`tensor_kinds`).
+A storage on a GPU is copied to the CPU and sent as bytes with the name of its device.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.protocol import Pickler
 
 HOST_COPIES = frozenset({"cuda", "mps", "xpu"})
-"""Devices whose storages `storage.cpu()` brings to the host."""
+"""Devices whose storages are copied to the CPU by `storage.cpu()`."""
 
 OWN_STORAGE_BYTES = 64 << 10
-"""Storages up to this are copied into memory of torch's own, so that they can be resized as natively."""
+"""Storages up to this size are copied into memory of torch, so that they can be resized as in a native cell."""
 
 SLIVER_BYTES = 1 << 20
-"""Storages up to this travel whole with any view of them."""
+"""Storages up to this size are sent whole with any view of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Stands in a stream for the device a storage was on: who loads it decides where it goes."""
+    """Represents the device of a storage in a stream; the loader decides where the storage goes."""
 
     name: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The receiver's loader puts its own function in this place."""
+        """Pickle a call that the receiver's loader replaces by its own function."""
         return receiver.device, (self.name,)
 
 
 def reducers() -> dict[type, Callable[[Pickler, Any], Any]]:
-    """The types of torch that are reduced here, if torch is loaded."""
+    """Return the reducers for torch's types; empty if torch is not imported."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "UntypedStorage") or "numpy" not in sys.modules:
         return {}
@@ -60,7 +60,7 @@ def reducers() -> dict[type, Callable[[Pickler, Any], Any]]:
 
 
 def reducer_of(kind: type) -> Callable[[Pickler, Any], Any] | None:
-    """The reducer of a subclass of `Tensor`."""
+    """Return the reducer of a subclass of `Tensor`; None: the type is no tensor."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "Tensor") or "numpy" not in sys.modules:
         return None
@@ -72,7 +72,7 @@ def _reduce_info(_: Pickler, info: Any) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is a tensor that crosses by its storage: strided, of exactly torch's own types."""
+    """Whether a value is a tensor that is sent by its storage: strided, and exactly of torch's own types."""
     torch = sys.modules.get("torch")
     if torch is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
         return False
@@ -84,7 +84,7 @@ def is_plain(value: Any) -> bool:
 
 
 def is_sliver(value: Any) -> bool:
-    """Whether a value is a view of less than half of a large storage, so that it had better travel without the rest."""
+    """Whether a value is a view of less than half of a large storage, which should be sent without the rest."""
     if not is_plain(value):
         return False
     storage = value.untyped_storage().nbytes()
@@ -92,7 +92,13 @@ def is_sliver(value: Any) -> bool:
 
 
 def reduce_tensor(pickler: Pickler, tensor: Any, *, alone: bool = False) -> Any:
-    """The pickle of a plain tensor. `alone`: with a storage of its own, unless its storage is in the stream already."""
+    """Return the reduction of a tensor.
+
+    Args:
+        pickler: the pickler.
+        tensor: the tensor.
+        alone: send a small view with a copy of its own elements only, unless its storage is in the stream already.
+    """
     if graphs.has_graph(tensor):
         return graphs.reduce_result(pickler, tensor)
     if not is_plain(tensor):
@@ -128,11 +134,11 @@ def _reduce_storage(pickler: Pickler, storage: Any) -> Any:
 
 
 def _reduce_typed_storage(_: Pickler, storage: Any) -> Any:
-    return typed_storage_from, (storage._untyped_storage, storage.dtype)  # noqa: SLF001 - public `untyped()` makes another
+    return typed_storage_from, (storage._untyped_storage, storage.dtype)  # noqa: SLF001 - the public `untyped()` creates a new object
 
 
 def storage_from(buffer: Any, device: str) -> Any:
-    """A storage over a buffer, without a copy if it is large; on `device`, if that is here."""
+    """Return a storage over a buffer, without a copy if the buffer is large; on `device` if this machine has it."""
     import torch
 
     if not len(buffer):
@@ -141,7 +147,7 @@ def storage_from(buffer: Any, device: str) -> Any:
         storage = torch.frombuffer(buffer, dtype=torch.uint8).untyped_storage()
         if len(buffer) <= OWN_STORAGE_BYTES:
             storage = storage.clone()
-    if device == "cpu" or not _is_here(device):
+    if device == "cpu" or not _has_device(device):
         return storage
     return torch.empty(0, dtype=torch.uint8).set_(storage).to(device).untyped_storage()
 
@@ -156,7 +162,7 @@ def tensor_from(
     requires_grad: bool,  # noqa: FBT001 - a pickle passes arguments by position
     grad: Any,
 ) -> Any:
-    """A tensor or Parameter over a storage."""
+    """Return a tensor or `Parameter` over a storage."""
     import torch
 
     keep_hooks_apart()
@@ -171,14 +177,14 @@ def tensor_from(
 
 
 def typed_storage_from(storage: Any, dtype: Any) -> Any:
-    """The typed storage that torch's own pickles of sparse and quantized tensors ask for."""
+    """Return the typed storage that torch's own pickles of sparse and quantized tensors need."""
     import torch
 
     return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
 
 
 def set_attributes(tensor: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
-    """Attributes and hooks that somebody set on a tensor; tensors have a `__setstate__` of their own."""
+    """Set the user's attributes and hooks of a tensor. Tensors' own `__setstate__` takes another state."""
     attributes, hooks, after_hooks = state
     tensor.__dict__.update(attributes)
     if hooks:
@@ -189,17 +195,17 @@ def set_attributes(tensor: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
 
 @functools.cache
 def keep_hooks_apart() -> None:
-    """Let hooks that are registered in this process from now on have numbers that no other process gives.
+    """Start this process's hook numbers at a random value, so that no other process gives the same numbers.
 
-    torch counts hooks from 0 in each process, and keeps those of a module by number: one that is registered here would
-    replace one that came with the module.
+    torch numbers hooks from 0 in each process and stores a module's hooks by number: a new hook would replace one that
+    was received with the module.
     """
     from torch.utils.hooks import RemovableHandle
 
     RemovableHandle.next_id = max(RemovableHandle.next_id, int.from_bytes(os.urandom(5), "big") << 20)
 
 
-def _is_here(device: str) -> bool:
+def _has_device(device: str) -> bool:
     import torch
 
     kind, _, index = device.partition(":")

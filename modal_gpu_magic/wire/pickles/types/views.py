@@ -1,6 +1,6 @@
-"""Numpy arrays that share memory: a view goes as a view, where the array that it is a view of goes, too.
+"""Pickle numpy arrays that share memory: a view is sent as a view if its base is part of the same transfer.
 
-An array whose memory no other array of the transfer shares goes by its own content, however large its base is.
+An array that shares its memory with no other array of the transfer is sent by its own content, whatever its base.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ _INNER = frozenset({tuple, list, dict})
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view of an array, as it is in a stream.
+    """A view of an array in a stream.
 
     Attributes:
         root: the array that owns the memory.
-        dtype, shape, strides: the view's.
-        offset: bytes from the beginning of the memory.
+        dtype: dtype of the view.
+        shape: shape of the view.
+        strides: strides of the view, bytes.
+        offset: bytes from the start of the memory.
         writeable: whether the view may be written to.
     """
 
@@ -37,7 +39,7 @@ class View:
     writeable: bool
 
     def new(self) -> Any:
-        """The view, made anew."""
+        """Create the view."""
         import numpy as np
 
         memory = self.root if self.root.flags.c_contiguous else self.root.T
@@ -47,7 +49,7 @@ class View:
         return made
 
     def is_known_as(self, known: Any) -> bool:
-        """Whether an array is that view already."""
+        """Whether an existing array is the same view."""
         return bool(
             root_of(known) is root_of(self.root)
             and known.shape == self.shape
@@ -58,23 +60,23 @@ class View:
 
 
 def root_of(array: Any) -> Any:
-    """The array that owns an array's memory, or is the first over memory of another kind."""
+    """Return the array that owns an array's memory, or the first array over memory of another object."""
     while is_array(array.base):
         array = array.base
     return array
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is exactly numpy's array."""
+    """Whether the type of a value is exactly `numpy.ndarray`."""
     numpy = sys.modules.get("numpy")
     return hasattr(numpy, "ndarray") and type(value) is numpy.ndarray  # type: ignore[union-attr]  # it is loaded
 
 
 def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
-    """By the identity of an array that goes as a view: the array of the same memory that it goes as a view of.
+    """Return, by `id` of each array to send as a view, the array of the same memory that it is a view of.
 
-    That is one of the arrays that has all of the memory, if there is one: an array that was loaded has a root of the
-    loader's below.
+    This is an array that covers the whole memory, if there is one: below a received array is an array of the loader,
+    which is not part of the transfer.
     """
     groups: dict[int, list[Any]] = {}
     for array in {id(array): array for array in arrays}.values():
@@ -88,7 +90,7 @@ def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
 
 
 def memory_of(arrays: Iterable[Any]) -> dict[tuple[int, int], Any]:
-    """Arrays that have all of their memory and may be written to, by its address and size in bytes."""
+    """Return contiguous writable arrays by address and size (bytes) of their memory; empty without torch."""
     found: dict[tuple[int, int], Any] = {}
     if "torch" in sys.modules:
         for array in arrays:
@@ -104,19 +106,19 @@ def _carrier(group: list[Any]) -> Any:
 
 
 def _is_simple(array: Any) -> bool:
-    """Whether an array lies in its memory without gaps, so that others can be views of it."""
+    """Whether an array covers its memory without gaps, so that other arrays can be views of it."""
     return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
 
 
 def view_of(array: Any, carrier: Any) -> View:
-    """An array as a view of its carrier."""
+    """Return an array as a view of its carrier."""
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
 
 
 def arrays_inside(values: Iterable[Any]) -> set[int]:
-    """The identities of the arrays that pandas' objects are made of.
+    """Return the `id`s of the arrays inside pandas objects.
 
-    Two frames may share one until one of them is written to, so none may be written into from outside.
+    Two frames may share an array until one frame is written to, so these arrays must not be updated in place.
     """
     found: set[int] = set()
     seen: set[int] = set()

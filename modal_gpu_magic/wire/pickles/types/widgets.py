@@ -1,7 +1,7 @@
-"""Widgets of ipywidgets: both sides have one of the same number, which is the front end's, and its state travels.
+"""Pickle widgets of ipywidgets: each side has a widget with the same model id, and the state is sent.
 
-A widget that is there already is changed in place. What the front end says reaches the notebook's; each side tells the
-front end what it changes. What observes a widget stays on its side, and does not hear of what the other side changed.
+An existing widget is changed in place. Messages of the front end reach the kernel's widget; each side sends its changes
+to the front end. Observers of a widget stay on their side and are not called for changes of the other side.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ WIDGETS: Final = "ipywidgets.widgets.widget"
 """The module of the widgets' base class."""
 
 TARGET: Final = "jupyter.widget"
-"""What the front end knows a widget's comm by."""
+"""Target name of a widget's comm in the front end."""
 
 _OWN: Final = frozenset({"comm", "keys", "log", "_msg_callbacks", "_property_lock", "_states_to_send"})
-"""Traits that each side has for itself."""
+"""Traits that are not sent: each side has its own values."""
 
 
 def is_widget(kind: type) -> bool:
@@ -30,13 +30,18 @@ def is_widget(kind: type) -> bool:
 
 
 def reduce_widget(_: Pickler, widget: Any) -> tuple[Any, ...]:
-    """How a widget is pickled: what it is called, then its state."""
+    """Return the reduction of a widget: class and model id, then the state."""
     number = None if widget.comm is None else widget.model_id
     return twin, (type(widget), number), _state(widget), None, None, set_state
 
 
 def twin(kind: Any, number: str | None) -> Any:
-    """The widget of that number, made if it is not here; None: one that is closed."""
+    """Return the widget of a model id; create the widget if this side does not have it.
+
+    Args:
+        kind: class of the widget.
+        number: the model id; None: the widget is closed.
+    """
     import comm
 
     module = sys.modules.get(WIDGETS) or __import__(WIDGETS, fromlist=["Widget"])
@@ -46,7 +51,7 @@ def twin(kind: Any, number: str | None) -> Any:
     if type(found) is kind:
         return found
     quiet = comm.DummyComm(target_name=TARGET, comm_id=number, primary=False)
-    if kind.__module__ != "__main__":  # as ipywidgets makes those that a front end asks for, with what they listen to
+    if kind.__module__ != "__main__":  # as ipywidgets does for a front end, so that observers are set up
         with contextlib.suppress(Exception):
             return kind(comm=quiet)
     widget = kind.__new__(kind)
@@ -55,7 +60,7 @@ def twin(kind: Any, number: str | None) -> Any:
 
 
 def set_state(widget: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Give it its state as it is, and its own way to the front end. Nothing is said: the front end knows."""
+    """Set the state of a widget and connect its comm. No message is sent: the front end has the state."""
     values, attributes = state
     _values(widget).update(values)
     vars(widget).update(attributes)
@@ -63,13 +68,13 @@ def set_state(widget: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None
 
 
 def _connect(widget: Any) -> None:
-    """From here on it tells the front end what is changed. It does not open a comm: the front end has it."""
+    """Connect a widget to the existing comm of the front end, so that later changes are sent."""
     import comm
 
     if isinstance(widget.comm, comm.DummyComm):
         mine: Any = comm.create_comm(target_name=TARGET, comm_id=widget.comm.comm_id, primary=False)
         comm.get_comm_manager().register_comm(mine)
-        if getattr(mine, "kernel", mine) is None:  # ipykernel's: ipywidgets says nothing to a comm without a kernel
+        if getattr(mine, "kernel", mine) is None:  # ipykernel's comm: ipywidgets sends nothing without a kernel
             mine.kernel = _kernel()
         widget.comm = mine
 
@@ -81,7 +86,7 @@ def _kernel() -> Any:
 
 
 def _state(widget: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of its traits, and its other attributes less what listens to events."""
+    """Return the values of a widget's traits, and its other attributes without callbacks."""
     module = sys.modules[WIDGETS]
     values, rest = _values(widget), vars(widget)
     return (
@@ -95,25 +100,25 @@ def _state(widget: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _values(widget: Any) -> dict[str, Any]:
-    """Traits that have a value. A private name of traitlets (5.15 is tested), which its own pickling uses as well.
+    """Return the traits that have a value: traitlets' private `_trait_values`, tested with 5.15.
 
-    Without it no widget travels: pickling one says that the attribute is missing.
+    If traitlets removes the attribute, pickling a widget raises AttributeError.
     """
     values: dict[str, Any] = widget._trait_values  # noqa: SLF001 - see above
     return values
 
 
 def _instances(module: Any) -> dict[str, Any]:
-    """The widgets of this process by number. A private name of ipywidgets 8; 7 has it at the class.
+    """Return the widgets of this process by model id: ipywidgets' private `_instances`, or `Widget.widgets` in 7.
 
-    Without it each transfer makes a new widget, which shows the same.
+    If ipywidgets removes the attribute, loading a widget raises AttributeError.
     """
     found: dict[str, Any] = module._instances if hasattr(module, "_instances") else module.Widget.widgets  # noqa: SLF001
     return found
 
 
 def _is_traitlets(name: str) -> bool:
-    """Whether an attribute is what traitlets and ipywidgets keep for the object they work on."""
+    """Whether an attribute belongs to traitlets or ipywidgets themselves."""
     return name.startswith("_trait_") or name in {
         "_all_trait_default_generators",
         "_cross_validation_lock",
