@@ -72,6 +72,6 @@ class SessionFiles:
 
 def _gone(session: str) -> CopyError:
     return CopyError(
-        f"the container of session {session} has ended, and its files are lost. Run the cell again; write files to keep "
-        "to a Volume (--volume NAME:/path)."
+        f"the container of session {session} has ended, and its files are lost. Run the cell again; write files to "
+        "keep to a Volume (--volume NAME:/path)."
     )
