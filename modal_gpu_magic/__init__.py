@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.batching import batched
-    from modal_gpu_magic.wire.messages.events import Spread
+    from modal_gpu_magic.wire.messages.events import DistributedOptions
 
 _HOMES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",
@@ -34,7 +34,7 @@ _HOMES = {
     "Machine": "modal_gpu_magic.plan.machine.definition",
     "Service": "modal_gpu_magic.session.service.facade",
     "Session": "modal_gpu_magic.session.facade",
-    "Spread": "modal_gpu_magic.wire.messages.events",
+    "DistributedOptions": "modal_gpu_magic.wire.messages.events",
     "batched": "modal_gpu_magic.wire.messages.batching",
     "get": "modal_gpu_magic.session.copy.get",
     "ls": "modal_gpu_magic.session.copy.get",
@@ -45,13 +45,13 @@ _HOMES = {
 
 __all__ = [
     "GPUS",
+    "DistributedOptions",
     "Gpu",
     "GpuPicker",
     "GpuSpec",
     "Machine",
     "Service",
     "Session",
-    "Spread",
     "__version__",
     "batched",
     "current",

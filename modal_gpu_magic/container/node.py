@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.errors import RunError
-from modal_gpu_magic.wire.messages.events import Spread
+from modal_gpu_magic.wire.messages.events import DistributedOptions
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.process.interrupt import Interrupt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Mates:
+class Peers:
     """The other nodes, for the length of one run.
 
     Attributes:
@@ -36,18 +36,18 @@ class Node(Worker):
 
     def __init__(self, place: Place) -> None:
         super().__init__(f"node {place.node}", place)
-        self._mates: Mates | None = None
+        self._peers: Peers | None = None
         self._theirs = 0
 
     def take_part(
-        self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes, mates: Mates
+        self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes, peers: Peers
     ) -> Answer:
         """Run one cell's part of this node.
 
         Raises:
             RunError: the cell failed here. Its failure is in the queue already; this ends the other nodes.
         """
-        self._mates, self._theirs = mates, 0
+        self._peers, self._theirs = peers, 0
         first = self.place.node == 0
         ended = self.run(
             replace(
@@ -55,7 +55,7 @@ class Node(Worker):
                 run=request.run if first else f"{request.run}/{self.place.node}",
                 clean=True,
                 generation=None,
-                spread=request.spread or Spread(torchrun=False),
+                distributed=request.distributed or DistributedOptions(torchrun=False),
                 stdin=request.stdin and first,
             ),
             post,
@@ -63,7 +63,7 @@ class Node(Worker):
             volumes,
         )
         if not first and not _has_failed(ended):
-            mates.tell(ended.frames)
+            peers.tell(ended.frames)
         if _has_failed(ended):
             raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # it has
         return replace(ended, frames=ended.frames + self._theirs)
@@ -73,9 +73,9 @@ class Node(Worker):
         if _has_failed(ended):
             self._say_end(ended)
         elif self.place.node > 0:
-            self.outlet.flush_now()
+            self.sender.flush_now()
         else:
-            self._theirs = self._mates.await_all() if self._mates else 0
+            self._theirs = self._peers.await_all() if self._peers else 0
             super()._close(ended, interrupt)
 
 

@@ -21,8 +21,8 @@ from modal_gpu_magic.container.cell import tracebacks
 from modal_gpu_magic.container.cell.shell import Outcome, RemoteShell, make_shell
 from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.output.capture import Capture
-from modal_gpu_magic.container.output.event_sender import Outlet
-from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
@@ -48,19 +48,19 @@ class Host:
         cache.settle(os.environ)
         current.publish(program.asked, (), os.environ)
         self._workdir = Workdir(Path.cwd())
-        outlet = Outlet()
-        capture = Capture(outlet)
-        self._shell: RemoteShell = make_shell(outlet, Asker(outlet).ask)
+        sender = EventSender()
+        capture = Capture(sender)
+        self._shell: RemoteShell = make_shell(sender, StdinProxy(sender).ask)
         self._namespace: dict[str, Any] = self._shell.user_ns
         self._rendering = threading.Lock()
         generation, booted = uuid.uuid4().hex[:12], time.time()
-        outlet.begin(f"{program.service}/{generation}", post)
-        outlet.emit("started", generation=generation)
+        sender.begin(f"{program.service}/{generation}", post)
+        sender.emit("started", generation=generation)
         simulated = bool(program.asked.specs) and current.is_simulated(os.environ)
         answer = replace(self._start(), generation=generation, booted_at=booted, simulated=simulated)
         capture.drain()
-        outlet.emit("end", answer=answer)
-        outlet.flush_now()
+        sender.emit("end", answer=answer)
+        sender.flush_now()
         capture.close()
         if answer.failure is not None:
             raise Fault(answer.failure)
@@ -108,7 +108,7 @@ class Host:
         try:
             calls = [row for row in rows if row != WAKE]
             results = self._namespace[name](*self._columns(calls)) if calls else []
-            return self._spread(name, rows, calls, results)
+            return self._distributed(name, rows, calls, results)
         except Exception as error:
             raise self._fault(error) from error
 
@@ -117,7 +117,7 @@ class Host:
         try:
             calls = [row for row in rows if row != WAKE]
             results = await _awaited(self._namespace[name](*self._columns(calls))) if calls else []
-            return self._spread(name, rows, calls, results)
+            return self._distributed(name, rows, calls, results)
         except Exception as error:
             raise self._fault(error) from error
 
@@ -169,7 +169,7 @@ class Host:
     def _columns(self, calls: list[bytes]) -> list[list[Any]]:
         return [list(column) for column in zip(*(decode(row, self._namespace) for row in calls), strict=True)]
 
-    def _spread(self, name: str, rows: list[bytes], calls: list[bytes], results: Any) -> list[bytes]:
+    def _distributed(self, name: str, rows: list[bytes], calls: list[bytes], results: Any) -> list[bytes]:
         """The results in the places of their calls."""
         if not isinstance(results, list) or len(results) != len(calls):
             got = f"a list of {len(results)}" if isinstance(results, list) else f"a {type(results).__name__}"

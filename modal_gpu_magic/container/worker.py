@@ -20,8 +20,8 @@ from modal_gpu_magic.container.cell.shell import make_shell
 from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.container.output.capture import Capture
-from modal_gpu_magic.container.output.event_sender import Outlet
-from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.interrupt import Interrupt
 from modal_gpu_magic.container.process.watchdog import Watchdog
 from modal_gpu_magic.container.ranks import launcher
@@ -29,7 +29,7 @@ from modal_gpu_magic.container.ranks.launcher import Place, Ran
 from modal_gpu_magic.container.state import cache, files, installs
 from modal_gpu_magic.container.state.installed_versions import Versions
 from modal_gpu_magic.container.state.modules import LocalModules
-from modal_gpu_magic.container.state.namespace import Belongings
+from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
@@ -40,7 +40,7 @@ from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.container.state.cell_values import Leaving
+    from modal_gpu_magic.container.state.cell_values import OutgoingValues
     from modal_gpu_magic.metrics.sample import Reading
 
 Post = Callable[[list[bytes]], None]
@@ -60,12 +60,12 @@ class Worker:
         self.booted_at = time.time()
         cache.settle(os.environ)
         self.workdir = Workdir(Path.cwd())
-        self.outlet = Outlet()
-        self.capture = Capture(self.outlet)
+        self.sender = EventSender()
+        self.capture = Capture(self.sender)
         self.sampler = Sampler(self._sample)
-        self.asker = Asker(self.outlet)
-        self.shell = make_shell(self.outlet, self.asker.ask)
-        self.belongings = Belongings(self.shell.user_ns, self.shell.user_ns)
+        self.input_proxy = StdinProxy(self.sender)
+        self.shell = make_shell(self.sender, self.input_proxy.ask)
+        self.namespace_sync = NamespaceSync(self.shell.user_ns, self.shell.user_ns)
         self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)
@@ -86,11 +86,11 @@ class Worker:
             if need is not None:
                 return self._answer(need=need)
             self.last = None  # its values may be large, and nobody asks for them again
-            self.outlet.begin(f"{request.run}/{self.generation}", post)
+            self.sender.begin(f"{request.run}/{self.generation}", post)
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
-            self.asker.begin(answer if request.stdin else None)
-            with Watchdog(interrupt, request.timeout, self.outlet.flush_now):
+            self.input_proxy.begin(answer if request.stdin else None)
+            with Watchdog(interrupt, request.timeout, self.sender.flush_now):
                 ended = self._cell(request, interrupt, volumes)
                 self.capture.drain()
                 self._close(ended, interrupt)
@@ -107,7 +107,7 @@ class Worker:
     def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = ()) -> Transfer:
         """Values that stayed, asked for by name. `received`: transfers fetched before that have arrived."""
         with unwarned(), Interrupt():
-            return self.belongings.take(names, self._store(store), received)
+            return self.namespace_sync.take(names, self._store(store), received)
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """The file at a path of the working directory, or all files below it.
@@ -116,7 +116,7 @@ class Worker:
             CopyError: the files were another container's.
         """
         self._check(generation)
-        return files.listed(self.belongings.root, path)
+        return files.listed(self.namespace_sync.root, path)
 
     def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
         """Some bytes of a file; fewer at its end.
@@ -125,11 +125,11 @@ class Worker:
             CopyError: the file was another container's. OSError: it cannot be read.
         """
         self._check(generation)
-        return files.part(self.belongings.root, path, offset, nbytes)
+        return files.part(self.namespace_sync.root, path, offset, nbytes)
 
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Events of the last run from `number` on; none if it is another run."""
-        return self.outlet.events_from(number) if run == self.last_run else ()
+        return self.sender.events_from(number) if run == self.last_run else ()
 
     def close(self) -> None:
         """The container is scaled down: what cells left running ends with it."""
@@ -142,8 +142,8 @@ class Worker:
             self._say_end(ended)
 
     def _say_end(self, ended: Answer) -> None:
-        self.outlet.emit("end", answer=ended)
-        self.outlet.flush_now()
+        self.sender.emit("end", answer=ended)
+        self.sender.flush_now()
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
@@ -156,7 +156,7 @@ class Worker:
             self.sampler.begin(current.certain_count(asked))
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
-        self.outlet.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
+        self.sender.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
 
     def _need(self, request: Request) -> Need | None:
         """Whether this container is not the one the run relies on; then nothing of the user's runs."""
@@ -172,12 +172,12 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
-        self.outlet.emit("started", generation=self.generation)
-        self.outlet.flush_now(0)
+        self.sender.emit("started", generation=self.generation)
+        self.sender.flush_now(0)
         if request.clean:
             self._clean()
         if request.generation is None:
-            self.belongings.forget()
+            self.namespace_sync.forget()
         installs.install(request.installs, request.imports, self._say)
         self.workdir.enter(request.files.place)
         self.process.begin_in(self.workdir.path)
@@ -191,23 +191,23 @@ class Worker:
         self.shell.use_comms()
         try:
             with unwarned():
-                failed = self.versions.explain(self.belongings.arrive(request, store))
+                failed = self.versions.explain(self.namespace_sync.arrive(request, store))
                 self.shell.take_underscores()
-                before = self.belongings.before(request, store)
+                before = self.namespace_sync.before(request, store)
         except UnknownObjectsError:
             return self._answer(need=Need(self.generation, "objects"))
         lacking = {name: why for name, why in failed.items() if name not in request.maybe}
         if lacking:
             return self._refused(lacking)
-        self.outlet.flush_now(BEGIN_SECONDS)
+        self.sender.flush_now(BEGIN_SECONDS)
         self.process.begin()
         ran = self._ran(request, interrupt)
         states = self.process.changes()
         volumes.commit(self._say)
-        written = () if self.place.stateless else self.belongings.watch.written(ran.started_at)
+        written = () if self.place.stateless else self.namespace_sync.watch.written(ran.started_at)
         wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
         with unwarned():
-            leaving = self.belongings.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+            leaving = self.namespace_sync.leave(request, before, ran.result, ran.seconds, self._store(request.store))
         answer = self._answer(
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
@@ -223,13 +223,13 @@ class Worker:
     def _take_files(self, request: Request) -> tuple[str, ...]:
         """Files of the notebook's project; returns those that were kept as a cell has changed them, which is said."""
         arrived = self.workdir.take(request.files)
-        if self.belongings.root != self.workdir.path:  # the notebook's kernel has left its directory
-            self.belongings.root = self.workdir.path
-            self.belongings.watch = files.Watch(self.workdir.tree)
+        if self.namespace_sync.root != self.workdir.path:  # the notebook's kernel has left its directory
+            self.namespace_sync.root = self.workdir.path
+            self.namespace_sync.watch = files.Watch(self.workdir.tree)
         ours = (
             (*arrived, *(path[1:] for path in request.modules.paths if path[0] == "/")) if request.modules else arrived
         )
-        self.belongings.watch.note(ours)
+        self.namespace_sync.watch.note(ours)
         notes, refused = self.workdir.take_notes()
         for note in notes:
             self._say(note)
@@ -239,9 +239,9 @@ class Worker:
         """User code: in this process, or in ranks."""
         started = time.time()
         self.sampler.starts(started)
-        if request.spread is not None:
+        if request.distributed is not None:
             ranked = replace(request, states=self.process.everything())
-            ran = launcher.run(ranked, self.place, self.shell, self.outlet, self.asker, interrupt)
+            ran = launcher.run(ranked, self.place, self.shell, self.sender, self.input_proxy, interrupt)
             self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
@@ -251,13 +251,13 @@ class Worker:
         return ran
 
     def _say(self, text: str) -> None:
-        self.outlet.emit("note", text=text)
+        self.sender.emit("note", text=text)
 
     def _clean(self) -> None:
         """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
-        for name in self.belongings.names:
+        for name in self.namespace_sync.names:
             del self.shell.user_ns[name]
-        self.belongings.forget()
+        self.namespace_sync.forget()
 
     def _store(self, directory: str | None, values: Transfer | None = None) -> Store:
         if directory is None:
@@ -267,7 +267,7 @@ class Worker:
         return self._stores[directory]
 
     def _with_tail(self, ended: Answer) -> Answer:
-        finished = self.outlet.finish()
+        finished = self.sender.finish()
         return replace(ended, frames=finished.frames, events=finished.events, tail=finished.tail)
 
     def _answer(
@@ -275,7 +275,7 @@ class Worker:
         *,
         need: Need | None = None,
         ran: Ran | None = None,
-        leaving: Leaving | None = None,
+        leaving: OutgoingValues | None = None,
         failed: dict[str, str] | None = None,
         wrote: tuple[tuple[str, int], ...] = (),
         interrupt: Interrupt | None = None,
@@ -301,6 +301,6 @@ class Worker:
             started_at=ran.started_at if ran else 0.0,
             ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,
-            names=self.belongings.names,
+            names=self.namespace_sync.names,
             simulated=current.is_simulated(os.environ),
         )

@@ -17,14 +17,14 @@ from modal_gpu_magic.control_plane.server import ControlPlane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modal_gpu_magic.control_plane.containers.server_dirs import Premises
-    from modal_gpu_magic.control_plane.containers.standby import Spare
+    from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs
+    from modal_gpu_magic.control_plane.containers.standby import WarmProcess
 
 OWNER_CHECK = 0.5
 """Seconds between checks of the parent process. Needed since a forked child of the owner may hold stdin open."""
 
 
-async def run(dirs: Premises, first: Spare, cancel_grace: float, command: Sequence[str], owner: int) -> int:
+async def run(dirs: ServerDirs, first: WarmProcess, cancel_grace: float, command: Sequence[str], owner: int) -> int:
     """Serve the parent process `owner`, or run `command`; return the exit code."""
     plane = ControlPlane(dirs, first, cancel_grace, detachable=not command)
     try:
@@ -63,7 +63,7 @@ async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
     env["MODAL_SERVER_URL"] = f"unix://{plane.socket}"
     env["MODAL_TOKEN_ID"], env["MODAL_TOKEN_SECRET"] = plane.token.id, plane.token.secret
     env["MODAL_DISABLE_API_PROXY"] = "1"  # else the SDK also uses a proxy for loopback
-    env["MODAL_CONFIG_PATH"] = str(plane.premises.root / "no-profile.toml")
+    env["MODAL_CONFIG_PATH"] = str(plane.directories.root / "no-profile.toml")
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     try:
         process = await asyncio.create_subprocess_exec(*command, env=env)

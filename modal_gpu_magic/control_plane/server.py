@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.control_plane.containers.lifecycle import Containers
-from modal_gpu_magic.control_plane.containers.server_dirs import Premises, clear_dead
-from modal_gpu_magic.control_plane.containers.setup import Furnisher
-from modal_gpu_magic.control_plane.containers.standby import Spare, Spares
+from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs, clear_dead
+from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
+from modal_gpu_magic.control_plane.containers.standby import WarmProcess, WarmProcesses
 from modal_gpu_magic.control_plane.files.loopback import Loopback
 from modal_gpu_magic.control_plane.images.contents import Contents
-from modal_gpu_magic.control_plane.rpc.listener import Door, Token, listen, rpcs_of
-from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
 from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 from modal_gpu_magic.control_plane.scheduling.state import State
 from modal_gpu_magic.control_plane.servicers.apps import Apps
@@ -45,23 +45,23 @@ class ControlPlane:
     """One running control plane. `detachable`: the server outlives its clients, so apps may be detached."""
 
     def __init__(
-        self, premises: Premises, first: Spare | None, cancel_grace: float, *, detachable: bool = True
+        self, directories: ServerDirs, first: WarmProcess | None, cancel_grace: float, *, detachable: bool = True
     ) -> None:
-        self.premises = premises
+        self.directories = directories
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
-        self.socket = premises.root / "api"
+        self.socket = directories.root / "api"
         self.state = State()
-        rack, images = Rack(), Images(self.state)
-        contents = Contents(premises.root / "contents")
-        furnisher = Furnisher(self.state, rack, contents, images.images, premises.root)
-        self._containers = Containers(Spares(premises.root, first), furnisher)
-        self._scheduler = Scheduler(self.state, self._containers, rack, cancel_grace)
+        pool, images = GpuPool(), Images(self.state)
+        contents = Contents(directories.root / "contents")
+        container_setup = ContainerSetup(self.state, pool, contents, images.images, directories.root)
+        self._containers = Containers(WarmProcesses(directories.root, first), container_setup)
+        self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
         self._loopback = Loopback()
-        blobs = Blobs(premises.root / "blobs", self._loopback)
+        blobs = Blobs(directories.root / "blobs", self._loopback)
         apps = Apps(self.state, self._scheduler, detachable=detachable)
         self.rpcs = rpcs_of(
             apps,
-            Functions(self.state, self._scheduler, rack),
+            Functions(self.state, self._scheduler, pool),
             Calls(self.state, self._scheduler),
             ContainerSide(self.state, self._scheduler),
             images,
@@ -70,7 +70,7 @@ class ControlPlane:
             Queues(),
             Dicts(),
             Secrets(self.state),
-            Volumes(self.state, premises.root / "volumes"),
+            Volumes(self.state, directories.root / "volumes"),
             VolumeFiles(self.state, contents, self._loopback),
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
@@ -84,13 +84,13 @@ class ControlPlane:
             "url": f"unix://{self.socket}",
             "token_id": self.token.id,
             "token_secret": self.token.secret,
-            "store": str(self.premises.store),
+            "store": str(self.directories.store),
             "pid": os.getpid(),
         }
 
     async def start(self) -> None:
         """Start to accept connections."""
-        self._server = await listen(Door(self.rpcs, token=self.token), self.socket)
+        self._server = await listen(RpcEndpoint(self.rpcs, token=self.token), self.socket)
         self._background_tasks.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
 
     async def stop(self) -> None:
@@ -104,4 +104,4 @@ class ControlPlane:
         await self._containers.all_gone(STOP_SECONDS)
         if path := os.environ.get(METER):
             self._containers.write_meter(Path(path))
-        self.premises.remove()
+        self.directories.remove()

@@ -137,10 +137,10 @@ class Followers:
     def run(self, job: Callable[[], None]) -> None:
         """Do `job` in a thread, at once."""
         with self._lock:
-            spare = self._idle > 0
-            self._idle -= spare
+            warm_process = self._idle > 0
+            self._idle -= warm_process
         self._jobs.put(job)
-        if not spare:
+        if not warm_process:
             threading.Thread(target=self._work, name="modal-gpu-call", daemon=True).start()
 
     def _work(self) -> None:

@@ -13,7 +13,7 @@ import queue
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES, QUEUE_POLL_SECONDS
-from modal_gpu_magic.container.node import Mates, Node
+from modal_gpu_magic.container.node import Node, Peers
 from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.sdk import modal_cluster
 from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
@@ -48,7 +48,7 @@ def run(request: Request, events: modal.Queue) -> Answer:
                 told += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
         return sum(told)
 
-    return node().take_part(request, post, answer, mounted(request.volumes), Mates(tell, await_all))
+    return node().take_part(request, post, answer, mounted(request.volumes), Peers(tell, await_all))
 
 
 @functools.cache

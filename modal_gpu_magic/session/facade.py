@@ -35,7 +35,7 @@ from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.waiting import image_words
 from modal_gpu_magic.session.run.watch import Watch
 from modal_gpu_magic.session.values.process_state import ProcessState
-from modal_gpu_magic.session.values.sync import Homecoming, Outgoing, Values
+from modal_gpu_magic.session.values.sync import CellResult, Outgoing, Values
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
 from modal_gpu_magic.wire.messages.events import Asked, Request
@@ -111,10 +111,10 @@ class Session:
         with Presses() as presses:
             return self.execute(cell, front or SilentFront(), presses.inbox).result
 
-    def execute(self, cell: Cell, front: Front, inbox: Inbox) -> Homecoming:
+    def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
         names = cell.names or self._analyse(cell.source)
-        self._leave_the_dead()
+        self._discard_dead_app()
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
@@ -128,7 +128,7 @@ class Session:
                         self._open(cell, front, inbox)
                         settle(self, front, inbox)
                     with unwarned(), Reading(inbox):
-                        outgoing = self.values.outgoing(names, cell.wishes)
+                        outgoing = self.values.outgoing(names, cell.transfer_options)
                     told = self._attempt(cell, names, outgoing, front, inbox)
                 home = come_home(self, told)
             return conclude(told, cell, home, front)
@@ -232,7 +232,7 @@ class Session:
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
 
-    def _leave_the_dead(self) -> None:
+    def _discard_dead_app(self) -> None:
         """An App that cannot serve any more is let go before it is decided what must travel."""
         if self._opening is not None and self._opening.dead:
             self.forget()
@@ -296,7 +296,7 @@ class Session:
             again = again or ended.began
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
-            outgoing = self.values.outgoing(names, cell.wishes)
+            outgoing = self.values.outgoing(names, cell.transfer_options)
         return FinishedRun(
             app=app,
             ended=ended,
@@ -364,7 +364,7 @@ class Session:
             installs=extra,
             python=KERNEL_PYTHON,
             versions=self.versions.outgoing(transfer.modules, app.machine),
-            modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.wishes.exclude),
+            modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.transfer_options.exclude),
             files=self.files.outgoing(cell.files),
             # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
             # reload it while a model's file is open.
@@ -375,8 +375,8 @@ class Session:
             timeout=cell.timeout,
             store=app.backend.store,
             stdin=cell.stdin,
-            spread=cell.spread,
-            states=self.process.outgoing(cell.wishes.include, app.machine),
+            distributed=cell.distributed,
+            states=self.process.outgoing(cell.transfer_options.include, app.machine),
             kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )

@@ -21,13 +21,13 @@ from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, is_flat
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.loading import Known, Loader, UnknownObjectsError
-from modal_gpu_magic.wire.pickles.tolerant_unpickler import Salvager
+from modal_gpu_magic.wire.pickles.tolerant_unpickler import TolerantUnpickler
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import carriers, memory_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
-from modal_gpu_magic.wire.values.sources import gather, spread
+from modal_gpu_magic.wire.values.sources import distributed, gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MESSAGE_BYTES = 1 << 20
 """A larger pickle stream goes into the buffer store, because a large message is slow."""
 
-_AnyLoader = TypeVar("_AnyLoader", Loader, Salvager)
+_AnyLoader = TypeVar("_AnyLoader", Loader, TolerantUnpickler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def unpack(
         UnknownObjectsError: the transfer names objects that this side does not have.
     """
     check(transfer, store)
-    spread(transfer.sources)
+    distributed(transfer.sources)
     builtins = namespace.get("__builtins__")
     arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)
     try:
@@ -262,7 +262,7 @@ class _Arrival:
     def salvaged(self) -> Unpacked:
         """Load the values that can be loaded, and collect the reasons for the others."""
         known = Known(self._table)
-        loader = self._open(Salvager, known)
+        loader = self._open(TolerantUnpickler, known)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}
         for segment in self._transfer.segments:
@@ -278,7 +278,7 @@ class _Arrival:
         if self._bind and not name.startswith("<"):
             self._namespace[name] = value
 
-    def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | Salvager) -> Unpacked:
+    def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | TolerantUnpickler) -> Unpacked:
         """Register the loaded objects in this side's table and return `unpacked`."""
         memo: dict[int, Any] = loader.memo.copy()
         known.settle(memo)

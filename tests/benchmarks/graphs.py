@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from modal_gpu_magic.plan.cell.names import Names
-from modal_gpu_magic.session.values.sync import Values, Wishes
+from modal_gpu_magic.session.values.sync import TransferOptions, Values
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.inspection.graph import groups_of
@@ -87,12 +87,12 @@ def unchanged_names() -> Iterator[Row]:
     shapes: tuple[Callable[[int], Any], ...] = (lambda i: [i, "x" * i, {"a": i}], lambda i: i, str, np.arange)
     namespace = {f"v{number}": shapes[number % 4](number) for number in range(100)}
     values, names = Values("s", namespace, {}), Names(reads=frozenset(namespace))
-    outgoing = values.outgoing(names, Wishes())
+    outgoing = values.outgoing(names, TransferOptions())
     packed = prepare(outgoing.values, namespace, InlineStore(), outgoing.hasher, session="s", table=values.table)
     values.sent(outgoing, packed)
-    if values.outgoing(names, Wishes()).values:
+    if values.outgoing(names, TransferOptions()).values:
         raise AssertionError("a name looks changed")
-    yield seconds("100 unchanged names", _best(lambda: values.outgoing(names, Wishes()), 30), 0.005, 0.002)
+    yield seconds("100 unchanged names", _best(lambda: values.outgoing(names, TransferOptions()), 30), 0.005, 0.002)
 
 
 def _best(run: Callable[[], object], times: int = 3) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic import Session
 from modal_gpu_magic.session.run.front import SilentFront
-from modal_gpu_magic.wire.messages.events import Spread
+from modal_gpu_magic.wire.messages.events import DistributedOptions
 from tests.benchmarks.table import Row
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def events_at_once() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as place:
             session.namespace.update(place=os.path.realpath(place), world=world, each=EVENTS // world)
             front = Counting()
-            session.run(_SOURCE, front, spread=Spread(torchrun=True, processes=world, shown=None))
+            session.run(_SOURCE, front, distributed=DistributedOptions(torchrun=True, processes=world, shown=None))
         if len(front.times) != EVENTS:
             raise AssertionError(f"{EVENTS - len(front.times)} events of {world} ranks were lost")
         rates[world] = front.rate

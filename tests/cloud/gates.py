@@ -85,12 +85,12 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _wrap(listener: ModuleType, gates: Gates) -> None:
-    begin = listener.Door.__init__
+    begin = listener.RpcEndpoint.__init__
 
     def begin_gated(door: Any, rpcs: Mapping[str, Any], **options: Any) -> None:
         begin(door, {name: _gated(name, rpc, gates) for name, rpc in rpcs.items()}, **options)
 
-    listener.Door.__init__ = begin_gated
+    listener.RpcEndpoint.__init__ = begin_gated
 
 
 def _gated(name: str, rpc: Any, gates: Gates) -> Any:

@@ -151,8 +151,8 @@ def main() -> None:
 
     from modal_gpu_magic.container.cell.shell import make_shell
     from modal_gpu_magic.container.output.capture import Capture
-    from modal_gpu_magic.container.output.event_sender import Outlet
-    from modal_gpu_magic.container.output.stdin_proxy import Asker
+    from modal_gpu_magic.container.output.event_sender import EventSender
+    from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
     from modal_gpu_magic.container.process.interrupt import Interrupt
     from modal_gpu_magic.container.process.watchdog import Watchdog
 
@@ -160,10 +160,10 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for name in ("modal-client", "library"):
         logging.getLogger(name).addHandler(logging.StreamHandler())
-    outlet = Outlet()
-    capture = Capture(outlet)
-    asker = Asker(outlet)
-    shell = make_shell(outlet, asker.ask)
+    sender = EventSender()
+    capture = Capture(sender)
+    input_proxy = StdinProxy(sender)
+    shell = make_shell(sender, input_proxy.ask)
     posted: list[bytes] = []
     while True:
         try:
@@ -178,15 +178,15 @@ def main() -> None:
         answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         for answer in request.answers or ():
             answers.put(answer)
-        outlet.begin(f"run {request.count}", posted.extend)
-        asker.begin(answers.get if request.answers is not None else None)
+        sender.begin(f"run {request.count}", posted.extend)
+        input_proxy.begin(answers.get if request.answers is not None else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, grace=request.grace):
             _write(replies, "begun")
             began = time.perf_counter()
             outcome = shell.run(request.source, request.count, interrupt)
             seconds = time.perf_counter() - began
         capture.drain()
-        finished = outlet.finish()
+        finished = sender.finish()
         ran = Ran(
             outcome.ename,
             outcome.evalue,

@@ -9,7 +9,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
 from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 from modal_gpu_magic.control_plane.scheduling.state import App, Call, Container, Function, Input, Scaling, State, new_id
 
@@ -42,7 +42,7 @@ class Scene:
 
     def __init__(self, definition: api_pb2.Function | None = None, gpus: int = 0, **scaling: int | None) -> None:
         self.state, self.machine = State(), Machine()
-        self.scheduler = self.machine.scheduler = Scheduler(self.state, self.machine, Rack(gpus), cancel_grace=0.05)
+        self.scheduler = self.machine.scheduler = Scheduler(self.state, self.machine, GpuPool(gpus), cancel_grace=0.05)
         self.app = self.state.apps["ap-1"] = App("ap-1", detached=False)
         self.function = self.add(definition or api_pb2.Function(timeout_secs=60), **scaling)
 

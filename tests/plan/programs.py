@@ -26,7 +26,7 @@ MADE = ("K", "g")
 
 
 @dataclass
-class World:
+class ContainerRoot:
     """One run's decisions and everything that happened to its things, in order."""
 
     log: list[str] = field(default_factory=list)
@@ -46,10 +46,10 @@ class World:
 class Thing:
     """A value that can stand anywhere in a program."""
 
-    world: World
+    world: ContainerRoot
     label: str
 
-    def __init__(self, world: World, label: str) -> None:
+    def __init__(self, world: ContainerRoot, label: str) -> None:
         self.__dict__.update(world=world, label=label)  # past __setattr__, which belongs to programs
 
     def __repr__(self) -> str:
@@ -104,9 +104,9 @@ def shown(value: Any) -> str:
     return value.label if isinstance(value, Thing) else type(value).__name__
 
 
-def run(source: str, names: frozenset[str]) -> tuple[World, dict[str, Any], str]:
+def run(source: str, names: frozenset[str]) -> tuple[ContainerRoot, dict[str, Any], str]:
     """Run a program in a notebook that has only these of NAMES: what happened, the namespace, how it ended."""
-    world = World()
+    world = ContainerRoot()
     namespace: dict[str, Any] = {name: Thing(world, name) for name in NAMES if name in names}
     offered = {"Exception": Exception, "nullcontext": _same, "few": _Few()}
     namespace["__builtins__"] = {**offered, "__build_class__": __build_class__, "__import__": __import__}

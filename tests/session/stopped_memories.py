@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.container.process.interrupt import Interrupt
 from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.session.run.interrupts import Presses, Reading, was_pressed, whole
-from modal_gpu_magic.session.values.sync import Wishes
+from modal_gpu_magic.session.values.sync import TransferOptions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
@@ -104,7 +104,7 @@ class StoppedMemories(TwoMemories):
         try:
             with Presses() as presses, pressed(self.stop, "reading", signal.SIGINT):
                 with Reading(presses.inbox):
-                    outgoing = self.kernel.outgoing(names, Wishes())
+                    outgoing = self.kernel.outgoing(names, TransferOptions())
                 with Reading(presses.inbox):
                     packed = prepare(
                         outgoing.values,

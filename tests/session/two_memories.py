@@ -10,9 +10,9 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from modal_gpu_magic.container.state.namespace import Belongings
+from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.plan.cell.names import analyse
-from modal_gpu_magic.session.values.sync import Values, Wishes
+from modal_gpu_magic.session.values.sync import TransferOptions, Values
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
@@ -35,13 +35,13 @@ class TwoMemories:
     there: dict[str, Any] = field(default_factory=new_namespace)
     model: dict[str, Any] = field(default_factory=new_namespace)
     kernel: Values = field(init=False)
-    container: Belongings = field(init=False)
+    container: NamespaceSync = field(init=False)
     sent: list[tuple[str, ...]] = field(default_factory=list)
     """The names that each remote cell took along."""
 
     def __post_init__(self) -> None:
         self.kernel = Values("s", self.here, dict(self.here))
-        self.container = Belongings(self.there, dict(self.there))
+        self.container = NamespaceSync(self.there, dict(self.there))
 
     def native(self, source: str) -> None:
         """Run a cell in the kernel, and in the model."""
@@ -51,7 +51,7 @@ class TwoMemories:
         """Run a cell in the container, and in the model."""
         expected = _run(source, self.model)
         names = analyse(source)
-        outgoing = self.kernel.outgoing(names, Wishes())
+        outgoing = self.kernel.outgoing(names, TransferOptions())
         store = InlineStore()
         packed = prepare(outgoing.values, self.here, store, outgoing.hasher, session="s", table=self.kernel.table)
         self.sent.append(tuple(sorted(outgoing.values)))

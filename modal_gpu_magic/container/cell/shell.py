@@ -45,7 +45,7 @@ from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from modal_gpu_magic.container.output.event_sender import Outlet
+    from modal_gpu_magic.container.output.event_sender import EventSender
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class ZMQInteractiveShell(InteractiveShell):
     display_pub_class = Type(Publisher)
     compiler_class = Type(Compiler)
     exiter = Instance(ZMQExitAutocall)
-    outlet = AnyTrait()
+    sender = AnyTrait()
     ask = AnyTrait()
     kernel = AnyTrait()
     """What stands for the notebook's: see `container.cell.kernel`."""
@@ -105,11 +105,11 @@ class ZMQInteractiveShell(InteractiveShell):
         self._has_comms = False
         super().__init__(**traits)
         self.kernel = IPythonKernel(self)
-        self._cells = CellLoop(self.outlet.claim)
+        self._cells = CellLoop(self.sender.claim)
         self._hook: Any = self.displayhook
         publishers: tuple[Any, ...] = (self.displayhook, self.display_pub)
         for publisher in publishers:
-            publisher.outlet = self.outlet
+            publisher.sender = self.sender
 
     # A cell.
 
@@ -135,7 +135,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def use_comms(self) -> None:
         """Widgets speak through the run's events from now on, also those that arrive from the notebook."""
-        self._has_comms = self._has_comms or comms.install(self.outlet)
+        self._has_comms = self._has_comms or comms.install(self.sender)
 
     def take_underscores(self) -> None:
         """`_`, `__`, `___` came from the notebook: go on from there."""
@@ -218,10 +218,10 @@ class ZMQInteractiveShell(InteractiveShell):
         flush_streams()
         failure = Outcome((), error, type(error).__name__, tracebacks.words(error), lines)
         if self._passing():
-            self.outlet.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
+            self.sender.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
         else:
             self._failure = failure
-            self.outlet.emit("failed")
+            self.sender.emit("failed")
 
     # What a kernel does, and a terminal does otherwise.
 
@@ -269,7 +269,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def set_next_input(self, s: str, replace: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - IPython's signature
         """`%load`, `%recall`: say that nothing of here can write into the notebook."""
-        self.outlet.emit(
+        self.sender.emit(
             "note", text="A remote cell cannot write into the notebook's cells; run this line in a local cell."
         )
 
@@ -291,7 +291,7 @@ RemoteShell = ZMQInteractiveShell
 InteractiveShellABC.register(ZMQInteractiveShell)
 
 
-def make_shell(outlet: Outlet, ask: Callable[..., str]) -> RemoteShell:
+def make_shell(sender: EventSender, ask: Callable[..., str]) -> RemoteShell:
     """The process's shell, with a `__main__` of its own. `ask(prompt, password=...)` answers `input()`.
 
     No history file and no thread for one. Libraries know a notebook by `IPKernelApp` in the configuration, or by the
@@ -304,6 +304,6 @@ def make_shell(outlet: Outlet, ask: Callable[..., str]) -> RemoteShell:
     pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as ipykernel: the plain one hangs
     pdb.set_trace = debugger.set_trace
     config = Config({"HistoryManager": {"enabled": False}, "IPKernelApp": {"tqdm": "a notebook"}})
-    shell = RemoteShell.instance(config=config, outlet=outlet, ask=ask)
+    shell = RemoteShell.instance(config=config, sender=sender, ask=ask)
     sys.breakpointhook = shell.kernel.stop
     return shell

@@ -25,7 +25,7 @@ from modal_gpu_magic.container.process.output_owner import daemon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from modal_gpu_magic.container.output.event_sender import Outlet
+    from modal_gpu_magic.container.output.event_sender import EventSender
     from modal_gpu_magic.wire.messages.events import EventKind
 
 NAMES: Final = {1: "stdout", 2: "stderr"}
@@ -43,10 +43,10 @@ LOG_NAMES: Final = ("modal", "modal-client", "grpclib", "hpack", "synchronicity"
 class Capture:
     """Takes descriptors 1 and 2, `sys.stdout` and `sys.stderr`; hands what is written to the outlet."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, sender: EventSender) -> None:
         self.lock = threading.RLock()
         self.forked = False
-        self._outlet = outlet
+        self._sender = sender
         self._python = (sys.stdout, sys.stderr)
         self._flush_c = _c_streams()
         self._flush()
@@ -56,10 +56,10 @@ class Capture:
         self.pending = _poll(self._pipes.values())
         """`pending(0)` is true when something lies in a pipe. One thread at a time: hold `lock`."""
         os.register_at_fork(after_in_child=self._fork)
-        outlet.stray = self.log
-        outlet.to_parent = Forked(self._take_from_child).send
+        sender.stray = self.log
+        sender.to_parent = Forked(self._take_from_child).send
         faulthandler.enable(file=self._saved[2])
-        sys.stdout, sys.stderr = (Stream(name, fd, self, outlet.text) for fd, name in NAMES.items())
+        sys.stdout, sys.stderr = (Stream(name, fd, self, sender.text) for fd, name in NAMES.items())
         log = os.fdopen(os.dup(self._saved[2]), "w", buffering=1)
         rebind_handlers(tuple(zip(self._python, (sys.stdout, sys.stderr), strict=True)), log)
         daemon("modal-gpu-capture", self._watch)
@@ -102,13 +102,13 @@ class Capture:
 
     def _hand_over(self, fd: int, text: str) -> None:
         if text:
-            self._outlet.piped(NAMES[fd], text)
+            self._sender.piped(NAMES[fd], text)
 
     def _take_from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
         """What the child has printed before lies in the pipes."""
         with self.lock:
             self.sweep()
-            self._outlet.from_child(kind, content)
+            self._sender.from_child(kind, content)
 
     def _watch(self) -> None:
         """What children and C write while no Python code does. Ends when nobody holds the pipes' other ends."""

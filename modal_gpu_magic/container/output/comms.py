@@ -12,10 +12,10 @@ from modal_gpu_magic.container.output.publish import plain
 from modal_gpu_magic.container.output.streams import flush_streams
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.container.output.event_sender import Outlet
+    from modal_gpu_magic.container.output.event_sender import EventSender
 
 
-def install(outlet: Outlet) -> bool:
+def install(sender: EventSender) -> bool:
     """Make the comms of this process events of its cells. False: there is no `comm` package (yet), so no widgets."""
     if importlib.util.find_spec("comm") is None:
         return False
@@ -30,7 +30,7 @@ def install(outlet: Outlet) -> bool:
         ) -> None:
             """Send one message to the widget's other end."""
             flush_streams()
-            outlet.emit(
+            sender.emit(
                 msg_type,  # type: ignore[arg-type]  # comm_open, comm_msg or comm_close: `comm` has no other
                 content=plain({"data": data or {}, "comm_id": self.comm_id, **keys}),
                 metadata=plain(metadata or {}),

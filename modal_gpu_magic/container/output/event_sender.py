@@ -67,7 +67,7 @@ class _Run:
         return self.sent >= self.log.next_number
 
 
-class Outlet:
+class EventSender:
     """The container's one way out for events. `patience`: seconds a reader that does not read may hold user code up."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
@@ -86,7 +86,7 @@ class Outlet:
         self._idle = self._urgent = self._posting = self._stalled = self._forked = self._closed = False
         self._interval, self._posted_at = QUIET, 0.0
         os.register_at_fork(after_in_child=self._fork)
-        daemon("modal-gpu-outlet", self._send)
+        daemon("modal-gpu-sender", self._send)
 
     def begin(self, run: str, post: Post) -> None:
         """A run begins: from now on events are its own, and `post` takes its frames (in the sender's thread).

@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
 class Publisher(DisplayPublisher):
     """`display`, `update_display` and `clear_output`."""
 
-    outlet = AnyTrait()
+    sender = AnyTrait()
 
     def publish(  # type: ignore[override]  # IPython's own has a deprecated parameter more, or less, by version
         self,
@@ -62,7 +62,7 @@ class Publisher(DisplayPublisher):
         flush_streams()
         metadata = metadata or {}
         self._validate_data(data, metadata)  # type: ignore[no-untyped-call]  # IPython's
-        self.outlet.emit(
+        self.sender.emit(
             "update_display_data" if update else "display_data",
             data=plain(data),
             metadata=plain(metadata),
@@ -73,14 +73,14 @@ class Publisher(DisplayPublisher):
     def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
         """Clear the cell's output; `wait`: when something new comes."""
         flush_streams()
-        self.outlet.emit("clear_output", wait=bool(wait))
+        self.sender.emit("clear_output", wait=bool(wait))
         checkpoint()
 
 
 class Hook(DisplayHook):
     """The value of a cell's last expression."""
 
-    outlet = AnyTrait()
+    sender = AnyTrait()
     showing = False
     """A value is being shown: an error meanwhile fails the cell, it is not one in passing."""
 
@@ -94,7 +94,7 @@ class Hook(DisplayHook):
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         """Publish the value in every form it has."""
         flush_streams()
-        self.outlet.emit("execute_result", data=plain(format_dict), metadata=plain(md_dict or {}))
+        self.sender.emit("execute_result", data=plain(format_dict), metadata=plain(md_dict or {}))
 
     def finish_displayhook(self) -> None:
         """The value has been shown."""

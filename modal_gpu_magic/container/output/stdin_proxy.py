@@ -12,17 +12,17 @@ from modal_gpu_magic.container.process.output_owner import daemon
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.container.output.event_sender import Outlet
+    from modal_gpu_magic.container.output.event_sender import EventSender
 
 END_OF_INPUT = "\x04"
 """What a front end sends for Ctrl-D (ipykernel)."""
 
 
-class Asker:
+class StdinProxy:
     """Puts a cell's questions; one at a time."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, sender: EventSender) -> None:
+        self._sender = sender
         self._fetch: _Fetch | None = None
 
     def begin(self, answer: Callable[[], str] | None) -> None:
@@ -43,8 +43,8 @@ class Asker:
             raise StdinNotImplementedError(f"{asked} was called, but this frontend does not support input requests.")
         flush_streams()
         self._fetch.start()
-        self._outlet.emit("input_request", prompt=str(prompt), password=password)
-        self._outlet.flush_now(0)
+        self._sender.emit("input_request", prompt=str(prompt), password=password)
+        self._sender.flush_now(0)
         try:
             answer = self._fetch.wait()
         except KeyboardInterrupt:

@@ -24,13 +24,21 @@ from modal_gpu_magic.container.gpu import devices
 from modal_gpu_magic.container.output.stdin_proxy import END_OF_INPUT
 from modal_gpu_magic.container.process.output_owner import daemon
 from modal_gpu_magic.container.ranks import spawned
-from modal_gpu_magic.container.ranks.processes import Crew, Death
+from modal_gpu_magic.container.ranks.processes import Death, RankProcesses
 from modal_gpu_magic.container.ranks.protocol import ONE_A_NODE, Done, Order
 from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.inspection.size import nbytes_of
-from modal_gpu_magic.wire.messages.events import RESULT, Event, Failure, ProjectFiles, Request, Spread, Stay
+from modal_gpu_magic.wire.messages.events import (
+    RESULT,
+    DistributedOptions,
+    Event,
+    Failure,
+    ProjectFiles,
+    Request,
+    StayedValue,
+)
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
@@ -38,8 +46,8 @@ from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import RemoteShell
-    from modal_gpu_magic.container.output.event_sender import Outlet
-    from modal_gpu_magic.container.output.stdin_proxy import Asker
+    from modal_gpu_magic.container.output.event_sender import EventSender
+    from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
 EVERYTHING: Final = 1 << 62
@@ -76,7 +84,7 @@ class Ran:
 
     result: tuple[Any, ...] = ()
     failure: Failure | None = None
-    lost: tuple[Stay, ...] = ()
+    lost: tuple[StayedValue, ...] = ()
     started_at: float = 0.0
     ended_at: float = 0.0
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -88,47 +96,58 @@ class Ran:
         return self.ended_at - self.started_at
 
 
-def run(request: Request, place: Place, shell: RemoteShell, outlet: Outlet, asker: Asker, interrupt: Interrupt) -> Ran:
+def run(
+    request: Request,
+    place: Place,
+    shell: RemoteShell,
+    sender: EventSender,
+    input_proxy: StdinProxy,
+    interrupt: Interrupt,
+) -> Ran:
     """Run a cell in ranks, to its end or to ■. Never raises for what becomes of them."""
     began = time.time()
-    spread, namespace = request.spread or Spread(), shell.user_ns
-    refusal = _refusal(spread, namespace)
+    distributed, namespace = request.distributed or DistributedOptions(), shell.user_ns
+    refusal = _refusal(distributed, namespace)
     if refusal:
         return Ran((), failure_from(MachineError(refusal)), (), began, time.time())
-    size = (spread.processes or devices.count() or 1) if spread.torchrun else 1
+    size = (distributed.processes or devices.count() or 1) if distributed.torchrun else 1
     place_of_files = _roomy(request, namespace)
     remove_abandoned(place_of_files)
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place_of_files))
     try:
         table = IdentityTable(side=0)
-        order = _order(request, place, shell, outlet, directory, table)
-        hearing = _Hearing(spread, outlet, asker)
-        with Crew(order, size, directory, hearing.event) as crew:
-            hearing.crew = crew
-            crew.start(_command(spread, place, size, request.run, directory), _variables(spread, place))
-            _await(crew, interrupt)
-        for name, why in crew.dones[0].failed.items() if 0 in crew.dones else ():
-            outlet.emit("note", text=f"`{name}` could not be made in the ranks: {why}.")
-        return _brought(crew, namespace, SharedStore(directory), table, interrupt, place, began)
+        order = _order(request, place, shell, sender, directory, table)
+        hearing = _Hearing(distributed, sender, input_proxy)
+        with RankProcesses(order, size, directory, hearing.event) as rank_processes:
+            hearing.rank_processes = rank_processes
+            rank_processes.start(
+                _command(distributed, place, size, request.run, directory), _variables(distributed, place)
+            )
+            _await(rank_processes, interrupt)
+        for name, why in rank_processes.dones[0].failed.items() if 0 in rank_processes.dones else ():
+            sender.emit("note", text=f"`{name}` could not be made in the ranks: {why}.")
+        return _brought(rank_processes, namespace, SharedStore(directory), table, interrupt, place, began)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _await(crew: Crew, interrupt: Interrupt) -> None:
+def _await(rank_processes: RankProcesses, interrupt: Interrupt) -> None:
     """Until all ranks have ended by themselves, or one has failed or ■ was pressed and the others were ended."""
     try:
         with interrupt.window():
-            crew.wait()
+            rank_processes.wait()
     except KeyboardInterrupt:
         pass
-    if len(crew.dones) == crew.size and not any(done.failure for done in crew.dones.values()):
-        crew.release()
+    if len(rank_processes.dones) == rank_processes.size and not any(
+        done.failure for done in rank_processes.dones.values()
+    ):
+        rank_processes.release()
     else:
-        crew.stop()
+        rank_processes.stop()
 
 
-def _refusal(spread: Spread, namespace: dict[str, Any]) -> str | None:
-    if spread.torchrun and importlib.util.find_spec("torch") is None:
+def _refusal(distributed: DistributedOptions, namespace: dict[str, Any]) -> str | None:
+    if distributed.torchrun and importlib.util.find_spec("torch") is None:
         return NEEDS_TORCH
     return devices.make_room(namespace)
 
@@ -137,7 +156,7 @@ def _refusal(spread: Spread, namespace: dict[str, Any]) -> str | None:
 
 
 def _order(
-    request: Request, place: Place, shell: RemoteShell, outlet: Outlet, directory: Path, table: IdentityTable
+    request: Request, place: Place, shell: RemoteShell, sender: EventSender, directory: Path, table: IdentityTable
 ) -> Order:
     """The values the cell reads, by file, and what the ranks are to do with them. `table` learns their objects."""
     namespace = shell.user_ns
@@ -148,7 +167,7 @@ def _order(
         if name in shell.user_ns_hidden and shell.user_ns_hidden[name] is value:
             continue  # IPython's own: the ranks have theirs
         if fingerprint(value, namespace, hasher) is None:
-            outlet.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
+            sender.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
         else:
             values[name] = value
     packed = prepare(values, namespace, SharedStore(directory), hasher, table=table)
@@ -164,7 +183,7 @@ def _order(
         forgot=(),
         store=str(directory),
         fetch_bytes=fetch_bytes,
-        spread=None,
+        distributed=None,
         modules=None,
         files=ProjectFiles(),  # ranks run in this container's directory
     )
@@ -191,8 +210,8 @@ def remove_abandoned(place: Path) -> None:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def _command(spread: Spread, place: Place, size: int, run: str, directory: Path) -> list[str]:
-    if not spread.torchrun:
+def _command(distributed: DistributedOptions, place: Place, size: int, run: str, directory: Path) -> list[str]:
+    if not distributed.torchrun:
         return [sys.executable, "-m", place.program]
     where = ["--standalone", "--local-addr=127.0.0.1"]
     if place.nodes > 1:
@@ -208,45 +227,45 @@ def _command(spread: Spread, place: Place, size: int, run: str, directory: Path)
     return [*launcher, f"--nproc-per-node={size}", *where, "-m", place.program]
 
 
-def _variables(spread: Spread, place: Place) -> dict[str, str]:
+def _variables(distributed: DistributedOptions, place: Place) -> dict[str, str]:
     """A rank's environment beside the container's; without torchrun, what torchrun would say of the nodes."""
     nodes = {ONE_A_NODE: str(place.node), "GROUP_RANK": str(place.node), "GROUP_WORLD_SIZE": str(place.nodes)}
-    return {**place.variables, **({} if spread.torchrun else nodes)}
+    return {**place.variables, **({} if distributed.torchrun else nodes)}
 
 
 class _Hearing:
     """Ranks' events on their way to the cell's: rank 0's are the cell's own, others' have their rank, if wanted."""
 
-    def __init__(self, spread: Spread, outlet: Outlet, asker: Asker) -> None:
-        self.crew: Crew | None = None
-        self._spread, self._outlet, self._asker = spread, outlet, asker
+    def __init__(self, distributed: DistributedOptions, sender: EventSender, input_proxy: StdinProxy) -> None:
+        self.rank_processes: RankProcesses | None = None
+        self._distributed, self._sender, self._input_proxy = distributed, sender, input_proxy
 
     def event(self, rank: int, event: Event) -> None:
         """Pass one on. The failure of one rank is not yet the cell's: what others show comes as ever."""
         if event.kind == "failed":
             return
         if rank != 0:
-            if self._spread.shows(rank):
-                self._outlet.emit("rank", rank=rank, event=event.kind, content=event.content)
+            if self._distributed.shows(rank):
+                self._sender.emit("rank", rank=rank, event=event.kind, content=event.content)
         elif event.kind == "input_request":
             daemon("modal-gpu-ask-for-rank", lambda: self._ask(**event.content))
         else:
-            self._outlet.emit(event.kind, **event.content)
+            self._sender.emit(event.kind, **event.content)
 
     def _ask(self, prompt: str, *, password: bool) -> None:
         try:
-            text = self._asker.ask(prompt, password=password)
+            text = self._input_proxy.ask(prompt, password=password)
         except Exception:  # noqa: BLE001 - whatever keeps an answer from coming, there is none
             text = END_OF_INPUT
-        if self.crew is not None:
-            self.crew.answer(text)
+        if self.rank_processes is not None:
+            self.rank_processes.answer(text)
 
 
 # What comes out.
 
 
 def _brought(
-    crew: Crew,
+    rank_processes: RankProcesses,
     namespace: dict[str, Any],
     store: SharedStore,
     table: IdentityTable,
@@ -254,16 +273,16 @@ def _brought(
     place: Place,
     began: float,
 ) -> Ran:
-    done = crew.dones.get(0)
+    done = rank_processes.dones.get(0)
     result, lost = _take_home(done, namespace, store, table, place) if done else ((), ())
     started = done.started_at if done else began
     ended = max(started, done.ended_at if done else time.time())
-    return Ran(result, _failure(crew, interrupt), lost, started, ended, done.states if done else {})
+    return Ran(result, _failure(rank_processes, interrupt), lost, started, ended, done.states if done else {})
 
 
 def _take_home(
     done: Done, namespace: dict[str, Any], store: SharedStore, table: IdentityTable, place: Place
-) -> tuple[tuple[Any, ...], tuple[Stay, ...]]:
+) -> tuple[tuple[Any, ...], tuple[StayedValue, ...]]:
     """Rank 0's variables become the session's; returns the result, and what could not be brought."""
     leaving = done.leaving
     if leaving is None:
@@ -281,30 +300,30 @@ def _take_home(
     ]
     for name, why in arrived.failed.items():
         kind, look = leaving.looks.get(name, ("object", ""))
-        lost.append(Stay(name, kind, look, f"it ended with rank 0: {why}", gone=True))
+        lost.append(StayedValue(name, kind, look, f"it ended with rank 0: {why}", gone=True))
     for name in (*leaving.gone, *(stay.name for stay in lost)):
         namespace.pop(name, None)
     return result, tuple(lost)
 
 
-def _way_out(stay: Stay, place: Place) -> str:
+def _way_out(stay: StayedValue, place: Place) -> str:
     if place.stateless and "--fetch" in stay.why:
         return f"; bring it with --out {stay.name}, or write it to a Volume in the cell"
     return ""
 
 
-def _failure(crew: Crew, interrupt: Interrupt) -> Failure | None:
+def _failure(rank_processes: RankProcesses, interrupt: Interrupt) -> Failure | None:
     """The first rank's that failed by itself; else how one died; else that all were stopped."""
-    own = [(done.ended_at, done.failure) for done in crew.dones.values() if done.failure and not done.stopped]
+    own = [(done.ended_at, done.failure) for done in rank_processes.dones.values() if done.failure and not done.stopped]
     if own:
         return min(own, key=lambda pair: pair[0])[1]
     stopped = interrupt.asked or interrupt.timed_out
     if stopped:
-        theirs = [done.failure for _, done in sorted(crew.dones.items()) if done.failure]
+        theirs = [done.failure for _, done in sorted(rank_processes.dones.items()) if done.failure]
         words = "stopped; ranks that sat in a call that does not return were ended"
         return theirs[0] if theirs else failure_from(KeyboardInterrupt(words))
-    if crew.death is not None and len(crew.dones) < crew.size:
-        return failure_from(RankLost(_obituary(crew.death)))
+    if rank_processes.death is not None and len(rank_processes.dones) < rank_processes.size:
+        return failure_from(RankLost(_obituary(rank_processes.death)))
     return None
 
 

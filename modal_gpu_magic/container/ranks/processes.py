@@ -71,7 +71,7 @@ class _Member:
     """It is gone, its cell had not ended, and nobody will say why."""
 
 
-class Crew:
+class RankProcesses:
     """The ranks of one cell. Use it in a `with`; `hear(rank, event)` gets their events, from threads.
 
     Args:

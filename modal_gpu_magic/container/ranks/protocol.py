@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from modal_gpu_magic.container.state.cell_values import Leaving
+from modal_gpu_magic.container.state.cell_values import OutgoingValues
 from modal_gpu_magic.wire.messages.events import Failure, Request
 
 ADDRESS: Final = "MODAL_GPU_RANKS"
@@ -49,7 +49,7 @@ class Done:
     failure: Failure | None = None
     stopped: bool = False
     """It was told to stop: its failure follows from that."""
-    leaving: Leaving | None = None
+    leaving: OutgoingValues | None = None
     """Rank 0: what it bound. The values are in the store."""
     failed: dict[str, str] = field(default_factory=dict)
     """Names sent that could not be made, with the reason."""

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.container.cell.failures import failure_of, signed
 from modal_gpu_magic.container.cell.shell import make_shell
 from modal_gpu_magic.container.output.capture import Capture
-from modal_gpu_magic.container.output.event_sender import Outlet
-from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.interrupt import PRESS, Interrupt
 from modal_gpu_magic.container.process.output_owner import daemon
 from modal_gpu_magic.container.ranks.protocol import ADDRESS, ONE_A_NODE, Done, Order
 from modal_gpu_magic.container.ranks.spawned import bind_classes
-from modal_gpu_magic.container.state.namespace import Belongings
+from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
@@ -70,22 +70,22 @@ class Rank:
 
     def _cell(self) -> Done:
         order, request = self.order, self.order.request
-        outlet = Outlet()
-        capture, asker = Capture(outlet), Asker(outlet)
-        shell = make_shell(outlet, asker.ask)
+        sender = EventSender()
+        capture, input_proxy = Capture(sender), StdinProxy(sender)
+        shell = make_shell(sender, input_proxy.ask)
         namespace = self._main(shell.user_ns)
-        belongings = Belongings(namespace, namespace)
+        namespace_sync = NamespaceSync(namespace, namespace)
         store = SharedStore(order.directory)
-        outlet.begin(request.run, lambda frames: self._tell("frames", frames))
-        asker.begin(self.answers.get if request.stdin and self.rank == 0 else None)
+        sender.begin(request.run, lambda frames: self._tell("frames", frames))
+        input_proxy.begin(self.answers.get if request.stdin and self.rank == 0 else None)
         process = ProcessState(shell)
         process.take(request.states)
         shell.use_comms()
         with unwarned():
-            failed = belongings.arrive(request, store, restore_devices=False)
+            failed = namespace_sync.arrive(request, store, restore_devices=False)
             bind_classes(namespace, [namespace[name] for name in request.values.names if name in namespace])
             shell.take_underscores()
-            before = belongings.before(request, store)
+            before = namespace_sync.before(request, store)
         process.begin()
         started = time.time()
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
@@ -93,10 +93,10 @@ class Rank:
         if self.rank == 0:
             done = replace(done, states=process.changes())
             with unwarned():
-                leaving = belongings.leave(request, before, outcome.result, done.ended_at - started, store)
+                leaving = namespace_sync.leave(request, before, outcome.result, done.ended_at - started, store)
             done = replace(done, leaving=leaving)
         capture.drain()
-        outlet.flush_now(FLUSH_SECONDS)
+        sender.flush_now(FLUSH_SECONDS)
         return done
 
     def _main(self, namespace: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modal_gpu_magic.wire.messages.events import Stay, Transfer
+from modal_gpu_magic.wire.messages.events import StayedValue, Transfer
 from modal_gpu_magic.wire.values.imports import Import
 
 
@@ -28,7 +28,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class OutgoingValues:
     """The values that a cell returns to the notebook, and those that stay in the container, with the reason.
 
     Attributes:
@@ -38,7 +38,7 @@ class Leaving:
     """
 
     values: Transfer
-    stays: tuple[Stay, ...]
+    stays: tuple[StayedValue, ...]
     gone: tuple[str, ...]
     looks: dict[str, tuple[str, str]]
     submodules: tuple[str, ...]
@@ -46,7 +46,7 @@ class Leaving:
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
 
-    def without(self, lost: tuple[Stay, ...]) -> Leaving:
+    def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
         """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
         names = {stay.name for stay in lost}
         stays = tuple(stay for stay in self.stays if stay.name not in names)

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container.state import files
-from modal_gpu_magic.container.state.cell_values import Before, Leaving
+from modal_gpu_magic.container.state.cell_values import Before, OutgoingValues
 from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import Graph, groups_of
@@ -19,7 +19,15 @@ from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.marks import Group, Marks
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.inspection.summary import bundle, summary
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, Request, Stay, Transfer, token_in, token_name
+from modal_gpu_magic.wire.messages.events import (
+    LAST_RESULTS,
+    RESULT,
+    Request,
+    StayedValue,
+    Transfer,
+    token_in,
+    token_name,
+)
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
@@ -51,7 +59,7 @@ class _Chosen:
     stays: dict[str, str]
 
 
-class Belongings:
+class NamespaceSync:
     """The session's namespace with what the notebook is known to have of it.
 
     Attributes:
@@ -142,7 +150,9 @@ class Belongings:
         held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= SURE_BYTES)
         return Before(identities, tokens, unbound, held)
 
-    def leave(self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store) -> Leaving:
+    def leave(
+        self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store
+    ) -> OutgoingValues:
         """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
         hasher = _hasher(store)
         bound = self._bound(request, before)
@@ -180,10 +190,12 @@ class Belongings:
         }
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Leaving(packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten())
+        return OutgoingValues(
+            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten()
+        )
 
     def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
-        """Values that stayed, asked for by name, or objects by their token (`Stay.shares`).
+        """Values that stayed, asked for by name, or objects by their token (`StayedValue.shares`).
 
         `received`: transfers taken before that have arrived, by their first token.
         """
@@ -333,13 +345,13 @@ class Belongings:
 
     def _stays(
         self, whys: Mapping[str, str], candidates: Mapping[str, Any], packed: Packed
-    ) -> tuple[tuple[Stay, ...], tuple[int, ...]]:
+    ) -> tuple[tuple[StayedValue, ...], tuple[int, ...]]:
         """The values that stay, and the tokens of objects whose current content stays with them."""
         if not whys:
             return (), ()
         current = reached_from([self.namespace[name] for name in self.known & self.namespace.keys()], self.namespace)
         named = packed.named
-        stays: list[Stay] = []
+        stays: list[StayedValue] = []
         stale: set[int] = set()
         for name, why in whys.items():
             value = candidates[name] if name in candidates else self.namespace[name]
@@ -352,8 +364,8 @@ class Belongings:
         return tuple(stays), tuple(sorted(stale))
 
     @staticmethod
-    def _stay(name: str, value: Any, why: str, shares: tuple[int, ...]) -> Stay:
-        return Stay(name, type(value).__name__, summary(value), why, bundle(value), shares=shares)
+    def _stay(name: str, value: Any, why: str, shares: tuple[int, ...]) -> StayedValue:
+        return StayedValue(name, type(value).__name__, summary(value), why, bundle(value), shares=shares)
 
 
 def _may_lack(value: Any) -> bool:

@@ -18,7 +18,7 @@ from modal_gpu_magic.control_plane.containers.shim import end_family
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.control_plane.containers.standby import Spare
+    from modal_gpu_magic.control_plane.containers.standby import WarmProcess
 
     Log = Callable[[str, api_pb2.FileDescriptor.ValueType], None]
 
@@ -29,8 +29,8 @@ DRAIN_SECONDS = 0.5
 class Child:
     """The process of one container."""
 
-    def __init__(self, spare: Spare) -> None:
-        self.spare = spare
+    def __init__(self, warm_process: WarmProcess) -> None:
+        self.warm_process = warm_process
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
         self._pipes: list[_Pipe] = []
@@ -38,7 +38,7 @@ class Child:
 
     async def watch(self, log: Log) -> None:
         """Start to read the output and to wait for the end."""
-        process = self.spare.process
+        process = self.warm_process.process
         self._pipes = [_Pipe(log, api_pb2.FILE_DESCRIPTOR_STDOUT), _Pipe(log, api_pb2.FILE_DESCRIPTOR_STDERR)]
         for pipe, stream in zip(self._pipes, (process.stdout, process.stderr), strict=True):
             await self._loop.connect_read_pipe(pipe.factory, stream)
@@ -46,13 +46,13 @@ class Child:
 
     def _wait(self) -> None:
         """Wait for the end. In a thread, since asyncio's child watchers differ between systems and Python versions."""
-        code = self.spare.process.wait()
-        end_family(str(self.spare.world.path), self.spare.process.pid)
+        code = self.warm_process.process.wait()
+        end_family(str(self.warm_process.container_root.path), self.warm_process.process.pid)
         with suppress(RuntimeError):  # the server has stopped
             self._loop.call_soon_threadsafe(self._note_end, code)
 
     def _note_end(self, code: int) -> None:
-        os.close(self.spare.guard)
+        os.close(self.warm_process.guard)
         self._code.set_result(code)
 
     async def gone(self) -> int:
@@ -64,12 +64,12 @@ class Child:
     def interrupt(self) -> None:
         """Send SIGINT to the process group: KeyboardInterrupt in user code, then `@exit` hooks."""
         with suppress(ProcessLookupError):
-            os.killpg(self.spare.process.pid, signal.SIGINT)
+            os.killpg(self.warm_process.process.pid, signal.SIGINT)
 
     def end(self) -> None:
         """Kill the process and all its descendants."""
-        if self.spare.process.returncode is None:
-            end_family(str(self.spare.world.path), self.spare.process.pid)
+        if self.warm_process.process.returncode is None:
+            end_family(str(self.warm_process.container_root.path), self.warm_process.process.pid)
 
     def describe_end(self, code: int, *, was_ready: bool) -> str:
         """Describe the end in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.containers.child import Child
-from modal_gpu_magic.control_plane.containers.standby import Spares
+from modal_gpu_magic.control_plane.containers.standby import WarmProcesses
 from modal_gpu_magic.control_plane.refusals import Refusal
-from modal_gpu_magic.control_plane.rpc.listener import Door, listen
+from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from modal_gpu_magic.control_plane.containers.root import World
-    from modal_gpu_magic.control_plane.containers.setup import Furnisher
+    from modal_gpu_magic.control_plane.containers.root import ContainerRoot
+    from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
     from modal_gpu_magic.control_plane.rpc.listener import Rpc
     from modal_gpu_magic.control_plane.scheduling.state import Container
 
@@ -42,8 +42,8 @@ class Containers:
     arguments: Callable[[Container], bytes]
     on_end: Callable[[Container, api_pb2.GenericResult], None]
 
-    def __init__(self, spares: Spares, furnisher: Furnisher) -> None:
-        self._spares, self._furnisher = spares, furnisher
+    def __init__(self, warm_processes: WarmProcesses, container_setup: ContainerSetup) -> None:
+        self._warm_processes, self._container_setup = warm_processes, container_setup
         self._children: dict[str, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.meter: list[dict[str, object]] = []
@@ -59,20 +59,22 @@ class Containers:
 
     def start(self, container: Container) -> None:
         """Start a process for `container`. `on_end` is called when the process has ended."""
-        variables = self._furnisher.variables(container)
-        spare = self._spares.take({name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)})
+        variables = self._container_setup.variables(container)
+        warm_process = self._warm_processes.take(
+            {name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)}
+        )
         loop = asyncio.get_running_loop()
-        loop.call_later(Spares.REFILL_AFTER, self._spares.refill)
-        child = self._children[container.id] = Child(spare)
+        loop.call_later(WarmProcesses.REFILL_AFTER, self._warm_processes.refill)
+        child = self._children[container.id] = Child(warm_process)
         task = loop.create_task(self._run(container, child, variables))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Run one container from its setup to its metering."""
-        world = child.spare.world
+        container_root = child.warm_process.container_root
         await child.watch(container.log)
-        server = await listen(Door(self.rpcs, peer=container), world.socket)
+        server = await listen(RpcEndpoint(self.rpcs, peer=container), container_root.socket)
         limit = container.function.startup_seconds
         startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
         try:
@@ -83,7 +85,7 @@ class Containers:
         code = await child.gone()
         startup.cancel()
         server.close()
-        await asyncio.to_thread(self._clear_up, container, world)
+        await asyncio.to_thread(self._clear_up, container, container_root)
         self._children.pop(container.id, None)
         result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
@@ -93,24 +95,24 @@ class Containers:
 
     async def _set_up(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Write the container's files and send the standby process its definition."""
-        world, leader = child.spare.world, child.spare.process.pid
-        furnished = await asyncio.to_thread(self._furnisher.furnish, container, world, leader)
-        await asyncio.to_thread(world.arguments.write_bytes, self.arguments(container))
-        for note in furnished.notes:
+        container_root, leader = child.warm_process.container_root, child.warm_process.process.pid
+        setup_result = await asyncio.to_thread(self._container_setup.set_up, container, container_root, leader)
+        await asyncio.to_thread(container_root.arguments.write_bytes, self.arguments(container))
+        for note in setup_result.notes:
             container.log(note + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         own = {
-            "MODAL_SERVER_URL": f"unix://{world.socket}",
+            "MODAL_SERVER_URL": f"unix://{container_root.socket}",
             "MODAL_DISABLE_API_PROXY": "1",  # else the SDK also uses a proxy for loopback
             "MODAL_TASK_ID": container.id,
-            "MODAL_CONTAINER_ARGUMENTS_PATH": str(world.arguments),
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(container_root.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
             "MODAL_REGION": "local",
             "MODAL_ENVIRONMENT": "main",
             "MODAL_IMAGE_ID": container.function.definition.image_id,
         }
-        env = {**world.environment(), **furnished.variables, **variables, **own}
+        env = {**container_root.environment(), **setup_result.variables, **variables, **own}
         with suppress(BrokenPipeError):  # killed meanwhile; `_run` reports the end
-            child.spare.become({"env": env, "overlays": furnished.overlays, "cwd": str(world.root)})
+            child.warm_process.become({"env": env, "overlays": setup_result.overlays, "cwd": str(container_root.root)})
 
     def _startup_timeout(self, container: Container, child: Child) -> None:
         """Fail a container that has not asked for work in time; its inputs would wait without end."""
@@ -140,16 +142,16 @@ class Containers:
         """Kill all containers without waiting, because the server stops."""
         for child in self._children.values():
             child.end()
-        self._spares.close()
+        self._warm_processes.close()
 
     async def all_gone(self, timeout: float) -> None:
         """Wait until all containers have ended, at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
 
-    def _clear_up(self, container: Container, world: World) -> None:
-        self._furnisher.clear_up(container)
-        world.remove()
+    def _clear_up(self, container: Container, container_root: ContainerRoot) -> None:
+        self._container_setup.clear_up(container)
+        container_root.remove()
 
     def _record_usage(self, container: Container, code: int) -> None:
         """Record the container-seconds that Modal would bill."""

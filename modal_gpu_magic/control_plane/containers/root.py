@@ -25,7 +25,7 @@ from modal_gpu_magic.control_plane.images.environment import (
 )
 
 
-class World:
+class ContainerRoot:
     """The directory of one container."""
 
     def __init__(self, path: Path) -> None:

@@ -32,7 +32,7 @@ _MAX_BASE_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Premises:
+class ServerDirs:
     """The two directories of one server.
 
     Attributes:
@@ -54,11 +54,11 @@ class Premises:
             _remove(directory)
 
 
-def create() -> Premises:
+def create() -> ServerDirs:
     """Create the directories and mark them with this process."""
     root = _base() / (PREFIX + os.urandom(4).hex())
     in_memory = os.access(_SHARED_MEMORY, os.W_OK)
-    dirs = Premises(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
+    dirs = ServerDirs(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
     mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
     for directory in (dirs.root, dirs.shared):
         directory.mkdir(mode=0o700)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.control_plane.containers import smi_program
 from modal_gpu_magic.control_plane.containers.links import Links
-from modal_gpu_magic.control_plane.containers.root import World, place, quoted
+from modal_gpu_magic.control_plane.containers.root import ContainerRoot, place, quoted
 from modal_gpu_magic.control_plane.containers.shim import I6PN_ADDRESS
 from modal_gpu_magic.control_plane.refusals import Conflict
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.control_plane.images.contents import Contents
     from modal_gpu_magic.control_plane.images.image import Image
-    from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+    from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
     from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State
     from modal_gpu_magic.line.spec import GpuSpec
 
@@ -31,7 +31,7 @@ ROOT = Path("/root")
 
 
 @dataclass(slots=True)
-class Furnished:
+class SetupResult:
     """Results of setting up a container.
 
     Attributes:
@@ -45,11 +45,13 @@ class Furnished:
     notes: list[str] = field(default_factory=list)
 
 
-class Furnisher:
+class ContainerSetup:
     """Sets up the containers of one server."""
 
-    def __init__(self, state: State, rack: Rack, contents: Contents, images: Mapping[str, Image], root: Path) -> None:
-        self._state, self._rack, self._contents, self._images = state, rack, contents, images
+    def __init__(
+        self, state: State, pool: GpuPool, contents: Contents, images: Mapping[str, Image], root: Path
+    ) -> None:
+        self._state, self._pool, self._contents, self._images = state, pool, contents, images
         self._links = Links(root)
         self._mounts = root / "mounts"
         self._links_in_use: dict[str, list[Path]] = {}
@@ -64,42 +66,47 @@ class Furnisher:
                 variables.update(secret.values)
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, container.devices))
         variables[I6PN_ADDRESS] = f"::ffff:{address_of(container)}"
-        if container.function.gpus and self._rack.simulated:
+        if container.function.gpus and self._pool.simulated:
             variables["MODAL_GPU_SIMULATED"] = "1"
         return variables
 
-    def furnish(self, container: Container, world: World, leader: int) -> Furnished:
+    def set_up(self, container: Container, container_root: ContainerRoot, leader: int) -> SetupResult:
         """Set up a container; `leader` is the pid of its process. Blocks. Raises Conflict if a path is taken."""
-        furnished = Furnished()
+        setup_result = SetupResult()
         definition = container.function.definition
         if image := self._images.get(definition.image_id):
-            furnished.overlays = image.overlays
-            world.add_overlays(image.overlays)
-            furnished.notes += [f"Not applied by the local backend: {each}" for each in image.not_applied]
-            self._lay_out(container, image.id, image.files, world, furnished)
+            setup_result.overlays = image.overlays
+            container_root.add_overlays(image.overlays)
+            setup_result.notes += [f"Not applied by the local backend: {each}" for each in image.not_applied]
+            self._lay_out(container, image.id, image.files, container_root, setup_result)
         if container.devices:
-            self._limit_smi(world, container.devices)
+            self._limit_smi(container_root, container.devices)
         elif container.function.gpus:
-            simulate_smi(world, container.function.gpus[0], container.id, leader)
+            simulate_smi(container_root, container.function.gpus[0], container.id, leader)
         for mount_id in definition.mount_ids:
-            self._lay_out(container, mount_id, self._state.mounts.get(mount_id, ()), world, furnished)
-        self._attach_volumes(container, world, furnished)
-        return furnished
+            self._lay_out(container, mount_id, self._state.mounts.get(mount_id, ()), container_root, setup_result)
+        self._attach_volumes(container, container_root, setup_result)
+        return setup_result
 
     def clear_up(self, container: Container) -> None:
         """Release the container's links."""
         for path in self._links_in_use.pop(container.id, []):
             self._links.give_back(path)
 
-    def _limit_smi(self, world: World, devices: tuple[int, ...]) -> None:
+    def _limit_smi(self, container_root: ContainerRoot, devices: tuple[int, ...]) -> None:
         """Add an nvidia-smi that shows only `devices`, since the real one ignores CUDA_VISIBLE_DEVICES."""
         real = shutil.which("nvidia-smi")
-        if real and len(devices) < self._rack.size:
+        if real and len(devices) < self._pool.size:
             chosen = f'exec {quoted(real)} -i {",".join(map(str, devices))} "$@"'
-            world.program("nvidia-smi", f'case "${{1:--}}" in -*) {chosen};; esac\nexec {quoted(real)} "$@"')
+            container_root.program("nvidia-smi", f'case "${{1:--}}" in -*) {chosen};; esac\nexec {quoted(real)} "$@"')
 
     def _lay_out(
-        self, container: Container, key: str, files: Iterable[MountedFile], world: World, furnished: Furnished
+        self,
+        container: Container,
+        key: str,
+        files: Iterable[MountedFile],
+        container_root: ContainerRoot,
+        setup_result: SetupResult,
     ) -> None:
         """Copy files of a mount or an image: those below /root per container, others once, with links to them."""
         shared = self._mounts / key
@@ -108,16 +115,16 @@ class Furnisher:
             path = Path(os.path.normpath(file.remote_path))
             content = self._contents.path(file.sha256)
             if path.is_relative_to(ROOT):
-                place(world.root / path.relative_to(ROOT), content, file.mode)
+                place(container_root.root / path.relative_to(ROOT), content, file.mode)
                 continue
             inside = shared / path.relative_to("/")
             if not inside.exists():
                 place(inside, content, file.mode)
             tops.add(_first_missing(path))
         for top in sorted(tops):
-            self._link(container, top, shared / top.relative_to("/"), furnished)
+            self._link(container, top, shared / top.relative_to("/"), setup_result)
 
-    def _attach_volumes(self, container: Container, world: World, furnished: Furnished) -> None:
+    def _attach_volumes(self, container: Container, container_root: ContainerRoot, setup_result: SetupResult) -> None:
         """Link each volume's path to its directory, and list the directories in an environment variable."""
         directories: dict[str, str] = {}
         for mount in container.function.definition.volume_mounts:
@@ -128,11 +135,11 @@ class Furnisher:
             directory.mkdir(parents=True, exist_ok=True)
             path = Path(os.path.normpath(mount.mount_path))
             directories[str(path)] = str(directory)
-            _link_inside(world, path, directory)
-            self._link(container, path, directory, furnished)
-        furnished.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
+            _link_inside(container_root, path, directory)
+            self._link(container, path, directory, setup_result)
+        setup_result.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
 
-    def _link(self, container: Container, path: Path, target: Path, furnished: Furnished) -> None:
+    def _link(self, container: Container, path: Path, target: Path, setup_result: SetupResult) -> None:
         """Link an absolute path, or log where the content is instead. Conflicts below /root are not errors."""
         try:
             if self._links.take(path, target):
@@ -141,24 +148,24 @@ class Furnisher:
         except Conflict:
             if not path.is_relative_to(ROOT):
                 raise
-        furnished.notes.append(f"Cannot create {path} on this machine; its content is in {target}.")
+        setup_result.notes.append(f"Cannot create {path} on this machine; its content is in {target}.")
 
 
-def simulate_smi(world: World, spec: GpuSpec, container_id: str, leader: int) -> None:
+def simulate_smi(container_root: ContainerRoot, spec: GpuSpec, container_id: str, leader: int) -> None:
     """Add a simulated nvidia-smi, whose load is that of the process `leader` and its descendants."""
     from modal_gpu_magic.catalog.gpus import GPUS
 
     row = GPUS[spec.gives[0]]
     gpu = f"{row.nvidia_smi_name or row.name}\t{row.nvidia_smi_memory_mib or row.vram_gb * 1000}\n"
-    listing = world.path / "gpus"
+    listing = container_root.path / "gpus"
     listing.write_text(f"{leader} {container_id}\n{gpu * spec.count}")
     program = f"{quoted(sys.executable)} -I -S {quoted(smi_program.__file__)} {quoted(listing)}"
-    world.program("nvidia-smi", f'exec {program} "$@"')
+    container_root.program("nvidia-smi", f'exec {program} "$@"')
 
 
-def _link_inside(world: World, path: Path, target: Path) -> None:
+def _link_inside(container_root: ContainerRoot, path: Path, target: Path) -> None:
     """Link a volume relative to the working directory, for users who may not create absolute paths."""
-    link = world.root / path.relative_to(ROOT if path.is_relative_to(ROOT) else "/")
+    link = container_root.root / path.relative_to(ROOT if path.is_relative_to(ROOT) else "/")
     with suppress(FileExistsError):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.control_plane.containers import shim
-from modal_gpu_magic.control_plane.containers.root import World
+from modal_gpu_magic.control_plane.containers.root import ContainerRoot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Spare:
+class WarmProcess:
     """A process that waits for, or has received, the definition of its container.
 
     Attributes:
-        world: directory of the container.
+        container_root: directory of the container.
         process: the process.
         order: write end of the pipe for the definition.
         guard: write end of the pipe whose closing, also by this process's end, kills the container.
     """
 
-    world: World
+    container_root: ContainerRoot
     process: subprocess.Popen[bytes]
     order: int
     guard: int
@@ -52,16 +52,16 @@ class Spare:
         self.process.wait()
 
 
-def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
+def start(path: Path, extra: Mapping[str, str] | None = None) -> WarmProcess:
     """Start a process with a directory at `path` and additional environment variables."""
-    world = World(path)
-    world.make()
+    container_root = ContainerRoot(path)
+    container_root.make()
     order_read, order_write = os.pipe()
     guard_read, guard_write = os.pipe()
     process = subprocess.Popen(
-        [world.python, shim.__file__, str(order_read), str(guard_read)],
-        env={**world.environment(), **(extra or {})},
-        cwd=world.root,
+        [container_root.python, shim.__file__, str(order_read), str(guard_read)],
+        env={**container_root.environment(), **(extra or {})},
+        cwd=container_root.root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,38 +70,38 @@ def start(path: Path, extra: Mapping[str, str] | None = None) -> Spare:
     )
     os.close(order_read)
     os.close(guard_read)
-    return Spare(world, process, order_write, guard_write)
+    return WarmProcess(container_root, process, order_write, guard_write)
 
 
-class Spares:
+class WarmProcesses:
     """One standby process, replaced a while after its use, so that its imports do not slow the cell down."""
 
     REFILL_AFTER = 5.0
     """Seconds between the use of a standby process and the start of the next; a first `import torch` ends within."""
 
-    def __init__(self, root: Path, first: Spare | None) -> None:
-        self._root, self._spare = root, first
+    def __init__(self, root: Path, first: WarmProcess | None) -> None:
+        self._root, self._warm_process = root, first
         self._count = itertools.count(1)
         self._closed = False
 
-    def take(self, extra: Mapping[str, str]) -> Spare:
+    def take(self, extra: Mapping[str, str]) -> WarmProcess:
         """Return a process for a container. Variables in `extra`, needed before Python runs, require a new process."""
-        if extra or self._spare is None:
+        if extra or self._warm_process is None:
             return self._start(extra)
-        spare, self._spare = self._spare, None
-        return spare if spare.process.poll() is None else self._start(extra)
+        warm_process, self._warm_process = self._warm_process, None
+        return warm_process if warm_process.process.poll() is None else self._start(extra)
 
     def refill(self) -> None:
         """Start the next standby process unless one exists."""
-        if self._spare is None and not self._closed:
-            self._spare = self._start({})
+        if self._warm_process is None and not self._closed:
+            self._warm_process = self._start({})
 
     def close(self) -> None:
         """Discard the standby process and start no other."""
         self._closed = True
-        if self._spare is not None:
-            self._spare.discard()
-            self._spare = None
+        if self._warm_process is not None:
+            self._warm_process.discard()
+            self._warm_process = None
 
-    def _start(self, extra: Mapping[str, str]) -> Spare:
+    def _start(self, extra: Mapping[str, str]) -> WarmProcess:
         return start(self._root / f"c{next(self._count)}", extra)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.images.layers import Layer
-from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.control_plane.scheduling.state import MountedFile
 
 
@@ -26,7 +26,7 @@ class Image:
     """Packages that are useless without an NVIDIA driver, and therefore not installed."""
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
 
     @property
     def overlays(self) -> list[str]:
@@ -51,9 +51,9 @@ class Image:
     def say(self, line: str) -> None:
         """Append a line to the build log."""
         self.lines.append(line)
-        self.bell.ring()
+        self.broadcast.notify()
 
     def finish(self, result: api_pb2.GenericResult) -> None:
         """End the build with a result."""
         self.result = result
-        self.bell.ring()
+        self.broadcast.notify()

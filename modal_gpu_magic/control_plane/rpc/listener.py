@@ -94,7 +94,7 @@ def _same(shown: object, right: str) -> bool:
     return hmac.compare_digest(str(shown).encode(), right.encode())
 
 
-class Door:
+class RpcEndpoint:
     """The RPCs for one peer: the client, authenticated by token, or one container, known by its socket."""
 
     def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
@@ -168,7 +168,7 @@ def unsupported(rpc: str) -> str:
     return f"The local backend does not support {feature} ({rpc}). Use `--backend cloud`."
 
 
-async def listen(door: Door, path: Path) -> Server:
+async def listen(door: RpcEndpoint, path: Path) -> Server:
     """Serve `door` at a Unix socket that only this user can open."""
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
     server = Server([door], config=config)

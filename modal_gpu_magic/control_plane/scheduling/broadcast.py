@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Bell:
+class Broadcast:
     """Broadcast wake-up for the coroutines of one event loop."""
 
     __slots__ = ("_next_ring",)
@@ -13,7 +13,7 @@ class Bell:
     def __init__(self) -> None:
         self._next_ring: asyncio.Future[None] | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake all coroutines that wait now."""
         if self._next_ring is not None and not self._next_ring.done():
             self._next_ring.set_result(None)

@@ -37,7 +37,7 @@ def checked(gpu_type: str, count: int) -> GpuSpec | None:
         raise Invalid(error.message) from None
 
 
-class Rack:
+class GpuPool:
     """The machine's GPUs, assigned by count. `size`: number of devices; 0: simulated; None: counted on first use."""
 
     def __init__(self, size: int | None = None) -> None:

@@ -17,7 +17,7 @@ from modal_gpu_magic.control_plane.scheduling.state import Cluster, Container, F
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack
+    from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
 
 Status = api_pb2.GenericResult
 
@@ -41,8 +41,8 @@ class Launcher(Protocol):
 class Scheduler:
     """Assigns inputs to containers, and starts and retires containers as needed."""
 
-    def __init__(self, state: State, launcher: Launcher, rack: Rack, cancel_grace: float) -> None:
-        self._state, self._launcher, self._rack = state, launcher, rack
+    def __init__(self, state: State, launcher: Launcher, pool: GpuPool, cancel_grace: float) -> None:
+        self._state, self._launcher, self._pool = state, launcher, pool
         self._cancel_grace = cancel_grace
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,12 +54,12 @@ class Scheduler:
         for _ in range(capacity.missing_units(function)):
             if not self._start_unit(function):
                 break
-        function.bell.ring()
+        function.broadcast.notify()
 
     def _start_unit(self, function: Function) -> bool:
         """Start a container or a cluster. Returns False while too few GPUs are free."""
         count = function.gpus[0].count if function.gpus else 0
-        devices = self._rack.take(count, function.group_size)
+        devices = self._pool.take(count, function.group_size)
         if devices is None:
             self._make_room()
             return False
@@ -83,8 +83,8 @@ class Scheduler:
         """Let an idle container, or its cluster, exit by itself, with its `@exit` hooks."""
         for member in container.cluster.members if container.cluster else (container,):
             member.leaving = True
-            member.bell.ring()
-        container.function.bell.ring()
+            member.broadcast.notify()
+        container.function.broadcast.notify()
 
     def drain(self, container: Container) -> None:
         """Let a container finish its inputs and exit (`stop_fetching_inputs`)."""
@@ -112,7 +112,7 @@ class Scheduler:
             if container.rank > 0:
                 if container.inbox:
                     return self._assign(container, [container.inbox.popleft()])
-                await container.bell.wait()
+                await container.broadcast.wait()
                 continue
             if function.pending and capacity.together(container):
                 await self._gather_batch(function, batch, linger)
@@ -122,7 +122,7 @@ class Scheduler:
             if left == 0.0:
                 self._retire(container)
                 break
-            await function.bell.wait(left)
+            await function.broadcast.wait(left)
         return []
 
     def _note_ready(self, container: Container) -> None:
@@ -135,7 +135,7 @@ class Scheduler:
         """Wait until a full batch is queued, at most `linger` seconds."""
         end = time.monotonic() + linger
         while 0 < len(function.pending) < batch and (left := end - time.monotonic()) > 0:
-            await function.bell.wait(left)
+            await function.broadcast.wait(left)
 
     def _assign(self, container: Container, inputs: list[Input]) -> list[Input]:
         """Record who runs the inputs, start their timeouts, and repeat them to the rest of the cluster."""
@@ -150,7 +150,7 @@ class Scheduler:
         if container.cluster and container.rank == 0:
             for member in container.cluster.members[1:]:
                 member.inbox.extend(inputs)
-                member.bell.ring()
+                member.broadcast.notify()
         if container.function.definition.single_use_containers:
             container.leaving = True
         return inputs
@@ -216,7 +216,7 @@ class Scheduler:
         each.call.outputs[each.index] = output
         each.call.completed.append(output)
         self._state.result_bytes += output.ByteSize()
-        each.call.bell.ring()
+        each.call.broadcast.notify()
 
     def again(self, each: Input, attempt: int) -> None:
         """Queue an input again: as a retry, or the same attempt after its container was preempted."""
@@ -257,7 +257,7 @@ class Scheduler:
             text = f"Input {each.id} was cancelled ({reason})"
             self.settle(each, api_pb2.GenericResult(status=Status.GENERIC_STATUS_TERMINATED, exception=text))
             for member in holders:
-                member.bell.ring()
+                member.broadcast.notify()
                 asyncio.get_running_loop().call_later(self._cancel_grace, self._kill_if_in, member, each)
         if terminate:
             for member in holders:
@@ -271,7 +271,7 @@ class Scheduler:
     def _kill(self, container: Container, grace: float = 0.0) -> None:
         """Kill a container in the background; it takes no more work."""
         container.leaving = True
-        container.function.bell.ring()
+        container.function.broadcast.notify()
         task = asyncio.get_running_loop().create_task(self._launcher.kill(container, grace))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -293,7 +293,7 @@ class Scheduler:
         on_purpose = container.leaving and container.startup_failure is None
         container.leaving, container.ended_at = True, time.time()
         function.containers.pop(container.id, None)
-        self._rack.give_back(container.devices)
+        self._pool.give_back(container.devices)
         for each in list(container.running.values()):
             if container in each.members:
                 self.settle(each, container.startup_failure or result, container.id)
@@ -340,5 +340,5 @@ class Scheduler:
             self._retire(container)
         await asyncio.gather(*(self._launcher.kill(container, grace) for container in containers))
         app.done = True
-        app.log.bell.ring()
+        app.log.broadcast.notify()
         self._state.forget_ended()

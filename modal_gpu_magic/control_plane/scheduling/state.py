@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.line.spec import GpuSpec
 
 LOG_BYTES = 32 << 20
@@ -40,7 +40,7 @@ class Log:
     batches: deque[api_pb2.TaskLogsBatch] = field(default_factory=deque)
     count: int = 0
     size: int = 0
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
 
     def append(self, batch: api_pb2.TaskLogsBatch) -> None:
         """Number `batch` and append it."""
@@ -50,7 +50,7 @@ class Log:
         self.size += batch.ByteSize()
         while self.size > LOG_BYTES:
             self.size -= self.batches.popleft().ByteSize()
-        self.bell.ring()
+        self.broadcast.notify()
 
     def after(self, number: int) -> list[api_pb2.TaskLogsBatch]:
         """Return the kept entries after entry `number`."""
@@ -98,7 +98,7 @@ class Function:
     scaling: Scaling = Scaling()
     pending: deque[Input] = field(default_factory=deque)
     containers: dict[str, Container] = field(default_factory=dict)
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
 
     @property
     def group_size(self) -> int:
@@ -140,7 +140,7 @@ class Call:
     chunks: list[api_pb2.DataChunk] = field(default_factory=list)
     completed: list[api_pb2.FunctionGetOutputsItem] = field(default_factory=list)
     """Outputs in order of completion, including retried attempts; maps read from an entry on."""
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     readers: int = 0
     created_at: float = field(default_factory=time.time)
 
@@ -199,7 +199,7 @@ class Container:
     running: dict[str, Input] = field(default_factory=dict)
     inbox: deque[Input] = field(default_factory=deque)
     """Inputs taken by rank 0 of its cluster, to be run by this member, too."""
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     """Signals a change to the container's heartbeat: a cancellation."""
     leaving: bool = False
     """Takes no more work and will end."""
@@ -231,7 +231,7 @@ class Cluster:
     id: str
     members: list[Container] = field(default_factory=list)
     addresses: dict[int, str] = field(default_factory=dict)
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     started_at: float = field(default_factory=time.time)
 
 

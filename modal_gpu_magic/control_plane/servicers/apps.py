@@ -112,7 +112,7 @@ class Apps:
                 yield api_pb2.TaskLogsBatch(app_done=True, eof=True)
                 return
             left = end - time.monotonic()
-            if left <= 0 or not await app.log.bell.wait(left):
+            if left <= 0 or not await app.log.broadcast.wait(left):
                 return
 
     async def AppFetchLogs(

@@ -100,7 +100,7 @@ class Calls:
                 left = end - time.monotonic()
                 if outputs or left <= 0:
                     return _outputs(call, outputs)
-                await call.bell.wait(left)
+                await call.broadcast.wait(left)
         except asyncio.CancelledError:
             self._watch_abandoned(call)
             raise
@@ -119,7 +119,7 @@ class Calls:
                 sent += 1
             if not call.unfinished:
                 return
-            await call.bell.wait()
+            await call.broadcast.wait()
 
     async def FunctionCallCancel(self, request: api_pb2.FunctionCallCancelRequest, peer: Container | None) -> Empty:
         """Cancel a call; with `terminate_containers`, also kill its containers."""

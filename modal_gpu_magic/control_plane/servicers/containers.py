@@ -53,7 +53,7 @@ class ContainerSide:
             if ids := [each.id for each in container.running.values() if each.cancelled]:
                 event = known(api_pb2.CancelInputEvent, input_ids=ids)
                 return known(api_pb2.ContainerHeartbeatResponse, cancel_input_event=event)
-            await container.bell.wait(left)
+            await container.broadcast.wait(left)
         return api_pb2.ContainerHeartbeatResponse()
 
     async def FunctionGetInputs(
@@ -87,7 +87,7 @@ class ContainerSide:
                 if chunk.index == len(call.chunks) + 1:
                     call.chunks.append(chunk)
                     self._state.result_bytes += chunk.ByteSize()
-            call.bell.ring()
+            call.broadcast.notify()
         return Empty()
 
     async def TaskResult(self, request: api_pb2.TaskResultRequest, peer: Container | None) -> Empty:
@@ -104,9 +104,9 @@ class ContainerSide:
         if cluster is None:
             raise Conflict(f"Container {container.id} is not in a cluster.")
         cluster.addresses[container.rank] = request.container_ip
-        cluster.bell.ring()
+        cluster.broadcast.notify()
         while len(cluster.addresses) < len(cluster.members):
-            await cluster.bell.wait()
+            await cluster.broadcast.wait()
         return known(
             api_pb2.TaskClusterHelloResponse,
             cluster_id=cluster.id,

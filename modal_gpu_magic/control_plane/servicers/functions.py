@@ -11,7 +11,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.messages import known, shared_fields
 from modal_gpu_magic.control_plane.refusals import Invalid, found
 from modal_gpu_magic.control_plane.scheduling.clusters import check_cluster
-from modal_gpu_magic.control_plane.scheduling.gpu_pool import Rack, checked
+from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool, checked
 from modal_gpu_magic.control_plane.scheduling.state import App, Container, Function, State, new_id
 from modal_gpu_magic.control_plane.servicers.definitions import (
     apply_options,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Functions:
     """RPCs that create functions and change their scaling."""
 
-    def __init__(self, state: State, scheduler: Scheduler, rack: Rack) -> None:
-        self._state, self._scheduler, self._rack = state, scheduler, rack
+    def __init__(self, state: State, scheduler: Scheduler, pool: GpuPool) -> None:
+        self._state, self._scheduler, self._pool = state, scheduler, pool
         self._variants: dict[bytes, Function] = {}
 
     async def FunctionPrecreate(
@@ -160,7 +160,7 @@ class Functions:
         if function.clustered:
             check_cluster(function.group_size, specs, rdma=function.definition.resources.rdma)
         for spec in specs[:1]:
-            await self._rack.survey(spec, function.group_size)
+            await self._pool.survey(spec, function.group_size)
         function.gpus = tuple(specs)
 
 

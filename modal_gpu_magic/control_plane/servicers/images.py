@@ -82,7 +82,7 @@ class Images:
                 )
                 return
             left = end - time.monotonic()
-            if left <= 0 or not await image.bell.wait(left):
+            if left <= 0 or not await image.broadcast.wait(left):
                 return
 
     async def ImageFromId(

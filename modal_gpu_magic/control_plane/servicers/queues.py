@@ -16,7 +16,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, count, entry, found, seconds
-from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Partition:
     items: deque[tuple[int, bytes]] = field(default_factory=deque)
     size: int = 0
     count: int = 0
-    bell: Bell = field(default_factory=Bell)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     readers: int = 0
     """Requests that wait for an item of it."""
 
@@ -57,7 +57,7 @@ class Partition:
             self.count += 1
             self.items.append((self.count, value))
         self.size += size
-        self.bell.ring()
+        self.broadcast.notify()
 
     def take(self, most: int) -> list[bytes]:
         """Remove and return up to `most` items."""
@@ -144,7 +144,7 @@ class Queues:
         with self._queue(request.queue_id).partition(request.partition_key) as partition:
             end = time.monotonic() + seconds(request.timeout)
             while not partition.items and (left := end - time.monotonic()) > 0:
-                await partition.bell.wait(left)
+                await partition.broadcast.wait(left)
             return api_pb2.QueueGetResponse(values=partition.take(count(request.n_values) or 1))
 
     async def QueueNextItems(
@@ -154,7 +154,7 @@ class Queues:
         seen, end = entry(request.last_entry_id), time.monotonic() + seconds(request.item_poll_timeout)
         with self._queue(request.queue_id).partition(request.partition_key) as partition:
             while partition.count <= seen and (left := end - time.monotonic()) > 0:
-                await partition.bell.wait(left)
+                await partition.broadcast.wait(left)
             items = [
                 api_pb2.QueueItem(value=value, entry_id=str(number))
                 for number, value in partition.items

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from modal_gpu_magic.line.parse import Line
 from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.project.sent_files import FoundFiles
-from modal_gpu_magic.session.values.sync import Wishes
-from modal_gpu_magic.wire.messages.events import Kernel, Spread
+from modal_gpu_magic.session.values.sync import TransferOptions
+from modal_gpu_magic.wire.messages.events import DistributedOptions, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Cell:
         files: files of the project that travel with it.
         imports: modules of the cell with the requirement that brings each.
         packages: requirements of the image beside the header's, if this cell opens the session.
-        spread: run in ranks; None: in the session's own process, or once on each node of a cluster.
+        distributed: run in ranks; None: in the session's own process, or once on each node of a cluster.
         kernel: what the cell can see of the notebook's kernel.
     """
 
@@ -35,7 +35,7 @@ class Cell:
     line: Line | None = None
     names: Names | None = None
     augmented: frozenset[str] = frozenset()
-    wishes: Wishes = field(default_factory=Wishes)
+    transfer_options: TransferOptions = field(default_factory=TransferOptions)
     timeout: float | None = 3600.0
     fetch_bytes: int = 256 << 20
     fetch_names: tuple[str, ...] = ()
@@ -44,5 +44,5 @@ class Cell:
     files: FoundFiles = field(default_factory=FoundFiles)
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
-    spread: Spread | None = None
+    distributed: DistributedOptions | None = None
     kernel: Kernel = field(default_factory=Kernel)

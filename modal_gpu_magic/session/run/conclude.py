@@ -32,7 +32,7 @@ from modal_gpu_magic.wire.transfer import Packed, unpack
 if TYPE_CHECKING:
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
-    from modal_gpu_magic.session.values.sync import Homecoming
+    from modal_gpu_magic.session.values.sync import CellResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def failed(ended: Ended) -> bool:
     return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
 
 
-def conclude(run: FinishedRun, cell: Cell, home: Homecoming, front: Front) -> Homecoming:
+def conclude(run: FinishedRun, cell: Cell, home: CellResult, front: Front) -> CellResult:
     """Show the receipt, then raise what the run ended with, or return what it brought.
 
     Raises:
@@ -181,7 +181,7 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(run: FinishedRun, home: Homecoming, error: BaseException | None, sized: Sizing) -> Receipt:
+def _receipt(run: FinishedRun, home: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = run.app, run.ended
     answer = ended.answer
     booted_here = answer is not None and answer.booted_at > ended.spawned_at

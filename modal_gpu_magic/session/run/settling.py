@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modal_gpu_magic.session.run.interrupts import stopped, whole
-from modal_gpu_magic.session.values.sync import Homecoming, Outgoing
+from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
@@ -91,7 +91,7 @@ class Sender(Protocol):
 
 
 @unwarned()
-def come_home(session: Sender, finished: FinishedRun) -> Homecoming:
+def come_home(session: Sender, finished: FinishedRun) -> CellResult:
     """A run is over: take in its answer. Without one, the run stays open, or nothing was changed, or all is lost."""
     ended, run = finished.ended, session.open_run
     if ended.answer is not None and ended.answer.need is None and run is not None:
@@ -103,10 +103,10 @@ def come_home(session: Sender, finished: FinishedRun) -> Homecoming:
         session.status.meter.ends()
     elif run is not None:
         run.bindings.update(session.namespace)
-    return Homecoming()
+    return CellResult()
 
 
-def take_in(session: Sender, run: OpenRun, answer: Answer) -> Homecoming:
+def take_in(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
     """The container has run this: both sides have what was sent, and this one gets what the run changed."""
     if session.machine.nodes == 1:
         session.generation = answer.generation

@@ -75,10 +75,10 @@ class Contents:
         """
         names = self._cell.names or Names()
         _refuse_remote({name: self.namespace.get(name) for name in sorted(names.reads)})
-        wishes = self._cell.wishes
+        transfer_options = self._cell.transfer_options
         if marked:
-            wishes = replace(wishes, exclude=("batched", *wishes.exclude))
-        outgoing = self._values.outgoing(names, wishes)
+            transfer_options = replace(transfer_options, exclude=("batched", *transfer_options.exclude))
+        outgoing = self._values.outgoing(names, transfer_options)
         if kind == "cloud":
             refuse_large(outgoing.values)
         return outgoing
@@ -99,7 +99,9 @@ class Contents:
             count=self._cell.count,
             values=packed,
             store=backend.store,
-            modules=LocalModules(place=files.place).outgoing((*imports, *packed.modules), self._cell.wishes.exclude),
+            modules=LocalModules(place=files.place).outgoing(
+                (*imports, *packed.modules), self._cell.transfer_options.exclude
+            ),
             files=files.outgoing(self._cell.files),
             asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
         )

@@ -43,7 +43,7 @@ LOOKED_UP_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class TransferOptions:
     """What the header says of the variables: `--in`, `--no-in`, and the limit of `--send` in bytes."""
 
     include: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Homecoming:
+class CellResult:
     """What a cell brought: the last expression's value, if it has one, and what stayed there with the reasons."""
 
     result: Any = None
@@ -102,16 +102,16 @@ class Values:
         self.stand_ins = StandIns(session, namespace, hidden, self.table)
         self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
 
-    def outgoing(self, names: Names, wishes: Wishes) -> Outgoing:
+    def outgoing(self, names: Names, transfer_options: TransferOptions) -> Outgoing:
         """What must travel before the cell.
 
         Raises:
             TransferError: a value that the cell reads cannot travel: every such name, the reason, the way out.
         """
         hasher = self.hasher = Hasher(unwritten=self.unwritten)
-        sure = (names.reads - names.maybe) | set(wishes.include)
-        reached = self._reached(names, wishes)
-        values, last, held = self._sorted_out(reached, wishes)
+        sure = (names.reads - names.maybe) | set(transfer_options.include)
+        reached = self._reached(names, transfer_options)
+        values, last, held = self._sorted_out(reached, transfer_options)
         groups: list[Group] = []
         for group in self.marks.look(values, hasher):
             if group.print is None:
@@ -122,34 +122,36 @@ class Values:
             if fingerprint(value, self.namespace, hasher) is None:
                 held[name] = self._why_not(name, value)
         sent = {name: (values | last)[name] for name in sorted(names_of(groups) | (last.keys() - held.keys()))}
-        self._check({name: why for name, why in held.items() if name in sure} or self._too_large(sent, wishes.limit))
+        self._check(
+            {name: why for name, why in held.items() if name in sure} or self._too_large(sent, transfer_options.limit)
+        )
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher)
 
-    def _reached(self, names: Names, wishes: Wishes) -> set[str]:
+    def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may look up, by itself or through what it calls."""
-        reached = reach((names.reads | set(wishes.include)) - set(wishes.exclude), self.namespace)
+        reached = reach((names.reads | set(transfer_options.include)) - set(transfer_options.exclude), self.namespace)
         if names.any_name:
-            others = every_name(self.namespace) - reached - set(wishes.exclude)
+            others = every_name(self.namespace) - reached - set(transfer_options.exclude)
             small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
             reached |= reach(small, self.namespace)
         return reached | reach(self.stand_ins.shared_with_remote(reached), self.namespace)
 
     def _sorted_out(
-        self, reached: AbstractSet[str], wishes: Wishes
+        self, reached: AbstractSet[str], transfer_options: TransferOptions
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
         """The values that may travel, those of the last results, and why others stay here."""
         values: dict[str, Any] = {}
         last: dict[str, Any] = {}  # each side binds these anew with every result: no mark holds
         held: dict[str, str] = {}
         for name in sorted(reached):
-            if not self._is_the_users(name, wishes):
+            if not self._is_the_users(name, transfer_options):
                 continue
             value = self.stand_ins.own(name)
             if self._is_there(name, value):
                 continue
-            reason = self._why_it_stays(name, value, wishes)
+            reason = self._why_it_stays(name, value, transfer_options)
             if reason:
                 held[name] = reason
             else:
@@ -158,7 +160,7 @@ class Values:
 
     def incoming(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
-    ) -> Homecoming:
+    ) -> CellResult:
         """Bind what came home; also after an error and after a stop, as in a kernel.
 
         Args:
@@ -191,7 +193,7 @@ class Values:
             self.namespace.pop(name, None)
             self._forget_name(name)
         self.stand_ins.uncover()
-        return Homecoming(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
+        return CellResult(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
     def named_here(self, packed: Packed) -> tuple[int, ...]:
         """Tokens of objects that the container has, or gets with a transfer, and that have a name here alone."""
@@ -297,14 +299,14 @@ class Values:
     def _why_not(self, name: str, value: Any) -> str:
         return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
 
-    def _is_the_users(self, name: str, wishes: Wishes) -> bool:
-        if name not in self.namespace or name in wishes.exclude:
+    def _is_the_users(self, name: str, transfer_options: TransferOptions) -> bool:
+        if name not in self.namespace or name in transfer_options.exclude:
             return False
-        if name in LAST_RESULTS or name in wishes.include:
+        if name in LAST_RESULTS or name in transfer_options.include:
             return True
         return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 
-    def _why_it_stays(self, name: str, value: Any, wishes: Wishes) -> str | None:
+    def _why_it_stays(self, name: str, value: Any, transfer_options: TransferOptions) -> str | None:
         if name in self.lost and self.stand_ins.lives_there(value):
             return "it lived in a container that is gone; run the cell that made it again"
         if is_gone(value):
@@ -319,7 +321,7 @@ class Values:
             return (
                 f"it lives in session {other!r}; run the cell with --session {other}, or {name} = {name}.fetch() first"
             )
-        secret = None if name in wishes.include else looks_secret(name, value)
+        secret = None if name in transfer_options.include else looks_secret(name, value)
         return f"{secret}; send it with --in {name}, or run without it: --no-in {name}" if secret else None
 
     def _too_large(self, values: Mapping[str, Any], limit: int) -> dict[str, str]:

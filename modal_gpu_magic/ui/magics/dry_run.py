@@ -31,11 +31,11 @@ def show(session: Session, cell: Cell) -> None:
     names = cell.names
     if names is None:
         return
-    outgoing = session.values.outgoing(names, cell.wishes)
+    outgoing = session.values.outgoing(names, cell.transfer_options)
     reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
-    if cell.spread is not None and cell.spread.torchrun:
-        processes = cell.spread.processes or "one per GPU"
+    if cell.distributed is not None and cell.distributed.torchrun:
+        processes = cell.distributed.processes or "one per GPU"
         print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
     _show_values(session, cell, outgoing)
 
@@ -63,7 +63,7 @@ def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
         print(f"# mounts the Volume {VOLUME}, as the cache of {' and '.join(FOLDERS)}")
     for name in sorted(outgoing.values):
         print(f"# sends {name}: {summary(outgoing.values[name])}")
-    found = session.modules.find(cell.names.imports if cell.names else (), cell.wishes.exclude)
+    found = session.modules.find(cell.names.imports if cell.names else (), cell.transfer_options.exclude)
     for path in found.files:
         print(f"# sends the notebook's module {name_of(path, found.entries)}")
     for place in cell.files.files[:MAX_NAMED_FILES]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
-    from modal_gpu_magic.wire.messages.events import Spread
+    from modal_gpu_magic.wire.messages.events import DistributedOptions
 
 NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
@@ -230,7 +230,7 @@ class KernelState:
         from modal_gpu_magic.session.project.needs import Needs, needs
         from modal_gpu_magic.session.project.referenced_files import find_files
         from modal_gpu_magic.session.run.cell import Cell
-        from modal_gpu_magic.session.values.sync import Wishes
+        from modal_gpu_magic.session.values.sync import TransferOptions
         from modal_gpu_magic.ui.fronts.asking import can_ask
         from modal_gpu_magic.ui.fronts.shell import cell_number
         from modal_gpu_magic.ui.magics.kernel_facts import facts_of
@@ -249,7 +249,7 @@ class KernelState:
             line=line,
             names=names,
             augmented=only_augmented(body, transform),
-            wishes=Wishes(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),
+            transfer_options=TransferOptions(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
             fetch_names=tuple(options.out or ()),
@@ -258,20 +258,20 @@ class KernelState:
             stdin=can_ask(self.shell),
             imports=needed.imports,
             packages=needed.packages,
-            spread=_distributed_options(options, session.machine.nodes),
+            distributed=_distributed_options(options, session.machine.nodes),
             kernel=facts_of(self.shell),
         )
 
 
-def _distributed_options(options: Options, nodes: int) -> Spread | None:
+def _distributed_options(options: Options, nodes: int) -> DistributedOptions | None:
     """Return how to run the cell in ranks; None: in one process."""
-    from modal_gpu_magic.wire.messages.events import Spread
+    from modal_gpu_magic.wire.messages.events import DistributedOptions
 
     if options.torchrun is None and nodes == 1:
         return None
     ranks = options.ranks or ()
     shown = None if "all" in ranks else frozenset(map(int, ranks))
-    return Spread(options.torchrun is not None, options.torchrun or None, shown)
+    return DistributedOptions(options.torchrun is not None, options.torchrun or None, shown)
 
 
 def _with_header(text: str, body: str) -> str:

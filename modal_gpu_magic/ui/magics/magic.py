@@ -10,7 +10,7 @@ from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped
 if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.session.run.interrupts import Inbox
-    from modal_gpu_magic.session.values.sync import Homecoming
+    from modal_gpu_magic.session.values.sync import CellResult
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 
@@ -40,7 +40,7 @@ class Magics:
         if was_pressed(presses.inbox):  # while its values were written here
             raise stopped("stopped when the cell had ended; all its values are here")
 
-    def _run(self, text: str, body: str, inbox: Inbox) -> Homecoming | None:
+    def _run(self, text: str, body: str, inbox: Inbox) -> CellResult | None:
         from modal_gpu_magic.ui.fronts.choose import front_for
 
         state = self.state

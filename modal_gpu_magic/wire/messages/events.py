@@ -188,7 +188,7 @@ class FileThere:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class StayedValue:
     """The facts that the notebook shows of a value that was not returned from the container."""
 
     name: str
@@ -250,7 +250,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DistributedOptions:
     """How a cell is run in new processes (ranks): by torchrun, or one rank on each node of a cluster."""
 
     torchrun: bool = True
@@ -318,7 +318,7 @@ class Request:
     """Directory of shared buffers (local backend); None: the buffers are in the message."""
     stdin: bool = False
     """Whether the front end can answer `input()`."""
-    spread: Spread | None = None
+    distributed: DistributedOptions | None = None
     """How to run the cell in ranks; None: run the cell in the session's own process."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Changed process state, such as options and random generators: items by state name (`wire.process`)."""
@@ -340,7 +340,7 @@ class Answer:
     tail: tuple[Event, ...] = ()
     """The newest events, which were not put into the queue."""
     values: Transfer | None = None
-    stays: tuple[Stay, ...] = ()
+    stays: tuple[StayedValue, ...] = ()
     stale: tuple[int, ...] = ()
     """Tokens of objects whose current content is in the container only."""
     forgot: tuple[int, ...] = ()

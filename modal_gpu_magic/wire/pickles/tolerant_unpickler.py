@@ -75,7 +75,7 @@ class _Memo(dict[int, Any]):
         return value
 
 
-class Salvager(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to pickle, so of no type
+class TolerantUnpickler(Resolving, PythonUnpickler):  # type: ignore[misc]  # private to pickle, so of no type
     """Loads one name after another.
 
     Attributes:
@@ -178,7 +178,7 @@ _MAKING = {
 
 _FILLING = (pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS, pickle.BUILD)
 
-Salvager.dispatch = {
+TolerantUnpickler.dispatch = {
     **OPCODES,
     **{code[0]: _making(operands, OPCODES[code[0]]) for code, operands in _MAKING.items()},
     **{code[0]: _filling(OPCODES[code[0]]) for code in _FILLING},

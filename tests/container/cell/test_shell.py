@@ -100,11 +100,11 @@ PRICE = """
 import json, sys
 import modal_gpu_magic
 from modal_gpu_magic.container.cell.shell import make_shell
-from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.process.interrupt import Interrupt
-from modal_gpu_magic.container.output.event_sender import Outlet
-outlet = Outlet(); capture = Capture(outlet); asker = Asker(outlet)
+from modal_gpu_magic.container.output.event_sender import EventSender
+outlet = EventSender(); capture = Capture(outlet); asker = StdinProxy(outlet)
 shell = make_shell(outlet, asker.ask)
 outlet.begin("r", [].extend)
 shell.run("1", 1)

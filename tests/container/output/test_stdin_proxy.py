@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from modal_gpu_magic.container.output.event_sender import Outlet
-from modal_gpu_magic.container.output.stdin_proxy import Asker
+from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.interrupt import PRESS, Interrupt
 from tests.container.far_side import FarSide
 
@@ -54,42 +54,42 @@ def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarS
     assert shared.run("input('three? ')", answers=("3",)).result == "'3'"
 
 
-def interrupted(asker: Asker) -> None:
+def interrupted(input_proxy: StdinProxy) -> None:
     """A question that is interrupted while it waits."""
     threading.Timer(0.1, os.kill, (os.getpid(), PRESS)).start()
     with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.window():
-        asker.ask("one? ")
+        input_proxy.ask("one? ")
 
 
 def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
-    outlet, answers = Outlet(), queue.SimpleQueue[str]()
-    asker = Asker(outlet)
-    outlet.begin("r", list[bytes]().extend)
-    asker.begin(answers.get)
-    interrupted(asker)
+    sender, answers = EventSender(), queue.SimpleQueue[str]()
+    input_proxy = StdinProxy(sender)
+    sender.begin("r", list[bytes]().extend)
+    input_proxy.begin(answers.get)
+    interrupted(input_proxy)
     answers.put("late")
     time.sleep(0.05)
     answers.put("2")
-    assert asker.ask("two? ") == "2"
-    outlet.close()
+    assert input_proxy.ask("two? ") == "2"
+    sender.close()
 
 
 def test_the_fetch_of_an_interrupted_question_serves_the_next_one() -> None:
-    outlet, answers = Outlet(), queue.SimpleQueue[str]()
-    asker = Asker(outlet)
+    sender, answers = EventSender(), queue.SimpleQueue[str]()
+    input_proxy = StdinProxy(sender)
     fetches: list[None] = []
 
     def answer() -> str:
         fetches.append(None)
         return answers.get()
 
-    outlet.begin("r", list[bytes]().extend)
-    asker.begin(answer)
-    interrupted(asker)
+    sender.begin("r", list[bytes]().extend)
+    input_proxy.begin(answer)
+    interrupted(input_proxy)
     threading.Timer(0.05, answers.put, ("2",)).start()
-    assert asker.ask("two? ") == "2"
+    assert input_proxy.ask("two? ") == "2"
     assert len(fetches) == 1
-    outlet.close()
+    sender.close()
 
 
 def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide) -> None:

@@ -32,7 +32,7 @@ if sys.argv[1] == "no torch":
 import modal_gpu_magic
 from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.messages.events import Request, Spread
+from modal_gpu_magic.wire.messages.events import Request, DistributedOptions
 
 worker = Worker("tests", Place(node=0, nodes=2))
 worker.shell.user_ns.update(base=40, unused=open(os.devnull), held=open(os.devnull))
@@ -42,8 +42,8 @@ def post(frames):
         pickle.dump(frame, out)
     out.flush()
 
-spread = Spread(torchrun=sys.argv[1] == "no torch", shown=frozenset())
-request = Request("run", modal_gpu_magic.__version__, sys.argv[2], 1, reads=("base", "held"), binds=("bound",), spread=spread)
+spread = DistributedOptions(torchrun=sys.argv[1] == "no torch", shown=frozenset())
+request = Request("run", modal_gpu_magic.__version__, sys.argv[2], 1, reads=("base", "held"), binds=("bound",), distributed=spread)
 answer = worker.run(request, post, lambda: "")
 worker.capture.close()
 pickle.dump(answer, out)

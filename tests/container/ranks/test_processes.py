@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modal_gpu_magic.container.ranks.processes import Crew
+from modal_gpu_magic.container.ranks.processes import RankProcesses
 from modal_gpu_magic.container.ranks.protocol import Order
 from modal_gpu_magic.wire.messages.events import Request
 
@@ -30,12 +30,15 @@ def switching() -> Iterator[None]:
 
 def test_ranks_connect_while_others_are_read(switching: None) -> None:
     """A dict that grows in another thread while it is iterated raises RuntimeError."""
-    with tempfile.TemporaryDirectory() as directory, Crew(order(), RANKS, Path(directory), lambda *_: None) as crew:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        RankProcesses(order(), RANKS, Path(directory), lambda *_: None) as rank_processes,
+    ):
         links: list[Any] = []
 
         def connect() -> None:
             for rank in range(RANKS):
-                link = Client(crew._address)
+                link = Client(rank_processes._address)
                 link.send(("hello", (rank, 0)))
                 link.recv()
                 links.append(link)
@@ -43,9 +46,9 @@ def test_ranks_connect_while_others_are_read(switching: None) -> None:
         thread = threading.Thread(target=connect)
         thread.start()
         while thread.is_alive():
-            assert crew.dones == {}
+            assert rank_processes.dones == {}
         thread.join()
-        assert len(crew.members) == RANKS
+        assert len(rank_processes.members) == RANKS
         for link in links:
             link.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.control_plane.containers.root import World
+from modal_gpu_magic.control_plane.containers.root import ContainerRoot
 from modal_gpu_magic.control_plane.images.environment import PACKAGE_ROOT
 
 FINDER = """
@@ -23,7 +23,7 @@ def install():
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def container_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ContainerRoot:
     """A world beside an environment with editable installs of both kinds, and two directories of PYTHONPATH."""
     for folder in ("env/site-packages", "env/site-packages/sub", "project", "target/x-1.0.dist-info", "plain"):
         (tmp_path / folder).mkdir(parents=True)
@@ -36,7 +36,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (site / "own.pth").write_text(f"{tmp_path}/project\nsub\nimport {finder}; {finder}.install()\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(site), str(site / "sub"), str(tmp_path / "project")])
     monkeypatch.setenv("PYTHONPATH", f"{PACKAGE_ROOT}:{tmp_path}/target:{tmp_path}/plain:relative")
-    made = World(tmp_path / "world")
+    made = ContainerRoot(tmp_path / "world")
     made.make()
     return made
 
@@ -54,11 +54,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         ("modal_gpu_magic", True),
     ],
 )
-def test_what_can_be_imported(world: World, module: str, found: bool) -> None:
+def test_what_can_be_imported(container_root: ContainerRoot, module: str, found: bool) -> None:
     done = subprocess.run(
-        [world.python, "-c", f"import {module}"],
-        env=world.environment(),
-        cwd=world.root,
+        [container_root.python, "-c", f"import {module}"],
+        env=container_root.environment(),
+        cwd=container_root.root,
         capture_output=True,
         text=True,
     )

@@ -141,6 +141,6 @@ def test_links_of_a_dead_server_go_with_it(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "volume"
     target.mkdir()
     Links(root).take(tmp_path / "d", target)
-    server_dirs.Premises(root, root / "shared").remove()
+    server_dirs.ServerDirs(root, root / "shared").remove()
     assert not (tmp_path / "d").is_symlink()
     assert target.is_dir()

@@ -119,7 +119,7 @@ async def test_cancelling_what_runs_tells_the_container_and_then_kills_it() -> N
     (each,) = here.submit()
     (container,) = here.machine.started
     await here.take(container)
-    heard = asyncio.create_task(container.bell.wait(1))
+    heard = asyncio.create_task(container.broadcast.wait(1))
     await asyncio.sleep(0)
     here.scheduler.cancel(each, "by its caller")
     assert await heard

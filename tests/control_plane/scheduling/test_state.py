@@ -13,7 +13,7 @@ from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_
 from modal_gpu_magic.control_plane import messages, refusals
 from modal_gpu_magic.control_plane.containers.child import describe_end
 from modal_gpu_magic.control_plane.rpc.listener import Token, unsupported
-from modal_gpu_magic.control_plane.scheduling.broadcast import Bell
+from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.control_plane.scheduling.state import LOG_BYTES, Log, new_id
 from modal_gpu_magic.control_plane.servicers.queues import Partition
 
@@ -146,10 +146,10 @@ def test_being_killed_for_memory_is_said() -> None:
 
 def test_a_bell_wakes_who_waits_and_is_not_heard_later() -> None:
     async def main() -> tuple[list[bool], bool]:
-        bell = Bell()
-        waiting = [asyncio.create_task(bell.wait(5)) for _ in range(3)]
+        broadcast = Broadcast()
+        waiting = [asyncio.create_task(broadcast.wait(5)) for _ in range(3)]
         await asyncio.sleep(0)
-        bell.ring()
-        return await asyncio.gather(*waiting), await bell.wait(0.01)
+        broadcast.notify()
+        return await asyncio.gather(*waiting), await broadcast.wait(0.01)
 
     assert asyncio.run(main()) == ([True, True, True], False)

@@ -99,7 +99,7 @@ def test_pip_installs_for_the_container_alone(subjects: SimpleNamespace, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def furnished(client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def setup_result(client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """An app whose class has everything: files, a volume, secrets, GPUs, an image with variables."""
     here = tmp_path_factory.mktemp("local")
     (here / "mgm_own.py").write_text("NAME = 'own'\n")
@@ -137,31 +137,31 @@ def named_secret(places: dict[str, str]) -> None:
     path.write_text(json.dumps({"mine": {"NAMED": "value"}}))
 
 
-def test_variables_of_image_and_secrets(furnished: SimpleNamespace) -> None:
+def test_variables_of_image_and_secrets(setup_result: SimpleNamespace) -> None:
     source = "import os; result = [os.environ[name] for name in ('FROM_IMAGE', 'PASSWORD', 'NAMED')]"
-    assert furnished.box.run.remote(source) == ["a b", "secret", "value"]
+    assert setup_result.box.run.remote(source) == ["a b", "secret", "value"]
 
 
-def test_mounted_sources_and_files(furnished: SimpleNamespace) -> None:
-    box = furnished.box
+def test_mounted_sources_and_files(setup_result: SimpleNamespace) -> None:
+    box = setup_result.box
     assert box.run.remote("import mgm_own; result = mgm_own.NAME, mgm_own.__file__.endswith('/root/mgm_own.py')") == (
         "own",
         True,
     )
     assert box.run.remote("result = open('files/large.bin', 'rb').read()") == LARGE
-    assert shell(box, f"{furnished.outside}/tool.sh") == "tool\n"
+    assert shell(box, f"{setup_result.outside}/tool.sh") == "tool\n"
     assert shell(box, "python -c 'import mgm_own; print(mgm_own.NAME)'") == "own\n"
 
 
-def test_a_volume_is_a_directory_that_stays(furnished: SimpleNamespace, places: dict[str, str], client: Any) -> None:
-    box, kept = furnished.box, Path(places["XDG_DATA_HOME"], "modal_gpu_magic", "volumes", "furnished")
-    box.run.remote(f"open('{furnished.mounted}/note', 'w').write('hello')")
+def test_a_volume_is_a_directory_that_stays(setup_result: SimpleNamespace, places: dict[str, str], client: Any) -> None:
+    box, kept = setup_result.box, Path(places["XDG_DATA_HOME"], "modal_gpu_magic", "volumes", "furnished")
+    box.run.remote(f"open('{setup_result.mounted}/note', 'w').write('hello')")
     assert (kept / "note").read_text() == "hello"
     assert json.loads(box.run.remote("import os; result = os.environ['MODAL_GPU_VOLUMES']"))[
-        str(furnished.mounted)
+        str(setup_result.mounted)
     ] == str(kept)
     (kept / "answer").write_text("from outside")
-    assert box.run.remote(f"result = open('{furnished.mounted}/answer').read()") == "from outside"
+    assert box.run.remote(f"result = open('{setup_result.mounted}/answer').read()") == "from outside"
     assert box.run.remote("open('cache/x', 'w').write('x'); import os; result = os.path.islink('cache')")
     source = "import modal; v = modal.Volume.from_name('furnished'); v.commit(); v.reload(); result = v.object_id"
     assert box.run.remote(source).startswith("vo-")
@@ -201,8 +201,8 @@ def test_what_is_not_there_is_named_with_the_way_out(client: Any, make: Any, tex
         make().hydrate(client)
 
 
-def test_asked_for_gpus_are_shown_as_simulated(furnished: SimpleNamespace) -> None:
-    box = furnished.box
+def test_asked_for_gpus_are_shown_as_simulated(setup_result: SimpleNamespace) -> None:
+    box = setup_result.box
     query = "nvidia-smi --query-gpu=index,name,memory.total,driver_version --format=csv,noheader"
     assert shell(box, query).splitlines() == [
         f"{index}, NVIDIA H100 80GB HBM3, 81559 MiB, simulated" for index in range(2)
