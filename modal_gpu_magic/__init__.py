@@ -1,4 +1,4 @@
-"""Run notebook cells on Modal's GPUs as if they ran here: `%load_ext modal_gpu_magic`, then `%%modal_gpu H100:2`.
+"""Run notebook cells on Modal's GPUs as if the cells ran in the kernel: `%load_ext modal_gpu_magic`, then `%%modal_gpu H100:2`.
 
 Standard library only: the container imports this module too. Every public name is loaded when it is first used.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.batching import batched
     from modal_gpu_magic.wire.messages.events import DistributedOptions
 
-_HOMES = {
+_MODULES = {
     "GPUS": "modal_gpu_magic.catalog.gpus",
     "Gpu": "modal_gpu_magic.catalog.gpus",
     "GpuPicker": "modal_gpu_magic.ui.widgets.picker",
@@ -65,9 +65,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from the floor it lives on."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    """Import a public name from its module."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
