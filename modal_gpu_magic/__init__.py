@@ -1,4 +1,4 @@
-"""Run notebook cells on Modal's GPUs as if the cells ran in the kernel: `%load_ext modal_gpu_magic`, then `%%modal_gpu H100:2`.
+"""Run notebook cells on Modal's GPUs as if in the kernel: `%load_ext modal_gpu_magic`, then `%%modal_gpu H100:2`.
 
 Standard library only: the container imports this module too. Every public name is loaded when it is first used.
 """
