@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
-from modal_gpu_magic.plan.cell.import_statements import import_statements
-from modal_gpu_magic.plan.cell.inplace import only_augmented
-from modal_gpu_magic.plan.cell.names import Names, analyse
+from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
@@ -107,13 +105,13 @@ class Session:
             ModalGpuError: the cell could not run, or did not end by itself.
             Exception: the cell's own, with its own traceback.
         """
-        cell = Cell(source, names=self._analyse(source), augmented=only_augmented(source), **options)
+        cell = Cell(source, facts=self._read(source), **options)
         with Presses() as presses:
             return self.execute(cell, front or SilentFront(), presses.inbox).result
 
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
-        names = cell.names or self._analyse(cell.source)
+        facts = cell.facts or self._read(cell.source)
         self._discard_dead_app()
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
@@ -128,8 +126,8 @@ class Session:
                         self._open(cell, front, inbox)
                         settle(self, front, inbox)
                     with unwarned(), Reading(inbox):
-                        outgoing = self.values.outgoing(names, cell.transfer_options)
-                    told = self._attempt(cell, names, outgoing, front, inbox)
+                        outgoing = self.values.outgoing(facts.names, cell.transfer_options)
+                    told = self._attempt(cell, facts, outgoing, front, inbox)
                 home = come_home(self, told)
             return conclude(told, cell, home, front)
         finally:
@@ -226,8 +224,8 @@ class Session:
         """Its App, if it is open."""
         return self._opening.app if self._opening is not None and not self._opening.dead else None
 
-    def _analyse(self, source: str) -> Names:
-        return analyse(source, text_of=texts_of(self.namespace))
+    def _read(self, source: str) -> CellFacts:
+        return read(source, text_of=texts_of(self.namespace))
 
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
@@ -265,13 +263,13 @@ class Session:
         self.values.unwritten = self.store.unwritten if self.store else None
         return app
 
-    def _attempt(self, cell: Cell, names: Names, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
+    def _attempt(self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
         """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
         again = False
         for left in reversed(range(ATTEMPTS)):
             app = self._open(cell, front, inbox)
             packed = self._pack(outgoing, front, inbox)
-            request = self._request(app, cell, names, outgoing, packed)
+            request = self._request(app, cell, facts, outgoing, packed)
             for line in self.process.news(app.machine):
                 front.say(line)
             app.finish(self._last_run)
@@ -279,7 +277,7 @@ class Session:
                 raise stopped("stopped before the cell was sent; the cell did not run")
             self._last_run = request.run
             self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
-            values = {n: self.namespace.get(n) for n in names.reads}
+            values = {n: self.namespace.get(n) for n in facts.names.reads}
             watch = Watch(self.metrics, cell.source, values, self.status.enters)
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
             try:
@@ -296,7 +294,7 @@ class Session:
             again = again or ended.began
             lost = self.forget()
             front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
-            outgoing = self.values.outgoing(names, cell.transfer_options)
+            outgoing = self.values.outgoing(facts.names, cell.transfer_options)
         return FinishedRun(
             app=app,
             ended=ended,
@@ -338,9 +336,9 @@ class Session:
                 return write()
         return Sending(self.store, total).run(write, front, inbox)
 
-    def _request(self, app: OpenApp, cell: Cell, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
+    def _request(self, app: OpenApp, cell: Cell, facts: CellFacts, outgoing: Outgoing, packed: Packed) -> Request:
         transfer = packed.transfer
-        augmented = cell.augmented
+        names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
             run=f"{os.getpid()}-{next(_numbers)}",
@@ -358,7 +356,7 @@ class Session:
             binds=tuple(names.binds - augmented),
             deletes=tuple(names.deletes),
             mutates=frozenset(names.mutates | augmented),
-            import_statements=import_statements(cell.source),
+            import_statements=dict(facts.import_statements),
             stars=tuple(names.stars),
             imports=cell.imports,
             installs=extra,

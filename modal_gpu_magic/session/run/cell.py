@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modal_gpu_magic.line.parse import Line
+from modal_gpu_magic.plan.cell.facts import CellFacts
 from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.project.sent_files import FoundFiles
 from modal_gpu_magic.session.values.sync import TransferOptions
@@ -18,7 +19,7 @@ class Cell:
     Attributes:
         source: the body, padded so that line numbers are the notebook's.
         line: its header, for advice to name a better one; None: it has none.
-        names: what it does with names; augmented: those it binds by `+=` and the like alone.
+        facts: what its text says; None: not read yet.
         count: the notebook's execution count. stdin: whether somebody can answer `input()`.
         timeout: seconds; None: as long as Modal lets a Function run.
         fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
@@ -33,8 +34,7 @@ class Cell:
     source: str
     count: int = 1
     line: Line | None = None
-    names: Names | None = None
-    augmented: frozenset[str] = frozenset()
+    facts: CellFacts | None = None
     transfer_options: TransferOptions = field(default_factory=TransferOptions)
     timeout: float | None = 3600.0
     fetch_bytes: int = 256 << 20
@@ -46,3 +46,8 @@ class Cell:
     packages: tuple[str, ...] = ()
     distributed: DistributedOptions | None = None
     kernel: Kernel = field(default_factory=Kernel)
+
+    @property
+    def names(self) -> Names:
+        """What the cell does with names; no names if the text was not read yet."""
+        return self.facts.names if self.facts else Names()

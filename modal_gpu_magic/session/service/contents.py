@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.plan.cell.names import Names, analyse
+from modal_gpu_magic.plan.cell.facts import CellFacts, read
+from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
@@ -52,10 +53,10 @@ class Contents:
         self.functions: dict[str, Callable[..., Any]] = {}
         if not isinstance(source, str):
             self.functions = {getattr(each, "__name__", repr(each)): each for each in source}
-            cell = Cell("", names=Names(reads=frozenset(self.functions)))
+            cell = Cell("", facts=CellFacts(Names(reads=frozenset(self.functions))))
             namespace = _globals(self.functions.values()) if namespace is None else namespace
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
-        self._cell = cell or Cell(str(source), names=analyse(str(source), transform))
+        self._cell = cell or Cell(str(source), facts=read(str(source), transform))
         self._values = Values(self._service, self.namespace, hidden)
 
     @property
@@ -73,7 +74,7 @@ class Contents:
         Raises:
             TransferError: one cannot travel, or they are too large for a definition.
         """
-        names = self._cell.names or Names()
+        names = self._cell.names
         _refuse_remote({name: self.namespace.get(name) for name in sorted(names.reads)})
         transfer_options = self._cell.transfer_options
         if marked:
@@ -91,7 +92,7 @@ class Contents:
         files = Files()
         values = {**outgoing.values, **self.functions}
         packed = pack(values, self.namespace, store, outgoing.hasher, session=self._service)
-        imports = self._cell.names.imports if self._cell.names else frozenset()
+        imports = self._cell.names.imports
         return Program(
             service=service,
             source=self._cell.source,

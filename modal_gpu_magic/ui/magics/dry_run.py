@@ -29,8 +29,6 @@ def show(session: Session, cell: Cell) -> None:
         TransferError: a value that the cell reads cannot be sent.
     """
     names = cell.names
-    if names is None:
-        return
     outgoing = session.values.outgoing(names, cell.transfer_options)
     reads, binds = sorted(outgoing.values), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
@@ -52,7 +50,7 @@ def show_service(service: Service, session: Session, cell: Cell) -> None:
         TransferError: a value that the cell reads cannot be sent.
     """
     outgoing = service.outgoing()
-    reads, binds = sorted(outgoing.values), sorted(cell.names.binds if cell.names else ())
+    reads, binds = sorted(outgoing.values), sorted(cell.names.binds)
     machine, serving = service.machine, service.serving
     print(service_program(machine, serving, service.name, cell.source, reads, binds, cell.packages, local_version))
     _show_values(session, cell, outgoing)
@@ -63,7 +61,7 @@ def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
         print(f"# mounts the Volume {VOLUME}, as the cache of {' and '.join(FOLDERS)}")
     for name in sorted(outgoing.values):
         print(f"# sends {name}: {summary(outgoing.values[name])}")
-    found = session.modules.find(cell.names.imports if cell.names else (), cell.transfer_options.exclude)
+    found = session.modules.find(cell.names.imports, cell.transfer_options.exclude)
     for path in found.files:
         print(f"# sends the notebook's module {name_of(path, found.entries)}")
     for place in cell.files.files[:MAX_NAMED_FILES]:

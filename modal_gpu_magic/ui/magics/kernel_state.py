@@ -224,8 +224,7 @@ class KernelState:
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:
         """Return the cell to run: source, names that the source uses, and options of the header."""
-        from modal_gpu_magic.plan.cell.inplace import only_augmented
-        from modal_gpu_magic.plan.cell.names import analyse
+        from modal_gpu_magic.plan.cell.facts import read
         from modal_gpu_magic.plan.cell.texts import texts_of
         from modal_gpu_magic.session.project.needs import Needs, needs
         from modal_gpu_magic.session.project.referenced_files import find_files
@@ -237,7 +236,8 @@ class KernelState:
 
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
-        names = analyse(body, transform, texts_of(self.shell.user_ns))
+        facts = read(body, transform, texts_of(self.shell.user_ns))
+        names = facts.names
         # The local backend runs on the kernel's packages, so everything that the cell imports is installed.
         left_out = tuple(options.no_in or ())
         found = find_files(body, transform, names, self.shell.user_ns, session.files, session.modules, left_out)
@@ -247,8 +247,7 @@ class KernelState:
             source=_with_header(line.text, body),
             count=cell_number(self.shell),
             line=line,
-            names=names,
-            augmented=only_augmented(body, transform),
+            facts=replace(facts, names=names),
             transfer_options=TransferOptions(tuple(options.in_ or ()), left_out, options.send or SEND_BYTES[kind]),
             timeout=options.timeout or DEFAULT_TIMEOUT,
             fetch_bytes=options.fetch if options.fetch is not None else FETCH_BYTES[kind],
