@@ -2,7 +2,7 @@
 #
 #   make demo     run the first notebook on the local backend, without a Modal account or a GPU
 #   make lab      open it in JupyterLab
-#   make check    formatting, lint, types, import laws, layout, lengths, words of messages
+#   make check    formatting, lint, types, import laws, layout, words of messages
 #   make test     check, then every test
 #   make bench    the figures, each beside its yardstick; make bench-quick: some of them, in a minute
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
@@ -28,7 +28,6 @@ check: .venv/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python tests/checks/lengths.py
 	$(BIN)/python tests/checks/layout.py
 	$(BIN)/python tests/checks/wording.py
 	$(BIN)/python tests/checks/built.py

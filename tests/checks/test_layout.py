@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.layout import PACKAGE, faults
-from tests.checks.lengths import ROOT
+from tests.checks.sources import ROOT
 
 
 def package(place: Path, **files: str) -> Path:

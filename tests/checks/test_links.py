@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checks.lengths import ROOT
+from tests.checks.sources import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.checks.lengths import ROOT, sources
+from tests.checks.sources import ROOT, sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
