@@ -17,7 +17,7 @@ import nbformat
 import pexpect
 import pytest
 
-from tests.checks.lengths import ROOT
+from tests.checks.sources import ROOT
 from tests.e2e.kernel import OURS, clean_environ
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from traitlets import TraitError
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.ui.widgets.picker import GpuPicker
-from tests.checks.lengths import ROOT
+from tests.checks.sources import ROOT
 
 CASES: list[dict[str, Any]] = json.loads((ROOT / "js" / "tests" / "line_cases.json").read_text("utf-8"))
 
