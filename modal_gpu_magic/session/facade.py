@@ -25,7 +25,7 @@ from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, 
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
-from modal_gpu_magic.session.run.pump import TICK, Pump
+from modal_gpu_magic.session.run.pump import TICK, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
 from modal_gpu_magic.session.run.settling import OpenRun, come_home, settle
 from modal_gpu_magic.session.run.status import Status
@@ -44,7 +44,7 @@ from modal_gpu_magic.wire.values.referenced_globals import every_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modal_gpu_magic.sdk.app import OpenApp
+    from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.sdk.client import Kind
 
 ATTEMPTS = 3
@@ -264,37 +264,17 @@ class Session:
         return app
 
     def _attempt(self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
-        """Send the run, and again as long as nothing of the user's ran: the container was another, or was gone."""
+        """Send the run, and again while no user code ran: the container was another one, or had ended."""
         again = False
-        for left in reversed(range(ATTEMPTS)):
+        for left in itertools.count(ATTEMPTS - 1, -1):
             app = self._open(cell, front, inbox)
             packed = self._pack(outgoing, front, inbox)
-            request = self._request(app, cell, facts, outgoing, packed)
-            for line in self.process.news(app.machine):
-                front.say(line)
-            app.finish(self._last_run)
-            if was_pressed(inbox):
-                raise stopped("stopped before the cell was sent; the cell did not run")
-            self._last_run = request.run
-            self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
-            values = {n: self.namespace.get(n) for n in facts.names.reads}
-            watch = Watch(self.metrics, cell.source, values, self.status.enters)
-            call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
-            try:
-                ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
-            finally:
-                app.listen(request.run, self._take_late)
-                watch.end()
-            if self.values.stateless and failed(ended):
-                call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
+            call = self._start(app, cell, facts, outgoing, packed, front, inbox)
+            ended = self._pump(call, cell, facts, front, inbox, again=again)
             if not left or ended.stopped or not never_ran(ended):
                 break
-            if app_is_gone(ended.lost):
-                self.stop()
             again = again or ended.began
-            lost = self.forget()
-            front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
-            outgoing = self.values.outgoing(facts.names, cell.transfer_options)
+            outgoing = self._begin_again(ended, cell, facts, front)
         return FinishedRun(
             app=app,
             ended=ended,
@@ -308,6 +288,52 @@ class Session:
             status=self.status,
             versions=self.versions,
         )
+
+    def _start(
+        self,
+        app: OpenApp,
+        cell: Cell,
+        facts: CellFacts,
+        outgoing: Outgoing,
+        packed: Packed,
+        front: Front,
+        inbox: Inbox,
+    ) -> Call:
+        """Spawn the run; from now on the run is open until the container has said how it ended.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed before; the run was not sent.
+        """
+        request = self._request(app, cell, facts, outgoing, packed)
+        for line in self.process.news(app.machine):
+            front.say(line)
+        app.finish(self._last_run)
+        if was_pressed(inbox):
+            raise stopped("stopped before the cell was sent; the cell did not run")
+        self._last_run = request.run
+        self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
+        return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
+
+    def _pump(self, call: Call, cell: Cell, facts: CellFacts, front: Front, inbox: Inbox, *, again: bool) -> Ended:
+        """Take in all that happens to the run until it has ended."""
+        values = {name: self.namespace.get(name) for name in facts.names.reads}
+        watch = Watch(self.metrics, cell.source, values, self.status.enters)
+        try:
+            ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
+        finally:
+            call.app.listen(call.request.run, self._take_late)
+            watch.end()
+        if self.values.stateless and failed(ended):
+            call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
+        return ended
+
+    def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
+        """Forget the container that has ended, and choose the values to send to the next one."""
+        if app_is_gone(ended.lost):
+            self.stop()
+        lost = self.forget()
+        front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
+        return self.values.outgoing(facts.names, cell.transfer_options)
 
     def _take_late(self, kind: str, body: Any) -> None:
         """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
