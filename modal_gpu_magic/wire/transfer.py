@@ -27,7 +27,7 @@ from modal_gpu_magic.wire.pickles.types.views import carriers, memory_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
-from modal_gpu_magic.wire.values.sources import distributed, gather
+from modal_gpu_magic.wire.values.sources import gather, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,12 +213,12 @@ def unpack(
             the CPU.
 
     Raises:
-            DamagedError: the transfer was damaged.
+        DamagedError: the transfer was damaged.
         TransferError: a buffer is missing.
         UnknownObjectsError: the transfer names objects that this side does not have.
     """
     check(transfer, store)
-    distributed(transfer.sources)
+    register(transfer.sources)
     builtins = namespace.get("__builtins__")
     arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)
     try:

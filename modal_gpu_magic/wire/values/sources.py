@@ -22,7 +22,7 @@ def gather(codes: Iterable[CodeType]) -> dict[str, str]:
     return {name: _text(lines) for name, lines in found.items() if lines}
 
 
-def distributed(sources: Mapping[str, str]) -> None:
+def register(sources: Mapping[str, str]) -> None:
     """Add texts to `linecache`, without overwriting the lines that it has."""
     for name, text in sources.items():
         lines, known = text.splitlines(keepends=True), linecache.getlines(name)

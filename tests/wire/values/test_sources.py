@@ -10,7 +10,7 @@ import pytest
 
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.transfer import pack, unpack
-from modal_gpu_magic.wire.values.sources import distributed, gather
+from modal_gpu_magic.wire.values.sources import gather, register
 from tests.wire.far_side import FarSide, new_namespace
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_what_is_known_here_stays(near: dict[str, Any]) -> None:
     store = InlineStore()
     transfer = pack({"fails": near["fails"]}, near, store)
     unpack(transfer, near, store)
-    distributed({NAME: "another text\n"})
+    register({NAME: "another text\n"})
     assert "".join(linecache.getlines(NAME)) == CELL
     assert inspect.getsource(near["fails"]).startswith("def fails(x):")
 
@@ -74,8 +74,8 @@ def test_what_is_known_here_stays(near: dict[str, Any]) -> None:
 def test_functions_of_one_cell_that_come_one_after_the_other(near: dict[str, Any]) -> None:
     first, second = gather([near["fails"].__code__]), gather([near["Model"].method.__code__])
     linecache.cache.pop(NAME)
-    distributed(first)
-    distributed(second)
+    register(first)
+    register(second)
     lines = linecache.getlines(NAME)
     assert lines[2] == "def fails(x):\n"
     assert lines[12].strip() == "return fails(0)"
