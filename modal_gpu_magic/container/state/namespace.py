@@ -301,8 +301,9 @@ class NamespaceSync:
         return {
             name: found[name]
             for group in self.marks.look(found, hasher)
-            if self.marks.knows(group.names) and not self.marks.agrees(group)
-            for name in group.names
+            for names in self.marks.within(group.names)  # the run may have joined groups
+            if not self.marks.agrees(group if names == group.names else self.marks.group(names, found, hasher))
+            for name in names
         }
 
     def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
