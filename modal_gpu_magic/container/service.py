@@ -136,8 +136,8 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            gone = ServiceError(f"{', '.join(lacking)} is no function any more when the cell's top level has run.")
-            return self._answer(began, self._failure(gone), failed)
+            error = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
+            return self._answer(began, self._failure(error), failed)
         return self._answer(began, None, failed)
 
     def _arrive(self) -> dict[str, str]:

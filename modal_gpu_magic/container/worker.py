@@ -226,10 +226,10 @@ class Worker:
         if self.namespace_sync.root != self.workdir.path:  # the notebook's kernel changed its directory
             self.namespace_sync.root = self.workdir.path
             self.namespace_sync.watch = files.Watch(self.workdir.tree)
-        ours = (
+        sent = (
             (*arrived, *(path[1:] for path in request.modules.paths if path[0] == "/")) if request.modules else arrived
         )
-        self.namespace_sync.watch.note(ours)
+        self.namespace_sync.watch.note(sent)
         notes, refused = self.workdir.take_notes()
         for note in notes:
             self._say(note)

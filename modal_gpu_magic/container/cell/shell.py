@@ -60,7 +60,7 @@ TERMINAL = {
 }
 """Environment variables by which ipykernel describes a terminal to child processes."""
 
-OURS = r"modal_gpu_magic\."
+PACKAGE_PATTERN = r"modal_gpu_magic\."
 """Modules of this package: they are below a cell on the stack, in the place of ipykernel's modules."""
 
 
@@ -305,7 +305,9 @@ def make_shell(sender: EventSender, ask: Callable[..., str]) -> RemoteShell:
     """
     for message in OWN_FILTERS:
         warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=OURS)  # a filter of the SDK shows them
+    warnings.filterwarnings(
+        "ignore", category=DeprecationWarning, module=PACKAGE_PATTERN
+    )  # a filter of the SDK shows them
     sys.modules.setdefault("ipykernel.zmqshell", sys.modules[__name__])
     pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as in ipykernel: the plain debugger hangs
     pdb.set_trace = debugger.set_trace

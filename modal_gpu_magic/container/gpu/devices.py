@@ -59,11 +59,11 @@ def no_room(device: int, held: int, total: int, names: Mapping[str, int]) -> str
         return None
     largest = sorted(names, key=lambda name: -names[name])[:LISTED_NAMES]
     listed = ", ".join(f"{name} ({size_text(names[name])})" for name in largest)
-    what = f": {listed}" if listed else ""
-    way_out = f"del {', '.join(largest)}" if largest else "--clean"
+    holders = f": {listed}" if listed else ""
+    remedy = f"del {', '.join(largest)}" if largest else "--clean"
     return (
         f"the session itself holds {size_text(held)} of the {size_text(total)} of GPU {device}, which the ranks need"
-        f"{what}. Move it to the CPU or delete it first ({way_out} in a cell), or give the ranks another --session."
+        f"{holders}. Move it to the CPU or delete it first ({remedy} in a cell), or give the ranks another --session."
     )
 
 

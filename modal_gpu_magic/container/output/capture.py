@@ -128,11 +128,11 @@ def rebind_handlers(moves: tuple[tuple[Any, Any], ...], log: Any) -> None:
     The handlers of the SDK's loggers get `log` instead; every other handler gets its stream's replacement.
     """
     for name, logger in [("root", logging.getLogger()), *logging.Logger.manager.loggerDict.items()]:
-        ours = name.partition(".")[0] in LOG_NAMES
+        is_sdk = name.partition(".")[0] in LOG_NAMES
         for handler in getattr(logger, "handlers", ()):  # a placeholder logger has no handlers
             for old, new in moves:
                 if isinstance(handler, logging.StreamHandler) and handler.stream is old:
-                    handler.setStream(log if ours else new)
+                    handler.setStream(log if is_sdk else new)
 
 
 def _pipe_to(fd: int) -> int:

@@ -35,7 +35,7 @@ HIGH_WATER_BYTES: Final = 8 << 20
 """Pending bytes above which `emit`, `text` and `piped` slow down their caller."""
 PATIENCE_SECONDS: Final = 10.0
 """Seconds that the main thread waits while nobody reads; after that the log takes all events and may drop some."""
-ITEM_BYTES: Final = 64
+OVERHEAD_BYTES: Final = 64
 """Bytes counted for a pending item in addition to its characters."""
 MAX_TEXT_CHARACTERS: Final = 120_000
 """Most characters of one stream event: at four bytes each, the event fits in a frame."""
@@ -170,7 +170,7 @@ class EventSender:
 
     def _put(self, run: _Run | None, kind: str, content: Any, size: int) -> None:
         self._waiting.append((run, kind, content))
-        self._size += size + ITEM_BYTES
+        self._size += size + OVERHEAD_BYTES
         if self._idle or self._size > HIGH_WATER_BYTES:
             self._nudge()
 
@@ -211,7 +211,7 @@ class EventSender:
             elif run is not None:
                 self._add(run, kind, content)
         self._add_text(*source, "".join(texts))
-        self._size = len(self._waiting) * ITEM_BYTES
+        self._size = len(self._waiting) * OVERHEAD_BYTES
 
     def _add_text(self, run: _Run | None, name: str, text: str) -> None:
         if run is None:

@@ -30,7 +30,7 @@ RETRY_SECONDS = 0.002
 """Seconds between two attempts to raise a pending exception."""
 LINE_SECONDS = 0.05
 """Seconds that an exception may wait for the end of an output line."""
-OURS = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
+PACKAGE_PREFIXES = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
 """Prefixes of the modules of this package that run in the container."""
 
 _interruptible: set[CodeType] = set()
@@ -47,7 +47,7 @@ def interruptible(function: _F) -> _F:
 
 def is_ours(frame: FrameType) -> bool:
     """Whether a frame runs code of this package."""
-    return str(frame.f_globals.get("__name__", "")).startswith(OURS)
+    return str(frame.f_globals.get("__name__", "")).startswith(PACKAGE_PREFIXES)
 
 
 @interruptible
@@ -79,7 +79,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.asked = False
         self.timed_out = False
-        self._open = self._held = self._striking = False
+        self._open = self._held = self._is_retrying = False
         self._lock = threading.Lock()
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
@@ -135,14 +135,14 @@ class Interrupt:
         """Signal the main thread to try to raise the pending exception. After the run this has no effect."""
         with self._lock:
             if self._held and _waiting:
-                self._striking = True
+                self._is_retrying = True
                 signal.pthread_kill(threading.main_thread().ident or 0, STRIKE)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
-        ours, self._striking = self._striking and number == STRIKE, False
+        is_retry, self._is_retrying = self._is_retrying and number == STRIKE, False
         if number == PRESS:
             self.asked = True
-        if not self._open or (ours and not _waiting):  # a checkpoint has already raised the exception
+        if not self._open or (is_retry and not _waiting):  # a checkpoint has already raised the exception
             return
         if _may_raise(frame):
             self.raise_waiting()

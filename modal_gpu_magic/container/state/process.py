@@ -45,8 +45,8 @@ class ProcessState:
         front, back = self._after.get(IMPORT_PATH, {}).get("", ((), ()))
         self._path.settle({*front, *back})
         self._shell.within(self._put_back)
-        ours = [state for state in self._process.table if state.ours]
-        self._before = {**self._after, **{state.name: state.read(self._keys(state)) for state in ours}}
+        own = [state for state in self._process.table if state.ours]
+        self._before = {**self._after, **{state.name: state.read(self._keys(state)) for state in own}}
 
     def _put_back(self) -> None:
         """Restore state in the cells' context: a library imported for a value has set its options elsewhere."""
