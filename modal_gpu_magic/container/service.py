@@ -136,8 +136,8 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            error = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
-            return self._answer(began, self._failure(error), failed)
+            missing = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
+            return self._answer(began, self._failure(missing), failed)
         return self._answer(began, None, failed)
 
     def _arrive(self) -> dict[str, str]:

@@ -202,7 +202,7 @@ class NamespaceSync:
         )
 
     def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
-        """Pack values that stayed, by name or by token. `received`: first tokens of the earlier fetches that arrived."""
+        """Pack values that stayed, by name or by token. `received`: first tokens of earlier fetches that arrived."""
         self.handed.confirm(received)
         values = {name: self._asked_for(name) for name in names}
         packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
