@@ -1,4 +1,4 @@
-"""Facts: GPUs that Modal takes, prices, images that have a name, limits of Modal.
+"""Facts: Modal's GPUs, prices, named images and limits.
 
-Tables with sources, and no decisions. Standard library only; reads nothing but `errors`.
+Tables with sources, and no decisions. Standard library only; imports nothing but `errors`.
 """

@@ -1,10 +1,10 @@
-"""flash-attn's release wheels, and the CUDA that PyPI's torch is built with: what must be compiled, and with what.
+"""flash-attn's release wheels, and the CUDA version of PyPI's torch: whether and how flash-attn must be compiled.
 
 Sources:
-  Wheels: assets of github.com/Dao-AILab/flash-attention/releases/tag/v2.8.3, as public files name them, 2026-11-24.
-    One wheel fits one minor version of torch, of Python, and one C++ ABI; that of PyPI's torch changed with 2.7.
+  Wheels: assets of github.com/Dao-AILab/flash-attention/releases/tag/v2.8.3, 2026-11-24. A wheel fits one minor version
+    of torch, one minor version of Python and one C++ ABI; the C++ ABI of PyPI's torch changed with torch 2.7.
   CUDA: requirements of the torch wheels on pypi.org, 2.9.1 to 2.12.1, 2026-11-24.
-  How it is compiled: its README. It imports torch when it is built, so torch comes first and builds are not isolated.
+  Compilation: flash-attn's README. The build imports torch, so torch is installed first and build isolation is off.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAME = "flash-attn"
 
 RELEASE = "2.8.3"
-"""The release whose wheels are listed."""
+"""The release of the wheels in `WHEELS`."""
 
 _URL = (
     "https://github.com/Dao-AILab/flash-attention/releases/download/v{release}/"
@@ -33,25 +33,25 @@ WHEELS: Mapping[tuple[int, int], tuple[str, tuple[int, ...]]] = MappingProxyType
         (2, 9): ("TRUE", (12,)),
     }
 )
-"""By torch's minor: the C++ ABI of PyPI's torch, and the minors of Python 3 with a wheel."""
+"""By minor version of torch: the C++ ABI of PyPI's torch, and the minor versions of Python 3 with a wheel."""
 
 BUILD_TOOLS = ("ninja", "packaging", "setuptools", "wheel")
-"""What its build needs beside torch and nvcc."""
+"""Packages that the build needs in addition to torch and nvcc."""
 
 MAX_JOBS = 4
-"""Compilers at once: each takes several GB, and its README warns of more than memory allows."""
+"""Parallel compiler processes: each takes several GB, and flash-attn's README warns of running out of memory."""
 
 TOOLKITS: Mapping[int, str] = MappingProxyType(
     {12: "nvidia/cuda:12.8.1-devel-ubuntu24.04", 13: "nvidia/cuda:13.0.2-devel-ubuntu24.04"}
 )
-"""Images with nvcc by CUDA's major, which must be that of torch. Modal's hosts have CUDA 13.0."""
+"""Images with nvcc by major version of CUDA, which must match torch's. Modal's hosts have CUDA 13.0."""
 
 _CUDA_13 = (2, 11)
-"""The first torch whose wheel on PyPI is built with CUDA 13; the newest is, too."""
+"""The first minor version of torch whose wheel on PyPI is built with CUDA 13; later versions are as well."""
 
 
 def wheel(torch: str | None, python: int) -> str | None:
-    """The address of the release wheel for a torch (None: the newest) and a minor of Python 3; None: there is none."""
+    """Return the URL of the wheel for a version of torch (None: the newest) and a minor of Python 3, or None."""
     abi, pythons = WHEELS.get(_minor(torch) or (0, 0), ("", ()))
     if python not in pythons:
         return None
@@ -60,7 +60,7 @@ def wheel(torch: str | None, python: int) -> str | None:
 
 
 def cuda_major(torch: str | None) -> int:
-    """Major version of the CUDA that a version of torch is built with; None: the newest torch."""
+    """Return the major version of CUDA with which a version of torch is built; None: the newest torch."""
     minor = _minor(torch)
     return 12 if minor is not None and minor < _CUDA_13 else 13
 

@@ -1,8 +1,8 @@
-"""Which GPUs Modal's GPU reference recommends: its two guideline tables, row for row. No arithmetic here.
+"""The two guideline tables of Modal's GPU reference, row for row: recommended GPUs by task and model size.
 
-Source: Modal's GPU reference, "GPU Selection Guidelines": "For Inference" and "For Training". It was written for 16-bit
-weights and names no dtype. Its size classes meet at 13B and at 70B; it does not say which of two has the meeting point.
-Here the smaller class has it: a 13B model is in "7B-13B", a 70B model in "13B-70B", as people call them.
+Source: Modal's GPU reference, "GPU Selection Guidelines": "For Inference" and "For Training". The reference assumes
+16-bit weights and names no dtype. Its size classes meet at 13B and at 70B; the reference does not assign the boundary.
+This module assigns the boundary to the smaller class: a 13B model is in "7B-13B", a 70B model in "13B-70B".
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Guideline:
     """One row of the reference's tables.
 
     Attributes:
-        label: its first column, word for word.
-        gpus: its second column in order; `H100:2+` is two H100 or more.
-        least: parameters at which the row's size class begins; 0 where the table has no sizes.
-        least_is_in: a model of exactly `least` parameters is in this row, not in the one before.
+        label: the first column, word for word.
+        gpus: the second column, in order; `H100:2+` means two or more H100.
+        least: lower bound of the size class in parameters; 0 in a table without sizes.
+        least_is_in: whether a model of exactly `least` parameters belongs to this row.
     """
 
     label: str
@@ -42,7 +42,7 @@ INFERENCE = (
     Guideline("13B-70B params", ("A100-80GB", "H100"), 13e9, least_is_in=False),
     Guideline("> 70B params", ("H100:2+", "H200", "B200"), 70e9, least_is_in=False),
 )
-"""For Inference, the smallest class first."""
+"""Rows of "For Inference", smallest class first."""
 
 TRAINING: Mapping[str, Guideline] = MappingProxyType(
     {
@@ -51,11 +51,11 @@ TRAINING: Mapping[str, Guideline] = MappingProxyType(
         "pretrain": Guideline("Pre-training", ("H100:8", "H200:8")),
     }
 )
-"""For Training, by our word for the type."""
+"""Rows of "For Training", by task."""
 
 
 def guideline(task: str, params: float) -> Guideline:
-    """The row that speaks of a task and, for inference, a number of parameters above 0."""
+    """Return the row for a task and, for inference, a number of parameters above 0."""
     if task in TRAINING:
         return TRAINING[task]
     return [row for row in INFERENCE if row.reached_by(params)][-1]

@@ -1,11 +1,12 @@
-"""The images that have a name: what `--image torch` stands for, as plain values. `sdk.image` builds them.
+"""The named images, such as `--image torch`, as plain values. `sdk.image` builds them.
 
-What a session adds (packages of the line and of the cells' imports, our own last layer) is not here.
+A session's additions (packages of the line and of the cells' imports, this package's layer) are made in
+`plan.machine.layers`.
 
 Sources:
-  CUDA images: hub.docker.com/r/nvidia/cuda; 12.8.1 is the one of Modal's GPU reference.
-  vLLM: its installation guide (its wheels are compiled for one torch, so it takes a fresh environment), and the
-    requirements of vllm 0.33.0 on pypi.org, 2026-11-24. It compiles kernels as it starts, so it needs nvcc.
+  CUDA images: hub.docker.com/r/nvidia/cuda; 12.8.1 is the version in Modal's GPU reference.
+  vLLM: its installation guide (its wheels are compiled for one torch version and need a fresh environment), and the
+    requirements of vllm 0.33.0 on pypi.org, 2026-11-24. vLLM compiles kernels at its start, so the image needs nvcc.
   JAX: docs.jax.dev/en/latest/installation.html, 2026-11.
 """
 

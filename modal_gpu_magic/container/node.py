@@ -1,4 +1,4 @@
-"""A node of a cluster: a worker that forgets, and that ends together with the workers of the other nodes."""
+"""A node of a cluster: a stateless worker that ends together with the workers of the other nodes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The other nodes, for the length of one run.
+    """The other nodes of the cluster, during one run.
 
     Attributes:
-        tell: tells node 0 that all events of this node are in the queue, in so many frames.
-        await_all: node 0: waits for that of all others; returns how many frames they put.
+        tell: reports to node 0 that all events of this node are in the queue, with the number of frames.
+        await_all: on node 0, waits for the reports of all other nodes and returns their total number of frames.
     """
 
     tell: Callable[[int], None]
@@ -32,22 +32,22 @@ class Peers:
 
 
 class Node(Worker):
-    """One container's. A cell is run on every node of the cluster at once; node 0's answer is the run's."""
+    """The worker of one node. Every node of the cluster runs the cell at once; node 0's answer is the run's answer."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(f"node {place.node}", place)
         self._peers: Peers | None = None
-        self._theirs = 0
+        self._peer_frames = 0
 
     def take_part(
         self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes, peers: Peers
     ) -> Answer:
-        """Run one cell's part of this node.
+        """Run a cell on this node.
 
         Raises:
-            RunError: the cell failed here. Its failure is in the queue already; this ends the other nodes.
+            RunError: the cell failed on this node. The failure is already in the queue; raising ends the other nodes.
         """
-        self._peers, self._theirs = peers, 0
+        self._peers, self._peer_frames = peers, 0
         first = self.place.node == 0
         ended = self.run(
             replace(
@@ -65,20 +65,20 @@ class Node(Worker):
         if not first and not _has_failed(ended):
             peers.tell(ended.frames)
         if _has_failed(ended):
-            raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # it has
-        return replace(ended, frames=ended.frames + self._theirs)
+            raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # `failure` is set
+        return replace(ended, frames=ended.frames + self._peer_frames)
 
     def _close(self, ended: Answer, interrupt: Interrupt) -> None:
-        """Of a failing node the end goes through the queue, as after ■; of the others, node 0 speaks last."""
+        """Send the answer of a failed node through the queue, as after ■; otherwise node 0 sends its answer last."""
         if _has_failed(ended):
             self._say_end(ended)
         elif self.place.node > 0:
             self.sender.flush_now()
         else:
-            self._theirs = self._peers.await_all() if self._peers else 0
+            self._peer_frames = self._peers.await_all() if self._peers else 0
             super()._close(ended, interrupt)
 
 
 def _has_failed(ended: Answer) -> bool:
-    """By itself: a cell that was stopped, or whose time was up, ends on all nodes alike."""
+    """Whether the cell raised an error: after a stop or a timeout, all nodes end in the same way."""
     return ended.failure is not None and not (ended.stopped or ended.timed_out)

@@ -1,7 +1,7 @@
-"""One container of a service: the cell's top level has run in its shell, and calls go to the functions it bound.
+"""One container of a service: runs the cell's top level once, then answers calls of the functions it defined.
 
-Reads as `Worker` does for a session, but its shell runs one cell, and then nothing of a notebook stands between Modal
-and the functions: their output goes to Modal's log, as in code written by hand.
+`Host` is to a service what `Worker` is to a session, except that its shell runs a single cell. Afterwards, the output
+of the functions goes to Modal's log, as in code written by hand.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Post = Callable[[list[bytes]], None]
 
 
 class Host:
-    """The functions of a service, ready to be called. `post` takes what the top level puts out.
+    """The callable functions of a service. `post` sends the output of the top level.
 
     Raises:
         Fault: the top level failed; the container does not start.
@@ -66,7 +66,7 @@ class Host:
             raise Fault(answer.failure)
 
     def call(self, name: str, data: bytes) -> bytes:
-        """One call of a plain function."""
+        """Call a plain function."""
         if data == WAKE:
             return WAKE
         try:
@@ -75,7 +75,7 @@ class Host:
             raise self._fault(error) from error
 
     async def call_async(self, name: str, data: bytes) -> bytes:
-        """One call of a coroutine function."""
+        """Call a coroutine function."""
         if data == WAKE:
             return WAKE
         try:
@@ -84,27 +84,27 @@ class Host:
             raise self._fault(error) from error
 
     def stream(self, name: str, data: bytes) -> Iterator[bytes | Fault]:
-        """A generator's items. Its error is the last one: raised, it would overtake items still on their way."""
+        """Yield a generator's items, and an error as the last item: if raised, it would overtake items in transit."""
         if data == WAKE:
             return
         try:
             for item in self._begin(name, data):
                 yield self._encoded(name, item)
-        except Exception as error:  # noqa: BLE001 - a user's own
+        except Exception as error:  # noqa: BLE001 - user code raises any exception
             yield self._fault(error)
 
     async def stream_async(self, name: str, data: bytes) -> AsyncIterator[bytes | Fault]:
-        """The same for an async generator."""
+        """Yield an async generator's items; see `stream`."""
         if data == WAKE:
             return
         try:
             async for item in self._begin(name, data):
                 yield self._encoded(name, item)
-        except Exception as error:  # noqa: BLE001 - a user's own
+        except Exception as error:  # noqa: BLE001 - user code raises any exception
             yield self._fault(error)
 
     def batch(self, name: str, rows: list[bytes]) -> list[bytes]:
-        """Many calls of a batched function as one: an argument of it is the list of theirs."""
+        """Run many calls of a batched function as one: each argument is the list of the calls' arguments."""
         try:
             calls = [row for row in rows if row != WAKE]
             results = self._namespace[name](*self._columns(calls)) if calls else []
@@ -113,7 +113,7 @@ class Host:
             raise self._fault(error) from error
 
     async def batch_async(self, name: str, rows: list[bytes]) -> list[bytes]:
-        """The same for a coroutine function."""
+        """Run many calls of a batched coroutine function as one; see `batch`."""
         try:
             calls = [row for row in rows if row != WAKE]
             results = await _awaited(self._namespace[name](*self._columns(calls))) if calls else []
@@ -124,11 +124,11 @@ class Host:
     # The start.
 
     def _start(self) -> Answer:
-        """Take in the notebook's values and run the top level; the answer says how that ended."""
+        """Read the notebook's values and run the top level; the answer states how the top level ended."""
         began = time.time()
         try:
             failed = self._arrive()
-        except Exception as error:  # noqa: BLE001 - a buffer that is gone, a value that cannot be made
+        except Exception as error:  # noqa: BLE001 - a missing buffer, a value that cannot be made
             return self._answer(began, self._failure(error))
         outcome = self._shell.run(self.program.source, self.program.count) if self.program.source else Outcome()
         if outcome.error is not None:
@@ -136,8 +136,8 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            gone = ServiceError(f"{', '.join(lacking)} is no function any more when the cell's top level has run.")
-            return self._answer(began, self._failure(gone), failed)
+            missing = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
+            return self._answer(began, self._failure(missing), failed)
         return self._answer(began, None, failed)
 
     def _arrive(self) -> dict[str, str]:
@@ -170,7 +170,7 @@ class Host:
         return [list(column) for column in zip(*(decode(row, self._namespace) for row in calls), strict=True)]
 
     def _distributed(self, name: str, rows: list[bytes], calls: list[bytes], results: Any) -> list[bytes]:
-        """The results in the places of their calls."""
+        """Return the results in the order of `rows`; wake-up calls get `WAKE`."""
         if not isinstance(results, list) or len(results) != len(calls):
             got = f"a list of {len(results)}" if isinstance(results, list) else f"a {type(results).__name__}"
             raise ServiceError(
@@ -186,11 +186,11 @@ class Host:
     def _failure(self, error: Exception) -> Failure:
         tracebacks.cut_ours(error)
         render: Any = self._shell.InteractiveTB.structured_traceback
-        with self._rendering:  # IPython keeps the traceback it is at in the renderer
+        with self._rendering:  # IPython's renderer keeps state while it formats a traceback
             lines = render(type(error), error, error.__traceback__, tb_offset=0)
         return failure_of(error, tuple(lines), tracebacks.words(error), self._namespace)
 
 
 async def _awaited(value: Any) -> Any:
-    """A decorator may have made a plain function of a coroutine's."""
+    """Await `value` if needed: a decorator may have turned a coroutine function into a plain one."""
     return await value if inspect.isawaitable(value) else value

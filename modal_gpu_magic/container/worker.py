@@ -1,6 +1,7 @@
-"""One container's life: a shell, an outlet, a namespace; each request becomes one answer, whatever user code does.
+"""The container side of a session: each request runs one cell and returns one answer, whatever user code does.
 
-Reads as the far half of one cell's way: check the generation, take in what came, run the cell, let go home what fits.
+For each cell, `Worker` checks the generation, reads the values sent, runs the cell, and returns values up to the size
+limit.
 """
 
 from __future__ import annotations
@@ -45,14 +46,12 @@ if TYPE_CHECKING:
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
-"""How long user code waits until `started` is on its way (a C call that holds the GIL freezes our threads)."""
-
-
+"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Worker:
-    """The session's container side. `run` is called once a cell, on the main thread."""
+    """The container side of a session. Modal calls `run` once per cell, on the main thread."""
 
     def __init__(self, session: str, place: Place | None = None) -> None:
         self.session, self.place = session, place or Place()
@@ -72,20 +71,20 @@ class Worker:
         self.last: Answer | None = None
         self.last_run = ""
         self._abandoned: set[str] = set()
-        """Runs that the notebook has given up before they came; they must not begin any more."""
+        """Runs that the notebook gave up before their requests arrived. They must not begin."""
         self._stores: dict[str, SharedStore] = {}
 
     def run(self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes = NO_VOLUMES) -> Answer:
-        """Run one cell. Never raises for what user code does: the answer says how it ended."""
+        """Run one cell. Never raises for an error in user code: the answer states how the cell ended."""
         if request.run == self.last_run and self.last is not None:
-            return self.last  # the same input, delivered again
+            return self.last  # Modal delivered the same input twice
         if request.run in self._abandoned:
             return self._answer(need=Need(self.generation, "generation"))
-        with Interrupt() as interrupt:  # whatever arrives from here on arrives as a whole
+        with Interrupt() as interrupt:  # no signal can interrupt the transfer of values from this line on
             need = self._need(request)
             if need is not None:
                 return self._answer(need=need)
-            self.last = None  # its values may be large, and nobody asks for them again
+            self.last = None  # free its values, which may be large: no request asks for them again
             self.sender.begin(f"{request.run}/{self.generation}", post)
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
@@ -98,46 +97,47 @@ class Worker:
         return self.last
 
     def ended(self, run: str) -> Answer | None:
-        """How a run ended whose answer was lost on its way. None: the run did not begin, and will not any more."""
+        """Return the answer of a run whose answer was lost in transit. None: the run did not and will not begin."""
         if run == self.last_run:
             return self.last
         self._abandoned.add(run)
         return None
 
     def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = ()) -> Transfer:
-        """Values that stayed, asked for by name. `received`: transfers fetched before that have arrived."""
+        """Pack values that stayed in the container. `received`: first tokens of earlier fetches that arrived."""
         with unwarned(), Interrupt():
             return self.namespace_sync.take(names, self._store(store), received)
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
-        """The file at a path of the working directory, or all files below it.
+        """List the file at a path of the working directory, or all files below the path.
 
         Raises:
-            CopyError: the files were another container's.
+            CopyError: another container held the files.
         """
         self._check(generation)
         return files.listed(self.namespace_sync.root, path)
 
     def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
-        """Some bytes of a file; fewer at its end.
+        """Read up to `nbytes` bytes of a file from `offset`; fewer at the end of the file.
 
         Raises:
-            CopyError: the file was another container's. OSError: it cannot be read.
+            CopyError: another container held the file.
+            OSError: the file cannot be read.
         """
         self._check(generation)
         return files.part(self.namespace_sync.root, path, offset, nbytes)
 
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
-        """Events of the last run from `number` on; none if it is another run."""
+        """Return the events of the last run from `number` on; none if `run` is another run."""
         return self.sender.events_from(number) if run == self.last_run else ()
 
     def close(self) -> None:
-        """The container is scaled down: what cells left running ends with it."""
+        """Stop sampling and send the remaining output: Modal scales the container down."""
         self.sampler.close()
         self.capture.drain()
 
     def _close(self, ended: Answer, interrupt: Interrupt) -> None:
-        """After ■ the server throws the call's result away: the end goes through the queue."""
+        """Send the answer through the queue after ■, since the server discards the result of a cancelled call."""
         if interrupt.asked:
             self._say_end(ended)
 
@@ -155,11 +155,11 @@ class Worker:
         if asked.specs:
             self.sampler.begin(current.certain_count(asked))
 
-    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - what the sampler tells
+    def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - the sampler's callback signature
         self.sender.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
 
     def _need(self, request: Request) -> Need | None:
-        """Whether this container is not the one the run relies on; then nothing of the user's runs."""
+        """Return the reason why this container cannot run the request, or None. No user code has run yet."""
         if request.version != __version__:
             return Need(self.generation, "version", version=__version__)
         if request.python and request.python != PYTHON:
@@ -214,29 +214,29 @@ class Worker:
         return replace(answer, states=states, refused=refused)
 
     def _refused(self, lacking: dict[str, str]) -> Answer:
-        """The answer to a cell that does not begin, for values that it reads could not be made."""
+        """Build the answer of a cell that cannot begin because values that the cell reads could not be made."""
         words = "\n".join(f"Cannot make `{name}` in the container: {why}." for name, why in lacking.items())
         now = time.time()
         failure = failure_from(TransferError(f"{words}\nThe cell did not run."))
         return replace(self._answer(ran=Ran((), failure, (), now, now)), failed=lacking)
 
     def _take_files(self, request: Request) -> tuple[str, ...]:
-        """Files of the notebook's project; returns those that were kept as a cell has changed them, which is said."""
+        """Write the project's files; return those not overwritten because a cell changed them. A note names each."""
         arrived = self.workdir.take(request.files)
-        if self.namespace_sync.root != self.workdir.path:  # the notebook's kernel has left its directory
+        if self.namespace_sync.root != self.workdir.path:  # the notebook's kernel changed its directory
             self.namespace_sync.root = self.workdir.path
             self.namespace_sync.watch = files.Watch(self.workdir.tree)
-        ours = (
+        sent = (
             (*arrived, *(path[1:] for path in request.modules.paths if path[0] == "/")) if request.modules else arrived
         )
-        self.namespace_sync.watch.note(ours)
+        self.namespace_sync.watch.note(sent)
         notes, refused = self.workdir.take_notes()
         for note in notes:
             self._say(note)
         return refused
 
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
-        """User code: in this process, or in ranks."""
+        """Run user code: in this process, or in ranks."""
         started = time.time()
         self.sampler.starts(started)
         if request.distributed is not None:
@@ -254,7 +254,7 @@ class Worker:
         self.sender.emit("note", text=text)
 
     def _clean(self) -> None:
-        """`--clean`: an empty namespace, as after a restart; imported modules stay loaded."""
+        """Empty the namespace (`--clean`), as a restart does; imported modules stay loaded."""
         for name in self.namespace_sync.names:
             del self.shell.user_ns[name]
         self.namespace_sync.forget()

@@ -1,4 +1,4 @@
-"""The grammar: what a line and a cell's header mean, as frozen values or a LineError with a position.
+"""The grammar of the magic: parses a line and a cell's header into frozen values, or raises LineError with a position.
 
-Standard library only; reads `catalog` and `errors`. What to do with a line is decided above, in `plan` and `session`.
+Standard library only; imports `catalog` and `errors`. The floors `plan` and `session` decide what to do with a line.
 """

@@ -1,7 +1,7 @@
-r"""Where the header of a `%%modal_gpu` cell is, and how IPython gets to see it: comments above, lines joined by `\`.
+r"""Find the header of a `%%modal_gpu` cell, below comments and over lines joined by `\`, and normalise it for IPython.
 
-Lines are counted as the user sees them. IPython takes a cell magic on the first line only, and hands over what is
-below: `normalise` keeps that text at its lines by putting comment lines in front of it.
+Line numbers are those that the user sees. IPython accepts a cell magic on the first line only, and passes the text
+below it: `normalise` keeps that text at its line numbers by inserting comment lines before it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from modal_gpu_magic.line.scan import comment_start
 
 MAGIC = "%%modal_gpu"
-"""What a header begins with, at the left margin."""
+"""Start of a header, at the left margin."""
 
 _HEADER = re.compile(rf"{re.escape(MAGIC)}(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class CellParts:
-    """A cell taken apart.
+    """The parts of a cell.
 
     Attributes:
-        line: what follows the magic's name on the header, continued lines joined.
-        body: the cell's code, as written.
+        line: the header's text after the magic's name, with continued lines joined.
+        body: the cell's code, unchanged.
         first_body_line: number of the body's first line in the cell, from 1.
-        above: the blank lines and comments over the header.
+        above: the blank lines and comments above the header.
     """
 
     line: str
@@ -35,28 +35,28 @@ class CellParts:
 
 
 def split_cell(source: str) -> CellParts | None:
-    """The parts of a cell; None for a cell without our header."""
+    """Split a cell into its parts; None for a cell without a `%%modal_gpu` header."""
     lines = source.split("\n")
     top = next((index for index, line in enumerate(lines) if not _is_comment(line)), len(lines))
     if top == len(lines) or not _HEADER.match(lines[top]):
         return None
-    header, taken = _joined(lines[top:])
-    body = lines[top + taken :]
+    header, count = _joined(lines[top:])
+    body = lines[top + count :]
     line = header.removeprefix(MAGIC).strip()
-    return CellParts(line, "\n".join(body), top + taken + 1, tuple(lines[:top]))
+    return CellParts(line, "\n".join(body), top + count + 1, tuple(lines[:top]))
 
 
 def normalise(source: str) -> str:
-    """The same cell with its header on the first line, whole, and every line of the body where it was.
+    """Move the complete header to the first line; keep every line of the body at its line number.
 
-    Other cells, and cells that need nothing of this, come back as they are. A body that is a cell magic moves up.
+    Cells of other magics, and cells that need no change, are returned unchanged. A body that is a cell magic moves up.
     """
     parts = split_cell(source)
     if parts is None or (source.startswith(MAGIC) and not _continues(source.partition("\n")[0])):
         return source
     padding = [line if line.strip() else "#" for line in parts.above]
     padding += ["#"] * (parts.first_body_line - 2 - len(padding))
-    if parts.body.lstrip().startswith("%%"):  # must come first too, and numbers its lines from its own body
+    if parts.body.lstrip().startswith("%%"):  # a cell magic must follow at once; it counts lines from its own body
         padding = []
     return "\n".join((f"{MAGIC} {parts.line}".rstrip(), *padding, parts.body))
 
@@ -66,16 +66,16 @@ def _is_comment(line: str) -> bool:
 
 
 def _joined(lines: list[str]) -> tuple[str, int]:
-    r"""The header from the lines it begins, and how many of them it takes.
+    r"""Join the header's lines; return the header and its number of lines.
 
-    A space takes the place of each `\`, except behind a comma, where a list goes on.
+    A space replaces each `\`, except after a comma, where a list continues.
     """
-    header, taken = lines[0], 1
-    while _continues(header) and taken < len(lines):
+    header, count = lines[0], 1
+    while _continues(header) and count < len(lines):
         start = header.rstrip()[:-1].rstrip()
-        header = f"{start}{'' if start.endswith(',') else ' '}{lines[taken].strip()}"
-        taken += 1
-    return (header.rstrip()[:-1].rstrip() if _continues(header) else header), taken  # nothing is left to go on with
+        header = f"{start}{'' if start.endswith(',') else ' '}{lines[count].strip()}"
+        count += 1
+    return (header.rstrip()[:-1].rstrip() if _continues(header) else header), count  # drop a `\` without a next line
 
 
 def _continues(line: str) -> bool:

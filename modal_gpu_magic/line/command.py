@@ -1,4 +1,4 @@
-"""The words of a line magic's command (`put`, `get`, `ls`, `recommend`): plain words, and options with their values."""
+"""Parse the words of a line magic's command (`put`, `get`, `ls`, `recommend`): plain words and options."""
 
 from __future__ import annotations
 
@@ -15,31 +15,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a line says: its plain words, and the values of its options; of one that takes none, `yes`."""
+    """The words of a command.
+
+    Attributes:
+        plain: the words that are no options.
+        flags: the values of the options; `yes` for an option without a value.
+    """
 
     plain: tuple[str, ...]
     flags: dict[str, str]
 
 
 def read(text: str, flags: Mapping[str, bool], usage: str) -> Words:
-    """Read the words behind a command's name.
+    """Parse the words after a command's name.
 
     Args:
         text: the words.
         flags: the command's options, and whether each takes a value.
-        usage: how the command is written, its name first, for an error.
+        usage: syntax of the command, its name first, for an error.
 
     Raises:
-        LineError: an option that the command does not have, one without its value, or a quote that is not closed.
+        LineError: an unknown option, an option without its value, or an unclosed quote.
     """
     name = usage.partition(" ")[0]
     plain: list[str] = []
     given: dict[str, str] = {}
     try:
-        left = iter(shlex.split(text))
+        words = iter(shlex.split(text))
     except ValueError:
         raise LineError(f"a quote is not closed in: {text}.") from None
-    for word in left:
+    for word in words:
         flag, joined, value = word.partition("=")
         if not word.startswith("--"):
             plain.append(word)
@@ -48,7 +53,7 @@ def read(text: str, flags: Mapping[str, bool], usage: str) -> Words:
         elif joined and not flags[flag]:
             raise LineError(f"{flag} takes no value; write %modal_gpu {usage}.")
         else:
-            given[flag] = (value if joined else next(left, "")) if flags[flag] else "yes"
+            given[flag] = (value if joined else next(words, "")) if flags[flag] else "yes"
             if not given[flag]:
                 raise LineError(f"{flag} has no value; write %modal_gpu {usage}.")
     return Words(tuple(plain), given)

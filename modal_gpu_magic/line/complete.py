@@ -1,4 +1,4 @@
-"""What may stand at the cursor of a line: pure, from the tables. `ui.magics.complete` asks and knows the notebook."""
+"""Complete a line at the cursor, from the tables. `ui.magics.complete` supplies the notebook's names."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Completion:
 
     Attributes:
         text: the text.
-        type: what it is, shown beside it.
-        start: where it begins in the line.
-        help: one line about it; may be empty.
+        type: type of the completion, shown beside the text.
+        start: start of the replaced part in the line.
+        help: one line of help; may be empty.
     """
 
     text: str
@@ -38,10 +38,10 @@ class Completion:
 _NEEDS = ("16GB", "24GB", "40GB", "80GB", "24GB..80GB")
 
 _SIZES = ("350M", "1B", "3B", "7B", "8B", "13B", "32B", "70B", "405B")
-"""Numbers of parameters that models often have: they show the form."""
+"""Common numbers of parameters, which show the format."""
 
 RECOMMEND_FLAGS = ("--dtype", "--budget")
-"""Options of `%modal_gpu recommend`; they mean what they mean on a cell's line."""
+"""Options of `%modal_gpu recommend`, with the same meaning as in a header."""
 
 _NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
@@ -53,11 +53,11 @@ def complete(
     machines: Collection[str] = (),
     values: Mapping[str, Collection[str]] = _NOTHING,
 ) -> list[Completion]:
-    """What fits at the cursor, best first. Never an error: a line that is being written is seldom right.
+    """Return the completions at the cursor, best first. Never raises: an unfinished line is seldom valid.
 
     Args:
-        line: what follows `%%modal_gpu `, the whole of it.
-        cursor: where in it; None: at its end.
+        line: the whole text after `%%modal_gpu `.
+        cursor: position in the text; None: the end.
         machines: names of the notebook's Machine variables.
         values: further values by flag, such as the notebook's variables for `--in`.
     """
@@ -79,7 +79,7 @@ def complete(
 
 
 def complete_recommend(line: str, cursor: int) -> list[Completion]:
-    """What fits at the cursor behind `%modal_gpu recommend `: a model's size, then a task; options beside them."""
+    """Return completions after `%modal_gpu recommend `: a model's size, then a task, and options."""
     words = line[:cursor].split()
     current = words.pop() if line[:cursor][-1:].strip() else ""
     option = _awaiting(words)
@@ -87,19 +87,21 @@ def complete_recommend(line: str, cursor: int) -> list[Completion]:
         return _values(option, current, cursor, _NOTHING)
     start = cursor - len(current)
     if current.startswith("-"):
-        return [Completion(flag, "option", start, OPTIONS[flag].help) for flag in _begin(current, RECOMMEND_FLAGS)]
-    flags = [place for place, word in enumerate(words) if word in RECOMMEND_FLAGS]
-    place = len(words) - 2 * len(flags)
-    fits = _begin(current, (_SIZES, TASKS)[place]) if place in (0, 1) else []
+        return [
+            Completion(flag, "option", start, OPTIONS[flag].help) for flag in _starting_with(current, RECOMMEND_FLAGS)
+        ]
+    flags = [word for word in words if word in RECOMMEND_FLAGS]
+    position = len(words) - 2 * len(flags)
+    fits = _starting_with(current, (_SIZES, TASKS)[position]) if position in (0, 1) else []
     return [Completion(text, "value", start) for text in fits]
 
 
-def _begin(current: str, texts: Collection[str]) -> list[str]:
+def _starting_with(current: str, texts: Collection[str]) -> list[str]:
     return [text for text in texts if text.lower().startswith(current.lower())]
 
 
 def _awaiting(words: list[str]) -> Option | None:
-    """The option whose value is being written behind it."""
+    """Return the option that the last word names, if its value comes next."""
     option = OPTIONS.get(words[-1]) if words else None
     return option if option and not option.is_flag and option.kind.alone is None else None
 
@@ -112,12 +114,12 @@ def _values(option: Option, current: str, cursor: int, values: Mapping[str, Coll
 
 
 def _options(current: str, cursor: int, others: list[str]) -> list[Completion]:
-    """Flags that begin so, less those that stand on the line and may not stand twice."""
-    taken = {word.partition("=")[0] for word in others}
+    """Return the flags that start with `current`, except flags on the line that must not repeat."""
+    present = {word.partition("=")[0] for word in others}
     fits = [
         option
         for option in OPTIONS.values()
-        if option.flag.startswith(current) and (option.kind.many or option.flag not in taken)
+        if option.flag.startswith(current) and (option.kind.many or option.flag not in present)
     ]
     return [Completion(option.flag, "option", cursor - len(current), option.help) for option in fits]
 
@@ -130,15 +132,15 @@ def _requests(current: str, cursor: int, machines: Collection[str]) -> list[Comp
         most = gpu.max_count if gpu else 0
         counts = [str(number) for number in range(2, most + 1) if str(number).startswith(count)]
         return [Completion(f"{name.upper()}:{number}", "count", start) for number in counts]
-    written = current.upper()
+    prefix = current.upper()
     found = [
         Completion(gpu.name, "gpu", start, f"{gpu.vram_gb} GB, ${gpu.price_per_hour:.2f}/h: {gpu.best_for}")
         for gpu in GPUS.values()
-        if gpu.name.startswith(written)
+        if gpu.name.startswith(prefix)
     ]
-    if gpu and gpu.strict and gpu.name == written:
+    if gpu and gpu.strict and gpu.name == prefix:
         found.append(Completion(f"{gpu.name}!", "gpu", start, "no upgrade to another type"))
     found += [Completion(machine, "machine", start) for machine in machines if machine.startswith(current)]
     if re.fullmatch(r"[0-9]*", current):
-        found += [Completion(need, "need", start, "by memory") for need in _NEEDS if need.startswith(written)]
+        found += [Completion(need, "need", start, "by memory") for need in _NEEDS if need.startswith(prefix)]
     return found

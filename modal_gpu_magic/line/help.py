@@ -1,4 +1,4 @@
-"""The help text of the magic, from the tables of options, presets and GPUs."""
+"""Make the magic's help text from the tables of options, presets and GPUs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _note(option: Option) -> str:
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, and rows of two columns."""
+    """Format a title and rows of two columns."""
     lines = [f"{title}:"]
     for left, right in rows:
         first, *rest = textwrap.wrap(right, WIDTH - _INDENT, break_on_hyphens=False)

@@ -1,6 +1,6 @@
-"""The kinds of value that options take, each a row: how it is shown, read and written, and whether it repeats.
+"""The kinds of option values: how each is shown, parsed and written, and whether it repeats.
 
-The readers are in `readers` and `units`; which option takes which kind, and what it means, is the table in `options`.
+The readers are in `readers` and `units`; the table in `options` assigns a kind and a meaning to each option.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        metavar: how help shows it; empty for a flag, which takes none.
-        example: a value it takes.
-        read: one value's text to the value; raises LineError.
-        write: a value to a text that reads as the same.
-        unit: of the value read.
-        many: repeatable; the option's value is a tuple, without doubles and sorted unless `ordered`.
-        ordered: the order given is part of the meaning.
-        cut: where the values of one word are; without it a word is one value.
-        claims: what a value takes for itself; two values of an option that claim the same exclude each other.
-        choices: values to complete.
-        alone: the value of an option that stands without one; None: it needs one.
-        secret: values may be secrets, which no message shows.
+        metavar: the name of the value in help; empty for a flag, which takes no value.
+        example: a valid value.
+        read: parses the text of one value; raises LineError.
+        write: formats a value as a text that parses to the same value.
+        unit: unit of the parsed value.
+        many: whether the option repeats; its value is then a tuple without duplicates, sorted unless `ordered`.
+        ordered: whether the order of the values matters.
+        cut: finds the values in one word; None: a word is one value.
+        claims: the keys that a value occupies; two different values of an option with the same key conflict.
+        choices: values for completion.
+        alone: value of the option without a value on the line; None: a value is required.
+        secret: whether values may be secrets, which no message shows.
     """
 
     metavar: str
@@ -51,17 +51,17 @@ class Kind:
 
 
 def _at_commas(text: str) -> list[Span]:
-    return _between(text, [place for place, char in enumerate(text) if char == ","])
+    return _between(text, [index for index, char in enumerate(text) if char == ","])
 
 
 def _at_packages(text: str) -> list[Span]:
-    """Between requirements: not at the commas of extras (`x[a,b]`) and of versions (`torch>=2,<3`)."""
+    """Split between requirements: not at the commas of extras (`x[a,b]`) and of versions (`torch>=2,<3`)."""
     ends = [match.start() for match in re.finditer(r",(?=\s*(?:[A-Za-z,-]|$))", text)]
     return _between(text, [end for end in ends if text.count("[", 0, end) <= text.count("]", 0, end)])
 
 
-def _between(text: str, places: list[int]) -> list[Span]:
-    return list(zip([0, *(place + 1 for place in places)], [*places, len(text)], strict=True))
+def _between(text: str, commas: list[int]) -> list[Span]:
+    return list(zip([0, *(comma + 1 for comma in commas)], [*commas, len(text)], strict=True))
 
 
 def _write_env(pair: tuple[str, str | None]) -> str:
@@ -74,7 +74,7 @@ _LEAST_MEMORY = 128 * _MIB
 _read_memory = readers.ranged(read_size, write_size, _LEAST_MEMORY)
 
 BACKENDS = ("cloud", "local")
-"""Where cells run: Modal's cloud, or the control plane on this machine."""
+"""The backends: Modal's cloud, and the control plane on this machine."""
 
 FLAG = Kind("", "")
 IMAGE = Kind("PRESET|REF|VARIABLE", "cuda", readers.read_image, choices=tuple(PRESETS))
@@ -105,9 +105,9 @@ CORES = Kind("CORES", "4", readers.read_cores, lambda cores: str(cores).removesu
 MEMORY = Kind(
     "SIZE",
     "16GB",
-    lambda text: -(-_read_memory(text) // _MIB),  # a part of a MiB counts as one
+    lambda text: -(-_read_memory(text) // _MIB),  # rounded up to a whole MiB
     lambda mib: write_size(mib * _MIB),
-    unit="MiB",  # as Modal takes it
+    unit="MiB",  # Modal's unit
 )
 REGION = Kind("REGION", "us-east", readers.read_region)
 KEEP_WARM = Kind(
@@ -128,7 +128,7 @@ TIMEOUT = Kind(
 )
 VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
 PROCESSES = Kind("[N]", "4", readers.ranged(readers.read_whole, str, 1, 1_024), readers.write_processes, alone=0)
-"""Processes on each node; 0: one a GPU."""
+"""Processes on each node; 0: one per GPU."""
 NODES = Kind("N", "4", readers.ranged(readers.read_whole, str, 1, limits.CLUSTER_NODES))
 RANKS = Kind("all|RANK,...", "0,3", readers.read_rank, many=True, cut=_at_commas, choices=("all",))
 MODEL = Kind("PARAMETERS", "13B", models.read_name)

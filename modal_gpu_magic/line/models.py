@@ -38,17 +38,17 @@ _DTYPE_SLIPS = {
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMBT]?)"
 _SIZE_INSIDE = r"(?<![0-9A-Z.])[0-9]{1,15}(?:\.[0-9]{1,9})?[MBT](?![0-9A-Z])"
-"""The size in a model's name: `7b` of `Llama-2-7b-hf`; nothing of `8x7B`, whose parts do not say the whole."""
+"""A size within a model's name: `7b` in `Llama-2-7b-hf`; none in `8x7B`, which does not state the total."""
 
 _LEAST, _MOST = 1e3, 1e15
-"""Parameters of a model: under the one a unit was forgotten, over the other one was mistaken."""
+"""Range of a model's number of parameters: a smaller number lacks its unit, a larger one has a wrong unit."""
 
 
 def read_model(model: str | float) -> float:
-    """Parameters of `13B`, `350M`, `7b`, 7e9.
+    """Return the number of parameters for `13B`, `350M`, `7b` or 7e9.
 
     Raises:
-        LineError: not a size a model has.
+        LineError: not the size of a model.
     """
     if isinstance(model, str):
         match = re.fullmatch(_SIZE, model.strip().upper())
@@ -64,44 +64,44 @@ def read_model(model: str | float) -> float:
 
 
 def read_name(text: str) -> str:
-    """The size of a model as written, once it is known to be one.
+    """Check the size of a model and return the text unchanged.
 
     Raises:
-        LineError: not a size a model has.
+        LineError: not the size of a model.
     """
     read_model(text)
     return text.strip()
 
 
 def write_model(params: float) -> str:
-    """`13B`, `350M`: the size as people say it, in four digits."""
+    """Format a number of parameters as `13B` or `350M`, with up to four digits."""
     unit = [unit for unit, amount in _UNITS.items() if params >= amount][-1]
     return f"{params / _UNITS[unit]:.4g}{unit}"
 
 
 def read_task(text: str) -> Task:
-    """A task from its name, in any case.
+    """Return the task with this name, in any case.
 
     Raises:
-        LineError: there is none of that name.
+        LineError: no such task.
     """
     return _known("task", text, TASKS, _TASK_SLIPS)
 
 
 def read_dtype(text: str) -> Dtype:
-    """A dtype from its name, in any case.
+    """Return the dtype with this name, in any case.
 
     Raises:
-        LineError: there is none of that name.
+        LineError: no such dtype.
     """
     return _known("dtype", text, tuple(BYTES), _DTYPE_SLIPS)
 
 
 def read_budget(text: str) -> float:
-    """USD an hour of `5`, `$5`, `$5/h`.
+    """Return USD per hour for `5`, `$5` or `$5/h`.
 
     Raises:
-        LineError: no amount of dollars.
+        LineError: not an amount of dollars.
     """
     match = re.fullmatch(r"\$?([0-9]{1,6}(?:\.[0-9]{1,4})?)(?:/h)?", text)
     if match is None or not float(match[1]):
@@ -115,5 +115,5 @@ def _known(kind: str, text: str, known: tuple[_Word, ...], slips: Mapping[str, s
             return word
     near = nearest(text, known)
     meant = slips.get(text.lower()) or (either(near) if near else "")
-    way_out = f"did you mean {meant}?" if meant else f"there is {', '.join(known)}."
-    raise LineError(f"{text!r} is no {kind}; {way_out}")
+    advice = f"did you mean {meant}?" if meant else f"there is {', '.join(known)}."
+    raise LineError(f"{text!r} is no {kind}; {advice}")

@@ -1,7 +1,7 @@
-"""The one table of options: what each is called, takes and means. Parser, help, completion and documents read it.
+"""The table of all options: name, value and meaning. Parser, help, completion and documents read this table.
 
-An option is declared once, in the metadata of its field of `Options`. None means "not given": a header gives only what
-differs from its session's machine.
+The metadata of a field of `Options` declares an option. None means "not given": a header contains only the differences
+from its session's machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Scope = Literal["where", "how"]
-"""`where`: part of the session's machine, inherited by later headers. `how`: for one cell."""
+"""`where`: part of the session's machine, inherited by later headers. `how`: valid for one cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Option:
     """The declaration of one option.
 
     Attributes:
-        flag: `--keep-warm`.
+        flag: name on the line, such as `--keep-warm`.
         scope: `where` or `how`.
-        kind: what values it takes, and in which unit they are kept.
-        help: one line, without the default.
-        default: what holds where it is not given, in words; empty where that is nothing.
-        field: its name in `Options`.
+        kind: kind of its values, with their unit.
+        help: one line of help, without the default.
+        default: the default, in words; may be empty.
+        field: name of its field in `Options`.
     """
 
     flag: str
@@ -44,16 +44,16 @@ class Option:
 
     @property
     def is_flag(self) -> bool:
-        """It takes no value."""
+        """Whether the option takes no value."""
         return not self.kind.metavar
 
     @property
     def usage(self) -> str:
-        """`--keep-warm DURATION`."""
+        """The syntax of the option: `--keep-warm DURATION`."""
         return f"{self.flag} {self.kind.metavar}".rstrip()
 
     def text(self, value: Any) -> str:
-        """The words of the line that read as this value."""
+        """Format a value as words of the line that parse to the same value."""
         if self.is_flag:
             return self.flag
         if not self.kind.many:
@@ -67,21 +67,21 @@ class Option:
 
 
 def _option(flag: str, scope: Scope, kind: Kind, text: str, default: str = "", *, shown: bool = True) -> Any:
-    """The field of an option. `shown`: a repr may have its value, which is no secret."""
+    """Declare the field of an option. `shown`: the repr contains the value, which is no secret."""
     return field(default=None, metadata={"option": Option(flag, scope, kind, text, default)}, repr=shown)
 
 
 # fmt: off
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a line gives; every field is None where it does not. Units stand in each option's kind.
+    """The options of a line; None: the line does not give the option. The kind of an option states its unit.
 
-    `str(options)` is a text that parses to the same. Values of repeatable options are tuples: sorted, so that their
-    order on the line makes no other machine, except `run`, whose order counts.
+    `str(options)` parses to equal options. Values of repeatable options are tuples, sorted so that their order on the
+    line does not matter; only `run` keeps its order.
     """
 
     image: str | None = _option("--image", "where", kinds.IMAGE,
-        "what the container is built from: a preset, a registry reference, or the variable of a modal.Image", "torch")
+        "the container's image: a preset, a registry reference, or the variable of a modal.Image", "torch")
     pip: tuple[str, ...] | None = _option("--pip", "where", kinds.PACKAGES,
         "Python packages to add", "what the cells import")
     apt: tuple[str, ...] | None = _option("--apt", "where", kinds.DEBIAN,
@@ -89,23 +89,23 @@ class Options:
     run: tuple[str, ...] | None = _option("--run", "where", kinds.COMMAND,
         "a shell command of the image's build")
     python: str | None = _option("--python", "where", kinds.PYTHON,
-        "the image's Python, which must be the notebook's minor: functions cross", "the notebook's")
+        "the image's Python; its minor version must be the notebook's, since functions are sent", "the notebook's")
     volumes: tuple[tuple[str, str], ...] | None = _option("--volume", "where", kinds.VOLUMES,
-        "Volumes to mount, made if there are none of that name")
+        "Volumes to mount, created if missing")
     secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,
-        "Modal Secrets, seen there as environment variables")
+        "Modal Secrets, set as environment variables in the container")
     env: tuple[tuple[str, str | None], ...] | None = _option("--env", "where", kinds.ENV,
         "an environment variable; NAME alone takes its value from the notebook", shown=False)
     cpu: float | None = _option("--cpu", "where", kinds.CORES,
-        "physical cores to be sure of", "0.125")
+        "physical cores to reserve", "0.125")
     memory: int | None = _option("--memory", "where", kinds.MEMORY,
-        "main memory to be sure of", "128MiB")
+        "main memory to reserve", "128MiB")
     region: str | None = _option("--region", "where", kinds.REGION,
-        "where in the world it runs; costs more", "anywhere")
+        "region in which the container runs; costs more", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
         "how long the idle container stays, and is paid for", "5m, or what $0.25 buys if that is less")
     model: str | None = _option("--model", "where", kinds.MODEL,
-        "a model's number of parameters: picks the GPU, or checks the one that is asked for")
+        "a model's number of parameters: picks the GPU, or checks the requested one")
     task: str | None = _option("--task", "where", kinds.TASK,
         f"what is done with the model: {either(models.TASKS)}", "inference")
     dtype: str | None = _option("--dtype", "where", kinds.DTYPE,
@@ -113,7 +113,7 @@ class Options:
     budget: float | None = _option("--budget", "where", kinds.BUDGET,
         "dollars an hour that the GPU for the model may cost")
     session: str | None = _option("--session", "where", kinds.SESSION,
-        "which session, where you keep several")
+        "name of the session, if you use several")
     backend: str | None = _option("--backend", "where", kinds.BACKEND,
         "Modal's cloud, or a control plane on this machine", "cloud with a Modal token, else local")
 
@@ -124,33 +124,33 @@ class Options:
     no_in: tuple[str, ...] | None = _option("--no-in", "how", kinds.VARIABLES,
         "variables and own modules not to send")
     out: tuple[str, ...] | None = _option("--out", "how", kinds.VARIABLES,
-        "variables to bring home whatever their size")
+        "variables to return whatever their size")
     fetch: int | None = _option("--fetch", "how", kinds.SIZE,
-        "how much comes home by itself; the rest stays there", "16MB from the cloud, 256MB locally")
+        "size limit of automatic returns; the rest stays in the container", "16MB from the cloud, 256MB locally")
     send: int | None = _option("--send", "how", kinds.SIZE,
-        "how much may be sent there", "2GB to the cloud, 16GB locally")
+        "size limit of the values sent", "2GB to the cloud, 16GB locally")
     clean: bool | None = _option("--clean", "how", kinds.FLAG,
         "start with an empty namespace")
     move: bool | None = _option("--move", "how", kinds.FLAG,
-        "carry the session's values over to the machine that replaces the old one")
+        "move the session's values to the machine that replaces the old one")
     torchrun: int | None = _option("--torchrun", "how", kinds.PROCESSES,
         "run the cell by torchrun, in N processes on each node", "one a GPU")
     nodes: int | None = _option("--nodes", "how", kinds.NODES,
-        "run the cell on a cluster of so many nodes, each with all its GPUs")
+        "run the cell on a cluster of N nodes, each with all its GPUs")
     no_rdma: bool | None = _option("--no-rdma", "how", kinds.FLAG,
-        "link the nodes without RDMA, which is on where the GPU has it")
+        "link the nodes without RDMA, which is used where the GPU supports it")
     ranks: tuple[str, ...] | None = _option("--ranks", "how", kinds.RANKS,
-        "ranks whose output is shown, too", "rank 0 alone")
+        "further ranks whose output is shown", "rank 0 alone")
     service: str | None = _option("--service", "how", kinds.SERVICE,
         "serve the cell's functions under this name: its top level runs once a container")
     batch: int | None = _option("--batch", "how", kinds.BATCH,
         "calls that the service's only function takes at once, as lists", "as @batched says")
     wait_ms: int | None = _option("--wait-ms", "how", kinds.WAIT_MS,
-        "how long a batch waits to be full", "100")
+        "how long a batch waits for more calls", "100")
     min_containers: int | None = _option("--min", "how", kinds.LEAST,
-        "containers of the service that are always there, and paid for", "0")
+        "containers of the service that always run, and are paid for", "0")
     max_containers: int | None = _option("--max", "how", kinds.COUNT,
-        "containers of the service at most", "as many as Modal starts")
+        "most containers of the service", "as many as Modal starts")
     concurrent: int | None = _option("--concurrent", "how", kinds.COUNT,
         "calls that one container of the service takes at once", "1")
     dry_run: bool | None = _option("--dry-run", "how", kinds.FLAG,
@@ -162,17 +162,17 @@ class Options:
 # fmt: on
 
     def given(self, scope: Scope | None = None) -> dict[str, Any]:
-        """The options given, by field name in the table's order; those of one scope, if that is named."""
+        """Return the given options by field name, in the table's order; optionally those of one scope."""
         return {option.field: getattr(self, option.field) for option in _given(self) if scope in (None, option.scope)}
 
     def __str__(self) -> str:
-        """The options as a line has them."""
+        """Format the options as on a line."""
         return " ".join(option.text(getattr(self, option.field)) for option in _given(self))
 
 
 def _declared(declarations: Iterable[Field[Any]]) -> Mapping[str, Option]:
-    """The table by flag, each option knowing the name of its field."""
-    options = (replace(place.metadata["option"], field=place.name) for place in declarations)
+    """Make the table by flag; each option gets the name of its field."""
+    options = (replace(each.metadata["option"], field=each.name) for each in declarations)
     return MappingProxyType({option.flag: option for option in options})
 
 

@@ -1,7 +1,7 @@
-"""One line to one `Line`: the GPUs or the Machine it asks for, and its options.
+"""Parse one line into a `Line`: the GPUs or the Machine requested, and the options.
 
-Every refusal is a LineError with the place of the fault. What GPUs are asked for is read in `requests`, values in
-`kinds`; the notebook is not looked at: names of Machine variables come in as an argument.
+Every error is a LineError with its position. `requests` parses the requested GPUs, `kinds` the values. The parser does
+not read the notebook: the caller passes the names of Machine variables.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line asks for.
+    """A parsed line.
 
     Attributes:
-        specs: the GPU and its fallbacks in order, needs resolved; empty: the session's own.
-        machine: the name of the Machine variable asked for; None: none is.
-        options: what is given beside.
-        text: as written; not compared.
+        specs: the GPU and its fallbacks in order, with needs resolved; empty: the session's own.
+        machine: name of the requested Machine variable, or None.
+        options: the options.
+        text: the original text; ignored in comparisons.
     """
 
     specs: tuple[GpuSpec, ...] = ()
@@ -37,30 +37,31 @@ class Line:
     text: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
-        """A text that parses to the same."""
+        """Format the line as a text that parses to an equal line."""
         asked = [self.machine] if self.machine else [str(spec) for spec in self.specs]
         return " ".join(part for part in (*asked, str(self.options)) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """One value given to an option, and where."""
+    """One value of an option, with its word."""
 
     value: Any
     word: Word
 
 
 def parse(line: str, *, machines: Collection[str] = ()) -> Line:
-    """Read what follows `%%modal_gpu`.
+    """Parse the text after `%%modal_gpu`.
 
     Args:
-        line: the text, options and specs in any order.
-        machines: names of the notebook's variables that hold a Machine. A GPU's name means the GPU all the same.
+        line: the text, with options and specs in any order.
+        machines: names of the notebook's Machine variables. A name of a GPU always means the GPU.
 
     Raises:
-        UnknownGpuError: a GPU the catalog does not have. LineError: anything else that cannot be run as written.
+        UnknownGpuError: a GPU that the catalog does not contain.
+        LineError: any other fault.
     """
-    requests, given = _sorted_out(scan(line))
+    requests, given = _classify(scan(line))
     options = Options(**{option.field: _joined(option, values) for option, values in given.items()})
     _refuse_conflicts(given)
     specs, machine = asked_for(requests, machines, allow_unknown=bool(options.allow_unknown_gpu))
@@ -68,11 +69,11 @@ def parse(line: str, *, machines: Collection[str] = ()) -> Line:
 
 
 _DASHES = ("-", "–", "—")
-"""What an option begins with; the long ones are what an editor makes of two short ones, and never right."""
+"""Starts of an option. Editors turn two hyphens into one of the long dashes, which are never valid."""
 
 
-def _sorted_out(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Value]]]:
-    """Words that are requests, and the values of each option."""
+def _classify(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Value]]]:
+    """Return the words that are requests, and the values of each option."""
     requests: list[Request] = []
     given: dict[Option, list[_Value]] = {}
     after: tuple[Option, Word] | None = None
@@ -96,12 +97,12 @@ def _sorted_out(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Va
 
 
 def _is_number(following: list[Word]) -> bool:
-    """Whether the word behind an option that may stand alone is its value: a need (`24GB`) or a GPU is not."""
+    """Whether the next word is the value of an option with an optional value: a need (`24GB`) or a GPU is not."""
     return any(word.text.lstrip("-").isdigit() for word in following)
 
 
 def _option(word: Word) -> tuple[Option, Word | None]:
-    """The option a word names, and its value if that stands behind a `=`."""
+    """Return the option that a word names, and its value if it follows a `=`."""
     flag, equals, _ = word.text.partition("=")
     option = OPTIONS.get(flag)
     named = word.part(0, len(flag))
@@ -123,7 +124,7 @@ def _meant_option(flag: str) -> str:
 
 
 def _next_value(option: Option, word: Word, following: list[Word]) -> Word:
-    """The word behind an option, unless that is an option itself."""
+    """Return the next word as the value, unless it is an option."""
     if following and following[0].text.partition("=")[0] not in OPTIONS:
         return following[0]
     raise _without_value(option, word)
@@ -134,7 +135,7 @@ def _without_value(option: Option, word: Word) -> LineError:
 
 
 def _values(option: Option, flag: Word, word: Word | None) -> list[_Value]:
-    """The values in one word, each read."""
+    """Parse the values in one word."""
     if word is None:
         return [_Value(True, flag)]
     if not word.text.strip(" ," if option.kind.cut else None):
@@ -146,9 +147,9 @@ def _values(option: Option, flag: Word, word: Word | None) -> list[_Value]:
 
 
 def _meant_list(word: Word) -> str:
-    """`torch, einops` is two words and was meant to be one list."""
-    behind = word.line[word.at[-1] :].split()[:1]
-    texts = [text.strip() for text in word.text.split(",")] + [text for text in behind if text.isidentifier()]
+    """Return the list meant by `torch, einops`, which is two words."""
+    following = word.line[word.at[-1] :].split()[:1]
+    texts = [text.strip() for text in word.text.split(",")] + [text for text in following if text.isidentifier()]
     return ",".join(filter(None, texts))
 
 
@@ -160,7 +161,7 @@ def _read(option: Option, word: Word) -> Any:
 
 
 def _joined(option: Option, values: list[_Value]) -> Any:
-    """The value of an option from all that was given to it."""
+    """Return the value of an option from all values given."""
     if not option.kind.many:
         if len(values) > 1:
             raise values[1].word.refusal(f"{option.flag} is given twice; keep one.")
@@ -172,15 +173,15 @@ def _joined(option: Option, values: list[_Value]) -> Any:
 
 
 def _refuse_rivals(option: Option, values: list[_Value]) -> None:
-    """Refuse two values that cannot both hold: a package at two versions, a Volume at two paths."""
+    """Refuse two values that conflict: a package at two versions, a Volume at two paths."""
     holders: dict[str, Any] = {}
     for given in values:
         for claim in option.kind.claims(given.value) if option.kind.claims else ():
             held = holders.setdefault(claim, given.value)
             if held != given.value:
                 both = f", as {option.kind.write(held)} and {option.kind.write(given.value)}"
-                what = "" if option.kind.secret else both
-                raise given.word.refusal(f"{option.flag} has {claim} twice{what}; keep one.")
+                values_text = "" if option.kind.secret else both
+                raise given.word.refusal(f"{option.flag} has {claim} twice{values_text}; keep one.")
 
 
 def _refuse_conflicts(given: dict[Option, list[_Value]]) -> None:
@@ -199,18 +200,20 @@ _NOT_OF_A_SERVICE = ("--torchrun", "--nodes", "--detach", "--bg", "--clean", "--
 
 
 def _refuse_service(given: dict[Option, list[_Value]]) -> None:
-    """Refuse options of a service without one, and with one what it has no use for."""
-    of = {option.flag: values[0] for option, values in given.items()}
-    if "--service" not in of:
+    """Refuse service options without `--service`, and other options that do not apply to a service."""
+    first = {option.flag: values[0] for option, values in given.items()}
+    if "--service" not in first:
         for flag in _OF_A_SERVICE:
-            if flag in of:
-                raise of[flag].word.refusal(f"{flag} is for a service; write --service NAME {flag}, or leave it out.")
+            if flag in first:
+                raise first[flag].word.refusal(
+                    f"{flag} is for a service; write --service NAME {flag}, or leave it out."
+                )
         return
     for flag in _NOT_OF_A_SERVICE:
-        if flag in of:
-            raise of[flag].word.refusal(f"A service has no {flag}; keep one of --service and {flag}.")
-    if "--wait-ms" in of and "--batch" not in of:
-        raise of["--wait-ms"].word.refusal("--wait-ms is for batches; write --batch 32 beside it, for example.")
-    if "--min" in of and "--max" in of and of["--min"].value > of["--max"].value:
-        least, most = of["--min"].value, of["--max"].value
-        raise of["--min"].word.refusal(f"--min {least} is more than --max {most}; write --min {most} or less.")
+        if flag in first:
+            raise first[flag].word.refusal(f"A service has no {flag}; keep one of --service and {flag}.")
+    if "--wait-ms" in first and "--batch" not in first:
+        raise first["--wait-ms"].word.refusal("--wait-ms is for batches; write --batch 32 beside it, for example.")
+    if "--min" in first and "--max" in first and first["--min"].value > first["--max"].value:
+        least, most = first["--min"].value, first["--max"].value
+        raise first["--min"].word.refusal(f"--min {least} is more than --max {most}; write --min {most} or less.")

@@ -1,7 +1,7 @@
-"""How one value of an option is read from its text and checked; durations and sizes are in `units`.
+"""Parse and check one value of an option; durations and sizes are in `units`.
 
-Every reader takes the text of one value and raises a LineError about it that says what to write instead. Which
-options take which is the tables of `kinds` and `options`.
+Every reader takes the text of one value, and raises a LineError that states the text to write instead. The tables in
+`kinds` and `options` assign readers to options.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from modal_gpu_magic.line.scan import refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-# Readers are made from a shape, a range or a list.
+# Factories of readers: for a shape, a range or a list.
 
 
 def shaped(pattern: str, must: str, mend: Callable[[str], str], example: str) -> Callable[[str], str]:
-    """A reader of texts of one shape; the suggestion is what `mend` makes of a text, one or a list, or the example."""
+    """Make a reader for texts of one shape; it suggests the result of `mend` (a text or a list), or the example."""
 
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text, re.ASCII):
@@ -39,7 +39,7 @@ def shaped(pattern: str, must: str, mend: Callable[[str], str], example: str) ->
 def ranged(
     read: Callable[[str], int], write: Callable[[int], str], low: int, high: int | None = None
 ) -> Callable[[str], int]:
-    """A reader with bounds, whose suggestion is the nearest value inside."""
+    """Make a reader with bounds; it suggests the nearest value inside."""
 
     def inside(text: str) -> int:
         value = read(text)
@@ -53,7 +53,7 @@ def ranged(
 
 
 def listed(choices: Collection[str], noun: str) -> Callable[[str], str]:
-    """A reader of one of a few words."""
+    """Make a reader for a few words."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -64,12 +64,12 @@ def listed(choices: Collection[str], noun: str) -> Callable[[str], str]:
     return read
 
 
-def _meant(near: list[str], otherwise: str) -> str:
-    return f"did you mean {near[0]}?" if near else otherwise
+def _meant(near: list[str], default: str) -> str:
+    return f"did you mean {near[0]}?" if near else default
 
 
 def _keeping(allowed: str) -> Callable[[str], str]:
-    """Mends a text: what no name begins or ends with goes, a dash takes the place of what is not allowed inside."""
+    """Make a function that strips invalid characters at the ends of a text and replaces others by a dash."""
     return lambda text: re.sub(rf"[^{allowed}]+", "-", text).strip("._-")
 
 
@@ -103,7 +103,7 @@ read_reference = shaped(
 
 
 def read_image(text: str) -> str:
-    """A registry reference (it has a `:`, `/` or `@`), a preset, or the name of a variable that holds a modal.Image."""
+    """Parse a registry reference (with `:`, `/` or `@`), a preset, or the name of a modal.Image variable."""
     if re.search(r"[:/@]", text):
         return read_reference(text)
     if text not in PRESETS and not text.isidentifier():
@@ -112,7 +112,7 @@ def read_image(text: str) -> str:
     return text
 
 
-# Packages. An option in place of one (`-r x`, `torch --index-url ...`) would reach pip, so it is refused.
+# Packages. Options (`-r x`, `torch --index-url ...`) would reach pip, so they are refused.
 
 _VERSION = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]+"
 _URL = r"(?:git\+|hg\+|svn\+)?(?:https?|ssh)://[^\s'\"]+"
@@ -123,7 +123,7 @@ _REQUIREMENT = (
 
 
 def read_package(text: str) -> str:
-    """A requirement as pip takes it: name, extras, versions, marker, or a URL. Never an option."""
+    """Parse a requirement for pip: name, extras, versions, marker, or a URL. Never an option."""
     text = text.strip()
     option = next((part for part in text.split() if part.startswith("-")), None)
     if option:
@@ -145,7 +145,7 @@ def _meant_package(text: str) -> str:
 
 
 def package_name(text: str) -> str:
-    """The project a requirement is for, as PyPI normalises names; of a bare URL, the URL."""
+    """Return the normalised project name of a requirement (as on PyPI), or the URL of a bare URL."""
     from packaging.utils import canonicalize_name
 
     match = re.fullmatch(_REQUIREMENT, text)
@@ -155,11 +155,11 @@ def package_name(text: str) -> str:
 
 # Volumes and variables.
 
-_NO_MOUNT = ("/", "/root", "/tmp")  # noqa: S108 - places where Modal mounts nothing (modal/_utils/mount_utils.py, 1.6.4)
+_NO_MOUNT = ("/", "/root", "/tmp")  # noqa: S108 - paths at which Modal mounts nothing (modal/_utils/mount_utils.py, 1.6.4)
 
 
 def read_volume(text: str) -> tuple[str, str]:
-    """`NAME:/path` as (name, path); the path is absolute, canonical, and one that Modal mounts at."""
+    """Parse `NAME:/path` into (name, path); the path is absolute, normalised, and allowed by Modal."""
     name, _, path = text.partition(":")
     if not re.fullmatch(OBJECT_NAME, name):
         last = re.sub(r"[^a-zA-Z0-9_.-]+", "-", name.rstrip("/").rpartition("/")[2]).strip("-.")[:64] or "data"
@@ -175,7 +175,7 @@ _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def read_env(text: str) -> tuple[str, str | None]:
-    """`KEY=VALUE` as (key, value); `NAME` as (name, None): the value is the notebook's own."""
+    """Parse `KEY=VALUE` into (key, value), and `NAME` into (name, None), for the notebook's value."""
     name, equals, value = text.partition("=")
     if not re.fullmatch(_VARIABLE, name):
         names = re.findall(_VARIABLE, name) or ["NAME"]
@@ -186,7 +186,7 @@ def read_env(text: str) -> tuple[str, str | None]:
 
 
 def read_variable(text: str) -> str:
-    """The name of a Python variable."""
+    """Parse the name of a Python variable."""
     if not text.isidentifier() or keyword.iskeyword(text):
         name = re.search(_VARIABLE, text)
         meant = name[0] if name and not keyword.iskeyword(name[0]) else "for example x"
@@ -195,11 +195,11 @@ def read_variable(text: str) -> str:
 
 
 def read_service(text: str) -> str:
-    """The name of a service: of the variable that will hold it."""
+    """Parse the name of a service, which is also the name of its variable."""
     name = read_variable(text)
     if hasattr(builtins, name) or name.startswith("_"):
-        what = "one of Python's own names" if hasattr(builtins, name) else "a hidden name"
-        raise refusal(f"{name} is {what}; write for example --service my_{name.strip('_') or 'model'}.", text)
+        reason = "one of Python's own names" if hasattr(builtins, name) else "a hidden name"
+        raise refusal(f"{name} is {reason}; write for example --service my_{name.strip('_') or 'model'}.", text)
     return name
 
 
@@ -207,26 +207,26 @@ def read_service(text: str) -> str:
 
 
 def read_whole(text: str) -> int:
-    """A whole number."""
+    """Parse a whole number."""
     if not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
         raise refusal(f"{text} is not a whole number; write for example 4.", text)
     return int(text)
 
 
 def write_processes(count: int) -> str:
-    """A number of processes; nothing for one a GPU."""
+    """Format a number of processes; empty for one per GPU."""
     return str(count) if count else ""
 
 
 def read_rank(text: str) -> str:
-    """A rank, or `all`."""
+    """Parse a rank, or `all`."""
     if text != "all" and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         raise refusal(f"{text} is not a rank; write numbers, such as 0,3, or all.", text)
     return text if text == "all" else str(int(text))
 
 
 def counted(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers with bounds."""
+    """Make a reader for whole numbers with bounds."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
@@ -242,7 +242,7 @@ def counted(low: int, high: int) -> Callable[[str], int]:
 
 
 def read_cores(text: str) -> float:
-    """Physical cores, in parts if need be."""
+    """Parse a number of physical cores; fractions are allowed."""
     number = re.match(r"[0-9]{1,4}(?:\.[0-9]{1,6})?", text)
     if not number or number[0] != text:
         raise refusal(f"{text} is not a number of cores; write {number[0] if number else 'for example 4'}.", text)
@@ -256,7 +256,7 @@ PYTHONS = (10, 15)
 
 
 def read_python(text: str) -> str:
-    """A minor version of Python that Modal has images for: `3.12`."""
+    """Parse a minor version of Python that Modal's images support: `3.12`."""
     low, high = PYTHONS
     match = re.fullmatch(r"3\.([0-9]{1,4})(?P<micro>\.[0-9]+)?", text, re.ASCII)
     minor = min(max(int(match[1]), low), high) if match else 12

@@ -1,6 +1,6 @@
-"""What the words of a line that are no options ask for: specs, one need, or one Machine.
+"""Parse the words of a line that are no options: specs, one need, or one Machine.
 
-The texts of specs and needs are read in `spec`; here it is decided what may stand beside what, and what was meant.
+`spec` parses a single spec or need; this module checks their combination and suggests corrections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A word that is no option, and the list before it that it may have been meant to be part of."""
+    """A word that is no option.
+
+    Attributes:
+        word: the word.
+        after: the list option and its word just before, of which the word may have been meant as a part.
+    """
 
     word: Word
     after: tuple[Option, Word] | None = None
@@ -31,12 +36,13 @@ class Request:
 def asked_for(
     requests: Collection[Request], machines: Collection[str], *, allow_unknown: bool
 ) -> tuple[tuple[GpuSpec, ...], str | None]:
-    """The specs in order, or the name of the Machine; neither without requests.
+    """Return the specs in order, or the name of the Machine; neither without requests.
 
-    A need stands alone: beside a name it would add every larger GPU as a fallback, and `A100 80GB` is a slip.
+    A need must be the only request: beside a name it would add all larger GPUs as fallbacks, and `A100 80GB` is a typo.
 
     Raises:
-        UnknownGpuError: a GPU the catalog does not have. LineError: any other fault.
+        UnknownGpuError: a GPU that the catalog does not contain.
+        LineError: any other fault.
     """
     parts = [Request(part, request.after) for request in requests for part in _between_commas(request.word)]
     for index, request in enumerate(parts):
@@ -44,9 +50,9 @@ def asked_for(
         if not is_machine and not Need.looks_like(word.text):
             continue
         if len(parts) > 1:
-            what = "the name of a Machine" if is_machine else "a need"
+            kind = "the name of a Machine" if is_machine else "a need"
             meant = _meant_together(parts[index - 1].word.text if index else "", word.text)
-            raise word.refusal(f"{word.text} is {what}, which stands alone; {meant}")
+            raise word.refusal(f"{word.text} is {kind}, which stands alone; {meant}")
         return ((), word.text) if is_machine else (_need(word), None)
     specs: dict[GpuSpec, None] = {}
     for request in parts:
@@ -58,14 +64,14 @@ def asked_for(
 
 
 def _between_commas(word: Word) -> list[Word]:
-    """Fallbacks may be parted by commas, spaces or both: empty pieces mean nothing."""
-    ends = [place for place, char in enumerate(word.text) if char == ","]
+    """Split a word at its commas. Commas, spaces or both separate fallbacks, so empty parts are dropped."""
+    ends = [index for index, char in enumerate(word.text) if char == ","]
     pieces = word.parts(zip([0, *(end + 1 for end in ends)], [*ends, len(word.text)], strict=True))
     return [piece for piece in pieces if piece.text]
 
 
 def _is_machine(word: Word, machines: Collection[str]) -> bool:
-    """A GPU's name is the GPU, so that a header means the same in every notebook."""
+    """Whether a word names a Machine. A GPU's name always means the GPU, so that headers mean the same everywhere."""
     return word.text in machines and lookup(word.text) is None
 
 
@@ -100,7 +106,7 @@ def _refuse_mistyped_machine(word: Word, machines: Collection[str]) -> None:
 
 
 def _refuse_stray(request: Request) -> None:
-    """`--pip torch einops`: a word behind a list that was probably meant to be part of it."""
+    """Refuse a word after a list that probably belongs to the list: `--pip torch einops`."""
     if request.after is None:
         return
     (option, before), text = request.after, request.word.text
@@ -108,7 +114,7 @@ def _refuse_stray(request: Request) -> None:
         option.kind.read(text)
     except LineError:
         return
-    if option.kind.ordered:  # a command, which has spaces
+    if option.kind.ordered:  # a command may contain spaces
         meant = f"{option.flag} {shlex.quote(f'{before.text} {text}')}"
     else:
         meant = f"{option.flag} {before.text}{',' if option.kind.cut else f' {option.flag} '}{text}"

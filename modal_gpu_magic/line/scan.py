@@ -1,7 +1,7 @@
-r"""A line cut into words, each of which knows where every character of it stood, so that any error has its caret.
+r"""Split a line into words that record the position of every character, so that every error can show a caret.
 
-Quoting is the shell's: '...' is literal, "..." takes \" and \\, a backslash outside takes the next character. What
-the words mean is decided in `parse`.
+Quoting follows the shell: '...' is literal, "..." allows \" and \\, and a backslash outside quotes escapes the next
+character. `parse` interprets the words.
 """
 
 from __future__ import annotations
@@ -20,35 +20,41 @@ Span = tuple[int, int]
 
 
 def refusal(message: str, text: str, start: int = 0, end: int | None = None) -> LineError:
-    """A LineError about `text[start:end]`, by default the whole of it, for a reader that sees one word only."""
+    """Make a LineError about `text[start:end]` (default: all), for a reader that gets one word only."""
     return LineError(message, text, start, len(text) if end is None else end)
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a line without its quotes. `at[i]` is where `text[i]` stands in the line; the last entry is its end."""
+    """A word of a line.
+
+    Attributes:
+        text: the word without its quotes.
+        line: the whole line.
+        at: `at[i]` is the position of `text[i]` in the line; the last entry is the word's end.
+    """
 
     text: str
     line: str
     at: tuple[int, ...]
 
     def part(self, start: int, end: int) -> Word:
-        """The word that is `text[start:end]`."""
+        """Return `text[start:end]` as a word."""
         close = self.at[end - 1] + 1 if end > start else self.at[start]
         return Word(self.text[start:end], self.line, (*self.at[start:end], close))
 
     def parts(self, spans: Iterable[Span]) -> list[Word]:
-        """The words at these spans of it."""
+        """Return the parts of the word at these spans."""
         return [self.part(start, end) for start, end in spans]
 
     def refusal(self, message: str) -> LineError:
-        """A LineError about the whole word."""
+        """Make a LineError about the whole word."""
         return LineError(message, self.line, self.at[0], self.at[-1])
 
     def placed(self, error: LineError) -> LineError:
-        """What a reader said about `text`, said about the line."""
-        where = self.part(error.start, error.end) if error.line else self
-        return type(error)(error.message, self.line, where.at[0], where.at[-1])
+        """Convert a reader's error about `text` into an error about the line."""
+        word = self.part(error.start, error.end) if error.line else self
+        return type(error)(error.message, self.line, word.at[0], word.at[-1])
 
 
 _PIECE = re.compile(
@@ -70,14 +76,14 @@ _FAULTS = {
 
 
 def scan(line: str) -> list[Word]:
-    """The words of a line, up to its comment.
+    """Split a line into words, up to its comment.
 
     Raises:
-        LineError: quotes that are not closed, a backslash with nothing behind it.
+        LineError: unclosed quotes, or a backslash without a next character.
     """
     words: list[Word] = []
     chars: list[tuple[str, int]] = []
-    end: int | None = None  # of the word being read; None between words
+    end: int | None = None  # end of the current word; None between words
     for piece in _PIECE.finditer(line):
         kind = piece.lastgroup or ""
         if kind == "fault":
@@ -94,17 +100,17 @@ def scan(line: str) -> list[Word]:
 
 
 def comment_start(line: str) -> int | None:
-    """Where the comment of a line begins, quotes heeded; None without one. Never an error."""
+    """Return the position of a line's comment, outside quotes, or None. Never raises."""
     for piece in _PIECE.finditer(line):
         if piece.lastgroup == "fault" and piece.group() != "\\":
-            return None  # all that follows an open quote belongs to it
+            return None  # the rest of the line belongs to the open quote
         if piece.lastgroup == "comment":
             return piece.start()
     return None
 
 
 def _characters(kind: str, piece: re.Match[str]) -> list[tuple[str, int]]:
-    """The characters a piece stands for, each with its place in the line."""
+    """Return the characters of a piece, each with its position in the line."""
     text, start = piece[kind], piece.start(kind)
     placed = [(char, start + offset) for offset, char in enumerate(text)]
     if kind != "double":

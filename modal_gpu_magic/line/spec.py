@@ -1,6 +1,6 @@
-"""A GPU request: `GpuSpec`, one of Modal's names with a count, and `Need`, memory from which specs follow.
+"""GPU requests: `GpuSpec`, one of Modal's names with a count, and `Need`, an amount of memory that resolves to specs.
 
-Facts about GPUs are the catalog's. Modal's client checks none of what is checked here.
+The catalog holds the facts about GPUs. Modal's client performs none of these checks.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _MISWRITTEN = (
     (r"([A-Z][A-Z0-9+-]*)!+:?", r"\1!"),
     (r"([A-Z][A-Z0-9+-]*):.*", r"\1:2"),
 )
-"""Ways people write a count or the `!`, and what they mean by it; the first that leads to a real GPU is suggested."""
+"""Common misspellings of a count or the `!`, with their meaning; the first that gives a real GPU is suggested."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSpec:
-    """A GPU request. `str(spec)` is what Modal gets: `H100`, `H100:2`, `H100!:8`.
+    """A GPU request. `str(spec)` is the text for Modal: `H100`, `H100:2`, `H100!:8`.
 
     Attributes:
-        name: Modal's name; an alias or another case is turned into it.
+        name: Modal's name; aliases and other cases are converted.
         count: GPUs in one container.
-        strict: no upgrade to another type (`!`).
-        known: the catalog has it. A name it lacks is taken only with `known=False`; nothing is known of its price.
+        strict: whether an upgrade to another type is excluded (`!`).
+        known: whether the catalog contains the GPU. Unknown names need `known=False` and have no price.
 
     Raises:
         UnknownGpuError: not in the catalog.
-        LineError: a count Modal does not offer, a `!` where it has none, a name that cannot be one.
+        LineError: a count that Modal does not offer, a `!` that the GPU does not support, or an invalid name.
     """
 
     name: str
@@ -46,7 +46,7 @@ class GpuSpec:
     known: bool = True
 
     def __post_init__(self) -> None:
-        """Check against the catalog, and take its spelling of the name."""
+        """Check the request against the catalog, and convert the name to the catalog's spelling."""
         text = f"{self.name}{'!' if self.strict else ''}:{self.count}"
         gpu = _checked(text, allow_unknown=not self.known)
         object.__setattr__(self, "name", gpu.name if gpu else self.name.upper())
@@ -54,51 +54,52 @@ class GpuSpec:
 
     @classmethod
     def parse(cls, text: str, *, allow_unknown: bool = False) -> GpuSpec:
-        """A spec from its text, in any case.
+        """Parse a spec, in any case.
 
         Args:
             text: `h100`, `H100:2`, `H100!`, `H100!:8`.
-            allow_unknown: take a well-formed name that the catalog lacks.
+            allow_unknown: accept a well-formed name that the catalog does not contain.
 
         Raises:
-            UnknownGpuError: not in the catalog. LineError: malformed, or not offered. Both have the position.
+            UnknownGpuError: not in the catalog; has the position.
+            LineError: malformed, or not offered; has the position.
         """
         _checked(text, allow_unknown=allow_unknown)
         match = _shape(text)
         return cls(match["name"], int(match["count"] or 1), bool(match["strict"]), known=not allow_unknown)
 
     def __str__(self) -> str:
-        """What Modal gets; a count of 1 is left out."""
+        """Format the spec for Modal; a count of 1 is omitted."""
         return f"{self.name}{'!' if self.strict else ''}{f':{self.count}' if self.count > 1 else ''}"
 
     @property
     def gpu(self) -> Gpu | None:
-        """The catalog's row; None for a GPU it does not have."""
+        """The catalog's row; None for an unknown GPU."""
         return GPUS.get(self.name)
 
     @property
     def gives(self) -> tuple[str, ...]:
-        """The GPUs that may arrive: `H100` may get an H200, `H100!` may not."""
+        """The GPUs that Modal may provide: an H200 for `H100`, but not for `H100!`."""
         return (self.name,) if self.strict or not self.gpu else self.gpu.gives
 
     @property
     def price_per_second(self) -> float | None:
-        """USD for all its GPUs; None for a GPU the catalog does not have."""
+        """USD per second for all GPUs of the spec; None for an unknown GPU."""
         return self.gpu.price_per_second * self.count if self.gpu else None
 
     @property
     def price_per_hour(self) -> float | None:
-        """USD for all its GPUs; None for a GPU the catalog does not have."""
+        """USD per hour for all GPUs of the spec; None for an unknown GPU."""
         return self.gpu.price_per_hour * self.count if self.gpu else None
 
     @property
     def vram_gb(self) -> int | None:
-        """GB of all its GPUs together; None for a GPU the catalog does not have."""
+        """Memory of all GPUs of the spec in GB; None for an unknown GPU."""
         return self.gpu.vram_gb * self.count if self.gpu else None
 
 
 def _checked(text: str, *, allow_unknown: bool) -> Gpu | None:
-    """The catalog's row for a spec's text; None for an unknown one that is allowed."""
+    """Return the catalog's row for a spec's text; None for an unknown GPU that is allowed."""
     match = _shape(text)
     gpu = lookup(match["name"])
     if gpu is None and not allow_unknown:
@@ -123,24 +124,26 @@ def _shape(text: str) -> re.Match[str]:
 
 
 def _unknown(text: str, match: re.Match[str]) -> LineError:
-    """What the catalog says of the name, unless the whole text is a known slip."""
-    slip = _slip(text)
-    message = f"No GPU is called {match['name']}; did you mean {slip}?" if slip else unknown(match["name"]).message
+    """Make the error for an unknown name, with the correction of a common misspelling if the text is one."""
+    corrected = _corrected(text)
+    message = (
+        f"No GPU is called {match['name']}; did you mean {corrected}?" if corrected else unknown(match["name"]).message
+    )
     return UnknownGpuError(message, text, *match.span("name"))
 
 
 def _meant(text: str) -> str:
-    slip = _slip(text)
+    corrected = _corrected(text)
     near = nearest(text, GPUS, limit=1)
-    if slip or near:
-        return f"did you mean {slip or near[0]}?"
+    if corrected or near:
+        return f"did you mean {corrected or near[0]}?"
     if re.fullmatch(r"[0-9]{1,3}", text):
         return f"a need has its unit: {text}GB."
     return "write a name and perhaps a count, such as H100 or H100:2."
 
 
-def _slip(text: str) -> str | None:
-    """What a text was probably meant to be, if that is a GPU Modal offers."""
+def _corrected(text: str) -> str | None:
+    """Return the probable meaning of a misspelled text, if that is a GPU that Modal offers."""
     for pattern, template in _MISWRITTEN:
         match = re.fullmatch(pattern, text.upper())
         meant = match.expand(template) if match else ""
@@ -165,15 +168,15 @@ _LIKE_NEED = r"[0-9.]+(?:[KMGT]I?B?)?(?:\.\..*|:.*)?"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """GPUs by their memory: `24GB` or more each, `24GB..80GB`, `24GB..80GB:2`.
+    """GPUs by memory: `24GB` or more each, `24GB..80GB`, `24GB..80GB:2`.
 
     Attributes:
-        least: GB each GPU must have, as sold.
-        most: GB none may exceed; None: no bound.
+        least: least memory of each GPU in GB, as advertised.
+        most: most memory of each GPU in GB; None: no limit.
         count: GPUs in one container.
 
     Raises:
-        LineError: no GPU of the catalog fits.
+        LineError: no GPU in the catalog fits.
     """
 
     least: int
@@ -181,7 +184,7 @@ class Need:
     count: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a need that nothing can meet."""
+        """Refuse a need that no GPU meets."""
         if self.least < 1 or self.count < 1 or (self.most is not None and self.most < self.least):
             raise refusal(f"{self} asks for nothing; write {self._mended()}.", str(self))
         if not self.resolve():
@@ -189,15 +192,15 @@ class Need:
 
     @classmethod
     def looks_like(cls, text: str) -> bool:
-        """Whether a word is meant as a need: a number with a unit, a range or a count. Not a bare number."""
+        """Whether a word looks like a need: a number with a unit, a range or a count. Not a bare number."""
         return bool(re.fullmatch(_LIKE_NEED, text.upper())) and not text.isdigit()
 
     @classmethod
     def parse(cls, text: str) -> Need:
-        """A need from its text, in any case.
+        """Parse a need, in any case.
 
         Raises:
-            LineError: malformed, or nothing fits.
+            LineError: malformed, or no GPU fits.
         """
         match = re.fullmatch(_NEED, text.upper())
         if match is None:
@@ -211,12 +214,12 @@ class Need:
             raise refusal(error.message, text) from None
 
     def __str__(self) -> str:
-        """As the line has it."""
+        """Format the need as on a line."""
         upper = "" if self.most is None else f"..{self.most}GB"
         return f"{self.least}GB{upper}{'' if self.count == 1 else f':{self.count}'}"
 
     def resolve(self) -> tuple[GpuSpec, ...]:
-        """The specs that fit, cheapest first. Names that stand for one of several GPUs are left out."""
+        """Return the specs that fit, cheapest first, without names that stand for several GPUs."""
         fits = [
             gpu
             for gpu in GPUS.values()
@@ -229,7 +232,7 @@ class Need:
         return "..".join(f"{bound}GB" for bound in bounds)
 
     def _unmet(self) -> str:
-        """Why nothing fits, and the nearest need that something meets."""
+        """Return why no GPU fits, and the nearest need that a GPU meets."""
         pinned = [gpu for gpu in GPUS.values() if gpu.pinned]
         inside = [gpu for gpu in pinned if self.least <= gpu.vram_gb <= (self.most or gpu.vram_gb)]
         if inside:

@@ -1,4 +1,4 @@
-"""Durations and sizes: text to whole seconds and bytes, and back to the shortest text that reads as the same."""
+"""Convert durations and sizes: from text to whole seconds and bytes, and back to the shortest equal text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes"), "m"),
     **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
 }
-"""Units people write in full, for the suggestion."""
+"""Units written in full, for the suggestion."""
 
 _DURATION = r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
 
@@ -26,7 +26,7 @@ _SIZE = r"([0-9]{1,18})(?:\.([0-9]{1,9}))?([A-Za-z]*)"
 
 
 def read_duration(text: str) -> int:
-    """Seconds of `300`, `90m`, `12h`, `1h30m`, `1d`, in any case.
+    """Return the seconds of `300`, `90m`, `12h`, `1h30m` or `1d`, in any case.
 
     Raises:
         LineError: not a duration.
@@ -40,7 +40,7 @@ def read_duration(text: str) -> int:
 
 
 def write_duration(seconds: int) -> str:
-    """`5m`, `1h30m`, `0s`: what `read_duration` reads as the same. Days are written as hours."""
+    """Format seconds as `5m`, `1h30m` or `0s`, which `read_duration` reads as equal. Days become hours."""
     parts = []
     for unit in ("h", "m", "s"):
         count, seconds = divmod(seconds, _SECONDS[unit])
@@ -58,10 +58,10 @@ def _meant_duration(text: str) -> str:
 
 
 def read_size(text: str) -> int:
-    """Bytes of `16GB`, `512MB`, `1.5TB` (powers of 1,000), `16GiB` (powers of 1,024), `100B`, `0`, in any case.
+    """Return the bytes of `16GB`, `1.5TB` (powers of 1,000), `16GiB` (powers of 1,024), `100B` or `0`, in any case.
 
     Raises:
-        LineError: not a size, or no whole number of bytes.
+        LineError: not a size, or not a whole number of bytes.
     """
     match = re.fullmatch(_SIZE, text)
     unit = match[3].upper() if match else ""
@@ -70,15 +70,15 @@ def read_size(text: str) -> int:
     if not match or unit not in _SIZES:
         raise refusal(f"{text} is not a size; {_meant_size(match)}", text)
     whole, part = match[1], match[2] or ""
-    tenths: int = 10 ** len(part)
-    size, rest = divmod(int(whole + part) * _SIZES[unit], tenths)
+    scale: int = 10 ** len(part)
+    size, rest = divmod(int(whole + part) * _SIZES[unit], scale)
     if rest:
         raise refusal(f"{text} is not a whole number of bytes; write {size + 1}B.", text)
     return size
 
 
 def write_size(size: int) -> str:
-    """`16GB`, `1536MiB`, `17B`: the largest unit that says it exactly, powers of 1,000 first."""
+    """Format bytes as `16GB`, `1536MiB` or `17B`: in the largest unit without a remainder, powers of 1,000 first."""
     if not size:
         return "0"
     exact = [unit for unit, amount in (*_BYTES.items(), *_BINARY.items()) if size % amount == 0]
@@ -87,7 +87,7 @@ def write_size(size: int) -> str:
 
 
 def _meant_size(match: re.Match[str] | None) -> str:
-    """`16`, `16G` and `16gigs` probably mean `16GB`."""
+    """Suggest `16GB` for `16`, `16G` and `16gigs`."""
     letter = match[3][:1].upper() if match else ""
     if match and letter in ("", "K", "M", "G", "T"):
         return f"did you mean {match[0][: match.start(3)]}{letter or 'G'}B?"

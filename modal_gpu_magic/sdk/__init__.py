@@ -1,1 +1,1 @@
-"""The border to Modal: the only floor beside the control plane that imports `modal`."""
+"""Adapters of the Modal SDK: apart from the control plane, the only floor that imports `modal`."""

@@ -1,4 +1,4 @@
-"""The App of one machine: its Runner, which runs cells, and the calls of it."""
+"""The App of one machine: defines its Runner, and starts, follows and cancels runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
 
 LOG_LINES = 200
-"""Lines of the log that are looked at; what cells print does not pass through it."""
+"""Lines read from the end of the log; output of cells is not part of the log."""
 CRASH = "Fatal Python error"
+"""Start of faulthandler's crash report."""
 
 
 class OpenApp(HeldApp):
-    """The App of one machine. Make it with `OpenApp(...)`, then `open()` in a thread: an image may take minutes."""
+    """The App of one machine. Call `open()` in a thread: an image build may take minutes."""
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         super().__init__(machine, backend, packages)
@@ -32,18 +33,18 @@ class OpenApp(HeldApp):
         self._lock = threading.Lock()
 
     def define(self, app: Any) -> Any:
-        """The Runner."""
+        """Define the Runner."""
         return define(app, self.machine, self.packages)
 
     def start(self, session: str, request: Request, tell: Tell) -> Call:
-        """Begin a run and return at once; `tell` hears `spawned`, `frame`, then `result` or `lost`."""
+        """Start a run and return at once; `tell` receives `spawned`, `frame`, then `result` or `lost`."""
         self._listeners[request.run] = tell
         call = Call(self, session, request, tell)
         FOLLOWERS.run(call.follow)
         return call
 
     def runner(self, session: str) -> Any:
-        """The Runner of a session: a class parameter, so each session has a container of its own."""
+        """Return the Runner of a session: a class parameter gives each session its own container."""
         with self._lock:
             if session not in self._runners:
                 clustered = self.machine.nodes > 1
@@ -51,7 +52,7 @@ class OpenApp(HeldApp):
             return self._runners[session]
 
     def image_id(self, image: Any) -> str:
-        """What Modal calls the image that `image` builds; builds it if that has not been done."""
+        """Return Modal's id of an image; build the image if needed."""
         try:
             image.build(self._app)
         except Exception as error:
@@ -59,7 +60,7 @@ class OpenApp(HeldApp):
         return str(image.object_id)
 
     def ended(self, session: str, run: str) -> Answer | None:
-        """How a run ended whose answer was lost; waits for the end. None: the run did not begin, and will not."""
+        """Wait for the end of a run whose answer was lost. None: the run did not begin and will not begin."""
         try:
             answer: Answer | None = self.runner(session).ended.remote(run)
         except Exception as error:
@@ -67,7 +68,7 @@ class OpenApp(HeldApp):
         return answer
 
     def fetch(self, session: str, names: tuple[str, ...], received: tuple[int, ...]) -> Transfer:
-        """Values that stayed in the container. `received`: transfers fetched before that were taken in here."""
+        """Fetch values that stayed in the container. `received`: earlier fetches that the notebook has received."""
         try:
             fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store, received)
         except Exception as error:
@@ -75,7 +76,7 @@ class OpenApp(HeldApp):
         return fetched
 
     def listed(self, session: str, generation: str, path: str) -> tuple[FileThere, ...]:
-        """The file at a path of the container's working directory, or all files below it."""
+        """List the file at a path of the container's working directory, or all files below the path."""
         try:
             files: tuple[FileThere, ...] = self.runner(session).listed.remote(generation, path)
         except Exception as error:
@@ -83,7 +84,7 @@ class OpenApp(HeldApp):
         return files
 
     def part(self, session: str, generation: str, path: str, offset: int, nbytes: int) -> bytes:
-        """Some bytes of a file in the container; fewer at its end."""
+        """Read up to `nbytes` bytes of a file in the container; fewer at the end of the file."""
         try:
             content: bytes = self.runner(session).part.remote(generation, path, offset, nbytes)
         except Exception as error:
@@ -91,42 +92,42 @@ class OpenApp(HeldApp):
         return content
 
     def is_warm(self, session: str) -> bool:
-        """Whether the session's container is there; to ask starts none."""
+        """Whether the session's container is running. This call starts no container."""
         try:
             return bool(self.runner(session).run.get_current_stats().num_total_runners)
         except Exception as error:
             raise translate(error) from error
 
     def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
-        """A run's events from `number` on."""
+        """Return a run's events from `number` on."""
         events: tuple[Event, ...] = self.runner(session).replay.remote(run, number)
         return events
 
     def keep_warm(self, session: str, seconds: int) -> None:
-        """Change how long an idle container stays, without a new machine."""
+        """Change how long an idle container stays, in seconds, without a new machine."""
         import warnings
 
-        with warnings.catch_warnings():  # 1.6.4 warns on the class's own method, and offers no other for a class
+        with warnings.catch_warnings():  # modal 1.6.4 warns about this method, and has no other for a class
             warnings.simplefilter("ignore")
             self.runner(session).update_autoscaler(scaledown_window=seconds)
 
     def log(self) -> str:
-        """The newest lines of the App's log: what Modal itself says of the machine stands there. One round trip."""
+        """Return the last lines of the App's log, which hold Modal's messages about the machine. One round trip."""
         try:
             return "".join(str(getattr(entry, "message", entry)) for entry in self._app.logs.tail(LOG_LINES))
-        except Exception:  # noqa: BLE001 - the log is an extra
+        except Exception:  # noqa: BLE001 - the log is optional
             return ""
 
     def answer(self, run: str, text: str) -> None:
-        """What was typed for the run's `input()`."""
+        """Send the answer for the run's `input()`."""
         self.queue.put(text, partition=f"stdin-{run}")
 
 
 class Followers:
-    """Threads that wait for calls, kept for the next ones: to start a thread costs a cell a millisecond.
+    """Threads that wait for calls, reused: starting a thread takes a millisecond per cell.
 
     Not a ThreadPoolExecutor: the interpreter joins a pool's threads before `atexit` closes the Apps, so a call that
-    Modal does not answer would keep the kernel from ending.
+    Modal does not answer would keep the kernel from exiting.
     """
 
     def __init__(self) -> None:
@@ -135,12 +136,12 @@ class Followers:
         self._lock = threading.Lock()
 
     def run(self, job: Callable[[], None]) -> None:
-        """Do `job` in a thread, at once."""
+        """Run `job` in a thread, at once."""
         with self._lock:
-            warm_process = self._idle > 0
-            self._idle -= warm_process
+            has_idle = self._idle > 0
+            self._idle -= has_idle
         self._jobs.put(job)
-        if not warm_process:
+        if not has_idle:
             threading.Thread(target=self._work, name="modal-gpu-call", daemon=True).start()
 
     def _work(self) -> None:
@@ -154,20 +155,20 @@ FOLLOWERS = Followers()
 
 
 class Call:
-    """One run as Modal sees it: spawned, waited for, cancelled."""
+    """One run at Modal: spawn it, wait for its result, cancel it."""
 
     def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell) -> None:
         self.app, self.session, self.request, self.tell = app, session, request, tell
         self.id: str | None = None
         self.sent = False
-        """Whether the run may have reached Modal; one that is stopped before that never does."""
+        """Whether Modal may have received the run; a run that is stopped earlier is never sent."""
         self._call: Any = None
-        self._question: Any = None
+        self._ended_call: Any = None
         self._cancelled = self._terminating = False
         self._lock = threading.Lock()
 
     def follow(self) -> None:
-        """In a thread: spawn, then wait for the end. All that happens is told, nothing is raised."""
+        """Spawn the run and wait for its end, in a thread. Reports every step to `tell` and raises nothing."""
         try:
             runner = self.app.runner(self.session)
             with self._lock:
@@ -181,7 +182,7 @@ class Call:
             if self._cancelled:
                 self._call.cancel(terminate_containers=self._terminating)
             self.tell("result", self._call.get())
-        except BaseException as error:  # noqa: BLE001 - told to the pump, which raises it on the main thread
+        except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
 
     def cancel(self, *, terminate: bool = False) -> None:
@@ -191,53 +192,53 @@ class Call:
         call = self._call
 
         def send() -> None:
-            with contextlib.suppress(Exception):  # it has ended, or the connection has: either is told elsewhere
-                if terminate and self._question is not None:
-                    self._question.cancel()  # a new container would be started for it
+            with contextlib.suppress(Exception):  # `follow` reports an ended run or a lost connection
+                if terminate and self._ended_call is not None:
+                    self._ended_call.cancel()  # otherwise Modal would start a new container for this call
                 call.cancel(terminate_containers=terminate)
 
         if call is not None:
             threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
 
     def ended(self) -> Answer | None:
-        """How the run ended, as its container says (see `OpenApp.ended`)."""
-        self._question = self.app.runner(self.session).ended.spawn(self.request.run)
-        answer: Answer | None = self._question.get()
+        """Ask the container how the run ended (see `OpenApp.ended`)."""
+        self._ended_call = self.app.runner(self.session).ended.spawn(self.request.run)
+        answer: Answer | None = self._ended_call.get()
         return answer
 
     def running(self) -> bool | None:
-        """Whether a container is there for the run; None when Modal does not say. One round trip."""
+        """Whether a container runs for the session; None: Modal gives no answer. One round trip."""
         try:
             stats = self.app.runner(self.session).run.get_current_stats()
-        except Exception:  # noqa: BLE001 - a status line is not worth an error
+        except Exception:  # noqa: BLE001 - a status line must not fail
             return None
         return bool(stats.num_total_runners)
 
     def last_words(self, limit: int = 6000) -> str:
-        """What the container wrote to Modal's log during the call: a segfault's stack, a CUDA assertion."""
+        """Return the end of the container's log during the call: a segfault's stack, a CUDA assertion."""
         try:
             text = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
-        except Exception:  # noqa: BLE001 - the log is an extra; the error it explains is raised anyway
+        except Exception:  # noqa: BLE001 - the log is optional; the error itself is raised anyway
             return ""
-        begin = text.rfind(CRASH)  # faulthandler names the fault and the thread it was in first
+        begin = text.rfind(CRASH)  # faulthandler prints the fault and its thread first
         return text[begin : begin + limit] if begin >= 0 else text[-limit:]
 
 
 class Cluster:
-    """What stands for a Runner where a machine has nodes: its one function. It keeps no values, and no events."""
+    """Replaces the Runner for a machine with nodes: one function, which keeps no values and no events."""
 
     def __init__(self, function: Any) -> None:
         self.run = function
 
     def update_autoscaler(self, *, scaledown_window: int) -> None:
-        """Change how long the idle nodes stay."""
+        """Change how long idle nodes stay, in seconds."""
         self.run.update_autoscaler(scaledown_window=scaledown_window)
 
 
 def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
-    """The Runner class on `app`, or the function of a cluster, with everything of `machine` in its definition.
+    """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
-    Not yet created at Modal.
+    Modal creates nothing before the App runs.
     """
     import modal
 
@@ -251,7 +252,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
 
 
 def definition(machine: Machine, packages: tuple[str, ...]) -> dict[str, Any]:
-    """What a machine says of a Function's definition, as the SDK takes it; `packages` join its image."""
+    """Return the options of a machine's Function for the SDK; `packages` join its image."""
     import modal
 
     from modal_gpu_magic.sdk import image

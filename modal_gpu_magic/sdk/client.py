@@ -1,4 +1,4 @@
-"""The two backends: which one a cell runs on, and the `modal.Client` that reaches it.
+"""Choose one of the two backends, and connect the `modal.Client` of the backend.
 
 `cloud` and `local` differ in two things only: the client, and the directory in which large buffers are shared.
 """
@@ -25,14 +25,19 @@ from modal_gpu_magic.wire.buffers.stores import SharedStore
 Kind = Literal["cloud", "local"]
 KINDS: tuple[Kind, ...] = ("cloud", "local")
 ROOT = Path(__file__).parents[2]
-"""Where this package lies."""
+"""The directory that contains this package."""
 START_SECONDS = 30
-"""How long the local control plane may take to say hello; measured: well under two seconds."""
+"""Seconds that the local control plane may take to send its first message; measured: less than two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which backend, and whether anyone asked for it (`automatic` is said once a kernel)."""
+    """The chosen backend.
+
+    Attributes:
+        kind: the backend.
+        automatic: whether the choice is a default; the magics report a default once per kernel.
+    """
 
     kind: Kind
     automatic: bool
@@ -40,11 +45,18 @@ class Choice:
 
 @dataclass(slots=True)
 class Backend:
-    """A reachable control plane. `store` is the directory of shared buffers (local), or None (cloud)."""
+    """A reachable control plane.
+
+    Attributes:
+        kind: `cloud` or `local`.
+        client: a `modal.Client`.
+        store: directory of the shared buffers (local), or None (cloud).
+        process: process of the local control plane.
+        lost: the error, after the control plane has ended.
+    """
 
     kind: Kind
     client: Any
-    """A `modal.Client`."""
     store: str | None = None
     process: subprocess.Popen[bytes] | None = None
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
@@ -52,29 +64,29 @@ class Backend:
     _shared: SharedStore | None = None
 
     def on_loss(self, tell: Callable[[Exception], None]) -> Callable[[], None]:
-        """Call `tell(error)` when the control plane is gone (the SDK itself would retry for 40 s).
+        """Call `tell(error)` when the control plane ends (the SDK itself would retry for 40 s).
 
         Returns:
-            Call it to end that: an App that is closed has nothing to hear.
+            A function that removes the callback, for an App that is closed.
         """
         self._watchers.append(tell)
         return lambda: self._watchers.remove(tell) if tell in self._watchers else None
 
     def shared_store(self) -> SharedStore | None:
-        """Where large buffers are put for containers on this machine; None: they travel in the message."""
+        """Return the store of large buffers for containers on this machine; None: buffers travel in the message."""
         if self.store and self._shared is None:
             self._shared = SharedStore(self.store)
         return self._shared
 
     def close(self) -> None:
-        """Let the local control plane go; it ends its containers and removes its files. The cloud needs nothing."""
+        """End the local control plane, which ends its containers and removes its files. No effect on the cloud."""
         if self.process is not None and self.process.stdin is not None:
             self.lost = self.lost or BackendLost("the local control plane was closed.")
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
 
     def watch(self) -> None:
-        """In a thread: wait for the control plane's end, and tell."""
+        """Wait for the control plane's end, in a thread, and report it."""
         process = cast("subprocess.Popen[bytes]", self.process)
         code = process.wait()
         if self.lost is None:
@@ -89,36 +101,36 @@ class Backend:
 def choose(
     explicit: str | None, configured: str | None, environ: Mapping[str, str], *, token: Callable[[], bool]
 ) -> Choice:
-    """`--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in that order; else cloud if there is a token.
+    """Choose by `--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in this order; else cloud with a token.
 
     Raises:
-        SetupError: a backend that does not exist.
+        SetupError: the named backend does not exist.
     """
-    for value, where in (
+    for value, source in (
         (explicit, "--backend"),
         (configured, "%config ModalGpu.backend"),
         (environ.get("MODAL_GPU_BACKEND"), "MODAL_GPU_BACKEND"),
     ):
         if value:
             if value not in KINDS:
-                raise SetupError(f"{where} is {value!r}; a backend is one of: {', '.join(KINDS)}.")
+                raise SetupError(f"{source} is {value!r}; a backend is one of: {', '.join(KINDS)}.")
             return Choice(value, automatic=False)
     return Choice("cloud" if token() else "local", automatic=True)
 
 
 def chosen(explicit: str | None = None) -> Kind:
-    """The backend that plain Python gets: the one named, else that of the environment, else cloud if there is a token.
+    """Return the backend for plain Python: as named, else by the environment, else cloud if a token exists.
 
     Raises:
-        SetupError: a backend that does not exist.
+        SetupError: the named backend does not exist.
     """
     return choose(explicit, None, os.environ, token=lambda: has_token(os.environ)).kind
 
 
 def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether the SDK would find a token: each half in the environment, else in the active profile of the file.
+    """Whether the SDK would find a token: each half in the environment, else in the file's active profile.
 
-    Does not load the SDK, which reads the same file by the same parser.
+    Does not load the SDK, which reads the same file with the same parser.
     """
     if all(environ.get(variable) for variable in _TOKEN.values()):
         return True
@@ -130,13 +142,13 @@ _TOKEN = {"token_id": "MODAL_TOKEN_ID", "token_secret": "MODAL_TOKEN_SECRET"}
 
 
 def _profile(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """The active profile of Modal's configuration file: the one named, else the one marked, else `default`."""
+    """Return the active profile of Modal's configuration file: MODAL_PROFILE, else the one marked, else `default`."""
     import toml
 
     path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
     try:
         profiles = toml.loads(path.read_text(encoding="utf-8"))
-    except Exception:  # noqa: BLE001 - toml raises IndexError and others, too; the SDK finds no token then
+    except Exception:  # noqa: BLE001 - toml raises IndexError and others; the SDK then finds no token
         return {}
     marked = (name for name, profile in profiles.items() if isinstance(profile, dict) and profile.get("active") is True)
     profile = profiles.get(environ.get("MODAL_PROFILE") or next(marked, "default"), {})
@@ -148,7 +160,7 @@ _lock = threading.Lock()
 
 
 def connect(kind: Kind) -> Backend:
-    """The backend of this kernel, started at its first use and again after it was lost.
+    """Return the kernel's backend; start it at its first use, and again after a loss.
 
     Raises:
         SetupError: no token, a refused token, or a control plane that does not start.
@@ -180,10 +192,10 @@ def _local() -> Backend:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        cwd=ROOT,  # `-m` looks for modules there first, and the notebook's folder may have a `queue.py`
-        env=_with_our_path(os.environ),
+        cwd=ROOT,  # `-m` imports from this directory first; the notebook's folder may have a `queue.py`
+        env=_with_package_path(os.environ),
     )
-    _modal()  # while the control plane starts: both take some 0.5 s of one core
+    _modal()  # load the SDK while the control plane starts: each takes about 0.5 s of one core
     hello = _hello(process)
     client = client_at(hello["url"], hello["token_id"], hello["token_secret"])
     backend = Backend("local", client, hello["store"], process)
@@ -192,7 +204,7 @@ def _local() -> Backend:
 
 
 def _modal() -> Any:
-    """The SDK; loaded when a backend is first connected."""
+    """Load and return the SDK, when a backend first connects."""
     return importlib.import_module("modal")
 
 
@@ -212,7 +224,7 @@ def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:
         ) from error
 
 
-def _with_our_path(environ: Mapping[str, str]) -> dict[str, str]:
-    """The child imports this very package and sees what the kernel sees, also when its sys.path was changed."""
+def _with_package_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which a child imports this same package, even if the kernel changed `sys.path`."""
     paths = dict.fromkeys([str(ROOT), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
     return {**environ, "PYTHONPATH": os.pathsep.join(paths)}

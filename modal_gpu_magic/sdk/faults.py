@@ -1,4 +1,4 @@
-"""Modal's errors turned into ours, in one table, most specific first."""
+"""Translate Modal's errors into this package's errors, by one table, most specific first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNALS = {
     "SIGSEGV": "native code crashed (SIGSEGV)",
     "SIGABRT": "native code gave up (SIGABRT)",
     "SIGBUS": "native code crashed (SIGBUS)",
-    "SIGTERM": "it was told to end (SIGTERM)",
+    "SIGTERM": "it was asked to end (SIGTERM)",
     "SIGILL": "it met an instruction its CPU does not have (SIGILL)",
 }
 _NUMBERS = {"-9": "SIGKILL", "-11": "SIGSEGV", "-6": "SIGABRT", "137": "SIGKILL", "139": "SIGSEGV"}
@@ -32,7 +32,7 @@ def _lost(error: BaseException) -> ModalGpuError:
 
 
 def why_lost(error: BaseException) -> str:
-    """What ended a container, in a clause: from Modal's error of a call that was in it."""
+    """Return a clause that says why a container ended, from the error of a call in that container."""
     code = _exit_code(error)
     if not code:
         return str(error).strip() or type(error).__name__
@@ -50,7 +50,7 @@ def _refused(error: BaseException) -> ModalGpuError:
     return MachineError(f"Modal refused the machine: {error}")
 
 
-def _own(error: BaseException) -> ModalGpuError:
+def _internal(error: BaseException) -> ModalGpuError:
     return BackendLost(f"Modal had an error of its own: {error}")
 
 
@@ -64,9 +64,9 @@ _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("InternalFailure", _lost),
     ("RemoteError", _lost),
     ("ConnectionError", lambda e: BackendLost(f"the connection to Modal was lost: {e}")),
-    ("ServiceError", _own),
-    ("InternalError", _own),
-    ("DataLossError", _own),
+    ("ServiceError", _internal),
+    ("InternalError", _internal),
+    ("DataLossError", _internal),
     ("ClientClosed", lambda _: BackendLost("the connection to Modal was closed.")),
     ("NotFoundError", _refused),
     ("InvalidError", _refused),
@@ -78,27 +78,27 @@ _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("DeserializationError", lambda e: MachineError(f"the container lacks a package that a value needs: {e}")),
     ("OutputExpiredError", lambda _: ContainerLost("Modal no longer has the result of this cell (kept for 7 days).")),
 )
-"""Attributes of `modal.exception`, and ours for each."""
+"""Exception classes of `modal.exception` by name, with the translation of each."""
 
 
 def translate(error: BaseException) -> BaseException:
-    """Our error for one of Modal's, chained to it; any other exception unchanged."""
+    """Translate an error of Modal and chain it; return any other exception unchanged."""
     if isinstance(error, ModalGpuError):
         return error
-    for name, ours in _TABLE:
+    for name, translation in _TABLE:
         if _is_modals(error, name):
-            translated = ours(error)
+            translated = translation(error)
             translated.__cause__ = error
             return translated
     return error
 
 
 def app_is_gone(error: BaseException | None) -> bool:
-    """Whether Modal no longer has the App: it ends one whose kernel sent no heartbeat, as when the computer slept."""
+    """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
     return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")
 
 
 def _is_modals(error: BaseException | None, name: str) -> bool:
-    """Whether an error is of the SDK's class of that name. An SDK that is not loaded has raised nothing."""
+    """Whether an error is of the SDK's class of that name; False if the SDK is not loaded."""
     kind = getattr(sys.modules.get("modal.exception"), name, None)
     return kind is not None and isinstance(error, kind)

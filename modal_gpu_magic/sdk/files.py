@@ -1,4 +1,4 @@
-"""Files of Volumes from outside of containers, through the public SDK: listed, read, put. Asynchronous throughout."""
+"""List, read and put files of Volumes from the notebook, through the public SDK. Asynchronous throughout."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["file", "folder", "other"]
-"""What an entry is; `other` are links and the like, which are not copied."""
+"""Kind of an entry; `other` are links and the like, which are not copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is at a path of a Volume."""
+    """An entry of a Volume at a path."""
 
     kind: Kind
     file: FileThere
@@ -35,8 +35,8 @@ class VolumeFiles:
     """The files of one Volume.
 
     Attributes:
-        key: names it for what is remembered of it here.
-        same_clock: whether its times are those of this machine.
+        key: identifies the Volume in the notebook's records.
+        same_clock: whether the Volume's times come from this machine's clock.
     """
 
     def __init__(self, volume: Any, key: str, *, same_clock: bool) -> None:
@@ -44,11 +44,11 @@ class VolumeFiles:
 
     @classmethod
     async def open(cls, backend: Backend, name: str, *, create: bool) -> VolumeFiles:
-        """The Volume with this name.
+        """Open the Volume with this name.
 
         Raises:
-            CopyError: there is none, and it is not to be created; names those that are near.
-            ModalGpuError: the backend refused it, or is gone.
+            CopyError: no such Volume exists, and `create` is false; the message names similar Volumes.
+            ModalGpuError: the backend refused the Volume, or has ended.
         """
         import modal
 
@@ -63,7 +63,7 @@ class VolumeFiles:
         return cls(volume, f"{backend.kind}-{name if local else volume.object_id}", same_clock=local)
 
     async def entries(self, path: str, *, recursive: bool) -> list[Entry] | None:
-        """The file at a path, or what is in a folder; None: there is nothing at the path."""
+        """Return the file at a path, or the entries of a folder; None: the path does not exist."""
         import modal
 
         try:
@@ -79,12 +79,12 @@ class VolumeFiles:
         ]
 
     async def files(self, path: str) -> dict[str, FileThere]:
-        """The file at a path, or all files below it, by their paths; empty: there is none."""
+        """Return the file at a path, or all files below it, by path; empty: no file."""
         found = await self.entries(path, recursive=True) or []
         return {each.file.path: each.file for each in found if each.kind == "file"}
 
     async def read(self, file: FileThere) -> AsyncIterator[bytes]:
-        """The content of a file, piece by piece."""
+        """Yield the content of a file in pieces."""
         try:
             async for piece in self._volume.read_file.aio(f"/{file.path}"):
                 yield piece
@@ -94,32 +94,32 @@ class VolumeFiles:
             raise _translated(error) from error
 
     async def put(self, files: Mapping[str, Path]) -> None:
-        """Put local files at paths of the Volume, over what is there. What Modal has of a content is not sent again."""
+        """Put local files at paths of the Volume, replacing existing files. Content that Modal has is not resent."""
         try:
             async with self._volume.batch_upload(force=True) as batch:
-                for path, here in files.items():
-                    batch.put_file(here, f"/{path}")
+                for path, local in files.items():
+                    batch.put_file(local, f"/{path}")
         except OSError as error:
             raise CopyError(f"this cannot be put: {str(error).rstrip('.')}.") from error
         except Exception as error:
             raise _translated(error) from error
 
     async def no_path(self, place: Place) -> str:
-        """The sentence for a path where nothing is, with those that are near."""
-        beside = await self.entries(place.above.path, recursive=False) or []
-        near = nearest(place.name, [each.file.path.rpartition("/")[2] for each in beside])
+        """Return the sentence for a path that does not exist, with similar paths."""
+        siblings = await self.entries(place.above.path, recursive=False) or []
+        near = nearest(place.name, [each.file.path.rpartition("/")[2] for each in siblings])
         meant = f"did you mean {either([str(place.above.below(each)) for each in near])}?" if near else None
         return f"there is no {place}; {meant or f'`%modal_gpu ls {place.volume}` shows what is there.'}"
 
 
 def _translated(error: Exception) -> BaseException:
-    """Our error for one of Modal's; what is refused here is no machine."""
-    ours = translate(error)
-    return CopyError(f"Modal refused it: {error}") if isinstance(ours, MachineError) else ours
+    """Translate an error of Modal; a refusal concerns the copy, not a machine."""
+    translated = translate(error)
+    return CopyError(f"Modal refused it: {error}") if isinstance(translated, MachineError) else translated
 
 
 async def names(backend: Backend) -> list[str]:
-    """The names of all Volumes, newest first."""
+    """Return the names of all Volumes, newest first."""
     import modal
 
     try:
@@ -130,7 +130,7 @@ async def names(backend: Backend) -> list[str]:
 
 async def _no_volume(backend: Backend, name: str) -> str:
     known: list[str] = []
-    with suppress(Exception):  # a hint is not worth another error
+    with suppress(Exception):  # without names, the message has no hint
         known = await names(backend)
     near = nearest(name, known)
     meant = f"did you mean {either(near)}?" if near else f"there is: {', '.join(known[:10]) or 'none yet'}."

@@ -1,4 +1,4 @@
-"""An ephemeral App that is held open for the life of the kernel, with one queue of events and the one reader of it."""
+"""An ephemeral App, held open for the life of the kernel, with one queue of events and one reader."""
 
 from __future__ import annotations
 
@@ -22,37 +22,38 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Frame
 
 POLL_SECONDS = QUEUE_POLL_SECONDS - 5
-"""Length of one long poll of the queue."""
-ITEMS = 500
-"""Queue items taken at once."""
+"""Seconds of one long poll of the queue."""
+MOST_ITEMS = 500
+"""Most queue items of one poll."""
 CLOSE_SECONDS = 2.0
-"""How long the reader may take to notice that its App is closed."""
+"""Seconds that the reader may take to notice that its App is closed."""
 APP_NAME = "modal-gpu-magic"
 
 Tell = Callable[[str, Any], None]
-"""`tell(kind, body)`: how news of a run reaches whoever pumps it. Called from threads."""
+"""`tell(kind, body)` passes an event of a run to the run's pump. Called from threads."""
 
 
 class HeldApp(ABC):
-    """What every App of ours does. `define` says what is in it."""
+    """Base of all Apps of this package. `define` sets the App's content."""
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
         self.closed = self._opened = False
         self._stack = contextlib.ExitStack()
-        """Ends what is open at Modal."""
+        """Closes the resources opened at Modal."""
         self._hooks = contextlib.ExitStack()
-        """Removes the hooks of this process that refer to the App."""
+        """Removes the process hooks that refer to the App."""
         self._lock = threading.Lock()
-        """Held while `closed` is set or looked at: the kernel's end, a cell and the opening thread may all close."""
+        """Protects `closed`: the kernel's exit, a cell and the opening thread may all close the App."""
         self._listeners: dict[str, Tell] = {}
         self._reader: threading.Thread | None = None
 
     def open(self) -> None:
-        """Create the App at Modal (its image is built if need be), and start the one reader of its events.
+        """Create the App at Modal, build its image if needed, and start the reader of its events.
 
         Raises:
-            MachineError: the image cannot be built, or Modal refuses the machine. BackendLost: no connection.
+            MachineError: the image cannot be built, or Modal refuses the machine.
+            BackendLost: no connection.
         """
         try:
             self._open()
@@ -62,12 +63,12 @@ class HeldApp(ABC):
             raise translate(error) from error
         with self._lock:
             self._opened, abandoned = True, self.closed
-        if abandoned:  # `close` came while the image was being built, and left the rest to this thread
+        if abandoned:  # `close` was called during the image build; this thread cleans up
             self._end()
 
     @abstractmethod
     def define(self, app: Any) -> Any:
-        """Put the class on `app`, not yet created at Modal; `queue` is there for it to refer to."""
+        """Define the class on `app`; Modal creates nothing yet. The class may refer to `queue`."""
 
     def _open(self) -> None:
         import modal
@@ -85,15 +86,15 @@ class HeldApp(ABC):
         self._hooks.callback(atexit.unregister, self.close)
 
     def finish(self, run: str) -> None:
-        """Stop listening to a run (events of its threads that come later are dropped)."""
+        """Stop listening to a run; later events of its threads are dropped."""
         self._listeners.pop(run, None)
 
     def listen(self, run: str, tell: Tell) -> None:
-        """Hear what comes late: output of a thread that outlives its cell."""
+        """Receive late output: of a thread that outlives its cell."""
         self._listeners[run] = tell
 
     def flush(self, run: str) -> None:
-        """Put a marker: when it comes back, everything the container put before has come."""
+        """Put a marker into the queue: its arrival shows that all earlier events have arrived."""
         self.queue.put(sealed(("flush", run)))
 
     def close(self) -> None:
@@ -102,12 +103,12 @@ class HeldApp(ABC):
             self._end()
 
     def close_soon(self) -> None:
-        """The same, but without waiting for Modal: nothing runs here any more from now on."""
+        """End the App and its containers without waiting for Modal: a thread does the work."""
         if self._mark_closed():
             threading.Thread(target=self._end, name="modal-gpu-close", daemon=True).start()
 
     def _mark_closed(self) -> bool:
-        """Let nothing begin any more. Whether this thread has to undo what `open` did."""
+        """Mark the App as closed; return whether this thread has to undo `open`."""
         with self._lock:
             if self.closed:
                 return False
@@ -116,7 +117,7 @@ class HeldApp(ABC):
         return opened
 
     def _end(self) -> None:
-        """Undo `open`, as far as that came. Without a connection Modal ends the App by itself."""
+        """Undo the completed steps of `open`. Without a connection, Modal ends the App by itself."""
         self._hooks.close()
         if self.backend.lost is not None:
             return
@@ -127,28 +128,28 @@ class HeldApp(ABC):
             self._stack.close()
 
     def _wake_reader(self, reader: threading.Thread) -> None:
-        """End the reader's long poll with an item of its own: one that is broken off at exit prints a traceback."""
+        """End the reader's long poll with a marker: a poll interrupted at exit would print a traceback."""
         self.flush("")
         reader.join(CLOSE_SECONDS)
 
     def _read(self) -> None:
-        """The one reader: a persistent thread nobody interrupts (an item is lost with a `get` that is cancelled)."""
-        while not self._over():
+        """Read the queue in one thread that is never interrupted: a cancelled `get` loses an item."""
+        while not self._has_ended():
             try:
-                items = self.queue.get_many(ITEMS, timeout=POLL_SECONDS)
+                items = self.queue.get_many(MOST_ITEMS, timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the runs must hear of it
-                if self._over():
+            except BaseException as error:  # noqa: BLE001 - every error is passed to the runs
+                if self._has_ended():
                     return
                 self._tell_all("reader", translate(error))
                 time.sleep(1)
                 continue
             for item in items:
-                with contextlib.suppress(DamagedError):  # its events are asked for by their numbers
+                with contextlib.suppress(DamagedError):  # the run requests missing events by their numbers
                     self._deliver(opened(item))
 
-    def _over(self) -> bool:
+    def _has_ended(self) -> bool:
         return self.closed or self.backend.lost is not None
 
     def _deliver(self, item: Frame | tuple[str, str]) -> None:

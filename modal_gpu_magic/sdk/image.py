@@ -1,6 +1,6 @@
-"""A Machine's image as a `modal.Image`: the preset or reference, the packages, and one last layer of ours.
+"""Build a Machine's `modal.Image`: the preset or reference, the packages, and this package as the last layer.
 
-Which layers, and in which order, is decided in `plan.machine.layers`.
+`plan.machine.layers` decides which layers the image has, and in which order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
 
 OURS = ("ipython", "cloudpickle", "xxhash")
-"""Third-party packages of the container runtime; both sides must have the same versions (a pickle crosses)."""
+"""Third-party packages of the container runtime. Both sides need the same versions, since they exchange pickles."""
 
 CONTAINER_FLOORS = ("container", "metrics", "wire")
 CONTAINER_FILES = (
@@ -29,7 +29,7 @@ CONTAINER_FILES = (
 
 
 def local_version(package: str) -> str | None:
-    """The notebook's version of a distribution, less its build tag (`2.13.0`, not `2.13.0+cpu`); None: it has none."""
+    """Return the notebook's version of a distribution without its build tag (`2.13.0`, not `2.13.0+cpu`), or None."""
     try:
         return version(package).partition("+")[0]
     except PackageNotFoundError:
@@ -37,10 +37,10 @@ def local_version(package: str) -> str | None:
 
 
 def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
-    """The image of a session: `machine`'s layers, `packages` the cells import, then our last layer.
+    """Build a session's image: `machine`'s layers, `packages` that the cells import, then this package's layer.
 
     Raises:
-        MachineError: the image variable does not hold a `modal.Image`, or the image cannot be built as asked for.
+        MachineError: the image variable holds no `modal.Image`, or the image cannot be built as requested.
     """
     image: Any = _base(machine)
     for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, OURS)):
@@ -49,7 +49,7 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
 
 
 def _base(machine: Machine) -> Any:
-    """What the first layer is a method of: the image that a variable holds, or `modal.Image` itself."""
+    """Return the object with the first layer's method: the `modal.Image` in a variable, or the class `modal.Image`."""
     import modal
 
     if machine.image_object is None:
@@ -66,7 +66,7 @@ def _with_ours(image: modal.Image) -> modal.Image:
 
 
 def _not_for_the_container(path: Path) -> bool:
-    """Whether a file of this package stays here: the container imports three floors, the entry and two files."""
+    """Whether a file of this package is not sent: the container imports three floors and CONTAINER_FILES."""
     root = Path(__file__).parents[1]
     relative = path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path
     if relative.suffix != ".py":

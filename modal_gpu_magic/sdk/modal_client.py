@@ -1,4 +1,4 @@
-"""Adapter of `modal.Client`'s constructor: a client of a server at an address that is not Modal's own.
+"""Adapter of `modal.Client`'s constructor: connects a client to a server other than Modal's.
 
 The public constructors (`from_env`, `from_credentials`) take the address from Modal's configuration only. Tested with
 modal 1.6.0 to 1.6.4. Symptom if this breaks: TypeError when the first local cell connects.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 CLIENT_TYPE_CLIENT = 1
-"""Of Modal's protocol (`api_pb2.CLIENT_TYPE_CLIENT`)."""
+"""The value of `api_pb2.CLIENT_TYPE_CLIENT` in Modal's protocol."""
 
 
 def client_at(url: str, token_id: str, token_secret: str) -> Any:
-    """A `modal.Client` that is connected."""
+    """Return a connected `modal.Client`."""
     import modal
 
     client: Any = modal.Client(url, CLIENT_TYPE_CLIENT, (token_id, token_secret))

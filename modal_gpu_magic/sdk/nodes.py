@@ -1,4 +1,4 @@
-"""What Modal calls on each node of a cluster, and what a rank runs there: thin shells around `container.node`.
+"""The function that Modal calls on each node of a cluster, and the program of a rank: both forward to `container.node`.
 
 A cluster has no session: the function keeps nothing from one cell to the next.
 """
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Answer, Request
 
 CONTEXT = "MODAL_GPU_CLUSTER"
-"""Environment variable: what Modal told this container of its cluster, as JSON, for its ranks."""
+"""Environment variable with the container's cluster information, as JSON, for its ranks."""
 POLL_SECONDS = QUEUE_POLL_SECONDS - 5
-"""Length of one long poll of the queue."""
+"""Seconds of one long poll of the queue."""
 
 
 def run(request: Request, events: modal.Queue) -> Answer:
-    """Run one cell on this node. Node 0's answer is the run's; a failure of any node ends all."""
+    """Run one cell on this node. Node 0's answer is the run's answer; a failed node ends all others."""
 
     def post(frames: list[bytes]) -> None:
         events.put_many(frames, block=False)
@@ -42,18 +42,18 @@ def run(request: Request, events: modal.Queue) -> Answer:
         events.put(frames, partition=_partition(request), block=False)
 
     def await_all() -> int:
-        told: list[int] = []
-        while len(told) < node().place.nodes - 1:  # a node that dies ends this one, too, and so does the time limit
+        frames: list[int] = []
+        while len(frames) < node().place.nodes - 1:  # Modal ends this node as well if a node dies or the time is up
             with contextlib.suppress(queue.Empty):
-                told += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
-        return sum(told)
+                frames += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
+        return sum(frames)
 
     return node().take_part(request, post, answer, mounted(request.volumes), Peers(tell, await_all))
 
 
 @functools.cache
 def node() -> Node:
-    """This container's, made by its first cell."""
+    """Return this container's node; its first cell makes it."""
     context = modal_cluster.context()
     return Node(
         Place(
@@ -68,7 +68,7 @@ def node() -> Node:
 
 
 def _plain(address: str) -> str:
-    """An IPv4 address that is written as IPv6 (the local control plane's) as it is."""
+    """Return an IPv4 address without its IPv6 prefix (used by the local control plane)."""
     return address.removeprefix("::ffff:")
 
 
@@ -77,7 +77,7 @@ def _partition(request: Request) -> str:
 
 
 def rank() -> None:
-    """A rank of a cluster: what Modal tells a container of its cluster holds in the ranks, too."""
+    """Run a rank of a cluster: set the container's cluster information in the rank as well."""
     from modal_gpu_magic.container.ranks.rank import main
 
     modal_cluster.enter(json.loads(os.environ[CONTEXT]))

@@ -1,4 +1,4 @@
-"""The App of one service: its class at Modal, its methods, and what Modal says of its containers."""
+"""The App of one service: defines its class, returns its methods, and reads the state of its containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ServiceApp(HeldApp):
-    """The App of one service; `open()` it in a thread, then `wake()` its first container."""
+    """The App of one service. Call `open()` in a thread, then `wake()` to start the first container."""
 
     def __init__(
         self, machine: Machine, backend: Backend, packages: tuple[str, ...], serving: Serving, program: Program
@@ -25,7 +25,7 @@ class ServiceApp(HeldApp):
         self._service: Any = None
 
     def define(self, app: Any) -> Any:
-        """The class, with everything of the machine and of how it is served in its definition."""
+        """Define the service's class, with the options of the machine and of the service."""
         import modal
 
         from modal_gpu_magic.sdk.stubs import service_class
@@ -46,13 +46,13 @@ class ServiceApp(HeldApp):
         )(made)
 
     def method(self, name: str) -> Any:
-        """Modal's Function for a method."""
+        """Return Modal's Function for a method."""
         if self._service is None:
             self._service = self._cls()
         return getattr(self._service, name)
 
     def wake(self) -> None:
-        """Make Modal start a container, and wait until it has: a call that reaches no user code."""
+        """Start a container and wait for it, by a call that reaches no user code."""
         first = self.serving.methods[0]
         if first.streams:
             list(self.method(first.name).remote_gen(WAKE))
@@ -60,15 +60,15 @@ class ServiceApp(HeldApp):
             self.method(first.name).remote(WAKE)
 
     def stats(self) -> tuple[int, int] | None:
-        """Containers that are there, and calls that wait for one; None: Modal does not say. One round trip."""
+        """Return the numbers of running containers and waiting calls; None: Modal gives no answer. One round trip."""
         try:
             stats = self.method(self.serving.methods[0].name).get_current_stats()
-        except Exception:  # noqa: BLE001 - a line of status is not worth an error
+        except Exception:  # noqa: BLE001 - a status line must not fail
             return None
         return stats.num_total_runners, stats.backlog
 
     def cancel(self, call_id: str) -> None:
-        """Stop a call, of which only the id is known."""
+        """Stop a call by its id."""
         import modal
 
         modal.FunctionCall.from_id(call_id, client=self.backend.client).cancel()

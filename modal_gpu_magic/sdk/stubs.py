@@ -1,6 +1,6 @@
-"""What Modal calls in a service's container: the class made for its functions, each a thin shell around the host's."""
+"""The class that Modal calls in a service's container: each method forwards to `container.service`."""
 
-# No `from __future__ import annotations`: as in `entry`, what the SDK sees are the values.
+# No `from __future__ import annotations`: as in `entry`, the SDK reads annotations as types.
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -10,21 +10,21 @@ from modal_gpu_magic.container.service import Host
 from modal_gpu_magic.wire.calls import Fault, Program
 
 START = "_start"
-"""Name of the `@modal.enter`; no method of a service begins so."""
+"""Name of the `@modal.enter` method; no method of a service has this name."""
 
 
 def service_class(program: Program, kinds: dict[str, str], batches: dict[str, tuple[int, int]], events: Any) -> Any:
-    """The class of a service, for `app.cls`.
+    """Make the class of a service, for `app.cls`.
 
     Args:
-        program: what its containers run.
-        kinds: of the methods, by name.
-        batches: size and milliseconds of those that are batched.
-        events: the `modal.Queue` that takes what the top level puts out.
+        program: the program that its containers run.
+        kinds: kind of each method, by name.
+        batches: size and wait in milliseconds of each batched method, by name.
+        events: the `modal.Queue` for the output of the top level.
     """
 
     def start(self: Any) -> None:
-        # Never a blocking put: a full queue backs off up to 30 s (slice-findings.md, section 2).
+        # Never a blocking put: with a full queue, the SDK would wait up to 30 s.
         self.host = Host(program, lambda frames: events.put_many(frames, block=False))
 
     members: dict[str, Any] = {START: modal.enter()(start), "__module__": __name__}
@@ -61,7 +61,7 @@ def _coroutine(name: str) -> Callable[..., Any]:
 
 def _generator(name: str) -> Callable[..., Any]:
     def method(self: Any, data: bytes) -> Iterator[str | bytes | Fault | None]:
-        yield modal.current_function_call_id()  # else nobody could cancel it: the SDK does not tell a generator's id
+        yield modal.current_function_call_id()  # needed for cancelling: the SDK does not return a generator call's id
         yield from self.host.stream(name, data)
 
     return method

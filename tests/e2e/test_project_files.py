@@ -265,7 +265,10 @@ def test_a_file_changed_on_both_sides_is_said_and_kept(kernel: Kernel) -> None:
     write(kernel, "work/both.txt", "edited here")
     both = kernel.remote("open('both.txt').read()")
     assert both.value() == "'first and there'"
-    assert "`both.txt` was changed by a cell there and is another file here: the container's is kept." in both.said
+    assert (
+        "A cell changed `both.txt` in the container, and the notebook's file differs: the container's file is kept."
+        in both.said
+    )
     assert "%modal_gpu get session:both.txt ." in both.said
     assert "`both.txt`" in kernel.remote("open('both.txt').read()").said
     assert kernel.remote("import os\nos.remove('both.txt')").ok
@@ -279,7 +282,7 @@ def test_a_file_that_a_cell_wrote_is_not_overwritten_by_another_here(kernel: Ker
     write(kernel, "work/made.txt", "here")
     read = kernel.remote("open('made.txt').read()")
     assert read.value() == "'there'"
-    assert "`made.txt` was changed by a cell there" in read.said
+    assert "A cell changed `made.txt` in the container" in read.said
     write(kernel, "work/made.txt", "there")
     assert "made.txt" not in kernel.remote("open('made.txt').read()").said
 

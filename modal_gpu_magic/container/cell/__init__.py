@@ -1,1 +1,1 @@
-"""Runs a cell in IPython, and makes its failure ready to travel."""
+"""Runs a cell in IPython, and packs its failure for the notebook."""

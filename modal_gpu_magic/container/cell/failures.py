@@ -1,4 +1,4 @@
-"""A cell's exception made ready to travel: what to show, and the exception itself if it pickles."""
+"""Pack a cell's exception for the notebook: the text to show, and the exception itself if it pickles."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def failure_of(outcome: Outcome, namespace: dict[str, Any]) -> Failure | None:
-    """The failure of a cell that ended so; None: it did not fail."""
+    """Return the failure of a cell with this outcome; None: the cell did not fail."""
     if outcome.error is None:
         return None
     return Failure(outcome.ename, outcome.evalue, outcome.traceback, _packed(outcome.error, namespace))
 
 
 def failure_from(error: BaseException) -> Failure:
-    """A failure of ours, which has no traceback to show: its class shows its message."""
+    """Make a failure of one of this package's own errors: without a traceback, only class and message are shown."""
     return Failure(type(error).__name__, str(error), (), _packed(error, {}))
 
 
-def signed(failure: Failure, where: str) -> Failure:
-    """The same with a last line that says where: `rank 3 of 8`."""
-    return replace(failure, traceback=(*failure.traceback, f"({where})")) if failure.traceback else failure
+def signed(failure: Failure, origin: str) -> Failure:
+    """Append a line with the origin to the traceback: `rank 3 of 8`."""
+    return replace(failure, traceback=(*failure.traceback, f"({origin})")) if failure.traceback else failure
 
 
 def _packed(error: BaseException, namespace: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""What libraries look for in a notebook's kernel: the request of the cell that runs, comms, and `breakpoint()`.
+"""The parts of a notebook's kernel that libraries use: the request of the running cell, comms, and `breakpoint()`.
 
-ipykernel itself is not imported: that takes half a second and needs ZeroMQ.
+The container does not import ipykernel: the import takes half a second and needs ZeroMQ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class IPythonKernel:
-    """Stands for the notebook's kernel. It bears the name of ipykernel's class, and has what libraries ask of that."""
+    """Stands for the notebook's kernel. It has the name of ipykernel's class and the attributes that libraries use."""
 
     __module__ = "ipykernel.ipkernel"
     implementation = "ipython"
@@ -24,25 +24,25 @@ class IPythonKernel:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.facts = Kernel()
-        """Of the notebook's own kernel, as the request of the cell says."""
+        """Facts about the notebook's kernel, from the request of the cell."""
 
     def get_parent(self, channel: str | None = None) -> dict[str, Any]:  # noqa: ARG002 - ipykernel's signature
-        """The request that asks for the cell. `ipywidgets.Output` gets its message's number from here."""
+        """Return the Jupyter request of the cell. `ipywidgets.Output` reads its message id from this request."""
         return self.facts.parent
 
     @property
     def comm_manager(self) -> Any:
-        """Where widgets register what answers their other ends."""
+        """The comm manager, with which widgets register handlers of incoming messages."""
         import comm
 
         return comm.get_comm_manager()
 
     def stop(self, *args: Any, **keys: Any) -> Any:
-        """What `breakpoint()` calls. It does nothing where the notebook's own does nothing."""
+        """Start the debugger for `breakpoint()`. Does nothing if the notebook's own kernel does nothing."""
         if not self.facts.stops:
             return None
         if os.environ.get("PYTHONBREAKPOINT"):
-            return sys.__breakpointhook__(*args, **keys)  # noqa: T100 - the user's own choice
+            return sys.__breakpointhook__(*args, **keys)  # noqa: T100 - the user has set the variable
         from IPython.core import debugger
 
         set_trace: Callable[..., None] = debugger.set_trace

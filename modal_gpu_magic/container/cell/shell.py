@@ -1,7 +1,7 @@
-"""IPython in the container: runs a cell as a kernel would, and says how it ended. No sockets, no history file.
+"""IPython in the container: runs a cell as a kernel does and returns the outcome. No sockets, no history file.
 
-What ipykernel's shell does differently from IPython's own is done here too, so that a cell's messages are those of a
-native kernel; tests/container/cell/test_differential.py compares them one by one.
+The module reproduces the differences between ipykernel's shell and IPython's own, so that a cell sends the same
+messages as in a native kernel; tests/container/cell/test_differential.py compares the messages one by one.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -14,7 +14,7 @@ import builtins
 import contextlib
 import getpass
 import os
-import pdb  # noqa: T100 - a cell may call it; IPython's takes its place
+import pdb  # noqa: T100 - a cell may call pdb; IPython's debugger replaces it
 import sys
 import tempfile
 import warnings
@@ -58,17 +58,23 @@ TERMINAL = {
     "PAGER": "cat",
     "GIT_PAGER": "cat",
 }
-"""What ipykernel tells child processes of the terminal they do not have."""
+"""Environment variables by which ipykernel describes a terminal to child processes."""
 
-OURS = r"modal_gpu_magic\."
-"""Modules of ours that stand below a cell on the stack, where a native kernel has ipykernel's."""
+PACKAGE_PATTERN = r"modal_gpu_magic\."
+"""Modules of this package: they are below a cell on the stack, in the place of ipykernel's modules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended. `result` holds the last expression's value, if it had one; `error` is what it raised.
+    """The outcome of a cell.
 
-    No `traceback` though there is an `error`: IPython shows this kind without one, where it is raised (`UsageError`).
+    Attributes:
+        result: the last expression's value, if any.
+        error: the exception that the cell raised.
+        ename: the exception's class name.
+        evalue: the exception's message.
+        traceback: the formatted lines. Empty despite an `error`: IPython shows such an error itself, as one line
+            (`UsageError`).
     """
 
     result: tuple[Any, ...] = ()
@@ -79,16 +85,16 @@ class Outcome:
 
 
 class Compiler(CachingCompiler):
-    """Names cells as ipykernel does: libraries know a cell by that (numba's cache), and warnings show it."""
+    """Names cells as ipykernel does: numba's cache identifies a cell by that name, and warnings show it."""
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:  # noqa: ARG002 - IPython's signature
-        """A path that no file has."""
+        """Return the path that stands for the cell in tracebacks; no such file exists."""
         name = f"{zlib.crc32(raw_code.encode('utf-8', 'replace'))}.py"
         return os.path.join(tempfile.gettempdir(), f"ipykernel_{os.getpid()}", name)  # noqa: PTH118 - a name, not a file
 
 
 class ZMQInteractiveShell(InteractiveShell):
-    """The session's shell. It bears the name of ipykernel's: pandas, plotly, rich and others know a notebook by it."""
+    """The session's shell. It has the name of ipykernel's shell: pandas, plotly and rich detect a notebook by it."""
 
     __module__ = "ipykernel.zmqshell"
     displayhook_class = Type(Hook)
@@ -98,7 +104,7 @@ class ZMQInteractiveShell(InteractiveShell):
     sender = AnyTrait()
     ask = AnyTrait()
     kernel = AnyTrait()
-    """What stands for the notebook's: see `container.cell.kernel`."""
+    """The stand-in for the notebook's kernel: see `container.cell.kernel`."""
 
     def __init__(self, **traits: Any) -> None:
         self._failure: Outcome | None = None
@@ -115,40 +121,40 @@ class ZMQInteractiveShell(InteractiveShell):
 
     @interruptible
     def run(self, source: str, execution_count: int, interrupt: Interrupt | None = None) -> Outcome:
-        """Run a cell as number `execution_count`. Never raises for what user code does."""
+        """Run a cell as number `execution_count`. Never raises for an error in user code."""
         self._begin(execution_count)
         result: Any = None
         try:
-            with self._answering(), interrupt.window() if interrupt else contextlib.nullcontext():
+            with self._stdin_from_notebook(), interrupt.window() if interrupt else contextlib.nullcontext():
                 result = self._run_in_loop(source)
-        except KeyboardInterrupt as error:  # it came before the cell's own code began, or after it had ended
+        except KeyboardInterrupt as error:  # raised before the cell's own code began, or after it had ended
             self._failure = self._failure or Outcome((), error, "KeyboardInterrupt", "", ("KeyboardInterrupt",))
         return self._outcome(result) if result is not None else self._failure or Outcome()
 
     def get_parent(self) -> dict[str, Any]:
-        """The request that asks for the cell."""
+        """Return the Jupyter request of the cell."""
         parent: dict[str, Any] = self.kernel.get_parent()
         return parent
 
     def set_parent(self, parent: dict[str, Any]) -> None:
-        """`ipywidgets.Output` gives back what `get_parent` returned."""
+        """Do nothing: `ipywidgets.Output` passes the result of `get_parent` to this method."""
 
     def use_comms(self) -> None:
-        """Widgets speak through the run's events from now on, also those that arrive from the notebook."""
+        """Send widgets' messages as the run's events from now on, including widgets sent from the notebook."""
         self._has_comms = self._has_comms or comms.install(self.sender)
 
     def take_underscores(self) -> None:
-        """`_`, `__`, `___` came from the notebook: go on from there."""
+        """Continue from the notebook's `_`, `__`, `___`."""
         self._hook.take_underscores()
 
     def within(self, function: Callable[[], T]) -> T:
-        """Call a function of ours in the context in which cells run."""
+        """Call `function` in the context in which cells run."""
         return self._cells.within(function)
 
     @interruptible
     def _run_in_loop(self, source: str) -> Any:
         if self._awaits(source):
-            return self.run_cell(source, store_history=True)  # it calls our `loop_runner`
+            return self.run_cell(source, store_history=True)  # IPython calls `loop_runner`
         return self._cells.run_plain(partial(self.run_cell, source, store_history=True))
 
     @default("loop_runner")
@@ -158,12 +164,12 @@ class ZMQInteractiveShell(InteractiveShell):
     def _awaits(self, source: str) -> bool:
         try:
             transformed = self.transform_cell(source)
-        except Exception:  # noqa: BLE001 - a cell that cannot be read: IPython says so when it is run
+        except Exception:  # noqa: BLE001 - IPython reports a cell that cannot be parsed when it runs
             return False
         return self.should_run_async(source, transformed_cell=transformed, preprocessing_exc_tuple=None)
 
     def _begin(self, execution_count: int) -> None:
-        """The notebook counts; cells that ran elsewhere leave gaps, and `In[n]` is found all the same."""
+        """Set the notebook's execution count; pad the history for cells that ran elsewhere, so that `In[n]` works."""
         self._failure, self._hook.showing = None, False
         self.use_comms()
         self.execution_count = execution_count
@@ -179,24 +185,24 @@ class ZMQInteractiveShell(InteractiveShell):
             return Outcome((), error, type(error).__name__, tracebacks.words(error))
         return Outcome(() if result.result is None else (result.result,))
 
-    # Errors. What fails the cell is its outcome; what is shown in passing (`%run bad.py`) is an event.
+    # Errors. An error that fails the cell is its outcome; an error that is only shown (`%run bad.py`) is an event.
 
     def _showtraceback(self, etype: Any, evalue: BaseException, stb: list[str]) -> None:  # noqa: ARG002 - IPython's signature
         self._fail(evalue, tuple(stb))
 
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
-        """Show an error; IPython would print an exception group itself."""
+        """Show an error. IPython would print an exception group by itself."""
         error: BaseException | None = None
-        with contextlib.suppress(ValueError):  # there is none: IPython says so
+        with contextlib.suppress(ValueError):  # no exception: IPython prints a message
             error = self._get_exc_info(exc_tuple)[1]
-        if error is not None and tracebacks.is_group(error) and not self._passing():
+        if error is not None and tracebacks.is_group(error) and not self._cell_continues():
             self._fail(error, tracebacks.python_traceback(error))
         else:
             super().showtraceback(exc_tuple, *args, **kwargs)
 
     def show_usage_error(self, exc: BaseException) -> None:
-        """A wrong use of a magic: one line, written where the error is raised."""
-        if self._passing():
+        """Show a wrong use of a magic as one line, at the point where the error is raised."""
+        if self._cell_continues():
             super().show_usage_error(exc)
         else:
             self._fail(exc, ())
@@ -208,8 +214,8 @@ class ZMQInteractiveShell(InteractiveShell):
         tracebacks.cut_ours(error)
         return etype, error, error.__traceback__
 
-    def _passing(self) -> bool:
-        """Whether the cell goes on, or has not failed: its own code runs, or a callback that it has registered."""
+    def _cell_continues(self) -> bool:
+        """Whether the error does not fail the cell: the cell's code, or a callback it registered, is still running."""
         if self._hook.showing:
             return False
         return tracebacks.is_running(self.user_global_ns) or tracebacks.is_called(EventManager.trigger)
@@ -217,17 +223,17 @@ class ZMQInteractiveShell(InteractiveShell):
     def _fail(self, error: BaseException, lines: tuple[str, ...]) -> None:
         flush_streams()
         failure = Outcome((), error, type(error).__name__, tracebacks.words(error), lines)
-        if self._passing():
+        if self._cell_continues():
             self.sender.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
         else:
             self._failure = failure
             self.sender.emit("failed")
 
-    # What a kernel does, and a terminal does otherwise.
+    # Differences between a kernel and a terminal.
 
     @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """`input` and `getpass` ask at the notebook."""
+    def _stdin_from_notebook(self) -> Iterator[None]:
+        """Replace `input` and `getpass`: the notebook asks the user."""
 
         def own_input(prompt: object = "") -> Any:
             return self.ask(str(prompt))
@@ -243,43 +249,43 @@ class ZMQInteractiveShell(InteractiveShell):
             builtins.input, getpass.getpass = before
 
     def init_environment(self) -> None:
-        """As ipykernel sets it; figures appear at the end of a cell, without `%matplotlib inline`."""
+        """Set the environment as ipykernel does; figures appear at the end of a cell, without `%matplotlib inline`."""
         os.environ.update(TERMINAL)
         os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
     def init_hooks(self) -> None:
-        """What would go to the pager (`print?`) is displayed: a remote cell has no pane for it."""
+        """Display text for the pager (`print?`) as output: a remote cell has no pager pane."""
         super().init_hooks()
         self.set_hook("show_in_pager", page.as_hook(page.display_page), 99)
 
     def init_virtualenv(self) -> None:
-        """The container's Python is the only one."""
+        """Do nothing: the container has no virtual environment."""
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """No windows.
+        """Accept inline figures only.
 
         Raises:
-            UsageError: a GUI was asked for.
+            UsageError: a cell asks for a GUI.
         """
         if gui not in {None, "inline"}:
             raise UsageError(f"a container has no display: {gui!r} cannot be used; use `%matplotlib inline`")
 
     def ask_exit(self) -> None:
-        """`exit()`: the session goes on, and ends with the notebook's kernel."""
+        """Do nothing on `exit()`: the session ends with the notebook's kernel."""
 
     def set_next_input(self, s: str, replace: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - IPython's signature
-        """`%load`, `%recall`: say that nothing of here can write into the notebook."""
+        """Send a note for `%load` and `%recall`: the container cannot write into the notebook's cells."""
         self.sender.emit(
             "note", text="A remote cell cannot write into the notebook's cells; run this line in a local cell."
         )
 
     @contextlib.contextmanager
     def _tee(self, channel: str) -> Iterator[None]:  # noqa: ARG002 - IPython's signature
-        """IPython would keep a copy of all output for `%notebook`, at the price of a slower `print`."""
+        """Do nothing: IPython would copy all output for `%notebook`, which slows down `print`."""
         yield
 
     def _format_exception_for_storage(self, exception: BaseException, *_: Any, **__: Any) -> dict[str, Any]:
-        """For the same `%notebook` IPython would make each traceback twice."""
+        """Return no traceback: for `%notebook`, IPython would format each traceback a second time."""
         return {"ename": type(exception).__name__, "evalue": tracebacks.words(exception), "traceback": []}
 
     @default("exiter")
@@ -292,16 +298,18 @@ InteractiveShellABC.register(ZMQInteractiveShell)
 
 
 def make_shell(sender: EventSender, ask: Callable[..., str]) -> RemoteShell:
-    """The process's shell, with a `__main__` of its own. `ask(prompt, password=...)` answers `input()`.
+    """Make the process's shell, with its own `__main__`. `ask(prompt, password=...)` answers `input()`.
 
-    No history file and no thread for one. Libraries know a notebook by `IPKernelApp` in the configuration, or by the
-    module of ipykernel's shell (tqdm): both are there.
+    The shell has no history file and no history thread. Libraries detect a notebook by `IPKernelApp` in the
+    configuration, or by the module of ipykernel's shell (tqdm); this function provides both.
     """
     for message in OWN_FILTERS:
         warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=OURS)  # the SDK's filter shows them
+    warnings.filterwarnings(
+        "ignore", category=DeprecationWarning, module=PACKAGE_PATTERN
+    )  # a filter of the SDK shows them
     sys.modules.setdefault("ipykernel.zmqshell", sys.modules[__name__])
-    pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as ipykernel: the plain one hangs
+    pdb.Pdb = debugger.Pdb = debugger.InterruptiblePdb  # type: ignore[misc, assignment]  # as in ipykernel: the plain debugger hangs
     pdb.set_trace = debugger.set_trace
     config = Config({"HistoryManager": {"enabled": False}, "IPKernelApp": {"tqdm": "a notebook"}})
     shell = RemoteShell.instance(config=config, sender=sender, ask=ask)

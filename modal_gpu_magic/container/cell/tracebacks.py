@@ -1,4 +1,4 @@
-"""Tracebacks of user code, without our frames, and whether user code is still running. Pure: nothing is shown here."""
+"""Remove this package's frames from tracebacks, and detect whether user code is running. Shows nothing."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
 
 
 def cut_ours(error: BaseException) -> None:
-    """Take our frames (a signal handler's, a stream's) out of the tracebacks of `error` and of all it came from."""
+    """Remove this package's frames (of a signal handler, a stream) from the tracebacks of `error` and its causes."""
     for each in _family(error):
         each.__traceback__ = _without_ours(each.__traceback__)
 
 
 def is_group(error: BaseException) -> bool:
-    """Whether IPython leaves the traceback to Python, which it does for exception groups and what came from one."""
+    """Whether Python formats the traceback instead of IPython: for exception groups and their consequences."""
     return any(isinstance(each, _GROUP) for each in _family(error))
 
 
 def python_traceback(error: BaseException) -> tuple[str, ...]:
-    """The traceback as Python writes it, line by line."""
+    """Return the lines of Python's own traceback."""
     return tuple("".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines())
 
 
 def words(error: BaseException) -> str:
-    """`str(error)`, also where the class cannot do it."""
+    """Return `str(error)`, or a replacement if the exception's `__str__` fails."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - it is user code
+    except Exception:  # noqa: BLE001 - `__str__` is user code
         return f"<{type(error).__name__} whose str() failed>"
 
 
@@ -53,7 +53,7 @@ def is_called(function: Callable[..., object]) -> bool:
 
 
 def _stack() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.currentframe` is the same by another name
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.currentframe` wraps the same function
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -76,10 +76,10 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     while link is not None:
         links.append(link)
         link = link.tb_next
-    theirs = [link for link in links if not is_ours(link.tb_frame)]
-    if len(theirs) in (0, len(links)):
+    user_links = [link for link in links if not is_ours(link.tb_frame)]
+    if len(user_links) in (0, len(links)):
         return trace
     rest = None
-    for link in reversed(theirs):
+    for link in reversed(user_links):
         rest = TracebackType(rest, link.tb_frame, link.tb_lasti, link.tb_lineno)
     return rest

@@ -1,1 +1,1 @@
-"""The GPUs of the container: how many, their readings, and what a cell may ask about them."""
+"""The GPUs of the container: their number, their readings, and `modal_gpu_magic.current()`."""

@@ -1,7 +1,7 @@
-"""`modal_gpu_magic.current()`: what a cell's code asks of its container. Ranks and other children may ask, too.
+"""`modal_gpu_magic.current()`: facts about the container for a cell's code, its ranks and other child processes.
 
-What was asked for, and the GPUs once they are known, stand in two environment variables, so every child has them. In
-the notebook's own process there is no container; the answer says so, and the same code runs in both places.
+Two environment variables hold the requested GPUs and, once known, the GPUs found, so that all child processes inherit
+them. In the notebook's own process `backend` is `here`, so the same code runs in both places.
 """
 
 from __future__ import annotations
@@ -25,15 +25,22 @@ if TYPE_CHECKING:
 ASKED: Final = "MODAL_GPU_MAGIC_ASKED"
 FOUND: Final = "MODAL_GPU_MAGIC_GPUS"
 SIMULATED: Final = "MODAL_GPU_SIMULATED"
-"""Set by the local control plane in a container whose GPUs are not there."""
+"""Set by the local control plane in a container whose GPUs are simulated."""
 QUERY: Final = ("index", "uuid", "memory.total", "name")
-PATIENCE: Final = 30.0
-"""Seconds that nvidia-smi may take; without persistence mode a machine of eight GPUs takes six."""
+SMI_SECONDS: Final = 30.0
+"""Seconds that nvidia-smi may take; without persistence mode, a machine with eight GPUs takes six."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU of the container. `name` is nvidia-smi's. None: nvidia-smi does not say."""
+    """One GPU of the container. None: nvidia-smi reports no value.
+
+    Attributes:
+        index: number of the GPU.
+        uuid: UUID of the GPU.
+        name: nvidia-smi's name.
+        memory_mib: total memory in MiB.
+    """
 
     index: int | None
     uuid: str | None
@@ -43,15 +50,19 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """Where this code runs.
+    """The container, or the notebook's process, in which this code runs.
 
     Attributes:
-        spec: the GPUs that arrived, by the catalog's name: `H100:2`; None: no GPU, or one the catalog does not know.
-        asked: the spec and its fallbacks, as the header has them; none: a CPU container.
+        spec: the GPUs received, by the catalog's name: `H100:2`; None: no GPU, or a GPU unknown to the catalog.
+        asked: the requested spec and its fallbacks, as in the header; empty: a CPU container.
         gpus: the container's GPUs, by their index.
-        rank, local_rank, world_size, node, nodes: as torchrun numbers them; 0, 0, 1, 0, 1 without it.
-        backend: `cloud`, `local`; `here`: the notebook's own process, no container.
-        simulated: the GPUs are not there: the local backend answers for them.
+        rank: torchrun's number of this process; 0 without torchrun.
+        local_rank: torchrun's number of this process on its node; 0 without torchrun.
+        world_size: number of ranks; 1 without torchrun.
+        node: torchrun's number of this node; 0 without torchrun.
+        nodes: number of nodes; 1 without torchrun.
+        backend: `cloud` or `local`; `here`: the notebook's own process, no container.
+        simulated: whether the local backend simulates the GPUs.
     """
 
     spec: str | None = None
@@ -68,9 +79,9 @@ class Current:
 
 @interruptible
 def current() -> Current:
-    """What was asked for and what arrived, and which of its processes this one is.
+    """Return the requested GPUs, the GPUs received, and the number of this process among the ranks.
 
-    The first call of a container may wait for nvidia-smi; later ones, and those of its children, read the environment.
+    The first call in a container may wait for nvidia-smi; later calls, also in child processes, read the environment.
     """
     environ = os.environ
     alone = Current(
@@ -97,9 +108,9 @@ def current() -> Current:
 
 
 def publish(asked: Asked, samples: Iterable[GpuSample], environ: MutableMapping[str, str]) -> None:
-    """Let this process and all it starts see what was asked for and, once it has been read, what arrived.
+    """Set the environment variables with the requested GPUs and, once known, the GPUs received.
 
-    On the main thread: C code may be reading the environment elsewhere.
+    Call this on the main thread only: C code in other threads may read the environment.
     """
     text = json.dumps(asdict(asked))
     if environ.get(ASKED) != text:
@@ -110,12 +121,12 @@ def publish(asked: Asked, samples: Iterable[GpuSample], environ: MutableMapping[
 
 
 def is_simulated(environ: Mapping[str, str]) -> bool:
-    """Whether the container's GPUs are not there."""
+    """Whether the container's GPUs are simulated."""
     return environ.get(SIMULATED) == "1"
 
 
 def certain_count(asked: Asked) -> int | None:
-    """How many GPUs arrive, whichever of the specs it is; None if that depends."""
+    """Return the number of GPUs if all specs have the same number; else None."""
     counts = {int(spec.partition(":")[2] or 1) for spec in asked.specs}
     return counts.pop() if len(counts) == 1 else None
 
@@ -123,22 +134,22 @@ def certain_count(asked: Asked) -> int | None:
 @interruptible
 def _devices(environ: MutableMapping[str, str]) -> tuple[Device, ...]:
     if FOUND not in environ:
-        publish(Asked(**json.loads(environ[ASKED])), _ask(), environ)
+        publish(Asked(**json.loads(environ[ASKED])), _query(), environ)
     return tuple(Device(*fields) for fields in json.loads(environ.get(FOUND, "[]")))
 
 
 @interruptible
-def _ask() -> list[GpuSample]:
-    """The GPUs, from nvidia-smi; none where it cannot say."""
+def _query() -> list[GpuSample]:
+    """Read the GPUs from nvidia-smi; empty if nvidia-smi is missing or fails."""
     try:
         asked = subprocess.run(
-            command(QUERY), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command(QUERY), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SMI_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return []
     return parse(asked.stdout, QUERY)
 
 
-def _number(environ: Mapping[str, str], name: str, otherwise: int) -> int:
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name, "")
-    return int(text) if text.isdecimal() else otherwise
+    return int(text) if text.isdecimal() else default

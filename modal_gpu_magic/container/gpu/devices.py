@@ -1,4 +1,4 @@
-"""The GPUs of this container: how many there are for ranks, and whether the session's own process leaves them room."""
+"""The number of GPUs for ranks, and whether the session's own process leaves enough GPU memory for the ranks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from modal_gpu_magic.wire.inspection.size import size_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MUCH: Final = 0.1
-"""Part of a GPU's memory that the session may keep while ranks run on it."""
-LISTED: Final = 5
-"""Names in a refusal, the largest first."""
+LARGEST_SESSION_SHARE: Final = 0.1
+"""Largest share of a GPU's memory that the session may hold while ranks run on that GPU."""
+LISTED_NAMES: Final = 5
+"""Most names in a refusal, the largest values first."""
 SMI_SECONDS: Final = 20
+"""Seconds that nvidia-smi may take."""
 
 
 def count() -> int:
-    """GPUs that programs started here will see: those CUDA is told of, else those the driver lists."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip(", ")
-    if told:
-        return len(told.split(","))
+    """Return the number of GPUs visible to new processes: by CUDA_VISIBLE_DEVICES, else by the driver."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip(", ")
+    if visible:
+        return len(visible.split(","))
     program = shutil.which("nvidia-smi")
     if program is None:
         return 0
@@ -37,7 +38,7 @@ def count() -> int:
 
 
 def make_room(namespace: Mapping[str, Any]) -> str | None:
-    """Give up what this process only caches on its GPUs. Returns why ranks have no room all the same, or None."""
+    """Free this process's cached GPU memory. Return why ranks still lack memory; None: they have enough."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None
@@ -53,21 +54,21 @@ def make_room(namespace: Mapping[str, Any]) -> str | None:
 
 
 def no_room(device: int, held: int, total: int, names: Mapping[str, int]) -> str | None:
-    """Why ranks have no room on a GPU of which the session holds `held` of `total` bytes; None: they have."""
-    if held <= total * MUCH:
+    """Return why ranks lack memory on a GPU of which the session holds `held` of `total` bytes; None: they do not."""
+    if held <= total * LARGEST_SESSION_SHARE:
         return None
-    largest = sorted(names, key=lambda name: -names[name])[:LISTED]
+    largest = sorted(names, key=lambda name: -names[name])[:LISTED_NAMES]
     listed = ", ".join(f"{name} ({size_text(names[name])})" for name in largest)
-    what = f": {listed}" if listed else ""
-    way_out = f"del {', '.join(largest)}" if largest else "--clean"
+    holders = f": {listed}" if listed else ""
+    remedy = f"del {', '.join(largest)}" if largest else "--clean"
     return (
         f"the session itself holds {size_text(held)} of the {size_text(total)} of GPU {device}, which the ranks need"
-        f"{what}. Move it to the CPU or let it go first ({way_out} in a cell), or give the ranks another --session."
+        f"{holders}. Move it to the CPU or delete it first ({remedy} in a cell), or give the ranks another --session."
     )
 
 
 def holdings(namespace: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes on GPUs by the name that holds them: of tensors, and of modules by their parameters and buffers."""
+    """Return bytes of GPU memory by variable: of tensors, and of modules with their parameters and buffers."""
     found: dict[str, int] = {}
     torch: Any = sys.modules.get("torch")
     for name, value in namespace.items():

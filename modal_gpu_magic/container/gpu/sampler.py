@@ -1,8 +1,8 @@
-"""nvidia-smi, started once and read by a thread for as long as the container lives; each tick is one `Reading`.
+"""Run nvidia-smi for the container's lifetime and read its output in a thread; each period gives one `Reading`.
 
-What it says is told, never waited for: a wedged nvidia-smi holds nothing up, and where there is none nothing comes.
-The program is not a child of ours (a cell may wait for all of *its* children): it ends when it finds that nobody holds
-the other end of its pipe, and with the container in any case.
+Nothing waits for readings: a hanging nvidia-smi delays nothing, and without nvidia-smi no readings arrive. The program
+is not a child of this process, since a cell may wait for all of *its* children. nvidia-smi ends when its output pipe is
+closed, at the latest with the container.
 """
 
 from __future__ import annotations
@@ -22,68 +22,69 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-PERIOD: Final = 1.0
-"""Seconds between two readings: nvidia-smi's own utilization is a mean over 1/6 to 1 s, by the card."""
-KEPT: Final = 600
-"""Readings kept in the container."""
-PIECE: Final = 64 << 10
+PERIOD_SECONDS: Final = 1.0
+"""Seconds between two readings: nvidia-smi averages its utilization over 1/6 to 1 s, depending on the GPU."""
+KEPT_READINGS: Final = 600
+"""Most readings kept in the container."""
+READ_BYTES: Final = 64 << 10
+"""Most bytes of one read."""
 _IN_BACKGROUND: Final = ("sh", "-c", '"$@" 2>/dev/null &', "sh")
 
 
 class Sampler:
-    """The readings of this container's GPUs.
+    """Collects the readings of this container's GPUs.
 
     Args:
-        tell: gets each reading, and whether user code ran at its time; called in the sampler's thread.
+        tell: receives each reading, and whether user code ran at its time; called in the sampler's thread.
         period: seconds between two readings.
     """
 
-    def __init__(self, tell: Callable[[Reading, bool], object], period: float = PERIOD) -> None:
-        self.readings: deque[Reading] = deque(maxlen=KEPT)
+    def __init__(self, tell: Callable[[Reading, bool], object], period: float = PERIOD_SECONDS) -> None:
+        self.readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._tell, self._period = tell, period
         self._span = (inf, inf)
         self._thread: threading.Thread | None = None
-        self._mute = self._closed = False
+        self._is_unsupported = self._closed = False
 
     def begin(self, gpus: int | None = None) -> None:
-        """See to it that readings come. At once, and again after a cell has killed nvidia-smi; not where there is none.
+        """Start nvidia-smi if installed and not running; call again to restart a process that a cell killed.
 
         Args:
-            gpus: how many there are, if that is known: the first reading need not wait for the second then.
+            gpus: number of GPUs, if known: the first reading then need not wait for the second one.
         """
-        if self._mute or self._closed or (self._thread is not None and self._thread.is_alive()):
+        if self._is_unsupported or self._closed or (self._thread is not None and self._thread.is_alive()):
             return
         self._thread = daemon("modal-gpu-sampler", lambda: self._watch(gpus))
 
     def close(self) -> None:
-        """Nobody reads any more: nvidia-smi ends at its next word."""
+        """Stop reading: nvidia-smi ends at its next write."""
         self._closed = True
 
     def starts(self, at: float) -> None:
-        """User code runs from this time on."""
+        """Record when user code begins, in Unix seconds."""
         self._span = (at, inf)
 
     def ends(self, at: float) -> None:
-        """User code ran until then."""
+        """Record when user code ended, in Unix seconds."""
         self._span = (self._span[0], at)
 
     def _watch(self, gpus: int | None) -> None:
-        for query in (QUERY, OLD_QUERY, SHORT_QUERY):  # one unknown field fails a whole query
+        for query in (QUERY, OLD_QUERY, SHORT_QUERY):  # a single unknown field makes a query fail
             if self._follow(query, gpus) or self._closed:
                 return
-        self._mute = True
+        self._is_unsupported = True
 
     def _follow(self, query: tuple[str, ...], gpus: int | None) -> bool:
-        """Ask until nvidia-smi ends; returns whether it ever gave a reading."""
-        reader, heard = SampleReader(query, gpus), False
+        """Read until nvidia-smi ends; return whether it gave a reading."""
+        reader, found = SampleReader(query, gpus), False
         for text in _output(query, self._period):
-            heard = self._take(reader.feed(text)) or heard
+            found = self._take(reader.feed(text)) or found
             if self._closed:
                 break
-        return self._take(reader.finish(killed=True)) or heard
+        return self._take(reader.finish(killed=True)) or found
 
     def _take(self, readings: list[Reading]) -> bool:
-        """Tell readings. Several at once had to wait for us (native code held the interpreter): they have own times."""
+        """Report readings. Several at once were delayed (native code held the GIL), so compute the time of each."""
         now = time.time()
         start, end = self._span
         for left, reading in zip(reversed(range(len(readings))), readings, strict=True):
@@ -94,12 +95,12 @@ class Sampler:
 
 
 def command(query: tuple[str, ...], *more: str) -> tuple[str, ...]:
-    """nvidia-smi's arguments for a query."""
+    """Return the nvidia-smi command for a query."""
     return ("nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader,nounits", *more)
 
 
 def _output(query: tuple[str, ...], period: float) -> Iterator[str]:
-    """What nvidia-smi prints, in pieces, until it ends; nothing where it cannot be started."""
+    """Yield nvidia-smi's output until it ends; nothing if it cannot be started."""
     arguments = command(query, "-lms", str(round(period * 1000)))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reader, writer = os.pipe()
@@ -110,5 +111,5 @@ def _output(query: tuple[str, ...], period: float) -> Iterator[str]:
             return
         finally:
             os.close(writer)
-        while data := pipe.read(PIECE):
+        while data := pipe.read(READ_BYTES):
             yield decoder.decode(data)

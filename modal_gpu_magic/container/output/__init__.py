@@ -1,1 +1,1 @@
-"""How what a cell puts out leaves the container."""
+"""Captures the output of a cell and sends it out of the container as events."""

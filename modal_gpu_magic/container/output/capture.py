@@ -1,7 +1,7 @@
-"""What a cell writes: descriptors 1 and 2 are pipes, Python's own streams go past them, and the order stays exact.
+"""Capture a cell's text output, in order: descriptors 1 and 2 are pipes, and Python's streams bypass the pipes.
 
-A Python write costs one system call, a `poll`: what lies in a pipe was written earlier, so it goes first. The
-descriptors as they were are kept for Modal's log, a crash's last words included.
+Before a Python write, one system call (`poll`) checks the pipes: their content was written earlier and is sent first.
+The original descriptors are kept for Modal's log and for Python's crash reports.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ if TYPE_CHECKING:
 
 NAMES: Final = {1: "stdout", 2: "stderr"}
 PIPE_BYTES: Final = 1 << 20
+"""Capacity of a pipe, and the most bytes of one read."""
 SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)
-"""Linux only: a child may run ahead of us by a megabyte then, else by 64 KB."""
+"""Linux only: a child may write a megabyte before its next write blocks; on other systems 64 KB."""
 READS: Final = 16
-"""Reads of one pipe at a time: a child that writes without end must not keep whoever drains."""
-BURST: Final = 0.002
-"""Seconds between two looks at a pipe that is being written to."""
+"""Most reads of one pipe in a row: a child that writes endlessly must not block `drain`."""
+BURST_SECONDS: Final = 0.002
+"""Seconds between two reads of a pipe while a program writes to it."""
 LOG_NAMES: Final = ("modal", "modal-client", "grpclib", "hpack", "synchronicity")
-"""Loggers of the SDK and what it stands on: their lines belong to Modal's log and to no cell."""
+"""Loggers of the SDK and its dependencies: their lines go to Modal's log, not to a cell's output."""
 
 
 class Capture:
-    """Takes descriptors 1 and 2, `sys.stdout` and `sys.stderr`; hands what is written to the outlet."""
+    """Replaces descriptors 1 and 2, `sys.stdout` and `sys.stderr`; passes written text to the `EventSender`."""
 
     def __init__(self, sender: EventSender) -> None:
         self.lock = threading.RLock()
@@ -54,7 +55,7 @@ class Capture:
         self._decoders = {fd: codecs.getincrementaldecoder("utf-8")("replace") for fd in NAMES}
         self._pipes = {fd: _pipe_to(fd) for fd in NAMES}
         self.pending = _poll(self._pipes.values())
-        """`pending(0)` is true when something lies in a pipe. One thread at a time: hold `lock`."""
+        """`pending(0)` is true when a pipe has unread data. Hold `lock`: one thread at a time."""
         os.register_at_fork(after_in_child=self._fork)
         sender.stray = self.log
         sender.to_parent = Forked(self._take_from_child).send
@@ -65,19 +66,19 @@ class Capture:
         daemon("modal-gpu-capture", self._watch)
 
     def sweep(self) -> None:
-        """Hand over what lies in the pipes."""
+        """Send the content of the pipes."""
         with self.lock:
             for fd, pipe in self._pipes.items():
                 for data in _chunks(pipe):
-                    self._hand_over(fd, self._decoders[fd].decode(data))
+                    self._send_text(fd, self._decoders[fd].decode(data))
 
     def drain(self) -> None:
-        """The end of a cell: hand over all that was written, also what C and Python's first streams hold back."""
+        """Send all text of a cell at its end, including text buffered by C and by Python's original streams."""
         self._flush()
         self.sweep()
         with self.lock:
             for fd, decoder in self._decoders.items():
-                self._hand_over(fd, decoder.decode(b"", final=True))
+                self._send_text(fd, decoder.decode(b"", final=True))
 
     def log(self, text: str) -> None:
         """Write to Modal's log."""
@@ -85,7 +86,7 @@ class Capture:
             os.write(self._saved[2], text.encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Give descriptors and streams back."""
+        """Restore the original descriptors and streams."""
         self.drain()
         rebind_handlers(tuple(zip((sys.stdout, sys.stderr), self._python, strict=True)), self._python[1])
         sys.stdout, sys.stderr = self._python
@@ -96,49 +97,49 @@ class Capture:
     def _flush(self) -> None:
         for stream in (*self._python, sys.__stdout__, sys.__stderr__):
             if stream is not None:
-                with contextlib.suppress(ValueError, OSError):  # closed by the cell
+                with contextlib.suppress(ValueError, OSError):  # the cell has closed the stream
                     stream.flush()
         self._flush_c()
 
-    def _hand_over(self, fd: int, text: str) -> None:
+    def _send_text(self, fd: int, text: str) -> None:
         if text:
             self._sender.piped(NAMES[fd], text)
 
     def _take_from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
-        """What the child has printed before lies in the pipes."""
+        """Forward an event of a forked child, after the text that the child printed before."""
         with self.lock:
             self.sweep()
             self._sender.from_child(kind, content)
 
     def _watch(self) -> None:
-        """What children and C write while no Python code does. Ends when nobody holds the pipes' other ends."""
+        """Send text that children and C code write, in a thread. Ends when all write ends of the pipes are closed."""
         wait = _poll(self._pipes.values())
         while any(state & select.POLLIN for _, state in wait(None)):
             self.sweep()
-            time.sleep(BURST)
+            time.sleep(BURST_SECONDS)
 
     def _fork(self) -> None:
         self.forked = True
 
 
 def rebind_handlers(moves: tuple[tuple[Any, Any], ...], log: Any) -> None:
-    """Logging handlers made before there was a cell hold on to the old streams; `moves` are pairs of old and new.
+    """Move logging handlers from old streams to new ones; `moves` are pairs of old and new stream.
 
-    The SDK's get `log`; any other gets the stream that took its own one's place.
+    The handlers of the SDK's loggers get `log` instead; every other handler gets its stream's replacement.
     """
     for name, logger in [("root", logging.getLogger()), *logging.Logger.manager.loggerDict.items()]:
-        ours = name.partition(".")[0] in LOG_NAMES
-        for handler in getattr(logger, "handlers", ()):  # a placeholder has none
+        is_sdk = name.partition(".")[0] in LOG_NAMES
+        for handler in getattr(logger, "handlers", ()):  # a placeholder logger has no handlers
             for old, new in moves:
                 if isinstance(handler, logging.StreamHandler) and handler.stream is old:
-                    handler.setStream(log if ours else new)
+                    handler.setStream(log if is_sdk else new)
 
 
 def _pipe_to(fd: int) -> int:
-    """Put a pipe in the place of descriptor `fd`; returns the end to read from."""
+    """Replace descriptor `fd` by a pipe; return the pipe's read end."""
     reader, writer = os.pipe()
     if SET_PIPE_SIZE is not None:
-        with contextlib.suppress(OSError):  # more than a user may have
+        with contextlib.suppress(OSError):  # above the user's limit
             fcntl.fcntl(reader, SET_PIPE_SIZE, PIPE_BYTES)
     os.set_blocking(reader, False)
     os.dup2(writer, fd)
@@ -165,9 +166,9 @@ def _chunks(pipe: int) -> Iterator[bytes]:
 
 
 def _c_streams() -> Callable[[], None]:
-    """C's own stdout and stderr: made line buffered (into a pipe they would keep 4 KB back); returns what flushes them.
+    """Make C's stdout and stderr line buffered (for a pipe, C would buffer 4 KB); return a function that flushes them.
 
-    Only these two: `fflush(NULL)` would wait for a thread that sits in a read of any other.
+    The function flushes these two streams only: `fflush(NULL)` would block while another thread reads from any stream.
     """
     import ctypes
 

@@ -1,6 +1,7 @@
-"""Widgets made in a cell: their comm messages become events, so that a bar of `tqdm.notebook` moves in the notebook.
+"""Send a widget's comm messages as events, so that a bar of `tqdm.notebook` advances in the notebook.
 
-One way: nothing that is clicked there comes back. The `comm` package says where a kernel puts its own implementation.
+One way only: clicks in the notebook do not reach the container. The `comm` package defines the hooks used to install
+the implementation.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 
 
 def install(sender: EventSender) -> bool:
-    """Make the comms of this process events of its cells. False: there is no `comm` package (yet), so no widgets."""
+    """Send this process's comm messages as events. False: the `comm` package is not installed, so no widgets exist."""
     if importlib.util.find_spec("comm") is None:
         return False
     import comm
     from comm.base_comm import BaseComm, CommManager
 
     class Comm(BaseComm):
-        """The container's end of a widget."""
+        """The container side of a widget."""
 
         def publish_msg(
             self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any
         ) -> None:
-            """Send one message to the widget's other end."""
+            """Send one message to the notebook side of the widget."""
             flush_streams()
             sender.emit(
-                msg_type,  # type: ignore[arg-type]  # comm_open, comm_msg or comm_close: `comm` has no other
+                msg_type,  # type: ignore[arg-type]  # `comm` uses comm_open, comm_msg and comm_close only
                 content=plain({"data": data or {}, "comm_id": self.comm_id, **keys}),
                 metadata=plain(metadata or {}),
                 buffers=[bytes(buffer) for buffer in buffers or ()],

@@ -1,8 +1,8 @@
-"""A run's events on their way out: numbered, merged, and posted in batches by one sender thread.
+"""Number a run's events, merge them, and post them in batches from one sender thread.
 
-`emit`, `text` and `piped` may be called from any thread; they only append to a deque, so a cell that prints 100,000
-lines pays for little more than that, and no signal can tear them. All else (merging, numbering, cutting into frames) is
-done where it costs the cell nothing. What the queue is, this module does not know: it calls the run's `post`.
+Any thread may call `emit`, `text` and `piped`. These only append to a deque, so a cell that prints 100,000 lines stays
+fast, and no signal can interrupt them halfway. The sender thread merges, numbers and cuts events into frames. The
+module does not depend on a queue: it calls the run's `post`.
 """
 
 from __future__ import annotations
@@ -23,29 +23,35 @@ from modal_gpu_magic.wire.messages.log import Log, cut, weigh
 
 Post = Callable[[list[bytes]], None]
 
-LINGER: Final = 0.05
-"""Seconds after a run's begin before anything is posted: what a short cell shows rides on its result."""
-GATHER: Final = 0.004
-"""Seconds from the first event after a pause until it is posted, so that the rest of its line comes along."""
-QUIET, BUSY, FAILING = 0.05, 0.25, 5.0
-"""Seconds between two posts: at rest; at most, under load; at most, while posting fails."""
+LINGER_SECONDS: Final = 0.05
+"""Seconds after a run's start before the first post: a short cell's output travels with its result."""
+GATHER_SECONDS: Final = 0.004
+"""Seconds from the first event after a pause to its post, so that the rest of the line is included."""
+QUIET_SECONDS, BUSY_SECONDS, FAILING_SECONDS = 0.05, 0.25, 5.0
+"""Seconds between two posts: at rest; the most under load; the most while posts fail."""
 BUSY_BYTES: Final = 64 << 10
-"""Bytes waiting at a post that count as load."""
-HIGH_WATER: Final = 8 << 20
-"""Bytes waiting above which whoever prints is slowed down."""
-PATIENCE: Final = 10.0
-"""Seconds the main thread waits for a reader that does not read; then the log takes it all, and may forget."""
-ITEM: Final = 64
-"""Bytes counted for a waiting text beside its characters."""
-PIECE: Final = 120_000
-"""Characters of one stream event: four bytes each at most, so that it fits a frame."""
-FRAMES_A_POST: Final = 8
+"""Pending bytes at a post that count as load."""
+HIGH_WATER_BYTES: Final = 8 << 20
+"""Pending bytes above which `emit`, `text` and `piped` slow down their caller."""
+PATIENCE_SECONDS: Final = 10.0
+"""Seconds that the main thread waits while nobody reads; after that the log takes all events and may drop some."""
+OVERHEAD_BYTES: Final = 64
+"""Bytes counted for a pending item in addition to its characters."""
+MAX_TEXT_CHARACTERS: Final = 120_000
+"""Most characters of one stream event: at four bytes each, the event fits in a frame."""
+FRAMES_PER_POST: Final = 8
 STREAMS: Final = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a run's result says of its events: frames posted, events in all, and those that were not posted."""
+    """The events of a finished run.
+
+    Attributes:
+        frames: number of frames posted.
+        events: number of events in all.
+        tail: the events that were not posted.
+    """
 
     frames: int
     events: int
@@ -68,30 +74,30 @@ class _Run:
 
 
 class EventSender:
-    """The container's one way out for events. `patience`: seconds a reader that does not read may hold user code up."""
+    """Sends all events of the container. `patience`: seconds that user code may be blocked while nobody reads."""
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
         self._patience = patience
         self.stray: Callable[[str], object] | None = None
-        """Takes text that belongs to no run (before the first one): Modal's log."""
+        """Receives text that belongs to no run (before the first run): writes to Modal's log."""
         self.to_parent: Callable[[str, dict[str, Any]], object] | None = None
-        """Takes the events of a forked child, in that child."""
+        """Receives the events of a forked child, in that child."""
         self.error: Exception | None = None
-        """Why posting last failed, if it ever did."""
+        """The last exception raised by a post, if any."""
         self._waiting: deque[tuple[_Run | None, str, Any]] = deque()
         self._size = 0
         self._current: _Run | None = None
         self._unsent: dict[_Run, None] = {}
         self._lock = threading.Condition(threading.RLock())
         self._idle = self._urgent = self._posting = self._stalled = self._forked = self._closed = False
-        self._interval, self._posted_at = QUIET, 0.0
+        self._interval, self._posted_at = QUIET_SECONDS, 0.0
         os.register_at_fork(after_in_child=self._fork)
         daemon("modal-gpu-sender", self._send)
 
     def begin(self, run: str, post: Post) -> None:
-        """A run begins: from now on events are its own, and `post` takes its frames (in the sender's thread).
+        """Begin a run: new events belong to it, and the sender thread passes its frames to `post`.
 
-        `post` raises if it cannot (`queue.Full`): the events are kept and tried again, in longer intervals.
+        If `post` raises (`queue.Full`), the sender keeps the events and retries at growing intervals.
         """
         with self._lock:
             self._seal()
@@ -100,33 +106,33 @@ class EventSender:
                 self._current.log.forget(self._current.sent)
             self._current = _Run(run, post)
             self._stalled = self._urgent = False
-            self._interval = QUIET
+            self._interval = QUIET_SECONDS
 
     def claim(self) -> None:
-        """What this context, and every asyncio task made in it, puts out is the current run's for good."""
+        """Make the current run the owner of all output of this context and of the asyncio tasks created in it."""
         claim(self._current)
 
     def emit(self, kind: EventKind, **content: Any) -> None:
-        """One event of the run that this thread or task belongs to. A forked child hands it to its parent."""
+        """Send an event of the run that owns this thread or task. A forked child passes the event to its parent."""
         if not self._forked:
             self._put(owner() or self._current, kind, content, weigh(content))
         elif self.to_parent is not None:
             self.to_parent(kind, content)
 
     def from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
-        """An event of a forked child: nobody knows from which run, so it is the current or last one's."""
+        """Send an event of a forked child. Its run is unknown, so the event belongs to the current or last run."""
         self._put(self._current, kind, content, weigh(content))
 
     def text(self, name: str, text: str) -> None:
-        """Text that Python code in this thread wrote to the stream `name`."""
+        """Send text that Python code in this thread wrote to the stream `name`."""
         self._put(claimed() or owner() or self._current, name, text, len(text))
 
     def piped(self, name: str, text: str) -> None:
-        """Text that came through a file descriptor: nobody knows from whom, so it is the current or last run's."""
+        """Send text read from a file descriptor. Its run is unknown, so it belongs to the current or last run."""
         self._put(self._current, name, text, len(text))
 
     def finish(self) -> Finished:
-        """The run is over. What was not posted is in `tail`; what its threads put out later is posted, marked late."""
+        """End the run: unposted events go into `tail`; later output of its threads is posted and marked late."""
         run = self._current
         if run is None:
             return Finished(0, 0, ())
@@ -138,7 +144,7 @@ class EventSender:
             return Finished(run.frames, run.log.next_number, tail)
 
     def flush_now(self, timeout: float = 5.0) -> bool:
-        """Post everything at once and wait for it, `timeout` seconds at most; returns whether all is out."""
+        """Post all pending events now and wait up to `timeout` seconds; return whether all were posted."""
         deadline = time.monotonic() + timeout
         with self._lock:
             self._seal()
@@ -151,49 +157,49 @@ class EventSender:
             return sent
 
     def events_from(self, number: int) -> tuple[Event, ...]:
-        """The current or last run's events from `number` on, for a reader that missed some."""
+        """Return the current or last run's events from `number` on, for a reader that missed some."""
         with self._lock:
             self._seal()
             return self._current.log.since(number) if self._current else ()
 
     def close(self) -> None:
-        """End the sender's thread."""
+        """End the sender thread."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
 
     def _put(self, run: _Run | None, kind: str, content: Any, size: int) -> None:
         self._waiting.append((run, kind, content))
-        self._size += size + ITEM
-        if self._idle or self._size > HIGH_WATER:
+        self._size += size + OVERHEAD_BYTES
+        if self._idle or self._size > HIGH_WATER_BYTES:
             self._nudge()
 
     def _nudge(self) -> None:
         with self._lock:
             self._lock.notify_all()
-        if self._size > HIGH_WATER:
+        if self._size > HIGH_WATER_BYTES:
             main = threading.current_thread() is threading.main_thread()
-            # Any other thread waits only a moment: it may be one that the sender needs.
+            # Any other thread waits 50 ms at most: the sender may depend on that thread.
             self._doze(self._patience if main else 0.05)
-            self._stalled = self._stalled or (main and self._size > HIGH_WATER)
+            self._stalled = self._stalled or (main and self._size > HIGH_WATER_BYTES)
         if self._stalled:
             with self._lock:
                 self._seal()
 
     @interruptible
     def _doze(self, seconds: float) -> None:
-        """Wait for room. Holds no lock: KeyboardInterrupt may strike here."""
+        """Wait until fewer bytes are pending. Holds no lock, so that KeyboardInterrupt may be raised."""
         deadline = time.monotonic() + seconds
-        while self._size > HIGH_WATER and not self._stalled and time.monotonic() < deadline:
+        while self._size > HIGH_WATER_BYTES and not self._stalled and time.monotonic() < deadline:
             time.sleep(0.002)
 
     def _fork(self) -> None:
         self._forked = True
 
-    # Numbering: with the lock held.
+    # Numbering; requires the lock.
 
     def _seal(self) -> None:
-        """Give what waits its numbers; consecutive text of one stream becomes one event."""
+        """Number the pending events; consecutive text of one stream becomes one event."""
         source: tuple[_Run | None, str] = (None, "")
         texts: list[str] = []
         for run, kind, content in _taken(self._waiting):
@@ -205,7 +211,7 @@ class EventSender:
             elif run is not None:
                 self._add(run, kind, content)
         self._add_text(*source, "".join(texts))
-        self._size = len(self._waiting) * ITEM
+        self._size = len(self._waiting) * OVERHEAD_BYTES
 
     def _add_text(self, run: _Run | None, name: str, text: str) -> None:
         if run is None:
@@ -213,14 +219,14 @@ class EventSender:
                 self.stray(text)
             return
         text = sound(text)
-        for start in range(0, len(text), PIECE):
-            self._add(run, "stream", {"name": name, "text": text[start : start + PIECE]})
+        for start in range(0, len(text), MAX_TEXT_CHARACTERS):
+            self._add(run, "stream", {"name": name, "text": text[start : start + MAX_TEXT_CHARACTERS]})
 
     def _add(self, run: _Run, kind: Any, content: dict[str, Any]) -> None:
         run.log.add(kind, {**content, "late": True} if run.ended else content)
         self._unsent[run] = None
 
-    # The sender's thread.
+    # The sender thread.
 
     def _send(self) -> None:
         while not self._closed:
@@ -240,15 +246,15 @@ class EventSender:
                 self._lock.notify_all()
 
     def _sleep(self) -> None:
-        """Until something waits, and then until it is due."""
+        """Wait until events are pending, and then until the next post is due."""
         while not (self._waiting or self._unsent or self._closed):
             self._idle = True
-            if not self._waiting:  # looked at again, now that whoever puts something there sees that we are idle
+            if not self._waiting:  # check again: from now on `_put` sees `_idle` and notifies
                 self._lock.wait()
             self._idle = False
-        gathered = time.monotonic() + GATHER
-        while not (self._urgent or self._closed or (self._size > HIGH_WATER and not self._stalled)):
-            begun = self._current.begun + LINGER if self._current else 0.0
+        gathered = time.monotonic() + GATHER_SECONDS
+        while not (self._urgent or self._closed or (self._size > HIGH_WATER_BYTES and not self._stalled)):
+            begun = self._current.begun + LINGER_SECONDS if self._current else 0.0
             delay = max(begun, self._posted_at + self._interval, gathered) - time.monotonic()
             if delay <= 0:
                 break
@@ -256,17 +262,17 @@ class EventSender:
         self._urgent = False
 
     def _post(self, run: _Run) -> bool:
-        """Post what the run has to post; returns False if it has to be tried again."""
+        """Post the pending frames of a run; return False if the post must be retried."""
         with self._lock:
             packed = cut(run.name, run.log.since(run.sent))
-        while batch := list(islice(packed, FRAMES_A_POST)):
+        while batch := list(islice(packed, FRAMES_PER_POST)):
             try:
                 run.post([frame.blob for frame in batch])
-            except Exception as error:  # noqa: BLE001 - whatever a queue raises: the events are kept and tried again
+            except Exception as error:  # noqa: BLE001 - any error of a queue: keep the events and retry
                 self.error = error
                 if run is self._current:
                     return False
-                run.sent = run.log.next_number  # output of a thread that outlived its run: there, or nowhere
+                run.sent = run.log.next_number  # drop late output of an earlier run: no retry
                 return True
             with self._lock:
                 run.frames += len(batch)
@@ -282,13 +288,13 @@ def sound(text: str) -> str:
 
 
 def _interval(before: float, *, failed: bool, loaded: bool) -> float:
-    """Seconds until the next post."""
+    """Return the seconds until the next post."""
     if failed:
-        return min(max(before, BUSY) * 2, FAILING)
-    return min(before * 1.5, BUSY) if loaded else QUIET
+        return min(max(before, BUSY_SECONDS) * 2, FAILING_SECONDS)
+    return min(before * 1.5, BUSY_SECONDS) if loaded else QUIET_SECONDS
 
 
 def _taken(waiting: deque[tuple[_Run | None, str, Any]]) -> Iterator[tuple[_Run | None, str, Any]]:
-    """What waits now, taken out; not what comes meanwhile, or a cell that prints without end would keep us for ever."""
+    """Remove and yield the items pending now, and no later ones: a cell may print endlessly."""
     for _ in range(len(waiting)):
         yield waiting.popleft()

@@ -1,7 +1,7 @@
-"""What a forked child displays comes over a socket to the session's process, which puts it among the cell's events.
+"""Send the displays of a forked child to the session's process, over a socket.
 
-A child has no threads of its own for that, so it opens a link for each display, and waits until the display is taken:
-what it prints next, into the pipe that it shares with its parent, comes behind.
+A child has no sender thread, so it opens one connection per display and waits until the parent has taken the display:
+text that the child prints afterwards, into the pipe shared with its parent, then follows the display.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
     Take = Callable[[Any, dict[str, Any]], None]
 
-SHORT: Final = "/tmp"  # noqa: S108 - a socket's path has room for a hundred characters; the folder in it is ours alone
+SHORT: Final = "/tmp"  # noqa: S108 - a socket's path is limited to 100 characters; `mkdtemp` makes a private folder
 LINKS: Final = 64
-"""Children that may wait for their turn."""
+"""Most children that may wait for a connection."""
 KINDS: Final = frozenset(
     {"display_data", "update_display_data", "execute_result", "error", "clear_output"}
     | {"comm_open", "comm_msg", "comm_close"}
 )
-"""What a child may put out so."""
+"""The kinds of events that a child may send over the socket."""
 
 
 class Forked:
-    """The parent's end and each child's. `take(kind, content)` gets what children display, in the parent's threads."""
+    """Both ends of the socket. The parent's threads call `take(kind, content)` for each display of a child."""
 
     def __init__(self, take: Take) -> None:
         self._take, self._address = take, ""
         os.register_at_fork(before=self._listen)
 
     def send(self, kind: str, content: dict[str, Any]) -> None:
-        """In a child: hand a display over. Nothing happens if nobody takes it: the parent is gone."""
+        """Send a display from a child. Without effect if the parent has ended."""
         from multiprocessing.connection import Client
 
         if kind in KINDS:
@@ -50,7 +50,7 @@ class Forked:
                 link.recv()
 
     def _listen(self) -> None:
-        """Before the first fork: a session that never forks needs no socket."""
+        """Open the socket before the first fork: a session that never forks needs none."""
         if self._address:
             return
         from multiprocessing.connection import Listener
@@ -73,5 +73,5 @@ class Forked:
 
 
 def _remove(directory: Path, owner: int) -> None:
-    if os.getpid() == owner:  # a child that ends as a script does comes here, too
+    if os.getpid() == owner:  # a child that exits normally also runs this function
         shutil.rmtree(directory, ignore_errors=True)

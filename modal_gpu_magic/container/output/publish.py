@@ -1,6 +1,6 @@
-"""Displays and results of a cell become events with the content of Jupyter's iopub messages. Publishing only.
+"""Send displays and results of a cell as events with the content of Jupyter's iopub messages.
 
-What ipykernel's publisher and display hook do, without its sockets (importing it costs 0.5 s and a ZeroMQ).
+Replaces ipykernel's publisher and display hook, which need sockets (their import takes 0.5 s and needs ZeroMQ).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ATOMS = (bool, int, float, bytes, type(None))
 
 
 def plain(value: Any) -> Any:
-    """A copy of a mime bundle made of plain JSON values (and bytes): the cell may change the original at once.
+    """Copy a mime bundle into plain JSON values and bytes, since the cell may change the original at once.
 
     Raises:
-        TypeError: there is something in it that Jupyter could not show either.
+        TypeError: the bundle holds a value that Jupyter cannot show.
     """
     if isinstance(value, str):
         return sound(str.__str__(value))
@@ -58,7 +58,7 @@ class Publisher(DisplayPublisher):
         update: bool = False,
         **_: Any,
     ) -> None:
-        """One mime bundle, behind all that was written before."""
+        """Send one mime bundle, after all text written before."""
         flush_streams()
         metadata = metadata or {}
         self._validate_data(data, metadata)  # type: ignore[no-untyped-call]  # IPython's
@@ -71,36 +71,36 @@ class Publisher(DisplayPublisher):
         checkpoint()
 
     def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
-        """Clear the cell's output; `wait`: when something new comes."""
+        """Clear the cell's output. `wait`: clear only when new output arrives."""
         flush_streams()
         self.sender.emit("clear_output", wait=bool(wait))
         checkpoint()
 
 
 class Hook(DisplayHook):
-    """The value of a cell's last expression."""
+    """Sends the value of a cell's last expression."""
 
     sender = AnyTrait()
     showing = False
-    """A value is being shown: an error meanwhile fails the cell, it is not one in passing."""
+    """Whether a value is being shown: an error during that time fails the cell."""
 
     def start_displayhook(self) -> None:
-        """A value is about to be shown."""
+        """Mark the start of showing a value."""
         self.showing = True
 
     def write_output_prompt(self) -> None:
-        """`Out[n]:` is written where the notebook is."""
+        """Write nothing: the notebook writes `Out[n]:`."""
 
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
-        """Publish the value in every form it has."""
+        """Send the value in all its formats."""
         flush_streams()
         self.sender.emit("execute_result", data=plain(format_dict), metadata=plain(md_dict or {}))
 
     def finish_displayhook(self) -> None:
-        """The value has been shown."""
+        """Mark the end of showing a value."""
         self.showing = False
 
     def take_underscores(self) -> None:
-        """`_`, `__`, `___` came from the notebook: go on from there, as if they had been shown here."""
-        names: Any = self.shell.user_ns  # type: ignore[union-attr]  # it has one
+        """Continue from the notebook's `_`, `__`, `___`, as if the container had shown these values."""
+        names: Any = self.shell.user_ns  # type: ignore[union-attr]  # `shell` is set
         self._, self.__, self.___ = (names.get(name, "") for name in ("_", "__", "___"))

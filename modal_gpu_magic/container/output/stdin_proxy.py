@@ -1,4 +1,4 @@
-"""`input()` and `getpass()` of a cell: asked where the notebook is, answered there."""
+"""`input()` and `getpass()` of a cell: the notebook asks the user and returns the answer."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from modal_gpu_magic.container.output.event_sender import EventSender
 
 END_OF_INPUT = "\x04"
-"""What a front end sends for Ctrl-D (ipykernel)."""
+"""The answer that a front end sends for Ctrl-D (as in ipykernel)."""
 
 
 class StdinProxy:
-    """Puts a cell's questions; one at a time."""
+    """Asks a cell's questions, one at a time."""
 
     def __init__(self, sender: EventSender) -> None:
         self._sender = sender
         self._fetch: _Fetch | None = None
 
     def begin(self, answer: Callable[[], str] | None) -> None:
-        """A run begins; `answer` waits for the next answer, None: nobody is there to give one."""
+        """Begin a run. `answer` waits for the next answer; None: the front end cannot answer."""
         self._fetch = _Fetch(answer) if answer else None
 
     def ask(self, prompt: str = "", *, password: bool = False) -> str:
-        """Ask, and wait for the answer.
+        """Ask the user and wait for the answer.
 
         Raises:
-            StdinNotImplementedError: nobody is there to answer (papermill). EOFError: the answer is end of input.
-            KeyboardInterrupt: ■ was pressed.
+            StdinNotImplementedError: the front end cannot answer (papermill).
+            EOFError: the answer is the end of input.
+            KeyboardInterrupt: the user pressed ■.
         """
         if self._fetch is None:
             from IPython.core.error import StdinNotImplementedError
@@ -57,9 +58,9 @@ class StdinProxy:
 
 
 class _Fetch:
-    """Gets a run's answers off the main thread: a wait for the queue that is broken off loses an item.
+    """Reads a run's answers in a thread of its own: an interrupted wait for the queue loses an item.
 
-    (slice-findings.md, section 2.) A fetch whose question was interrupted goes on waiting, and serves the next one.
+    After an interrupted question, the thread keeps waiting and serves the next question.
     """
 
     def __init__(self, answer: Callable[[], str]) -> None:
@@ -68,7 +69,7 @@ class _Fetch:
         self._under_way = False
 
     def start(self) -> None:
-        while not self._answers.empty():  # to a question that was interrupted
+        while not self._answers.empty():  # an answer to an interrupted question
             self._answers.get()
         if not self._under_way:
             self._under_way = True
@@ -82,7 +83,7 @@ class _Fetch:
         answer: str | Exception
         try:
             answer = self._answer()
-        except Exception as error:  # noqa: BLE001 - raised where the cell asks
+        except Exception as error:  # noqa: BLE001 - `ask` raises the error
             answer = error
         self._under_way = False
         self._answers.put(answer)

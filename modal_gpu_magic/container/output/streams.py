@@ -1,7 +1,7 @@
-"""`sys.stdout` and `sys.stderr` of the container: text goes to the outlet, behind whatever lies in the pipes already.
+"""`sys.stdout` and `sys.stderr` of the container: text goes to the event sender, after the content of the pipes.
 
-They have what code asks of a text stream; what makes no sense here (`close`, another encoding) is accepted and ignored,
-so that no cell can take the output away from the next one.
+The streams have the full interface of a text stream. Calls without a meaning in a container (`close`, another
+encoding) are accepted and ignored, so that no cell can disable the output of the next one.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Pipes(Protocol):
-    """What a stream needs to know of the descriptors: `Capture` has it."""
+    """The part of `Capture` that a stream uses."""
 
     lock: RLock
     forked: bool
 
     @property
     def pending(self) -> Callable[[int], object]:
-        """`pending(0)` is true when something lies in a pipe; hold `lock`."""
+        """`pending(0)` is true when a pipe has unread data. Hold `lock`."""
 
     def sweep(self) -> None:
-        """Hand over what lies in the pipes."""
+        """Send the content of the pipes."""
 
 
 class Stream(io.TextIOBase):
-    """One of the two streams. `emit(name, text)` takes what is written."""
+    """One of the two streams. `emit(name, text)` receives the written text."""
 
     encoding = "UTF-8"
     errors = "backslashreplace"
@@ -47,13 +47,13 @@ class Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> io.BufferedWriter:
-        """Bytes, written to the descriptor at once."""
-        if self._bytes.closed:  # a wrapper around it was thrown away
+        """A binary stream that writes to the descriptor at once."""
+        if self._bytes.closed:  # a deleted `TextIOWrapper` closes its buffer
             self._bytes = _Bytes(self._fd)
         return self._bytes
 
     def write(self, text: str) -> int:
-        """Write text. After a fork there is no outlet, and the descriptor's pipe leads to the parent's."""
+        """Write text. A forked child has no event sender: its text goes into the pipe, which the parent reads."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text)}")
         pipes = self._pipes
@@ -68,7 +68,7 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back here; what lies in the pipes goes ahead of whatever comes next."""
+        """Send the content of the pipes before any later output; the stream itself has no buffer."""
         pipes = self._pipes
         if not pipes.forked:
             with pipes.lock:
@@ -76,26 +76,26 @@ class Stream(io.TextIOBase):
                     pipes.sweep()
 
     def fileno(self) -> int:
-        """The descriptor: a child given this stream writes into the cell."""
+        """The descriptor: a child process that gets this stream writes into the cell's output."""
         return self._fd
 
     def isatty(self) -> bool:
-        """A notebook is no terminal."""
+        """Return False: a notebook is not a terminal."""
         return False
 
     def writable(self) -> bool:
-        """It is for writing."""
+        """Return True."""
         return True
 
     def reconfigure(self, **_: Any) -> None:
-        """Encoding, errors, newlines and buffering are fixed."""
+        """Do nothing: encoding, errors, newlines and buffering are fixed."""
 
     def close(self) -> None:
-        """A cell cannot close the stream of the next one."""
+        """Do nothing: a cell cannot close the stream of the next cell."""
 
 
 class _Bytes(io.BufferedWriter):
-    """Buffered only to get a large write through whole; nothing stays in it."""
+    """Buffered only to write large data completely; every write is flushed."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(io.FileIO(fd, "w", closefd=False))
@@ -107,6 +107,6 @@ class _Bytes(io.BufferedWriter):
 
 
 def flush_streams() -> None:
-    """Before anything that is not text is put out: what was written so far goes first."""
+    """Send all text written so far; call this before sending any other output."""
     sys.stdout.flush()
     sys.stderr.flush()

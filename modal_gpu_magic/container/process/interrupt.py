@@ -1,8 +1,8 @@
-"""■ and the cell's timeout, in the container: KeyboardInterrupt, raised in user code and nowhere else.
+"""Stop a cell on ■ or at its timeout: raise KeyboardInterrupt in user code and nowhere else.
 
-Modal cancels an input by SIGUSR1 and raises wherever the main thread stands; IPython swallows that exception, and our
-own code must not be torn. So the signal is ours while a cell runs, and what it may not interrupt it waits for: a
-function of ours is left alone until it returns, unless it says that it can bear it.
+Modal cancels an input by SIGUSR1 and raises at the main thread's current line; IPython swallows that exception, and an
+exception in this package's code would leave its state inconsistent. So this module handles the signal while a cell
+runs. The exception waits until each function of this package has returned, except functions marked `interruptible`.
 """
 
 from __future__ import annotations
@@ -25,38 +25,41 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 PRESS, STRIKE = signal.SIGUSR1, signal.SIGINT
-"""■ arrives as Modal's SIGUSR1; SIGINT is how we, or user code itself, interrupt the main thread without a press."""
+"""■ arrives as Modal's SIGUSR1. This package, or user code, sends SIGINT to interrupt the main thread without ■."""
 RETRY_SECONDS = 0.002
+"""Seconds between two attempts to raise a pending exception."""
 LINE_SECONDS = 0.05
-"""How long an exception may wait for the end of a line."""
-OURS = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
+"""Seconds that an exception may wait for the end of an output line."""
+PACKAGE_PREFIXES = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
+"""Prefixes of the modules of this package that run in the container."""
 
-_bearable: set[CodeType] = set()
+_interruptible: set[CodeType] = set()
 _waiting: list[tuple[Interrupt, float]] = []
-"""The run whose exception waits for a function of ours to end, if there is one, and since when."""
+"""The interrupt whose exception is pending, and the time since when (monotonic, seconds). At most one item."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def interruptible(function: _F) -> _F:
-    """Say that KeyboardInterrupt may be raised in `function` of ours: it waits, or user code runs above it."""
-    _bearable.add(function.__code__)
+    """Mark `function` as a safe place to raise KeyboardInterrupt: the function only waits, or calls user code."""
+    _interruptible.add(function.__code__)
     return function
 
 
 def is_ours(frame: FrameType) -> bool:
-    """Whether a frame runs code of this package's far side."""
-    return str(frame.f_globals.get("__name__", "")).startswith(OURS)
+    """Whether a frame runs code of this package."""
+    return str(frame.f_globals.get("__name__", "")).startswith(PACKAGE_PREFIXES)
 
 
 @interruptible
 def checkpoint(*, whole: bool = True) -> None:
-    """The last statement of what user code calls all the time (a write, a display).
+    """Raise a pending KeyboardInterrupt. Functions that user code calls often (a write, a display) end with this call.
 
-    Such a call gives the interpreter up in a system call of ours, so without this a loop of them could be struck there
-    again and again and nowhere else. `whole`: a line is complete; `print` writes its text and its newline one by one.
+    Such a function releases the GIL in a system call, so without a checkpoint the signal could arrive in the function
+    every time and the exception would never be raised. `whole`: the output line is complete; `print` writes its text
+    and its newline separately.
 
     Raises:
-        KeyboardInterrupt: it had to wait, and user code called the caller.
+        KeyboardInterrupt: an exception was pending, and user code called the caller.
     """
     if not _waiting or threading.current_thread() is not threading.main_thread():
         return
@@ -66,12 +69,17 @@ def checkpoint(*, whole: bool = True) -> None:
 
 
 class Interrupt:
-    """Holds the signals for the length of a run. `asked`: ■ was pressed. `timed_out`: the watchdog's time is over."""
+    """Handles the stop signals during a run.
+
+    Attributes:
+        asked: the user pressed ■.
+        timed_out: the watchdog's time is over.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self.timed_out = False
-        self._open = self._held = self._striking = False
+        self._open = self._held = self._is_retrying = False
         self._lock = threading.Lock()
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
@@ -85,18 +93,18 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:  # a strike that was under way hits our handler still, not whose turn it is next
+        with self._lock:  # a signal that is being sent still reaches this handler, not the next one
             self._held = False
         _waiting.clear()
-        for number, handler in reversed(self._before.items()):  # Modal's, which raises wherever it strikes, comes last
+        for number, handler in reversed(self._before.items()):  # Modal's handler raises at any line, so restore it last
             signal.signal(number, handler)
 
     @contextlib.contextmanager
     def window(self) -> Iterator[None]:
-        """User code runs in here.
+        """User code runs inside this context.
 
         Raises:
-            KeyboardInterrupt: ■ was pressed before, or while, user code ran.
+            KeyboardInterrupt: the user pressed ■ before or while user code ran.
         """
         self._open = True
         try:
@@ -108,13 +116,13 @@ class Interrupt:
             _waiting.clear()
 
     def expire(self) -> None:
-        """The cell's time is up: user code is interrupted as by ■. From any thread; after the run it does nothing."""
+        """Interrupt user code as ■ does, at the timeout. Any thread may call this; after the run it has no effect."""
         self.timed_out = self.timed_out or self._held
         self._wait()
         self.strike()
 
     def raise_waiting(self) -> None:
-        """Raise what had to wait, in the main thread.
+        """Raise the pending exception, in the main thread.
 
         Raises:
             KeyboardInterrupt: user code runs.
@@ -124,17 +132,17 @@ class Interrupt:
             raise KeyboardInterrupt
 
     def strike(self) -> None:
-        """Make the main thread look again whether it may raise what waits. After the run it does nothing."""
+        """Signal the main thread to try to raise the pending exception. After the run this has no effect."""
         with self._lock:
             if self._held and _waiting:
-                self._striking = True
+                self._is_retrying = True
                 signal.pthread_kill(threading.main_thread().ident or 0, STRIKE)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
-        ours, self._striking = self._striking and number == STRIKE, False
+        is_retry, self._is_retrying = self._is_retrying and number == STRIKE, False
         if number == PRESS:
             self.asked = True
-        if not self._open or (ours and not _waiting):  # a checkpoint was faster
+        if not self._open or (is_retry and not _waiting):  # a checkpoint has already raised the exception
             return
         if _may_raise(frame):
             self.raise_waiting()
@@ -148,7 +156,7 @@ class Interrupt:
 
 @functools.cache
 def _retries() -> queue.SimpleQueue[Interrupt]:
-    """Interrupts put in here strike again in a moment. One thread for all: a signal handler must not start one."""
+    """Return the queue of interrupts to retry. One thread serves all: a signal handler must not start a thread."""
     waiting: queue.SimpleQueue[Interrupt] = queue.SimpleQueue()
 
     def run() -> None:
@@ -162,7 +170,7 @@ def _retries() -> queue.SimpleQueue[Interrupt]:
 
 
 def _may_raise(frame: FrameType | None) -> bool:
-    """Whether the innermost function of ours on the stack, if there is one, can bear it."""
+    """Whether the innermost function of this package on the stack, if any, is marked `interruptible`."""
     while frame is not None and not is_ours(frame):
         frame = frame.f_back
-    return frame is None or frame.f_code in _bearable
+    return frame is None or frame.f_code in _interruptible

@@ -1,7 +1,7 @@
-"""The event loop a session's cells run in. As in a kernel it is running while any cell runs.
+"""The event loop of a session's cells. As in a kernel, the loop is running while any cell runs.
 
-So `asyncio.create_task` works in a cell without `await`, and `asyncio.run` is refused in the same words as there.
-Unlike a kernel's it stands still between two cells: a task goes on with the next one.
+So `asyncio.create_task` works in a cell without `await`, and `asyncio.run` raises the same error as in a kernel. Unlike
+a kernel's loop, this loop stops between two cells: a task continues in the next cell.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 class CellLoop:
-    """Runs plain cells and cells that await. `claim()` is called where a cell's own code is about to run."""
+    """Runs plain cells and cells that await. The loop calls `claim()` just before the cell's own code."""
 
     def __init__(self, claim: Callable[[], object]) -> None:
         self.stopping = False
-        """A coroutine is being cancelled because KeyboardInterrupt came while it waited."""
+        """A coroutine is being cancelled because KeyboardInterrupt was raised while it waited."""
         self._claim = claim
         self._loop = asyncio.new_event_loop()
         self._context = copy_context()
-        """A context variable that a plain cell sets (numpy keeps its error state in one) is set in the next cell."""
+        """Shared by all cells: a context variable set in one cell (numpy's error state) is set in the next one."""
 
     def within(self, function: Callable[[], T]) -> T:
-        """Call a function of ours in the cells' context: numpy's and decimal's settings are context variables."""
+        """Call `function` in the cells' context: numpy and decimal keep their settings in context variables."""
         return self._context.run(function)
 
     @interruptible
@@ -50,13 +50,13 @@ class CellLoop:
         try:
             self._loop.run_forever()
         finally:
-            handle.cancel()  # interrupted before its turn, it would run with the next cell
+            handle.cancel()  # otherwise an interrupted callback would run with the next cell
         return results[0]
 
     @interruptible
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a cell that awaits. KeyboardInterrupt cancels it: else it would go on with the next cell that awaits."""
-        if self._loop.is_running():  # a cell that runs a cell that awaits: a kernel refuses it in the same words
+        """Run a cell that awaits. KeyboardInterrupt cancels the task: otherwise it would continue in the next cell."""
+        if self._loop.is_running():  # a cell runs a cell that awaits: same error as in a kernel
             return self._loop.run_until_complete(coroutine)
         self._context.run(self._claim)
         task = self._context.run(self._loop.create_task, coroutine)

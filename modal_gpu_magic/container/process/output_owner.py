@@ -1,6 +1,6 @@
-"""Whose output it is: a thread's, or an asyncio task's, belongs to the run that started it, however long it lives.
+"""Which run owns an output: output of a thread or an asyncio task belongs to the run that started it, at any time.
 
-Only who owns what; what a run is, this module does not know.
+This module only stores owners; any object can stand for a run.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _MARK = "_modal_gpu_owner"
 _owner: ContextVar[Any] = ContextVar(_MARK, default=None)
 
 claimed: Callable[[], Any] = _owner.get
-"""The run that claimed this context, or None. By itself because it stands in the way of every `print`."""
+"""The run that claimed this context, or None. Separate from `owner` because every `print` calls it."""
 
 
 def claim(run: object) -> None:
-    """What this context, and every asyncio task made in it, puts out is `run`'s for good."""
+    """Make `run` the owner of all output of this context and of every asyncio task created in it."""
     _owner.set(run)
 
 
 def owner() -> Any:
-    """The run this thread or task belongs to; None if it was started in the current one, or by none."""
+    """Return the run that owns this thread or task; None if the current run, or no run, started it."""
     return claimed() or getattr(threading.current_thread(), _MARK, None)
 
 
 def adopt_threads(run: object) -> None:
-    """Before a new run begins: the threads alive now were started by `run` or by an earlier one.
+    """Make `run` the owner of the live threads that have no owner. Call this before a new run begins.
 
-    A pool's worker that has nothing to do belongs to nobody: it is whoever gives it work next whose output it makes.
+    An idle thread of a pool has no owner: its next output belongs to the run that submits its next work.
     """
-    frames = sys._current_frames()  # noqa: SLF001 - the documented way to see where other threads stand
+    frames = sys._current_frames()  # noqa: SLF001 - the documented way to read other threads' frames
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
         if frame is not None and waits_for_work(frame):
@@ -47,7 +47,7 @@ def adopt_threads(run: object) -> None:
 
 
 def daemon(name: str, target: Callable[[], object]) -> threading.Thread:
-    """Start a thread of ours: it belongs to no run, and the process does not wait for it."""
+    """Start a daemon thread that no run owns; the process does not wait for the thread."""
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.__dict__[_MARK] = None
     thread.start()

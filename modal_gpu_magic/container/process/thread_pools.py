@@ -1,7 +1,7 @@
-"""Adapter of `concurrent.futures.thread._worker`: which threads of a pool wait for work.
+"""Adapter of `concurrent.futures.thread._worker`: tells which threads of a pool are idle.
 
-A pool says in no public way whether a thread of it works. Tested with Python 3.10 to 3.13. Symptom if this breaks:
-what a pool's thread prints in a later cell is shown in the output of an earlier one.
+The public API does not say whether a pool's thread is idle. Tested with Python 3.10 to 3.13. Symptom if this breaks:
+output of a pool's thread in a later cell appears below an earlier cell.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ _IDLE = getattr(getattr(concurrent.futures.thread, "_worker", None), "__code__",
 
 
 def waits_for_work(frame: FrameType) -> bool:
-    """Whether a thread with this innermost frame is a pool's that has nothing to do."""
+    """Whether a thread with this innermost frame is an idle thread of a pool."""
     return frame.f_code is _IDLE

@@ -1,6 +1,6 @@
-"""A cell's `--timeout`, held where the cell runs: first it is interrupted, then its container ends.
+"""Enforce a cell's `--timeout` in the container: interrupt the cell first, then end the container.
 
-The client has a watchdog of its own: while C code holds the GIL, no thread of this process moves.
+The client has a watchdog as well: while C code holds the GIL, no thread of this process runs.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
 GRACE_SECONDS: Final = 10.0
-"""Seconds a cell has to end after it was interrupted."""
-LAST_WORDS_SECONDS: Final = 5.0
+"""Seconds that a cell may take to end after its interruption."""
+FINAL_POST_SECONDS: Final = 5.0
+"""Seconds that the final post may take before the container ends."""
 EXIT_STATUS: Final = 124
-"""What `timeout(1)` exits with."""
+"""The exit status of `timeout(1)`."""
 
 
 class Watchdog:
-    """Watches over one run of at most `seconds` (None: as long as it takes).
+    """Limits one run to `seconds` (None: no limit).
 
-    If the cell does not end within `grace` seconds of its interruption, `last_words` is called (to post what is known;
-    it gets 5 s), and then `end` with exit status 124.
+    If the cell does not end within `grace` seconds of its interruption, the watchdog calls `last_words`, which may take
+    5 s to post the remaining output, and then `end` with exit status 124.
     """
 
     def __init__(
@@ -63,5 +64,5 @@ class Watchdog:
         if self._over.wait(self._grace):
             return
         if self._last_words:
-            daemon("modal-gpu-last-words", self._last_words).join(LAST_WORDS_SECONDS)
+            daemon("modal-gpu-last-words", self._last_words).join(FINAL_POST_SECONDS)
         self._end(EXIT_STATUS)

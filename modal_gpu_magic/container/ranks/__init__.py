@@ -1,1 +1,1 @@
-"""Runs a cell in several processes by torchrun."""
+"""Runs a cell in several processes (ranks), started by torchrun."""

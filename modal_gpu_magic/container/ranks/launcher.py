@@ -1,6 +1,7 @@
-"""A cell in ranks: the values it reads go into fresh processes by file, rank 0's output and variables come out.
+"""Run a cell in ranks: send the values that the cell reads through files, and bring rank 0's output and variables back.
 
-The session lives on beside them. What rank 0 binds becomes the session's; from there it goes home, or stays, as ever.
+The session's process lives on during the run. The variables that rank 0 binds become the session's own; the session
+then returns or keeps them as after any other cell.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ if TYPE_CHECKING:
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
 EVERYTHING: Final = 1 << 62
-"""Bytes: from rank 0 into the session nothing stays behind for its size."""
+"""Bytes: no size limit for values that rank 0 returns to the session's process."""
 PORTS: Final = (20_000, 12_000)
-"""First and number of ports for a cluster's rendezvous: below those that Linux gives to outgoing connections."""
+"""The first port and the number of ports for a cluster's rendezvous: below Linux's range for outgoing connections."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - files only this user can read
-"""Where values wait for the ranks, if there is such a place and room in it."""
+"""Directory in memory for the values' files, used if the directory exists and has enough space."""
 PREFIX: Final = "mgr-"
-"""Of a run's directory; the session's process id follows."""
+"""Prefix of the name of a run's directory; the session's process id follows."""
 NEEDS_TORCH = (
     "torchrun is PyTorch's, and the image has none: use the image torch (--image torch), or add it with --pip torch."
 )
@@ -65,9 +66,15 @@ NEEDS_TORCH = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this container is in its cluster. `master`: node 0's address. `stateless`: what stays here is lost.
+    """The position of a container in its cluster, and how to start its ranks.
 
-    `program` is the module that each rank runs, `variables` its environment beside the container's.
+    Attributes:
+        node: this node's number.
+        nodes: number of nodes.
+        master: address of node 0.
+        stateless: whether the container loses its values after the cell.
+        program: the module that each rank runs.
+        variables: environment variables of a rank, in addition to the container's.
     """
 
     node: int = 0
@@ -80,7 +87,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a cell's run left: the last expression's value, how it failed, what ended with the ranks."""
+    """The outcome of a cell's user code.
+
+    Attributes:
+        result: the last expression's value, if any.
+        failure: the error that ended the cell, if any.
+        lost: values that ended with the ranks.
+        started_at: when user code began, in Unix seconds.
+        ended_at: when user code ended, in Unix seconds.
+        states: process state that rank 0 changed. The changes of other ranks are lost.
+    """
 
     result: tuple[Any, ...] = ()
     failure: Failure | None = None
@@ -88,11 +104,10 @@ class Ran:
     started_at: float = 0.0
     ended_at: float = 0.0
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What rank 0 changed in the process around the values. Changes of the other ranks end with them."""
 
     @property
     def seconds(self) -> float:
-        """How long user code took."""
+        """Seconds that user code took."""
         return self.ended_at - self.started_at
 
 
@@ -104,35 +119,35 @@ def run(
     input_proxy: StdinProxy,
     interrupt: Interrupt,
 ) -> Ran:
-    """Run a cell in ranks, to its end or to ■. Never raises for what becomes of them."""
+    """Run a cell in ranks, until it ends or the user presses ■. Never raises when a rank fails or dies."""
     began = time.time()
     distributed, namespace = request.distributed or DistributedOptions(), shell.user_ns
     refusal = _refusal(distributed, namespace)
     if refusal:
         return Ran((), failure_from(MachineError(refusal)), (), began, time.time())
     size = (distributed.processes or devices.count() or 1) if distributed.torchrun else 1
-    place_of_files = _roomy(request, namespace)
-    remove_abandoned(place_of_files)
-    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place_of_files))
+    parent = _directory_for_values(request, namespace)
+    remove_abandoned(parent)
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
     try:
         table = IdentityTable(side=0)
         order = _order(request, place, shell, sender, directory, table)
-        hearing = _Hearing(distributed, sender, input_proxy)
-        with RankProcesses(order, size, directory, hearing.event) as rank_processes:
-            hearing.rank_processes = rank_processes
+        events = _RankEvents(distributed, sender, input_proxy)
+        with RankProcesses(order, size, directory, events.forward) as rank_processes:
+            events.rank_processes = rank_processes
             rank_processes.start(
                 _command(distributed, place, size, request.run, directory), _variables(distributed, place)
             )
             _await(rank_processes, interrupt)
         for name, why in rank_processes.dones[0].failed.items() if 0 in rank_processes.dones else ():
             sender.emit("note", text=f"`{name}` could not be made in the ranks: {why}.")
-        return _brought(rank_processes, namespace, SharedStore(directory), table, interrupt, place, began)
+        return _collect(rank_processes, namespace, SharedStore(directory), table, interrupt, place, began)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def _await(rank_processes: RankProcesses, interrupt: Interrupt) -> None:
-    """Until all ranks have ended by themselves, or one has failed or ■ was pressed and the others were ended."""
+    """Wait until all ranks have ended. If a rank fails or the user presses ■, stop the others."""
     try:
         with interrupt.window():
             rank_processes.wait()
@@ -152,20 +167,20 @@ def _refusal(distributed: DistributedOptions, namespace: dict[str, Any]) -> str 
     return devices.make_room(namespace)
 
 
-# What goes in.
+# Input of the ranks.
 
 
 def _order(
     request: Request, place: Place, shell: RemoteShell, sender: EventSender, directory: Path, table: IdentityTable
 ) -> Order:
-    """The values the cell reads, by file, and what the ranks are to do with them. `table` learns their objects."""
+    """Write the values that the cell reads to files and build the order for the ranks. `table` records the objects."""
     namespace = shell.user_ns
     values: dict[str, Any] = {}
     hasher = Hasher()
     for name in sorted(reach(request.reads, namespace)):
         value = namespace[name]
         if name in shell.user_ns_hidden and shell.user_ns_hidden[name] is value:
-            continue  # IPython's own: the ranks have theirs
+            continue  # bound by IPython, which binds its own in each rank
         if fingerprint(value, namespace, hasher) is None:
             sender.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
         else:
@@ -190,8 +205,8 @@ def _order(
     return Order(ranked, str(directory), str(script), place.nodes, place.node)
 
 
-def _roomy(request: Request, namespace: Mapping[str, Any]) -> Path:
-    """Where the values' files go: into memory, if it has room for them in both directions."""
+def _directory_for_values(request: Request, namespace: Mapping[str, Any]) -> Path:
+    """Return the directory for the values' files: in memory, if space is left for the values in both directions."""
     needed = 2 * sum(nbytes_of(namespace[name]) for name in request.reads if name in namespace)
     with contextlib.suppress(OSError):
         if shutil.disk_usage(MEMORY).free > needed and os.access(MEMORY, os.W_OK):
@@ -200,10 +215,10 @@ def _roomy(request: Request, namespace: Mapping[str, Any]) -> Path:
 
 
 def remove_abandoned(place: Path) -> None:
-    """Remove what a session left that was killed while its ranks ran: local containers share one machine."""
+    """Remove directories of sessions that were killed while their ranks ran: local containers share one machine."""
     for directory in place.glob(f"{PREFIX}*-*"):
         pid = directory.name.removeprefix(PREFIX).partition("-")[0]
-        with contextlib.suppress(PermissionError, ValueError):  # another user's
+        with contextlib.suppress(PermissionError, ValueError):  # the process of another user
             try:
                 os.kill(int(pid), 0)
             except ProcessLookupError:
@@ -213,35 +228,35 @@ def remove_abandoned(place: Path) -> None:
 def _command(distributed: DistributedOptions, place: Place, size: int, run: str, directory: Path) -> list[str]:
     if not distributed.torchrun:
         return [sys.executable, "-m", place.program]
-    where = ["--standalone", "--local-addr=127.0.0.1"]
+    rendezvous = ["--standalone", "--local-addr=127.0.0.1"]
     if place.nodes > 1:
         first, count = PORTS
         port = first + zlib.crc32(run.partition("/")[0].encode()) % count
-        where = [
+        rendezvous = [
             f"--nnodes={place.nodes}",
             f"--node-rank={place.node}",
             f"--master-addr={place.master}",
             f"--master-port={port}",
         ]
     launcher = [sys.executable, "-m", "modal_gpu_magic.container.ranks.torchrun", str(directory / "report")]
-    return [*launcher, f"--nproc-per-node={size}", *where, "-m", place.program]
+    return [*launcher, f"--nproc-per-node={size}", *rendezvous, "-m", place.program]
 
 
 def _variables(distributed: DistributedOptions, place: Place) -> dict[str, str]:
-    """A rank's environment beside the container's; without torchrun, what torchrun would say of the nodes."""
+    """Return a rank's extra environment variables; without torchrun, also the variables that torchrun would set."""
     nodes = {ONE_A_NODE: str(place.node), "GROUP_RANK": str(place.node), "GROUP_WORLD_SIZE": str(place.nodes)}
     return {**place.variables, **({} if distributed.torchrun else nodes)}
 
 
-class _Hearing:
-    """Ranks' events on their way to the cell's: rank 0's are the cell's own, others' have their rank, if wanted."""
+class _RankEvents:
+    """Forwards events of the ranks: rank 0's become the cell's events; other ranks' carry the rank, if wanted."""
 
     def __init__(self, distributed: DistributedOptions, sender: EventSender, input_proxy: StdinProxy) -> None:
         self.rank_processes: RankProcesses | None = None
         self._distributed, self._sender, self._input_proxy = distributed, sender, input_proxy
 
-    def event(self, rank: int, event: Event) -> None:
-        """Pass one on. The failure of one rank is not yet the cell's: what others show comes as ever."""
+    def forward(self, rank: int, event: Event) -> None:
+        """Forward one event. `failed` is dropped: the failure of one rank is not yet the cell's failure."""
         if event.kind == "failed":
             return
         if rank != 0:
@@ -255,16 +270,16 @@ class _Hearing:
     def _ask(self, prompt: str, *, password: bool) -> None:
         try:
             text = self._input_proxy.ask(prompt, password=password)
-        except Exception:  # noqa: BLE001 - whatever keeps an answer from coming, there is none
+        except Exception:  # noqa: BLE001 - without an answer, the rank reads end of input
             text = END_OF_INPUT
         if self.rank_processes is not None:
             self.rank_processes.answer(text)
 
 
-# What comes out.
+# Results of the ranks.
 
 
-def _brought(
+def _collect(
     rank_processes: RankProcesses,
     namespace: dict[str, Any],
     store: SharedStore,
@@ -274,16 +289,16 @@ def _brought(
     began: float,
 ) -> Ran:
     done = rank_processes.dones.get(0)
-    result, lost = _take_home(done, namespace, store, table, place) if done else ((), ())
+    result, lost = _take_variables(done, namespace, store, table, place) if done else ((), ())
     started = done.started_at if done else began
     ended = max(started, done.ended_at if done else time.time())
     return Ran(result, _failure(rank_processes, interrupt), lost, started, ended, done.states if done else {})
 
 
-def _take_home(
+def _take_variables(
     done: Done, namespace: dict[str, Any], store: SharedStore, table: IdentityTable, place: Place
 ) -> tuple[tuple[Any, ...], tuple[StayedValue, ...]]:
-    """Rank 0's variables become the session's; returns the result, and what could not be brought."""
+    """Bind rank 0's variables in the session; return the result and the values that could not be brought back."""
     leaving = done.leaving
     if leaving is None:
         return (), ()
@@ -295,8 +310,7 @@ def _take_home(
         with contextlib.suppress(ImportError):
             namespace[name] = statement.run()
     lost = [
-        replace(stay, why=f"it ended with rank 0: {stay.why}{_way_out(stay, place)}", gone=True)
-        for stay in leaving.stays
+        replace(stay, why=f"it ended with rank 0: {stay.why}{_hint(stay, place)}", gone=True) for stay in leaving.stays
     ]
     for name, why in arrived.failed.items():
         kind, look = leaving.looks.get(name, ("object", ""))
@@ -306,29 +320,29 @@ def _take_home(
     return result, tuple(lost)
 
 
-def _way_out(stay: StayedValue, place: Place) -> str:
+def _hint(stay: StayedValue, place: Place) -> str:
     if place.stateless and "--fetch" in stay.why:
         return f"; bring it with --out {stay.name}, or write it to a Volume in the cell"
     return ""
 
 
 def _failure(rank_processes: RankProcesses, interrupt: Interrupt) -> Failure | None:
-    """The first rank's that failed by itself; else how one died; else that all were stopped."""
+    """Return the first error that a rank raised; else the stop; else the death of a rank; else None."""
     own = [(done.ended_at, done.failure) for done in rank_processes.dones.values() if done.failure and not done.stopped]
     if own:
         return min(own, key=lambda pair: pair[0])[1]
     stopped = interrupt.asked or interrupt.timed_out
     if stopped:
-        theirs = [done.failure for _, done in sorted(rank_processes.dones.items()) if done.failure]
+        stopped_failures = [done.failure for _, done in sorted(rank_processes.dones.items()) if done.failure]
         words = "stopped; ranks that sat in a call that does not return were ended"
-        return theirs[0] if theirs else failure_from(KeyboardInterrupt(words))
+        return stopped_failures[0] if stopped_failures else failure_from(KeyboardInterrupt(words))
     if rank_processes.death is not None and len(rank_processes.dones) < rank_processes.size:
-        return failure_from(RankLost(_obituary(rank_processes.death)))
+        return failure_from(RankLost(_describe(rank_processes.death)))
     return None
 
 
-def _obituary(death: Death) -> str:
-    """How a rank died, in a sentence, and the last it wrote."""
+def _describe(death: Death) -> str:
+    """Describe the death of a rank in one sentence, followed by its last output."""
     who = "torchrun" if death.rank is None else f"rank {death.rank}"
     if death.code is None:
         how = "left before its cell had ended"

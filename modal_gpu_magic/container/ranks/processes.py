@@ -1,7 +1,7 @@
-"""The processes of a cell's ranks on this node: started, listened to, stopped, and none left behind.
+"""Start, follow, stop and kill the processes of a cell's ranks on this node.
 
-A rank may be stuck where no exception reaches it (a collective whose partner is gone, a kernel that does not return),
-may be killed, may have children of its own. Whatever it is, when `close` returns nothing of them lives.
+A rank may hang where no exception reaches it (a collective whose peer has died, a GPU kernel that does not return), may
+be killed, and may have child processes. In every case no process of a rank runs any more after `close` returns.
 """
 
 from __future__ import annotations
@@ -35,26 +35,32 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 STOP_SECONDS: Final = 6.0
-"""How long ranks that heard of a stop may clean up. Less than the watchdog's grace, which ends the container."""
+"""Seconds that ranks may take to end after a stop. Less than the watchdog's grace, which ends the container."""
 EXIT_SECONDS: Final = 15.0
-"""How long ranks that have ended may take to leave: exit handlers, torchrun's own barrier."""
+"""Seconds that ranks may take to exit after their cell has ended: exit handlers, torchrun's barrier."""
 CRASH_CHARACTERS: Final = 1500
+"""Characters of a crash report shown in the error."""
 REPORT_SECONDS: Final = 5.0
-"""How long torchrun has to notice a rank that is gone; it takes no notice of one that left with status 0."""
+"""Seconds that torchrun may take to report a dead rank; it does not report a rank that exits with status 0."""
 TEARDOWN_SECONDS: Final = 30.0
-"""How long it may take to end the others, and to say how the first one died."""
+"""Seconds that torchrun may take to end the other ranks and report how the first one died."""
 LAST_LINES: Final = 20
-"""Lines kept of each rank's output, for the error that says how it died."""
+"""Lines of each rank's output kept for the error that describes its death."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a rank died, or what starts the ranks. `code`: an exit status, or minus a signal; None: not known."""
+    """The death of a rank or of the launcher.
+
+    Attributes:
+        rank: the rank; None: the launcher.
+        code: the exit status, or a negative signal number; None: unknown.
+        words: the last output of the process.
+    """
 
     rank: int | None
     code: int | None
     words: str
-    """The last it wrote."""
 
 
 @dataclass(slots=True)
@@ -62,36 +68,38 @@ class _Member:
     link: Any
     pid: int
     assembler: Assembler = field(default_factory=Assembler)
-    said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    last_output: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     done: Done | None = None
     stuck: bool = False
-    gone: bool = False
-    """It has let go of its socket."""
-    left: bool = False
-    """It is gone, its cell had not ended, and nobody will say why."""
+    disconnected: bool = False
+    """The rank has closed its socket."""
+    died: bool = False
+    """The rank disconnected before its cell had ended, and the wait for torchrun's report is over."""
 
 
 class RankProcesses:
-    """The ranks of one cell. Use it in a `with`; `hear(rank, event)` gets their events, from threads.
+    """The ranks of one cell on this node, as a context manager.
 
     Args:
-        order: what each runs. size: how many there are on this node.
-        directory: for the socket and the log; of a short path, and removed by whoever made it.
+        order: the order for each rank.
+        size: number of ranks on this node.
+        directory: holds the socket and the log; its path must be short. The caller removes it.
+        hear: receives each rank's number and event; called from threads.
     """
 
     def __init__(self, order: Order, size: int, directory: Path, hear: Callable[[int, Event], None]) -> None:
         self.order, self.size, self.directory, self.hear = order, size, directory, hear
         self._members: dict[int, _Member] = {}
         self.exited: int | None = None
-        """Exit status of what started the ranks."""
+        """Exit status of the launcher."""
         self.death: Death | None = None
-        """How the first rank died, known when the crew is closed; None: none did, by itself."""
+        """The death of the first rank, set by `close`; None: no rank died on its own."""
         self._changed = threading.Condition()
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._address = str(directory / "ranks")
         self._closed = False
         self._early: list[int] = []
-        """Ranks that are gone although their cell had not ended, in that order."""
+        """Ranks that disconnected before their cell had ended, in that order."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -103,7 +111,7 @@ class RankProcesses:
         self.close()
 
     def start(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
-        """Start the ranks, by a command that ends when they have; its own words go to a log."""
+        """Start the ranks by `command`, which ends after them and writes its own output to a log."""
         environ = {
             **os.environ,
             **variables,
@@ -119,55 +127,56 @@ class RankProcesses:
 
     @interruptible
     def wait(self) -> None:
-        """Until all ranks have ended, or one has failed, or nothing of them is left."""
+        """Wait until all ranks have ended, one has failed, or the launcher has exited."""
         self._over.get()
 
     def answer(self, text: str) -> None:
-        """What was typed for rank 0's `input()`."""
+        """Send the answer for rank 0's `input()`."""
         self._send(0, "answer", text)
 
     def release(self) -> None:
-        """All have ended: they may leave, as processes do."""
+        """Let the ranks exit, after all have ended their cell."""
         for rank in self.members:
             self._send(rank, "go")
         with self._changed:
             self._changed.wait_for(lambda: self.exited is not None, EXIT_SECONDS)
 
     def stop(self) -> None:
-        """KeyboardInterrupt in every rank; returns when each has ended, or none of the rest can hear of it."""
+        """Raise KeyboardInterrupt in every rank; return when each rank has ended, is stuck or has disconnected."""
         running = {rank: member for rank, member in self.members.items() if member.done is None}
         for rank in running:
             self._send(rank, "stop")
         with self._changed:
             self._changed.wait_for(
                 lambda: (
-                    self.exited is not None or all(each.done or each.stuck or each.gone for each in running.values())
+                    self.exited is not None
+                    or all(each.done or each.stuck or each.disconnected for each in running.values())
                 ),
                 STOP_SECONDS,
             )
 
     def close(self) -> None:
-        """End whatever is left, children included."""
+        """Kill the remaining processes, children included."""
         self._closed = True
         if self._process is not None:
             self.death = self._death()
             self._kill(self._process.pid)
             self._process.wait()
         with contextlib.suppress(OSError):
-            Client(self._address).close()  # `accept` wakes up
+            Client(self._address).close()  # wakes `accept`
         self._listener.close()
         for member in self.members.values():
             member.link.close()
 
     @property
     def members(self) -> dict[int, _Member]:
-        """The ranks that have connected so far, in a copy: another thread adds ranks at any time."""
+        """A copy of the ranks connected so far: another thread adds ranks at any time."""
         with self._changed:
             return dict(self._members)
 
     @property
     def dones(self) -> dict[int, Done]:
-        """How the cell ended, in each rank where it did."""
+        """The results of the ranks whose cell has ended."""
         return {rank: member.done for rank, member in self.members.items() if member.done}
 
     def _death(self) -> Death | None:
@@ -175,16 +184,16 @@ class RankProcesses:
             return None
         rank, code = self._reported() if self.exited else (self._early[0], None)
         member = self.members.get(-1 if rank is None else rank)
-        said = "".join(member.said).splitlines(keepends=True)[-LAST_LINES:] if member else []
+        lines = "".join(member.last_output).splitlines(keepends=True)[-LAST_LINES:] if member else []
         log = (self.directory / "log").read_text("utf-8", "replace")
-        return Death(rank, code, "".join(said) + _crash(log) if member else log[-4000:])
+        return Death(rank, code, "".join(lines) + _crash(log) if member else log[-4000:])
 
     def _reported(self) -> tuple[int | None, int | None]:
         report = self.directory / "report"
         if report.exists():
             found = json.loads(report.read_text(encoding="utf-8"))
             return int(found["rank"]), int(found["exitcode"])
-        started = self._process.pid if self._process else 0  # without torchrun it is the rank itself
+        started = self._process.pid if self._process else 0  # without torchrun, the launcher is the rank
         return next((rank for rank, member in self.members.items() if member.pid == started), None), self.exited or 0
 
     # Threads.
@@ -198,32 +207,32 @@ class RankProcesses:
             daemon("modal-gpu-rank", partial(self._read, link))
 
     def _read(self, link: Any) -> None:
-        """Listen to one rank to its end."""
+        """Receive the messages of one rank until the rank disconnects."""
         with contextlib.suppress(EOFError, OSError):
             _, (rank, pid) = link.recv()
             member = _Member(link, pid)
-            link.send(self.order if rank == 0 else _quieter(self.order))
+            link.send(self.order if rank == 0 else _without_stdin(self.order))
             with self._changed:
                 self._members[rank] = member
             with contextlib.suppress(EOFError, OSError):
                 while True:
                     self._take(rank, member, *link.recv())
-            self._see_off(rank, member)
+            self._disconnected(rank, member)
 
-    def _see_off(self, rank: int, member: _Member) -> None:
-        """A rank is gone: wait for torchrun's word if its cell had not ended."""
+    def _disconnected(self, rank: int, member: _Member) -> None:
+        """Record a disconnected rank; if its cell had not ended, wait for torchrun's report."""
         with self._changed:
-            member.gone = True
+            member.disconnected = True
             if member.done is not None:
                 return
             self._early.append(rank)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.exited is not None, REPORT_SECONDS)
             self._changed.wait_for(
-                lambda: self.exited is not None or not all(each.gone for each in self.members.values()),
+                lambda: self.exited is not None or not all(each.disconnected for each in self.members.values()),
                 TEARDOWN_SECONDS,
             )
-            member.left = True
+            member.died = True
             self._notice()
 
     def _take(self, rank: int, member: _Member, kind: str, body: Any) -> None:
@@ -241,7 +250,7 @@ class RankProcesses:
     def _events(self, rank: int, member: _Member, blob: bytes) -> None:
         for event in member.assembler.feed(opened(blob)):
             if event.kind == "stream":
-                member.said.append(event.content["text"][-2000:])
+                member.last_output.append(event.content["text"][-2000:])
             self.hear(rank, event)
 
     def _await_exit(self, process: subprocess.Popen[bytes]) -> None:
@@ -251,15 +260,15 @@ class RankProcesses:
             self._notice()
 
     def _notice(self) -> None:
-        """Something has changed: whether that is the end. With the lock held."""
+        """End `wait` if the run is over, and notify other waiting threads. Requires the lock."""
         dones = self.dones
-        failed = any(done.failure for done in dones.values()) or any(each.left for each in self.members.values())
+        failed = any(done.failure for done in dones.values()) or any(each.died for each in self.members.values())
         if len(dones) == self.size or self.exited is not None or failed:
             self._over.put(None)
         self._changed.notify_all()
 
     def _send(self, rank: int, kind: str, body: Any = None) -> None:
-        with contextlib.suppress(OSError, KeyError):  # it has died: that is noticed elsewhere
+        with contextlib.suppress(OSError, KeyError):  # another thread reports the death of the rank
             self.members[rank].link.send((kind, body))
 
     def _kill(self, launcher: int) -> None:
@@ -267,28 +276,28 @@ class RankProcesses:
         for pid in (launcher, *(member.pid for member in self.members.values())):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-        for pid in below(self._address):
+        for pid in descendants(self._address):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def below(address: str) -> list[int]:
-    """Living processes that have the socket in their environment. Linux only: elsewhere their groups must do."""
+def descendants(address: str) -> list[int]:
+    """Return running processes with the socket in their environment. Linux only: elsewhere, process groups suffice."""
     needle, found = f"{ADDRESS}={address}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+        with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             if needle in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return found
 
 
-def _quieter(order: Order) -> Order:
-    """Nobody is asked by any rank but the first."""
+def _without_stdin(order: Order) -> Order:
+    """Return the order without `stdin`: only rank 0 may ask the user."""
     return replace(order, request=replace(order.request, stdin=False))
 
 
 def _crash(log: str) -> str:
-    """What Python wrote when a rank died, if it could: faulthandler's fault and thread, or a traceback."""
+    """Extract Python's crash report from the log: faulthandler's fault and thread, or a traceback."""
     begin = log.find("Fatal Python error")
     if begin < 0:
         begin = log.find("Traceback (most recent call last)")

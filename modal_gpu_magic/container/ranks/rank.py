@@ -1,7 +1,7 @@
-"""One rank: a fresh process with an IPython of its own that runs the cell once, and tells its parent all that happens.
+"""One rank: a new process with its own IPython that runs the cell once and reports events and the result to its parent.
 
-Started by torchrun, once for each process asked for. It lives no longer than the session's process that ordered it:
-the socket between the two says when that is gone.
+torchrun starts one process per rank. A rank ends with the session's process that ordered it: a closed socket between
+the two shows that the session's process has ended.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import Outcome
 
 STUCK_SECONDS: Final = 1.0
-"""How long a main thread may take to hear of an interrupt before it counts as stuck in a call that never returns."""
+"""Seconds that the main thread may take to handle an interrupt before the rank reports itself as stuck."""
 FLUSH_SECONDS: Final = 60.0
+"""Seconds that a rank may take to send its remaining events to its parent."""
 
 
 def main() -> None:
-    """Be a rank. Returns when all ranks have ended, so that the process leaves as a script does."""
-    signal.signal(PRESS, signal.SIG_IGN)  # it is a request, before and after the cell too
-    with contextlib.suppress(PermissionError):  # torchrun has done it
+    """Run one rank. Returns when all ranks have ended, so that the process exits as a script does."""
+    signal.signal(PRESS, signal.SIG_IGN)  # outside the cell the signal has no effect
+    with contextlib.suppress(PermissionError):  # torchrun has already created a session
         os.setsid()
     rank = int(os.environ.get(ONE_A_NODE) or os.environ["RANK"])
     Rank(rank, Client(os.environ[ADDRESS])).run()
 
 
 class Rank:
-    """The process. `link` leads to its parent."""
+    """The process of a rank. `link` is the connection to its parent."""
 
     def __init__(self, rank: int, link: Any) -> None:
         self.rank, self.link = rank, link
@@ -59,7 +60,7 @@ class Rank:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """From the order to the release."""
+        """Receive the order, run the cell, send the result, and wait for the release."""
         self._tell("hello", (self.rank, os.getpid()))
         self.order: Order = self.link.recv()
         with self.interrupt:
@@ -100,7 +101,7 @@ class Rank:
         return done
 
     def _main(self, namespace: dict[str, Any]) -> dict[str, Any]:
-        """Make the shell's `__main__` a script's: a child that is spawned finds the file that stands for the cell."""
+        """Make the shell's `__main__` look like a script's: a spawned child runs the file that stands for the cell."""
         namespace["__file__"] = self.order.script
         sys.modules["__mp_main__"] = sys.modules["__main__"]
         sys.argv = [self.order.script]
@@ -108,9 +109,9 @@ class Rank:
 
     def _failure(self, outcome: Outcome, namespace: dict[str, Any]) -> Any:
         failure = failure_of(outcome, namespace)
-        return signed(failure, self._where()) if failure else None
+        return signed(failure, self._label()) if failure else None
 
-    def _where(self) -> str:
+    def _label(self) -> str:
         order = self.order
         world = order.nodes if ONE_A_NODE in os.environ else os.environ["WORLD_SIZE"]
         node = f", node {order.node}" if order.nodes > 1 and ONE_A_NODE not in os.environ else ""
@@ -131,7 +132,7 @@ class Rank:
                 else:
                     self.released.set()
         except (EOFError, OSError):
-            if not self.released.is_set():  # the parent is gone: nothing of its cell goes on
+            if not self.released.is_set():  # the parent has ended: end its cell as well
                 os.killpg(0, signal.SIGKILL)
 
     def _stop(self) -> None:

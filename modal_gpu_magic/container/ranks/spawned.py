@@ -1,8 +1,8 @@
-"""A child that multiprocessing starts afresh from a rank (`spawn`, `forkserver`): what its `__main__` is made of.
+"""The main file of child processes that multiprocessing starts from a rank by `spawn` or `forkserver`.
 
-Such a child runs the parent's main file first, so that what it unpickles finds its classes and functions. A cell has no
-file, so one is written: it holds the values that came with the cell, and what the cell's text defines, and never runs
-the cell's own code (a script has `if __name__ == "__main__"` for that).
+Such a child runs the parent's main file first, so that unpickling finds its classes and functions. A cell has no file,
+so `write` makes one that restores the values sent with the cell and the definitions in the cell's text. The file never
+runs the cell's other code (a script uses `if __name__ == "__main__"` for that).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _PLAIN: Final = (
     ast.unaryop,
     ast.expr_context,
 )
-"""What the right side of a constant (`BATCH = 4 * 32`) is made of: nothing that runs code of anybody's."""
+"""Nodes allowed on the right side of a constant (`BATCH = 4 * 32`): none of them runs anyone's code."""
 
 
 def write(directory: Path, values: Transfer, source: str) -> Path:
-    """Write the file that stands for a cell; returns its path. `source` is plain Python, its magics transformed."""
+    """Write the file that stands for a cell; return its path. `source` is plain Python, with its magics transformed."""
     main = directory / MAIN
     main.write_text(_TEMPLATE.format(directory=str(directory)), encoding="utf-8")
     (directory / CONTENT).write_bytes(sealed((values, source)))
@@ -50,9 +50,9 @@ def write(directory: Path, values: Transfer, source: str) -> Path:
 
 
 def restore(namespace: dict[str, Any], directory: str) -> None:
-    """Make a module's namespace what such a child needs.
+    """Fill a spawned child's `__main__` namespace with the cell's values and definitions.
 
-    A definition that fails is left out: it rests on what only the running cell has, and so no child can have it.
+    A definition that fails is left out: it depends on objects that exist only in the running cell.
     """
     values, source = opened((Path(directory) / CONTENT).read_bytes())
     arrived = unpack(values, namespace, SharedStore(directory)).values
@@ -65,7 +65,7 @@ def restore(namespace: dict[str, Any], directory: str) -> None:
 
 
 def bind_classes(namespace: dict[str, Any], values: Iterable[Any]) -> None:
-    """Give the notebook's classes that came only with their instances their names: pickle finds them by name."""
+    """Bind classes that arrived only with their instances to their names: pickle finds classes by name."""
     for value in values:
         for each in (value, *getattr(value, "__dict__", {}).values()):
             kind = type(each)
@@ -74,7 +74,7 @@ def bind_classes(namespace: dict[str, Any], values: Iterable[Any]) -> None:
 
 
 def definitions(source: str) -> list[ast.stmt]:
-    """The statements of a cell that define: imports, functions, classes, plain constants."""
+    """Return the cell's defining statements: imports, functions, classes, plain constants."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -1,7 +1,7 @@
-"""torchrun, as a program of ours: `python -m modal_gpu_magic.container.ranks.torchrun REPORT ARGUMENTS...`.
+"""Run torchrun: `python -m modal_gpu_magic.container.ranks.torchrun REPORT ARGUMENTS...`.
 
-PyTorch's own (`torch.distributed.run`) sets the ranks up and ends them all when one dies. What is ours: how the first
-one died is written to the file REPORT, and nothing goes on when whoever started this is gone (its end of stdin closes).
+PyTorch's own program (`torch.distributed.run`) sets up the ranks and ends all of them when one dies. This module adds
+two things: it writes how the first rank died to the file REPORT, and it ends when its parent ends (stdin closes).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the ranks; exits with 1 if one failed."""
+    """Run the ranks; exit with status 1 if a rank failed."""
     threading.Thread(target=_watch_parent, daemon=True).start()
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -31,7 +31,7 @@ def main() -> None:
 def _watch_parent() -> None:
     while os.read(0, 1):
         pass
-    os._exit(1)  # the ranks see it by their own sockets
+    os._exit(1)  # the ranks notice on their own sockets that the parent has ended
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What a container keeps between the cells of its session: variables, files, modules, Volumes."""
+"""State of a container between the cells of its session: variables, files, modules, Volumes."""

@@ -1,4 +1,4 @@
-"""Points Hugging Face and torch to the cache Volume, where this container has it."""
+"""Set the cache directories of Hugging Face and torch to the cache Volume, if it is mounted."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 LOCAL_VOLUMES = "MODAL_GPU_VOLUMES"
-"""The local control plane's variable with the real directory of each mount: there, a path may be somewhere else."""
+"""Variable of the local control plane: maps each mount path to its real directory on this machine."""
 
 
 def settle(environ: MutableMapping[str, str], path: str = PATH) -> None:
-    """Set `HF_HOME` and `TORCH_HOME`, but for those that the image or `--env` has set. Before user code imports.
+    """Set `HF_HOME` and `TORCH_HOME` unless the image or `--env` has set them. Call this before user code imports.
 
     Args:
-        environ: the container's environment; changed.
-        path: where the Volume is mounted, if it is.
+        environ: the container's environment; changed in place.
+        path: mount path of the Volume.
     """
-    place = _place(environ, path)
-    if place is None:
+    directory = _directory(environ, path)
+    if directory is None:
         return
     for variable, folder in FOLDERS.items():
-        environ.setdefault(variable, f"{place}/{folder}")
+        environ.setdefault(variable, f"{directory}/{folder}")
 
 
-def _place(environ: MutableMapping[str, str], path: str) -> str | None:
-    """The directory of the Volume; None if it is not mounted here."""
+def _directory(environ: MutableMapping[str, str], path: str) -> str | None:
+    """Return the directory of the Volume; None if the Volume is not mounted."""
     local = environ.get(LOCAL_VOLUMES)
     if local is not None:
         mounts: dict[str, str] = json.loads(local)

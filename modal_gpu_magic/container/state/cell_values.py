@@ -1,4 +1,4 @@
-"""What the namespace was before a cell, and what leaves it after the cell."""
+"""The namespace before a cell, and the values that the cell returns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from modal_gpu_magic.wire.values.imports import Import
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The namespace as it was before the cell.
+    """The namespace before a cell.
 
     Attributes:
-        identities: of the objects that names are bound to.
-        candidates: names that the notebook has, too, and whose values the cell may reach, with the values' tokens.
-        unbound: names that the cell may unbind, and that were not bound: a mark stands for them.
-        held: values that the cell changes in place and then binds or unbinds the name of. The notebook may have other
+        identities: ids of the objects that names are bound to.
+        candidates: names that the notebook shares and whose values the cell may reach, with the values' tokens.
+        unbound: unbound names that the cell may delete: a marker is bound to each.
+        held: values that the cell changes in place before it rebinds or deletes their name. The notebook may have other
             names for such a value, so its content is needed after the cell.
     """
 
@@ -32,9 +32,14 @@ class OutgoingValues:
     """The values that a cell returns to the notebook, and those that stay in the container, with the reason.
 
     Attributes:
-        imported: names that the cell bound by an import statement, which have no value to send.
-        stale: tokens of objects of which the notebook has an older content, since their new one stays.
-        forgot: tokens of objects that are no more.
+        values: the packed values.
+        stays: descriptions of the values that stay.
+        gone: names that the cell has deleted.
+        looks: type name and summary of the values that the notebook may be unable to make, by name.
+        submodules: loaded submodules of returned modules, as named in the cell's text.
+        imported: names that the cell bound by an import statement, without a value to send.
+        stale: tokens of objects whose new content stays, so that the notebook has older content.
+        forgot: tokens of objects that no longer exist.
     """
 
     values: Transfer
@@ -47,7 +52,7 @@ class OutgoingValues:
     forgot: tuple[int, ...] = ()
 
     def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
-        """The same with values that ended with their rank: the notebook is told of each, and has no older one of it."""
+        """Add values that ended with their rank: the notebook reports each and keeps no older value of the name."""
         names = {stay.name for stay in lost}
         stays = tuple(stay for stay in self.stays if stay.name not in names)
         return replace(self, stays=(*stays, *lost), gone=tuple(name for name in self.gone if name not in names))

@@ -1,4 +1,4 @@
-"""Files in the container's own working directory: those that came with a cell, those a cell wrote, and reading them."""
+"""Find the files that a cell wrote in the container's working directory, list files and read them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MOST_ENTRIES = 5_000
-"""How many entries of the working directory are looked at after a cell; takes about 6 ms."""
+"""Most entries of the working directory checked after a cell; the check takes about 6 ms."""
 MOST_SECONDS = 0.05
-TOLD = 20
-"""How many files the notebook hears of."""
+"""Most seconds of one check."""
+REPORTED_FILES = 20
+"""Most files reported to the notebook."""
 COARSE_SECONDS = 0.02
-"""How far the clock of a file system may be behind: the kernel advances it at its ticks."""
+"""Seconds that a file system's clock may lag: the operating system advances it once per tick."""
 _CACHES = frozenset({"__pycache__", "node_modules", "modal_gpu_magic"})
-"""Directories whose files nobody wants to fetch, and our own package; hidden ones are left out, too."""
+"""Directories left out of listings: caches, and this package. Hidden directories are left out as well."""
 
 Stamp = tuple[int, int]
 
 
 class Watch:
-    """Tells which files below a directory a cell made or changed. A very large directory is looked at in part.
+    """Finds the files below a directory that a cell created or changed. A very large directory is checked in part.
 
     Args:
         root: the directory.
-        most: how many of its entries are looked at.
+        most: most entries to check.
     """
 
     def __init__(self, root: Path, most: int = MOST_ENTRIES) -> None:
@@ -39,38 +40,38 @@ class Watch:
         self._seen = dict(_stamps(root, most))
 
     def note(self, paths: Iterable[str]) -> None:
-        """These files came from the notebook: no cell wrote them."""
+        """Record files that the notebook sent: no cell wrote them."""
         for path in paths:
             name = os.path.normpath(path)
             if (self._root / name).is_file():
                 self._seen[name] = _stamp((self._root / name).stat())
 
     def written(self, since: float) -> tuple[tuple[str, int], ...]:
-        """Files that are new, or were changed, since `since` (seconds of the epoch): path and bytes, biggest first."""
+        """Return path and bytes of files created or changed after `since` (Unix seconds), largest first."""
         earliest = int((since - COARSE_SECONDS) * 1e9)
         now = dict(_stamps(self._root, self._most))
         new = [(path, s[1]) for path, s in now.items() if s[0] >= earliest and self._seen.get(path) != s]
         self._seen = now
-        return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:TOLD])
+        return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:REPORTED_FILES])
 
 
 def listed(root: Path, path: str) -> tuple[FileThere, ...]:
-    """The file at a path below `root`, or all files below it if it is a directory; none if it is neither."""
+    """List the file at a path below `root`, or all files below it; empty if nothing is at the path."""
     top = root / path
     if top.is_file():
-        return (_there(top, path),)
+        return (_file_at(top, path),)
     found = [Path(folder, name) for folder, _, names in _walk(top) for name in names]
-    return tuple(_there(each, str(Path(path, each.relative_to(top)))) for each in sorted(found) if each.is_file())
+    return tuple(_file_at(each, str(Path(path, each.relative_to(top)))) for each in sorted(found) if each.is_file())
 
 
 def part(root: Path, path: str, offset: int, nbytes: int) -> bytes:
-    """Some bytes of a file; fewer at its end."""
+    """Read up to `nbytes` bytes of a file from `offset`; fewer at the end of the file."""
     with (root / path).open("rb") as file:
         file.seek(offset)
         return file.read(nbytes)
 
 
-def _there(path: Path, name: str) -> FileThere:
+def _file_at(path: Path, name: str) -> FileThere:
     facts = path.stat()
     return FileThere(name, facts.st_size, int(facts.st_mtime))
 
@@ -86,14 +87,14 @@ def _left_out(directory: str) -> bool:
 
 
 def _stamps(root: Path, most: int) -> Iterator[tuple[str, Stamp]]:
-    """Regular files below a directory, less what other file systems hold (Volumes): path, time of change, size."""
+    """Yield path and stamp of regular files below a directory, without other file systems (Volumes)."""
     deadline, entries, device = time.monotonic() + MOST_SECONDS, 0, root.stat().st_dev
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         try:
             found = list(os.scandir(root / folder))
-        except OSError:  # removed meanwhile, or not ours to read
+        except OSError:  # the folder was removed, or is not readable
             continue
         for entry in found:
             entries += 1
@@ -117,5 +118,5 @@ def _facts(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _stamp(facts: os.stat_result) -> Stamp:
-    """The time of change is that of the inode: an archive that is unpacked sets the other one."""
+    """Return change time and size. The inode's time, since unpacking an archive sets the modification time."""
     return facts.st_ctime_ns, facts.st_size

@@ -1,4 +1,4 @@
-"""Transfers that the notebook asked for between cells: whether the values arrived is known with its next request."""
+"""Unconfirmed fetches: the next request of the notebook states which of them arrived."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Handed:
-    """What was handed out and is not confirmed. A fetch that the user stops takes nothing in.
+    """Transfers that were sent on request and are not confirmed. A fetch that the user stops is never received.
 
     Args:
-        table: learns which objects the notebook has, once that is confirmed.
+        table: records the objects that the notebook has, once the notebook confirms a transfer.
     """
 
     def __init__(self, table: IdentityTable) -> None:
@@ -23,11 +23,11 @@ class Handed:
         self._waiting: list[Packed] = []
 
     def add(self, packed: Packed) -> None:
-        """A transfer goes out."""
+        """Add a transfer that is about to be sent."""
         self._waiting.append(packed)
 
     def confirm(self, received: Collection[int]) -> None:
-        """The notebook says which transfers it took in, by their first token; the others it never will."""
+        """Confirm the received transfers, by their first token; the notebook will never receive the others."""
         for packed in self._waiting:
             if packed.transfer.base in received:
                 packed.arrived(self._table)

@@ -1,4 +1,4 @@
-"""The container's side of the versions: those the notebook told are compared with what is installed here."""
+"""Compare the notebook's package versions with the versions installed in the container."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 class Versions:
-    """What differs, for as long as this container lives."""
+    """The version differences found during the container's lifetime."""
 
     def __init__(self) -> None:
         self.unlike: dict[str, str] = {}
-        """By module, the clause about it."""
+        """The clause that states the difference, by module."""
 
-    def compare(self, told: Mapping[str, Version]) -> tuple[str, ...]:
-        """The sentences about packages that the notebook has in another version. Each package is told once."""
-        there = installed(told)
+    def compare(self, notebook: Mapping[str, Version]) -> tuple[str, ...]:
+        """Return one sentence per package with another version in the notebook. Each difference is reported once."""
+        found = installed(notebook)
         new = {
-            module: each.unlike(there[module])
-            for module, each in told.items()
-            if module in there and there[module] != each.number
+            module: each.unlike(found[module])
+            for module, each in notebook.items()
+            if module in found and found[module] != each.number
         }
         self.unlike.update(new)
         return tuple(f"{clause}." for clause in new.values())
 
     def explain(self, failed: Mapping[str, str]) -> dict[str, str]:
-        """The reasons of values that could not be made, each with the versions that may be to blame."""
+        """Add the version differences that may be the cause to the reasons of values that could not be made."""
         return {name: explained(why, self.unlike) for name, why in failed.items()}
 
     @staticmethod
     def of(modules: Iterable[str]) -> dict[str, str]:
-        """The versions here of the packages whose objects go home."""
+        """Return the installed versions of the packages whose objects the cell returns."""
         return installed(modules)

@@ -1,4 +1,4 @@
-"""Packages a running container lacks: installed in one said line, and part of the image the next time."""
+"""Install packages that a running container lacks, with a note; the next container has them in its image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TAIL_LINES = 5
-"""Of pip's output, shown when it fails."""
+"""Lines of pip's output shown when pip fails."""
 
 _done: set[str] = set()
 
 
 def missing(imports: Mapping[str, str]) -> tuple[str, ...]:
-    """Requirements of the modules that cannot be found here."""
+    """Return the requirements of modules that cannot be found in the container."""
     return tuple(requirement for module, requirement in imports.items() if not _found(module))
 
 
 def install(installs: tuple[str, ...], imports: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Install what `--pip` names and what the cell imports, if this container lacks it.
+    """Install the missing packages of `--pip` and of the cell's imports.
 
-    A failure is said, not raised: the cell's own import names the package.
+    A failure is reported with `say` and not raised: the cell's own import then names the package.
     """
     wanted = tuple(dict.fromkeys(r for r in (*installs, *missing(imports)) if r not in _done))
     if not wanted:

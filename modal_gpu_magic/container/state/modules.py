@@ -1,6 +1,6 @@
-"""The notebook's own modules in the container: their files, on `sys.path`, and edits taken in as `%autoreload 2` does.
+"""The notebook's own modules in the container: files on `sys.path`, reloaded after edits as `%autoreload 2` does.
 
-Child processes find them, too: the directory is on PYTHONPATH from the first file on.
+Child processes find the modules as well: from the first file on, PYTHONPATH contains the directory.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.container.state.workdir import Workdir
     from modal_gpu_magic.wire.messages.events import Modules
 
-FRAMES = 10
-"""Of the traceback of a module that cannot be reloaded; as autoreload."""
+TRACEBACK_FRAMES = 10
+"""Frames shown of the traceback when a module cannot be reloaded; autoreload shows as many."""
 
 
 class LocalModules:
-    """The notebook's own modules as this container has them."""
+    """The notebook's own modules in this container."""
 
     def __init__(self, workdir: Workdir) -> None:
         self.workdir = workdir
         self.directory = workdir.modules
         self._paths: frozenset[str] = frozenset()
         self._old: dict[Any, Any] = {}
-        """autoreload's own memory: the functions and classes of each version that somebody still has."""
+        """autoreload's record of the old functions and classes that are still in use."""
 
     def take(self, modules: Modules, namespace: dict[str, Any]) -> None:
-        """Take in what is new, was changed or was removed. A module that does not load any more is said, on stderr."""
+        """Write new and changed files, remove old ones and reload modules. A failed reload is reported on stderr."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._add_entries([*(str(self.workdir.tree / entry) for entry in modules.entries), str(self.directory)])
         for path in self._paths - set(modules.paths):
@@ -50,7 +50,7 @@ class LocalModules:
 
     @staticmethod
     def _add_entries(entries: list[str]) -> None:
-        """Find modules in these directories, here and in child processes."""
+        """Add directories to the import path of this process and its child processes."""
         new = [entry for entry in entries if entry not in sys.path]
         sys.path[:0] = new
         before = os.environ.get("PYTHONPATH", "")
@@ -60,7 +60,7 @@ class LocalModules:
         return self.workdir.tree / path[1:] if path.startswith("/") else self.directory / path
 
     def _write(self, path: str, content: bytes) -> bool:
-        """Write a file. True: it was there, with another content."""
+        """Write a file; return True if this changed an existing file."""
         target = self._target(path)
         existed = target.exists()
         if path.startswith("/"):
@@ -74,7 +74,7 @@ class LocalModules:
         else:
             target.unlink(missing_ok=True)
             forget_compiled(target)
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # the directory is not empty
             target.parent.rmdir()
 
     def _reload(self, module: ModuleType, namespace: dict[str, Any]) -> None:
@@ -83,9 +83,9 @@ class LocalModules:
         before = _own(module)
         try:
             superreload(module, importlib.reload, self._old)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's module raises anything; the old one goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything; keep the old one
             trace = error.__traceback__.tb_next if error.__traceback__ else None
-            failed = "".join(traceback.format_exception(type(error), error, trace, FRAMES))
+            failed = "".join(traceback.format_exception(type(error), error, trace, TRACEBACK_FRAMES))
             sys.stderr.write(f"[autoreload of {module.__name__} failed: {failed}]\n")
         _restore_submodules(module)
         after = vars(module)
@@ -98,14 +98,14 @@ class LocalModules:
 
 
 def _write(path: Path, content: bytes) -> bool:
-    """Write a file unless it is there already. True: it was there, with another content."""
+    """Write a file unless it has this content; return True if this changed an existing file."""
     before = path.read_bytes() if path.is_file() else None
     if before == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.half")
     half.write_bytes(content)
-    half.replace(path)  # a child process may be importing it right now
+    half.replace(path)  # atomic: a child process may import the file at this moment
     forget_compiled(path)
     return before is not None
 
@@ -115,7 +115,7 @@ def _file(module: Any) -> Any:
 
 
 def _own(module: ModuleType) -> dict[str, Any]:
-    """The functions and classes that a module defines."""
+    """Return the functions and classes that a module defines."""
     return {
         name: value
         for name, value in vars(module).items()
@@ -124,7 +124,7 @@ def _own(module: ModuleType) -> dict[str, Any]:
 
 
 def _restore_submodules(package: ModuleType) -> None:
-    """A reloaded package lacks the submodules that others have imported into it."""
+    """Restore the submodules that a reloaded package lacks: other modules had imported them into the package."""
     for name, module in list(sys.modules.items()):
         above, _, last = name.rpartition(".")
         if above == package.__name__ and isinstance(module, ModuleType):

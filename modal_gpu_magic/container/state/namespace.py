@@ -1,4 +1,4 @@
-"""The container's side of a session's variables: what arrives before a cell, what goes home after it, what stays."""
+"""The container side of a session's variables: receive them before a cell, choose and return them after the cell."""
 
 from __future__ import annotations
 
@@ -41,15 +41,16 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.transfer import Packed
 
 CHECK_SECONDS = 0.2
-"""Time to look for values changed in place after a cell; a long cell may take a twentieth of its own time instead."""
+"""Seconds to compare values for changes in place after a cell; for a long cell, CHECK_SHARE of its time."""
 CHECK_SHARE = 0.05
-SURE_BYTES = 64_000_000
-"""Values up to this size are looked at in any case."""
+"""Share of a cell's own time that the comparison may take."""
+ALWAYS_CHECKED_BYTES = 64_000_000
+"""Values up to this size are always compared."""
 _UNTOUCHED: Final = object()
-"""Bound to a name until the cell binds or unbinds the name."""
+"""Marker bound to an unbound name until the cell binds or deletes the name."""
 UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
-"""A cautious estimate (measured: xxh3 hashes 31 GB/s, first touch of pages 9.9 GB/s)."""
+"""A low estimate (measured: xxh3 hashes 31 GB/s; first access to memory pages, 9.9 GB/s)."""
 
 
 @dataclass(slots=True)
@@ -60,10 +61,17 @@ class _Chosen:
 
 
 class NamespaceSync:
-    """The session's namespace with what the notebook is known to have of it.
+    """The session's namespace, and the part of its values that the notebook has as well.
 
     Attributes:
-        table: the objects that the notebook has, too. known: names whose values the notebook has as they are here.
+        namespace: the variables of the session.
+        hidden: the names that IPython binds, with their values.
+        table: the objects that both sides have.
+        marks: the content of the values that both sides have.
+        handed: fetches that the notebook has not confirmed.
+        known: names whose current values the notebook has.
+        root: the working directory at the start of the session; a cell may change directory.
+        watch: finds the files that a cell wrote below `root`.
     """
 
     def __init__(self, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
@@ -74,18 +82,17 @@ class NamespaceSync:
         self.known: set[str] = set()
         self._definitions: dict[str, Any] = {}
         self.root = Path.cwd()
-        """Where the session began: a cell may change the working directory."""
         self.watch = files.Watch(self.root)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """User names, less IPython's own."""
+        """The user's names, without IPython's own."""
         return tuple(
             name for name, value in self.namespace.items() if is_name(name) and self._is_the_users(name, value)
         )
 
     def _is_the_users(self, name: str, value: Any) -> bool:
-        """Whether the user has bound a name: also one like `open` or `exit` that IPython binds."""
+        """Whether the user has bound a name, including names such as `open` or `exit` that IPython binds as well."""
         if name in LAST_RESULTS or _is_history(name):
             return False
         if self._definitions.get(name, self) is value and name not in self.known:
@@ -93,9 +100,9 @@ class NamespaceSync:
         return name not in self.hidden or self.hidden[name] is not value
 
     def _bind_definitions(self, made: Mapping[str, Any], request: Request) -> None:
-        """Let pickle find the classes and functions by name that came along with values.
+        """Bind the classes and functions that arrived with values to their names, so that pickle finds them.
 
-        A cell that names one gets what the notebook has under the name, or nothing.
+        A cell that reads such a name gets the notebook's value of the name, or no value.
         """
         for name in self._definitions.keys() & set(request.reads):
             if self.namespace.get(name) is self._definitions[name] and name not in self.known:
@@ -106,10 +113,10 @@ class NamespaceSync:
                 self.namespace[name] = self._definitions[name] = value
 
     def arrive(self, request: Request, store: Store, *, restore_devices: bool = True) -> dict[str, str]:
-        """Take in what the notebook sent; returns the names that could not be made here, with the reason.
+        """Read the notebook's values; return the names that could not be made in the container, with the reason.
 
         Raises:
-            UnknownObjectsError: the notebook names objects that are not here.
+            UnknownObjectsError: the notebook refers to objects that the container does not have.
         """
         hasher = _hasher(store)
         self.handed.confirm(request.fetched)
@@ -133,27 +140,27 @@ class NamespaceSync:
         return arrived.failed
 
     def before(self, request: Request, store: Store) -> Before:
-        """Look at the namespace just before user code begins."""
+        """Record the namespace just before user code begins."""
         identities = {name: id(self.namespace[name]) for name in self.names}
         reached = reach(request.reads, self.namespace) if request.reads else set()
         candidates = self._candidates(reached)
         hasher = _hasher(store)
         connected = self._connected(reached).difference(candidates)
         for names in (*self._groups(candidates), *self._groups(connected)):
-            if not self.marks.knows(names):  # the notebook has these alike, but not looked at together so far
+            if not self.marks.knows(names):  # the notebook has the same values, but not yet compared as one group
                 for group in self.marks.look({name: self.namespace[name] for name in names}, hasher):
                     self.marks.set(group)
         unbound = tuple(name for name in request.deletes if name not in self.namespace)
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
         tokens = {name: self.table.token(self.namespace[name]) for name in candidates}
         moving = request.mutates.intersection(candidates, (*request.binds, *request.deletes))
-        held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= SURE_BYTES)
+        held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= ALWAYS_CHECKED_BYTES)
         return Before(identities, tokens, unbound, held)
 
     def leave(
         self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store
     ) -> OutgoingValues:
-        """Choose what goes home: names bound or changed that pickle and together fit; the biggest stay first."""
+        """Choose the values to return: bound or changed, picklable, within the size limit; the largest stay first."""
         hasher = _hasher(store)
         bound = self._bound(request, before)
         values, left = self._values_before(before, bound)
@@ -195,10 +202,7 @@ class NamespaceSync:
         )
 
     def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
-        """Values that stayed, asked for by name, or objects by their token (`StayedValue.shares`).
-
-        `received`: transfers taken before that have arrived, by their first token.
-        """
+        """Pack values that stayed, by name or by token. `received`: first tokens of earlier fetches that arrived."""
         self.handed.confirm(received)
         values = {name: self._asked_for(name) for name in names}
         packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
@@ -214,20 +218,20 @@ class NamespaceSync:
         return self.table.find(token)
 
     def forget(self) -> None:
-        """The notebook begins anew: neither side knows objects of the other."""
+        """Forget all shared objects: the notebook starts a new session."""
         self.known.clear()
         self.marks.clear()
         self.table.clear()
         self.handed.confirm(())
 
     def _agree(self, groups: Iterable[Group]) -> None:
-        """The notebook has these values as they are here."""
+        """Record that the notebook has the current values of these groups."""
         for group in groups:
             self.marks.transferred(group)
             self.known.update(name for name in group.names if name != RESULT and group.print is not None)
 
     def _lose(self, names: Iterable[str]) -> None:
-        """The notebook has other values under these names, or none."""
+        """Record that the notebook has other values under these names, or none."""
         lost = frozenset(names)
         self.known -= lost
         self.marks.drop(lost)
@@ -236,7 +240,7 @@ class NamespaceSync:
         return groups_of({name: self.namespace[name] for name in names}, self.namespace)
 
     def _connected(self, reached: set[str]) -> set[str]:
-        """Names that the notebook has, too, and whose values share objects with those of some names."""
+        """Return shared names whose values have objects in common with the values of `reached`."""
         known = self.known & self.namespace.keys()
         graph = Graph(self.namespace)
         for name in sorted(known | (reached & self.namespace.keys())):
@@ -244,7 +248,7 @@ class NamespaceSync:
         return {name for group in graph.groups() if not reached.isdisjoint(group) for name in known.intersection(group)}
 
     def _candidates(self, reached: set[str]) -> tuple[str, ...]:
-        """Names that the notebook has, too, and whose values the cell may reach: also through one that only is here."""
+        """Return shared names whose values the cell may reach, also through a value that only the container has."""
         known = self.known & self.namespace.keys()
         own = [name for name in reached - known if name in self.namespace]
         if not own:
@@ -256,15 +260,15 @@ class NamespaceSync:
         return tuple(sorted({name for group in groups if group & reached for name in group & known}))
 
     def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
-        """Names that are new, or another object than before the cell."""
+        """Return names that are new or bound to another object than before the cell."""
         now = {name: self.namespace[name] for name in self.names}
         then = before.identities
         moved = [name for name, value in now.items() if then.get(name) != id(value) and value is not _UNTOUCHED]
         results = [name for name in sorted(LAST_RESULTS.intersection(request.binds)) if name in self.namespace]
-        return (*moved, *results)  # `for _ in …` binds a name of IPython's
+        return (*moved, *results)  # `for _ in …` binds a name that IPython uses
 
     def _values_before(self, before: Before, bound: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
-        """The values that the candidates had before the cell, as far as they live; and which names have left theirs."""
+        """Return the candidates' live values from before the cell, and the names rebound or deleted by the cell."""
         left = {name for name in before.candidates if name in bound or name not in self.namespace}
         values = {name: self.namespace[name] for name in before.candidates if name not in left}
         found = {name: self.table.find(before.candidates[name]) for name in left if before.candidates[name]}
@@ -273,14 +277,17 @@ class NamespaceSync:
     def _changed_in_place(
         self, request: Request, values: Mapping[str, Any], seconds: float, hasher: Hasher
     ) -> tuple[list[str], list[str]]:
-        """Names of values that have another content now, and those too large to tell within the time."""
+        """Return names of values with changed content, and names of values too large to compare in time."""
         deadline = time.monotonic() + max(CHECK_SECONDS, seconds * CHECK_SHARE)
         changed: list[str] = []
         unchecked: list[str] = []
         groups = groups_of(values, self.namespace)
         sizes = {group: sum(nbytes_of(values[name]) for name in group) for group in groups}
         for names in sorted(groups, key=lambda group: sizes[group]):
-            if sizes[names] > SURE_BYTES and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline:
+            if (
+                sizes[names] > ALWAYS_CHECKED_BYTES
+                and time.monotonic() + sizes[names] / HASH_BYTES_PER_SECOND > deadline
+            ):
                 unchecked += () if request.mutates.isdisjoint(names) else names
                 continue
             if not self.marks.agrees(self.marks.group(names, values, hasher)):
@@ -288,7 +295,7 @@ class NamespaceSync:
         return changed, unchecked
 
     def _changed_with(self, stays: Iterable[str], candidates: Mapping[str, Any], hasher: Hasher) -> dict[str, Any]:
-        """Values that share objects with those that stay, and changed with them, though the cell reads them not."""
+        """Return values that the cell changed unread, because they share objects with staying values."""
         staying = {name: candidates.get(name, self.namespace.get(name)) for name in stays}
         known = {name: self.namespace[name] for name in self.known & self.namespace.keys() if name not in candidates}
         if not staying or not known:
@@ -311,7 +318,7 @@ class NamespaceSync:
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
             value = candidates[name]
-            size = 0 if isinstance(value, ModuleType) else nbytes_of(value)  # a module travels by its name
+            size = 0 if isinstance(value, ModuleType) else nbytes_of(value)  # a module is sent by name only
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
@@ -331,7 +338,7 @@ class NamespaceSync:
     def _add_small_members(
         self, chosen: _Chosen, candidates: Mapping[str, Any], request: Request, hasher: Hasher
     ) -> None:
-        """Of what stays, the objects that have a name in the notebook go home where they fit, without a name here."""
+        """Add small members of staying values that have a name in the notebook but no name in the container."""
         staying = [candidates.get(name, self.namespace.get(name)) for name in chosen.stays]
         if not staying or not request.named:
             return
@@ -347,7 +354,7 @@ class NamespaceSync:
     def _stays(
         self, whys: Mapping[str, str], candidates: Mapping[str, Any], packed: Packed
     ) -> tuple[tuple[StayedValue, ...], tuple[int, ...]]:
-        """The values that stay, and the tokens of objects whose current content stays with them."""
+        """Return the values that stay, and the tokens of objects whose current content stays with these values."""
         if not whys:
             return (), ()
         current = reached_from([self.namespace[name] for name in self.known & self.namespace.keys()], self.namespace)
@@ -358,9 +365,11 @@ class NamespaceSync:
             value = candidates[name] if name in candidates else self.namespace[name]
             found = reached_from([value], self.namespace)
             tokens = {self.table.token_of[key] for key in found if key in self.table.token_of}
-            mine = {self.table.token_of[key] for key in found if key in self.table.token_of and key not in current}
-            stale |= mine - named
-            shares = tuple(sorted(tokens - mine | (tokens & named)))
+            only_staying = {
+                self.table.token_of[key] for key in found if key in self.table.token_of and key not in current
+            }
+            stale |= only_staying - named
+            shares = tuple(sorted(tokens - only_staying | (tokens & named)))
             stays.append(self._stay(name, value, why, shares))
         return tuple(stays), tuple(sorted(stale))
 
@@ -370,12 +379,12 @@ class NamespaceSync:
 
 
 def _may_lack(value: Any) -> bool:
-    """Whether a notebook may be unable to make such a value, for want of a package."""
+    """Whether the notebook may lack the package needed to make such a value."""
     return isinstance(value, ModuleType) or type(value).__module__ not in ("builtins", "__main__")
 
 
 def _submodules(values: Iterable[Any], source: str) -> tuple[str, ...]:
-    """Loaded modules below those that go home, as far as the cell's text names them with dots."""
+    """Return loaded submodules of the returned modules that the cell's text names with dots."""
     heads = [value.__name__ + "." for value in values if isinstance(value, ModuleType)]
     named = {match[0] for match in re.finditer(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", source)} if heads else set()
     return tuple(name for name in sorted(named) if name in sys.modules and name.startswith(tuple(heads)))
@@ -386,5 +395,5 @@ def _hasher(store: Store) -> Hasher:
 
 
 def _is_history(name: str) -> bool:
-    """IPython's inputs and outputs (`_i`, `_i3`, `_3`): they come later than the shell, so `hidden` lacks them."""
+    """Whether a name is an input or output of IPython (`_i`, `_i3`, `_3`), bound after `hidden` is read."""
     return name in ("_i", "_ii", "_iii") or (name.startswith("_") and name.lstrip("_i").isdigit())

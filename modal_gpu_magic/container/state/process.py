@@ -1,4 +1,4 @@
-"""The container's side of the process's state: set before a cell, collected after it."""
+"""Set the process state sent by the notebook before a cell, and collect the cell's changes after the cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ProcessState:
-    """The state of this process as the cells of `shell` see it, and what it was at the end of the last cell."""
+    """The state of this process as cells of `shell` see it, and the state after the last cell."""
 
     def __init__(self, shell: RemoteShell) -> None:
         self._shell, self._has_begun = shell, False
@@ -24,32 +24,32 @@ class ProcessState:
         self._process, self._path = found.process, found.path
         self._before: States = {}
         self._after: States = self._read({})
-        """At the end of the last cell, with what was sent since."""
+        """The state after the last cell, including state received since."""
 
     def begin_in(self, folder: Path) -> None:
-        """Say where cells begin, before the first one: the notebook's folder has this place here."""
+        """Set the directory in which cells begin, before the first cell: it corresponds to the notebook's folder."""
         if not self._has_begun:
             self._has_begun = True
             self._path.begin_in(folder)
 
     def take(self, states: States) -> None:
-        """Set what the notebook sent. Before values are made: a library that is imported for them gets its state."""
+        """Set the notebook's state. Call this before values are made: libraries imported for them need their state."""
         if states:
             self._after = merged(self._after, self._shell.within(lambda: self._write(states)))
 
     def begin(self) -> None:
-        """Look at the state just before user code begins. Numbers that the SDK drew since the last cell are put back.
+        """Read the state just before user code begins; restore random state that the SDK changed since the last cell.
 
-        Only what our own code changes, too, is read once more: what it changed is no user's doing.
+        Only state that this package's own code changes is read again, so that no such change counts as the user's.
         """
         front, back = self._after.get(IMPORT_PATH, {}).get("", ((), ()))
         self._path.settle({*front, *back})
         self._shell.within(self._put_back)
-        ours = [state for state in self._process.table if state.ours]
-        self._before = {**self._after, **{state.name: state.read(self._keys(state)) for state in ours}}
+        own = [state for state in self._process.table if state.ours]
+        self._before = {**self._after, **{state.name: state.read(self._keys(state)) for state in own}}
 
     def _put_back(self) -> None:
-        """In the cells' context: a library that was imported for a value has set its options in another one."""
+        """Restore state in the cells' context: a library imported for a value has set its options elsewhere."""
         table = self._process.table
         expected = {
             state.name: self._after.get(state.name, {}) for state in table if state.borrowed or state.contextual
@@ -60,12 +60,12 @@ class ProcessState:
         return self._after.get(state.name, {}).keys()
 
     def changes(self) -> States:
-        """What the cell changed, as a message has it. Right after user code: our own draws numbers, too."""
+        """Return the cell's changes, encoded for a message. Call this right after user code."""
         self._after = self._read(self._before)
         return encoded(difference(self._before, self._after))
 
     def everything(self) -> States:
-        """What a rank sets before it runs: all but the environment and the import path, which it inherits."""
+        """Return all state that a rank sets before its cell, except the inherited environment and import path."""
         inherited = {state.name for state in self._process.table if state.ours}
         return encoded({name: items for name, items in self._read({}).items() if name not in inherited})
 

@@ -1,4 +1,4 @@
-"""The Volumes of a container around a cell: the latest that others committed before it, all that it wrote after it."""
+"""Reload a container's Volumes before a cell, and commit the cell's changes after the cell."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """What reloads and what commits each Volume, by name. Neither ever fails the cell: what went wrong is said."""
+    """The actions that reload and commit each Volume. A failure is reported with `say` and never fails the cell.
+
+    Attributes:
+        reloads: actions that reload a Volume, by its name.
+        commits: actions that commit a Volume, by its name.
+    """
 
     reloads: Mapping[str, Act] = field(default_factory=dict)
     commits: Mapping[str, Act] = field(default_factory=dict)
 
     def reload(self, say: Say) -> None:
-        """See what others have committed. Modal refuses it while a file of the Volume is open."""
+        """Reload all Volumes to see others' commits. Modal refuses this while a file of the Volume is open."""
         _each(self.reloads, "was not reloaded, so the cell sees it as it was", say)
 
     def commit(self, say: Say) -> None:
-        """Make what the cell wrote last; also after an error and after a stop."""
+        """Commit the cell's changes, also after an error or a stop."""
         _each(self.commits, "could not be committed; Modal does it when the container ends", say)
 
 
@@ -36,9 +41,9 @@ def _each(acts: Mapping[str, Act], failed: str, say: Say) -> None:
 
 
 def _attempt(act: Act) -> str | None:
-    """Why it did not work, in one line; None: it did."""
+    """Run `act`; return its error in one line, or None."""
     try:
         act()
-    except Exception as error:  # noqa: BLE001 - whatever Modal raises
+    except Exception as error:  # noqa: BLE001 - Modal raises various errors
         return " ".join(str(error).split()) or type(error).__name__
     return None

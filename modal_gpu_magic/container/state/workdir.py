@@ -1,7 +1,7 @@
-"""The directory that cells run in, inside the container's copy of the notebook's project. The copy is ours alone.
+"""The working directory of cells, inside the container's own copy of the notebook's project.
 
-The working directory lies as deep below the copy's top as the kernel's below the project's, so that `../data/x.csv`
-means the same file on both sides. A file that a cell has changed is never overwritten; a note in the
+The working directory has the same depth below the copy's top as the kernel's directory below the project, so that
+`../data/x.csv` means the same file on both sides. A file that a cell has changed is never overwritten; a note in the
 notebook names the file.
 """
 
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import ProjectFiles, SentFile
 
 PACKAGE = "modal_gpu_magic"
-"""What Modal mounts of ours into the container's first directory."""
+"""Name of this package, which Modal mounts into the container's start directory."""
 OURS = ".modal_gpu"
-"""Our directory, below the one that the container starts in."""
+"""Name of this package's directory for project files and modules, below the container's start directory."""
 FIRST_PLACE = "project/notebooks"
-"""Where cells run that say no place: plain Python's."""
+"""Directory of cells whose request names none: of plain Python."""
 LOCAL_VOLUMES = "MODAL_GPU_VOLUMES"
-"""The local control plane's variable with the real directory of each mount."""
-LARGEST = 64_000_000
-"""Bytes. A larger file is not compared: nothing that large was sent, so a cell wrote it."""
+"""Variable of the local control plane: maps each mount path to its real directory."""
+LARGEST_COMPARED_BYTES = 64_000_000
+"""A larger file is not compared: no file of that size was sent, so a cell wrote it."""
 
 
 class Workdir:
-    """The container's copy of the project, and the place in it where cells run.
+    """The container's copy of the project, and the directory in which cells run.
 
     Args:
-        home: the directory that the container starts in.
+        home: the container's start directory.
 
     Attributes:
-        path: where cells run; a cell may have left it. notes: sentences for the notebook about files that were kept.
+        home: the container's start directory.
+        notes: sentences for the notebook about files that were not overwritten.
         refused: these files, as the notebook names them.
     """
 
@@ -61,7 +62,7 @@ class Workdir:
 
     @property
     def modules(self) -> Path:
-        """For modules that are outside the project."""
+        """The directory for modules outside the project."""
         return self._base / "modules"
 
     @functools.cached_property
@@ -70,13 +71,13 @@ class Workdir:
 
     @property
     def path(self) -> Path:
-        """The directory that cells run in."""
+        """The directory in which cells run; a cell may have changed to another one."""
         return self.tree / self._place
 
     def enter(self, place: str) -> None:
-        """Go where the notebook's kernel is, unless it is where it was: a cell may have gone on from there.
+        """Change to the directory of the notebook's kernel, if the kernel has changed directory since the last cell.
 
-        What the image or a Volume has in the container's first directory is linked.
+        Entries that the image or a Volume added to the container's start directory are linked into the new directory.
         """
         place = place or self._place or FIRST_PLACE
         target = self._inside(place) if place != self._place else None
@@ -84,66 +85,66 @@ class Workdir:
             return
         target.mkdir(parents=True, exist_ok=True)
         for entry in _of_the_user(self.home):
-            with suppress(OSError):  # something of that name is there
+            with suppress(OSError):  # the name exists
                 (target / entry.name).symlink_to(entry.path)
         if not self._place:
-            _settle_path(self.home)
+            _set_import_path(self.home)
         os.chdir(target)
         self._place = place
 
     def take(self, files: ProjectFiles) -> list[str]:
-        """Take in what was sent, and go where the kernel is; returns the files that are there as they were sent."""
+        """Write the files sent and change directory; return the files that now have the content sent."""
         self.enter(files.place)
         for path in files.gone:
             self.remove(path)
         for folder in files.folders:
             target = self._inside(folder)
             if target is not None:
-                with suppress(OSError):  # a cell made a file of that name
+                with suppress(OSError):  # a cell made a file of this name
                     target.mkdir(parents=True, exist_ok=True)
         for path, file in files.contents.items():
             self.write(path, file)
         return [path for path in files.contents if path not in self.refused]
 
     def write(self, path: str, file: SentFile) -> bool:
-        """Write a file, unless a cell has changed the one that is there. False: it is there as it is, or was kept."""
+        """Write a file unless a cell has changed it. False: the file already has this content, or was not written."""
         target, digest = self._inside(path), _digest(file.content)
-        there = None if target is None else _state(target)
-        if target is None or (there not in (None, digest, self._sent.get(path))):
+        found = None if target is None else _state(target)
+        if target is None or (found not in (None, digest, self._sent.get(path))):
             self._keep(path)
             return False
         self._sent[path] = digest
-        if there != digest:
+        if found != digest:
             try:
                 _write(target, file)
-            except OSError:  # a cell made a file where a directory is to be
+            except OSError:  # a cell made a file in place of a directory
                 self._keep(path)
                 return False
         if file.changed:
             os.utime(target, ns=(file.changed, file.changed))
-        return there != digest
+        return found != digest
 
     def remove(self, path: str) -> None:
-        """Remove a file that was sent and is not here any more, or a directory that is empty."""
+        """Remove a file that the notebook no longer has, or an empty directory."""
         target, sent = self._inside(path), self._sent.pop(path, None)
-        there = None if target is None else _state(target)
-        if target is None or there is None:
+        found = None if target is None else _state(target)
+        if target is None or found is None:
             return
         if sent is None:
-            with suppress(OSError):  # it is not empty, or no directory: a cell's
+            with suppress(OSError):  # not empty, or a cell's file
                 target.rmdir()
-        elif there == sent:
+        elif found == sent:
             forget_compiled(target)
             target.unlink()
         else:
             self._keep(path)
 
     def name(self, path: str) -> str:
-        """A path of the project as the notebook names it."""
+        """Return a path of the project relative to the working directory."""
         return os.path.relpath(self.tree / path, self.path)
 
     def take_notes(self) -> tuple[list[str], tuple[str, ...]]:
-        """The sentences, and the files they are about; empty from then on."""
+        """Return and clear the notes and the files that they name."""
         notes, refused = self.notes, tuple(self.refused)
         self.notes, self.refused = [], []
         return notes, refused
@@ -154,9 +155,9 @@ class Workdir:
         name = self.name(path)
         self.refused.append(path)
         self.notes.append(
-            f"`{name}` was changed by a cell there and is another file here: the container's is kept. Fetch that one: "
-            f"%modal_gpu get {shlex.quote(f'session:{name}')} . "
-            f"Send this one: os.remove({name!r}) in a remote cell, then run this cell again."
+            f"A cell changed `{name}` in the container, and the notebook's file differs: the container's file is kept. "
+            f"Fetch the container's file: %modal_gpu get {shlex.quote(f'session:{name}')} . "
+            f"Send the notebook's file: run os.remove({name!r}) in a remote cell, then run this cell again."
         )
 
     def _inside(self, path: str) -> Path | None:
@@ -168,7 +169,7 @@ class Workdir:
 
 
 def forget_compiled(path: Path) -> None:
-    """Python takes a compiled file for the source's if size and second are the same: an edit may be that quick."""
+    """Delete a module's compiled file: Python would use a stale one if an edit keeps the size and the second."""
     if path.suffix == ".py":
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
@@ -178,7 +179,7 @@ def _write(target: Path, file: SentFile) -> None:
     half = target.with_name(f".{target.name[:80]}.half")
     half.write_bytes(file.content)
     half.chmod(file.mode & 0o777 | 0o600)
-    half.replace(target)  # a child process may be reading it right now
+    half.replace(target)  # atomic: a child process may read the file at this moment
     forget_compiled(target)
 
 
@@ -187,11 +188,11 @@ def _digest(content: bytes) -> bytes:
 
 
 def _state(target: Path) -> bytes | None:
-    """The digest of a file; empty: something else, which only a cell can have made; None: nothing is there."""
+    """Return a file's digest; empty: not a file that the notebook sent; None: the path does not exist."""
     if not os.path.lexists(target):
         return None
     try:
-        if target.is_symlink() or not target.is_file() or target.stat().st_size > LARGEST:
+        if target.is_symlink() or not target.is_file() or target.stat().st_size > LARGEST_COMPARED_BYTES:
             return b""
         return _digest(target.read_bytes())
     except OSError:
@@ -199,7 +200,7 @@ def _state(target: Path) -> bytes | None:
 
 
 def _own_directory(home: Path) -> Path:
-    """Our directory in the container; in the temporary one, if the first may not be written to."""
+    """Return this package's directory: in the start directory, or in a temporary one if that is not writable."""
     own = home / OURS
     try:
         own.mkdir(exist_ok=True)
@@ -209,24 +210,24 @@ def _own_directory(home: Path) -> Path:
 
 
 def _of_the_user(home: Path) -> Iterator[os.DirEntry[str]]:
-    """What the container's first directory has of the image's and of Volumes: not this package, nothing hidden."""
-    elsewhere = {PACKAGE, *_tops_of_volumes()}
+    """Yield the entries that the image and Volumes added to the start directory, without hidden ones."""
+    excluded = {PACKAGE, *_tops_of_volumes()}
     with suppress(OSError), os.scandir(home) as entries:
         for entry in entries:
-            if entry.name[0] != "." and entry.name not in elsewhere:
+            if entry.name[0] != "." and entry.name not in excluded:
                 yield entry
 
 
 def _tops_of_volumes() -> set[str]:
-    """First parts of the local Volumes' paths that lead to them: the container's directory has a second way to each."""
+    """Return the top folders of the local Volumes' mount paths: each Volume is reachable by its real path as well."""
     mounts: dict[str, str] = json.loads(os.environ.get(LOCAL_VOLUMES, "{}"))
     return {Path(path).parts[1] for path in mounts if Path(path).is_dir() and not path.startswith("/root/")}
 
 
-def _settle_path(home: Path) -> None:
-    """Keep the modules of the first directory found, this package among them; and find those of the working directory.
+def _set_import_path(home: Path) -> None:
+    """Keep the start directory's modules importable, this package among them, and add the working directory.
 
-    IPython puts the working directory behind the standard library, too.
+    As in IPython, the working directory follows the standard library.
     """
     sys.path[:] = [entry or str(home) for entry in sys.path]
     package = str(Path(__file__).resolve().parents[3])

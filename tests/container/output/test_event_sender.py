@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modal_gpu_magic.container.output.event_sender import HIGH_WATER, EventSender
+from modal_gpu_magic.container.output.event_sender import HIGH_WATER_BYTES, EventSender
 from modal_gpu_magic.wire.messages.events import FRAME_BYTES, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -183,7 +183,7 @@ def test_user_code_waits_for_a_slow_reader_but_not_for_ever(reader: Reader) -> N
     while time.monotonic() < began + 0.25:
         sender.text("stdout", "x" * 100_000)
     written = sender._size
-    assert written <= HIGH_WATER + 200_000
+    assert written <= HIGH_WATER_BYTES + 200_000
     for _ in range(300):
         sender.text("stdout", "y" * 100_000)
     assert 0.25 < time.monotonic() - began < 20

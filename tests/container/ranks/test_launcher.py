@@ -15,7 +15,7 @@ from typing import IO, Any
 import pytest
 
 from modal_gpu_magic.container.ranks.launcher import NEEDS_TORCH, remove_abandoned
-from modal_gpu_magic.container.ranks.processes import below
+from modal_gpu_magic.container.ranks.processes import descendants
 from modal_gpu_magic.wire.messages.events import Answer, Event
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -127,13 +127,13 @@ def test_a_rank_does_not_outlive_its_session(source: str) -> None:
         while not address:
             events: Any = pickle.loads(pickle.load(output)).events
             address = "".join(event.content["text"] for event in events if event.kind == "stream").strip()
-        assert below(address)
+        assert descendants(address)
         process.send_signal(signal.SIGKILL)
         process.wait()
     limit = time.monotonic() + 60
-    while below(address) and time.monotonic() < limit:
+    while descendants(address) and time.monotonic() < limit:
         time.sleep(0.05)
-    assert below(address) == []
+    assert descendants(address) == []
     directory = Path(address).parent
     assert directory.exists()
     remove_abandoned(directory.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.container.state.files import COARSE_SECONDS, TOLD, Watch, listed, part
+from modal_gpu_magic.container.state.files import COARSE_SECONDS, REPORTED_FILES, Watch, listed, part
 
 
 @pytest.fixture
@@ -68,14 +68,14 @@ def test_what_came_from_the_notebook_does_not_count_until_it_is_changed(root: Pa
 
 
 def test_a_very_large_directory_is_looked_at_in_part(root: Path) -> None:
-    for number in range(2 * TOLD):
+    for number in range(2 * REPORTED_FILES):
         (root / f"f{number}").touch()
     time.sleep(2 * COARSE_SECONDS)
-    watch, began = Watch(root, most=TOLD + 5), time.time()
+    watch, began = Watch(root, most=REPORTED_FILES + 5), time.time()
     assert watch.written(began) == ()
-    for number in range(2 * TOLD):
+    for number in range(2 * REPORTED_FILES):
         (root / f"f{number}").write_text("1")
-    assert len(watch.written(began)) == TOLD
+    assert len(watch.written(began)) == REPORTED_FILES
 
 
 def test_listed_and_read_in_parts(root: Path) -> None:

@@ -80,7 +80,9 @@ def test_what_a_cell_made_is_kept_and_said(workdir: Workdir, how: str, tmp_path:
     assert take(workdir, x="2") == []
     notes, refused = workdir.take_notes()
     assert refused == ("p/nb/x",)
-    assert notes[0].startswith("`x` was changed by a cell there and is another file here: the container's is kept.")
+    assert notes[0].startswith(
+        "A cell changed `x` in the container, and the notebook's file differs: the container's file is kept."
+    )
     assert path.is_dir() or path.read_text() in ("a cell's", "elsewhere")
     assert workdir.take_notes() == ([], ())
 

@@ -49,7 +49,7 @@ def test_a_value_that_lives_in_a_session_is_no_services() -> None:
 
 
 def test_a_function_that_the_cell_takes_away_again() -> None:
-    with pytest.raises(ServiceError, match="f is no function any more"):
+    with pytest.raises(ServiceError, match="f is no function after"):
         Service("def f(): ...\ndel f", name="gone").start()
 
 
