@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-TICK = 0.2
+UPDATE_SECONDS = 0.2
 """Seconds between two looks at how far it is."""
 AT_ONCE = 8
 """How many files are on their way at a time."""
@@ -55,7 +55,7 @@ class Job(Generic[T]):
         thread = threading.Thread(target=self._run, name="modal-gpu-files", daemon=True)
         thread.start()
         try:
-            while not self._over.wait(TICK):
+            while not self._over.wait(UPDATE_SECONDS):
                 show(progress)
         except KeyboardInterrupt:
             self._begun.wait()

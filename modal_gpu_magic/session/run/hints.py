@@ -1,4 +1,4 @@
-"""What may be said of a cell's own error beside it: what exists here and was not sent, a GPU with more memory."""
+"""Hints shown with a cell's error: values and files of the notebook that were not sent, a GPU with more memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.sizing import Sizing
 
 MAIN_MEMORY_MIB = 16 << 10
-"""What a container that was killed is taken to have had, where its header does not say."""
+"""Assumed main memory of a killed container whose header sets none, MiB."""
 
 _MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
 
@@ -32,10 +32,10 @@ _MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that wit
 def hint(
     error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str], project: Project
 ) -> str | None:
-    """One sentence with the way out, or None."""
+    """One sentence with a remedy for a cell's error, or None. `held`: names that were not sent, with the reason."""
     missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
     if missing:
-        name = missing[1]  # the error's own attribute is lost with its pickle before Python 3.12
+        name = missing[1]  # before Python 3.12, pickling an error drops its attribute `name`
         if name in held:
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
@@ -86,15 +86,15 @@ _MIB = {"bytes": 2**-20, "KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10, "TiB": 2.0**
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a cell's own error says that a GPU's memory was too small: torch's, jax's, CuPy's, CUDA's own."""
+    """Whether an error of torch, jax, CuPy or CUDA reports that a GPU's memory was too small."""
     classes = (getattr(sys.modules.get(module), "OutOfMemoryError", ()) for module in ("torch", "cupy.cuda.memory"))
-    # A class that is not installed here is told by the name that its stand-in has.
+    # A class that the kernel lacks is recognised by the name of its stand-in.
     stands_in = isinstance(error, RemoteError) and type(error).__name__ == "OutOfMemoryError"
     return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:
-    """What was in use, the next larger GPU and the header that asks for it; None: it was not for want of memory."""
+    """Memory in use, the next larger GPU and the header that asks for it; None: the error has another cause."""
     if isinstance(error, ContainerLost) and "SIGKILL" in str(error) and line is not None:
         more = replace(
             line, options=replace(line.options, env=None, memory=2 * (line.options.memory or MAIN_MEMORY_MIB))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.run.front import Front, Phase, State
-from modal_gpu_magic.session.run.pump import DRAIN_LIMIT, TICK
+from modal_gpu_magic.session.run.pump import DRAIN_LIMIT, UPDATE_SECONDS
 from modal_gpu_magic.wire.calls import Fault
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -98,7 +98,7 @@ class Starting:
     def _take(self) -> None:
         waiting = self.awake or self.lost is not None
         try:
-            kind, body = self.inbox.get(timeout=0.1 if waiting else TICK)
+            kind, body = self.inbox.get(timeout=0.1 if waiting else UPDATE_SECONDS)
         except queue.Empty:
             kind, body = "tick", None
         if kind == "press":
@@ -111,7 +111,7 @@ class Starting:
             self.awake, self._ended_at = True, time.monotonic()
         elif kind in ("lost", "reader", "closed"):
             self._lose(body)
-        if time.monotonic() - self._shown_at >= TICK:
+        if time.monotonic() - self._shown_at >= UPDATE_SECONDS:
             self._show()
 
     def _show(self) -> None:
