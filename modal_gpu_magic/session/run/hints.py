@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import rate
-from modal_gpu_magic.session.project.module_origin import homes
+from modal_gpu_magic.session.project.module_origin import own_locations
 from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ def hint(
         if name in held:
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
-            return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
-    if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
+            return f"`{name}` exists in the notebook, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, ModuleNotFoundError) and error.name and own_locations(error.name.partition(".")[0]):
         module = error.name.partition(".")[0]
-        return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
+        return (
+            f"`{module}` is a module of the kernel that was not sent: write `import {module}` in the cell to send it."
+        )
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename, project)
     return None
@@ -56,26 +58,25 @@ def _file_hint(path: str, project: Project) -> str | None:
     place, mount = project.place(path), _MOUNT.format(path=path)
     if place is None:
         return (
-            f"{path} exists here, but outside the project {project.root}, whose small files alone travel by "
-            f"themselves: {mount}"
+            f"{path} exists on the kernel's machine, but outside the project {project.root}, so it is not sent: {mount}"
         )
     if Path(path).is_absolute():
         name = os.path.relpath(project.path(place))
         return (
-            f"{path} exists here, but a container has its own directories: name it by its path from the notebook's "
-            f"folder, `{name}`, and it travels if it is small."
+            f"{path} exists on the kernel's machine, but a container has its own directories: name it by its path from "
+            f"the notebook's folder, `{name}`, to send it if it is small."
         )
     if Path(path).is_dir():
         return (
-            f"{path} is a folder here: a cell that names it literally brings it along, with up to {LISTED_FILES:,} "
-            f"small files of {LISTED_BYTES / 1e6:.0f} MB together. A larger one: {mount}"
+            f"{path} is a folder on the kernel's machine: name it literally in the cell to send it, with up to "
+            f"{LISTED_FILES:,} small files of {LISTED_BYTES / 1e6:.0f} MB together. If it is larger: {mount}"
         )
     if size > FILE_BYTES:
         return (
-            f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            f"themselves: {mount}"
+            f"{path} exists on the kernel's machine ({size / 1e6:,.0f} MB), but only files up to "
+            f"{FILE_BYTES / 1e6:.0f} MB are sent automatically: {mount}"
         )
-    return f"{path} exists here; a cell that names it literally brings it along."
+    return f"{path} exists on the kernel's machine: name it literally in the cell to send it."
 
 
 _OUT_OF_MEMORY = re.compile(

@@ -92,7 +92,7 @@ class Starting:
             self.app.close()
 
     def _over(self) -> bool:
-        """Whether the start is over: the answer has arrived, or DRAIN_LIMIT has passed since the call or container ended."""
+        """Whether the start is over: the answer has arrived, or DRAIN_LIMIT has passed since the first call ended."""
         if self.answer is not None:
             return True
         return (self.awake or self.lost is not None) and time.monotonic() > self._ended_at + DRAIN_LIMIT

@@ -30,7 +30,7 @@ def test_a_start_that_fails_raises_the_cells_own_error() -> None:
 
 @pytest.mark.parametrize("name", ["stop", "own", "machine", "update_autoscaler"])
 def test_a_method_hides_nothing(name: str) -> None:
-    with pytest.raises(ServiceError, match=f"a service has a {name} of its own"):
+    with pytest.raises(ServiceError, match=f"the name {name} is reserved in a service"):
         Service(f"def {name}(): ...")
 
 
