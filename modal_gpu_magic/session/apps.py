@@ -29,7 +29,7 @@ class Opening:
         self.error: BaseException | None = None
         self._ready = threading.Event()
         self._lock = threading.Lock()
-        self._tell: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         threading.Thread(target=self._open, name="modal-gpu-open", daemon=True).start()
 
     @property
@@ -49,14 +49,14 @@ class Opening:
             self.app is not None and (self.app.closed or self.app.backend.lost is not None)
         )
 
-    def when_ready(self, tell: Callable[[], None]) -> None:
-        """Call `tell` exactly once: at once if the App is ready, else from the opening thread."""
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Call `callback` exactly once: at once if the App is ready, else from the opening thread."""
         with self._lock:
             ready = self.ready
             if not ready:
-                self._tell.append(tell)
+                self._callbacks.append(callback)
         if ready:
-            tell()
+            callback()
 
     def result(self) -> OpenApp:
         """The App.
@@ -84,9 +84,9 @@ class Opening:
             self.error = error
         with self._lock:
             self._ready.set()
-            waiting, self._tell = self._tell, []
-        for tell in waiting:
-            tell()
+            waiting, self._callbacks = self._callbacks, []
+        for callback in waiting:
+            callback()
 
 
 class Apps:

@@ -178,7 +178,7 @@ class Finder:
             self._list(folder)
 
     def tested(self, path: str) -> None:
-        """A path of which it is asked whether it exists: a directory is made there, without its files."""
+        """Add a path whose existence the code tests; a directory is created in the container without its files."""
         if os.path.isdir(path):  # noqa: PTH112
             self._add_folder(path)
         elif os.path.isfile(path) and not self._take(path):  # noqa: PTH113

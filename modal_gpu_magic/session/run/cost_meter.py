@@ -72,7 +72,7 @@ class Meter:
 
     def ends(self) -> None:
         """Record the end of the container."""
-        self._settle(gone=True)
+        self._settle(ended=True)
         self._doing, self._since, self._until = None, self._clock(), None
 
     @property
@@ -85,10 +85,10 @@ class Meter:
             return Standing("idle", self._since, self._until, self._spent(now), self._hourly, self.outcome)
         return Standing("ended", self._until or self._since, None, self._spent(now), 0.0, self.outcome)
 
-    def _settle(self, *, gone: bool = False) -> None:
+    def _settle(self, *, ended: bool = False) -> None:
         """Add the cost of the container to the total if the container has ended."""
         now = self._clock()
-        if gone or (self._until is not None and now >= self._until):
+        if ended or (self._until is not None and now >= self._until):
             self._before, self._alive = self._spent(now), None
 
     def _spent(self, now: float) -> float | None:
