@@ -1,4 +1,4 @@
-"""The open Apps of this kernel: one a machine and backend, opened in a thread, shared by the sessions that ask."""
+"""The open Apps of the kernel: one per machine and backend, opened in a thread, shared by the sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple["Machine", str]
 
 
 class Opening:
-    """An App that is being opened, or is open. A cell that is stopped meanwhile leaves it to the next one."""
+    """An App that is being opened or is open. Opening continues if the waiting cell is stopped."""
 
     def __init__(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> None:
         self.machine, self.kind, self.packages = machine, kind, packages
@@ -29,40 +29,40 @@ class Opening:
         self.error: BaseException | None = None
         self._ready = threading.Event()
         self._lock = threading.Lock()
-        self._tell: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         threading.Thread(target=self._open, name="modal-gpu-open", daemon=True).start()
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection; what is waited for is the image then."""
+        """Whether the backend is connected; the image is being built from then on."""
         return self.connected_at > 0
 
     @property
     def ready(self) -> bool:
-        """Whether it is open, or has failed."""
+        """Whether opening has succeeded or failed."""
         return self._ready.is_set()
 
     @property
     def dead(self) -> bool:
-        """Whether it can serve no cell: it failed, was closed, or its control plane is gone."""
+        """Whether the App cannot run cells: opening failed, the App was closed, or its control plane was lost."""
         return self.error is not None or (
             self.app is not None and (self.app.closed or self.app.backend.lost is not None)
         )
 
-    def when_ready(self, tell: Callable[[], None]) -> None:
-        """Call `tell` exactly once: from a thread when the App is ready, at once if it is."""
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Call `callback` exactly once: at once if the App is ready, else from the opening thread."""
         with self._lock:
             ready = self.ready
             if not ready:
-                self._tell.append(tell)
+                self._callbacks.append(callback)
         if ready:
-            tell()
+            callback()
 
     def result(self) -> OpenApp:
         """The App.
 
         Raises:
-            ModalGpuError: what went wrong while it was opened.
+            ModalGpuError: the App could not be opened.
         """
         if self.error is not None:
             raise self.error
@@ -84,9 +84,9 @@ class Opening:
             self.error = error
         with self._lock:
             self._ready.set()
-            waiting, self._tell = self._tell, []
-        for tell in waiting:
-            tell()
+            waiting, self._callbacks = self._callbacks, []
+        for callback in waiting:
+            callback()
 
 
 class Apps:
@@ -96,7 +96,7 @@ class Apps:
         self._openings: dict[Key, Opening] = {}
 
     def opening(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> Opening:
-        """The App for a machine: the one that is open or being opened, else a new one."""
+        """The App of a machine: an existing one, or a new one that starts to open."""
         key = (machine.identity, kind)
         found = self._openings.get(key)
         if found is None or found.dead:
@@ -104,7 +104,7 @@ class Apps:
         return found
 
     def close(self, machine: Machine, kind: str) -> None:
-        """End the App of a machine, its containers with it."""
+        """Close the App of a machine and end its containers."""
         opening = self._openings.pop((machine.identity, kind), None)
         if opening is not None:
             opening.when_ready(lambda: opening.app.close() if opening.app else None)

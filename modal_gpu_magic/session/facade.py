@@ -1,4 +1,4 @@
-"""A session: the state that lasts between cells, here and in its container, and the story of one cell."""
+"""A session: the state that the kernel and the container keep between cells, and the steps of running one cell."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, 
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
-from modal_gpu_magic.session.run.pump import TICK, Ended, Pump
+from modal_gpu_magic.session.run.pump import UPDATE_SECONDS, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
-from modal_gpu_magic.session.run.settling import OpenRun, come_home, settle
+from modal_gpu_magic.session.run.settling import OpenRun, receive, settle
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.waiting import image_words
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Kind
 
 ATTEMPTS = 3
-"""How often a run is sent: a container that is not the expected one asks again before user code starts."""
+"""Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
 
-REPLACED = "The container was replaced; what was sent from here is sent again."
+REPLACED = "The container was replaced; the notebook's values are sent again."
 
 _numbers = itertools.count(1)
 APPS = Apps()
@@ -61,13 +61,13 @@ class Session:
 
     Args:
         machine: a `Machine`, or specs as text (`"H100:2 A100-80GB"`); None: a CPU container.
-        name: its name; sessions do not see each other.
+        name: the session's name; sessions do not share variables.
         backend: `cloud` or `local`.
-        namespace: where its variables are bound here; changed in place.
+        namespace: the notebook's variables; changed in place.
         hidden: names of the namespace that are not the user's (IPython's own).
 
     Attributes:
-        metrics: what nvidia-smi said of its GPUs, and their faults: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
+        metrics: nvidia-smi readings and faults of the GPUs: `.to_dataframe()`, `.plot()`, `.peak("power_w")`.
     """
 
     def __init__(
@@ -90,27 +90,27 @@ class Session:
         self.status = Status(self.metrics)
         self.generation: str | None = None
         self.cache = True
-        """Whether its next machine may have the cache Volume."""
+        """Whether the next machine may mount the cache Volume."""
         self._opening: Opening | None = None
         self._last_run = ""
         self.open_run: OpenRun | None = None
-        """A run that was sent, and of which the container has not said how it ended."""
+        """The run that was sent and whose end the container has not reported."""
         self.store: SharedStore | None = None
-        """Holds large values where the container shares this machine's memory; None: values travel in messages."""
+        """Store of large values if the container shares the kernel's machine; None: messages carry the values."""
 
     def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
-        """Run source code in the session; returns the last expression's value. Options are those of `Cell`.
+        """Run source code and return the last expression's value. `options` are attributes of `Cell`.
 
         Raises:
-            ModalGpuError: the cell could not run, or did not end by itself.
-            Exception: the cell's own, with its own traceback.
+            ModalGpuError: the cell could not run, timed out, or lost its container.
+            Exception: the exception that the cell raised, with its own traceback.
         """
         cell = Cell(source, facts=self._read(source), **options)
         with Presses() as presses:
             return self.execute(cell, front or SilentFront(), presses.inbox).result
 
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
-        """The story of one cell, from what must travel to what came home. `inbox` also gets the presses of ■."""
+        """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
         self._discard_dead_app()
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
@@ -127,14 +127,14 @@ class Session:
                         settle(self, front, inbox)
                     with unwarned(), Reading(inbox):
                         outgoing = self.values.outgoing(facts.names, cell.transfer_options)
-                    told = self._attempt(cell, facts, outgoing, front, inbox)
-                home = come_home(self, told)
-            return conclude(told, cell, home, front)
+                    finished = self._attempt(cell, facts, outgoing, front, inbox)
+                result = receive(self, finished)
+            return conclude(finished, cell, result, front)
         finally:
             self.values.hasher.release()
 
     def replace(self, machine: Machine, front: Front) -> None:
-        """Go on with another machine, after saying what that costs. The old container ends."""
+        """Switch to another machine: show its price and the lost variables, then end the old container."""
         lost = self.values.remote_names()
         changes = ", ".join(differences(self.machine, machine)) or f"what {machine.image} builds"
         front.say(
@@ -146,7 +146,7 @@ class Session:
         self.machine = machine
 
     def move(self, machine: Machine, front: Front) -> None:
-        """Go on with another machine and carry the values over, through this kernel; what cannot be is named."""
+        """Switch to another machine and move the values through the kernel; name each value that cannot be moved."""
         for name in self.values.remote_names():
             self._carry(name, front)
         self.stop()
@@ -159,12 +159,12 @@ class Session:
             front.say(f"`{name}` cannot be carried over: {error}")
 
     def fall_back(self, machine: Machine | None) -> None:
-        """A machine that could not be made is nothing to inherit from, but for its GPUs: go on from the one before."""
+        """After a failed start, restore the options of the previous machine and keep only the new GPUs."""
         if not self.is_open:
             self.machine = replace(machine or Machine(), gpus=self.machine.gpus)
 
     def builds_the_same(self, machine: Machine) -> bool:
-        """Whether an image held in a variable is still the session's: by what it builds, not by the Python object."""
+        """Whether another machine's image object builds the session's image, compared by image id."""
         mine, other = self.machine.image_object, machine.image_object
         if mine is other or mine is None or self._opening is None:
             return True
@@ -172,12 +172,12 @@ class Session:
         return app.image_id(mine) == app.image_id(other)
 
     def keep_warm(self, seconds: int) -> None:
-        """Change how long the idle container stays, without a new machine."""
+        """Change the idle time of the container, in seconds, without a new machine."""
         if self._opening is not None and self._opening.app is not None:
             self._opening.app.keep_warm(self.name, seconds)
 
     def fetch(self, name: str) -> Any:
-        """Bring a value home that stayed in the container."""
+        """Return a value that stayed in the container."""
         if self._opening is None:
             raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
         settle(self, SilentFront(), Inbox())
@@ -187,7 +187,7 @@ class Session:
             return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
 
     def stop(self) -> None:
-        """End the session's container; its variables there are gone."""
+        """End the session's container and lose the variables in the container."""
         self.forget()
         self.status.ended()
         if self._opening is not None:
@@ -195,7 +195,7 @@ class Session:
             self._opening = None
 
     def forget(self) -> tuple[str, ...]:
-        """The container is gone: what was sent is sent again; returns the names that lived only there."""
+        """Discard the state of the container, so that values are sent again; return the names of lost values."""
         self.generation = self.open_run = None
         self.files.forget()
         self.modules.forget()
@@ -205,23 +205,23 @@ class Session:
 
     @property
     def about(self) -> About:
-        """What is known of its runs before they begin."""
+        """Facts of the session's next run: GPUs, backend, price, nodes."""
         gpus = self.machine.gpus
         hourly = quote(gpus[0] if gpus else None, cpu=self.machine.cpu, memory_mib=self.machine.memory).per_hour
         nodes = self.machine.nodes
         billed = None if hourly is None else hourly * nodes
-        told = self.metrics.simulated
-        simulated = bool(gpus) and (self.backend == "local" if told is None else told)
+        measured = self.metrics.simulated
+        simulated = bool(gpus) and (self.backend == "local" if measured is None else measured)
         return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
 
     @property
     def is_open(self) -> bool:
-        """Whether the session has a machine that runs or idles."""
+        """Whether the session has an App that starts, runs or is idle."""
         return self._opening is not None and not self._opening.dead
 
     @property
     def app(self) -> OpenApp | None:
-        """Its App, if it is open."""
+        """The session's App, if it is open."""
         return self._opening.app if self._opening is not None and not self._opening.dead else None
 
     def _read(self, source: str) -> CellFacts:
@@ -231,13 +231,13 @@ class Session:
         return time.time() + self.machine.scaledown if self.is_open else None
 
     def _discard_dead_app(self) -> None:
-        """An App that cannot serve any more is let go before it is decided what must travel."""
+        """Discard an App that can no longer run cells, before the values to send are chosen."""
         if self._opening is not None and self._opening.dead:
             self.forget()
             self._opening = None
 
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
-        """The session's App; waits for it, showing what is waited for. ■ leaves it to the next cell."""
+        """Wait for the session's App and show its progress. ■ ends the wait; the App still opens, for the next cell."""
         if self._opening is None:
             machine = replace(self.machine, cache=self.machine.cache and self.cache)
             self._opening = APPS.opening(machine, self.backend, cell.packages)
@@ -264,7 +264,7 @@ class Session:
         return app
 
     def _attempt(self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
-        """Send the run, and again while no user code ran: the container was another one, or had ended."""
+        """Send the run; send it again, up to ATTEMPTS times, if a new container answered or no user code ran."""
         again = False
         for left in itertools.count(ATTEMPTS - 1, -1):
             app = self._open(cell, front, inbox)
@@ -321,10 +321,10 @@ class Session:
         try:
             ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
         finally:
-            call.app.listen(call.request.run, self._take_late)
+            call.app.listen(call.request.run, self._keep_late_samples)
             watch.end()
         if self.values.stateless and failed(ended):
-            call.cancel(terminate=True)  # one node's failure ends all, also where it has not reached them
+            call.cancel(terminate=True)  # end the nodes that do not notice another node's failure
         return ended
 
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
@@ -335,15 +335,15 @@ class Session:
         front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
         return self.values.outgoing(facts.names, cell.transfer_options)
 
-    def _take_late(self, kind: str, body: Any) -> None:
-        """Samples between two cells, in the reader's thread; what else comes then goes nowhere."""
+    def _keep_late_samples(self, kind: str, body: Any) -> None:
+        """Keep samples that arrive between two cells, in the reader's thread; ignore other events."""
         for event in body.events if kind == "frame" else ():
             if event.kind == "sample":
                 self.metrics.take(event)
 
     @unwarned()
     def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
-        """The values of the cell, in the store or in the message; a large transfer is shown on its way."""
+        """Pack the cell's values into the store or the message, and show the progress of a large transfer."""
         store = self.store or InlineStore()
 
         def write() -> Packed:
@@ -390,8 +390,8 @@ class Session:
             versions=self.versions.outgoing(transfer.modules, app.machine),
             modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.transfer_options.exclude),
             files=self.files.outgoing(cell.files),
-            # Not the cache, which hands nothing on between cells: Modal commits it in the background, and refuses to
-            # reload it while a model's file is open.
+            # Without the cache Volume: cells share no results through it, Modal commits it in the background, and
+            # Modal refuses to reload it while a model's file is open.
             volumes=tuple(name for name, _ in app.machine.volumes),
             fetch_bytes=cell.fetch_bytes,
             fetch_names=cell.fetch_names,
@@ -410,6 +410,6 @@ def _take(inbox: Inbox) -> str:
     import queue
 
     try:
-        return inbox.get(timeout=TICK)[0]
+        return inbox.get(timeout=UPDATE_SECONDS)[0]
     except queue.Empty:
         return "tick"

@@ -103,7 +103,7 @@ def test_what_does_not_come_home_is_gone_and_says_so(kernel: Kernel) -> None:
 
 def test_a_value_that_lives_in_a_session_is_refused(kernel: Kernel) -> None:
     result = kernel.remote("len(large)", TWO)
-    assert "`large` does not travel" in result.error
+    assert "Cannot send `large`" in result.error
     assert "large.fetch()" in result.error
 
 

@@ -95,9 +95,7 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
     desk.on_volume("guard", "mine/a", "theirs")
     desk.write("mine/a", "edited")
     refused = desk.line("get guard:/mine mine")
-    assert refused.error == (
-        "CopyError: mine/a is here already, with another content or of another time; --force overwrites."
-    )
+    assert refused.error == ("CopyError: mine/a already exists with another content or time; --force overwrites.")
     assert (desk.folder / "mine/a").read_text() == "edited"
     desk.says("get guard:/mine mine --force")
     assert tree(desk.folder / "mine") == {"a": b"theirs"}
@@ -106,11 +104,11 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "line, error",
     [
-        ("put nowhere errors:", "there is no nowhere here"),
+        ("put nowhere errors:", "nowhere does not exist"),
         ("put erors errors:", "did you mean errors?"),
         ("put errors", "put takes a source and a destination, not 1 words; write %modal_gpu put LOCAL VOLUME:/path"),
         ("put errors other/x", "write VOLUME:/path, such as data:/other/x"),
-        ("put errors session:x", "put goes to a Volume"),
+        ("put errors session:x", "put copies to a Volume"),
         ("put errors errors:../x", "leads out of errors"),
         ("put errors errors: --forse", "put has no option --forse; did you mean --backend?"),
         ("get errrs:/x .", "there is no Volume 'errrs'; did you mean errors?"),

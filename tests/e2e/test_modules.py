@@ -119,7 +119,7 @@ def test_another_folder_of_the_path_and_only_what_is_imported(project: Project) 
     assert project.value("import far\nfar.X") == "'far'"
     unseen = project.kernel.remote("__import__('nedd' 'ih'[::-1])")
     assert unseen.error == "ModuleNotFoundError: No module named 'hidden'"
-    assert "`import hidden` in the cell's text brings it along" in unseen.said
+    assert "write `import hidden` in the cell to send it" in unseen.said
 
 
 def test_children_import_them_too(project: Project) -> None:

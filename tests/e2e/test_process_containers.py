@@ -89,7 +89,7 @@ def test_a_credential_stays_and_is_named_once(fresh: Kernel) -> None:
     look = "import os\nos.environ.get('HF_TOKEN'), os.environ.get('MGT_PLAIN')"
     first = fresh.remote(look, "T4")
     assert first.value() == "(None, 'yes')"
-    assert "The variable HF_TOKEN as set in this kernel does not travel: " in first.said
+    assert "The kernel's environment variable HF_TOKEN is not sent: " in first.said
     assert "--env HF_TOKEN sends it" in first.said
     assert "HF_TOKEN" not in fresh.remote(look, "T4").said
     assert fresh.remote(look, "T4 --in HF_TOKEN").value() == f"('hf_{'a' * 30}', 'yes')"
@@ -99,7 +99,7 @@ def test_gpu_numbers_of_this_machine_stay(fresh: Kernel) -> None:
     fresh.run("import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '3'")
     first = fresh.remote("import os\nos.environ.get('CUDA_VISIBLE_DEVICES') == '3'", "T4")
     assert first.value() == "False"
-    assert "The variable CUDA_VISIBLE_DEVICES as set in this kernel does not travel: numbers of GPUs" in first.said
+    assert "The kernel's environment variable CUDA_VISIBLE_DEVICES is not sent: numbers of GPUs" in first.said
 
 
 def test_folders_of_the_notebook_are_folders_of_the_container(fresh: Kernel) -> None:

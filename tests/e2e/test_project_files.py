@@ -294,22 +294,20 @@ def test_what_is_too_much_is_said_before_the_cell_runs(kernel: Kernel) -> None:
     write(kernel, "work/heavy/small.txt", "s")
     listed = kernel.remote("import os\nsorted(os.listdir('heavy'))")
     assert listed.value() == "['small.txt']"
-    assert (
-        "`heavy/0.bin`, `heavy/1.bin`, `heavy/2.bin` stay here: files up to 10 MB travel by themselves." in listed.said
-    )
+    assert "`heavy/0.bin`, `heavy/1.bin`, `heavy/2.bin` are not sent: the limit is 10 MB a file." in listed.said
     assert "`%modal_gpu put heavy/0.bin NAME:/` puts it on a Volume" in listed.said
     assert listed.notes[0].text.startswith("`heavy/0.bin`")
     for number in range(1_100):
         write(kernel, f"work/many/{number}.txt", "x")
     many = kernel.remote("import glob\nlen(glob.glob('many/*.txt'))")
     assert many.value() == "0"
-    assert "`many/*.txt` has 1,100 files here (1.1 kB), and up to 1,000" in many.said
+    assert "`many/*.txt` has 1,100 files (1.1 kB), over the limit of 1,000 files" in many.said
     assert "`%modal_gpu put many NAME:/`" in many.said
-    assert "`heavy/2.bin` stays here" in kernel.remote("!head -c 1 heavy/2.bin").said
+    assert "`heavy/2.bin` is not sent" in kernel.remote("!head -c 1 heavy/2.bin").said
     write(kernel, "work/reads_heavy.py", "print(len(open('heavy/2.bin').read()))")
-    assert "`heavy/2.bin` stays here" in kernel.remote("!python reads_heavy.py").said
+    assert "`heavy/2.bin` is not sent" in kernel.remote("!python reads_heavy.py").said
     tested = kernel.remote("import os\nos.path.exists('heavy/1.bin')")
-    assert "`heavy/1.bin` stays here" in tested.said
+    assert "`heavy/1.bin` is not sent" in tested.said
 
 
 def test_what_is_outside_the_project_is_not_sent_and_the_error_says_how(kernel: Kernel, tmp_path: Path) -> None:
@@ -337,7 +335,7 @@ def test_credentials_do_not_travel_with_their_directory(kernel: Kernel) -> None:
     write(kernel, "work/keys/a.txt", "a")
     listed = kernel.remote("import os\nos.listdir('keys')")
     assert listed.value() == "['a.txt']"
-    assert "`keys/.env` stays here, as it may hold credentials." in listed.said
+    assert "`keys/.env` is not sent: possible credentials." in listed.said
     assert kernel.remote("open('keys/.env').read()").value() == "'TOKEN=1'"
 
 

@@ -356,4 +356,4 @@ def test_the_working_directory_there_is_empty_but_for_what_travelled(kernel: Ker
     kernel.run("from pathlib import Path\nPath('unnamed.txt').write_text('x')")
     result = kernel.remote("open('txt.demannu'[::-1])")
     assert result.reply["ename"] == "FileNotFoundError"
-    assert "unnamed.txt exists here" in result.traceback + result.said
+    assert "unnamed.txt exists on the kernel's machine" in result.traceback + result.said

@@ -29,7 +29,7 @@ def test_who_waits_while_it_becomes_ready_is_told_once() -> None:
             super().append(tell)
             opening._ready.wait(5)
 
-    opening._tell = Slow()
+    opening._callbacks = Slow()
     told: list[None] = []
     opening.when_ready(lambda: told.append(None))
     assert opening._ready.wait(60)

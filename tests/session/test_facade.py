@@ -79,7 +79,7 @@ def test_samples_of_simulated_gpus_are_marked_from_end_to_end(session: Session) 
 
 def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:
     session.namespace["lock"] = threading.Lock()
-    with pytest.raises(TransferError, match=r"`lock` does not travel.*--no-in lock"):
+    with pytest.raises(TransferError, match=r"Cannot send `lock`: .*--no-in lock"):
         session.run("ran = True\nlock")
     assert "ran" not in session.namespace
 

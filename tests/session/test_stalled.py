@@ -37,7 +37,7 @@ class Counting(SilentFront):
 
     def show(self, state: State) -> None:
         if state.phase in ("waiting", "starting"):
-            self.threads.append(sum(thread.name == "modal-gpu-aside" for thread in threading.enumerate()))
+            self.threads.append(sum(thread.name == "modal-gpu-request" for thread in threading.enumerate()))
             if len(self.threads) == TICKS:
                 os.kill(self.pid, signal.SIGCONT)
 

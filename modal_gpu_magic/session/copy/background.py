@@ -1,4 +1,4 @@
-"""Work that waits for the network, in a thread with an event loop of its own: shown while it goes on, stopped by ■."""
+"""Run network work in a thread with its own event loop; show its progress; cancel it at ■."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-TICK = 0.2
-"""Seconds between two looks at how far it is."""
-AT_ONCE = 8
-"""How many files are on their way at a time."""
+UPDATE_SECONDS = 0.2
+"""Seconds between two updates of the progress."""
+MAX_PARALLEL = 8
+"""Maximum number of parallel transfers."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a copy is; changed by the thread that copies."""
+    """The progress of a copy, updated by the copying thread.
+
+    Attributes:
+        total: size of all files, bytes; 0: not known yet.
+        done: size of the copied data, bytes.
+        name: the file that was started last.
+    """
 
     total: int = 0
-    """Bytes; 0 as long as it is not known."""
     done: int = 0
     name: str = ""
-    """The file that was last begun."""
 
 
 Show = Callable[[Progress], None]
-"""Called on the caller's thread, some times a second."""
+"""Called several times a second on the caller's thread."""
 
 
 def silent(_: Progress) -> None:
@@ -36,7 +40,7 @@ def silent(_: Progress) -> None:
 
 
 class Job(Generic[T]):
-    """One coroutine run to its end in a thread. ■ cancels it."""
+    """Runs one coroutine to its end in a thread. ■ cancels it."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._work = work
@@ -46,16 +50,16 @@ class Job(Generic[T]):
         self._cancel: Callable[[], object] | None = None
 
     def run(self, progress: Progress, show: Show = silent) -> T:
-        """Wait for its result.
+        """Run the work and return its result.
 
         Raises:
-            KeyboardInterrupt: ■ was pressed; the work has been cancelled and is over.
-            Exception: whatever the work raised.
+            KeyboardInterrupt: ■ was pressed; the work has been cancelled and has ended.
+            Exception: the error of the work.
         """
         thread = threading.Thread(target=self._run, name="modal-gpu-files", daemon=True)
         thread.start()
         try:
-            while not self._over.wait(TICK):
+            while not self._over.wait(UPDATE_SECONDS):
                 show(progress)
         except KeyboardInterrupt:
             self._begun.wait()
@@ -86,8 +90,8 @@ class Job(Generic[T]):
 
 
 async def together(works: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of it, some at a time. The first error ends the others and is raised."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    """Run the works, up to MAX_PARALLEL at a time. The first error cancels the others and is raised."""
+    gate = asyncio.Semaphore(MAX_PARALLEL)
 
     async def one(work: Callable[[], Awaitable[None]]) -> None:
         async with gate:

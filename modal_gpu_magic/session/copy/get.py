@@ -1,4 +1,4 @@
-"""`get` and `ls`: files of a Volume, or of the session's container, fetched and listed."""
+"""`get` and `ls`: fetch and list files of a Volume or of the session's container."""
 
 from __future__ import annotations
 
@@ -27,31 +27,36 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.client import Kind
     from modal_gpu_magic.session.facade import Session
 
-ONE_PIECE = 8 << 20
-"""Bytes. A larger file is fetched by itself: the SDK has many pieces of it on their way at a time."""
-TOLD = 3
-"""How many files in the way are named."""
+PARALLEL_BYTES = 8 << 20
+"""Maximum size of a file that is fetched in parallel with others, bytes. The SDK splits larger ones itself."""
+NAMED = 3
+"""Maximum number of conflicting files that an error names."""
 
 
 class Source(Protocol):
-    """Where files are fetched from."""
+    """A source of files: a Volume or a container."""
 
     async def files(self, path: str) -> dict[str, FileThere]:
-        """The file at a path, or all files below it, by their paths; empty: there is none."""
+        """The file at a path, or all files below the path, by path; empty: none exists."""
 
     def read(self, file: FileThere) -> AsyncIterator[bytes]:
-        """The content of a file, piece by piece."""
+        """Yield the content of a file in chunks."""
 
     async def no_path(self, place: Place) -> str:
-        """The sentence for a path where nothing is."""
+        """The error message for a path that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One file to be fetched: what it is there, and where it goes."""
+    """One file to fetch.
 
-    there: FileThere
-    here: Path
+    Attributes:
+        remote: the file in the source.
+        local: the target path.
+    """
+
+    remote: FileThere
+    local: Path
 
 
 def get(
@@ -65,31 +70,33 @@ def get(
 ) -> Copied:
     """Copy a file, or a folder with all below it, from a Volume or from the session's container.
 
-    A folder's content goes to `local` itself, or into it under its own name if that is `.` or ends with a slash; a
-    file goes into a folder that exists. What is here already is not fetched again; interrupted, the next `get` goes on.
+    The content of a folder is written to `local`, or to a folder of the same name in `local` if `local` is `.` or ends
+    with a slash. A file is written into an existing folder. Files that exist unchanged are not fetched again; after an
+    interruption, the next `get` fetches the rest.
 
     Args:
-        remote: `VOLUME:/path`, or `session:path` for what a cell wrote.
-        local: where it goes.
-        force: overwrite files that are something else.
-        backend: whose Volume, `cloud` or `local`; None: where cells run.
-        session: for `session:path`.
-        show: called some times a second with the bytes done.
+        remote: `VOLUME:/path`, or `session:path` for a file that a cell wrote.
+        local: the target.
+        force: overwrite different files.
+        backend: backend of the Volume, `cloud` or `local`; None: the backend of cells.
+        session: the session of `session:path`.
+        show: called several times a second with the progress.
 
     Raises:
-        CopyError: nothing is there, or something here is in the way; nothing was fetched.
-        KeyboardInterrupt: it was stopped; whole files stay.
-        ModalGpuError: the backend refused it, or is gone.
+        CopyError: `remote` does not exist, or different local files exist; nothing was fetched.
+        KeyboardInterrupt: ■ was pressed; complete files are kept.
+        ModalGpuError: the backend refused the request or was lost.
     """
     place, progress, kind = Place.read(remote), Progress(), chosen(backend)
     return Job(lambda: _get(place, str(local), kind, session, progress, force=force)).run(progress, show)
 
 
 def ls(remote: str = "", *, backend: Kind | None = None, session: Session | None = None) -> list[Entry]:
-    """What is in a folder of a Volume, or of the session's container; without a place, the Volumes, as folders.
+    """List a folder of a Volume or of the session's container; without `remote`, list the Volumes as folders.
 
     Raises:
-        CopyError: nothing is there. ModalGpuError: the backend refused it, or is gone.
+        CopyError: `remote` does not exist.
+        ModalGpuError: the backend refused the request or was lost.
     """
     place = Place.read(remote if not remote or ":" in remote else f"{remote}:") if remote else None
     kind = chosen(backend)
@@ -104,20 +111,20 @@ async def _get(
     found = await source.files(place.path)
     if not found:
         raise CopyError(await source.no_path(place))
-    fetches = [_Fetch(there, target) for there, target in _targets(place, found, local)]
-    progress.total = sum(each.there.nbytes for each in fetches)
+    fetches = [_Fetch(remote, target) for remote, target in _targets(place, found, local)]
+    progress.total = sum(each.remote.nbytes for each in fetches)
     notes = Notes(source.key) if isinstance(source, VolumeFiles) else None
-    standings = {each.here: await _standing(each, notes) for each in fetches}
-    in_the_way = [each.here for each in fetches if standings[each.here] == "other"]
-    if in_the_way and not force:
-        raise CopyError(_in_the_way(in_the_way))
-    wanted = [each for each in fetches if standings[each.here] != "same"]
-    progress.done = progress.total - sum(each.there.nbytes for each in wanted)
-    await together([partial(_fetch, source, each, progress) for each in wanted if each.there.nbytes <= ONE_PIECE])
+    standings = {each.local: await _standing(each, notes) for each in fetches}
+    conflicts = [each.local for each in fetches if standings[each.local] == "other"]
+    if conflicts and not force:
+        raise CopyError(_conflict(conflicts))
+    wanted = [each for each in fetches if standings[each.local] != "same"]
+    progress.done = progress.total - sum(each.remote.nbytes for each in wanted)
+    await together([partial(_fetch, source, each, progress) for each in wanted if each.remote.nbytes <= PARALLEL_BYTES])
     for each in wanted:
-        if each.there.nbytes > ONE_PIECE:
+        if each.remote.nbytes > PARALLEL_BYTES:
             await _fetch(source, each, progress)
-    nbytes = sum(each.there.nbytes for each in wanted)
+    nbytes = sum(each.remote.nbytes for each in wanted)
     return Copied(local, len(wanted), nbytes, len(fetches) - len(wanted), time.monotonic() - began)
 
 
@@ -146,30 +153,30 @@ async def _source(place: Place, backend: Kind, session: Session | None) -> Sourc
 
 
 def _targets(place: Place, found: dict[str, FileThere], local: str) -> list[tuple[FileThere, Path]]:
-    """Where each file goes. A path of theirs that leads out of the folder is refused."""
+    """The target path of each file. A remote path that leads out of the folder is refused."""
     base = Path(local).expanduser()
     if list(found) == [place.path]:
         into = goes_into(local) or base.is_dir()
         return [(found[place.path], base / place.name if into else base)]
     base = base / place.name if goes_into(local) else base
-    targets = [(there, base / posixpath.relpath(path, place.path or ".")) for path, there in found.items()]
-    for there, target in targets:
+    targets = [(remote, base / posixpath.relpath(path, place.path or ".")) for path, remote in found.items()]
+    for remote, target in targets:
         if ".." in target.relative_to(base).parts:
-            raise CopyError(f"{there.path!r} leads out of {place}.")
+            raise CopyError(f"{remote.path!r} leads out of {place}.")
     return targets
 
 
 async def _standing(fetch: _Fetch, notes: Notes | None) -> Standing:
-    """What is here already; also known again: a file that was put from here, and is still what was put."""
-    here = _here(fetch.here)
-    found = standing(here, fetch.there)
-    if found != "other" or notes is None or here is None or here.nbytes != fetch.there.nbytes:
+    """Compare the local with the remote file; an uploaded file counts as `same` while it is unchanged on both sides."""
+    local = _local_file(fetch.local)
+    found = standing(local, fetch.remote)
+    if found != "other" or notes is None or local is None or local.nbytes != fetch.remote.nbytes:
         return found
-    digest = await digest_of(fetch.here)
-    return "same" if is_unchanged(notes.of(fetch.there.path), fetch.there, digest) else found
+    digest = await digest_of(fetch.local)
+    return "same" if is_unchanged(notes.of(fetch.remote.path), fetch.remote, digest) else found
 
 
-def _here(path: Path) -> FileHere | None:
+def _local_file(path: Path) -> FileHere | None:
     if not path.exists():
         return None
     facts = path.stat()
@@ -178,25 +185,25 @@ def _here(path: Path) -> FileHere | None:
     return FileHere(facts.st_size, facts.st_mtime_ns, facts.st_ctime)
 
 
-def _in_the_way(paths: list[Path]) -> str:
-    told = ", ".join(map(str, paths[:TOLD])) + (f" and {len(paths) - TOLD} more" if len(paths) > TOLD else "")
-    verb = "is" if len(paths) == 1 else "are"
-    return f"{told} {verb} here already, with another content or of another time; --force overwrites."
+def _conflict(paths: list[Path]) -> str:
+    named = ", ".join(map(str, paths[:NAMED])) + (f" and {len(paths) - NAMED} more" if len(paths) > NAMED else "")
+    verb = "already exists" if len(paths) == 1 else "already exist"
+    return f"{named} {verb} with another content or time; --force overwrites."
 
 
 async def _fetch(source: Source, fetch: _Fetch, progress: Progress) -> None:
-    """Fetch one file: under another name first, so that a half one is never taken for it."""
-    progress.name = fetch.there.path
-    half = fetch.here.with_name(f".{fetch.here.name}.part-{os.getpid()}")
+    """Fetch one file under a temporary name first, so that a partial file never has the final name."""
+    progress.name = fetch.remote.path
+    partial_file = fetch.local.with_name(f".{fetch.local.name}.part-{os.getpid()}")
     try:
-        fetch.here.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
-            async for piece in source.read(fetch.there):
-                file.write(piece)
-                progress.done += len(piece)
-        os.utime(half, ns=(fetch.there.changed * SECOND, fetch.there.changed * SECOND))
-        half.replace(fetch.here)
+        fetch.local.parent.mkdir(parents=True, exist_ok=True)
+        with partial_file.open("wb") as file:
+            async for chunk in source.read(fetch.remote):
+                file.write(chunk)
+                progress.done += len(chunk)
+        os.utime(partial_file, ns=(fetch.remote.changed * SECOND, fetch.remote.changed * SECOND))
+        partial_file.replace(fetch.local)
     except OSError as error:
-        raise CopyError(f"{fetch.here} cannot be written: {error}.") from error
+        raise CopyError(f"{fetch.local} cannot be written: {error}.") from error
     finally:
-        half.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)

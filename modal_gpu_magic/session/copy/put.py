@@ -1,4 +1,4 @@
-"""`put`: files and folders of this machine onto a Volume. What is there already is not sent again."""
+"""`put`: copy local files and folders to a Volume. Unchanged files are not sent again."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import FileThere
 
 BATCH_BYTES, BATCH_FILES = 64_000_000, 200
-"""How much goes at once: what an interruption costs at most, less what Modal keeps of it."""
+"""Maximum size in bytes and number of files of one upload; an interruption repeats at most one upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy did. `unchanged` files were there already; `place` is where the others went."""
+    """The result of a copy.
+
+    Attributes:
+        place: the target.
+        files: number of copied files.
+        nbytes: size of the copied files, bytes.
+        unchanged: number of files that were not copied because the target had them.
+        seconds: duration, seconds.
+    """
 
     place: str
     files: int
@@ -41,35 +49,42 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A file that is on the Volume now, with the hash of its content; `stamp` is that of the content."""
+    """An uploaded file.
 
-    here: Path
+    Attributes:
+        local: the local path.
+        digest: hash of the content.
+        stamp: modification time in nanoseconds and size in bytes when the content was read.
+    """
+
+    local: Path
     digest: str
     stamp: tuple[int, int]
 
 
 def put(local: str | Path, remote: str, *, backend: Kind | None = None, show: Show = silent) -> Copied:
-    """Copy a file, or a folder with all below it, onto a Volume, which is created if need be.
+    """Copy a file, or a folder with all its content, to a Volume, which is created if necessary.
 
-    A folder's content goes to the path itself: `put("runs", "data:/runs")` twice is the same as once. With a slash at
-    the end of the path it goes into that folder, under its own name. Interrupted, the next `put` goes on where it was.
+    The content of a folder is written to the path: `put("runs", "data:/runs")` twice has the same result as once. If
+    the path ends with a slash, the folder is written below the path under its own name. After an interruption, the
+    next `put` sends the rest.
 
     Args:
-        local: what to copy.
-        remote: `VOLUME:/path`; `VOLUME:` is its root.
-        backend: whose Volume, `cloud` or `local`; None: where cells run.
-        show: called some times a second with the bytes done.
+        local: the file or folder to copy.
+        remote: `VOLUME:/path`; `VOLUME:` is the root of the Volume.
+        backend: backend of the Volume, `cloud` or `local`; None: the backend of cells.
+        show: called several times a second with the progress.
 
     Raises:
-        CopyError: `local` or `remote` cannot be copied so; nothing was sent.
-        KeyboardInterrupt: it was stopped; what has arrived stays.
-        ModalGpuError: the backend refused it, or is gone.
+        CopyError: `local` or `remote` is not valid; nothing was sent.
+        KeyboardInterrupt: ■ was pressed; uploaded files are kept.
+        ModalGpuError: the backend refused the request or was lost.
     """
     place, source = Place.read(remote), Path(local).expanduser()
     if place.is_session:
-        raise CopyError("put goes to a Volume; a small file that a cell names literally travels by itself.")
+        raise CopyError("put copies to a Volume; a small file that a cell names literally is sent automatically.")
     if not source.exists():
-        raise CopyError(_not_here(source))
+        raise CopyError(_missing(source))
     progress, kind = Progress(), chosen(backend)
     return Job(lambda: _put(source, source.resolve().name, place, kind, progress)).run(progress, show)
 
@@ -80,18 +95,18 @@ async def _put(source: Path, name: str, place: Place, backend: Kind, progress: P
     volume = await VolumeFiles.open(reachable, place.volume, create=True)
     below = dict(_below(source))
     place = await _target(volume, name, place, is_folder="" not in below)
-    files = {place.below(path).path: here for path, here in below.items()}
-    progress.total = sum(here.stat().st_size for here in files.values())
-    there = await volume.files(place.path)
+    files = {place.below(path).path: local for path, local in below.items()}
+    progress.total = sum(local.stat().st_size for local in files.values())
+    listed = await volume.files(place.path)
     notes, sent = Notes(volume.key), dict[str, _Sent]()
-    unchanged = await _skip_unchanged(files, there, notes, progress)
+    unchanged = await _skip_unchanged(files, listed, notes, progress)
     try:
-        for batch in _batches({path: here for path, here in files.items() if path not in unchanged}):
+        for batch in _batches({path: local for path, local in files.items() if path not in unchanged}):
             progress.name = next(iter(batch))
             sent.update(await _send(volume, batch))
-            progress.done += sum(here.stat().st_size for here in batch.values())
+            progress.done += sum(local.stat().st_size for local in batch.values())
     finally:
-        with suppress(Exception):  # what is not remembered costs a transfer, and hides no error
+        with suppress(Exception):  # a missing record costs a transfer; the error of the upload must not be hidden
             await _remember(volume, place, sent, notes)
     return Copied(
         str(place), len(sent), sum(each.stamp[1] for each in sent.values()), len(unchanged), time.monotonic() - began
@@ -99,7 +114,7 @@ async def _put(source: Path, name: str, place: Place, backend: Kind, progress: P
 
 
 async def _target(volume: VolumeFiles, name: str, place: Place, *, is_folder: bool) -> Place:
-    """Where the source goes: into a folder under its own name, or to the path itself."""
+    """The target: the path itself, or the source's name in the folder at the path."""
     if place.into:
         return place.below(name)
     if is_folder:
@@ -110,25 +125,25 @@ async def _target(volume: VolumeFiles, name: str, place: Place, *, is_folder: bo
 
 
 def _below(source: Path) -> Iterator[tuple[str, Path]]:
-    """The files below a folder, links to files included, by their paths below it; a file itself by none."""
+    """Yield the files below a folder, links to files included, with their relative paths; for a file, an empty path."""
     if source.is_file():
         yield "", source
-    for here in sorted(source.rglob("*")) if source.is_dir() else ():
-        if here.is_file():
-            yield here.relative_to(source).as_posix(), here
+    for local in sorted(source.rglob("*")) if source.is_dir() else ():
+        if local.is_file():
+            yield local.relative_to(source).as_posix(), local
 
 
 async def _skip_unchanged(
-    files: Mapping[str, Path], there: Mapping[str, FileThere], notes: Notes, progress: Progress
+    files: Mapping[str, Path], listed: Mapping[str, FileThere], notes: Notes, progress: Progress
 ) -> set[str]:
-    """The paths whose content is on the Volume. Only files that may be are read."""
+    """The paths whose content is already on the Volume. Reads only files whose record and size match."""
     unchanged = set[str]()
-    for path, here in files.items():
-        note, size = notes.of(path), here.stat().st_size
-        if note is None or path not in there or size != there[path].nbytes:
+    for path, local in files.items():
+        note, size = notes.of(path), local.stat().st_size
+        if note is None or path not in listed or size != listed[path].nbytes:
             continue
         progress.name = path
-        if is_unchanged(note, there[path], await digest_of(here)):
+        if is_unchanged(note, listed[path], await digest_of(local)):
             unchanged.add(path)
             progress.done += size
     return unchanged
@@ -137,35 +152,35 @@ async def _skip_unchanged(
 def _batches(files: dict[str, Path]) -> Iterator[dict[str, Path]]:
     batch: dict[str, Path] = {}
     nbytes = 0
-    for path, here in files.items():
-        size = here.stat().st_size
+    for path, local in files.items():
+        size = local.stat().st_size
         if batch and (nbytes + size > BATCH_BYTES or len(batch) >= BATCH_FILES):
             yield batch
             batch, nbytes = {}, 0
-        batch[path] = here
+        batch[path] = local
         nbytes += size
     if batch:
         yield batch
 
 
 async def _send(volume: VolumeFiles, batch: dict[str, Path]) -> dict[str, _Sent]:
-    sent = {path: _Sent(here, await digest_of(here), _stamp(here)) for path, here in batch.items()}
+    sent = {path: _Sent(local, await digest_of(local), _stamp(local)) for path, local in batch.items()}
     await volume.put(batch)
     return sent
 
 
 async def _remember(volume: VolumeFiles, place: Place, sent: dict[str, _Sent], notes: Notes) -> None:
-    """Note what was sent, as the Volume lists it, once the second is over: whatever is written there later differs."""
+    """Record the uploaded files as the Volume lists them, after the second ends, so that a later write differs."""
     if not sent:
         return
-    there = await volume.files(place.path)
-    newest = max((there[path].changed for path in sent if path in there), default=0)
+    listed = await volume.files(place.path)
+    newest = max((listed[path].changed for path in sent if path in listed), default=0)
     await asyncio.sleep(min(1.0, max(0.0, newest + 1 - time.time())) if volume.same_clock else 1.0)
     notes.keep(
         {
-            path: Note(there[path].nbytes, there[path].changed, each.digest)
+            path: Note(listed[path].nbytes, listed[path].changed, each.digest)
             for path, each in sent.items()
-            if path in there and each.stamp == _stamp(each.here) and each.stamp[1] == there[path].nbytes
+            if path in listed and each.stamp == _stamp(each.local) and each.stamp[1] == listed[path].nbytes
         }
     )
 
@@ -175,8 +190,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return facts.st_mtime_ns, facts.st_size
 
 
-def _not_here(source: Path) -> str:
+def _missing(source: Path) -> str:
     beside = source.parent.iterdir() if source.parent.is_dir() else ()
     near = nearest(source.name, [each.name for each in beside])
     meant = f"did you mean {either([str(source.parent / each) for each in near])}?" if near else "nothing was sent."
-    return f"there is no {source} here; {meant}"
+    return f"{source} does not exist; {meant}"

@@ -1,4 +1,4 @@
-"""What this machine remembers of the files it has put on a Volume: so that unchanged ones need not be sent again."""
+"""Local records of the files uploaded to a Volume, so that unchanged files are not sent again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 
 from modal_gpu_magic.plan.copy.copies import Note
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
+"""Size of one read while a file is hashed, bytes."""
 
 
 def notes_directory() -> Path:
-    """Where the notes are kept, a file a Volume."""
+    """The directory of the records, one file per Volume."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base, "modal_gpu_magic", "put")
 
 
 class Notes:
-    """The notes of one Volume. Notes that cannot be read or kept cost a transfer, never an error."""
+    """The records of one Volume. An unreadable or unwritable record causes a transfer, never an error."""
 
     def __init__(self, key: str) -> None:
         self._path = notes_directory() / f"{key}.json"
@@ -31,17 +32,19 @@ class Notes:
             self._notes = {path: Note(*fields) for path, fields in read.items()}
 
     def of(self, path: str) -> Note | None:
-        """What is remembered of a path of the Volume."""
+        """The record of a path of the Volume; None: none exists."""
         return self._notes.get(path)
 
     def keep(self, notes: dict[str, Note]) -> None:
-        """Remember these, too."""
+        """Add records and save all records."""
         self._notes.update(notes)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            half = self._path.with_suffix(f".{os.getpid()}")
-            half.write_text(json.dumps({path: astuple(note) for path, note in self._notes.items()}), encoding="utf-8")
-            half.replace(self._path)
+            partial = self._path.with_suffix(f".{os.getpid()}")
+            partial.write_text(
+                json.dumps({path: astuple(note) for path, note in self._notes.items()}), encoding="utf-8"
+            )
+            partial.replace(self._path)
 
 
 async def digest_of(path: Path) -> str:
@@ -54,6 +57,6 @@ def _digest(path: Path) -> str:
 
     hashed = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            hashed.update(piece)
+        while chunk := file.read(CHUNK_BYTES):
+            hashed.update(chunk)
     return hashed.hexdigest()

@@ -1,1 +1,1 @@
-"""The notebook's project: which of its files and modules travel with a cell."""
+"""The notebook's project: choose its files and modules to send with a cell."""

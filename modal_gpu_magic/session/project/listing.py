@@ -1,4 +1,4 @@
-"""What is in the directories that a cell names, looked at within limits: links out of the project are not followed."""
+"""List the directories that a cell names, within limits. Links that lead out of the project are not followed."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.project.root import Project
 
 MOST_ENTRIES = 5_000
-"""How many entries of one directory, with all below it, are looked at; takes about 20 ms."""
+"""Maximum number of entries listed in and below one directory; listing them takes about 20 ms."""
 LEFT_OUT = frozenset({"__pycache__", "node_modules"})
-"""Directories that no cell means; hidden ones and virtual environments are left out, too."""
+"""Names of directories that are skipped. Hidden directories and virtual environments are also skipped."""
 
 _SECRETS = re.compile(
     r"\.env(?:\..*)?|\.(?:netrc|npmrc|pypirc|git-credentials|pgpass|htpasswd|boto|s3cfg|dockercfg|Xauthority)|\.\w+_history"
     r"|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|p12|pfx|key)|credentials(?:\.\w+)?|secrets?\.(?:json|toml|ya?ml)|kaggle\.json"
 )
-"""Files that hold credentials: they travel only if a cell names them."""
+"""Names of files with credentials. Such a file is sent only if a cell names it."""
 
 _WILD = re.compile(rf"[*?\[{HOLE}]")
 
 
 @dataclass(slots=True)
 class Listing:
-    """Files and directories below one, by their paths as the cell names them.
+    """The files and directories below a directory, by path as the cell names it.
 
     Attributes:
-        files: with their sizes. folders: all, the top one first.
-        secrets: files left out because of their names. outside: links that lead out of the project.
-        whole: False: the directory has more than was looked at.
+        files: size of each file, bytes, by path.
+        folders: all directories, the top one first.
+        secrets: files skipped because their names suggest credentials.
+        outside: links that lead out of the project.
+        whole: whether the listing is complete.
     """
 
     files: dict[str, int] = field(default_factory=dict)
@@ -46,17 +48,17 @@ class Listing:
 
     @property
     def nbytes(self) -> int:
-        """Of all files."""
+        """Size of all files, bytes."""
         return sum(self.files.values())
 
 
 def below(folder: str, project: Project, depth: int | None = None, most: int = MOST_ENTRIES) -> Listing:
-    """What a directory holds, with all below it, or so many levels of it."""
+    """List a directory down to `depth` levels (None: all levels) and up to `most` entries."""
     listing, waiting, seen, count = Listing(), [(folder, 1)], set[str](), 0
     while waiting:
         above, level = waiting.pop(0)
         real = os.path.realpath(above)
-        if real in seen:  # links in a circle
+        if real in seen:  # a cycle of links
             continue
         seen.add(real)
         listing.folders.append(above)
@@ -80,7 +82,7 @@ def below(folder: str, project: Project, depth: int | None = None, most: int = M
 
 
 def matching(pattern: str, project: Project) -> Listing:
-    """What a pattern matches: `*`, `?`, `[...]`, `**`, and HOLEs, each within one part of a path. Not what is below."""
+    """List the matches of a pattern (`*`, `?`, `[...]`, `**`, HOLEs), without the content of matched directories."""
     parts = pattern.split("/")
     fixed = next((number for number, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1)
     top = "/".join(parts[:fixed])
@@ -99,12 +101,12 @@ def matching(pattern: str, project: Project) -> Listing:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a path has parts that stand for many."""
+    """Whether a path has wildcards or HOLEs."""
     return bool(_WILD.search(text))
 
 
 def fixed_part(text: str) -> str:
-    """The directory above the first part of a pattern that stands for many; of a path, itself."""
+    """The directory above the first wildcard of a pattern; for a plain path, the path itself."""
     found = _WILD.search(text)
     if found is None:
         return text
@@ -112,7 +114,7 @@ def fixed_part(text: str) -> str:
 
 
 def left_out(folder: str) -> bool:
-    """Whether a directory is none that a cell means."""
+    """Whether a directory is skipped: hidden, in LEFT_OUT, or a virtual environment."""
     name = os.path.basename(folder)  # noqa: PTH119
     if name.startswith(".") and name.strip("."):
         return True
@@ -125,7 +127,7 @@ def _add(listing: Listing, path: str, entry: os.DirEntry[str]) -> None:
         return
     try:
         listing.files[path] = entry.stat().st_size
-    except OSError:  # removed meanwhile
+    except OSError:  # the file was removed
         return
 
 
@@ -140,7 +142,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from sorted(entries, key=lambda each: each.name)
-    except OSError:  # removed meanwhile, or not ours to read
+    except OSError:  # removed, or not readable
         return
 
 
@@ -153,14 +155,14 @@ def _relative(path: str, start: str) -> str:
 
 
 def _expression(parts: list[str]) -> str:
-    """A pattern as a regular expression. Hidden names are matched by `*`, too: `Path.glob` does that."""
+    """Convert a pattern to a regular expression. `*` also matches hidden names, as in `Path.glob`."""
     *before, last = parts or [""]
     begin = "".join("(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in before)
     return f"(?s:{begin}{'.*' if last == '**' else _part(last)})"
 
 
 def _part(part: str) -> str:
-    """One part of a pattern as a regular expression."""
+    """Convert one part of a pattern to a regular expression."""
     return _TOKENS.sub(lambda token: _translated(token[0]), part)
 
 

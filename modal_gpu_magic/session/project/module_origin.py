@@ -1,7 +1,7 @@
-"""Where a module of this kernel comes from: the user's own directories, or an environment that an image has, too.
+"""Find the origin of a module: the user's own directories, the standard library or an installed package.
 
-The user's own are those of `sys.path` that are neither the standard library nor a directory of installed packages: the
-notebook's folder, one of PYTHONPATH, a project that is installed as editable (its files are not in any image).
+The user's own directories are the entries of `sys.path` outside the standard library and the directories of installed
+packages: the notebook's folder, entries of PYTHONPATH, editable installs (no image has their files).
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_EVERY_CONTAINER = frozenset({"modal", "modal_gpu_magic", "__main__", "__mp_main__"})
-"""Modules that a container has anyway, or that mean something else there."""
+"""Modules that every container has, or that are different modules in a container."""
 
 _STDLIB = tuple({Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib")})
 _LEFT_OUT = frozenset({"__pycache__", "node_modules"})
-"""Directories inside a package that are no part of it; hidden ones are not either."""
+"""Names of directories that are not part of a package. Hidden directories are also skipped."""
 
 
-def homes(module: str) -> tuple[Path, ...] | None:
-    """The user's own files or directories that are a top-level module. Empty: it is installed, or standard.
+def own_locations(module: str) -> tuple[Path, ...] | None:
+    """Return the user's own files or directories of a top-level module. Imports nothing.
 
-    Nothing is imported. A namespace package may have several directories. None: there is no such module here.
+    A namespace package may have several directories. Empty: the module is installed or in the standard library.
+    None: the kernel has no such module.
     """
     if module in sys.stdlib_module_names or module in IN_EVERY_CONTAINER:
         return ()
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if spec is None:
-        with suppress(ImportError, ValueError, AttributeError):  # what finders of others raise for odd names
+        with suppress(ImportError, ValueError, AttributeError):  # third-party finders raise these for unusual names
             spec = importlib.util.find_spec(module)
     if spec is None:
         return None
@@ -47,7 +48,7 @@ def homes(module: str) -> tuple[Path, ...] | None:
 
 
 def files_of(module: str, place: Path) -> Iterator[tuple[str, str, os.stat_result]]:
-    """The files of a module at one of its homes: the path below a directory of `sys.path`, where it is, its facts."""
+    """Yield path below the entry of `sys.path`, local path and stat result of each file of a module at `place`."""
     if place.is_file():
         yield place.name, str(place), place.stat()
         return
@@ -56,7 +57,7 @@ def files_of(module: str, place: Path) -> Iterator[tuple[str, str, os.stat_resul
         above, folder = waiting.pop()
         for entry in _entries(folder):
             path = f"{above}/{entry.name}"
-            with suppress(OSError):  # a link that leads nowhere
+            with suppress(OSError):  # a broken link
                 if entry.is_dir(follow_symlinks=False):
                     waiting += [(path, entry.path)] if entry.name not in _LEFT_OUT else []
                 elif entry.is_file() and not entry.name.endswith(".pyc"):
@@ -64,11 +65,11 @@ def files_of(module: str, place: Path) -> Iterator[tuple[str, str, os.stat_resul
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, less what is hidden, in the order of the names."""
+    """The entries of a folder that are not hidden, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             return sorted((each for each in entries if each.name[0] != "."), key=lambda each: each.name)
-    except OSError:  # removed meanwhile
+    except OSError:  # the folder was removed
         return []
 
 
@@ -79,7 +80,7 @@ def _is_installed(place: Path) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def is_site(directory: str) -> bool:
-    """Whether packages are installed in a directory: by its name, or by the metadata that pip writes there."""
+    """Whether a directory holds installed packages, by its name or by pip's metadata."""
     if any(part.endswith("-packages") for part in Path(directory).parts):
         return True
     try:

@@ -1,8 +1,8 @@
-"""The notebook's own modules: which of their files travel with a cell, and when again.
+"""Send the notebook's own modules to the container and keep them up to date.
 
-A module travels when a cell imports it, or when a value refers to it by name (a function of it, an instance of a class
-of it), with all files of its package and with the user's own modules that these import. After that its files are looked
-at before every cell: what was changed is sent again, what was removed is removed there.
+A module is sent when a cell imports it or a value refers to it (a function of the module, an instance of its class),
+with all files of its package and the user's own modules that they import. Before every later cell, changed files are
+sent again, and removed files are removed in the container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.plan.cell.module_imports import imported
-from modal_gpu_magic.session.project.module_origin import files_of, homes
+from modal_gpu_magic.session.project.module_origin import files_of, own_locations
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Modules
 
@@ -22,15 +22,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 TOTAL_BYTES = 20_000_000
-"""Of all files that a session's container gets this way."""
+"""Maximum size of all module files in a session's container, bytes."""
 DATA_BYTES = 1_000_000
-"""The largest file that comes along with a package and is no Python source."""
+"""Maximum size of a package's file that is not Python source, bytes."""
 MOST_FILES = 2_000
+"""Maximum number of module files in a session's container."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A file as it was last read; `stamp` is its time and size."""
+    """A module file.
+
+    Attributes:
+        stamp: modification time in nanoseconds and size in bytes when the file was read.
+        content: the content.
+        digest: hash of the content.
+        imports: top-level modules that the file imports.
+    """
 
     stamp: tuple[int, int]
     content: bytes
@@ -40,12 +48,13 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The user's own modules among some names, with all that they import.
+    """The user's own modules for a cell, with the modules that they import.
 
     Attributes:
-        modules: their top-level names. foreign: the other names, and what they import that is not the user's own.
-        files: the path there -> the path here.
-        entries: directories of the project that must be on `sys.path` there.
+        modules: top-level names of the user's own modules.
+        foreign: other top-level names that the cell or these modules need.
+        files: local path of each file, by its path in the container.
+        entries: directories of the project that must be on the container's `sys.path`.
     """
 
     modules: frozenset[str] = frozenset()
@@ -55,50 +64,50 @@ class Found:
 
 
 class LocalModules:
-    """What the session's container has of the notebook's own modules.
+    """Tracks the notebook's own modules in the session's container.
 
     Args:
-        most: files at most.
-        place: where a file is in the container's copy of the project; None: in none. A module of the project lies at
-            its own place there, so that what it finds beside itself is the same.
+        most: maximum number of files.
+        place: returns the path of a local file in the container's copy of the project; None: the file is outside. A
+            module of the project keeps its path in the copy, so that it finds the same files next to it.
     """
 
     def __init__(self, most: int = MOST_FILES, place: Callable[[str], str | None] = lambda _: None) -> None:
         self._most, self._place = most, place
         self._modules: frozenset[str] = frozenset()
-        self._there: dict[str, bytes] = {}
+        self._sent: dict[str, bytes] = {}
         self._next: tuple[frozenset[str], dict[str, bytes]] = (frozenset(), {})
         self._known: dict[str, _Known] = {}
         self._installed: set[str] = set()
 
     def outgoing(self, names: Iterable[str], exclude: Iterable[str] = ()) -> Modules | None:
-        """What must travel for a cell that needs the modules `names`; None: the container has it all.
+        """The files to send for a cell that needs the modules `names`; None: the container has all files.
 
         Raises:
-            TransferError: they are too large, or too many; it names the biggest, and the way out.
+            TransferError: the files are too large or too many; the message names the biggest and the remedy.
         """
         found = self.find(names, exclude)
-        digests = {there: self._known[here].digest for there, here in found.files.items()}
+        digests = {remote: self._known[local].digest for remote, local in found.files.items()}
         self._next = found.modules, digests
-        if digests == self._there:
+        if digests == self._sent:
             return None
-        changed = [path for path, digest in digests.items() if self._there.get(path) != digest]
+        changed = [path for path, digest in digests.items() if self._sent.get(path) != digest]
         contents = {path: self._known[found.files[path]].content for path in changed}
         return Modules(tuple(sorted(digests)), contents, found.entries)
 
     def arrived(self) -> None:
-        """The container has what `outgoing` last found."""
-        self._modules, self._there = self._next
+        """Record that the container has the files of the last `outgoing`."""
+        self._modules, self._sent = self._next
 
     def forget(self) -> None:
-        """The container is gone."""
-        self._modules, self._there = frozenset(), {}
+        """Discard the state of an ended container."""
+        self._modules, self._sent = frozenset(), {}
 
     def find(self, names: Iterable[str], exclude: Iterable[str] = ()) -> Found:
-        """The user's own modules among `names` and those that are there already, with all that they import.
+        """Find the user's own modules among `names` and those sent before, with the modules that they import.
 
         Raises:
-            TransferError: they are too large, or too many.
+            TransferError: the files are too large or too many.
         """
         waiting = [*(name.partition(".")[0] for name in names), *self._modules]
         seen, modules = set(exclude), set[str]()
@@ -109,37 +118,37 @@ class LocalModules:
             if module in seen:
                 continue
             seen.add(module)
-            for there, here in self._files(module):
+            for remote, local in self._files(module):
                 modules.add(module)
-                entry = self._entry(there, here)
+                entry = self._entry(remote, local)
                 entries.update({} if entry is None else {entry: None})
-                files[there if entry is None else f"/{entry}/{there}"] = here
-                waiting += self._known[here].imports
+                files[remote if entry is None else f"/{entry}/{remote}"] = local
+                waiting += self._known[local].imports
                 if len(files) > self._most:
                     raise self._too_much(f"more than {self._most:,} files", files, entries)
-        if sum(self._known[here].stamp[1] for here in files.values()) > TOTAL_BYTES:
+        if sum(self._known[local].stamp[1] for local in files.values()) > TOTAL_BYTES:
             raise self._too_much(f"over the limit of {size_text(TOTAL_BYTES)}", files, entries)
         return Found(frozenset(modules), frozenset(seen - modules - set(exclude)), files, tuple(entries))
 
     def _files(self, module: str) -> Iterator[tuple[str, str]]:
-        """The files of a module that travel; none if it is not the user's own."""
+        """Yield remote and local path of each file of a module to send; nothing if the module is not the user's own."""
         if module in self._installed:
             return
-        places = homes(module)
+        places = own_locations(module)
         if places == ():
             self._installed.add(module)
         for place in places or ():
-            for there, here, facts in files_of(module, place):
-                if self._look(here, (facts.st_mtime_ns, facts.st_size)):
-                    yield there, here
+            for remote, local, facts in files_of(module, place):
+                if self._read(local, (facts.st_mtime_ns, facts.st_size)):
+                    yield remote, local
 
-    def _entry(self, there: str, here: str) -> str | None:
-        """The directory of the project's copy that finds a module's file at its own place; None: none does."""
-        place = self._place(here)
-        return place.removesuffix(f"/{there}") if place is not None and place.endswith(f"/{there}") else None
+    def _entry(self, remote: str, local: str) -> str | None:
+        """The entry of `sys.path` in the project's copy that finds a module's file at its path; None: none exists."""
+        place = self._place(local)
+        return place.removesuffix(f"/{remote}") if place is not None and place.endswith(f"/{remote}") else None
 
-    def _look(self, path: str, stamp: tuple[int, int]) -> bool:
-        """Know a file as it is now, read only if it was changed. False: it is gone, or too large to come along."""
+    def _read(self, path: str, stamp: tuple[int, int]) -> bool:
+        """Read a file if it has changed. False: the file cannot be read or is too large to send."""
         known = self._known.get(path)
         if known is not None and known.stamp == stamp:
             return True
@@ -155,8 +164,8 @@ class LocalModules:
         return True
 
     def _too_much(self, how_much: str, files: dict[str, str], entries: Iterable[str]) -> TransferError:
-        sizes = {name_of(there, entries): self._known[here].stamp[1] for there, here in files.items()}
-        biggest = max(sizes, key=lambda there: sizes[there])
+        sizes = {name_of(remote, entries): self._known[local].stamp[1] for remote, local in files.items()}
+        biggest = max(sizes, key=lambda remote: sizes[remote])
         module = biggest.partition("/")[0].removesuffix(".py")
         return TransferError(
             f"cannot send the notebook's own modules: {size_text(sum(sizes.values()))} in {len(sizes):,} files, "
@@ -166,5 +175,5 @@ class LocalModules:
 
 
 def name_of(path: str, entries: Iterable[str]) -> str:
-    """The path of a module's file below the directory that it is found in."""
+    """The path of a module's file below its entry of `sys.path`."""
     return min((path.removeprefix(f"/{entry}/") for entry in entries), key=len, default=path)

@@ -1,4 +1,4 @@
-"""What the image of a session must have for a cell: the distributions of its modules, at the notebook's versions."""
+"""The requirements of a cell: distributions of its modules, at the kernel's versions, for the image of the session."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Requirements of a cell, and for each module the cell needs the one that brings it."""
+    """The requirements of a cell.
+
+    Attributes:
+        packages: the requirements.
+        imports: the requirement that provides each module, by module.
+    """
 
     packages: tuple[str, ...] = ()
     imports: dict[str, str] = field(default_factory=dict)
 
 
 def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, exclude: Iterable[str] = ()) -> Needs:
-    """What a cell imports, what the user's own modules that travel with it import, and what the values are made of.
+    """The requirements of a cell's imports, of the imports of the user's own modules, and of the types of its values.
 
-    A module that no distribution of this environment provides is left out: to guess its distribution's name would let
-    anybody who registers that name run code in the user's container.
+    A module that no installed distribution provides is skipped: if the distribution's name were guessed, anybody who
+    registers the name could run code in the user's container.
 
     Args:
-        names: the cell's.
-        namespace: the notebook's.
-        local: the session's.
-        exclude: modules to do without, `--no-in`.
+        names: the names that the cell uses.
+        namespace: the notebook's variables.
+        local: the session's own modules.
+        exclude: modules that are not sent (`--no-in`).
     """
     modules = {*names.imports, *modules_of(names, namespace)}
     installed = packages_distributions()
@@ -48,7 +53,7 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
 
 
 def modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
-    """The top-level modules that the values are, or that their types are from."""
+    """Yield the top-level modules of the values that the cell reads: the module itself, or the module of the type."""
     for name in names.reads & namespace.keys():
         value = namespace[name]
         if type(value) is DeferredImport:

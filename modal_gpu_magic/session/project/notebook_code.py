@@ -1,4 +1,4 @@
-"""The notebook's own code and texts that a cell uses: functions, methods, and variables that hold a path."""
+"""Collect the notebook's code and texts that a cell uses: functions, methods, and variables that hold paths."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MOST_ITEMS = 100
-"""How many items of a list or dict, and attributes of an object, are looked at for paths."""
-LONGEST = 1024
-"""Characters of a text that may be a path."""
+"""Maximum number of items or attributes of a value that are searched for paths."""
+MAX_PATH_LENGTH = 1024
+"""Maximum length of a text that may be a path, characters."""
 _DATA = frozenset({"numpy", "pandas", "torch"})
-"""Packages whose values have no code of the notebook's, and no paths that are found at a glance."""
+"""Packages whose values are not searched: they hold no notebook code, and searching them for paths is slow."""
 _PLAIN = (int, float, complex, bool, bytes, type(None))
 
 
 class NotebookCode:
-    """What the names that a cell reads lead to, in the notebook's namespace.
+    """The code, texts and paths that a cell reaches through the names that it reads.
 
     Attributes:
-        texts: names whose values are texts or paths. references: what the code of functions and the values name.
+        texts: the values that are texts or paths, by name.
     """
 
     def __init__(self, names: Iterable[str], namespace: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class NotebookCode:
 
     @property
     def references(self) -> list[Reference]:
-        """Each once."""
+        """The references in the code of functions and in the values, each once."""
         found: dict[Reference, None] = {}
         for code in self._codes:
             tree = _tree(code)
@@ -72,18 +72,18 @@ class NotebookCode:
 
 
 def _module(kind: type) -> str:
-    """Where a class is defined; it may say anything, or nothing."""
+    """The `__module__` of a class as text; a class may set it to any value."""
     return str(type.__getattribute__(kind, "__module__"))
 
 
 def _text(value: Any) -> str | None:
     if issubclass(type(value), PurePath):
         return str(value)
-    return value if type(value) is str and 0 < len(value) <= LONGEST else None
+    return value if type(value) is str and 0 < len(value) <= MAX_PATH_LENGTH else None
 
 
 def _paths(value: Any, *, deep: bool = True) -> Iterator[str]:
-    """Texts that look like paths: a value itself, its items, its attributes."""
+    """Yield the texts that look like paths: the value itself, its items, its attributes."""
     if issubclass(type(value), _PLAIN):
         return
     text = _text(value)
@@ -107,7 +107,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def vars_of(value: Any) -> Any:
-    """The attributes of an object, without running code of its class; None: it has none."""
+    """The `__dict__` of an object, read without running code of its class; None: the object has none."""
     try:
         return object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -115,7 +115,7 @@ def vars_of(value: Any) -> Any:
 
 
 def _codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeType]:
-    """The code of a function, of a class's methods, of an instance's class: as far as the notebook defines them."""
+    """Yield the code of a function, of a class's methods or of an instance's class, if the notebook defines them."""
     if issubclass(type(value), types.FunctionType):
         if value.__globals__ is namespace:
             yield value.__code__
@@ -133,7 +133,7 @@ def _codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeTy
 
 
 def _function_of(member: Any) -> types.FunctionType | None:
-    """The function of a class's member; None: it is none."""
+    """The function of a class's member; None: the member is not a function."""
     if type(member) in (staticmethod, classmethod):
         member = member.__func__
     elif type(member) is property:
@@ -149,7 +149,7 @@ def _names(code: types.CodeType) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=512)
 def _tree(code: types.CodeType) -> ast.Module | None:
-    """The tree of a function's text; None: the text is not known, or is a part of a statement (a lambda's)."""
+    """The syntax tree of a function's source; None: the source is unknown, or is part of a statement (a lambda's)."""
     try:
         lines, _ = inspect.getsourcelines(code)
     except (OSError, TypeError, SyntaxError, tokenize.TokenError, IndexError):

@@ -1,4 +1,4 @@
-"""What a script of the project, or a module of it, names and imports: read from its text, kept until it is changed."""
+"""The references and imports of a script or module of the project, read from its source and cached until it changes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.project.sent_files import Stamp
 
 DATA_BYTES = 1_000_000
-"""The largest file that comes along with a package and is no Python source."""
+"""Maximum size of a package's file that is not Python source, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What one file names, and the top-level names of the modules that it imports."""
+    """The references and imports of one file.
+
+    Attributes:
+        references: the files and folders that the file names.
+        imports: top-level names of the modules that the file imports.
+    """
 
     references: tuple[Reference, ...] = ()
     imports: frozenset[str] = frozenset()
 
 
 _read: dict[tuple[str, str], tuple[Stamp, Program]] = {}
-"""By working directory and path, as last read."""
+"""Cache of the last read of each file, by working directory and path."""
 
 
 def program(path: str) -> Program | None:
-    """What a script names; None: it is no script, or cannot be read. `path` counts from the working directory."""
+    """Read a script; None: the file is not a script or cannot be read. `path` is relative to the working directory."""
     reader = _READERS.get(os.path.splitext(path)[1])  # noqa: PTH122
     stamp = stamp_of(path) if reader else None
     if reader is None or stamp is None:
@@ -53,12 +58,12 @@ def program(path: str) -> Program | None:
 
 
 def module_files(name: str, folder: str) -> Iterator[str]:
-    """The files of a module or package that lies in a directory; none if it is elsewhere."""
+    """Yield the files of a module or package in a directory; nothing if the directory does not have it."""
     single, package = f"{folder}/{name}.py", f"{folder}/{name}"
     if os.path.isdir(package) and not os.path.exists(f"{package}/pyvenv.cfg"):  # noqa: PTH110, PTH112
-        for _, here, facts in files_of(name, Path(package)):
-            if here.endswith(".py") or facts.st_size <= DATA_BYTES:
-                yield os.path.normpath(here)
+        for _, local, facts in files_of(name, Path(package)):
+            if local.endswith(".py") or facts.st_size <= DATA_BYTES:
+                yield os.path.normpath(local)
     elif os.path.isfile(single):  # noqa: PTH113
         yield os.path.normpath(single)
 
@@ -69,11 +74,11 @@ def _python(path: str, content: bytes) -> Program:
     return Program(tuple(each for each in named if each.text != path), imported(content))
 
 
-def _shell(path: str, content: bytes) -> Program:  # noqa: ARG001 - as the others
+def _shell(path: str, content: bytes) -> Program:  # noqa: ARG001 - the signature of a reader
     return Program(of_commands(content.decode("utf-8", "replace")))
 
 
-def _notebook(path: str, content: bytes) -> Program:  # noqa: ARG001 - as the others
+def _notebook(path: str, content: bytes) -> Program:  # noqa: ARG001 - the signature of a reader
     cells = [cell for cell in json.loads(content).get("cells", ()) if cell.get("cell_type") == "code"]
     sources = ["".join(cell.get("source", "")) for cell in cells]
     named = dict.fromkeys(each for source in sources for each in references(source))

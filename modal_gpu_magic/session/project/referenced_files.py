@@ -1,4 +1,4 @@
-"""Which files of the project travel with a cell, from what the cell, its functions, modules and scripts name."""
+"""Choose the files of the project to send with a cell: those that the cell, its functions, modules and scripts name."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.project.sent_files import Files
 
 NAMED = 3
-"""How many files a sentence names."""
-WAY_OUT = "`%modal_gpu put {path} NAME:/` puts it on a Volume, --volume NAME:/path mounts that."
+"""Maximum number of files that a sentence names."""
+REMEDY = "`%modal_gpu put {path} NAME:/` puts it on a Volume, --volume NAME:/path mounts the Volume."
 
 
 def find_files(
@@ -41,19 +41,19 @@ def find_files(
     modules: LocalModules,
     exclude: Iterable[str] = (),
 ) -> FoundFiles:
-    """The project's files that a cell names: itself, by functions and texts of the notebook, by modules and scripts.
+    """Find the project's files that a cell names: directly, or in functions, texts, modules and scripts.
 
     Args:
         source: the cell as typed.
-        transform: how it becomes Python.
-        names: what it does with names.
-        namespace: the notebook's.
-        files: the session's.
-        modules: the session's.
-        exclude: modules to do without, `--no-in`.
+        transform: converts the cell's source to Python.
+        names: the names that the cell uses.
+        namespace: the notebook's variables.
+        files: the session's files.
+        modules: the session's own modules.
+        exclude: modules that are not sent (`--no-in`).
 
     Raises:
-        TransferError: the notebook's own modules are too large, or too many.
+        TransferError: the notebook's own modules are too large or too many.
     """
     finder = Finder(files.project, files.entries)
     code = NotebookCode(names.reads, namespace)
@@ -67,11 +67,11 @@ def find_files(
 
 
 class Finder:
-    """Collects the files of one cell. Paths count from the kernel's working directory.
+    """Collects the files of one cell. Paths are relative to the kernel's working directory.
 
     Args:
-        project: the notebook's.
-        entries: directories where code has said that modules are looked for; more are added.
+        project: the notebook's project.
+        entries: directories that code has added to the import path; the finder adds more.
     """
 
     def __init__(self, project: Project, entries: dict[str, None] | None = None) -> None:
@@ -88,26 +88,26 @@ class Finder:
         self._unsure = False
 
     def add(self, named: Iterable[Reference]) -> None:
-        """Take what code names."""
+        """Add the files that code names."""
         for each in named:
             self._handle(each)
             self._follow()
 
     def add_imports(self, names: Iterable[str]) -> None:
-        """Take modules that lie where code looks for modules, as it has said: `sys.path.append("../src")`."""
+        """Add modules from directories that code has added to the import path: `sys.path.append("../src")`."""
         for name in names if self._entries else ():
             for entry in self._entries:
                 self._take_module(name, entry)
         self._follow()
 
     def add_module(self, path: str) -> None:
-        """Take what a module of the project names, which travels by another way itself."""
+        """Add the files that a module of the project names. `LocalModules` sends the module itself."""
         found = program(path)
         if found is not None:
             self.add(found.references)
 
     def found(self) -> FoundFiles:
-        """All of it."""
+        """Return all collected files."""
         for word in self._words if self._unsure else ():
             self.file(word)
             self._follow()
@@ -117,12 +117,12 @@ class Finder:
         if not each.text.startswith("/"):
             _HANDLERS[each.how](self, each.text)
         elif each.how in ("listed", "glob", "tested"):
-            self._say_absolute(each.text)
+            self._note_absolute(each.text)
 
-    # One kind of reference each.
+    # Handlers, one per kind of reference.
 
     def file(self, path: str) -> None:
-        """A file that is named as it is; or a directory, which comes with all that is in it, if it is small."""
+        """Add a file, or a directory with all its content if it is small."""
         if os.path.isfile(path):  # noqa: PTH113
             self._take(path)
         elif os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
@@ -131,30 +131,30 @@ class Finder:
                 self._take_all(everything)
 
     def needed(self, path: str) -> None:
-        """The same for a program, whose error nobody explains."""
+        """Add a file that a program needs; if it is not sent, say so, since the program's error gets no hint."""
         self.file(path)
         place = self._project.place(path)
         if os.path.isfile(path) and place not in self._files:  # noqa: PTH113
-            self._say_stays([path])
+            self._note_not_sent([path])
 
     def entry(self, path: str) -> None:
-        """A directory where modules are looked for."""
+        """Add a directory of the import path."""
         if os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
             self._entries[path] = None
             self._add_folder(path)
 
     def made(self, text: str) -> None:
-        """Files under names that are made at run time: each is opened by itself, so those that can travel do."""
+        """Add the files that match a path completed at run time."""
         found = matching(HOLE.join(map(glob.escape, text.split(HOLE))), self._project)
         if self._fits(found):
             self._take_all(found)
             for folder in found.folders:
                 self.file(folder)
         elif found.files:
-            self._say_too_much(text.replace(HOLE, "*"), found)
+            self._note_too_much(text.replace(HOLE, "*"), found)
 
     def listed(self, path: str) -> None:
-        """A directory whose entries are asked for."""
+        """Add a directory whose entries the code reads."""
         if is_pattern(path):
             for folder in matching(path, self._project).folders:
                 self.listed(folder)
@@ -164,43 +164,43 @@ class Finder:
             self._list(path)
 
     def glob(self, pattern: str) -> None:
-        """A pattern whose matches are asked for. A directory that matches comes with all that is in it."""
+        """Add the matches of a pattern; a matching directory is added with all its content."""
         folder = fixed_part(pattern)
         if os.path.exists(folder) and not self._is_inside(folder):  # noqa: PTH110
             self._list(folder)
             return
         found = matching(pattern, self._project)
         if not found.whole or not self._fits(found):
-            self._say_too_much(pattern, found)
+            self._note_too_much(pattern, found)
             return
         self._take_all(found)
         for folder in found.folders if "**" not in pattern else ():
             self._list(folder)
 
     def tested(self, path: str) -> None:
-        """A path of which it is asked whether it exists: a directory is made there, without its files."""
+        """Add a path whose existence the code tests; a directory is created in the container without its files."""
         if os.path.isdir(path):  # noqa: PTH112
             self._add_folder(path)
         elif os.path.isfile(path) and not self._take(path):  # noqa: PTH113
-            self._say_stays([path])
+            self._note_not_sent([path])
 
     def word(self, text: str) -> None:
-        """A word that may name a file or directory."""
+        """Note a word that may name a file or directory."""
         self._words[text] = None
 
     def unsure(self, _: str) -> None:
-        """The code asks for files that only a run can tell."""
+        """Note that the code opens files whose paths are known only at run time."""
         self._unsure = True
 
     def module(self, name: str) -> None:
-        """A module that is run as a program: `python -m name`, or `folder/name` in another directory."""
+        """Add a module that is run as a program: `python -m name`, or `folder/name` in another directory."""
         folder, _, dotted = name.rpartition("/")
         self._import(dotted.partition(".")[0], folder or ".")
 
-    # What travels.
+    # Files to send.
 
     def _take(self, path: str) -> bool:
-        """Take one file. False: it is outside the project, too large, or not to be read."""
+        """Add one file. False: the file is outside the project, too large, or not readable."""
         place = self._project.place(path) if os.access(path, os.R_OK) else None
         if place is None or _size(path) > FILE_BYTES:
             return False
@@ -209,34 +209,35 @@ class Finder:
         return True
 
     def _take_all(self, listing: Listing) -> None:
-        stay = [path for path in listing.files if not self._take(path)]
-        self._listed.update({path: size for path, size in listing.files.items() if path not in stay})
+        refused = [path for path in listing.files if not self._take(path)]
+        self._listed.update({path: size for path, size in listing.files.items() if path not in refused})
         for folder in listing.folders:
             self._add_folder(folder)
-        if stay or listing.outside:
-            self._say_stays([*stay, *listing.outside])
+        if refused or listing.outside:
+            self._note_not_sent([*refused, *listing.outside])
         if listing.secrets:
-            self._notes[f"{_named(listing.secrets)} stays here, as it may hold credentials."] = None
+            verb = "is" if len(listing.secrets) == 1 else "are"
+            self._notes[f"{_named(listing.secrets)} {verb} not sent: possible credentials."] = None
 
     def _list(self, path: str) -> None:
-        """Take a directory with all below it; or its own entries, if those below are too many."""
+        """Add a directory with all its content, or only its direct entries if the whole content is too large."""
         if not self._is_inside(path):
             self._notes[
-                f"`{path}` is outside the project {self._project.root}, whose small files alone travel by themselves: "
-                f"the cell does not see it. {WAY_OUT.format(path=path)}"
+                f"`{path}` is outside the project {self._project.root} and is not sent: only small files of the "
+                f"project are. {REMEDY.format(path=path)}"
             ] = None
             return
         everything = below(path, self._project)
         if everything.whole and self._fits(everything):
             self._take_all(everything)
             return
-        self._say_too_much(path, everything)
+        self._note_too_much(path, everything)
         flat = below(path, self._project, depth=1)
         if flat.whole and self._fits(flat) and len(flat.folders) > 1:
             self._take_all(flat)
 
     def _fits(self, listing: Listing) -> bool:
-        """Whether the small ones among some files do not exceed the limits of a cell."""
+        """Whether the small files of a listing, with those added before, are within the limits of a cell."""
         small = {path: size for path, size in {**self._listed, **listing.files}.items() if size <= FILE_BYTES}
         return len(small) <= LISTED_FILES and sum(small.values()) <= LISTED_BYTES
 
@@ -248,10 +249,10 @@ class Finder:
     def _is_inside(self, path: str) -> bool:
         return self._project.place(path) is not None
 
-    # Scripts, and what they import.
+    # Scripts and their imports.
 
     def _follow(self) -> None:
-        """Take what the scripts among the files name, what they import, and what these name and import."""
+        """Add the files and modules that scripts name and import, repeatedly until nothing new is found."""
         while self._programs:
             path, folder = self._programs.popleft()
             found = program(path) if (path, folder) not in self._seen else None
@@ -266,13 +267,13 @@ class Finder:
                 self._import(name, folder)
 
     def _import(self, name: str, folder: str) -> None:
-        """Take a module that lies where a script finds modules; another one is for the session's own modules."""
+        """Add a module from a script's import path; leave a module found elsewhere to `LocalModules`."""
         taken = [self._take_module(name, each) for each in (folder, *self._entries)]
         if not any(taken):
             self._modules.add(name)
 
     def _take_module(self, name: str, folder: str) -> bool:
-        """Take a module that lies in a directory. False: none of that name does."""
+        """Add a module in a directory. False: the directory has no such module."""
         files = list(module_files(name, folder))
         for path in files:
             place = self._project.place(path)
@@ -281,50 +282,48 @@ class Finder:
                 self._programs.append((path, folder))
         return bool(files)
 
-    # What stays.
+    # Files that are not sent.
 
-    def _say_absolute(self, path: str) -> None:
-        """A path from the machine's root, whose lack a cell would not notice. Most of them are the container's own."""
+    def _note_absolute(self, path: str) -> None:
+        """Note an absolute path that a cell lists or tests; the cell would see only the container's own files."""
         folder = fixed_part(path)
         place = self._project.place(folder)
         if os.path.exists(folder) and place is not None:  # noqa: PTH110
             self._notes[
-                f"`{folder}` is a path of this machine, and a container has its own: name it by its path from the "
-                f"notebook's folder, `{os.path.relpath(folder)}`, and its small files travel."
+                f"`{folder}` is a local path, and a container has its own: name it by its path from the "
+                f"notebook's folder, `{os.path.relpath(folder)}`, to send its small files."
             ] = None
 
-    def _say_stays(self, paths: list[str]) -> None:
+    def _note_not_sent(self, paths: list[str]) -> None:
         why = [(path, _why(path, self._project)) for path in paths]
         for reason in dict.fromkeys(reason for _, reason in why):
-            of_it = [path for path, each in why if each == reason]
+            same = [path for path, each in why if each == reason]
             self._notes[
-                f"{_named(of_it)} {'stays' if len(of_it) == 1 else 'stay'} here: {reason}. "
-                f"{WAY_OUT.format(path=of_it[0])}"
+                f"{_named(same)} {'is' if len(same) == 1 else 'are'} not sent: {reason}. {REMEDY.format(path=same[0])}"
             ] = None
 
-    def _say_too_much(self, text: str, found: Listing) -> None:
+    def _note_too_much(self, text: str, found: Listing) -> None:
         many = f"{len(found.files):,}" if found.whole else f"more than {len(found.files):,}"
         is_folder = not is_pattern(text)
         folder = text if is_folder else text.rpartition("/")[0] or "."
         self._notes[
-            f"`{text}` has {many} files here ({size_text(found.nbytes)}), and up to {LISTED_FILES:,} of "
-            f"{size_text(LISTED_BYTES)} together travel by themselves: they stay here, and the cell does not see them. "
-            f"{WAY_OUT.format(path=folder)}"
+            f"`{text}` has {many} files ({size_text(found.nbytes)}), over the limit of {LISTED_FILES:,} files and "
+            f"{size_text(LISTED_BYTES)}: the cell does not see them all. {REMEDY.format(path=folder)}"
         ] = None
 
 
 def _within_program(each: Reference) -> Reference:
-    """What a script names as the file that it needs: nobody explains its errors."""
+    """Treat a file that a script names as needed, since the script's errors get no hint."""
     return replace(each, how="needed") if each.how == "file" else each
 
 
 def _why(path: str, project: Project) -> str:
-    """Why a file does not travel."""
+    """The reason why a file is not sent."""
     if _size(path) > FILE_BYTES:
-        return f"files up to {size_text(FILE_BYTES)} travel by themselves"
+        return f"the limit is {size_text(FILE_BYTES)} a file"
     if project.place(path) is None:
-        return f"only files of the project {project.root} travel by themselves, and no link leads out of it"
-    return "this kernel may not read it"
+        return f"only files of the project {project.root} are sent, and links out of the project are not followed"
+    return "the kernel cannot read it"
 
 
 def _named(paths: list[str]) -> str:

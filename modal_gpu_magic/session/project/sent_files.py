@@ -1,7 +1,7 @@
-"""Small files of the notebook's project that travel with its cells: what the container has of them, and what it lacks.
+"""Send small files of the notebook's project with its cells, and keep them up to date in the container.
 
-Every file that was sent is looked at before each cell, as `session.project.modules` does: what was changed is sent
-again, what was removed here is removed there.
+Before each cell, as in `session.project.modules`, changed files are sent again, and files that were removed locally are
+removed in the container.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FILE_BYTES = 10_000_000
-"""The largest file that travels by itself."""
+"""Maximum size of a file that is sent automatically, bytes."""
 LISTED_FILES = 1_000
-"""How many files of the directories and patterns that a cell names travel with it."""
+"""Maximum number of files sent for the directories and patterns that a cell names."""
 LISTED_BYTES = 50_000_000
-"""How large they may be together."""
+"""Maximum total size of these files, bytes."""
 
 Stamp = tuple[int, int, int]
+"""Modification time in nanoseconds, size in bytes, and mode of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
-    """What a cell names of the project's files.
+    """The project's files that a cell names.
 
     Attributes:
-        files: their paths in the container's copy of the project. folders: directories of it.
-        modules: modules that scripts of the cell import, and that are not among `files`.
-        notes: what stays here, in sentences for the user.
+        files: paths of the files in the container's copy of the project.
+        folders: paths of the directories in the copy.
+        modules: modules that the cell's scripts import and that are not among `files`.
+        notes: sentences for the user about files that are not sent.
     """
 
     files: tuple[str, ...] = ()
@@ -44,40 +46,40 @@ class FoundFiles:
 
 
 class Files:
-    """What the session's container has of the project's files."""
+    """Tracks the project's files in the session's container."""
 
     def __init__(self) -> None:
         self._project: Project | None = None
-        self._here = self._here_place = ""
+        self._cwd = self._cwd_place = ""
         self.entries: dict[str, None] = {}
-        """Directories where cells have said that modules are looked for."""
+        """Directories that cells have added to the import path."""
         self._sent: dict[str, Stamp] = {}
         self._folders: set[str] = set()
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()
 
     @property
     def project(self) -> Project:
-        """The project of the notebook: the one around the directory in which its kernel was first seen."""
+        """The project around the kernel's working directory; it changes only when the kernel leaves the project."""
         try:
-            here = os.getcwd()  # noqa: PTH109 - a text, not a path
+            cwd = os.getcwd()  # noqa: PTH109 - a text, not a path
         except FileNotFoundError:  # the directory was removed
             return self._project or Project(os.sep)
-        if self._project is None or here != self._here:
-            if self._project is None or self._project.place(here) is None:
+        if self._project is None or cwd != self._cwd:
+            if self._project is None or self._project.place(cwd) is None:
                 self.forget()
-                self._project = Project.around(here)
-            self._here, self._here_place = here, self._project.place(here) or ""
+                self._project = Project.around(cwd)
+            self._cwd, self._cwd_place = cwd, self._project.place(cwd) or ""
         return self._project
 
     def place(self, path: str) -> str | None:
-        """Where a path is in the container's copy of the project; None: it is outside."""
+        """Map a local path to its path in the container's copy of the project; None: the path is outside."""
         return self.project.place(path)
 
     def outgoing(self, found: FoundFiles) -> ProjectFiles:
-        """What must travel for a cell: its files and those sent before, as far as they are new or were changed."""
+        """The files to send for a cell: new or changed ones among its files and those sent before."""
         project = self.project
         paths = {place: project.path(place) for place in (*self._sent, *found.files)}
-        # As they are now: one that is written to while the cell runs must travel again.
+        # Read before the content: a file that is written while the cell runs must be sent again.
         stamps = {place: stamp for place, path in paths.items() if (stamp := stamp_of(path)) is not None}
         contents = {
             place: sent
@@ -90,25 +92,25 @@ class Files:
         self._next = stamps, folders
         new = [folder for folder in found.folders if folder not in self._folders]
         return ProjectFiles(
-            place=self._here_place,
+            place=self._cwd_place,
             folders=tuple(new),
             contents=contents,
             gone=(*sorted(gone), *sorted(lost, reverse=True)),
         )
 
     def arrived(self, refused: Iterable[str] = ()) -> None:
-        """The container has what `outgoing` last made, less files that a cell had changed there."""
+        """Record that the container has the last sent files, except `refused` ones, which a cell had changed."""
         kept = set(refused)
         stamps, self._folders = self._next
         self._sent = {place: stamp for place, stamp in stamps.items() if place not in kept}
 
     def forget(self) -> None:
-        """The container is gone."""
+        """Discard the state of an ended container."""
         self._sent, self._folders = {}, set()
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """When a small file was changed, how large it is, and who may do what; None: it is no file, or too large."""
+    """The stamp of a file; None: the path is not a file, or the file is too large."""
     try:
         facts = Path(path).stat()
         small = Path(path).is_file() and facts.st_size <= FILE_BYTES
@@ -120,10 +122,10 @@ def stamp_of(path: str) -> Stamp | None:
 def _sent_file(path: str, stamp: Stamp) -> SentFile | None:
     try:
         return SentFile(Path(path).read_bytes(), stamp[2] & 0o777, stamp[0])
-    except OSError:  # removed meanwhile, or not ours to read
+    except OSError:  # removed, or not readable
         return None
 
 
 def _above(places: Iterable[str]) -> set[str]:
-    """The directories that files are in, less the project's own."""
+    """The directories above files, without the project's top directory."""
     return {str(folder) for place in places for folder in Path(place).parents[:-2]}

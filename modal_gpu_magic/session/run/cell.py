@@ -1,4 +1,4 @@
-"""One cell, as a session runs it."""
+"""The description of one cell that a session runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from modal_gpu_magic.wire.messages.events import DistributedOptions, Kernel
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell to run: its source, what the header says of this run, and what the notebook knows.
+    """One cell to run: its source, the options of its header, and facts from the notebook.
 
     Attributes:
-        source: the body, padded so that line numbers are the notebook's.
-        line: its header, for advice to name a better one; None: it has none.
-        facts: what its text says; None: not read yet.
-        count: the notebook's execution count. stdin: whether somebody can answer `input()`.
-        timeout: seconds; None: as long as Modal lets a Function run.
-        fetch_bytes: how much may come back; fetch_names: names that come back whatever their size.
-        clean: start with an empty namespace. move: carry the values over to a new machine.
-        files: files of the project that travel with it.
-        imports: modules of the cell with the requirement that brings each.
-        packages: requirements of the image beside the header's, if this cell opens the session.
-        distributed: run in ranks; None: in the session's own process, or once on each node of a cluster.
-        kernel: what the cell can see of the notebook's kernel.
+        source: the body, padded so that line numbers match the notebook's cell.
+        count: the notebook's execution count.
+        line: the parsed header, used to suggest a better one; None: the cell has no header.
+        facts: what the source says; None: the session reads the source.
+        transfer_options: which variables are sent.
+        timeout: limit of the run, seconds; None: Modal's limit for a Function.
+        fetch_bytes: size limit of the returned values, bytes.
+        fetch_names: names that are returned whatever their size.
+        clean: start with an empty namespace.
+        stdin: whether the front end can answer `input()`.
+        files: files of the project to send with the cell.
+        imports: the requirement that provides each imported module, by module.
+        packages: requirements added to the image if this cell opens the session.
+        distributed: how to run the cell in ranks; None: in the session's process, or once on each node of a cluster.
+        kernel: facts of the notebook's kernel that the cell can read.
     """
 
     source: str

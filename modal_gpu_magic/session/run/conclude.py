@@ -1,4 +1,4 @@
-"""How a run ends for the notebook: its receipt is shown, then its error is raised, or its result returned."""
+"""End a run in the notebook: show its receipt, then raise its error or return its result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FinishedRun:
         project: the project that the notebook belongs to.
         metrics: the readings of the session's GPUs.
         status: the session's status.
-        versions: what is known of the packages of both sides.
+        versions: package versions in the kernel and in the container.
     """
 
     app: OpenApp
@@ -73,14 +73,14 @@ _STOPPED = {
     (False, True): "stopped before the cell began; the cell did not run",
     (False, False): "stopped before the cell was seen to begin; should it have begun, the next remote cell says so",
 }
-"""By whether the container was ended, and whether it is certain that the cell did not begin."""
+"""Messages of a stopped run, by whether the container was terminated and whether the cell certainly did not run."""
 
 
 def never_ran(ended: Ended) -> bool:
-    """Whether nothing of the user's ran, so that the run may be sent again: its container was another, or died before.
+    """Whether no user code ran, so that the run can be sent again: a new container answered, or it crashed early.
 
     Raises:
-        MachineError: the container has another version of this package, or of Python, and will have it again.
+        MachineError: the container has another version of this package or of Python, and a new one would have the same.
     """
     need = ended.answer.need if ended.answer else None
     if need is not None and need.reason == "version":
@@ -100,17 +100,19 @@ def never_ran(ended: Ended) -> bool:
 
 
 def failed(ended: Ended) -> bool:
-    """Whether the cell, or its container, failed by itself."""
+    """Whether the cell or its container failed without a stop or a timeout."""
     answer = ended.answer
     by_itself = not (ended.stopped or ended.timed_out or (answer and answer.timed_out))
     return by_itself and (ended.lost is not None or (answer is not None and answer.failure is not None))
 
 
-def conclude(run: FinishedRun, cell: Cell, home: CellResult, front: Front) -> CellResult:
-    """Show the receipt, then raise what the run ended with, or return what it brought.
+def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> CellResult:
+    """Show the receipt, then raise the run's error or return its result.
 
     Raises:
-        Exception: the cell's own. KeyboardInterrupt: it was stopped. RunError: it did not end by itself.
+        Exception: the exception that the cell raised.
+        KeyboardInterrupt: the run was stopped.
+        RunError: the run timed out, or its container was lost.
     """
     error = _error(run, cell, front)
     answer = run.ended.answer
@@ -126,12 +128,12 @@ def conclude(run: FinishedRun, cell: Cell, home: CellResult, front: Front) -> Ce
         words = words or memory_hint(error, sized, asked, cell.line)
         if words:
             front.say(words)
-    receipt = _receipt(run, home, error, sized)
+    receipt = _receipt(run, result, error, sized)
     run.status.concluded(receipt.outcome)
     front.finished(receipt)
     if error is not None:
         raise error
-    return home
+    return result
 
 
 def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
@@ -144,7 +146,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close_soon()  # nobody has seen `terminate` after a cancel at Modal; this ends the container for sure
+            app.close_soon()  # whether Modal honours `terminate` after a cancel is untested; closing ends the container
         return stopped(_STOPPED[ended.terminated, ended.never_began])
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
@@ -164,7 +166,7 @@ def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
 
 @unwarned()
 def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
-    """The cell's own exception, rendering its own traceback; a stand-in of the same name if its class is not here."""
+    """The cell's exception with its own traceback; a RemoteError of the same name if the kernel lacks the class."""
     error = None
     if failure.exception is not None:
         store = InlineStore(dict(failure.exception.inline))
@@ -172,7 +174,7 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     if not isinstance(error, BaseException):
         error = type(failure.ename, (RemoteError,), {"__module__": "__main__"})(failure.evalue)
     lines = list(failure.traceback)
-    if not lines:  # IPython shows this kind without a traceback, where it is raised: UsageError, SystemExit
+    if not lines:  # IPython shows UsageError and SystemExit without a traceback
         return error
     try:
         error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython's own hook for such errors
@@ -181,25 +183,25 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(run: FinishedRun, home: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
+def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = run.app, run.ended
     answer = ended.answer
-    booted_here = answer is not None and answer.booted_at > ended.spawned_at
-    arrived = answer.booted_at if answer and booted_here else answer.started_at if answer else None
+    is_new = answer is not None and answer.booted_at > ended.spawned_at
+    arrived = answer.booted_at if answer and is_new else answer.started_at if answer else None
     return Receipt(
         outcome=_outcome(ended, error),
         asked=_of_all(run.machine, specs_text(run.machine.gpus) or "CPU"),
         backend=app.backend.kind,
         simulated=sized.simulated,
         waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
-        started=max(0.0, answer.started_at - answer.booted_at) if answer and booted_here else None,
+        started=max(0.0, answer.started_at - answer.booted_at) if answer and is_new else None,
         ran=answer.ended_at - answer.started_at if answer else None,
         hourly=sized.hourly,
         idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
         sent_bytes=run.outgoing.nbytes,
-        stays=home.stays,
+        stays=result.stays,
         wrote=answer.wrote if answer else (),
         session=run.session,
         got=_of_all(run.machine, str(sized.got)) if sized.got else None,

@@ -1,4 +1,4 @@
-"""What a session's container does and what its containers have cost so far, for whoever looks on beside the cells."""
+"""The phase of a session's container and the cost of its containers so far, for the picker and the status line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Doing = Phase | Literal["idle", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a session stands. Times are seconds since the epoch.
+    """The state of a session at one time. Times are seconds since the epoch.
 
     Attributes:
-        doing: the phase of a cell that runs; else `idle` while its container waits for one, `ended` without one.
-        since: when that began.
-        idle_until: when an idle container goes; None: it does not idle.
-        spent: USD of its containers so far, an estimate; None: the price is not known.
-        hourly: USD an hour that adds to it now; None: not known.
-        outcome: how the last cell ended, `done`, `failed` and so on; empty while one runs, and before the first.
+        doing: the phase of the running cell; `idle`: the container waits for a cell; `ended`: the session has none.
+        since: when `doing` began.
+        idle_until: when the idle container ends; None: it is not idle.
+        spent: estimated cost of the session's containers so far, USD; None: the price is not known.
+        hourly: cost that is added now, USD per hour; None: not known.
+        outcome: how the last cell ended, such as `done` or `failed`; empty during a cell and before the first.
     """
 
     doing: Doing
@@ -36,7 +36,7 @@ class Standing:
 
 
 class Meter:
-    """Counts one session. `clock` gives seconds since the epoch."""
+    """Measures the phase and the cost of one session. `clock` returns seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -49,35 +49,35 @@ class Meter:
         self.outcome = ""
 
     def runs(self, hourly: float | None) -> None:
-        """A cell begins, on a machine of that price."""
+        """Begin a cell. `hourly`: price of the machine, USD per hour; None: not known."""
         self._settle()
         self._doing, self._since, self._until, self._hourly = "connecting", self._clock(), None, hourly
         self.outcome = ""
 
     def enters(self, phase: Phase) -> None:
-        """The cell enters this phase; nothing where none runs."""
+        """Set the phase of the running cell; without one, do nothing."""
         if self._doing not in (None, phase):
             self._doing, self._since = phase, self._clock()
 
     def lives(self, since: float) -> None:
-        """The container is there, since then at the latest."""
+        """Record that the container has run at least since `since`, seconds since the epoch."""
         if self._alive is None:
             self._alive = since
 
     def ran(self, idle_until: float | None) -> None:
-        """The cell is over; the container idles until then, or is gone."""
+        """End the cell. `idle_until`: when the idle container ends, seconds since the epoch; None: it has ended."""
         self._doing, self._since, self._until = None, self._clock(), idle_until
         if idle_until is None:
             self.ends()
 
     def ends(self) -> None:
-        """The container has ended."""
-        self._settle(gone=True)
+        """Record the end of the container."""
+        self._settle(ended=True)
         self._doing, self._since, self._until = None, self._clock(), None
 
     @property
     def standing(self) -> Standing:
-        """How the session stands now."""
+        """The state of the session now."""
         now = self._clock()
         if self._doing is not None:
             return Standing(self._doing, self._since, None, self._spent(now), self._hourly if self._alive else 0.0)
@@ -85,10 +85,10 @@ class Meter:
             return Standing("idle", self._since, self._until, self._spent(now), self._hourly, self.outcome)
         return Standing("ended", self._until or self._since, None, self._spent(now), 0.0, self.outcome)
 
-    def _settle(self, *, gone: bool = False) -> None:
-        """Put what a container has cost behind us, if it has gone."""
+    def _settle(self, *, ended: bool = False) -> None:
+        """Add the cost of the container to the total if the container has ended."""
         now = self._clock()
-        if gone or (self._until is not None and now >= self._until):
+        if ended or (self._until is not None and now >= self._until):
             self._before, self._alive = self._spent(now), None
 
     def _spent(self, now: float) -> float | None:

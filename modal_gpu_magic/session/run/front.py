@@ -1,4 +1,4 @@
-"""What a run says to whoever shows it: one small protocol; the notebook, the terminal and a silent front have it."""
+"""The protocol between a run and the front that shows it: notebook, terminal or silent front."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ Phase = Literal[
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands: the phase, what it is about (`H100:2`), and seconds since the phase began.
+    """The state of a run.
 
-    `detail` is what is known of why it is so, and what would help; often nothing.
+    Attributes:
+        phase: the current phase.
+        subject: the object of the phase, such as the machine `H100:2`.
+        seconds: time since the phase began, seconds.
+        detail: the known reason of a long phase, and a remedy; often empty.
     """
 
     phase: Phase
@@ -35,13 +39,15 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a run before it begins.
+    """Facts of a run that are known before it begins.
 
     Attributes:
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
-        backend: `cloud` or `local`. simulated: its GPUs are not real.
-        hourly: USD an hour of its containers; None: not known. nodes: containers of it.
-        spent: USD of the session's containers before it, their idling included; None: not known.
+        backend: `cloud` or `local`.
+        simulated: whether the GPUs are simulated.
+        hourly: price of the containers, USD per hour; None: not known.
+        nodes: number of containers.
+        spent: cost of the session's containers before the run, idle time included, USD; None: not known.
     """
 
     asked: str
@@ -56,43 +62,43 @@ class Front(Protocol):
     """Shows a run. Every method is called on the thread that runs the cell, in order."""
 
     def begin(self, about: About, press: Callable[[], None]) -> None:
-        """A run begins. `press` does what ■ does, from any thread."""
+        """Begin a run. `press` stops the run as ■ does; callable from any thread."""
 
     def show(self, state: State) -> None:
-        """The run is (still) in this state; called at every change and once a second."""
+        """Show the state of the run; called at every change and once a second."""
 
     def event(self, event: Event) -> None:
-        """Something the cell put out, in the form of one of Jupyter's iopub messages."""
+        """Show an output of the cell, an event in the form of a Jupyter iopub message."""
 
     def sample(self, reading: Reading) -> None:
-        """What nvidia-smi said of the GPUs, about once a second."""
+        """Show a reading of the GPUs by nvidia-smi, about once a second."""
 
     def say(self, text: str) -> None:
-        """A line of ours: a notice, a warning."""
+        """Show a notice or a warning of this package."""
 
     def ask(self, prompt: str, *, password: bool) -> str:
-        """The cell's `input()`; returns what was typed."""
+        """Ask the user for the cell's `input()`; return the typed text."""
 
     def finished(self, receipt: Receipt) -> None:
-        """The run is over; the last call."""
+        """Show the receipt of the finished run; the last call."""
 
     def settled(self, text: str) -> None:
-        """What goes on from here (a service): the last call, in the place of a receipt."""
+        """Show that a service is running; the last call, instead of `finished`."""
 
     def broke_off(self, outcome: str) -> None:
-        """It `failed` or was `stopped` before there was a run to give a receipt of: the last call; an error follows."""
+        """End a run without a receipt; the last call; an error follows. `outcome`: `failed` or `stopped`."""
 
 
 READINGS = 3600
-"""Readings that a silent front keeps: an hour's."""
+"""Maximum number of readings in a silent front: one hour."""
 EVENT_BYTES = 64 << 20
-"""Bytes of output that a silent front keeps. Beyond them the oldest events go."""
+"""Maximum size of the output in a silent front, bytes. The oldest events are removed first."""
 NOTES = 1000
-"""Lines of ours that a silent front keeps."""
+"""Maximum number of notices in a silent front."""
 
 
 class SilentFront:
-    """Shows nothing and keeps the newest output of the cell, printed text in `text`; for plain Python and tests."""
+    """Shows nothing and stores the cell's newest output, with printed text in `text`; for plain Python and tests."""
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
@@ -103,44 +109,44 @@ class SilentFront:
         self.about: About | None = None
 
     def begin(self, about: About, press: Callable[[], None]) -> None:  # noqa: ARG002 - Front's
-        """Keep it."""
+        """Store the facts of the run."""
         self.about = about
 
     @property
     def text(self) -> str:
-        """The newest of what the cell printed, stdout and stderr in order."""
+        """The newest printed text of the cell, stdout and stderr in order."""
         return "".join(event.content["text"] for event in self.events if event.kind == "stream")
 
     def show(self, state: State) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def event(self, event: Event) -> None:
-        """Keep it."""
+        """Store an output of the cell."""
         self.events.append(event)
         self._event_bytes += weigh(event.content)
         while self._event_bytes > EVENT_BYTES and len(self.events) > 1:
             self._event_bytes -= weigh(self.events.popleft().content)
 
     def sample(self, reading: Reading) -> None:
-        """Keep it."""
+        """Store a reading."""
         self.readings.append(reading)
 
     def say(self, text: str) -> None:
-        """Keep it."""
+        """Store a notice."""
         self.notes.append(text)
         del self.notes[:-NOTES]
 
     def ask(self, prompt: str, *, password: bool) -> str:  # noqa: ARG002 - Front's
-        """Nobody is there."""
+        """Raise EOFError: a silent front has no user."""
         raise EOFError(f"nobody can answer {prompt!r}")
 
     def finished(self, receipt: Receipt) -> None:
-        """Keep it."""
+        """Store the receipt."""
         self.receipt = receipt
 
     def settled(self, text: str) -> None:
-        """Keep it."""
+        """Store the sentence about the service."""
         self.notes.append(text)
 
     def broke_off(self, outcome: str) -> None:
-        """Nothing: the error says it."""
+        """Do nothing: an error follows."""

@@ -1,4 +1,4 @@
-"""What may be said of a cell's own error beside it: what exists here and was not sent, a GPU with more memory."""
+"""Hints shown with a cell's error: values and files of the notebook that were not sent, a GPU with more memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import rate
-from modal_gpu_magic.session.project.module_origin import homes
+from modal_gpu_magic.session.project.module_origin import own_locations
 from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.sizing import Sizing
 
 MAIN_MEMORY_MIB = 16 << 10
-"""What a container that was killed is taken to have had, where its header does not say."""
+"""Assumed main memory of a killed container whose header sets none, MiB."""
 
 _MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that with --volume NAME:/path."
 
@@ -32,17 +32,19 @@ _MOUNT = "put it on a Volume, `%modal_gpu put {path} NAME:/`, and mount that wit
 def hint(
     error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str], project: Project
 ) -> str | None:
-    """One sentence with the way out, or None."""
+    """One sentence with a remedy for a cell's error, or None. `held`: names that were not sent, with the reason."""
     missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
     if missing:
-        name = missing[1]  # the error's own attribute is lost with its pickle before Python 3.12
+        name = missing[1]  # before Python 3.12, pickling an error drops its attribute `name`
         if name in held:
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
-            return f"`{name}` exists here, but the cell does not seem to read it: send it with --in {name}."
-    if isinstance(error, ModuleNotFoundError) and error.name and homes(error.name.partition(".")[0]):
+            return f"`{name}` exists in the notebook, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, ModuleNotFoundError) and error.name and own_locations(error.name.partition(".")[0]):
         module = error.name.partition(".")[0]
-        return f"`{module}` is a module here that did not travel: `import {module}` in the cell's text brings it along."
+        return (
+            f"`{module}` is a module of the kernel that was not sent: write `import {module}` in the cell to send it."
+        )
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename, project)
     return None
@@ -56,26 +58,25 @@ def _file_hint(path: str, project: Project) -> str | None:
     place, mount = project.place(path), _MOUNT.format(path=path)
     if place is None:
         return (
-            f"{path} exists here, but outside the project {project.root}, whose small files alone travel by "
-            f"themselves: {mount}"
+            f"{path} exists on the kernel's machine, but outside the project {project.root}, so it is not sent: {mount}"
         )
     if Path(path).is_absolute():
         name = os.path.relpath(project.path(place))
         return (
-            f"{path} exists here, but a container has its own directories: name it by its path from the notebook's "
-            f"folder, `{name}`, and it travels if it is small."
+            f"{path} exists on the kernel's machine, but a container has its own directories: name it by its path from "
+            f"the notebook's folder, `{name}`, to send it if it is small."
         )
     if Path(path).is_dir():
         return (
-            f"{path} is a folder here: a cell that names it literally brings it along, with up to {LISTED_FILES:,} "
-            f"small files of {LISTED_BYTES / 1e6:.0f} MB together. A larger one: {mount}"
+            f"{path} is a folder on the kernel's machine: name it literally in the cell to send it, with up to "
+            f"{LISTED_FILES:,} small files of {LISTED_BYTES / 1e6:.0f} MB together. If it is larger: {mount}"
         )
     if size > FILE_BYTES:
         return (
-            f"{path} exists here ({size / 1e6:,.0f} MB), but only files up to {FILE_BYTES / 1e6:.0f} MB travel by "
-            f"themselves: {mount}"
+            f"{path} exists on the kernel's machine ({size / 1e6:,.0f} MB), but only files up to "
+            f"{FILE_BYTES / 1e6:.0f} MB are sent automatically: {mount}"
         )
-    return f"{path} exists here; a cell that names it literally brings it along."
+    return f"{path} exists on the kernel's machine: name it literally in the cell to send it."
 
 
 _OUT_OF_MEMORY = re.compile(
@@ -86,15 +87,15 @@ _MIB = {"bytes": 2**-20, "KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10, "TiB": 2.0**
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a cell's own error says that a GPU's memory was too small: torch's, jax's, CuPy's, CUDA's own."""
+    """Whether an error of torch, jax, CuPy or CUDA reports that a GPU's memory was too small."""
     classes = (getattr(sys.modules.get(module), "OutOfMemoryError", ()) for module in ("torch", "cupy.cuda.memory"))
-    # A class that is not installed here is told by the name that its stand-in has.
+    # A class that the kernel lacks is recognised by the name of its stand-in.
     stands_in = isinstance(error, RemoteError) and type(error).__name__ == "OutOfMemoryError"
     return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:
-    """What was in use, the next larger GPU and the header that asks for it; None: it was not for want of memory."""
+    """Memory in use, the next larger GPU and the header that asks for it; None: the error has another cause."""
     if isinstance(error, ContainerLost) and "SIGKILL" in str(error) and line is not None:
         more = replace(
             line, options=replace(line.options, env=None, memory=2 * (line.options.memory or MAIN_MEMORY_MIB))

@@ -1,4 +1,4 @@
-"""■ while a cell is ours: a message in the inbox, from the magic's first line to its last. Light to import."""
+"""Handle ■ (SIGINT) during a remote cell: a press becomes a message in the inbox. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Inbox = queue.SimpleQueue[tuple[str, Any]]
-"""What happens to a run, in order: `(kind, body)`."""
+"""Messages of a run, in order: `(kind, body)`."""
 _RAISING = threading.Event()
-"""Set while ■ raises KeyboardInterrupt in the main thread: it waits for an answer, or reads the user's values."""
+"""Set while ■ raises KeyboardInterrupt: the main thread waits for `input()` or reads the user's values."""
 _WHOLE = frozenset({"_ended", "_give_up", "_get_or_create_tracker_id"})
-"""Functions that must not be torn while values are read: the identity table's, and cloudpickle's (3.1 tested), which
-notes the id of a class in two tables; a class with an entry in one of them comes home as another class."""
+"""Functions that KeyboardInterrupt must not interrupt: the identity table's, and cloudpickle's (3.1 tested), which adds
+a class to two tables. A class with an entry in only one of them is returned as another class."""
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
 def stopped(words: str) -> KeyboardInterrupt:
-    """KeyboardInterrupt that IPython shows as one line, without frames of ours."""
+    """A KeyboardInterrupt that IPython shows as one line, without frames of this package."""
     error = KeyboardInterrupt(words)
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {words}"]  # type: ignore[attr-defined]  # IPython's own hook for such errors
     return error
 
 
 def in_one_line(error: KeyboardInterrupt) -> KeyboardInterrupt:
-    """The error itself if it renders its own traceback, as a cell's does; else one of one line."""
+    """The error itself if it renders its own traceback, as a cell's error does; else an error of one line."""
     return error if hasattr(error, "_render_traceback_") else stopped(str(error) or "stopped before the cell began")
 
 
 def was_pressed(inbox: Inbox) -> bool:
-    """Whether ■ waits in an inbox. What else is there is out of date and goes."""
+    """Whether the inbox holds a press of ■. Removes all messages: the others are out of date."""
     found = False
     with contextlib.suppress(queue.Empty):
         while True:
@@ -47,7 +47,7 @@ def was_pressed(inbox: Inbox) -> bool:
 
 
 def press(inbox: Inbox) -> None:
-    """What ■ does to the run with this inbox, from any thread."""
+    """Stop the run of this inbox as ■ does; callable from any thread."""
     if _RAISING.is_set():
         os.kill(os.getpid(), signal.SIGINT)
     else:
@@ -55,9 +55,9 @@ def press(inbox: Inbox) -> None:
 
 
 class Presses:
-    """■ as a message instead of an exception: nothing of ours is torn, no import left half done, no event lost.
+    """Turns ■ into a message, so that no press interrupts this package's code, an import, or the reading of an event.
 
-    `inbox` gets `("press", None)` for each. Outside the main thread nothing is changed.
+    `inbox` gets `("press", None)` for each press. No effect outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -80,10 +80,10 @@ class Presses:
 
 
 class HeldPress:
-    """■ waits while this is entered, and is told in `pressed`; a second one does not wait.
+    """Defers ■ inside the block and records it in `pressed`; a second press raises KeyboardInterrupt at once.
 
-    For what is short and must not be torn: a call that has been sent, and whose id has not come, cannot be cancelled.
-    Where ■ is no KeyboardInterrupt to begin with, and outside the main thread, nothing is changed.
+    For short operations that must complete: a sent call cannot be cancelled before its id arrives.
+    No effect outside the main thread, or where another handler than Python's default handles SIGINT.
     """
 
     def __init__(self) -> None:
@@ -111,12 +111,12 @@ class HeldPress:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While somebody is asked, ■ is a KeyboardInterrupt as always: `input()` waits for nothing else."""
+    """Let ■ raise KeyboardInterrupt inside the block, so that it ends a waiting `input()`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
-    try:  # a press raises from the swap on, at any line: what undoes the swap surrounds the swap, twice
+    try:  # after the handler is replaced, a press raises at any line, also in `finally`: restore the handler twice
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             _RAISING.set()
@@ -129,13 +129,13 @@ def interruptible() -> Iterator[None]:
 
 
 class Reading:
-    """While the user's values are read, ■ raises KeyboardInterrupt: `__reduce__` of a class may take for ever.
+    """Lets ■ raise KeyboardInterrupt while the user's values are read: a class's `__reduce__` may never return.
 
-    Nothing is changed by reading, so reading may end anywhere, but for a few functions: there the press is a message,
-    which counts at the end of the block. Outside the main thread every press is a message.
+    Reading changes nothing, so it may be interrupted anywhere except in a few functions and in imports. In these, and
+    outside the main thread, a press is a message that is handled at the end of the block.
 
     Raises:
-        KeyboardInterrupt: ■ was pressed before, or in, the block; the cell has not been sent.
+        KeyboardInterrupt: ■ was pressed before the block or in it; the cell has not been sent.
     """
 
     def __init__(self, inbox: Inbox, words: str = "stopped before the cell was sent; the cell did not run") -> None:
@@ -171,7 +171,7 @@ class Reading:
 
 
 def _is_whole(frame: FrameType | None) -> bool:
-    """Whether a function is on the stack that must not be torn, or an import."""
+    """Whether the stack holds an import or a function that must not be interrupted."""
     while frame is not None:
         if frame.f_code.co_name in _WHOLE or frame.f_code.co_filename == _IMPORTING:
             return True
@@ -183,9 +183,9 @@ def _is_whole(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def whole() -> Iterator[None]:
-    """What is written into the user's objects is written as a whole: ■ waits until the end of the block.
+    """Defer ■ to the end of the block, so that a write into the user's objects is complete.
 
-    Where ■ is no KeyboardInterrupt to begin with, and outside the main thread, nothing is changed.
+    No effect outside the main thread, or where another handler than Python's default handles SIGINT.
 
     Raises:
         KeyboardInterrupt: ■ was pressed in the block.

@@ -1,4 +1,4 @@
-"""`Session.metrics`: every reading of the session's GPUs, the current or last run's apart, and their faults."""
+"""`Session.metrics`: the readings of the session's GPUs, of all runs and of the last run, and GPU faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 SHOWN: Final[tuple[Measure, ...]] = ("utilization", "memory_used_mib", "power_w")
-"""What `plot` shows unless it is told otherwise."""
+"""Measures that `plot` draws by default."""
 
 LABELS: Final[dict[Measure, str]] = {
     "utilization": "utilization, %",
@@ -31,11 +31,11 @@ LABELS: Final[dict[Measure, str]] = {
 
 
 class Metrics(History):
-    """The readings of a session, of all nodes; peaks and means over all there ever were.
+    """The readings of a session's GPUs on all nodes, with peaks and means over the whole session.
 
     Attributes:
-        run: the readings of the current or last run, of the time in which the cell's own code ran.
-        health: faults of GPUs that Modal reported, each once, in the order they came.
+        run: the readings of the current or last run, taken while the cell's code ran.
+        health: GPU faults that Modal reported, each once, in the order of arrival.
     """
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class Metrics(History):
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """A run begins."""
+        """Begin a run: empty `run`."""
         self.run = History()
 
     def take(self, event: Event) -> Reading:
-        """Keep what a `sample` event brings; from any thread."""
+        """Store the reading of a `sample` event; callable from any thread."""
         content = event.content
         reading = Reading.of(content["rows"], content["time"], content["node"])
         with self._lock:
@@ -63,30 +63,30 @@ class Metrics(History):
     def watch(self, watcher: Callable[[Reading | None], None]) -> Callable[[], None]:
         """Call `watcher` with every new reading, and with None when a run of the session begins or ends.
 
-        It is called from any thread, and must be quick. Returns what ends that.
+        `watcher` is called from any thread and must return quickly. Returns a function that removes it.
         """
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
     def tell(self, reading: Reading | None = None) -> None:
-        """Let those that watch know: of a reading, or that the session stands differently."""
+        """Call the watchers with a new reading, or with None when the status of the session changes."""
         for watcher in tuple(self._watchers):
-            _let_know(watcher, reading)
+            _call(watcher, reading)
 
     def faults(self, text: str) -> tuple[HealthEvent, ...]:
-        """The faults that a log or an output names, and that are new; they are kept."""
+        """Store and return the new GPU faults that a log or an output reports."""
         new = tuple(dict.fromkeys(event for event in health_events(text) if event not in self.health))
         self.health += new
         return new
 
     def since(self, time: float) -> tuple[GpuSample, ...]:
-        """The newest sample of each GPU that was read after `time`, on the container's clock."""
+        """The newest sample of each GPU taken since `time`, seconds since the epoch on the container's clock."""
         return tuple(sample for sample in self.latest if sample.time >= time)
 
     def to_dataframe(self) -> Any:
-        """A pandas DataFrame: one row a sample, in the order of time; unknown is missing, never 0.
+        """Return a pandas DataFrame: one row per sample, in the order of time; unknown values are missing, never 0.
 
-        Columns are the attributes of `GpuSample`, `gpu` and `simulated`; `time` is a UTC timestamp.
+        The columns are the attributes of `GpuSample`, `gpu` and `simulated`; `time` is a UTC timestamp.
 
         Raises:
             SetupError: pandas is not installed.
@@ -103,13 +103,13 @@ class Metrics(History):
         return frame
 
     def plot(self, *measures: Measure) -> Any:
-        """Draw measures over time, a line a GPU; returns matplotlib's axes, one a measure.
+        """Draw measures over time, one line per GPU; return matplotlib's axes, one per measure.
 
         Args:
-            measures: attributes of `GpuSample`; none: utilization, memory and power, as far as they are known.
+            measures: attributes of `GpuSample`; none given: utilization, memory and power, if known.
 
         Raises:
-            SetupError: matplotlib is not installed, or there is nothing to draw yet.
+            SetupError: matplotlib is not installed, or no GPU has been read.
         """
         try:
             from matplotlib import pyplot as plt
@@ -157,9 +157,9 @@ class Metrics(History):
         return f"<metrics of {count} {kind}{'' if count == 1 else 's'}: {', '.join(words)}>"
 
 
-def _let_know(watcher: Callable[[Reading | None], None], reading: Reading | None) -> None:
-    """One that fails is told by a warning: the run, and the thread that reads its events, go on."""
+def _call(watcher: Callable[[Reading | None], None], reading: Reading | None) -> None:
+    """Call one watcher. An error becomes a warning, so that the run and the event reader continue."""
     try:
         watcher(reading)
     except Exception as error:  # noqa: BLE001 - a user's `observe` may raise anything
-        warnings.warn(f"what watches the GPUs failed: {error!r}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"a callback for GPU readings failed: {error!r}", RuntimeWarning, stacklevel=2)

@@ -1,7 +1,7 @@
-"""The pump: all that happens to one run, in order, on the kernel's main thread, until it has ended.
+"""Handle the messages of one run, in order, on the kernel's main thread, until the run ends.
 
-The end is one of three: the result; or, after a crash, a marker that comes back behind everything the container had
-put; or, after a stop, an `end` event with the whole answer (the server throws the result away). DESIGN 4 and 15.
+A run ends in one of three ways: with the result; after a crash, with a marker queued behind the container's last event;
+after a stop, with an `end` event that holds the whole answer (the server discards the result). DESIGN 4 and 15.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.app import Call
     from modal_gpu_magic.session.run.watch import Watch
 
-TICK = 1.0
-"""Seconds between two looks at the clock: the status line moves once a second."""
+UPDATE_SECONDS = 1.0
+"""Seconds between two updates of the status line."""
 UNBEGUN_GRACE = 0.5
-"""Seconds after a stop until the container is asked whether the cell had begun; the answer most often comes before."""
+"""Seconds after a stop until the pump asks the container whether the cell began. Most answers arrive earlier."""
 UNBEGUN_LIMIT = 1.5
-"""Seconds after a stop until the prompt comes back if nothing says that the cell has begun: the next cell asks."""
+"""Seconds after a stop until the prompt returns if the start of the cell is unconfirmed. The next cell asks again."""
 STOP_HINT, STOP_LIMIT = 2.0, 30.0
-"""Seconds after the first ■: when it is said that a second one ends the container, and when it ends anyway."""
+"""Seconds after the first ■ until the hint about a second ■ is shown, and until the container is terminated."""
 SAME_PRESS = 1.5
-"""Seconds after the first ■ in which another is the same one: a double click, or a Stop that came by two ways."""
+"""Seconds after the first ■ in which another ■ is ignored: a double click, or one Stop delivered twice."""
 KILL_LIMIT = 1.5
-"""Seconds after the second ■ until the run counts as lost whatever the server says."""
+"""Seconds after the second ■ until the run counts as lost, without an answer of the server."""
 DRAIN_LIMIT = 3.0
-"""Seconds to wait for events that are still under way when the end is known."""
-WORDS_LIMIT = 3.0
-"""Seconds Modal's log has to say what a lost container wrote last."""
+"""Seconds to wait for events in transit after the end of the run is known."""
+LOG_LIMIT = 3.0
+"""Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
-"""Between two looks into Modal's log while a cell runs: faults of its GPUs are said there."""
+"""Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
 GPU_FAULT = "CUDA"
-"""In an error of the cell: the log may say that it was not the cell's fault."""
+"""Marker in an error message after which the log is read: a GPU fault may have caused the error."""
 TIMEOUT_GRACE = 15.0
-"""Seconds the container's own watchdog has, after the cell's timeout, before the client ends the container."""
+"""Seconds after the cell's timeout until the client terminates a container whose watchdog has not stopped the cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: with an answer, or with the error that says why there is none."""
+    """How a run ended: with an answer, or with the error that explains the missing answer."""
 
     answer: Answer | None
     lost: BaseException | None
@@ -60,15 +60,15 @@ class Ended:
     timed_out: bool = False
     spawned_at: float = 0.0
     began: bool = False
-    """Whether user code began. What `started` says is in the queue before it does."""
+    """Whether user code began. The container queues `started` before it runs user code."""
     words: str = ""
-    """What the container last wrote to Modal's log, if it was lost."""
+    """The last output of a lost container in Modal's log."""
     never_began: bool = False
-    """The cell did not begin, and will not: it was not sent, or the container says so."""
+    """The cell did not begin and never will: the run was not sent, or the container refused it."""
 
 
 class Pump:
-    """Drives one call to its end. `run()` is all of it. `again`: the cell had begun, in a container that is gone."""
+    """Runs one call to its end (`run()`). `again`: the cell began before, in a container that has ended."""
 
     def __init__(
         self,
@@ -85,10 +85,10 @@ class Pump:
         self.watch, self.again = watch, again
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
-        """Of the other nodes of a cluster: each numbers its own events."""
+        """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
         self.life = ""
         self.ended_elsewhere = False
-        """The end was said by another node than the first: it failed, and all others are being ended."""
+        """Another node than the first reported the end: it failed, and the other nodes are being terminated."""
         self.answer: Answer | None = None
         self.end: Answer | None = None
         self.lost: BaseException | None = None
@@ -100,11 +100,11 @@ class Pump:
         self.detail = ""
         now = time.monotonic()
         self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
-        self.looked = 0.0
+        self.log_read_at = 0.0
         self.frames = 0
-        self._aside: set[str] = set()
-        """Questions to Modal that wait for an answer: the same one is not asked again meanwhile."""
-        self._take: dict[str, Callable[[Any], None]] = {
+        self._in_progress: set[str] = set()
+        """Names of the requests to Modal in progress; a request of the same name is not started again."""
+        self._handlers: dict[str, Callable[[Any], None]] = {
             "spawned": self._spawned,
             "frame": self._frame,
             "result": self._result,
@@ -118,26 +118,26 @@ class Pump:
             "queued": self._queued,
             "log": lambda text: self._say(self.watch.log(text)),
             "tick": self._tick,
-            "opened": lambda _: None,  # the App was ready before it was waited for
+            "opened": lambda _: None,  # the App was ready before the pump started
         }
 
     def run(self) -> Ended:
-        """Take what comes until the run is over."""
+        """Handle messages until the run is over."""
         self.watch.entered(self.phase)
         while not self._over():
             try:
-                kind, body = self.inbox.get(timeout=self._patience())
+                kind, body = self.inbox.get(timeout=self._wait_seconds())
             except queue.Empty:
                 kind, body = "tick", None
-            self._take[kind](body)
-            if time.monotonic() - self.ticked >= TICK:
+            self._handlers[kind](body)
+            if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
         answer = self.answer or self.end
         for event in self._missing(answer):
             self._event(event)
-        words = self._within(self.call.last_words) if self._crashed(answer) else ""
+        last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""
         if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
-            self._say(self.watch.log(self._within(self.call.app.log)))
+            self._say(self.watch.log(self._read_log(self.call.app.log)))
         return Ended(
             answer,
             self.lost,
@@ -146,22 +146,22 @@ class Pump:
             self.timed_out,
             self.spawned_at,
             self.started,
-            words,
+            last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
         )
 
     def _crashed(self, answer: Answer | None) -> bool:
-        """Whether the container died, so that Modal's log may say how."""
+        """Whether the container crashed, so that Modal's log may hold the cause."""
         return answer is None and not self.presses and self.lost is not None and not isinstance(self.lost, BackendLost)
 
     @staticmethod
-    def _within(read: Callable[[], str]) -> str:
-        """A text from Modal's log, if it answers in time."""
-        words: list[str] = []
-        thread = threading.Thread(target=lambda: words.append(read()), daemon=True)
+    def _read_log(read: Callable[[], str]) -> str:
+        """Read a text from Modal's log; empty if the read takes too long."""
+        texts: list[str] = []
+        thread = threading.Thread(target=lambda: texts.append(read()), daemon=True)
         thread.start()
-        thread.join(WORDS_LIMIT)
-        return "".join(words)
+        thread.join(LOG_LIMIT)
+        return "".join(texts)
 
     def _over(self) -> bool:
         now = time.monotonic()
@@ -180,46 +180,46 @@ class Pump:
         return self.flushed or now > self.ended_at + DRAIN_LIMIT
 
     def _over_after_press(self, now: float) -> bool:
-        """Whether nothing more is to be waited for. The answer comes as an `end` event, if the cell had begun."""
+        """Whether a stopped run is over. If the cell began, the answer arrives as an `end` event."""
         if self.never_began or isinstance(self.lost, BackendLost):
             return True
-        if self.lost is not None and self._may_ask and not self.asked and now > self.ended_at + UNBEGUN_GRACE:
+        if self.lost is not None and self._can_ask and not self.asked and now > self.ended_at + UNBEGUN_GRACE:
             self.asked = True
             self._in_thread("ended", self._ask_the_container)
         if self.started:
             return False
         if self.lost is not None and not self.call.sent:
             return True
-        cold = not self._may_ask and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
+        cold = not self._can_ask and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
         return cold or now > self.pressed_at + UNBEGUN_LIMIT
 
     @property
-    def _may_ask(self) -> bool:
-        """Whether a container is there to be asked: to ask one that is not would start one."""
+    def _can_ask(self) -> bool:
+        """Whether a container exists to be asked. Without one, the request would start a new container."""
         return self.started or (self.call.request.generation is not None and self.call.app.machine.nodes == 1)
 
     def _ask_the_container(self) -> None:
-        """In a thread: how did the run end? The server threw the answer away, or the cell had not begun."""
+        """Ask, in a thread, how the run ended: the server discarded the answer, or the cell had not begun."""
         try:
             answer = self.call.ended()
-        except Exception:  # noqa: BLE001 - the cell goes on, or its container ends: either shows
+        except Exception:  # noqa: BLE001 - the cell continues, or its container ends: later messages say which
             return
         self.inbox.put(("settled", answer))
 
     def _settled(self, answer: Answer | None) -> None:
         if answer is not None:
             self.end = self.end or answer
-        elif self.started:  # another container answered: the one with the cell is gone
+        elif self.started:  # another container answered: the cell's container has ended
             self.terminated = self.flushed = True
         else:
             self.never_began = True
 
-    def _patience(self) -> float:
-        """Seconds until something may be due even if nothing comes."""
-        return 0.1 if self.presses or self.answer or self.lost else TICK
+    def _wait_seconds(self) -> float:
+        """Seconds to wait for a message before the timeouts are checked."""
+        return 0.1 if self.presses or self.answer or self.lost else UPDATE_SECONDS
 
     def _missing(self, answer: Answer | None) -> tuple[Event, ...]:
-        """The tail that rode on the answer, and what the queue lost on the way."""
+        """Events that have not arrived: the tail inside the answer, and events that the queue lost."""
         if answer is None:
             return ()
         late = tuple(self.assembler.feed(Frame(self.call.request.run, answer.tail)))
@@ -227,12 +227,12 @@ class Pump:
             return late
         try:
             events = self.call.app.replay(self.call.session, self.call.request.run, self.assembler.next_number)
-        except Exception:  # noqa: BLE001 - the cell itself has ended well
-            self.front.say("Some lines of output were lost on the way.")
+        except Exception:  # noqa: BLE001 - only output is missing; the answer is complete
+            self.front.say("Some lines of output were lost.")
             return late
         return (*late, *self.assembler.feed(Frame(self.call.request.run, events)))
 
-    # What may arrive. Each takes the body of the message.
+    # Handlers of messages. Each takes the body of the message.
 
     def _spawned(self, _: str) -> None:
         self.spawned_at = time.time()
@@ -243,7 +243,7 @@ class Pump:
             self._other_frame(node[0], frame)
             return
         if life != self.life:
-            if self.life:  # Modal runs an input again after a preemption
+            if self.life:  # Modal repeats an input after a preemption
                 self._restarted()
             self.life = life
         self.frames += 1
@@ -251,14 +251,14 @@ class Pump:
             self._event(event)
 
     def _restarted(self) -> None:
-        """Another container has begun the cell from its start; its output counts anew."""
+        """Another container runs the cell from the start; its events are numbered from zero again."""
         self.front.say("The container was replaced by Modal: the cell began again.")
         self.assembler, self.frames = Assembler(), 0
         self.watch.begin()
         self.again = True
 
     def _other_frame(self, node: str, frame: Frame) -> None:
-        """Of a node that is not the first: its ranks' output, and how it failed if it did."""
+        """Handle events of a node other than the first: output of its ranks, samples, and its failure."""
         self.frames += 1
         for event in self.others.setdefault(node, Assembler()).feed(frame):
             if event.kind in ("rank", "sample"):
@@ -345,7 +345,7 @@ class Pump:
             elif self.started and not self.hinted and now > self.pressed_at + STOP_HINT:
                 self.hinted = True
                 self.front.say(
-                    "Asked to stop; the cell goes on. Stop again to end its container (its variables are lost then)."
+                    "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
                 )
         if (
             self.started
@@ -357,12 +357,12 @@ class Pump:
             self._terminate()
         self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
         if self.phase in ("waiting", "starting"):
-            self._in_thread("look", self._look)
-        elif now > max(self.looked, self.started_at) + LOG_SECONDS:
-            self.looked = now
+            self._in_thread("poll", self._poll)
+        elif now > max(self.log_read_at, self.started_at) + LOG_SECONDS:
+            self.log_read_at = now
             self._in_thread("log", lambda: self.inbox.put(("log", self.call.app.log())))
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         running = self.call.running() if self.call.id is not None else None
         if running is not None:
             self.inbox.put(("booting" if running else "queued", None))
@@ -381,16 +381,16 @@ class Pump:
             self.watch.entered(phase)
             self.front.show(State(phase, self.subject, 0.0, detail))
 
-    def _in_thread(self, name: str, act: Callable[[], None]) -> None:
-        """Do `act` in a thread, unless the last one of that name still waits: a network may stall for minutes."""
-        if name in self._aside:
+    def _in_thread(self, name: str, action: Callable[[], None]) -> None:
+        """Run `action` in a thread, unless a thread for `name` is still running: a network may stall for minutes."""
+        if name in self._in_progress:
             return
-        self._aside.add(name)
+        self._in_progress.add(name)
 
         def run() -> None:
             try:
-                act()
+                action()
             finally:
-                self._aside.discard(name)
+                self._in_progress.discard(name)
 
-        threading.Thread(target=run, name="modal-gpu-aside", daemon=True).start()
+        threading.Thread(target=run, name="modal-gpu-request", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The receipt of a run: what it asked for, got, took and cost. A value; `ui.fronts.receipt` has its text."""
+"""The receipt of a run: its machine, GPUs, times and cost. `ui.fronts.receipt` formats it as text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one run took. Seconds and dollars; None is unknown and shown as `–`.
+    """The facts of one run. None: not known, shown as `–`.
 
     Attributes:
+        outcome: how the run ended.
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
-        got: the GPUs that arrived, `H200:2`; Modal may give more than was asked for.
-        uses: what each GPU did while the cell ran; none was read in a cell of less than a second or so.
-        advice: a cheaper GPU that would have held what the session needed so far.
-        backend: `cloud` or `local`; on `local` without an NVIDIA driver the GPU is simulated.
-        waited: from the spawn to the container's start. started: the container's own start-up. ran: the cell itself.
-        cost: of start-up and run. hourly: of what is billed; an H200 that came for H100 is billed as an H100.
-        idle_seconds: how long the container stays now.
-        stays: names that stayed in the container, each with the reason.
-        wrote: files the cell wrote outside Volumes, biggest first: path and bytes. They go with the container.
-        session: the name of the session that has them.
+        backend: `cloud` or `local`.
+        simulated: whether the GPUs were simulated: `local` without an NVIDIA driver.
+        waited: time from the spawn to the container's start, seconds.
+        started: start-up time of the container, seconds.
+        ran: run time of the cell, seconds.
+        hourly: billed price, USD per hour; an H200 that Modal gives for an H100 is billed as an H100.
+        idle_seconds: idle time after which the container ends, seconds.
+        ended_at: end of the run, seconds since the epoch.
+        price_date: date of the price list.
+        sent_bytes: size of the sent values, bytes.
+        stays: names whose values stayed in the container, each with the reason.
+        wrote: files that the cell wrote outside Volumes, largest first: path and bytes. They end with the container.
+        session: name of the session whose container has the files.
+        got: the GPUs that arrived, `H200:2`; Modal may give better GPUs than the header asks for.
+        uses: use of each GPU while the cell ran; empty for most cells shorter than one second.
+        advice: a cheaper GPU with enough memory for the session so far.
     """
 
     outcome: Outcome
@@ -50,12 +57,12 @@ class Receipt:
 
     @property
     def cost(self) -> float | None:
-        """Dollars for start-up and run at the listed price: an estimate. For a local run, what Modal would take."""
+        """Estimated cost of start-up and run at the list price, USD. For a local run, the price on Modal."""
         if self.hourly is None or self.ran is None:
             return None
         return self.hourly * (self.ran + (self.started or 0.0)) / 3600
 
     @property
     def idle_cost(self) -> float | None:
-        """Dollars that waiting for the next cell adds if none comes."""
+        """Cost of the whole idle time, USD."""
         return None if self.hourly is None else self.hourly * self.idle_seconds / 3600

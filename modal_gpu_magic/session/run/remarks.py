@@ -1,4 +1,4 @@
-"""What is said of a machine before it starts, a line each, once: what it may cost, how long its image takes."""
+"""Remarks shown once before a machine starts, one line each: its price, the build time of its image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
 
 NAMED = 3
-"""Fallbacks that are named each; of more, the dearest is."""
+"""Maximum number of fallbacks listed by name; of more, only the dearest is named."""
 
 
 def remarks(machine: Machine, backend: str) -> tuple[str, ...]:
-    """The lines for a machine that is about to be made; none where nothing is out of the ordinary."""
+    """The remarks on a machine before it starts; empty for an ordinary machine."""
     missing = not_applied(machine) if backend == "local" else ()
     lines = (
         f"Not applied by the local backend: {'; '.join(missing)}." if missing else "",
@@ -31,7 +31,7 @@ def remarks(machine: Machine, backend: str) -> tuple[str, ...]:
 
 
 def _dearer(specs: Sequence[GpuSpec]) -> str:
-    """The fallbacks that cost more than the first choice."""
+    """A line about the fallbacks that cost more than the first choice; empty: none does."""
     dearer = dearer_fallbacks(specs)
     if not dearer:
         return ""

@@ -1,8 +1,8 @@
-"""A run whose answer is missing: what was sent, and how both sides come to agree before anything else crosses.
+"""Settle open runs: a run without an answer is settled before the session sends or fetches other values.
 
-Once a run has been sent, the container alone knows whether the cell ran. A stop that gives the prompt back before the
-container has said so leaves the run open; the next remote cell, or fetch, asks the container first. The container keeps
-its last answer; a run that it has not begun by then it never begins.
+After a run is sent, only the container knows whether the cell ran. A stop may return the prompt before the container
+reports the start; the run is then open. The next remote cell or fetch first asks the container, which keeps its last
+answer. A run that the container has not begun when it is asked never begins.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer
 
-BEGAN = "The cell that was stopped before had begun: what it changed until then is in effect now."
-KEPT = "Names bound in this kernel since then keep their values: {}."
+BEGAN_MESSAGE = "The cell that was stopped before had begun: what it changed until then is in effect now."
+KEPT_MESSAGE = "Names bound in this kernel since then keep their values: {}."
 _GONE: Any = object()
 
 
@@ -44,8 +44,11 @@ class OpenRun:
     """A run that has been sent and not been settled.
 
     Attributes:
-        run: its name. outgoing, packed: what was sent with it. count: the cell's number.
-        bindings: what the names were bound to here when the cell was stopped.
+        run: the run's id.
+        outgoing: the values that were sent.
+        packed: the transfer of these values.
+        count: the cell's execution count.
+        bindings: the notebook's variables when the cell was stopped; empty: the run was not stopped.
     """
 
     run: str
@@ -55,8 +58,8 @@ class OpenRun:
     bindings: dict[str, Any] = field(default_factory=dict)
 
     def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
-        """The names that were bound to something else here since the stop, or deleted (`_GONE`)."""
-        if not self.bindings:  # the answer came, and could not be taken in as a whole
+        """The names that the notebook has bound again since the stop, with their values; `_GONE`: deleted."""
+        if not self.bindings:  # the answer arrived, but applying it failed
             return {}
         names = self.bindings.keys() | namespace.keys()
         then, now = self.bindings, namespace
@@ -64,7 +67,7 @@ class OpenRun:
 
 
 class Sender(Protocol):
-    """What a session has for the settling of its runs; see `session.facade.Session`."""
+    """The part of `session.facade.Session` that settles runs."""
 
     name: str
     machine: Machine
@@ -84,18 +87,18 @@ class Sender(Protocol):
         """The session's App, if it is open."""
 
     def forget(self) -> tuple[str, ...]:
-        """The container is gone: what was sent is sent again."""
+        """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
 
     def fetch(self, name: str) -> Any:
-        """Bring a value here that stayed in the container."""
+        """Return a value that stayed in the container."""
 
 
 @unwarned()
-def come_home(session: Sender, finished: FinishedRun) -> CellResult:
-    """A run is over: take in its answer. Without one, the run stays open, or nothing was changed, or all is lost."""
+def receive(session: Sender, finished: FinishedRun) -> CellResult:
+    """Apply the answer of a finished run. Without one: keep the run open, or discard the run or the container."""
     ended, run = finished.ended, session.open_run
     if ended.answer is not None and ended.answer.need is None and run is not None:
-        return take_in(session, run, ended.answer)
+        return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:
         session.open_run = None
     elif ended.answer is not None or ended.terminated or not ended.stopped:
@@ -106,8 +109,8 @@ def come_home(session: Sender, finished: FinishedRun) -> CellResult:
     return CellResult()
 
 
-def take_in(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
-    """The container has run this: both sides have what was sent, and this one gets what the run changed."""
+def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
+    """Record that the container has the sent values, and write the values that the run changed into the notebook."""
     if session.machine.nodes == 1:
         session.generation = answer.generation
     session.values.sent(run.outgoing, run.packed)
@@ -119,17 +122,17 @@ def take_in(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
     store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
     unlike = session.versions.unlike(answer.versions, session.machine)
     with whole():
-        home = session.values.incoming(answer, store, session.fetch, run.count, unlike)
+        result = session.values.incoming(answer, store, session.fetch, run.count, unlike)
     session.open_run = None
-    return home
+    return result
 
 
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:
-    """Ask the container how the open run ended, and take in what the run changed.
+    """Ask the container how the open run ended, and apply its answer.
 
     Raises:
-        KeyboardInterrupt: \u25a0 was pressed meanwhile; the run stays open.
-        ModalGpuError: the container cannot be asked.
+        KeyboardInterrupt: ■ was pressed; the run stays open.
+        ModalGpuError: the request to the container failed.
     """
     run = session.open_run
     app = session.app
@@ -151,16 +154,16 @@ def settle(session: Sender, front: Front, inbox: Inbox) -> None:
             raise stopped("stopped before the cell was sent; the cell did not run")
     if errors:
         raise errors[0]
-    take_late(session, run, answers[0], front.say)
+    apply_late_answer(session, run, answers[0], front.say)
 
 
-def take_late(session: Sender, run: OpenRun, answer: Answer | None, say: Callable[[str], None]) -> None:
-    """Take in the answer to an open run. What was bound here since the stop is newer, and stays."""
+def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say: Callable[[str], None]) -> None:
+    """Apply the answer to an open run. Names that the notebook has bound since the stop keep their values."""
     if answer is None or answer.need is not None:
         session.open_run = None
         return
     newer = run.rebound(session.namespace)
-    take_in(session, run, answer)
+    apply_answer(session, run, answer)
     kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]
     for name in kept:
         if newer[name] is _GONE:
@@ -168,4 +171,4 @@ def take_late(session: Sender, run: OpenRun, answer: Answer | None, say: Callabl
         else:
             session.namespace[name] = newer[name]
     if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
-        say(BEGAN + (f" {KEPT.format(', '.join(sorted(kept)))}" if kept else ""))
+        say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(sorted(kept)))}" if kept else ""))

@@ -1,4 +1,4 @@
-"""What a session's readings say of its machine: which GPUs arrived, what is billed for them, what would have done."""
+"""Facts of a machine from a session's readings: the GPUs that arrived, their price, the smallest GPU that suffices."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """A machine as it turned out.
+    """The machine that ran a cell.
 
     Attributes:
-        got: what arrived, by the catalog's name; None: not read yet, or not known to it.
-        billed: the spec of those asked for that is paid for; None: not known, or a container without GPUs.
-        hourly: USD for that container, or for all nodes of a cluster; None: not known.
-        peak_mib: the most memory in use on any of the GPUs since the container started, MiB; None: never read.
-        advice: a cheaper GPU that would have held that. None for simulated ones: their memory is this machine's.
-        simulated: the GPUs are not there.
+        got: the GPUs that arrived, by the catalog's name; None: not read, or not in the catalog.
+        billed: the requested spec that Modal bills; None: not known, or a container without GPUs.
+        hourly: price of the container, or of all nodes of a cluster, USD per hour; None: not known.
+        peak_mib: peak memory of any GPU since the container started, MiB; None: not read.
+        advice: a cheaper GPU with enough memory; None also for simulated GPUs, whose memory is this machine's.
+        simulated: whether the GPUs are simulated.
     """
 
     got: GpuSpec | None
@@ -40,7 +40,7 @@ class Sizing:
 
 
 def sizing(machine: Machine, metrics: Metrics, backend: str, answer: Answer | None) -> Sizing:
-    """What is known at the end of a run."""
+    """The machine's facts at the end of a run."""
     seen = metrics.since(answer.booted_at) if answer else metrics.run.latest
     own = tuple(sample for sample in seen if sample.node == seen[0].node)
     guess = backend == "local" and bool(machine.gpus)
@@ -57,7 +57,7 @@ def sizing(machine: Machine, metrics: Metrics, backend: str, answer: Answer | No
 
 
 def _billed(specs: Sequence[GpuSpec], backend: str, own: Sequence[GpuSample]) -> GpuSpec | None:
-    """Of several specs, the one that arrived; the local backend stands for the first."""
+    """The requested spec that Modal bills: the one that arrived; on the local backend, the first."""
     if len(specs) <= 1 or backend == "local":
         return specs[0] if specs else None
     if not own or own[0].name is None:

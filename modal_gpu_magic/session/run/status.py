@@ -1,4 +1,4 @@
-"""Run status for the picker and `%modal_gpu status`: what a session's container does, and how to stop its cell."""
+"""Run status for the picker and `%modal_gpu status`: the phase of a session's container, and a way to stop its cell."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """The status of one session. Whoever watches `metrics` is told of each change.
+    """The status of one session. Each change calls the watchers of `metrics`.
 
     Attributes:
-        meter: the phase of the run, and the cost so far.
-        press: does what ■ does to the cell that runs now, from any thread; None: none runs.
+        meter: the phase of the run and the cost so far.
+        press: stops the running cell as ■ does, callable from any thread; None: no cell runs.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -34,20 +34,20 @@ class Status:
 
     @property
     def standing(self) -> Standing:
-        """How the session stands now."""
+        """The state of the session now."""
         return self.meter.standing
 
     @contextlib.contextmanager
     def running(
         self, front: Front, inbox: Inbox, hourly: float | None, idle_until: Callable[[], float | None]
     ) -> Iterator[None]:
-        """A cell runs meanwhile, and may be stopped; an exception is how it broke off.
+        """Report a running cell inside the block, and allow stopping it; an exception ends the cell without a receipt.
 
         Args:
             front: shows the run.
             inbox: gets the presses of ■.
-            hourly: USD an hour of the machine; None: not known.
-            idle_until: when the container goes, asked after the run; None: it is gone.
+            hourly: price of the machine, USD per hour; None: not known.
+            idle_until: called after the run; returns when the idle container ends, seconds since the epoch, or None.
         """
         self.press = partial(press, inbox)
         self.meter.runs(hourly)
@@ -64,16 +64,16 @@ class Status:
             self._metrics.tell()
 
     def enters(self, phase: Phase) -> None:
-        """The run enters a phase."""
+        """Set the phase of the run."""
         self.meter.enters(phase)
         self._metrics.tell()
 
     def concluded(self, outcome: str) -> None:
-        """The cell is over, and this is how it ended."""
+        """Set how the cell ended."""
         self.meter.outcome = outcome
         self._metrics.tell()
 
     def ended(self) -> None:
-        """The container has ended, because the session was stopped."""
+        """Record the end of the container after the session was stopped."""
         self.meter.ends()
         self._metrics.tell()

@@ -1,4 +1,4 @@
-"""A large transfer on its way out: written in a thread, shown once a second, given up at ■."""
+"""A large transfer to the container: a thread writes it, the front shows its progress, ■ cancels it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.transfer import Packed
 
 LARGE_BYTES = 256_000_000
-"""From here on a transfer may take so long that somebody wonders; below, a thread would only cost."""
-TICK = 0.25
+"""Minimum size of a transfer that is written in a thread with progress, bytes. Smaller ones take too little time."""
+UPDATE_SECONDS = 0.25
+"""Seconds between two updates of the progress."""
 
 
 class Sending:
-    """One transfer being written to a store."""
+    """One transfer to a store. `total`: its size, bytes."""
 
     def __init__(self, store: SharedStore, total: int) -> None:
         self.store, self.total = store, total
@@ -35,11 +36,11 @@ class Sending:
         self._error: BaseException | None = None
 
     def run(self, pack: Callable[[], Packed], front: Front, inbox: Inbox) -> Packed:
-        """Pack in a thread and wait for it here.
+        """Run `pack` in a thread and wait for it.
 
         Raises:
-            KeyboardInterrupt: ■ was pressed; nothing was run.
-            TransferError: whatever `pack` raises.
+            KeyboardInterrupt: ■ was pressed; the cell was not sent.
+            TransferError: raised by `pack`.
         """
         before, self.store.wrote = self.store.wrote, self._wrote
         thread = threading.Thread(target=self._pack, args=(pack,), name="modal-gpu-send", daemon=True)
@@ -69,7 +70,7 @@ class Sending:
 
     def _look(self, inbox: Inbox) -> None:
         try:
-            kind, _ = inbox.get(timeout=TICK)
+            kind, _ = inbox.get(timeout=UPDATE_SECONDS)
         except queue.Empty:
             return
         self.stopped = self.stopped or kind == "press"

@@ -1,7 +1,7 @@
-"""Why a run has not begun, as far as it is known, and what would help. Pure.
+"""Sentences that explain why a run has not begun and suggest remedies. Pure functions.
 
-Modal does not say why a container is not there yet. The control plane of this machine starts one at once, unless the
-machine's GPUs are taken: that is known then.
+Modal does not report why a container has not started. The local control plane starts a container at once unless other
+containers hold the machine's GPUs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def queue_words(machine: Machine, kind: Kind) -> str:
-    """Of a run for which there is no container: `Modal has given no container yet. A100-80GB would do, too.`."""
+    """Explain a run without a container: `Modal has given no container yet. A100-80GB would do, too.`."""
     if kind == "local":
         return (
             "Other containers hold this machine's GPUs: it begins when enough of them are free." if machine.gpus else ""
@@ -40,7 +40,7 @@ def queue_words(machine: Machine, kind: Kind) -> str:
 
 
 def _other(spec: GpuSpec | None, nodes: int) -> GpuSpec | None:
-    """The cheapest of another kind with as much memory, if there is one."""
+    """The cheapest other GPU with as much memory; None: none exists."""
     if spec is None or spec.gpu is None or nodes > 1:
         return None
     enough = [
@@ -53,7 +53,7 @@ def _other(spec: GpuSpec | None, nodes: int) -> GpuSpec | None:
 
 
 def image_words(machine: Machine) -> str:
-    """Of an image that is being made: what goes into it."""
+    """Describe the content of an image that is being built."""
     what = "your own" if machine.image_object is not None else machine.image
     added = [*machine.pip, *machine.apt, *(["your commands"] if machine.run else [])]
     return f"The image: {what}{' with ' + ', '.join(added) if added else ''}. It is made once, and kept."

@@ -1,4 +1,4 @@
-"""What a run's samples and output say beside it: a GPU that stands idle, is held down, or is ill. Each is said once."""
+"""Warnings from a run's samples and output: an idle GPU, a throttled GPU, a GPU fault. Each is shown once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 IDLE_SECONDS: Final = 30.0
-"""For how long a GPU may say 0 % before that is said (DESIGN decision 16)."""
+"""Seconds at 0 % utilisation after which a GPU is reported as idle (DESIGN decision 16)."""
 
 OUT_OF_SERVICE: Final = "takes the machine out of service"
 LEFT_TO_YOU: Final = "leaves it to you: run the cell again, on another machine if need be"
@@ -28,12 +28,13 @@ _SAYS_GPU: Final = re.compile(r"cuda|\bdevice\b|accelerat|\bgpu\b", re.IGNORECAS
 
 
 class Watch:
-    """Looks at one run's samples and output as they come.
+    """Checks the samples and the output of one run and returns warnings.
 
     Args:
-        metrics: where readings are kept.
-        source: the cell. values: what the notebook has of the names it reads.
-        entered: hears each phase the run enters.
+        metrics: stores the readings.
+        source: the cell's source.
+        values: the notebook's values of the names that the cell reads, by name.
+        entered: called with each phase that the run enters.
     """
 
     def __init__(
@@ -48,21 +49,21 @@ class Watch:
         self.begin()
 
     def begin(self) -> None:
-        """The run begins, or begins again in another container."""
+        """Begin the run, or begin it again in another container."""
         self._said = False
         self._slowed: set[tuple[str, str]] = set()
         self._metrics.begin()
 
     def end(self) -> None:
-        """The run is over: give its values up, which live on else as long as what hears of samples."""
+        """End the run: release its values; the reader of late samples keeps this object alive."""
         self._values = {}
 
     def take(self, event: Event) -> Reading:
-        """Keep what a `sample` event brings."""
+        """Store the reading of a `sample` event."""
         return self._metrics.take(event)
 
     def sample(self) -> Iterator[str]:
-        """What there is to say after a new reading."""
+        """Warnings after a new reading."""
         yield from self._slowdowns()
         if self._said:
             return
@@ -72,7 +73,7 @@ class Watch:
             yield idle_words(idle, len(self._metrics.run.gpus), suspect(self._source, self._values))
 
     def _slowdowns(self) -> Iterator[str]:
-        """Each GPU that is held down, once for each reason."""
+        """A warning for each throttled GPU, once per reason."""
         latest = self._metrics.run.latest
         many = len({sample.node for sample in latest}) > 1
         for sample in latest:
@@ -83,17 +84,17 @@ class Watch:
                     yield f"{node}GPU {'' if sample.index is None else sample.index} is throttled: {reason}."
 
     def output(self, event: Event) -> Iterator[str]:
-        """What there is to say of what the cell put out."""
+        """Warnings about an output of the cell."""
         if event.kind == "stream":
             yield from self.log(event.content["text"])
 
     def log(self, text: str) -> Iterator[str]:
-        """What there is to say of a text from the container's log."""
+        """Warnings about a text from the container's log."""
         yield from health_words(self._metrics.faults(text))
 
 
 def idle_gpus(run: History) -> tuple[str, ...]:
-    """The GPUs that have said 0 % for too long now. A simulated one says nothing of a GPU's work."""
+    """Indexes of the GPUs that have been idle for IDLE_SECONDS. Simulated GPUs are ignored."""
     return tuple(
         "" if sample.index is None else str(sample.index)
         for sample in run.latest
@@ -102,7 +103,7 @@ def idle_gpus(run: History) -> tuple[str, ...]:
 
 
 def idle_words(idle: tuple[str, ...], count: int, why: str) -> str:
-    """The sentence: which GPUs of how many, and the suspect."""
+    """The warning about idle GPUs. `count`: number of GPUs; `why`: a sentence with the likely cause."""
     if count == 1:
         which = "The GPU has"
     elif len(idle) == count:
@@ -113,14 +114,14 @@ def idle_words(idle: tuple[str, ...], count: int, why: str) -> str:
 
 
 def suspect(source: str, values: Mapping[str, Any]) -> str:
-    """What may keep a cell off the GPU, as far as its text and values tell; empty if they do not."""
+    """The likely cause of an idle GPU, from the cell's source and values; empty: none found."""
     found = _SAYS_CPU.search(source)
     if found:
         return f"The cell says `{found[0]}`."
     on_cpu = [name for name, value in sorted(values.items()) if _is_cpu(value)]
     if on_cpu:
         return f"`{on_cpu[0]}` is {values[on_cpu[0]]!r}: it came from the notebook."
-    tensors = [name for name, value in sorted(values.items()) if _lies_on_cpu(value)]
+    tensors = [name for name, value in sorted(values.items()) if _is_cpu_tensor(value)]
     if _SAYS_GPU.search(source):
         return ""
     if tensors:
@@ -129,23 +130,23 @@ def suspect(source: str, values: Mapping[str, Any]) -> str:
 
 
 def _is_cpu(value: object) -> bool:
-    """Whether a value is the name of the CPU, as a text or as torch's device."""
+    """Whether a value is the text `cpu` or torch's CPU device."""
     return (type(value) is str or type(value).__module__ == "torch") and str(value) == "cpu"
 
 
-def _lies_on_cpu(value: Any) -> bool:
-    """Whether a value is a tensor, or a module with parameters, in main memory. Never raises, never imports."""
+def _is_cpu_tensor(value: Any) -> bool:
+    """Whether a value is a tensor, or a module with parameters, in main memory. Raises nothing, imports nothing."""
     try:
         if any(kind.__module__.startswith("torch.nn.modules") for kind in type(value).__mro__):
             value = next(iter(value.parameters()))
         is_tensor = any(kind.__module__.startswith("torch") for kind in type(value).__mro__)
         return is_tensor and str(value.device) == "cpu"
-    except Exception:  # noqa: BLE001 - a user's class may raise anything; then it is no suspect
+    except Exception:  # noqa: BLE001 - a user's class may raise anything
         return False
 
 
 def health_words(events: Iterable[HealthEvent]) -> Iterator[str]:
-    """A line for each fault that Modal reported."""
+    """One line for each GPU fault that Modal reported."""
     for event in events:
         what = OUT_OF_SERVICE if event.critical else LEFT_TO_YOU
         yield f"GPU fault; Modal {what}. {event.uuid}: {event.message}"

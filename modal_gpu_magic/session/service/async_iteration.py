@@ -1,4 +1,4 @@
-"""An async iterator read by plain code: a thread drives it, since a notebook's own thread runs a loop already."""
+"""Read an async iterator from synchronous code: a thread runs it, since the notebook's thread runs an event loop."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-AHEAD = 1000
-"""Items that may wait to be read; then the thread waits."""
-LOOK_SECONDS = 0.5
-"""Between two looks whether anybody reads on, for a thread that waits."""
+MAX_QUEUED = 1000
+"""Maximum number of unread items; the thread waits when the queue is full."""
+CHECK_SECONDS = 0.5
+"""Seconds between two checks, in a waiting thread, whether the reader has stopped."""
 _END = object()
 
 
 def driven(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
-    """Iterate over what `make` makes; it is made, and begins, with the first item that is asked for.
+    """Iterate over the async iterator that `make` returns; `make` is called when the first item is requested.
 
-    An iteration that is left (■, `break`, an error) cancels it.
+    Ending the iteration early (■, `break`, an error) cancels the async iterator.
 
     Raises:
-        BaseException: the iterator's own, in its place; CancelledError and SystemExit, too.
+        BaseException: the iterator's error, after the items before it; also CancelledError and SystemExit.
     """
     from modal_gpu_magic.sdk.app import FOLLOWERS
 
@@ -43,21 +43,21 @@ def driven(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
 
 
 class _Driver:
-    """One iteration in its thread. `items` are pairs of an item and the error in its place."""
+    """One iteration in a thread. `items`: pairs of an item and an error, one of them None."""
 
     def __init__(self, make: Callable[[], AsyncIterator[Any]]) -> None:
-        self.items: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
+        self.items: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(MAX_QUEUED)
         self._make = make
         self._left = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
 
     def run(self) -> None:
-        """In a thread: everything."""
+        """Run the whole iteration; called in a thread."""
         self._task = self._loop.create_task(self._drive())
         try:
             self._loop.run_until_complete(self._task)
-        except BaseException as error:  # noqa: BLE001 - raised where the items are read; after `leave` nobody reads
+        except BaseException as error:  # noqa: BLE001 - raised in the reader; after `leave` it is dropped
             self._put(None, error)
         finally:
             try:
@@ -66,11 +66,11 @@ class _Driver:
                 self._loop.close()
 
     def leave(self) -> None:
-        """Nobody reads on."""
+        """Cancel the iteration after the reader has stopped."""
         self._left.set()
         task = self._task
         if task is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the iteration has ended
                 self._loop.call_soon_threadsafe(task.cancel)
 
     async def _drive(self) -> None:
@@ -83,7 +83,7 @@ class _Driver:
     def _put(self, item: Any, error: BaseException | None = None) -> None:
         while not self._left.is_set():
             try:
-                self.items.put((item, error), timeout=LOOK_SECONDS)
+                self.items.put((item, error), timeout=CHECK_SECONDS)
             except queue.Full:
                 continue
             return

@@ -1,4 +1,4 @@
-"""What a service's containers are made from: its cell or its functions, and the notebook's values that these read."""
+"""The contents of a service: its cell or functions, and the notebook's values that they read."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 Source = str | Iterable[Callable[..., Any]]
 DEFINITION_BYTES = 16 << 20
-"""Modal's limit for what comes with a Function's definition (modal/_functions.py, 1.6.4)."""
+"""Modal's size limit for the data of a Function's definition, bytes (modal/_functions.py, 1.6.4)."""
 
 
 class Contents:
-    """A cell, or functions, with the namespace they read.
+    """A cell or functions, with the namespace that they read.
 
     Attributes:
-        functions: by name; empty where there is a cell.
+        functions: the functions by name; empty: the source is a cell.
         namespace: the notebook's variables.
     """
 
@@ -61,7 +61,7 @@ class Contents:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Requirements of the image beside the machine's."""
+        """Requirements of the image in addition to the machine's."""
         return self._cell.packages
 
     def outgoing(self, kind: Kind, *, marked: bool) -> Outgoing:
@@ -69,10 +69,10 @@ class Contents:
 
         Args:
             kind: the backend.
-            marked: the cell has a `@batched` function, so `batched` is ours and no variable of the notebook's.
+            marked: the cell has a `@batched` function, so that `batched` is this package's and not a variable.
 
         Raises:
-            TransferError: one cannot travel, or they are too large for a definition.
+            TransferError: a value cannot be sent, or the values are too large for a definition.
         """
         names = self._cell.names
         _refuse_remote({name: self.namespace.get(name) for name in sorted(names.reads)})
@@ -87,7 +87,7 @@ class Contents:
     def program(
         self, service: str, methods: Iterable[str], machine: Machine, outgoing: Outgoing, backend: Backend
     ) -> Program:
-        """What a container of `machine` runs, with the values packed."""
+        """The program of a container of `machine`, with the values packed."""
         store = backend.shared_store() or InlineStore()
         files = Files()
         values = {**outgoing.values, **self.functions}
@@ -112,28 +112,28 @@ def _refuse_remote(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if type(value) is RemoteValue:
             raise TransferError(
-                f"`{name}` is in the container of session {facts(value).session!r}, and a service has containers of "
-                f"its own: run {name} = {name}.fetch() first, or make it in the cell."
+                f"`{name}` is in the container of session {facts(value).session!r}, and a service has its own "
+                f"containers: run {name} = {name}.fetch() first, or compute it in the cell."
             )
 
 
 def refuse_large(values: Mapping[str, Any]) -> None:
-    """Refuse values that are too large to travel with a service's definition to Modal.
+    """Refuse values that are too large for a service's definition on Modal.
 
     Raises:
-        TransferError: naming the largest, and the way out.
+        TransferError: the values are too large; the message names the largest and the remedy.
     """
     sizes = {each: nbytes_of(value) for each, value in values.items()}
     total = sum(sizes.values())
     if total > DEFINITION_BYTES:
         largest = max(sizes, key=lambda each: sizes[each])
         raise TransferError(
-            f"`{largest}` ({size_text(sizes[largest])}) does not travel: Modal takes 16 MiB with a service, and the "
-            f"values that this one reads have {size_text(total)}. Put it on a Volume, mount that with --volume "
+            f"Cannot send `{largest}` ({size_text(sizes[largest])}): Modal accepts 16 MiB with a service, and the "
+            f"values of this service have {size_text(total)}. Put it on a Volume, mount the Volume with --volume "
             "NAME:/path, and load it in the cell."
         )
 
 
 def _globals(functions: Iterable[Callable[..., Any]]) -> dict[str, Any] | None:
-    """The globals of the first that has some."""
+    """The globals of the first Python function; None: no function has any."""
     return next((each.__globals__ for each in functions if isinstance(each, FunctionType)), None)

@@ -1,6 +1,6 @@
-"""A service: functions that stay loaded in containers of their own and are called from here, one by one or many.
+"""A service: functions that stay loaded in their own containers and are called from the notebook, singly or in maps.
 
-`Service` is what the notebook gets from a `--service` cell, and works without IPython, too.
+A `--service` cell returns a `Service`, which also works without IPython.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.values.sync import Outgoing
 
 _OF_MODAL = ("update_autoscaler",)
-"""Attributes of an object of Modal's classes."""
+"""Attribute names that Modal reserves on objects of its classes."""
 
 
 class NoMethodError(ServiceError, AttributeError):
@@ -44,27 +44,30 @@ class NoMethodError(ServiceError, AttributeError):
 
 
 class Service(RunningService):
-    """Functions of a cell, or functions, served by containers of their own.
+    """Functions that run in their own containers.
 
-    `Service([embed], "L40S").start()` or `with Service(...) as service:`; then `service.embed(x)`. Making one checks
-    it; nothing is sent before `start`.
+    `Service([embed], "L40S").start()` or `with Service(...) as service:`; then `service.embed(x)`. The constructor
+    checks the source; nothing is sent before `start`.
 
     Args:
-        source: a cell (its top level runs once a container, its functions become methods), or a list of functions.
+        source: a cell (its top level runs once per container, its functions become methods), or a list of functions.
         machine: a `Machine`, or specs as text; None: CPU containers.
-        name: its name.
-        batch: how the only function is batched: a number of calls or a `Batch`; None: as `@batched` says.
-        wait_ms: milliseconds such a batch waits to be full.
-        min_containers, max_containers, concurrent: as `Serving` has them.
-        timeout: seconds that a call may take; the start of a container has an hour at least.
+        name: the service's name.
+        batch: batching of the only function: a number of calls or a `Batch`; None: as `@batched` says.
+        wait_ms: maximum time that a batch given as a number waits for more calls, milliseconds.
+        min_containers: see `Serving`.
+        max_containers: see `Serving`.
+        concurrent: see `Serving`.
+        timeout: limit of one call, seconds; the start of a container may take at least one hour.
         backend: `cloud` or `local`.
-        namespace: the notebook's variables, which the source reads; of functions, by default their own globals.
+        namespace: the notebook's variables that the source reads; None: the functions' globals.
         hidden: names of the namespace that are not the user's.
-        cell: the cell as the notebook knows it: its number, names, files, packages.
-        transform: how the source becomes Python; None: as IPython does.
+        cell: the cell's facts from the notebook: number, names, files, packages.
+        transform: converts the source to Python; None: IPython's conversion.
 
     Raises:
-        ServiceError: it cannot be served as written. SyntaxError: the source is no valid cell.
+        ServiceError: the source cannot be served.
+        SyntaxError: the source is not a valid cell.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Service(RunningService):
         self.backend = backend
         self.machine = Machine.of(*machine.split()) if isinstance(machine, str) else machine or Machine()
         if self.machine.nodes > 1:
-            raise ServiceError(f"a service's containers work alone, and this machine has {self.machine.nodes} nodes.")
+            raise ServiceError(f"a service runs on single nodes, and this machine has {self.machine.nodes} nodes.")
         self._contents = Contents(source, name, namespace, hidden or {}, cell, transform)
         given = Batch(batch, wait_ms) if isinstance(batch, int) else batch
         methods, helpers = (
@@ -101,19 +104,21 @@ class Service(RunningService):
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
         for each in self._methods:
             if each in {*dir(Service), *vars(self), *_OF_MODAL}:
-                raise ServiceError(f"a service has a {each} of its own; give the function another name.")
+                raise ServiceError(f"the name {each} is reserved in a service; rename the function.")
 
     def start(self, front: Front | None = None, inbox: Inbox | None = None) -> Self:
-        """Start the first container and run the top level there; its output and its error are shown as a cell's.
+        """Start the first container and run the top level in it; show its output and error as a cell's.
 
         Raises:
-            TransferError: a value that is read cannot travel. KeyboardInterrupt: ■. Exception: the top level's own.
+            TransferError: a value that the source reads cannot be sent.
+            KeyboardInterrupt: ■ was pressed.
+            Exception: the error of the top level.
         """
         if inbox is None:
             with Presses() as presses:
                 return self.start(front, presses.inbox)
         if self._app is not None or self._stopped:
-            raise ServiceError(f"{self.name} was started before; make it again.")
+            raise ServiceError(f"{self.name} was already started; create it again.")
         front, outgoing, began = front or SilentFront(), self.outgoing(), time.monotonic()
         starting = Starting(
             self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox
@@ -134,7 +139,7 @@ class Service(RunningService):
         return self
 
     def stop(self) -> None:
-        """End its containers. It cannot be called any more."""
+        """End the service's containers. Later calls fail."""
         app, self._app, self._stopped = self._app, None, True
         if app is not None:
             self.usage.end()
@@ -142,7 +147,7 @@ class Service(RunningService):
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """What can be called."""
+        """The callable methods."""
         return self.serving.methods
 
     def __enter__(self) -> Self:
@@ -155,7 +160,7 @@ class Service(RunningService):
         methods = self.__dict__.get("_methods", {})
         if name in methods:
             return methods[name]  # type: ignore[no-any-return]
-        if name.startswith("_"):  # somebody asks what protocols it has
+        if name.startswith("_"):  # a lookup of a protocol method, such as by pickle or IPython
             raise AttributeError(name)
         why = f"it has {', '.join(methods)}"
         if name in self.serving.helpers:
@@ -178,10 +183,10 @@ class Service(RunningService):
         return f"<{text}>"
 
     def outgoing(self) -> Outgoing:
-        """The notebook's values that go to its containers.
+        """The notebook's values to send to the containers.
 
         Raises:
-            TransferError: one cannot travel, or they are too large.
+            TransferError: a value cannot be sent, or the values are too large.
         """
         return self._contents.outgoing(self.backend, marked=self.serving.batch is not None)
 

@@ -1,6 +1,6 @@
-"""A service's function as it is called from here: `embed.predict(x)`, `.map(xs)`, `.aio(x)`, `.spawn(x)`.
+"""Methods of a service, called from the notebook: `embed.predict(x)`, `.map(xs)`, `.aio(x)`, `.spawn(x)`.
 
-A call is Modal's own, with its arguments encoded: a spawn and a wait, so that its id is known and ■ can cancel it.
+A call spawns a Modal call with encoded arguments and waits for it, so that its id is known and ■ can cancel it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class ServiceMethod:
-    """One method of a running service. Its arguments are checked here, against the function's own signature.
+    """One method of a running service. Checks the arguments in the kernel against the function's signature.
 
-    Every way to call it raises the function's own error, with the cell's traceback; `ServiceError` where the service
-    was stopped, `CellTimeout` and `ContainerLost` where the call did not end by itself.
+    Every kind of call raises the function's error with the cell's traceback, `ServiceError` if the service was
+    stopped, `CellTimeout` if the call timed out, and `ContainerLost` if its container was lost.
     """
 
     def __init__(self, service: RunningService, method: Method) -> None:
@@ -36,7 +36,7 @@ class ServiceMethod:
         self.__signature__ = method.signature
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it and wait; of a generator, iterate over what it yields. ■ cancels the call."""
+        """Call the function and wait for its result; for a generator, iterate over its items. ■ cancels the call."""
         data = self._arguments(args, kwargs)
         if self._method.streams:
             return self._stream(data)
@@ -49,16 +49,16 @@ class ServiceMethod:
             return call.get()
 
     def spawn(self, *args: Any, **kwargs: Any) -> ServiceCall:
-        """Begin a call and return at once; `.get()` waits for its result, `.cancel()` ends it."""
+        """Start a call and return at once; `.get()` waits for its result, `.cancel()` ends it."""
         self._refuse_stream("spawn")
         return self._spawned(self._arguments(args, kwargs))
 
     def map(self, *iterables: Iterable[Any], return_exceptions: bool = False) -> Iterator[Any]:
-        """Call it once for each item, many at a time, and iterate over the results in order, as they come.
+        """Call the function once per item, in parallel; iterate over the results in order, as soon as they arrive.
 
         Args:
-            iterables: one for each argument, as for Python's `map`; the shortest ends it.
-            return_exceptions: give an error in the place of its result, instead of raising the first one.
+            iterables: one per argument, as for Python's `map`; the map ends with the shortest.
+            return_exceptions: yield an error instead of its result; False: raise the first error.
         """
         self._refuse_stream("map")
         rows = (self._arguments(args, {}) for args in zip(*iterables))  # noqa: B905 - as `map` does
@@ -69,7 +69,7 @@ class ServiceMethod:
         return self._service.watch(self._results(results), total, self._title)
 
     def aio(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it from a coroutine: `await embed.predict.aio(x)`; of a generator, `async for` over what it yields."""
+        """Call the function from a coroutine: `await embed.predict.aio(x)`; for a generator, use `async for`."""
         data = self._arguments(args, kwargs)
         return self._stream_aio(data) if self._method.streams else self._call_aio(data)
 
@@ -85,10 +85,11 @@ class ServiceMethod:
             raise ServiceError(f"{self._title} is a generator, which has no {way}: iterate over {self._title}(...).")
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """The arguments, encoded; of a batched function one value a parameter, in order.
+        """Encode the arguments; for a batched function, one value per parameter, in order.
 
         Raises:
-            TypeError: they do not fit the function. TransferError: one cannot travel.
+            TypeError: the arguments do not match the signature.
+            TransferError: an argument cannot be sent.
         """
         try:
             bound = self._method.signature.bind(*args, **kwargs)
@@ -111,12 +112,12 @@ class ServiceMethod:
             spawning = asyncio.ensure_future(self._function.spawn.aio(data))
             try:
                 call = await asyncio.shield(spawning)
-            except asyncio.CancelledError:  # it is on its way, and its id is not known yet
+            except asyncio.CancelledError:  # the spawn has been sent, but the call's id is not known yet
                 await (await spawning).cancel.aio()
                 raise
             return await ServiceCall(call, self._service).aio()
 
-    # A generator. The first item is the id of the call; what is not read to its end is cancelled.
+    # Generators. The first item is the id of the call; a generator that is not read to its end is cancelled.
 
     def _stream(self, data: bytes) -> Iterator[Any]:
         items = self._function.remote_gen(data)
@@ -155,20 +156,21 @@ class ServiceMethod:
 
 
 class ServiceCall:
-    """A call that has begun: `.get()` waits for its result, `.cancel()` ends it. `id` is Modal's (`fc-…`)."""
+    """A started call: `.get()` waits for its result, `.cancel()` ends it. `id`: Modal's id of the call (`fc-…`)."""
 
     def __init__(self, call: Any, service: RunningService) -> None:
         self._call, self._service = call, service
         self.id: str = call.object_id
 
     def get(self, timeout: float | None = None) -> Any:
-        """Its result. ■ cancels the call.
+        """Wait for the result. ■ cancels the call.
 
         Args:
-            timeout: seconds to wait; None: as long as it takes.
+            timeout: maximum wait, seconds; None: no limit.
 
         Raises:
-            TimeoutError: it is not there yet. Exception: the function's own.
+            TimeoutError: the call has not ended.
+            Exception: the function's error.
         """
         try:
             data = self._call.get(timeout=timeout)
@@ -182,7 +184,7 @@ class ServiceCall:
         return decode(data, self._service.namespace)
 
     async def aio(self) -> Any:
-        """The same from a coroutine; a task that is cancelled cancels the call."""
+        """Wait for the result in a coroutine. Cancelling the task cancels the call."""
         try:
             data = await self._call.get.aio()
         except Exception as error:  # noqa: BLE001 - a user's, or Modal's
@@ -193,8 +195,8 @@ class ServiceCall:
         return decode(data, self._service.namespace)
 
     def cancel(self) -> None:
-        """End it; its container stays."""
-        with contextlib.suppress(Exception):  # it has ended meanwhile, or its App has
+        """Cancel the call; its container keeps running."""
+        with contextlib.suppress(Exception):  # the call or its App has ended
             self._call.cancel()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What runs of a service: its App while there is one, and what the calls of its methods need."""
+"""A running service: its App, and the state that calls of its methods need."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service.usage import Usage
 
 Watch = Callable[[Iterator[Any], "int | None", str], Iterator[Any]]
-"""`watch(results, total, title)`: iterates over the results of a map, and shows how far it is."""
+"""`watch(results, total, title)`: iterates over the results of a map and shows its progress."""
 
 
 class RunningService:
     """A service as its methods see it.
 
     Attributes:
-        name: its name.
-        serving: its functions, and the limits of its containers.
+        name: the service's name.
+        serving: the functions and the limits of the containers.
         namespace: the notebook's variables.
-        usage: how long its containers were there.
-        watch: shows how far a map is; the notebook's has a progress bar.
+        usage: run time of the containers.
+        watch: shows the progress of a map; the notebook sets one with a progress bar.
     """
 
     def __init__(self, name: str, serving: Serving, namespace: dict[str, Any], usage: Usage) -> None:
@@ -38,14 +38,15 @@ class RunningService:
 
     @property
     def running(self) -> bool:
-        """Whether it can be called."""
+        """Whether the service accepts calls."""
         return self._app is not None and not self._app.closed and self._app.backend.lost is None
 
     def function(self, name: str) -> Any:
         """Modal's own Function for a method.
 
         Raises:
-            ServiceError: the service is not running. BackendLost: its control plane is gone.
+            ServiceError: the service is not running.
+            BackendLost: the control plane was lost.
         """
         if self._app is None or self._app.closed:
             state = "was stopped; run its cell again" if self._stopped else "is not started; call its start() first"
@@ -55,12 +56,12 @@ class RunningService:
         return self._app.method(name)
 
     def cancel(self, call_id: str | None) -> None:
-        """End a call."""
+        """Cancel a call."""
         if self._app is not None and call_id is not None:
             self._app.cancel(call_id)
 
     def own(self, error: BaseException) -> BaseException:
-        """The error to raise for what a call brought: the function's own, or what became of the container."""
+        """The error to raise for a failed call: the function's error, or one that describes the container's end."""
         from modal_gpu_magic.sdk.faults import translate, why_lost
 
         if isinstance(error, Fault):

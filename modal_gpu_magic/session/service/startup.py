@@ -1,4 +1,4 @@
-"""A service on its way: from its definition to a container that has run the cell's top level, seen as it happens."""
+"""Start a service: define it, start its first container, run the cell's top level, and show the progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.run.front import Front, Phase, State
-from modal_gpu_magic.session.run.pump import DRAIN_LIMIT, TICK
+from modal_gpu_magic.session.run.pump import DRAIN_LIMIT, UPDATE_SECONDS
 from modal_gpu_magic.wire.calls import Fault
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Answer, Event, Failure, Frame
 
 LAST_OUTPUT = 0.5
-"""Seconds that what a lost container wrote last may still be on its way."""
+"""Seconds to wait for the last output of a lost container."""
 
 
 class Starting:
-    """One start. `run()` is the whole of it; everything slow happens in a thread, and is told to the inbox.
+    """Starts a service with `run()`. A thread does the slow work and sends messages to the inbox.
 
     Args:
         kind: the backend.
-        make: makes the App once the backend is there; packs the values.
-        subject: the machine, as the status line has it.
-        front: shows what the top level puts out.
-        inbox: also gets the presses of ■.
+        make: packs the values and returns the App for a connected backend.
+        subject: the machine, as the status line names it.
+        front: shows the output of the top level.
+        inbox: gets the messages and the presses of ■.
     """
 
     def __init__(
@@ -50,10 +50,12 @@ class Starting:
         self._phase_since = self._ended_at = self._shown_at = time.monotonic()
 
     def run(self) -> tuple[ServiceApp, Answer | None]:
-        """Start, and return the App with how the top level ended in the first container.
+        """Start the service; return its App and the answer of the first container's top level.
 
         Raises:
-            KeyboardInterrupt: ■; the App ends. Fault: the top level's own error. ModalGpuError: it could not start.
+            KeyboardInterrupt: ■ was pressed; the App ends.
+            Fault: the error of the top level.
+            ModalGpuError: the service could not start.
         """
         from modal_gpu_magic.sdk.app import FOLLOWERS
 
@@ -71,7 +73,7 @@ class Starting:
         return self.app, self.answer
 
     def _go(self) -> None:
-        """In a thread: connect, define, wake. All that happens is told, nothing is raised."""
+        """Connect, define and start the service in a thread. Errors become messages."""
         from modal_gpu_magic.sdk.client import connect
 
         try:
@@ -90,7 +92,7 @@ class Starting:
             self.app.close()
 
     def _over(self) -> bool:
-        """The container says how its top level ended; if that is lost on the way, the call that woke it must do."""
+        """Whether the start is over: the answer has arrived, or DRAIN_LIMIT has passed since the first call ended."""
         if self.answer is not None:
             return True
         return (self.awake or self.lost is not None) and time.monotonic() > self._ended_at + DRAIN_LIMIT
@@ -98,7 +100,7 @@ class Starting:
     def _take(self) -> None:
         waiting = self.awake or self.lost is not None
         try:
-            kind, body = self.inbox.get(timeout=0.1 if waiting else TICK)
+            kind, body = self.inbox.get(timeout=0.1 if waiting else UPDATE_SECONDS)
         except queue.Empty:
             kind, body = "tick", None
         if kind == "press":
@@ -111,7 +113,7 @@ class Starting:
             self.awake, self._ended_at = True, time.monotonic()
         elif kind in ("lost", "reader", "closed"):
             self._lose(body)
-        if time.monotonic() - self._shown_at >= TICK:
+        if time.monotonic() - self._shown_at >= UPDATE_SECONDS:
             self._show()
 
     def _show(self) -> None:
@@ -122,13 +124,13 @@ class Starting:
     def _lose(self, error: BaseException | None) -> None:
         self.lost = error or BackendLost("the service ended while it was starting.")
         self._ended_at = time.monotonic()
-        if self._phase not in ("waiting", "starting"):  # nothing of the top level's can be on its way
+        if self._phase not in ("waiting", "starting"):  # the top level has not started: no output can arrive
             self._ended_at -= DRAIN_LIMIT
-        elif not isinstance(error, Fault):  # and no word of its end
+        elif not isinstance(error, Fault):  # the container was lost: no answer can arrive
             self._ended_at -= DRAIN_LIMIT - LAST_OUTPUT
 
     def _frame(self, frame: Frame) -> None:
-        """Several containers may start at once: the first one that is heard of is shown."""
+        """Handle the events of the container that reports first; ignore others that start at the same time."""
         life = frame.run.partition("/")[2]
         self._life = self._life or life
         if life != self._life:
@@ -160,7 +162,7 @@ class Starting:
             raise translate(self.lost)
 
     def _give_up(self) -> None:
-        """End the App, without waiting for it."""
+        """Close the App in a thread, without waiting."""
         self._given_up = True
         app = self.app
         if app is not None:

@@ -1,4 +1,4 @@
-"""About how long a service's containers were there, from what is seen here: its calls, and how many Modal counts."""
+"""Estimate the run time of a service's containers from its calls and from Modal's container counts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """Container-seconds, estimated: a container is there while a call runs and for the idle time behind it.
+    """Estimates container-seconds: a container runs during a call and for the idle time after the call.
 
     Args:
-        window: seconds an idle container stays.
-        least: containers that are always there.
-        clock: seconds, monotonic.
+        window: idle time of a container, seconds.
+        least: number of containers that always run.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, window: int, least: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class Usage:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
-        """Calls are under way."""
+        """Count a call as running inside the block."""
         self._count(1)
         try:
             yield
@@ -38,20 +38,20 @@ class Usage:
             self._count(-1)
 
     def seen(self, containers: int) -> None:
-        """So many are there now, by Modal's count."""
+        """Set the number of running containers, as counted by Modal."""
         with self._lock:
             self._settle()
             self._containers = max(1, containers)
 
     def end(self) -> None:
-        """All containers end now."""
+        """Record the end of all containers."""
         with self._lock:
             self._settle()
             self._least, self._running, self._warm_until = 0, 0, self._since
 
     @property
     def seconds(self) -> float:
-        """Container-seconds until now."""
+        """Container-seconds so far."""
         with self._lock:
             self._settle()
             return self._seconds

@@ -1,8 +1,8 @@
-"""What remote cells imported is imported here when a native cell uses the name, and not before.
+"""Import the modules of remote cells in the kernel when a native cell first uses their names.
 
-A remote cell's import statement costs the container its time once. The notebook's name gets a stand-in
-(`wire.values.imports.DeferredImport`). Before a native cell runs, the stand-ins that it reads are replaced by what they
-stand for. Uses that the cell's text does not show (a callback, `exec`) find the stand-in, which then imports.
+A remote cell's import statement runs in the container. In the notebook, the imported name gets a stand-in
+(`wire.values.imports.DeferredImport`). Before a native cell runs, the stand-ins that it reads are replaced by the
+imported objects. A use that the cell's source does not show (a callback, `exec`) reaches the stand-in, which imports.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def bind(imports: Mapping[str, Import], namespace: dict[str, Any]) -> None:
-    """Bind the names that a remote cell bound by import statements, without importing anything.
+    """Bind the names that a remote cell imported, without importing anything.
 
     Args:
-        imports: by name, the statement; the container says which (`wire.values.imports.bound_by_import`).
-        namespace: the notebook's.
+        imports: the import statement of each name, reported by the container (`wire.values.imports.bound_by_import`).
+        namespace: the notebook's variables.
     """
     for name, statement in imports.items():
         loaded, before = statement.loaded(), namespace.get(name)
@@ -37,19 +37,19 @@ def bind(imports: Mapping[str, Import], namespace: dict[str, Any]) -> None:
 
 
 def deferred(namespace: Mapping[str, Any]) -> frozenset[str]:
-    """The names that have a stand-in."""
+    """The names that are bound to a stand-in."""
     return frozenset(name for name, value in [*namespace.items()] if type(value) is DeferredImport)
 
 
 def import_for(source: str, namespace: dict[str, Any], transform: Transform | None = None) -> None:
-    """Import what a native cell is about to use: the names that it reads, and those that functions it calls read.
+    """Import the deferred names that a native cell reads, directly or through the functions that it calls.
 
-    What cannot be imported keeps its stand-in, which raises the reason where the cell uses the name.
+    A name whose import fails keeps its stand-in, which raises the import's error where the cell uses the name.
 
     Args:
         source: the cell as typed.
-        namespace: the notebook's.
-        transform: how the cell becomes Python.
+        namespace: the notebook's variables.
+        transform: converts the cell's source to Python.
     """
     waiting = deferred(namespace)
     if waiting:
@@ -59,7 +59,7 @@ def import_for(source: str, namespace: dict[str, Any], transform: Transform | No
 
 
 def resolve_all(names: Iterable[str], namespace: Mapping[str, Any]) -> None:
-    """Replace stand-ins by what they stand for. After a stop the cell that uses one of them stops, too."""
+    """Replace stand-ins by the imported objects. If ■ stops an import, the cell stops where it uses a stand-in."""
     stand_ins = [value for name in names if type(value := namespace.get(name)) is DeferredImport]
     stopped = any(_is_stopped(value) for value in stand_ins)
     for value in stand_ins:
@@ -67,11 +67,11 @@ def resolve_all(names: Iterable[str], namespace: Mapping[str, Any]) -> None:
 
 
 def _is_stopped(value: DeferredImport) -> bool:
-    """Import what a stand-in stands for; whether the user stopped that."""
+    """Resolve a stand-in; return whether the user stopped the import."""
     try:
         resolve(value)
     except KeyboardInterrupt:
         return True
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a module raises while it is imported; its use raises it
+    except (Exception, SystemExit):  # noqa: BLE001 - an import may raise anything; using the name raises it
         return False
     return False

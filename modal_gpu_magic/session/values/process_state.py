@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 class ProcessState:
-    """What one session's container has of this process's state, and what is to be said of the rest."""
+    """The process state that the kernel and one session's container share."""
 
     def __init__(self) -> None:
-        self._here = here()
+        self._table = here()
         self._known: States = {}
-        """What both sides have had since the last cell."""
-        self._now: States = {}
+        """The state in both the kernel and the container after the last cell."""
+        self._current: States = {}
         self._sending: States = {}
         self._secrets: dict[str, str] = {}
-        """Variables that stay, with the reason."""
+        """Environment variables that are not sent, with the reason."""
         self._said: set[str] = set()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """For the time of a remote cell. Numbers that our own threads, and those of the SDK, draw are put back."""
-        process = self._here.process
-        self._now = process.read(self._known)
+        """Restore random states after the block, since threads of this package and the SDK draw random numbers."""
+        process = self._table.process
+        self._current = process.read(self._known)
         try:
             yield
         finally:
-            process.write({state.name: self._now.get(state.name, {}) for state in process.table if state.borrowed})
+            process.write({state.name: self._current.get(state.name, {}) for state in process.table if state.borrowed})
 
     def outgoing(self, include: Collection[str], machine: Machine) -> States:
-        """What must be set there before the cell: what has changed here since the last one.
+        """The state to set in the container before the cell: the changes in the kernel since the last cell.
 
-        A variable of the environment that looks like a credential stays, unless `--in` or `--env` names it.
+        An environment variable that looks like a credential is not sent unless `--in` or `--env` names it.
         """
-        changed = difference(self._known, self._now)
+        changed = difference(self._known, self._current)
         allowed = {*include, *(name for name, _ in machine.env)}
         variables = changed.get(ENVIRONMENT, {})
         found = {name: looks_secret(name, value) for name, value in variables.items() if name not in allowed}
@@ -55,26 +55,26 @@ class ProcessState:
         return encoded(changed)
 
     def arrived(self, states: States) -> None:
-        """The container has set what `outgoing` last found; set here what the cell changed there."""
+        """Record that the container has the last sent state, and set the cell's changes in the kernel."""
         self._known = merged(self._known, self._sending)
         if not states:
             return
-        process = self._here.process
+        process = self._table.process
         process.write(states)
         seen = process.read_back(states)
-        self._known, self._now = merged(self._known, seen), merged(self._now, seen)
+        self._known, self._current = merged(self._known, seen), merged(self._current, seen)
 
     def forget(self) -> None:
-        """The container is gone: what differs from a fresh process is sent again."""
+        """Discard the state of an ended container; the next cell sends all differences from a fresh process."""
         self._known = {}
 
     def news(self, machine: Machine) -> tuple[str, ...]:
-        """A line for each variable set in this kernel that does not travel and was not named before."""
-        reasons = {**{name: OF_THE_PLACE[name] for name in self._here.unfollowed}, **self._secrets}
+        """A line for each environment variable of the kernel that is not sent, shown once per variable."""
+        reasons = {**{name: OF_THE_PLACE[name] for name in self._table.unfollowed}, **self._secrets}
         given = {name for name, _ in machine.env}
         new = {name: why for name, why in reasons.items() if name not in self._said | given}
         self._said.update(new)
         return tuple(
-            f"The variable {name} as set in this kernel does not travel: {why}; --env {name} sends it."
+            f"The kernel's environment variable {name} is not sent: {why}; --env {name} sends it."
             for name, why in new.items()
         )

@@ -1,7 +1,7 @@
-"""Names whose values here would be old, since their objects changed in the container and stayed there.
+"""Replace outdated values in the notebook by remote values.
 
-A name bound to such an object, or to one that holds such an object, is covered: a remote value stands for the value
-until all its objects are current again.
+An object is stale if it changed in the container and the change was not returned. A name whose value is or holds a
+stale object is covered: the name is bound to a remote value until all objects of its own value are current again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class StandIns:
     """The covered names of one session.
 
     Attributes:
-        shares: by the name of a value that stayed, tokens of objects in it that are current here.
+        shares: for the name of a value in the container, tokens of its objects that are current in the kernel.
     """
 
     def __init__(
@@ -37,43 +37,43 @@ class StandIns:
         self._covered: dict[str, tuple[RemoteValue, Any]] = {}
 
     def lives_there(self, value: Any) -> bool:
-        """Whether a value is one that only the session's container has."""
+        """Whether a value is a remote value of this session's running container."""
         return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
 
     def forget_name(self, name: str) -> None:
-        """A name was bound to something else."""
+        """Forget a name that was bound to another value."""
         self._covered.pop(name, None)
         self.shares.pop(name, None)
 
     def clear(self) -> None:
-        """The container is gone."""
+        """Forget all names after the container has ended."""
         self._covered.clear()
         self.shares.clear()
 
     def to_fetch(self, name: str) -> tuple[str, ...]:
-        """What to ask the container for, to have a value here: its name, or the objects in it that are old here."""
+        """What to request to fetch a value: its name or, for a covered name, tokens of its stale objects."""
         if name not in self._covered:
             return (name,)
         return tuple(map(token_name, self.stale_in(self._covered[name][1])))
 
     def is_covered(self, name: str) -> bool:
-        """Whether a remote value stands for what a name is bound to."""
+        """Whether a name is covered by a remote value."""
         return name in self._covered
 
     def own(self, name: str) -> Any:
-        """What a name is bound to here; for one that is covered, the object itself."""
+        """The value of a name; for a covered name, the kernel's own value."""
         value = self.namespace[name]
         covered = self._covered.get(name)
         return covered[1] if covered is not None and covered[0] is value else value
 
     def shared_with_remote(self, names: set[str]) -> set[str]:
-        """Names whose values share objects with remote values among `names`: the cell may reach them through those."""
+        """Names whose values share objects with remote values among `names`, so that the cell may change them."""
         tokens = {token for name in names for token in self.shares.get(name, ()) if self.lives_there(self.own(name))}
         ids = {id(self.table.find(token)) for token in tokens if self.table.has(token)}
         return self._reaching(ids) if ids else set()
 
     def _reaching(self, ids: AbstractSet[int]) -> set[str]:
-        """Names of the user's whose values reach one of some objects."""
+        """The user's names whose values reach an object with one of the given ids."""
         found = set()
         for name, value in list(self.namespace.items()):
             if (
@@ -88,24 +88,24 @@ class StandIns:
         return found
 
     def stale_in(self, value: Any) -> list[int]:
-        """Tokens of the objects in a value that are old here."""
+        """Tokens of the stale objects in a value."""
         found = (self.table.token_of.get(key) for key in reached_from((value,), self.namespace))
         return sorted(token for token in found if token in self.table.stale)
 
     def cover(self, fetch: Callable[[str], Any]) -> None:
-        """Names that would show the old state of what stayed in the container stand for remote values, too."""
+        """Bind each name whose value reaches a stale object to a remote value."""
         ids = {id(self.table.find(token)) for token in self.table.stale}
         for name in self._reaching(ids):
             value = self.namespace[name]
-            why = "it holds values that changed in the container and stayed there"
-            shell = RemoteValue(name, self.session, type(value).__name__, summary(value), why, fetch=fetch)
-            self._covered[name] = shell, value
-            self.namespace[name] = shell
+            why = "it holds values that changed in the container and were not returned"
+            remote = RemoteValue(name, self.session, type(value).__name__, summary(value), why, fetch=fetch)
+            self._covered[name] = remote, value
+            self.namespace[name] = remote
 
     def uncover(self) -> None:
-        """Names whose objects are all current again get them back."""
-        for name, (shell, value) in list(self._covered.items()):
-            if self.namespace.get(name) is not shell:
+        """Bind each covered name to its own value again once all objects of that value are current."""
+        for name, (remote, value) in list(self._covered.items()):
+            if self.namespace.get(name) is not remote:
                 del self._covered[name]
             elif not self.stale_in(value):
                 self.namespace[name] = value
@@ -113,5 +113,5 @@ class StandIns:
 
 
 def is_result(name: str) -> bool:
-    """Whether IPython keeps a result under a name: `_`, `__`, `_12`."""
+    """Whether IPython stores a cell's result under a name: `_`, `__`, `_12`."""
     return name in LAST_RESULTS or (name.startswith("_") and name[1:].isdigit())

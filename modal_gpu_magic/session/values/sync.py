@@ -1,7 +1,7 @@
-"""The notebook's side of a session's variables: what must travel before a cell, what comes home after it.
+"""The kernel's side of a session's variables: choose values to send before a cell, bind returned values after the cell.
 
-A name is sent only if its fingerprint differs from the last sync in either direction (DESIGN decision 12), so an older
-value here never overwrites a newer one there.
+A name is sent only if its fingerprint differs from the last transfer in either direction (DESIGN decision 12), so an
+older value of the kernel never overwrites a newer one in the container.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.values.imports import Import
 
 LOOKED_UP_BYTES = 16_000_000
-"""The largest value that travels because a cell may look up any name. One that a cell names may be larger."""
+"""Maximum size of a value that is sent without being named in the cell, for a cell that may read any name, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """What the header says of the variables: `--in`, `--no-in`, and the limit of `--send` in bytes."""
+    """The header's options for the variables.
+
+    Attributes:
+        include: names that must be sent (`--in`).
+        exclude: names that must not be sent (`--no-in`).
+        limit: maximum size of all sent values, bytes (`--send`).
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -53,13 +59,15 @@ class TransferOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a cell sends.
+    """The values that a cell sends.
 
     Attributes:
-        values: by name. groups: the same names with what their values look like, those that share objects together.
-        held: of each name that stays here why, and the option that overrides.
-        drops: names that the container has to delete. forgot: tokens of objects that the kernel gave up.
-        hasher: knows the digests of the large buffers.
+        values: the values by name.
+        groups: the names with fingerprints of their values; names that share objects are in one group.
+        held: the reason for each name that is not sent, and the option that changes it.
+        drops: names that the container must delete.
+        forgot: tokens of objects that the kernel no longer tracks.
+        hasher: the digests of the large buffers.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -71,13 +79,19 @@ class Outgoing:
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes the values have."""
+        """Approximate size of the values, bytes."""
         return sum(nbytes_of(value) for value in self.values.values())
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """What a cell brought: the last expression's value, if it has one, and what stayed there with the reasons."""
+    """The result of a cell.
+
+    Attributes:
+        result: the last expression's value.
+        has_result: whether the cell ended with an expression that has a value.
+        stays: names whose values stayed in the container, each with the reason.
+    """
 
     result: Any = None
     has_result: bool = False
@@ -85,7 +99,7 @@ class CellResult:
 
 
 class Values:
-    """The variables of one session, seen from the notebook. `namespace` is the notebook's own, changed in place."""
+    """The variables of one session in the kernel. `namespace`: the notebook's variables, changed in place."""
 
     def __init__(self, session: str, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
         self.session, self.namespace, self.hidden = session, namespace, hidden
@@ -94,19 +108,19 @@ class Values:
         self.hasher = Hasher()
         self.lost: set[str] = set()
         self.alive: frozenset[str] = frozenset()
-        """Names bound in the container after the last cell: one that is deleted here goes there, too."""
+        """Names bound in the container after the last cell; one deleted in the notebook is deleted in the container."""
         self.stateless = False
-        """The session is a cluster's: nothing lives there from one cell to the next."""
+        """The session runs on a cluster, which keeps no values between cells."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
-        """Tells the digest of a buffer that came from the store and that nobody has written to since."""
+        """Returns the digest of a buffer that the store delivered and that is unchanged since."""
         self.stand_ins = StandIns(session, namespace, hidden, self.table)
         self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
 
     def outgoing(self, names: Names, transfer_options: TransferOptions) -> Outgoing:
-        """What must travel before the cell.
+        """The values to send before the cell.
 
         Raises:
-            TransferError: a value that the cell reads cannot travel: every such name, the reason, the way out.
+            TransferError: values that the cell reads cannot be sent: each name, the reason, the remedy.
         """
         hasher = self.hasher = Hasher(unwritten=self.unwritten)
         sure = (names.reads - names.maybe) | set(transfer_options.include)
@@ -130,7 +144,7 @@ class Values:
         return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher)
 
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
-        """Names whose values the cell may look up, by itself or through what it calls."""
+        """Names whose values the cell may read, directly or through the functions that it calls."""
         reached = reach((names.reads | set(transfer_options.include)) - set(transfer_options.exclude), self.namespace)
         if names.any_name:
             others = every_name(self.namespace) - reached - set(transfer_options.exclude)
@@ -141,9 +155,9 @@ class Values:
     def _sorted_out(
         self, reached: AbstractSet[str], transfer_options: TransferOptions
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-        """The values that may travel, those of the last results, and why others stay here."""
+        """The values to send, those of IPython's last results, and the reason for each name that is not sent."""
         values: dict[str, Any] = {}
-        last: dict[str, Any] = {}  # each side binds these anew with every result: no mark holds
+        last: dict[str, Any] = {}  # each result changes these names in the kernel and the container: marks are useless
         held: dict[str, str] = {}
         for name in sorted(reached):
             if not self._is_the_users(name, transfer_options):
@@ -161,14 +175,14 @@ class Values:
     def incoming(
         self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
     ) -> CellResult:
-        """Bind what came home; also after an error and after a stop, as in a kernel.
+        """Bind the returned values; also after an error and after a stop, as a kernel does.
 
         Args:
-            answer: the container's.
-            store: has its buffers.
-            fetch: brings a value home that stayed.
-            count: the cell's number.
-            unlike: by module, what is to be said of packages that differ there.
+            answer: the container's answer.
+            store: holds the buffers of the answer.
+            fetch: returns a value that stayed in the container, by name.
+            count: the cell's execution count.
+            unlike: a clause about each package whose version in the container differs, by module.
         """
         self.alive = frozenset(answer.names)
         self.marks.forget(answer.forgot)
@@ -177,9 +191,11 @@ class Values:
         result, has_result = self._bind(answer, store, fetch, unlike) if answer.values else (None, False)
         self._bind_imports(answer.imported)
         for name, stay in stays.items():
-            there = f"_{count}" if name == RESULT else name  # where IPython keeps a cell's result
-            way = None if stay.gone else fetch
-            value = RemoteValue(there, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=way)
+            remote_name = f"_{count}" if name == RESULT else name  # IPython stores a cell's result as `_12`
+            fetcher = None if stay.gone else fetch
+            value = RemoteValue(
+                remote_name, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetcher
+            )
             if name == RESULT:
                 result, has_result = value, True
             else:
@@ -196,14 +212,14 @@ class Values:
         return CellResult(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
     def named_here(self, packed: Packed) -> tuple[int, ...]:
-        """Tokens of objects that the container has, or gets with a transfer, and that have a name here alone."""
+        """Tokens of objects in the container, or in a transfer to it, that only the kernel has a name for."""
         new = {id(value): packed.transfer.base + number for number, value in packed.objects.items()}
-        there = self.alive.union(packed.transfer.names)
-        values = [value for name, value in self.namespace.items() if name not in there]
+        remote = self.alive.union(packed.transfer.names)
+        values = [value for name, value in self.namespace.items() if name not in remote]
         return tuple({token for value in values if (token := self.table.token(value) or new.get(id(value), 0))})
 
     def sent(self, outgoing: Outgoing, packed: Packed | None) -> None:
-        """The container has these values now."""
+        """Record that the container has these values."""
         if packed is not None:
             packed.arrived(self.table)
         for group in outgoing.groups:
@@ -215,7 +231,7 @@ class Values:
         self.table.received.clear()
 
     def forget(self) -> tuple[str, ...]:
-        """The container is gone: what was sent is sent again when read. Returns the names that lived only there."""
+        """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
         self.marks.clear()
         self.table.clear()
         self.stand_ins.clear()
@@ -225,10 +241,10 @@ class Values:
         return _worth_naming(self.lost)
 
     def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
-        """The value that `to_fetch` asked for.
+        """Unpack and return a fetched value.
 
         Raises:
-            MachineError: it cannot be made here, with the reason.
+            MachineError: the kernel cannot unpickle the value; the message gives the reason.
         """
         hasher = Hasher(unwritten=self.unwritten)
         arrived = unpack(transfer, self.namespace, store, hasher, table=self.table)
@@ -241,11 +257,11 @@ class Values:
         return value
 
     def remote_names(self) -> tuple[str, ...]:
-        """Names whose values live in this session's container."""
+        """The user's names whose values are only in this session's container."""
         return _worth_naming(self._remote() - self.lost)
 
     def _remote(self) -> set[str]:
-        """Names of values that only the container has."""
+        """Names whose values are only in the container, lost ones included."""
         names = (name for name, value in self.namespace.items() if self.stand_ins.lives_there(value))
         return {name for name in names if is_name(name)}
 
@@ -275,7 +291,7 @@ class Values:
         return result, RESULT in transfer.names
 
     def _bind_imports(self, imported: Mapping[str, Import]) -> None:
-        """Names that the cell bound by import statements: what they import is imported here when a cell needs it."""
+        """Bind the names that the cell imported to stand-ins, which import when a native cell needs them."""
         deferred_imports.bind(imported, self.namespace)
         for name in imported:
             self._forget_name(name)
@@ -285,13 +301,13 @@ class Values:
         self._note_bound(bound)
 
     def _forget_name(self, name: str) -> None:
-        """What was known of a name is over: the name was bound by the container, or has gone."""
+        """Discard the state of a name that the container has bound or deleted."""
         self.lost.discard(name)
         self.marks.drop(frozenset((name,)))
         self.stand_ins.forget_name(name)
 
     def _note_bound(self, names: Iterable[str]) -> None:
-        """Both sides have these names alike now."""
+        """Record the current bindings of names as equal in the kernel and the container."""
         for name in names:
             value = self.stand_ins.own(name) if name in self.namespace else None
             self._bound[name] = type(value), identity(value, self.table)
@@ -308,18 +324,18 @@ class Values:
 
     def _why_it_stays(self, name: str, value: Any, transfer_options: TransferOptions) -> str | None:
         if name in self.lost and self.stand_ins.lives_there(value):
-            return "it lived in a container that is gone; run the cell that made it again"
+            return "its container has ended; run the cell that made it again"
         if is_gone(value):
-            return f"{facts(value).why or 'it is out of reach'}; run the cell that made it again"
+            return f"{facts(value).why or 'it is not available'}; run the cell that made it again"
         if type(value) is RemoteValue and not self.stand_ins.lives_there(value):
             other = facts(value).session
             if self.stateless:
                 return (
-                    f"it lives in session {other!r}, which no node of the cluster sees; {name} = {name}.fetch() first, "
-                    "or write it to a Volume there and read it in the cell"
+                    f"it is in session {other!r}, which the cluster cannot reach; run {name} = {name}.fetch() first, "
+                    "or write it to a Volume in that session and read it in the cell"
                 )
             return (
-                f"it lives in session {other!r}; run the cell with --session {other}, or {name} = {name}.fetch() first"
+                f"it is in session {other!r}; run the cell with --session {other}, or run {name} = {name}.fetch() first"
             )
         secret = None if name in transfer_options.include else looks_secret(name, value)
         return f"{secret}; send it with --in {name}, or run without it: --no-in {name}" if secret else None
@@ -337,20 +353,20 @@ class Values:
 
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
-            lines = [f"`{name}` does not travel: {why}." for name, why in refused.items()]
+            lines = [f"Cannot send `{name}`: {why}." for name, why in refused.items()]
             lost = all(name in self.lost or is_gone(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self, bound: AbstractSet[str]) -> set[str]:
-        """Names that the container deletes, so that their old values there are neither read nor brought home.
+        """Names that the container must delete, so that the cell neither reads nor returns their old values.
 
-        They are gone here, were bound to something else here, or will be bound by a cell that does not read them.
+        The notebook deleted them or bound them again, or the cell binds them without reading them.
         """
         old = {name for name in self.alive if name not in self.namespace or self._is_rebound(name)}
         return old | {name for name in bound & self.alive if not self._is_remote(name)}
 
     def _is_rebound(self, name: str) -> bool:
-        """Whether a name is bound to another object here than when both sides had the name alike."""
+        """Whether the notebook has bound a name to another object since the last transfer of the name."""
         value = self.stand_ins.own(name)
         if type(value) is RemoteValue and self.stand_ins.lives_there(value):
             return False
@@ -358,23 +374,23 @@ class Values:
         return kind is not type(value) or then != identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:
-        """Whether only the container has a name's value."""
+        """Whether a name's value is only in a container."""
         return name in self.namespace and type(self.stand_ins.own(name)) is RemoteValue
 
     def _is_there(self, name: str, value: Any) -> bool:
-        """Whether the container has this very value under this name."""
+        """Whether the container has this value under this name."""
         if not self.stand_ins.lives_there(value) or name in self.lost:
             return False
         return facts(value).name == name or name in LAST_RESULTS
 
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:
-    """Names a user gave: not `_`, `__` and `_12`, under which IPython keeps results."""
+    """The names in order, without `_`, `__` and `_12`, under which IPython stores results."""
     return tuple(sorted(name for name in names if not is_result(name)))
 
 
 def _import(submodules: Iterable[str]) -> None:
-    """`import xml.dom` binds `xml` and loads both; here, too."""
+    """Import submodules in the kernel, since `import xml.dom` in a cell loads `xml.dom` and binds only `xml`."""
     for name in submodules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

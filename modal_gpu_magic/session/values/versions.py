@@ -1,4 +1,4 @@
-"""The notebook's side of the versions: what the container is told, and what its answer says of results."""
+"""Package versions: send the kernel's versions to the container, and report differences in returned values."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ if TYPE_CHECKING:
 
 
 class Versions:
-    """Which packages the session's container has been told of, and which differences were said."""
+    """The package versions that the session's container has, and the differences that were reported."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
-        self._said: set[str] = set()
+        self._known: set[str] = set()
+        self._reported: set[str] = set()
         self._sent: set[str] = set()
 
     def outgoing(self, modules: Iterable[str], machine: Machine) -> dict[str, Version]:
-        """By module, the versions of the packages whose objects are among the values, less those told before."""
-        new = _ours({each.partition(".")[0] for each in modules} - self._told, machine)
+        """The kernel's versions of the packages of the sent values, by module, without those sent before."""
+        new = _kernel_versions({each.partition(".")[0] for each in modules} - self._known, machine)
         self._sent = set(new)
         return new
 
     def arrived(self) -> None:
-        """The container has what was sent last, and has said what differs."""
-        self._told |= self._sent
+        """Record that the container has the last sent versions and has reported the differences."""
+        self._known |= self._sent
         self._sent = set()
 
     def forget(self) -> None:
-        """The container is gone."""
-        self._told.clear()
-        self._said.clear()
+        """Forget all versions after the container has ended."""
+        self._known.clear()
+        self._reported.clear()
         self._sent.clear()
 
-    def unlike(self, there: Mapping[str, str], machine: Machine) -> dict[str, str]:
-        """By module, the clause about each package of the results that differs."""
+    def unlike(self, remote: Mapping[str, str], machine: Machine) -> dict[str, str]:
+        """A clause about each package of the returned values whose version differs, by module."""
         return {
-            module: ours.unlike(there[module])
-            for module, ours in _ours(there, machine).items()
-            if there[module] != ours.number
+            module: own.unlike(remote[module])
+            for module, own in _kernel_versions(remote, machine).items()
+            if remote[module] != own.number
         }
 
-    def news(self, there: Mapping[str, str], machine: Machine) -> tuple[str, ...]:
-        """Sentences about packages of the results that differ, as far as neither side has said it."""
-        unlike = self.unlike(there, machine)
-        new = [module for module in unlike if module not in self._told | self._said]
-        self._said.update(new)
+    def news(self, remote: Mapping[str, str], machine: Machine) -> tuple[str, ...]:
+        """Sentences about packages of the returned values whose versions differ, each shown once."""
+        unlike = self.unlike(remote, machine)
+        new = [module for module in unlike if module not in self._known | self._reported]
+        self._reported.update(new)
         return tuple(f"{unlike[module]}." for module in new)
 
 
-def _ours(modules: Iterable[str], machine: Machine) -> dict[str, Version]:
-    """The notebook's versions, each with whether the image takes it."""
+def _kernel_versions(modules: Iterable[str], machine: Machine) -> dict[str, Version]:
+    """The kernel's versions of modules, each with whether the image installs the kernel's version."""
     preset = PRESETS.get(machine.image)
     brought = preset.brings if preset else ()
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.session.project.module_origin import files_of, homes
+from modal_gpu_magic.session.project.module_origin import files_of, own_locations
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_homes(tmp_path: Path, module: str, found: tuple[str, ...] | None) -> None:
-    assert homes(module) == (None if found is None else tuple(tmp_path / each for each in found))
+    assert own_locations(module) == (None if found is None else tuple(tmp_path / each for each in found))
     assert module == "" or "hm_" not in module or module not in sys.modules, "to look must not import"
 
 

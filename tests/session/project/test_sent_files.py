@@ -106,7 +106,9 @@ def test_a_directory_that_is_too_large_comes_with_its_own_files_or_not_at_all() 
     result = found("os.listdir('big')")
     assert result.files == ("p/nb/big/top.txt",)
     assert result.folders == ("p/nb/big", "p/nb/big/many")
-    assert result.notes[0].startswith("`big` has 1,002 files here (0 B), and up to 1,000 of 50 MB together travel")
+    assert result.notes[0].startswith(
+        "`big` has 1,002 files (0 B), over the limit of 1,000 files and 50 MB: the cell does not see them all."
+    )
     assert found("os.listdir('big/many')").files == ()
     assert found("ImageFolder('big')").notes == ()
 

@@ -53,8 +53,8 @@ def test_a_file_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with (folder / "large.bin").open("wb") as file:
         file.truncate(FILE_BYTES + 1)
     said = {
-        "small.csv": "a cell that names it literally brings it along",
-        "../above.csv": "a cell that names it literally brings it along",
+        "small.csv": "name it literally in the cell to send it",
+        "../above.csv": "name it literally in the cell to send it",
         "large.bin": "--volume NAME:/path",
         "folder": "with up to 1,000 small files of 50 MB together",
         "../../outside.csv": f"outside the project {folder.parent}",

@@ -298,7 +298,7 @@ def test_what_it_says_of_itself(service: Service) -> None:
     assert "scale" in dir(service)
     with pytest.raises(AttributeError, match="tests has no method predict: it has scale"):
         _ = service.predict
-    with pytest.raises(TypeError, match="stays there"):
+    with pytest.raises(TypeError, match="cannot be sent"):
         json.dumps(service.__reduce__())
 
 

@@ -30,12 +30,12 @@ def test_a_start_that_fails_raises_the_cells_own_error() -> None:
 
 @pytest.mark.parametrize("name", ["stop", "own", "machine", "update_autoscaler"])
 def test_a_method_hides_nothing(name: str) -> None:
-    with pytest.raises(ServiceError, match=f"a service has a {name} of its own"):
+    with pytest.raises(ServiceError, match=f"the name {name} is reserved in a service"):
         Service(f"def {name}(): ...")
 
 
 def test_a_cluster_serves_nothing() -> None:
-    with pytest.raises(ServiceError, match="work alone, and this machine has 2 nodes"):
+    with pytest.raises(ServiceError, match="single nodes, and this machine has 2 nodes"):
         Service("def f(): ...", Machine.of("H100:8", nodes=2))
 
 
@@ -96,7 +96,7 @@ def test_several_containers_may_start_at_once() -> None:
 
 def test_values_that_are_too_large_for_a_definition() -> None:
     with pytest.raises(
-        TransferError, match=r"`weights` \(32 MB\) does not travel.*Put it on a Volume.*--volume NAME:/path"
+        TransferError, match=r"Cannot send `weights` \(32 MB\): .*Put it on a Volume.*--volume NAME:/path"
     ):
         refuse_large({"weights": np.zeros(4_000_000), "k": 1})
     refuse_large({"weights": np.zeros(1_000_000)})

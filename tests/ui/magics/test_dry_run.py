@@ -47,7 +47,7 @@ def test_the_program_and_what_is_sent(found: dict[str, Any]) -> None:
 
 def test_a_secret_is_refused_as_in_a_run(found: dict[str, Any]) -> None:
     printed, error = found["secret"]
-    assert error.startswith("TransferError: `hf_token` does not travel")
+    assert error.startswith("TransferError: Cannot send `hf_token`")
     assert "a1a1" not in printed + error
 
 
