@@ -99,7 +99,7 @@ def test_gpu_numbers_of_this_machine_stay(fresh: Kernel) -> None:
     fresh.run("import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '3'")
     first = fresh.remote("import os\nos.environ.get('CUDA_VISIBLE_DEVICES') == '3'", "T4")
     assert first.value() == "False"
-    assert "The kernel's environment variable CUDA_VISIBLE_DEVICES is not sent: numbers of GPUs" in first.said
+    assert "The kernel's environment variable CUDA_VISIBLE_DEVICES is not sent: the numbers of GPUs" in first.said
 
 
 def test_folders_of_the_notebook_are_folders_of_the_container(fresh: Kernel) -> None:
@@ -113,7 +113,7 @@ def test_folders_of_the_notebook_are_folders_of_the_container(fresh: Kernel) -> 
 
 def test_what_is_inherited_is_nobodys_change(fresh: Kernel) -> None:
     fresh.remote("1", "T4")
-    known = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.sessions['default'].process._known"
+    known = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['default'].process._known"
     assert fresh.print(f"sorted({known}), {known}.get('environment')") == "['random', 'warnings'] None"
 
 
