@@ -247,5 +247,9 @@ def screen(messages: tuple[Message, ...]) -> list[str]:
             outputs = [(key, text if key == display else old) for key, old in outputs]
             continue
         outputs, waits = ([] if waits else outputs), False
-        outputs.append((display, text))
+        stream = f"stream {content['name']}" if message.kind == "stream" else ""
+        if stream and outputs and outputs[-1][0] == stream:  # a print may come in pieces
+            outputs[-1] = stream, outputs[-1][1] + text
+        else:
+            outputs.append((display or stream, text))
     return [text for _, text in outputs if not text.startswith("Output(")]
