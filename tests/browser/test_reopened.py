@@ -48,7 +48,7 @@ def test_it_shows_the_picture_and_words_instead_of_widgets(
     expect(theirs.output(1)).to_contain_text(receipt)
     expect(theirs.output(1)).to_contain_text("kept")
     expect(theirs.output(0)).to_contain_text("%%modal_gpu L40S:2")
-    expect(theirs.output(0)).to_contain_text("This front end does not show the dashboard")
+    expect(theirs.output(0)).to_contain_text("This front end does not show the picker")
     assert "model not found" not in page.locator("body").inner_text()
     assert errors == []
     theirs.end()
