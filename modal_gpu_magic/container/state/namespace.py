@@ -308,9 +308,8 @@ class NamespaceSync:
         return {
             name: found[name]
             for group in self.marks.look(found, hasher)
-            for names in self.marks.within(group.names)  # the run may have joined groups
-            if not self.marks.agrees(group if names == group.names else self.marks.group(names, found, hasher))
-            for name in names
+            if self.marks.knows(group.names) and not self.marks.agrees(group)
+            for name in group.names
         }
 
     def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:

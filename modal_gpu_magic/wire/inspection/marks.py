@@ -5,7 +5,7 @@ Each side marks its own objects after a transfer. A group of names whose fingerp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
@@ -39,7 +39,6 @@ class Group:
 class _Mark:
     stream: bytes
     tokens: tuple[int, ...]
-    classes: frozenset[str] = frozenset()
 
 
 class Marks:
@@ -80,25 +79,17 @@ class Marks:
         """Whether a group of names has a mark."""
         return names in self._marks
 
-    def within(self, names: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Return the groups with a mark whose names are all among `names`."""
-        return [names] if names in self._marks else [known for known in self._marks if set(names).issuperset(known)]
-
     def transferred(self, group: Group) -> None:
         """Mark a group after a transfer, when both sides have the same content.
 
         Deletes marks of other groups with the same objects: an object that is changed back to the state of such a mark
-        would differ from the other side's object. The same holds for groups with instances of a class that crossed
-        under its name: the class is part of their fingerprints.
+        would differ from the other side's object.
         """
         if group.print is None:
             return
         crossed = set(map(self.table.token, group.print.objects)) - {0}
-        values = (self.namespace.get(name) for name in group.names)
-        classes = group.print.classes if any(isinstance(value, type) for value in values) else frozenset()
-        for names, mark in list(self._marks.items()):
-            if not crossed.isdisjoint(mark.tokens) or not classes.isdisjoint(mark.classes):
-                del self._marks[names]
+        for names in [names for names, mark in self._marks.items() if not crossed.isdisjoint(mark.tokens)]:
+            del self._marks[names]
         self.set(group)
 
     def set(self, group: Group) -> None:
@@ -107,8 +98,7 @@ class Marks:
             return
         self._marks.pop(group.names, None)
         token = self.table.token
-        tokens = tuple(map(token, group.print.objects))
-        self._marks[group.names] = _Mark(group.print.stream, tokens, group.print.classes)
+        self._marks[group.names] = _Mark(group.print.stream, tuple(map(token, group.print.objects)))
         for owner, digest in group.print.leaves:
             if token(owner):
                 self.table.digests[token(owner)] = digest
@@ -125,7 +115,7 @@ class Marks:
         for names, mark in list(self._marks.items()) if released else ():
             if not released.isdisjoint(mark.tokens):
                 kept = tuple(0 if token in released else token for token in mark.tokens)
-                self._marks[names] = replace(mark, tokens=kept)
+                self._marks[names] = _Mark(mark.stream, kept)
 
     def drop(self, names: AbstractSet[str]) -> None:
         """Delete the marks of groups with names in which the two sides may differ."""

@@ -33,13 +33,11 @@ class Print:
         stream: digest of the content and of the sharing.
         objects: the objects in the values that have an identity, in the order of the pickle.
         leaves: owners of large buffers, each with the digest of the buffer.
-        classes: tracker ids of the notebook's classes whose content is part of the fingerprint.
     """
 
     stream: bytes
     objects: tuple[Any, ...] = ()
     leaves: tuple[tuple[Any, bytes], ...] = ()
-    classes: frozenset[str] = frozenset()
 
 
 def look(
@@ -94,8 +92,7 @@ def _look(values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, *,
         hasher.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
         objects = tuple(pickler.objects().values())
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
-        stream = file.digest(*pickler.digests, pickler.values_digest())
-        return Print(stream, objects, tuple(pickler.leaves), frozenset(pickler.classes))
+        return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
     except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled; `why_not` reports it
         return None
     finally:

@@ -122,7 +122,6 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         storages: torch storages in the stream so far, by `_cdata`.
         temporary: copies made only for this pickle.
         tensors: `id` of the tensors in the stream so far.
-        classes: tracker ids of the classes in the stream that are pickled by value.
         modules: modules of the functions and classes that are pickled by name.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
@@ -141,7 +140,6 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.storages: dict[Any, Any] = {}
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
-        self.classes: set[str] = set()
         self.tensors: set[int] = set()
         self.sends_graphs = self.is_fingerprint = False
         self.owner: Any = None
@@ -170,7 +168,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             self._ordinary.add(kind)
             return NotImplemented
         reduced = NotImplemented if reducer is None else reducer(self, obj)
-        self._note(kind, obj, by_value=reduced is not NotImplemented)
+        self._note(kind, obj)
         if reduced is not NotImplemented:
             return reduced
         if kind is types.FunctionType and obj.__globals__ is self.namespace and cloudpickle_names.is_by_value(obj):
@@ -185,14 +183,12 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
         return reduced
 
-    def _note(self, kind: type, obj: Any, *, by_value: bool) -> None:
-        """Record a tensor, a class that is pickled by value, or the owner of the next buffer."""
+    def _note(self, kind: type, obj: Any) -> None:
+        """Record a tensor, or the owner of the next buffer."""
         if kind.__name__ in _OWNERS:
             self.owner = obj
         elif kind.__name__ in _TENSORS:
             self.tensors.add(id(obj))
-        elif by_value and isinstance(obj, type):
-            self.classes.add(cloudpickle_names.id_of(obj))
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
         """Return the reduction of a function of the notebook."""
