@@ -118,7 +118,7 @@ def test_transfers(data: st.DataObject) -> None:
 
 def test_a_buffer_that_is_missing_is_said_as_before() -> None:
     sent = pack({"a": np.arange(20_000.0)}, {}, InlineStore())
-    with pytest.raises(TransferError, match="is gone"):
+    with pytest.raises(TransferError, match="is missing"):
         unpack(sent, {}, InlineStore())
 
 

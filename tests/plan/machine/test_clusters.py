@@ -118,5 +118,5 @@ def test_every_combination_is_taken_or_refused_with_a_place(specs: str) -> None:
 
 def test_without_gpus_torchrun_is_told_first() -> None:
     line = parse("--ranks 4 --torchrun")
-    with pytest.raises(LineError, match="Without GPUs torchrun cannot tell how many processes; write --torchrun 2"):
+    with pytest.raises(LineError, match="Without GPUs torchrun needs a number of processes; write --torchrun 2"):
         inherit(None, line, {}, {})

@@ -49,7 +49,7 @@ def test_what_modal_has_not_raises_and_changes_nothing(trait: str, value: object
 
 def test_a_cluster_keeps_whole_nodes() -> None:
     picker = GpuPicker("H100:8", nodes=4)
-    with pytest.raises(TraitError, match="whole ones"):
+    with pytest.raises(TraitError, match="whole nodes"):
         picker.spec = "H100:2"
     assert picker.line == "H100:8 --nodes 4 --torchrun"
 
