@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 OURS = ("/modal_gpu_magic/session/", "/modal_gpu_magic/container/", "/modal_gpu_magic/wire/", "/cloudpickle/")
 CELL = "<cell>"
-_runs = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class StoppedMemories(TwoMemories):
         TwoMemories.native(self, source)
 
     def fetch_all(self) -> None:
-        """Bring everything home."""
+        """Bring all values to the kernel."""
         self._settle()
         TwoMemories.fetch_all(self)
 
@@ -118,23 +116,7 @@ class StoppedMemories(TwoMemories):
             self.outcomes.append("not sent")
             return
         self.sent.append(tuple(sorted(outgoing.values)))
-        request = Request(
-            run=str(next(_runs)),
-            version="",
-            source=source,
-            execution_count=1,
-            generation="g",
-            values=packed.transfer,
-            drops=outgoing.drops,
-            forgot=outgoing.forgot,
-            fetched=tuple(self.kernel.table.received),
-            named=self.kernel.named_here(packed),
-            reads=tuple(names.reads),
-            binds=tuple(names.binds),
-            deletes=tuple(names.deletes),
-            mutates=names.mutates,
-            fetch_bytes=self.fetch_bytes,
-        )
+        request = self._request(source, names, outgoing, packed)
         answer = self._there(request)
         self._open = outgoing, packed, answer
         if not self.stop.loses:
@@ -156,17 +138,7 @@ class StoppedMemories(TwoMemories):
             self.outcomes.append(outcome)
             with pressed(self.stop, "leaving", signal.SIGUSR1):
                 leaving = self.container.leave(request, before, (), 0.0, InlineStore())
-        return Answer(
-            generation="g",
-            version="",
-            values=leaving.values,
-            stays=leaving.stays,
-            stale=leaving.stale,
-            forgot=leaving.forgot,
-            gone=leaving.gone,
-            looks=leaving.looks,
-            names=self.container.names,
-        )
+        return self._answer(leaving)
 
     def _settle(self) -> None:
         """Take in the last answer; one that was lost is asked for now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.plan.cell.names import analyse
@@ -17,6 +17,12 @@ from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.remote import RemoteValue
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.container.state.cell_values import OutgoingValues
+    from modal_gpu_magic.plan.cell.names import Names
+    from modal_gpu_magic.session.values.sync import Outgoing
+    from modal_gpu_magic.wire.transfer import Packed
 
 _runs = itertools.count()
 
@@ -55,7 +61,19 @@ class TwoMemories:
         store = InlineStore()
         packed = prepare(outgoing.values, self.here, store, outgoing.hasher, session="s", table=self.kernel.table)
         self.sent.append(tuple(sorted(outgoing.values)))
-        request = Request(
+        request = self._request(source, names, outgoing, packed)
+        failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
+        assert not failed, failed
+        before = self.container.before(request, InlineStore())
+        assert _run(source, self.there) == expected, source
+        leaving = self.container.leave(request, before, (), 0.0, InlineStore())
+        answer = self._answer(leaving)
+        self.kernel.sent(outgoing, packed)
+        self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
+
+    def _request(self, source: str, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
+        """What the kernel sends for a cell."""
+        return Request(
             run=str(next(_runs)),
             version="",
             source=source,
@@ -72,12 +90,10 @@ class TwoMemories:
             mutates=names.mutates,
             fetch_bytes=self.fetch_bytes,
         )
-        failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
-        assert not failed, failed
-        before = self.container.before(request, InlineStore())
-        assert _run(source, self.there) == expected, source
-        leaving = self.container.leave(request, before, (), 0.0, InlineStore())
-        answer = Answer(
+
+    def _answer(self, leaving: OutgoingValues) -> Answer:
+        """What the container sends back after a cell."""
+        return Answer(
             generation="g",
             version="",
             values=leaving.values,
@@ -88,8 +104,6 @@ class TwoMemories:
             looks=leaving.looks,
             names=self.container.names,
         )
-        self.kernel.sent(outgoing, packed)
-        self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
 
     def fetch(self, name: str) -> Any:
         """What `NAME.fetch()` does."""

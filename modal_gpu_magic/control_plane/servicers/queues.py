@@ -84,7 +84,7 @@ class Queue:
 
     @contextlib.contextmanager
     def partition(self, key: bytes) -> Iterator[Partition]:
-        """The partition, made on first use, and dropped once it is empty and nobody waits for an item of it."""
+        """Yield a partition: created on first use, deleted when it is empty and no request waits for an item."""
         partition = self.partitions.get(key) or self.partitions.setdefault(key, Partition(count=self.count))
         partition.readers += 1
         try:

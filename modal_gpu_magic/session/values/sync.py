@@ -227,7 +227,7 @@ class Values:
         self._note_bound(outgoing.values)
         self.lost.difference_update(outgoing.values)
         self.marks.drop(frozenset(outgoing.drops))
-        self.table.told(outgoing.forgot)
+        self.table.confirm_released(outgoing.forgot)
         self.table.received.clear()
 
     def forget(self) -> tuple[str, ...]:

@@ -352,7 +352,7 @@ class IdentityTable:
         self._forgotten.append(token)
 
     def forgotten(self) -> tuple[int, ...]:
-        """Tokens that were given up and that the other side still has; less those that have come again meanwhile."""
+        """Return released tokens that the other side still has, without tokens that were assigned again since."""
         return tuple(token for token in self._forgotten if not self.has(token))
 
     def take_forgotten(self) -> tuple[int, ...]:
@@ -361,7 +361,7 @@ class IdentityTable:
         self._forgotten.clear()
         return forgotten
 
-    def told(self, tokens: Iterable[int]) -> None:
+    def confirm_released(self, tokens: Iterable[int]) -> None:
         """Record that the other side knows that these tokens were released."""
         known = frozenset(tokens)
         if known:
