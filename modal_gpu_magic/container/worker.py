@@ -103,10 +103,12 @@ class Worker:
         self._abandoned.add(run)
         return None
 
-    def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = ()) -> Transfer:
+    def fetch(
+        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = (), forgot: tuple[int, ...] = ()
+    ) -> Transfer:
         """Pack values that stayed in the container. `received`: first tokens of earlier fetches that arrived."""
         with unwarned(), Interrupt():
-            return self.namespace_sync.take(names, self._store(store), received)
+            return self.namespace_sync.take(names, self._store(store), received, forgot)
 
     def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
         """List the file at a path of the working directory, or all files below the path.
@@ -287,6 +289,7 @@ class Worker:
             values=leaving.values if leaving else None,
             stays=leaving.stays if leaving else (),
             stale=leaving.stale if leaving else (),
+            shares=leaving.shares if leaving else {},
             forgot=leaving.forgot if leaving else (),
             gone=leaving.gone if leaving else (),
             imported=leaving.imported if leaving else {},

@@ -67,10 +67,12 @@ class OpenApp(HeldApp):
             raise translate(error) from error
         return answer
 
-    def fetch(self, session: str, names: tuple[str, ...], received: tuple[int, ...]) -> Transfer:
+    def fetch(
+        self, session: str, names: tuple[str, ...], received: tuple[int, ...], forgot: tuple[int, ...]
+    ) -> Transfer:
         """Fetch values that stayed in the container. `received`: earlier fetches that the notebook has received."""
         try:
-            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store, received)
+            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store, received, forgot)
         except Exception as error:
             raise translate(error) from error
         return fetched

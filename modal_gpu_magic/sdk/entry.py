@@ -41,9 +41,11 @@ class Runner:
         return self.worker.run(request, post, answer, mounted(request.volumes))
 
     @modal.method()
-    def fetch(self, names: tuple[str, ...], store: str | None, received: tuple[int, ...]) -> Transfer:
+    def fetch(
+        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...], forgot: tuple[int, ...]
+    ) -> Transfer:
         """Return values that stayed, on request."""
-        return self.worker.fetch(names, store, received)
+        return self.worker.fetch(names, store, received, forgot)
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:

@@ -31,6 +31,7 @@ from modal_gpu_magic.wire.values.sources import gather, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -53,6 +54,8 @@ class Unpacked:
     """Classes and functions of the notebook that the transfer has by value, by their qualified names."""
     current: set[int] = field(default_factory=set)
     """Tokens of the objects that the transfer names: this side now has their current content."""
+    new: set[int] = field(default_factory=set)
+    """Tokens of the objects that this side did not have."""
 
 
 def pack(
@@ -169,6 +172,11 @@ class Packed:
     objects: Mapping[int, Any] = field(default_factory=dict)
     named: frozenset[int] = frozenset()
 
+    @property
+    def tokens(self) -> set[int]:
+        """The tokens of all objects whose content the receiver has after it has unpacked the transfer."""
+        return {*self.named, *(self.transfer.base + number for number in self.objects)}
+
     def arrived(self, table: IdentityTable) -> None:
         """Give tokens to the objects that were new to the receiver; call this after the receiver has unpacked."""
         if self.transfer.base:
@@ -198,6 +206,7 @@ def unpack(
     table: IdentityTable | None = None,
     bind: bool = False,
     restore_devices: bool = False,
+    only: AbstractSet[int] | None = None,
 ) -> Unpacked:
     """Load the values of a transfer.
 
@@ -211,6 +220,7 @@ def unpack(
             loaded. False: the namespace is not changed.
         restore_devices: move tensors to the GPU that they were on, if this machine has that GPU; False: keep them on
             the CPU.
+        only: tokens of the objects to write into; this side has current content of its other objects. None: all.
 
     Raises:
         DamagedError: the transfer was damaged.
@@ -220,7 +230,7 @@ def unpack(
     check(transfer, store)
     register(transfer.sources)
     builtins = namespace.get("__builtins__")
-    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices)
+    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices, only=only)
     try:
         return arrival.whole() or arrival.salvaged()
     finally:
@@ -241,13 +251,15 @@ class _Arrival:
         *,
         bind: bool,
         restore_devices: bool,
+        only: AbstractSet[int] | None,
     ) -> None:
+        self._only = only
         self._transfer, self._namespace, self._store = transfer, namespace, store
         self._hasher, self._table, self._bind, self._restore_devices = hasher, table, bind, restore_devices
 
     def whole(self) -> Unpacked | None:
         """Load all values with the fast loader. None: a value cannot be loaded."""
-        known = Known(self._table)
+        known = Known(self._table, self._only)
         loader = self._open(Loader, known)
         values: dict[str, Any] = {}
         try:
@@ -256,12 +268,13 @@ class _Arrival:
         except UnknownObjectsError:
             raise
         except Exception:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
+            known.restore_cells()
             return None
         return self._settled(Unpacked(values, current=known.current), known, loader)
 
     def salvaged(self) -> Unpacked:
         """Load the values that can be loaded, and collect the reasons for the others."""
-        known = Known(self._table)
+        known = Known(self._table, self._only)
         loader = self._open(TolerantUnpickler, known)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}
@@ -286,6 +299,7 @@ class _Arrival:
         if self._table is not None and self._transfer.base:
             objects = with_identity(memo.items(), (*known.discarded, self._namespace))
             self._table.learn(self._transfer.base, objects)
+            unpacked.new.update(self._transfer.base + number for number in objects)
         return unpacked
 
     def _open(self, loader: type[_AnyLoader], known: Known) -> _AnyLoader:

@@ -17,6 +17,7 @@ from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.remote import RemoteValue
+from tests.session.shared_objects import check_run, contents
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.state.cell_values import OutgoingValues
@@ -65,11 +66,15 @@ class TwoMemories:
         failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
         assert not failed, failed
         before = self.container.before(request, InlineStore())
+        contents_before = contents(self.container.table)
         assert _run(source, self.there) == expected, source
+        contents_after = contents(self.container.table)
         leaving = self.container.leave(request, before, (), 0.0, InlineStore())
         answer = self._answer(leaving)
         self.kernel.sent(outgoing, packed)
         self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
+        changed = {token: now for token, now in contents_after.items() if contents_before.get(token, now) != now}
+        check_run(changed, self.kernel.table, self.container.table)
 
     def _request(self, source: str, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
         """What the kernel sends for a cell."""
@@ -99,6 +104,7 @@ class TwoMemories:
             values=leaving.values,
             stays=leaving.stays,
             stale=leaving.stale,
+            shares=leaving.shares,
             forgot=leaving.forgot,
             gone=leaving.gone,
             looks=leaving.looks,
@@ -108,7 +114,7 @@ class TwoMemories:
     def fetch(self, name: str) -> Any:
         """What `NAME.fetch()` does."""
         names, received = self.kernel.stand_ins.to_fetch(name), tuple(self.kernel.table.received)
-        transfer = self.container.take(names, InlineStore(), received)
+        transfer = self.container.take(names, InlineStore(), received, self.kernel.table.forgotten())
         return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
 
     def user_names(self) -> list[str]:

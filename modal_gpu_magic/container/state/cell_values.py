@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modal_gpu_magic.wire.messages.events import StayedValue, Transfer
+from modal_gpu_magic.wire.messages.events import Shared, StayedValue, Transfer
 from modal_gpu_magic.wire.values.imports import Import
 
 
@@ -16,15 +16,19 @@ class Before:
     Attributes:
         identities: ids of the objects that names are bound to.
         candidates: names that the notebook shares and whose values the cell may reach, with the values' tokens.
+        own: names whose values only the container has and the cell may reach.
+        own_tokens: tokens of the objects in the values of `own`.
         unbound: unbound names that the cell may delete: a marker is bound to each.
-        held: values that the cell changes in place before it rebinds or deletes their name. The notebook may have other
-            names for such a value, so its content is needed after the cell.
+        held: values that the cell may change before it rebinds or deletes their name. The notebook may have other names
+            for such a value or for objects in it, so the content is needed after the cell.
     """
 
     identities: dict[str, int]
     candidates: dict[str, int]
-    unbound: tuple[str, ...] = ()
-    held: tuple[Any, ...] = ()
+    own: tuple[str, ...]
+    own_tokens: set[int]
+    unbound: tuple[str, ...]
+    held: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class OutgoingValues:
         imported: names that the cell bound by an import statement, without a value to send.
         stale: tokens of objects whose new content stays, so that the notebook has older content.
         forgot: tokens of objects that no longer exist.
+        shares: by name of a value that only the container has, what the value shares, where that has changed.
     """
 
     values: Transfer
@@ -50,6 +55,7 @@ class OutgoingValues:
     imported: dict[str, Import]
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
+    shares: dict[str, Shared] = field(default_factory=dict)
 
     def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
         """Add values that ended with their rank: the notebook reports each and keeps no older value of the name."""

@@ -26,9 +26,14 @@ class Handed:
         """Add a transfer that is about to be sent."""
         self._waiting.append(packed)
 
-    def confirm(self, received: Collection[int]) -> None:
-        """Confirm the received transfers, by their first token; the notebook will never receive the others."""
-        for packed in self._waiting:
-            if packed.transfer.base in received:
-                packed.arrived(self._table)
+    def confirm(self, received: Collection[int]) -> set[int]:
+        """Confirm the received transfers, by their first token; the notebook will never receive the others.
+
+        Returns:
+            The tokens of the objects whose content the notebook has received.
+        """
+        arrived = [packed for packed in self._waiting if packed.transfer.base in received]
         self._waiting.clear()
+        for packed in arrived:
+            packed.arrived(self._table)
+        return set[int]().union(*(packed.tokens for packed in arrived))

@@ -23,6 +23,7 @@ from modal_gpu_magic.wire.messages.events import (
     LAST_RESULTS,
     RESULT,
     Request,
+    Shared,
     StayedValue,
     Transfer,
     token_in,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers.stores import Store
-    from modal_gpu_magic.wire.transfer import Packed
 
 CHECK_SECONDS = 0.2
 """Seconds to compare values for changes in place after a cell; for a long cell, CHECK_SHARE of its time."""
@@ -59,6 +59,10 @@ class _Chosen:
     groups: list[Group]
     stays: dict[str, str]
 
+    def room(self, fetch_bytes: int) -> int:
+        """Return the bytes that may still be returned."""
+        return fetch_bytes - sum(map(nbytes_of, self.values.values()))
+
 
 class NamespaceSync:
     """The session's namespace, and the part of its values that the notebook has as well.
@@ -69,7 +73,7 @@ class NamespaceSync:
         table: the objects that both sides have.
         marks: the content of the values that both sides have.
         handed: fetches that the notebook has not confirmed.
-        known: names whose current values the notebook has.
+        known: names that are bound to the same objects in the notebook.
         root: the working directory at the start of the session; a cell may change directory.
         watch: finds the files that a cell wrote below `root`.
     """
@@ -81,6 +85,10 @@ class NamespaceSync:
         self.handed = Handed(self.table)
         self.known: set[str] = set()
         self._definitions: dict[str, Any] = {}
+        self._stale: dict[int, Any] = {}
+        """Objects by token whose content is newer than the notebook's. They are held: the notebook may fetch them."""
+        self._shares: dict[str, Shared] = {}
+        """What the notebook knows of the values that only the container has."""
         self.root = Path.cwd()
         self.watch = files.Watch(self.root)
 
@@ -119,11 +127,9 @@ class NamespaceSync:
             UnknownObjectsError: the notebook refers to objects that the container does not have.
         """
         hasher = _hasher(store)
-        self.handed.confirm(request.fetched)
-        self.marks.forget(request.forgot)
+        self._note_received(request.fetched, request.forgot)
         self._lose(request.drops)
-        for name in request.drops:
-            self.namespace.pop(name, None)
+        dropped = [self.namespace.pop(name, None) for name in request.drops]  # the values may refer to objects in them
         arrived = unpack(
             request.values,
             self.namespace,
@@ -133,6 +139,7 @@ class NamespaceSync:
             bind=True,
             restore_devices=restore_devices,
         )
+        del dropped
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
         self._agree(self.marks.look(values, hasher))
         self._lose(arrived.failed)
@@ -143,29 +150,38 @@ class NamespaceSync:
         """Record the namespace just before user code begins."""
         identities = {name: id(self.namespace[name]) for name in self.names}
         reached = reach(request.reads, self.namespace) if request.reads else set()
-        candidates = self._candidates(reached)
+        candidates = tuple(sorted(reached & self.known & self.namespace.keys()))
+        own = tuple(name for name in sorted(reached - self.known) if self._is_own(name))
         hasher = _hasher(store)
-        connected = self._connected(reached).difference(candidates)
-        for names in (*self._groups(candidates), *self._groups(connected)):
+        for names in self._groups(candidates):
             if not self.marks.knows(names):  # the notebook has the same values, but not yet compared as one group
                 for group in self.marks.look({name: self.namespace[name] for name in names}, hasher):
                     self.marks.set(group)
         unbound = tuple(name for name in request.deletes if name not in self.namespace)
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
         tokens = {name: self.table.token(self.namespace[name]) for name in candidates}
-        moving = request.mutates.intersection(candidates, (*request.binds, *request.deletes))
-        held = tuple(self.namespace[name] for name in moving if nbytes_of(self.namespace[name]) <= ALWAYS_CHECKED_BYTES)
-        return Before(identities, tokens, unbound, held)
+        moving = {name: self.namespace[name] for name in {*request.binds, *request.deletes}.intersection(candidates)}
+        held = {
+            name: value
+            for name, value in moving.items()
+            if nbytes_of(value) <= ALWAYS_CHECKED_BYTES and (name in request.mutates or not tokens[name])
+        }
+        return Before(identities, tokens, own, self._tokens_in(map(self.namespace.get, own)), unbound, held)
 
     def leave(
         self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, store: Store
     ) -> OutgoingValues:
-        """Choose the values to return: bound or changed, picklable, within the size limit; the largest stay first."""
+        """Choose the values to return: bound or changed, picklable, within the size limit; the largest stay first.
+
+        A run can change only objects that the names of the cell reached before the run. The notebook has sent the
+        current content of these objects, so their content is the newest. Other objects may be newer in the notebook:
+        they are neither compared nor returned.
+        """
         hasher = _hasher(store)
         bound = self._bound(request, before)
         values, left = self._values_before(before, bound)
         changed, unchecked = self._changed_in_place(request, values, seconds, hasher)
-        without_name = left.intersection(changed)
+        nameless = [values[name] for name in sorted(left.intersection((*changed, *unchecked)))]
         changed, unchecked = ([name for name in names if name not in left] for names in (changed, unchecked))
         imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
         candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
@@ -173,20 +189,21 @@ class NamespaceSync:
             candidates[RESULT] = result[0]
         chosen = self._choose(candidates, request, hasher)
         chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
-        if connected := self._changed_with(chosen.stays, candidates, hasher):
-            candidates |= connected
-            chosen = self._choose(candidates, request, hasher)
-            chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
         self._lose(chosen.stays)
-        self._add_small_members(chosen, candidates, request, hasher)
-        for name in sorted(without_name):
-            if look([values[name]], self.namespace, hasher, graphs=True) is not None:
-                chosen.values[token_name(before.candidates[name])] = values[name]
+        staying = [candidates[name] if name in candidates else self.namespace[name] for name in chosen.stays]
+        self._add_small_members([*staying, *nameless], nameless, chosen, request, hasher)
         packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
         packed.arrived(self.table)
+        self._settle_stale(packed.tokens)
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
-        stays, stale = self._stays(chosen.stays, candidates, packed)
+        own = {name: self.namespace[name] for name in before.own if name in self.namespace and name not in self.known}
+        doubtful = self._tokens_in([*staying, *nameless, *own.values()]) | before.own_tokens
+        stale = self._now_stale(doubtful - packed.tokens, before.candidates)
+        stays = tuple(
+            _stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
+        )
+        shares = self._news_of_shares(own | dict(zip(chosen.stays, staying, strict=True)))
         gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
         for name in before.unbound:
             if self.namespace.get(name) is _UNTOUCHED:
@@ -198,12 +215,24 @@ class NamespaceSync:
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return OutgoingValues(
-            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten()
+            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten(), shares
         )
 
-    def take(self, names: Iterable[str], store: Store, received: Sequence[int] = ()) -> Transfer:
-        """Pack values that stayed, by name or by token. `received`: first tokens of earlier fetches that arrived."""
-        self.handed.confirm(received)
+    def take(
+        self, names: Iterable[str], store: Store, received: Sequence[int] = (), forgot: Sequence[int] = ()
+    ) -> Transfer:
+        """Pack values that stayed.
+
+        Args:
+            names: the values, by name or by token.
+            store: stores the large buffers.
+            received: first tokens of the earlier fetches that arrived.
+            forgot: tokens of objects that the notebook has given up.
+
+        Raises:
+            KeyError: a name is not bound, or no object has the token.
+        """
+        self._note_received(received, forgot)
         values = {name: self._asked_for(name) for name in names}
         packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
         self.handed.add(packed)
@@ -222,6 +251,8 @@ class NamespaceSync:
         self.known.clear()
         self.marks.clear()
         self.table.clear()
+        self._stale.clear()
+        self._shares.clear()
         self.handed.confirm(())
 
     def _agree(self, groups: Iterable[Group]) -> None:
@@ -239,25 +270,18 @@ class NamespaceSync:
     def _groups(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         return groups_of({name: self.namespace[name] for name in names}, self.namespace)
 
-    def _connected(self, reached: set[str]) -> set[str]:
-        """Return shared names whose values have objects in common with the values of `reached`."""
-        known = self.known & self.namespace.keys()
-        graph = Graph(self.namespace)
-        for name in sorted(known | (reached & self.namespace.keys())):
-            graph.add(name, self.namespace[name])
-        return {name for group in graph.groups() if not reached.isdisjoint(group) for name in known.intersection(group)}
+    def _is_own(self, name: str) -> bool:
+        """Whether a name is bound to a value that only the container has."""
+        value = self.namespace.get(name)
+        return name in self.namespace and not isinstance(value, ModuleType) and self.hidden.get(name, self) is not value
 
-    def _candidates(self, reached: set[str]) -> tuple[str, ...]:
-        """Return shared names whose values the cell may reach, also through a value that only the container has."""
-        known = self.known & self.namespace.keys()
-        own = [name for name in reached - known if name in self.namespace]
-        if not own:
-            return tuple(sorted(reached & known))
-        graph = Graph(self.namespace)
-        for name in (*own, *sorted(known)):
-            graph.add(name, self.namespace[name])
-        groups = [set(group) for group in graph.groups()]
-        return tuple(sorted({name for group in groups if group & reached for name in group & known}))
+    def _tokens_in(self, values: Iterable[Any]) -> set[int]:
+        """Return the tokens of the objects that values reach."""
+        roots = list(values)
+        if not roots or not len(self.table):
+            return set()
+        token_of = self.table.token_of
+        return {token_of[key] for key in reached_from(roots, self.namespace) if key in token_of}
 
     def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
         """Return names that are new or bound to another object than before the cell."""
@@ -271,7 +295,7 @@ class NamespaceSync:
         """Return the candidates' live values from before the cell, and the names rebound or deleted by the cell."""
         left = {name for name in before.candidates if name in bound or name not in self.namespace}
         values = {name: self.namespace[name] for name in before.candidates if name not in left}
-        found = {name: self.table.find(before.candidates[name]) for name in left if before.candidates[name]}
+        found = {name: before.held.get(name, self.table.find(before.candidates[name])) for name in left}
         return values | {name: value for name, value in found.items() if value is not None}, left
 
     def _changed_in_place(
@@ -293,24 +317,6 @@ class NamespaceSync:
             if not self.marks.agrees(self.marks.group(names, values, hasher)):
                 changed += names
         return changed, unchecked
-
-    def _changed_with(self, stays: Iterable[str], candidates: Mapping[str, Any], hasher: Hasher) -> dict[str, Any]:
-        """Return values that the cell changed unread, because they share objects with staying values."""
-        staying = {name: candidates.get(name, self.namespace.get(name)) for name in stays}
-        known = {name: self.namespace[name] for name in self.known & self.namespace.keys() if name not in candidates}
-        if not staying or not known:
-            return {}
-        graph = Graph(self.namespace)
-        for name, value in (*staying.items(), *known.items()):
-            graph.add(name, value)
-        connected = {name for group in graph.groups() if not staying.keys().isdisjoint(group) for name in group}
-        found = {name: known[name] for name in connected & known.keys()}
-        return {
-            name: found[name]
-            for group in self.marks.look(found, hasher)
-            if self.marks.knows(group.names) and not self.marks.agrees(group)
-            for name in group.names
-        }
 
     def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
         chosen = _Chosen({}, [], {})
@@ -335,46 +341,73 @@ class NamespaceSync:
         return chosen
 
     def _add_small_members(
-        self, chosen: _Chosen, candidates: Mapping[str, Any], request: Request, hasher: Hasher
+        self, staying: Sequence[Any], nameless: Sequence[Any], chosen: _Chosen, request: Request, hasher: Hasher
     ) -> None:
-        """Add small members of staying values that have a name in the notebook but no name in the container."""
-        staying = [candidates.get(name, self.namespace.get(name)) for name in chosen.stays]
-        if not staying or not request.named:
+        """Add small objects inside staying values that the notebook reaches by other names than the cell's.
+
+        Args:
+            staying: values that the run changed and that are not returned under a name.
+            nameless: those of them that lost their name in the run.
+            chosen: what is returned; the objects are added.
+            request: the cell's request.
+            hasher: the hasher of this transfer.
+        """
+        if not staying:
             return
-        reached = reached_from(staying, self.namespace)
-        left = request.fetch_bytes - sum(map(nbytes_of, chosen.values.values()))
-        found = [(token, self.table.find(token)) for token in request.named if self.table.has(token)]
-        for token, value in sorted(found, key=lambda pair: nbytes_of(pair[1])):
-            size = nbytes_of(value)
-            if id(value) in reached and size <= left and look([value], self.namespace, hasher, graphs=True) is not None:
-                chosen.values[token_name(token)] = value
-                left -= size
+        graph = Graph(self.namespace)
+        for value in staying:
+            graph.add("", value)
+        inside = set(graph.owners)
+        seen = {token for token in request.named if id(self.table.find(token)) in inside}
+        seen |= {self.table.token(value) for value in nameless}
+        for name in sorted(self.known & self.namespace.keys() - chosen.values.keys()):
+            met = graph.add(name, self.namespace[name])
+            seen |= {self.table.token(value) for value in met if id(value) in inside}
+        left = chosen.room(request.fetch_bytes)
+        for value in sorted((self.table.find(token) for token in seen if self.table.has(token)), key=nbytes_of):
+            left -= nbytes_of(value)
+            if left < 0:
+                return
+            if look([value], self.namespace, hasher, graphs=True) is not None:
+                chosen.values[token_name(self.table.token(value))] = value
 
-    def _stays(
-        self, whys: Mapping[str, str], candidates: Mapping[str, Any], packed: Packed
-    ) -> tuple[tuple[StayedValue, ...], tuple[int, ...]]:
-        """Return the values that stay, and the tokens of objects whose current content stays with these values."""
-        if not whys:
-            return (), ()
-        current = reached_from([self.namespace[name] for name in self.known & self.namespace.keys()], self.namespace)
-        named = packed.named
-        stays: list[StayedValue] = []
-        stale: set[int] = set()
-        for name, why in whys.items():
-            value = candidates[name] if name in candidates else self.namespace[name]
-            found = reached_from([value], self.namespace)
-            tokens = {self.table.token_of[key] for key in found if key in self.table.token_of}
-            only_staying = {
-                self.table.token_of[key] for key in found if key in self.table.token_of and key not in current
-            }
-            stale |= only_staying - named
-            shares = tuple(sorted(tokens - only_staying | (tokens & named)))
-            stays.append(self._stay(name, value, why, shares))
-        return tuple(stays), tuple(sorted(stale))
+    def _now_stale(self, doubtful: set[int], candidates: Iterable[str]) -> tuple[int, ...]:
+        """Return the tokens of objects that the run may have changed and that were neither returned nor compared."""
+        new = doubtful - self._stale.keys()
+        if new:
+            new -= self._tokens_in([self.namespace[name] for name in candidates if name in self.known])
+        self._stale.update({token: self.table.find(token) for token in new})
+        self.marks.drop_with(new)
+        return tuple(sorted(new))
 
-    @staticmethod
-    def _stay(name: str, value: Any, why: str, shares: tuple[int, ...]) -> StayedValue:
-        return StayedValue(name, type(value).__name__, summary(value), why, bundle(value), shares=shares)
+    def _note_received(self, fetched: Sequence[int], forgot: Sequence[int]) -> None:
+        """Record which fetches arrived, and which objects the notebook has given up."""
+        self._settle_stale(self.handed.confirm(fetched))
+        self._settle_stale(forgot)
+        self.marks.forget(forgot)
+
+    def _settle_stale(self, tokens: Iterable[int]) -> None:
+        """Record that the notebook has the current content of objects, or that it has given the objects up."""
+        for token in self._stale.keys() & set(tokens):
+            del self._stale[token]
+
+    def _news_of_shares(self, values: Mapping[str, Any]) -> dict[str, Shared]:
+        """Return what values that only the container has share with the notebook, where that has changed."""
+        for name in [name for name in self._shares if name not in self.namespace]:
+            del self._shares[name]
+        found = {
+            name: Shared(
+                tuple(sorted(self._tokens_in([value]))), tuple(sorted(reach([name], self.namespace) & self.known))
+            )
+            for name, value in values.items()
+        }
+        news = {name: shared for name, shared in found.items() if self._shares.get(name) != shared}
+        self._shares |= {name: shared for name, shared in news.items() if name != RESULT}
+        return news
+
+
+def _stayed(name: str, value: Any, why: str) -> StayedValue:
+    return StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
 
 
 def _may_lack(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.summary import summary
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, token_name
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, Shared, token_name
 from modal_gpu_magic.wire.values.referenced_globals import is_name
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
 
@@ -26,14 +26,16 @@ class StandIns:
     """The covered names of one session.
 
     Attributes:
-        shares: for the name of a value in the container, tokens of its objects that are current in the kernel.
+        shares: for the name of a value in the container, tokens of its objects that the kernel may have as well.
+        reads: for the name of a value in the container, names of the notebook that functions in the value read.
     """
 
     def __init__(
         self, session: str, namespace: dict[str, Any], hidden: Mapping[str, Any], table: IdentityTable
     ) -> None:
         self.session, self.namespace, self.hidden, self.table = session, namespace, hidden, table
-        self.shares: dict[str, tuple[int, ...]] = {}
+        self.shares: dict[str, frozenset[int]] = {}
+        self.reads: dict[str, tuple[str, ...]] = {}
         self._covered: dict[str, tuple[RemoteValue, Any]] = {}
 
     def lives_there(self, value: Any) -> bool:
@@ -44,11 +46,23 @@ class StandIns:
         """Forget a name that was bound to another value."""
         self._covered.pop(name, None)
         self.shares.pop(name, None)
+        self.reads.pop(name, None)
 
     def clear(self) -> None:
         """Forget all names after the container has ended."""
         self._covered.clear()
         self.shares.clear()
+        self.reads.clear()
+
+    def share(self, shares: Mapping[str, Shared]) -> None:
+        """Note what values in the container share with the kernel."""
+        for name, shared in shares.items():
+            self.shares[name], self.reads[name] = frozenset(shared.tokens), shared.names
+
+    def share_fetched(self, tokens: AbstractSet[int]) -> None:
+        """Note that any value in the container may hold the objects of a fetched value, until an answer says more."""
+        for name in [name for name in self.namespace if self.lives_there(self.own(name))]:
+            self.shares[name] = self.shares.get(name, frozenset()) | tokens
 
     def to_fetch(self, name: str) -> tuple[str, ...]:
         """What to request to fetch a value: its name or, for a covered name, tokens of its stale objects."""
@@ -66,11 +80,17 @@ class StandIns:
         covered = self._covered.get(name)
         return covered[1] if covered is not None and covered[0] is value else value
 
-    def shared_with_remote(self, names: set[str]) -> set[str]:
-        """Names whose values share objects with remote values among `names`, so that the cell may change them."""
-        tokens = {token for name in names for token in self.shares.get(name, ()) if self.lives_there(self.own(name))}
-        ids = {id(self.table.find(token)) for token in tokens if self.table.has(token)}
-        return self._reaching(ids) if ids else set()
+    def shared_with_remote(self, names: AbstractSet[str]) -> set[str]:
+        """Names whose values the cell may reach through remote values among `names`."""
+        remote = [name for name in names if name in self.namespace and self.lives_there(self.namespace[name])]
+        ids: set[int] = set()
+        for name in remote:
+            if name in self._covered:
+                ids |= reached_from((self._covered[name][1],), self.namespace).keys()
+            else:
+                ids |= {id(self.table.find(token)) for token in self.shares.get(name, ()) if self.table.has(token)}
+        read = {name for each in remote for name in self.reads.get(each, ()) if name in self.namespace}
+        return read | self._reaching(ids) if ids else read
 
     def _reaching(self, ids: AbstractSet[int]) -> set[str]:
         """The user's names whose values reach an object with one of the given ids."""

@@ -201,7 +201,7 @@ class Values:
             else:
                 self.namespace[name] = value
                 self._forget_name(name)
-                self.stand_ins.shares[name] = stay.shares
+        self.stand_ins.share({f"_{count}" if name == RESULT else name: each for name, each in answer.shares.items()})
         self.table.stale.update(token for token in answer.stale if self.table.has(token))
         if answer.stale:
             self.stand_ins.cover(fetch)
@@ -240,6 +240,10 @@ class Values:
         self.lost = self._remote()
         return _worth_naming(self.lost)
 
+    def is_current(self, name: str) -> bool:
+        """Whether the kernel has the value of a name that the container does not have, or no longer."""
+        return name not in self.alive and name in self.namespace and type(self.namespace[name]) is not RemoteValue
+
     def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
         """Unpack and return a fetched value.
 
@@ -247,10 +251,11 @@ class Values:
             MachineError: the kernel cannot unpickle the value; the message gives the reason.
         """
         hasher = Hasher(unwritten=self.unwritten)
-        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table)
+        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, only=self.table.stale)
         for failed, why in arrived.failed.items():
             raise MachineError(f"{failed} cannot be fetched: {why}.")
         self.table.stale -= arrived.current
+        self.stand_ins.share_fetched(arrived.current | arrived.new)
         self.table.received.append(transfer.base)
         value = self.stand_ins.own(name) if self.stand_ins.is_covered(name) else arrived.values[name]
         self.stand_ins.uncover()

@@ -50,6 +50,8 @@ class Hasher:
         """Owners of the buffers hashed so far, each with the digest, by `id` of the owner."""
         self.arrays: dict[int, Any] = {}
         """Numpy arrays in the values hashed so far, by `id`."""
+        self.shared_arrays: dict[int, list[Any]] | None = None
+        """Numpy arrays that both sides have, in groups of one memory; None: not searched yet."""
         self.rules: Any = None
         """Reducers by type (`wire.pickles.reducers`), found so far; None: no value was pickled yet."""
 
@@ -58,6 +60,7 @@ class Hasher:
         self._digests.clear()
         self.leaves.clear()
         self.arrays.clear()
+        self.shared_arrays = None
 
     @property
     def spent(self) -> bool:

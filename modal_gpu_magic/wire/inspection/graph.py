@@ -26,14 +26,19 @@ MOST_OBJECTS = 1_000_000
 _SKIPPED: frozenset[type] = frozenset(
     {
         *(int, float, complex, bool, str, bytes, bytearray, type(None), range, slice, object),
-        *(types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.GetSetDescriptorType),
+        *(types.ModuleType, types.CodeType, types.GetSetDescriptorType),
         *(types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType, types.FrameType),
-        *(types.MethodWrapperType, types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
+        *(types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
     }
 )
 """Types whose objects contain no objects that two names could share."""
 
-_PASSED = frozenset({tuple, frozenset, types.FunctionType, types.MethodType, staticmethod, classmethod, property})
+_PASSED = frozenset(
+    {
+        *(tuple, frozenset, types.FunctionType, staticmethod, classmethod, property),
+        *(types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType),
+    }
+)
 """Types whose objects do not connect names themselves, but may contain objects that do."""
 
 
@@ -67,8 +72,9 @@ class Graph:
         self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
         self._special = _special()
 
-    def add(self, name: str, value: Any) -> None:
-        """Search the objects that a name reaches."""
+    def add(self, name: str, value: Any) -> list[Any]:
+        """Search the objects that a name reaches; return those of other names at which the search ended."""
+        met: list[Any] = []
         self._parents.setdefault(name, name)
         passed: set[int] = {id(self._namespace)}
         waiting = [value]
@@ -89,6 +95,7 @@ class Graph:
                     owner = owners.get(key)
                     if owner is not None:
                         if owner != name:
+                            met.append(each)
                             self._join(owner, name)
                         continue
                     owners[key] = name
@@ -97,6 +104,7 @@ class Graph:
             waiting = gc.get_referents(*read)
             if asked:
                 waiting += self._referents(asked)
+        return met
 
     def _role(self, kind: type) -> _Role:
         """Return and cache how the search handles objects of a type."""

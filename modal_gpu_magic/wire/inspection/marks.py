@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
+from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_array, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,9 +65,30 @@ class Marks:
 
     def group(self, names: tuple[str, ...], values: Mapping[str, Any], hasher: Hasher) -> Group:
         """Return names with the joint fingerprint of their values."""
-        of_container = self.table.side == 1
-        found = look([values[name] for name in names], self.namespace, hasher, graphs=of_container)
+        several = [values[name] for name in names]
+        found = self._look(several, hasher)
+        if found is not None and (memory := self._memory_of(found.objects, hasher)):
+            found = self._look(several + memory, hasher)
         return Group(names, found)
+
+    def _look(self, values: list[Any], hasher: Hasher) -> Print | None:
+        return look(values, self.namespace, hasher, graphs=self.table.side == 1, table=self.table)
+
+    def _memory_of(self, objects: Sequence[Any], hasher: Hasher) -> list[Any]:
+        """Return the arrays that both sides have and whose memory arrays among `objects` view.
+
+        A view is sent with them, and a cell reaches them through the view: a change of them is a change of the view.
+        """
+        views = [value for value in objects if is_array(value) and is_array(value.base)]
+        if not views:
+            return []
+        if hasher.shared_arrays is None:
+            hasher.shared_arrays = by_root(self.table.arrays())
+        groups = hasher.shared_arrays
+        found = carriers([*views, *(each for view in views for each in groups.get(id(root_of(view)), ()))])
+        inside = set(map(id, objects))
+        carrying = {id(found[id(view)]): found[id(view)] for view in views if id(view) in found}
+        return [carrier for key, carrier in carrying.items() if key not in inside]
 
     def agrees(self, group: Group) -> bool:
         """Whether the values are unchanged since both sides had the same content."""
@@ -87,9 +109,7 @@ class Marks:
         """
         if group.print is None:
             return
-        crossed = set(map(self.table.token, group.print.objects)) - {0}
-        for names in [names for names, mark in self._marks.items() if not crossed.isdisjoint(mark.tokens)]:
-            del self._marks[names]
+        self.drop_with(set(map(self.table.token, group.print.objects)) - {0})
         self.set(group)
 
     def set(self, group: Group) -> None:
@@ -121,6 +141,11 @@ class Marks:
         """Delete the marks of groups with names in which the two sides may differ."""
         for group in [group for group in self._marks if not names.isdisjoint(group)] if names else ():
             del self._marks[group]
+
+    def drop_with(self, tokens: AbstractSet[int]) -> None:
+        """Delete the marks of groups with objects in which the two sides differ."""
+        for names in [names for names, mark in self._marks.items() if not tokens.isdisjoint(mark.tokens)]:
+            del self._marks[names]
 
     def clear(self) -> None:
         """Delete all marks, because the other side no longer exists."""

@@ -201,8 +201,16 @@ class StayedValue:
     """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
     """The value belonged to a rank that has ended, so that nothing can fetch the value."""
-    shares: tuple[int, ...] = ()
-    """Tokens of objects in the value that the notebook has in their current state: a cell may change them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a value that only the container has shares with the notebook: a cell that reads the value may reach both."""
+
+    tokens: tuple[int, ...] = ()
+    """Tokens of the objects in the value."""
+    names: tuple[str, ...] = ()
+    """Names of the notebook that functions in the value read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +351,8 @@ class Answer:
     stays: tuple[StayedValue, ...] = ()
     stale: tuple[int, ...] = ()
     """Tokens of objects whose current content is in the container only."""
+    shares: dict[str, Shared] = field(default_factory=dict)
+    """By name of a value that only the container has, what the value shares, where that has changed."""
     forgot: tuple[int, ...] = ()
     """Tokens of objects that the container no longer has."""
     gone: tuple[str, ...] = ()

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers.hashing import Hasher, HashingFile, OutOfTime, digest_of_atom
 from modal_gpu_magic.wire.pickles.depth import deep
+from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
 from modal_gpu_magic.wire.pickles.types.views import is_array
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Immutable types whose values refer to no other objects."""
@@ -41,7 +44,12 @@ class Print:
 
 
 def look(
-    values: Iterable[Any], namespace: dict[str, Any], hasher: Hasher | None = None, *, graphs: bool = False
+    values: Iterable[Any],
+    namespace: dict[str, Any],
+    hasher: Hasher | None = None,
+    *,
+    graphs: bool = False,
+    table: IdentityTable | None = None,
 ) -> Print | None:
     """Fingerprint values in one pickle. None: a value cannot be pickled, or the time limit is reached (`hasher.spent`).
 
@@ -50,10 +58,12 @@ def look(
         namespace: the notebook's globals; the fingerprint of a function does not include its globals.
         hasher: one hasher for all calls of a transfer, so that a large buffer is read once.
         graphs: whether results of an autograd graph can be sent, without the graph.
+        table: the objects that both sides have: a small view of a tensor's storage among them is fingerprinted with
+            the storage.
     """
     several, hashed = tuple(values), hasher or Hasher()
     plain = _look_at_plain(several[0], hashed) if len(several) == 1 else None
-    return plain or _look(several, namespace, hashed, graphs=graphs)
+    return plain or _look(several, namespace, hashed, table, graphs=graphs)
 
 
 def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
@@ -77,8 +87,10 @@ def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
 
 
 @deep
-def _look(values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, *, graphs: bool) -> Print | None:
-    from modal_gpu_magic.wire.pickles.pickling import HashPickler, outermost
+def _look(
+    values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, table: IdentityTable | None, *, graphs: bool
+) -> Print | None:
+    from modal_gpu_magic.wire.pickles.pickling import HashPickler
     from modal_gpu_magic.wire.pickles.reducers import reducers
 
     if hasher.rules is None:
@@ -88,7 +100,7 @@ def _look(values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, *,
     pickler.rules, pickler.sends_graphs = hasher.rules, graphs
     try:
         for value in values:
-            pickler.dump(outermost(value))
+            pickler.dump(_outermost(value, table))
         hasher.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
         objects = tuple(pickler.objects().values())
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
@@ -97,6 +109,14 @@ def _look(values: tuple[Any, ...], namespace: dict[str, Any], hasher: Hasher, *,
         return None
     finally:
         pickler.close()
+
+
+def _outermost(value: Any, table: IdentityTable | None) -> Any:
+    """Return the object to dump for a value: the value itself, where both sides have the whole storage of a view."""
+    from modal_gpu_magic.wire.pickles.pickling import outermost
+
+    shares_storage = table is not None and is_sliver(value) and table.token(value.untyped_storage())
+    return value if shares_storage else outermost(value)
 
 
 def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = None) -> bytes | None:

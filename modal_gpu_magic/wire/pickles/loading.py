@@ -14,6 +14,7 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.pickles import receiver
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
 from modal_gpu_magic.wire.pickles.setstate import Parts
+from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.pickles.types.views import View
 from modal_gpu_magic.wire.pickles.update_in_place import absorb, placeholder
@@ -22,8 +23,13 @@ from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
+
+
+_EMPTY = object()
+"""Stands for the content of an empty cell."""
 
 
 class Known:
@@ -31,20 +37,23 @@ class Known:
 
     Args:
         table: the receiver's identity table; None: the receiver has no objects.
+        only: tokens of the objects to write into; other objects of the receiver keep their content. None: all.
 
     Attributes:
         current: tokens of the objects whose current content the receiver now has.
         discarded: temporary objects whose content was written into known objects.
     """
 
-    def __init__(self, table: IdentityTable | None = None) -> None:
-        self._table = table
+    def __init__(self, table: IdentityTable | None = None, only: AbstractSet[int] | None = None) -> None:
+        self._table, self._only = table, only
         self._objects: dict[int, Any] = {}
         self._empty: set[int] = set()
         self.current: set[int] = set()
         self.discarded: list[Any] = []
         self._tensors: list[tuple[Any, Any]] = []
         self._storages: set[int] = set()
+        self._cells: dict[int, tuple[types.CellType, Any]] = {}
+        """By token, cells to leave as they are, each with its content: any function that has a cell fills the cell."""
 
     def take(self, token: int, kind: type, *content: Any) -> Any:
         """Return the object of a token.
@@ -61,7 +70,11 @@ class Known:
             known = self._table.find(token)
             if is_storage(known):
                 self._storages.add(known._cdata)  # noqa: SLF001 - its identity, as torch.save has it
-        if content:
+        if kind is types.CellType and known is not None and not self._writes(token):
+            self._cells.setdefault(token, (known, content_of(known, _EMPTY)))
+        elif content and known is not None and not (self._writes(token) or token in self._empty):
+            self.discarded += content
+        elif content:
             self._empty.discard(token)
             known = self._written(known, *content)
         elif known is None:
@@ -73,6 +86,9 @@ class Known:
                 self._empty.add(token)
         self._objects[token] = known
         return known
+
+    def _writes(self, token: int) -> bool:
+        return self._only is None or token in self._only
 
     def _written(self, known: Any, new: Any) -> Any:
         """Write `new` into `known` and return `known`; return the new object if that is not possible."""
@@ -92,6 +108,12 @@ class Known:
         self.discarded.append(new)
         return known
 
+    def restore_cells(self) -> None:
+        """Give the cells that are not to be written into their content back."""
+        for cell, content in self._cells.values():
+            if content is not _EMPTY:
+                cell.cell_contents = content
+
     def settle(self, memo: Mapping[int, Any]) -> None:
         """Finish a transfer: write the content of tensors, and register new objects of known tokens in the table.
 
@@ -104,6 +126,7 @@ class Known:
         Raises:
             UnknownObjectsError: the transfer names objects that the receiver does not have.
         """
+        self.restore_cells()
         if self._empty:
             raise UnknownObjectsError(f"the receiver does not have {len(self._empty)} objects of the transfer")
         if self._tensors:

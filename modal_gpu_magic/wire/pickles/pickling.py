@@ -24,7 +24,7 @@ from modal_gpu_magic.wire.pickles.receiver import BEGINNING
 from modal_gpu_magic.wire.pickles.reducers import Bare, reducers
 from modal_gpu_magic.wire.pickles.setstate import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
-from modal_gpu_magic.wire.pickles.types.closures import reduce_cell, reduce_closure
+from modal_gpu_magic.wire.pickles.types.closures import Content, reduce_cell, reduce_closure, reduce_content
 from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
 from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
@@ -90,7 +90,7 @@ _PLAIN: dict[Any, Any] = {
 
 def _is_ordinary(kind: type) -> bool:
     """Whether objects of a type without a reducer need only pickle's own rules."""
-    special = kind in (types.CellType, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
+    special = kind in (types.CellType, Content, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
     return not special and not issubclass(kind, _BY_NAME)
 
 
@@ -123,6 +123,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         temporary: copies made only for this pickle.
         tensors: `id` of the tensors in the stream so far.
         modules: modules of the functions and classes that are pickled by name.
+        is_stale: whether the receiver has newer content of a cell; None: the receiver has none.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
         owner: the array or storage whose buffer comes next.
@@ -142,6 +143,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.modules: set[str] = set()
         self.tensors: set[int] = set()
         self.sends_graphs = self.is_fingerprint = False
+        self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
         self.memory: dict[tuple[int, int], Any] = {}
@@ -176,7 +178,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
             if isinstance(obj, types.FunctionType):
-                reduced = reduce_closure(obj, reduced)
+                reduced = reduce_closure(obj, reduced, self.is_stale)
             elif isinstance(obj, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # a cache that pickling an instance adds to its class
         elif isinstance(obj, _BY_NAME):
@@ -192,7 +194,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
         """Return the reduction of a function of the notebook."""
-        return reduce_notebook_function(function, self.namespace, self._submodules_of(function.__code__))
+        submodules = self._submodules_of(function.__code__)
+        return reduce_notebook_function(function, self.namespace, submodules, self.is_stale)
 
     def _submodules_of(self, code: types.CodeType) -> tuple[types.ModuleType, ...]:
         """Return the submodules that a function's code reaches through packages in the notebook's globals."""
@@ -206,6 +209,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         kind = type(obj)
         if kind is types.CellType:
             return reduce_cell()
+        if kind is Content:
+            return reduce_content(obj)
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
         if self.memory and is_storage(obj):
@@ -342,6 +347,8 @@ class TransferPickler(CellPickler):
         self._table = table
         self._stale = frozenset() if table is None else table.stale
         self._unchanged = unchanged
+        if table is not None and table.stale:
+            self.is_stale = lambda cell: table.token(cell) in table.stale
         if table is not None and table.token_of:
             self.persistent_id = self._namer(table.token_of)
         file.write(BEGINNING)
@@ -375,6 +382,8 @@ class TransferPickler(CellPickler):
         kind = type(obj)
         known = token in self.named or token in self._stale or kind is types.CellType or has_remote_graph(obj)
         self.named.add(token)
+        if kind is types.CellType and obj is self.top:
+            return token, kind, Content(obj)
         if known or (self._unchanged is not None and self._unchanged(obj, token)):
             return token, kind
         if kind in CONTAINERS:

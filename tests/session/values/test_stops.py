@@ -54,9 +54,14 @@ def play(seed: int, fetch_bytes: int, statements: tuple[int, ...] = (1, 1, 3)) -
     return Counter(notebook.outcomes)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_a_stopped_notebook_has_one_memory(seed: int) -> None:
     play(seed, 1 << 30)
+
+
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_also_where_values_stay(seed: int) -> None:
+    play(seed, 300)
 
 
 def test_stops_strike() -> None:

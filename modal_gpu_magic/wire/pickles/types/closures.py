@@ -6,11 +6,27 @@ cloudpickle gives each function its own cells, so that after `put, get = account
 from __future__ import annotations
 
 import types
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ARGUMENTS, _STATE = 1, 2
 _CLOSURE = 4
 """Index of the closure among the arguments of cloudpickle's `_make_function`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Represents the content of a cell that is sent without a function that has the cell."""
+
+    cell: types.CellType
+
+
+def reduce_content(content: Content) -> tuple[Any, ...]:
+    """Return the reduction of a cell's content: a cell that has the content."""
+    return types.CellType, _content(content.cell)
 
 
 def reduce_cell() -> tuple[Any, ...]:
@@ -18,17 +34,24 @@ def reduce_cell() -> tuple[Any, ...]:
     return types.CellType, ()
 
 
-def reduce_closure(function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+def reduce_closure(
+    function: types.FunctionType, reduced: tuple[Any, ...], is_stale: Callable[[types.CellType], bool] | None
+) -> tuple[Any, ...]:
     """Return cloudpickle's reduction of a function with the function's own cells.
 
     The cells are arguments, because the function is created with them. Their contents are part of the state, because
-    they may refer to the function.
+    they may refer to the function. The content of a cell is left out where the receiver has newer content (`is_stale`).
     """
     if not function.__closure__ or len(reduced) <= _STATE or len(reduced[_ARGUMENTS]) <= _CLOSURE:
         return reduced
     arguments = (*reduced[_ARGUMENTS][:_CLOSURE], function.__closure__)
     attributes, slots = reduced[_STATE]
-    contents = [(cell, content) for cell in function.__closure__ for content in _content(cell)]
+    contents = [
+        (cell, content)
+        for cell in function.__closure__
+        if is_stale is None or not is_stale(cell)
+        for content in _content(cell)
+    ]
     state = attributes, {**slots, "__closure__": None}, contents
     return reduced[0], arguments, state, None, None, set_function
 

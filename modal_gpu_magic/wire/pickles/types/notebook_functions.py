@@ -7,9 +7,12 @@ total. cloudpickle also creates about ten objects per function, which is slow fo
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types.cloudpickle_names import submodules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FACTS = ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__")
 """Attributes of a function besides code, globals, cells and `__dict__`."""
@@ -23,7 +26,10 @@ class Made:
 
 
 def reduce_notebook_function(
-    function: types.FunctionType, namespace: dict[str, Any], submodules: tuple[types.ModuleType, ...]
+    function: types.FunctionType,
+    namespace: dict[str, Any],
+    submodules: tuple[types.ModuleType, ...],
+    is_stale: Callable[[types.CellType], bool] | None,
 ) -> tuple[Any, ...]:
     """Return the reduction of a function whose globals are the namespace.
 
@@ -33,6 +39,7 @@ def reduce_notebook_function(
         function: the function.
         namespace: the function's globals, which are not pickled with the function.
         submodules: submodules that the function's code reaches; loading the pickle imports them.
+        is_stale: whether the receiver has newer content of a cell, which is then not sent. None: the receiver has none.
     """
     cells = function.__closure__ or ()
     modules = [value for cell in cells if isinstance(value := content_of(cell, None), types.ModuleType)]
@@ -43,7 +50,7 @@ def reduce_notebook_function(
     state[-1] = state[-1] or None  # empty annotations: a new dict for each function
     for cell in cells:
         content = content_of(cell, Made)
-        if content is not Made:
+        if content is not Made and (is_stale is None or not is_stale(cell)):
             state += (cell, content)
     return make_function, (Made, namespace, function.__code__, *cells), tuple(state), None, None, set_state
 

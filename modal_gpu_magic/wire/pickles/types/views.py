@@ -78,15 +78,20 @@ def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
     This is an array that covers the whole memory, if there is one: below a received array is an array of the loader,
     which is not part of the transfer.
     """
-    groups: dict[int, list[Any]] = {}
-    for array in {id(array): array for array in arrays}.values():
-        groups.setdefault(id(root_of(array)), []).append(array)
     found: dict[int, Any] = {}
-    for group in groups.values():
+    for group in by_root(arrays).values():
         carrier = _carrier(group) if len(group) > 1 else None
         if carrier is not None and _is_simple(carrier):
             found.update({id(each): carrier for each in group if each is not carrier and not each.dtype.hasobject})
     return found
+
+
+def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
+    """Return arrays in groups that have one root, by `id` of the root."""
+    groups: dict[int, list[Any]] = {}
+    for array in {id(array): array for array in arrays}.values():
+        groups.setdefault(id(root_of(array)), []).append(array)
+    return groups
 
 
 def memory_of(arrays: Iterable[Any]) -> dict[tuple[int, int], Any]:
