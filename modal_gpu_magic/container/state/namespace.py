@@ -101,11 +101,9 @@ class NamespaceSync:
 
     def _is_the_users(self, name: str, value: Any) -> bool:
         """Whether the user has bound a name, including names such as `open` or `exit` that IPython binds as well."""
-        if name in LAST_RESULTS or _is_history(name):
+        if self.hidden.get(name, self) is value or name in LAST_RESULTS or _is_history(name):
             return False
-        if self._definitions.get(name, self) is value and name not in self.known:
-            return False
-        return name not in self.hidden or self.hidden[name] is not value
+        return self._definitions.get(name, self) is not value or name in self.known
 
     def _bind_definitions(self, made: Mapping[str, Any], request: Request) -> None:
         """Bind the classes and functions that arrived with values to their names, so that pickle finds them.
@@ -428,4 +426,4 @@ def _hasher(store: Store) -> Hasher:
 
 def _is_history(name: str) -> bool:
     """Whether a name is an input or output of IPython (`_i`, `_i3`, `_3`), bound after `hidden` is read."""
-    return name in ("_i", "_ii", "_iii") or (name.startswith("_") and name.lstrip("_i").isdigit())
+    return name.startswith("_") and (name in ("_i", "_ii", "_iii") or name.lstrip("_i").isdigit())

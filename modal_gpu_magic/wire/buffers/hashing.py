@@ -136,7 +136,7 @@ class HashingFile:
 
 
 def digest_of_atom(value: Any) -> bytes:
-    """Return the digest of type and value of a number, a string, bytes, True, False or None."""
+    """Return the digest of type and value of a number, a string, bytes, True, False or None, or of a tuple of them."""
     running = new_hash()
     running.update(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
     return bytes(running.digest())

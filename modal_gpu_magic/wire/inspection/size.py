@@ -45,17 +45,23 @@ def size_text(nbytes: float) -> str:
     return f"{nbytes:.0f} B"
 
 
-@unwarned()
 def nbytes_of(value: Any) -> int:
     """Estimate the number of bytes that are sent for a value.
 
     The value is pickled without writing (`pickles.counting`). A value that takes longer than the limit is sampled.
     """
+    if type(value) in _ATOMS:
+        return _ATOMS[type(value)]
     try:
         simple = _simple(value)
-        return int(_whole_or_parts(value, WHOLE_SECONDS, 0) if simple is None else simple)
+        return int(_counted(value) if simple is None else simple)
     except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return _OBJECT
+
+
+@unwarned()
+def _counted(value: Any) -> float:
+    return _whole_or_parts(value, WHOLE_SECONDS, 0)
 
 
 def _simple(value: Any) -> int | None:

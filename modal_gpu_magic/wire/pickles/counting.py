@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import types
@@ -114,8 +115,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         self.counter = counter
         self._buffers: set[tuple[int, int]] = set()
         self._calls = 0
-        self._reducers: Any = reducers()
-        self._reducers.update(_counters())
+
+    @functools.cached_property
+    def _reducers(self) -> Any:
+        """The reducers by type; created when the first object needs one."""
+        found = reducers()
+        found.update(_counters())
+        return found
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to count an object."""

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Immutable types whose values refer to no other objects."""
 
+TREE = frozenset({list, dict, tuple})
+"""Types of the trees whose pickles depend on their content alone, if no list or dict in them occurs twice."""
+
+NUMBERS = "?biufc"
+"""Kinds of numpy's types whose values are bytes alone: bool, integers, floats, complex numbers."""
+
 ATOM_BYTES = 64 << 10
 """Strings, bytes and numbers of at least this size are hashed with the time limit of the hasher."""
 
@@ -67,23 +73,71 @@ def look(
 
 
 def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
-    """Fingerprint an atom, or a list or dict of atoms. None: another kind of value, or the time limit is reached.
+    """Fingerprint an atom, a tree of lists, dicts and tuples, or a small array of numbers.
 
     This path is fast: creating a `HashPickler` takes 40 µs, and a `HashPickler` calls Python code for each item.
+
+    Returns:
+        The fingerprint. None: another kind of value, or the time limit is reached.
     """
     kind = type(value)
     if kind in ATOMS:
         return Print(digest_of_atom(value)) if sys.getsizeof(value) < ATOM_BYTES else None
-    if kind not in (list, dict) or not is_flat(value):
+    if kind in TREE:
+        return _look_at_tree(value, hasher)
+    return _look_at_array(value, hasher) if is_array(value) else None
+
+
+def _look_at_tree(value: Any, hasher: Hasher) -> Print | None:
+    containers = _tree(value)
+    if containers is None:
         return None
     file = HashingFile(hasher)
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
     pickler.fast = True  # no memo, so that the identity of equal strings does not matter
     try:
         pickler.dump(value)
-    except OutOfTime:
+    except (OutOfTime, RecursionError):
         return None
-    return Print(file.digest(), (value,))
+    return Print(file.digest(), tuple(containers))
+
+
+def _tree(value: Any) -> list[Any] | None:
+    """Return the lists and dicts in a tree of lists, dicts and tuples, whose tuples hold atoms. None: another kind.
+
+    A list or dict that occurs twice is none: the fingerprint depends on the sharing of mutable objects.
+    """
+    found: list[Any] = []
+    seen: set[int] = set()
+    waiting = [value]
+    for each in waiting:
+        kind = type(each)
+        if kind in ATOMS:
+            continue
+        if kind is tuple and ATOMS.issuperset(map(type, each)):
+            continue
+        if kind not in (list, dict) or id(each) in seen:
+            return None
+        seen.add(id(each))
+        found.append(each)
+        if kind is list:
+            inner: Iterable[Any] = each
+        elif ATOMS.issuperset(map(type, each)):
+            inner = each.values()
+        else:
+            return None
+        if not ATOMS.issuperset(map(type, inner)):
+            waiting += inner
+    return found
+
+
+def _look_at_array(array: Any, hasher: Hasher) -> Print | None:
+    dtype = array.dtype
+    if array.nbytes >= ATOM_BYTES or dtype.kind not in NUMBERS or dtype.metadata is not None:
+        return None
+    hasher.arrays[id(array)] = array
+    content = dtype.str, array.shape, array.flags.writeable, array.tobytes()
+    return Print(digest_of_atom(content), (array,))
 
 
 @deep

@@ -180,6 +180,8 @@ class ImportPath:
         return [*front, *(entry for entry in inside if entry not in self._first)], back
 
     def _name(self, entry: str) -> str:
+        if not entry.startswith(str(self._root)):  # `Path` is slow, and most entries are elsewhere
+            return entry
         path = Path(entry)
         if path.is_absolute() and path.is_relative_to(self._root):
             return BELOW + path.relative_to(self._root).as_posix()
