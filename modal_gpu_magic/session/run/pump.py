@@ -2,6 +2,7 @@
 
 A run ends in one of three ways: with the result; after a crash, with a marker queued behind the container's last event;
 after a stop, with an `end` event that holds the whole answer (the server discards the result). DESIGN 4 and 15.
+`session.run.lifecycle` has the states and the limits; the pump reads messages, shows events and sends requests.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.run.front import Front, Phase, State
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
+from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
 from modal_gpu_magic.session.run.waiting import queue_words
 from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
@@ -27,26 +29,13 @@ if TYPE_CHECKING:
 
 UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
-UNBEGUN_GRACE = 0.5
-"""Seconds after a stop until the pump asks the container whether the cell began. Most answers arrive earlier."""
-UNBEGUN_LIMIT = 1.5
-"""Seconds after a stop until the prompt returns if the start of the cell is unconfirmed. The next cell asks again."""
-STOP_HINT, STOP_LIMIT = 2.0, 30.0
-"""Seconds after the first ■ until the hint about a second ■ is shown, and until the container is terminated."""
-SAME_PRESS = 1.5
-"""Seconds after the first ■ in which another ■ is ignored: a double click, or one Stop delivered twice."""
-KILL_LIMIT = 1.5
-"""Seconds after the second ■ until the run counts as lost, without an answer of the server."""
-DRAIN_LIMIT = 3.0
-"""Seconds to wait for events in transit after the end of the run is known."""
 LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
+STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
-TIMEOUT_GRACE = 15.0
-"""Seconds after the cell's timeout until the client terminates a container whose watchdog has not stopped the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +72,21 @@ class Pump:
     ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
         self.watch, self.again = watch, again
+        self.life = Lifecycle(time.monotonic(), timeout)
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
         """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
-        self.life = ""
-        self.ended_elsewhere = False
-        """Another node than the first reported the end: it failed, and the other nodes are being terminated."""
+        self.container = ""
+        """The life of the container that the events come from; another one after a preemption."""
         self.answer: Answer | None = None
         self.end: Answer | None = None
         self.lost: BaseException | None = None
-        self.presses = 0
-        self.flushed = self.started = self.hinted = self.terminated = self.timed_out = False
-        self.asked = self.never_began = False
+        self.never_began = False
         self.spawned_at = time.time()
         self.phase: Phase = "waiting"
         self.detail = ""
         now = time.monotonic()
-        self.phase_since, self.pressed_at, self.started_at, self.ended_at, self.ticked = now, 0.0, 0.0, 0.0, now
-        self.log_read_at = 0.0
+        self.phase_since = self.ticked = self.log_read_at = now
         self.frames = 0
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
@@ -111,9 +97,9 @@ class Pump:
             "lost": self._lose,
             "reader": self._lose,
             "closed": self._closed,
-            "flush": self._flush,
+            "flush": lambda _: self._feed(Message.DRAINED),
             "settled": self._settled,
-            "press": self._press,
+            "press": lambda _: self._press(),
             "booting": self._booting,
             "queued": self._queued,
             "log": lambda text: self._say(self.watch.log(text)),
@@ -124,12 +110,15 @@ class Pump:
     def run(self) -> Ended:
         """Handle messages until the run is over."""
         self.watch.entered(self.phase)
-        while not self._over():
+        while not self.life.is_over:
+            wait = min(UPDATE_SECONDS, self.life.seconds_left(time.monotonic()))
             try:
-                kind, body = self.inbox.get(timeout=self._wait_seconds())
+                kind, body = self.inbox.get(timeout=wait)
+                self._handlers[kind](body)
             except queue.Empty:
-                kind, body = "tick", None
-            self._handlers[kind](body)
+                pass
+            for message in self.life.due(time.monotonic()):
+                self._feed(message)
             if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
         answer = self.answer or self.end
@@ -141,18 +130,23 @@ class Pump:
         return Ended(
             answer,
             self.lost,
-            self.presses > 0,
-            self.terminated,
-            self.timed_out,
+            self.life.presses > 0,
+            self.life.terminated,
+            self.life.timed_out,
             self.spawned_at,
-            self.started,
+            self.life.begun,
             last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
         )
 
     def _crashed(self, answer: Answer | None) -> bool:
         """Whether the container crashed, so that Modal's log may hold the cause."""
-        return answer is None and not self.presses and self.lost is not None and not isinstance(self.lost, BackendLost)
+        return (
+            answer is None
+            and not self.life.presses
+            and self.lost is not None
+            and not isinstance(self.lost, BackendLost)
+        )
 
     @staticmethod
     def _read_log(read: Callable[[], str]) -> str:
@@ -163,40 +157,26 @@ class Pump:
         thread.join(LOG_LIMIT)
         return "".join(texts)
 
-    def _over(self) -> bool:
-        now = time.monotonic()
-        if self.answer is not None:
-            return self.frames >= self.answer.frames or now > self.ended_at + DRAIN_LIMIT
-        if self.end is not None:
-            return not self.ended_elsewhere or self.flushed or now > self.ended_at + DRAIN_LIMIT
-        if self.presses and not self.terminated:
-            return self._over_after_press(now)
-        if self.lost is None:
-            return self.terminated and now > self.pressed_at + KILL_LIMIT
-        if isinstance(self.lost, BackendLost):
-            return True
-        if self.presses:
-            return self.flushed or now > self.pressed_at + KILL_LIMIT
-        return self.flushed or now > self.ended_at + DRAIN_LIMIT
-
-    def _over_after_press(self, now: float) -> bool:
-        """Whether a stopped run is over. If the cell began, the answer arrives as an `end` event."""
-        if self.never_began or isinstance(self.lost, BackendLost):
-            return True
-        if self.lost is not None and self._can_ask and not self.asked and now > self.ended_at + UNBEGUN_GRACE:
-            self.asked = True
-            self._in_thread("ended", self._ask_the_container)
-        if self.started:
-            return False
-        if self.lost is not None and not self.call.sent:
-            return True
-        cold = not self._can_ask and self.flushed and now > self.pressed_at + UNBEGUN_GRACE
-        return cold or now > self.pressed_at + UNBEGUN_LIMIT
+    def _feed(self, message: Message) -> None:
+        """Change the run's state by a message, and do what follows."""
+        match self.life.receive(message, time.monotonic()):
+            case Action.CANCEL:
+                self.call.cancel()
+            case Action.TERMINATE:
+                self.call.cancel(terminate=True)
+            case Action.DRAIN:
+                self._in_thread("flush", lambda: self.call.app.flush(self.call.request.run))
+            case Action.ASK if self._can_ask:
+                self._in_thread("ended", self._ask_the_container)
+            case Action.HINT:
+                self.front.say(STOP_SENT)
+            case _:
+                pass
 
     @property
     def _can_ask(self) -> bool:
         """Whether a container exists to be asked. Without one, the request would start a new container."""
-        return self.started or (self.call.request.generation is not None and self.call.app.machine.nodes == 1)
+        return self.life.begun or (self.call.request.generation is not None and self.call.app.machine.nodes == 1)
 
     def _ask_the_container(self) -> None:
         """Ask, in a thread, how the run ended: the server discarded the answer, or the cell had not begun."""
@@ -209,14 +189,12 @@ class Pump:
     def _settled(self, answer: Answer | None) -> None:
         if answer is not None:
             self.end = self.end or answer
-        elif self.started:  # another container answered: the cell's container has ended
-            self.terminated = self.flushed = True
+            self._feed(Message.END)
+        elif self.life.begun:  # another container answered
+            self._feed(Message.GONE)
         else:
             self.never_began = True
-
-    def _wait_seconds(self) -> float:
-        """Seconds to wait for a message before the timeouts are checked."""
-        return 0.1 if self.presses or self.answer or self.lost else UPDATE_SECONDS
+            self._feed(Message.NEVER)
 
     def _missing(self, answer: Answer | None) -> tuple[Event, ...]:
         """Events that have not arrived: the tail inside the answer, and events that the queue lost."""
@@ -242,13 +220,14 @@ class Pump:
         if node:
             self._other_frame(node[0], frame)
             return
-        if life != self.life:
-            if self.life:  # Modal repeats an input after a preemption
+        if life != self.container:
+            if self.container:  # Modal repeats an input after a preemption
                 self._restarted()
-            self.life = life
+            self.container = life
         self.frames += 1
         for event in self.assembler.feed(frame):
             self._event(event)
+        self._check_complete()
 
     def _restarted(self) -> None:
         """Another container runs the cell from the start; its events are numbered from zero again."""
@@ -264,15 +243,16 @@ class Pump:
             if event.kind in ("rank", "sample"):
                 self._event(event)
             elif event.kind == "end" and self.end is None:
-                self.ended_elsewhere = True
-                self._event(event)
+                self.end = event.content["answer"]
+                self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
+        self._check_complete()
 
     def _event(self, event: Event) -> None:
         if event.kind == "started":
             self._begun()
         elif event.kind == "end":
             self.end = event.content["answer"]
-            self.ended_at = time.monotonic()
+            self._feed(Message.END)
         elif event.kind == "note":
             self.front.say(event.content["text"])
         elif event.kind == "sample":
@@ -289,8 +269,9 @@ class Pump:
             self.front.say(line)
 
     def _begun(self) -> None:
-        self.started, self.started_at = True, time.monotonic()
-        if self.presses:
+        self._feed(Message.BEGUN)
+        self.log_read_at = time.monotonic()
+        if self.life.presses:
             self._enter("stopping")
         elif self.again:
             self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
@@ -302,63 +283,41 @@ class Pump:
             with interruptible():
                 text = self.front.ask(question["prompt"], password=question["password"])
         except KeyboardInterrupt:
-            self._press(None)
+            self._press()
             return
         self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
 
     def _result(self, answer: Answer) -> None:
-        self.answer, self.ended_at = answer, time.monotonic()
+        self.answer = answer
+        self._feed(Message.RESULT)
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        if self.answer is not None and self.frames >= self.answer.frames:
+            self._feed(Message.COMPLETE)
 
     def _lose(self, error: BaseException) -> None:
-        self.lost, self.ended_at = error, time.monotonic()
-        if not isinstance(error, BackendLost):
-            self._in_thread("flush", lambda: self.call.app.flush(self.call.request.run))
-
-    def _flush(self, _: object) -> None:
-        self.flushed = True
+        self.lost = error
+        if isinstance(error, BackendLost):
+            self._feed(Message.UNREACHABLE)
+        elif not self.call.sent:
+            self._feed(Message.UNSENT)
+        else:
+            self._feed(Message.FAILED if self._can_ask else Message.FAILED_COLD)
 
     def _closed(self, _: object) -> None:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
-    def _press(self, _: object) -> None:
-        now = time.monotonic()
-        if self.presses and now < self.pressed_at + SAME_PRESS:
-            return
-        self.presses += 1
-        self.pressed_at = now
+    def _press(self) -> None:
+        self._feed(Message.PRESS)
         self._enter("stopping")
-        if self.presses == 1:
-            self.call.cancel()
-        else:
-            self._terminate()
-
-    def _terminate(self) -> None:
-        self.terminated = True
-        self.call.cancel(terminate=True)
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
-        if self.presses and not self.terminated:
-            if now > self.pressed_at + STOP_LIMIT:
-                self.pressed_at = now
-                self._terminate()
-            elif self.started and not self.hinted and now > self.pressed_at + STOP_HINT:
-                self.hinted = True
-                self.front.say(
-                    "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
-                )
-        if (
-            self.started
-            and self.timeout
-            and not self.terminated
-            and now > self.started_at + self.timeout + TIMEOUT_GRACE
-        ):
-            self.timed_out, self.pressed_at = True, now
-            self._terminate()
         self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
         if self.phase in ("waiting", "starting"):
             self._in_thread("poll", self._poll)
-        elif now > max(self.log_read_at, self.started_at) + LOG_SECONDS:
+        elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
             self._in_thread("log", lambda: self.inbox.put(("log", self.call.app.log())))
 

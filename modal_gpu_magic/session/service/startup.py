@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import BackendLost
 from modal_gpu_magic.session.run.front import Front, Phase, State
-from modal_gpu_magic.session.run.pump import DRAIN_LIMIT, UPDATE_SECONDS
+from modal_gpu_magic.session.run.lifecycle import DRAIN_LIMIT
+from modal_gpu_magic.session.run.pump import UPDATE_SECONDS
 from modal_gpu_magic.wire.calls import Fault
 from modal_gpu_magic.wire.messages.log import Assembler
 
