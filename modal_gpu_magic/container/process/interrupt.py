@@ -83,8 +83,10 @@ class Interrupt:
         self._lock = threading.Lock()
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
+        self._hook_before: Callable[[Any], object] = sys.unraisablehook
 
     def __enter__(self) -> Self:
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
         for number in (PRESS, STRIKE):
             self._before[number] = signal.signal(number, self._pressed)
         self._held = True
@@ -96,6 +98,8 @@ class Interrupt:
         with self._lock:  # a signal that is being sent still reaches this handler, not the next one
             self._held = False
         _waiting.clear()
+        if sys.unraisablehook == self._ignored:  # else the user's code has set another one
+            sys.unraisablehook = self._hook_before
         for number, handler in reversed(self._before.items()):  # Modal's handler raises at any line, so restore it last
             signal.signal(number, handler)
 
@@ -148,6 +152,14 @@ class Interrupt:
             self.raise_waiting()
         self._wait()
         self._again.put(self)
+
+    def _ignored(self, args: sys.UnraisableHookArgs) -> None:
+        """Raise again what Python has ignored: a callback of a fork, a `__del__` or a weak reference raises nothing."""
+        if self._open and issubclass(args.exc_type, KeyboardInterrupt):
+            self._wait()
+            self._again.put(self)
+        else:
+            self._hook_before(args)
 
     def _wait(self) -> None:
         if self._open and not _waiting:

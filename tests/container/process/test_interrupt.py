@@ -166,6 +166,25 @@ def test_no_output_is_torn_by_many_presses(shared: FarSide) -> None:
     assert ran.result
 
 
+IGNORED = """
+import os, signal, time
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        pass
+last = Last()
+del last
+time.sleep(30)
+"""
+
+
+def test_a_press_that_python_ignores_is_raised_again(shared: FarSide) -> None:
+    """A callback of a fork, a `__del__`, a weak reference: Python prints what they raise, and goes on."""
+    ran = shared.run(IGNORED)
+    assert (ran.ename, ran.asked, ran.text("stderr")) == ("KeyboardInterrupt", True, "")
+    assert ran.seconds < 25
+
+
 def test_a_timeout_interrupts_and_says_so(shared: FarSide) -> None:
     ran = shared.run("import time\nkept = 5\ntime.sleep(30)", timeout=0.3)
     assert (ran.ename, ran.timed_out, ran.asked) == ("KeyboardInterrupt", True, False)
