@@ -36,7 +36,7 @@ from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import CopyError, TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
-from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, FileThere, Need, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, Need, RemoteFile, Request, Transfer
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
@@ -110,7 +110,7 @@ class Worker:
         with unwarned(), Interrupt():
             return self.namespace_sync.take(names, self._store(store), received, forgot)
 
-    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+    def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path.
 
         Raises:

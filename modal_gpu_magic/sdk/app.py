@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
 
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
@@ -77,10 +77,10 @@ class OpenApp(HeldApp):
             raise translate(error) from error
         return fetched
 
-    def listed(self, session: str, generation: str, path: str) -> tuple[FileThere, ...]:
+    def listed(self, session: str, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the container's working directory, or all files below the path."""
         try:
-            files: tuple[FileThere, ...] = self.runner(session).listed.remote(generation, path)
+            files: tuple[RemoteFile, ...] = self.runner(session).listed.remote(generation, path)
         except Exception as error:
             raise translate(error) from error
         return files

@@ -11,7 +11,7 @@ import modal
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
-from modal_gpu_magic.wire.messages.events import Answer, Event, FileThere, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
 
 STDIN_SECONDS = FUNCTION_TIMEOUT
 """Seconds that `input()` waits for its answer: as long as a Function may run."""
@@ -53,7 +53,7 @@ class Runner:
         return self.worker.ended(run)
 
     @modal.method()
-    def listed(self, generation: str, path: str) -> tuple[FileThere, ...]:
+    def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path."""
         return self.worker.listed(generation, path)
 

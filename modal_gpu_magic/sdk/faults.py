@@ -93,7 +93,7 @@ def translate(error: BaseException) -> BaseException:
     return error
 
 
-def app_is_gone(error: BaseException | None) -> bool:
+def has_app_ended(error: BaseException | None) -> bool:
     """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
     return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")
 

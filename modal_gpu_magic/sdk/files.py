@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import CopyError, MachineError
 from modal_gpu_magic.sdk.faults import translate
-from modal_gpu_magic.wire.messages.events import FileThere
+from modal_gpu_magic.wire.messages.events import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -28,7 +28,7 @@ class Entry:
     """An entry of a Volume at a path."""
 
     kind: Kind
-    file: FileThere
+    file: RemoteFile
 
 
 class VolumeFiles:
@@ -74,16 +74,16 @@ class VolumeFiles:
             raise _translated(error) from error
         kinds: dict[Any, Kind] = {"FILE": "file", "DIRECTORY": "folder"}
         return [
-            Entry(kinds.get(each.type.name, "other"), FileThere(each.path.strip("/"), each.size, int(each.mtime)))
+            Entry(kinds.get(each.type.name, "other"), RemoteFile(each.path.strip("/"), each.size, int(each.mtime)))
             for each in found
         ]
 
-    async def files(self, path: str) -> dict[str, FileThere]:
+    async def files(self, path: str) -> dict[str, RemoteFile]:
         """Return the file at a path, or all files below it, by path; empty: no file."""
         found = await self.entries(path, recursive=True) or []
         return {each.file.path: each.file for each in found if each.kind == "file"}
 
-    async def read(self, file: FileThere) -> AsyncIterator[bytes]:
+    async def read(self, file: RemoteFile) -> AsyncIterator[bytes]:
         """Yield the content of a file in pieces."""
         try:
             async for piece in self._volume.read_file.aio(f"/{file.path}"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.machine.definition import Machine
 
-OURS = ("ipython", "cloudpickle", "xxhash")
+RUNTIME_PACKAGES = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime. Both sides need the same versions, since they exchange pickles."""
 
 CONTAINER_FLOORS = ("container", "metrics", "wire")
@@ -43,7 +43,7 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
         MachineError: the image variable holds no `modal.Image`, or the image cannot be built as requested.
     """
     image: Any = _base(machine)
-    for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, OURS)):
+    for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, RUNTIME_PACKAGES)):
         image = getattr(image, step.method)(*step.arguments, **step.options)
     return _with_ours(image)
 
@@ -61,7 +61,7 @@ def _base(machine: Machine) -> Any:
 
 
 def _with_ours(image: modal.Image) -> modal.Image:
-    pins = [f"{package}=={local_version(package)}" for package in OURS]
+    pins = [f"{package}=={local_version(package)}" for package in RUNTIME_PACKAGES]
     return image.pip_install(*pins).add_local_python_source("modal_gpu_magic", ignore=_not_for_the_container)
 
 

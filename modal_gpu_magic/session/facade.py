@@ -16,7 +16,7 @@ from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
-from modal_gpu_magic.sdk.faults import app_is_gone
+from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
@@ -331,7 +331,7 @@ class Session:
 
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
         """Forget the container that has ended, and choose the values to send to the next one."""
-        if app_is_gone(ended.lost):
+        if has_app_ended(ended.lost):
             self.stop()
         lost = self.forget()
         front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
@@ -378,7 +378,7 @@ class Session:
             drops=outgoing.drops,
             forgot=outgoing.forgot,
             fetched=tuple(self.values.table.received),
-            named=self.values.named_here(packed),
+            named=self.values.kernel_only_tokens(packed),
             reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
             maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
             binds=tuple(names.binds - augmented),

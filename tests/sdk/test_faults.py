@@ -15,7 +15,7 @@ from modal_gpu_magic.errors import (
     ModalGpuError,
     SetupError,
 )
-from modal_gpu_magic.sdk.faults import app_is_gone, translate
+from modal_gpu_magic.sdk.faults import has_app_ended, translate
 
 LEFT = "Container terminated with exit code: "
 CASES: list[tuple[BaseException, type[ModalGpuError], str]] = [
@@ -77,7 +77,7 @@ def strangers() -> list[BaseException]:
 @pytest.mark.parametrize("error", strangers(), ids=lambda error: f"{type(error).__module__}.{type(error).__name__}")
 def test_a_name_does_not_make_an_error_modals(error: BaseException) -> None:
     assert translate(error) is error
-    assert not app_is_gone(error)
+    assert not has_app_ended(error)
 
 
 class Subclass(modals.NotFoundError):
@@ -96,7 +96,7 @@ class Subclass(modals.NotFoundError):
     ],
 )
 def test_an_app_that_modal_has_ended(error: BaseException | None, gone: bool) -> None:
-    assert app_is_gone(error) is gone
+    assert has_app_ended(error) is gone
 
 
 def test_a_subclass_is_translated_as_its_base() -> None:

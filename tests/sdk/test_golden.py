@@ -23,7 +23,7 @@ from modal_gpu_magic.plan.machine.definition import inherit
 from modal_gpu_magic.plan.machine.layers import pinned
 from modal_gpu_magic.plan.machine.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.sdk.image import OURS, local_version
+from modal_gpu_magic.sdk.image import RUNTIME_PACKAGES, local_version
 from modal_gpu_magic.wire.messages.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
@@ -284,5 +284,5 @@ def _default_idle(created: Any) -> int:
 
 
 def _last_layer() -> list[str]:
-    pins = " ".join(sorted(f"{package}=={local_version(package)}" for package in OURS))
+    pins = " ".join(sorted(f"{package}=={local_version(package)}" for package in RUNTIME_PACKAGES))
     return ["FROM base", f"RUN python -m pip install {pins}"]

@@ -13,7 +13,7 @@ import pytest
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.sdk.image import OURS, _not_for_the_container, build, local_version
+from modal_gpu_magic.sdk.image import RUNTIME_PACKAGES, _not_for_the_container, build, local_version
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent
 
@@ -21,7 +21,7 @@ PACKAGE = Path(modal_gpu_magic.__file__).parent
 def test_a_build_tag_is_no_part_of_the_version() -> None:
     assert local_version("torch") == version("torch").split("+")[0]
     assert local_version("no-such-package-here") is None
-    assert all(local_version(package) for package in OURS)
+    assert all(local_version(package) for package in RUNTIME_PACKAGES)
 
 
 def test_an_image_variable_that_holds_something_else_is_refused() -> None:

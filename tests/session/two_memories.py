@@ -88,7 +88,7 @@ class TwoMemories:
             drops=outgoing.drops,
             forgot=outgoing.forgot,
             fetched=tuple(self.kernel.table.received),
-            named=self.kernel.named_here(packed),
+            named=self.kernel.kernel_only_tokens(packed),
             reads=tuple(names.reads),
             binds=tuple(names.binds),
             deletes=tuple(names.deletes),

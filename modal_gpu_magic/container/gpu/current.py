@@ -1,7 +1,7 @@
 """`modal_gpu_magic.current()`: facts about the container for a cell's code, its ranks and other child processes.
 
 Two environment variables hold the requested GPUs and, once known, the GPUs found, so that all child processes inherit
-them. In the notebook's own process `backend` is `here`, so the same code runs in both places.
+them. In the notebook's own process `backend` is `kernel`, so the same code runs in both places.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Current:
         world_size: number of ranks; 1 without torchrun.
         node: torchrun's number of this node; 0 without torchrun.
         nodes: number of nodes; 1 without torchrun.
-        backend: `cloud` or `local`; `here`: the notebook's own process, no container.
+        backend: `cloud` or `local`; `kernel`: the notebook's own process, no container.
         simulated: whether the local backend simulates the GPUs.
     """
 
@@ -73,7 +73,7 @@ class Current:
     world_size: int = 1
     node: int = 0
     nodes: int = 1
-    backend: Literal["cloud", "local", "here"] = "here"
+    backend: Literal["cloud", "local", "kernel"] = "kernel"
     simulated: bool = False
 
 

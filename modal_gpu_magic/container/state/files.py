@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.wire.messages.events import FileThere
+from modal_gpu_magic.wire.messages.events import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ class Watch:
         return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:REPORTED_FILES])
 
 
-def listed(root: Path, path: str) -> tuple[FileThere, ...]:
+def listed(root: Path, path: str) -> tuple[RemoteFile, ...]:
     """List the file at a path below `root`, or all files below it; empty if nothing is at the path."""
     top = root / path
     if top.is_file():
@@ -71,9 +71,9 @@ def part(root: Path, path: str, offset: int, nbytes: int) -> bytes:
         return file.read(nbytes)
 
 
-def _file_at(path: Path, name: str) -> FileThere:
+def _file_at(path: Path, name: str) -> RemoteFile:
     facts = path.stat()
-    return FileThere(name, facts.st_size, int(facts.st_mtime))
+    return RemoteFile(name, facts.st_size, int(facts.st_mtime))
 
 
 def _walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.wire.process.interpreter import IMPORT_PATH
 from modal_gpu_magic.wire.process.process_state import State, States, difference, encoded, merged
-from modal_gpu_magic.wire.process.state_table import here
+from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,7 @@ class ProcessState:
 
     def __init__(self, shell: RemoteShell) -> None:
         self._shell, self._has_begun = shell, False
-        found = here(container=True)
+        found = own_states(container=True)
         self._process, self._path = found.process, found.path
         self._before: States = {}
         self._after: States = self._read({})

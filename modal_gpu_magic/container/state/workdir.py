@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "modal_gpu_magic"
 """Name of this package, which Modal mounts into the container's start directory."""
-OURS = ".modal_gpu"
+PRIVATE_DIRECTORY = ".modal_gpu"
 """Name of this package's directory for project files and modules, below the container's start directory."""
 FIRST_PLACE = "project/notebooks"
 """Directory of cells whose request names none: of plain Python."""
@@ -40,16 +40,16 @@ class Workdir:
     """The container's copy of the project, and the directory in which cells run.
 
     Args:
-        home: the container's start directory.
+        start_directory: the container's start directory.
 
     Attributes:
-        home: the container's start directory.
+        start_directory: the container's start directory.
         notes: sentences for the notebook about files that were not overwritten.
         refused: these files, as the notebook names them.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, start_directory: Path) -> None:
+        self.start_directory = start_directory
         self.notes: list[str] = []
         self.refused: list[str] = []
         self._place = ""
@@ -67,7 +67,7 @@ class Workdir:
 
     @functools.cached_property
     def _base(self) -> Path:
-        return _own_directory(self.home)
+        return _own_directory(self.start_directory)
 
     @property
     def path(self) -> Path:
@@ -84,11 +84,11 @@ class Workdir:
         if target is None:
             return
         target.mkdir(parents=True, exist_ok=True)
-        for entry in _of_the_user(self.home):
+        for entry in _of_the_user(self.start_directory):
             with suppress(OSError):  # the name exists
                 (target / entry.name).symlink_to(entry.path)
         if not self._place:
-            _set_import_path(self.home)
+            _set_import_path(self.start_directory)
         os.chdir(target)
         self._place = place
 
@@ -199,9 +199,9 @@ def _state(target: Path) -> bytes | None:
         return b""
 
 
-def _own_directory(home: Path) -> Path:
+def _own_directory(start_directory: Path) -> Path:
     """Return this package's directory: in the start directory, or in a temporary one if that is not writable."""
-    own = home / OURS
+    own = start_directory / PRIVATE_DIRECTORY
     try:
         own.mkdir(exist_ok=True)
     except OSError:
@@ -209,10 +209,10 @@ def _own_directory(home: Path) -> Path:
     return own.resolve()
 
 
-def _of_the_user(home: Path) -> Iterator[os.DirEntry[str]]:
+def _of_the_user(start_directory: Path) -> Iterator[os.DirEntry[str]]:
     """Yield the entries that the image and Volumes added to the start directory, without hidden ones."""
     excluded = {PACKAGE, *_tops_of_volumes()}
-    with suppress(OSError), os.scandir(home) as entries:
+    with suppress(OSError), os.scandir(start_directory) as entries:
         for entry in entries:
             if entry.name[0] != "." and entry.name not in excluded:
                 yield entry
@@ -224,12 +224,12 @@ def _tops_of_volumes() -> set[str]:
     return {Path(path).parts[1] for path in mounts if Path(path).is_dir() and not path.startswith("/root/")}
 
 
-def _set_import_path(home: Path) -> None:
+def _set_import_path(start_directory: Path) -> None:
     """Keep the start directory's modules importable, this package among them, and add the working directory.
 
     As in IPython, the working directory follows the standard library.
     """
-    sys.path[:] = [entry or str(home) for entry in sys.path]
+    sys.path[:] = [entry or str(start_directory) for entry in sys.path]
     package = str(Path(__file__).resolve().parents[3])
     if package not in map(os.path.realpath, sys.path):
         sys.path.append(package)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.messages.events import FileThere
+    from modal_gpu_magic.wire.messages.events import RemoteFile
 
 SECOND = 1_000_000_000
 
@@ -48,7 +48,7 @@ class Note:
     digest: str
 
 
-def standing(local: FileHere | None, remote: FileThere) -> Standing:
+def standing(local: FileHere | None, remote: RemoteFile) -> Standing:
     """Compare a local file with the remote file that would replace it.
 
     A fetched file gets the time of its source. `same`: nothing can have changed since the fetch. `ours`: the file was
@@ -62,7 +62,7 @@ def standing(local: FileHere | None, remote: FileThere) -> Standing:
     return "same" if local.touched >= remote.changed + 1 else "ours"
 
 
-def is_unchanged(note: Note | None, remote: FileThere | None, digest: str) -> bool:
+def is_unchanged(note: Note | None, remote: RemoteFile | None, digest: str) -> bool:
     """Whether the Volume has the same content: the file was uploaded, and nothing was written since."""
     return (
         note is not None

@@ -19,7 +19,7 @@ from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
 from modal_gpu_magic.session.copy.background import Job, Progress, Show, silent, together
 from modal_gpu_magic.session.copy.put import Copied
 from modal_gpu_magic.session.copy.upload_index import Notes, digest_of
-from modal_gpu_magic.wire.messages.events import FileThere
+from modal_gpu_magic.wire.messages.events import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,10 +36,10 @@ NAMED = 3
 class Source(Protocol):
     """A source of files: a Volume or a container."""
 
-    async def files(self, path: str) -> dict[str, FileThere]:
+    async def files(self, path: str) -> dict[str, RemoteFile]:
         """The file at a path, or all files below the path, by path; empty: none exists."""
 
-    def read(self, file: FileThere) -> AsyncIterator[bytes]:
+    def read(self, file: RemoteFile) -> AsyncIterator[bytes]:
         """Yield the content of a file in chunks."""
 
     async def no_path(self, place: Place) -> str:
@@ -55,7 +55,7 @@ class _Fetch:
         local: the target path.
     """
 
-    remote: FileThere
+    remote: RemoteFile
     local: Path
 
 
@@ -134,7 +134,7 @@ async def _ls(place: Place | None, backend: Kind, session: Session | None) -> li
         return [Entry("file", each) for each in found.values()]
     reachable = await asyncio.to_thread(connect, backend)
     if place is None:
-        return [Entry("folder", FileThere(name, 0, 0)) for name in await names(reachable)]
+        return [Entry("folder", RemoteFile(name, 0, 0)) for name in await names(reachable)]
     volume = await VolumeFiles.open(reachable, place.volume, create=False)
     entries = await volume.entries(place.path, recursive=False)
     if entries is None:
@@ -152,7 +152,7 @@ async def _source(place: Place, backend: Kind, session: Session | None) -> Sourc
     return await SessionFiles.open(session)
 
 
-def _targets(place: Place, found: dict[str, FileThere], local: str) -> list[tuple[FileThere, Path]]:
+def _targets(place: Place, found: dict[str, RemoteFile], local: str) -> list[tuple[RemoteFile, Path]]:
     """The target path of each file. A remote path that leads out of the folder is refused."""
     base = Path(local).expanduser()
     if list(found) == [place.path]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from modal_gpu_magic.sdk.client import Kind
-    from modal_gpu_magic.wire.messages.events import FileThere
+    from modal_gpu_magic.wire.messages.events import RemoteFile
 
 BATCH_BYTES, BATCH_FILES = 64_000_000, 200
 """Maximum size in bytes and number of files of one upload; an interruption repeats at most one upload."""
@@ -134,7 +134,7 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
 
 
 async def _skip_unchanged(
-    files: Mapping[str, Path], listed: Mapping[str, FileThere], notes: Notes, progress: Progress
+    files: Mapping[str, Path], listed: Mapping[str, RemoteFile], notes: Notes, progress: Progress
 ) -> set[str]:
     """The paths whose content is already on the Volume. Reads only files whose record and size match."""
     unchanged = set[str]()

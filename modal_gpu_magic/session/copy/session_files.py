@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.copy.places import Place
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.session.facade import Session
-    from modal_gpu_magic.wire.messages.events import FileThere
+    from modal_gpu_magic.wire.messages.events import RemoteFile
 
 CHUNK_BYTES = 8 << 20
 """Maximum size of one read request, bytes."""
@@ -38,17 +38,17 @@ class SessionFiles:
             raise _has_ended(session.name)
         return cls(app, session.name, session.generation)
 
-    async def files(self, path: str) -> dict[str, FileThere]:
+    async def files(self, path: str) -> dict[str, RemoteFile]:
         """The file at a path, or all files below the path, by path."""
         found = await asyncio.to_thread(self._listed, path)
         return {each.path: each for each in found}
 
-    async def read(self, file: FileThere) -> AsyncIterator[bytes]:
+    async def read(self, file: RemoteFile) -> AsyncIterator[bytes]:
         """Yield the content of a file in chunks."""
         for offset in range(0, file.nbytes, CHUNK_BYTES):
             yield await asyncio.to_thread(self._part, file.path, offset)
 
-    def _listed(self, path: str) -> tuple[FileThere, ...]:
+    def _listed(self, path: str) -> tuple[RemoteFile, ...]:
         try:
             return self._app.listed(self._session, self._generation, path)
         except ContainerLost as error:  # the container ended before Modal reported its end

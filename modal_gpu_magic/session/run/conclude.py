@@ -12,7 +12,7 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.sdk.faults import app_is_gone, translate
+from modal_gpu_magic.sdk.faults import has_app_ended, translate
 from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.interrupts import stopped
@@ -96,7 +96,7 @@ def never_ran(ended: Ended) -> bool:
         )
     if need is not None or ended.lost is None or ended.began or ended.stopped:
         return need is not None
-    return app_is_gone(ended.lost) or isinstance(translate(ended.lost), ContainerLost)
+    return has_app_ended(ended.lost) or isinstance(translate(ended.lost), ContainerLost)
 
 
 def failed(ended: Ended) -> bool:

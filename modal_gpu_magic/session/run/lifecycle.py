@@ -145,7 +145,7 @@ def _rows() -> dict[tuple[Life, Message], tuple[Life, Action]]:
         rows[ended, message.DRAINED] = (state.OVER, none)
     for last in (state.KILLING, state.KILLED, state.LOST, state.ELSEWHERE, state.RETURNED):
         rows[last, message.LATE] = (state.OVER, none)
-    for alive in set(state) - {state.RETURNED, state.OVER}:
+    for alive in [each for each in state if each not in (state.RETURNED, state.OVER)]:
         rows[alive, message.RESULT] = (state.RETURNED, none)
         rows[alive, message.END] = (state.OVER, none)
         rows[alive, message.UNREACHABLE] = (state.OVER, none)

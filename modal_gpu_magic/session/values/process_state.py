@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, OF_THE_PLACE
 from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
-from modal_gpu_magic.wire.process.state_table import here
+from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,7 +20,7 @@ class ProcessState:
     """The process state that the kernel and one session's container share."""
 
     def __init__(self) -> None:
-        self._table = here()
+        self._table = own_states()
         self._known: States = {}
         """The state in both the kernel and the container after the last cell."""
         self._current: States = {}

@@ -13,7 +13,7 @@ from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, Shared, token_name
 from modal_gpu_magic.wire.values.referenced_globals import is_name
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,9 +38,9 @@ class StandIns:
         self.reads: dict[str, tuple[str, ...]] = {}
         self._covered: dict[str, tuple[RemoteValue, Any]] = {}
 
-    def lives_there(self, value: Any) -> bool:
+    def is_reachable(self, value: Any) -> bool:
         """Whether a value is a remote value of this session's running container."""
-        return type(value) is RemoteValue and facts(value).session == self.session and not is_gone(value)
+        return type(value) is RemoteValue and facts(value).session == self.session and not is_lost(value)
 
     def forget_name(self, name: str) -> None:
         """Forget a name that was bound to another value."""
@@ -61,7 +61,7 @@ class StandIns:
 
     def share_fetched(self, tokens: AbstractSet[int]) -> None:
         """Note that any value in the container may hold the objects of a fetched value, until an answer says more."""
-        for name in [name for name in self.namespace if self.lives_there(self.own(name))]:
+        for name in [name for name in self.namespace if self.is_reachable(self.own(name))]:
             self.shares[name] = self.shares.get(name, frozenset()) | tokens
 
     def to_fetch(self, name: str) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class StandIns:
 
     def shared_with_remote(self, names: AbstractSet[str]) -> set[str]:
         """Names whose values the cell may reach through remote values among `names`."""
-        remote = [name for name in names if name in self.namespace and self.lives_there(self.namespace[name])]
+        remote = [name for name in names if name in self.namespace and self.is_reachable(self.namespace[name])]
         ids: set[int] = set()
         for name in remote:
             if name in self._covered:

@@ -26,7 +26,7 @@ from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_gone
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -163,7 +163,7 @@ class Values:
             if not self._is_the_users(name, transfer_options):
                 continue
             value = self.stand_ins.own(name)
-            if self._is_there(name, value):
+            if self._container_has(name, value):
                 continue
             reason = self._why_it_stays(name, value, transfer_options)
             if reason:
@@ -211,7 +211,7 @@ class Values:
         self.stand_ins.uncover()
         return CellResult(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
-    def named_here(self, packed: Packed) -> tuple[int, ...]:
+    def kernel_only_tokens(self, packed: Packed) -> tuple[int, ...]:
         """Tokens of objects in the container, or in a transfer to it, that only the kernel has a name for."""
         new = {id(value): packed.transfer.base + number for number, value in packed.objects.items()}
         remote = self.alive.union(packed.transfer.names)
@@ -267,7 +267,7 @@ class Values:
 
     def _remote(self) -> set[str]:
         """Names whose values are only in the container, lost ones included."""
-        names = (name for name, value in self.namespace.items() if self.stand_ins.lives_there(value))
+        names = (name for name, value in self.namespace.items() if self.stand_ins.is_reachable(value))
         return {name for name in names if is_name(name)}
 
     def _bind(
@@ -328,11 +328,11 @@ class Values:
         return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 
     def _why_it_stays(self, name: str, value: Any, transfer_options: TransferOptions) -> str | None:
-        if name in self.lost and self.stand_ins.lives_there(value):
+        if name in self.lost and self.stand_ins.is_reachable(value):
             return "its container has ended; run the cell that made it again"
-        if is_gone(value):
+        if is_lost(value):
             return f"{facts(value).why or 'it is not available'}; run the cell that made it again"
-        if type(value) is RemoteValue and not self.stand_ins.lives_there(value):
+        if type(value) is RemoteValue and not self.stand_ins.is_reachable(value):
             other = facts(value).session
             if self.stateless:
                 return (
@@ -359,7 +359,7 @@ class Values:
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
             lines = [f"Cannot send `{name}`: {why}." for name, why in refused.items()]
-            lost = all(name in self.lost or is_gone(self.namespace[name]) for name in refused)
+            lost = all(name in self.lost or is_lost(self.namespace[name]) for name in refused)
             raise (RemoteValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self, bound: AbstractSet[str]) -> set[str]:
@@ -373,7 +373,7 @@ class Values:
     def _is_rebound(self, name: str) -> bool:
         """Whether the notebook has bound a name to another object since the last transfer of the name."""
         value = self.stand_ins.own(name)
-        if type(value) is RemoteValue and self.stand_ins.lives_there(value):
+        if type(value) is RemoteValue and self.stand_ins.is_reachable(value):
             return False
         kind, then = self._bound.get(name, (None, None))
         return kind is not type(value) or then != identity(value, self.table)
@@ -382,9 +382,9 @@ class Values:
         """Whether a name's value is only in a container."""
         return name in self.namespace and type(self.stand_ins.own(name)) is RemoteValue
 
-    def _is_there(self, name: str, value: Any) -> bool:
+    def _container_has(self, name: str, value: Any) -> bool:
         """Whether the container has this value under this name."""
-        if not self.stand_ins.lives_there(value) or name in self.lost:
+        if not self.stand_ins.is_reachable(value) or name in self.lost:
             return False
         return facts(value).name == name or name in LAST_RESULTS
 

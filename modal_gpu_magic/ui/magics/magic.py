@@ -38,7 +38,7 @@ class Magics:
             hook: Any = self.state.shell.displayhook
             hook.update_user_ns(outcome.result)
         if was_pressed(presses.inbox):  # while its values were written here
-            raise stopped("stopped when the cell had ended; all its values are here")
+            raise stopped("stopped after the cell had ended; the notebook has all values of the cell")
 
     def _run(self, text: str, body: str, inbox: Inbox) -> CellResult | None:
         from modal_gpu_magic.ui.fronts.choose import front_for

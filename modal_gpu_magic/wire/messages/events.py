@@ -178,7 +178,7 @@ class ProjectFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class FileThere:
+class RemoteFile:
     """A file in the container or in a Volume."""
 
     path: str

@@ -20,7 +20,7 @@ from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.pickles.types import arrays, tensors
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, value_there
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, remote_value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def _remote(pickler: Pickler, value: RemoteValue) -> Any:
     its = facts(value)
     if pickler.session is not None and its.session != pickler.session:
         raise pickle.PicklingError(f"call {its.name}.fetch() first: {its.name} is in session {its.session}")
-    return value_there, (pickler.namespace, its.name)
+    return remote_value_of, (pickler.namespace, its.name)
 
 
 def _stream(_: Pickler, stream: Any) -> Any:

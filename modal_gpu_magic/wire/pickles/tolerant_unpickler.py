@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.loading import Resolving
 from modal_gpu_magic.wire.pickles.python_unpickler import OPCODES, PythonUnpickler
-from modal_gpu_magic.wire.values.reasons import why_not_here
+from modal_gpu_magic.wire.values.reasons import why_not_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class TolerantUnpickler(Resolving, PythonUnpickler):  # type: ignore[misc]  # pr
 
     def lose(self, error: BaseException) -> Missing:
         """Record the loss and return the stand-in for an object that could not be loaded."""
-        self.loss = self.loss or why_not_here(error)  # the first loss is the cause
+        self.loss = self.loss or why_not_loaded(error)  # the first loss is the cause
         return Missing(self.loss)
 
     def find_class(self, module: str, name: str) -> Any:

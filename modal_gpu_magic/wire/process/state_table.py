@@ -19,7 +19,7 @@ from modal_gpu_magic.wire.process.process_state import Process
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class OwnStates:
     """The table of states for this process.
 
     Attributes:
@@ -38,19 +38,19 @@ class Here:
         return of_the_place(self.variables)
 
 
-_here: list[Here] = []
+_own: list[OwnStates] = []
 
 
-def here(*, container: bool = False) -> Here:
+def own_states(*, container: bool = False) -> OwnStates:
     """Return the table of states for this process, created at the first call.
 
     Args:
         container: the process runs in a container: the present environment counts as the initial one.
     """
-    if not _here:
+    if not _own:
         start = at_start()
         path = ImportPath(start.folder, start.path)
         variables = dict(os.environ) if container else variables_at_start()
         table = (Environment(variables).state, path.state, *INTERPRETER, *GENERATORS, *LIBRARIES)
-        _here.append(Here(Process(table), path, variables))
-    return _here[0]
+        _own.append(OwnStates(Process(table), path, variables))
+    return _own[0]

@@ -120,7 +120,7 @@ def _article(noun: str) -> str:
     return "an" if noun[:1].lower() in "aeiou" else "a"
 
 
-def why_not_here(error: BaseException) -> str:
+def why_not_loaded(error: BaseException) -> str:
     """Return a clause about a received value that could not be loaded: `needs torch, which is not installed`."""
     if isinstance(error, NotHereError | TransferError):
         return str(error)

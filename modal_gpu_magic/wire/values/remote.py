@@ -132,7 +132,7 @@ def facts(value: RemoteValue) -> Facts:
     return value._facts  # noqa: SLF001 - this function is the accessor
 
 
-def is_gone(value: Any) -> bool:
+def is_lost(value: Any) -> bool:
     """Whether a value is a remote value that cannot be fetched or used any more, because its rank has ended."""
     return type(value) is RemoteValue and value._fetch is None  # noqa: SLF001 - this function is the accessor
 
@@ -141,7 +141,7 @@ def sentence(value: RemoteValue) -> str:
     """Return the sentence that says that the value is in the container, with the two fixes."""
     its = facts(value)
     what = its.summary or its.type_name
-    if is_gone(value) and its.why:
+    if is_lost(value) and its.why:
         return f"`{its.name}` ({what}) is not in the notebook: {its.why}"
     return (
         f"`{its.name}` ({what}) is in the container of session {its.session!r}: "
@@ -158,7 +158,7 @@ def refuse(value: RemoteValue, *_: Any, **__: Any) -> NoReturn:
     raise RemoteValueError(sentence(value))
 
 
-def value_there(namespace: dict[str, Any], name: str) -> Any:
+def remote_value_of(namespace: dict[str, Any], name: str) -> Any:
     """Return the value of a remote value that was sent to the container.
 
     Raises:

@@ -33,7 +33,7 @@ def asked(*specs: str, backend: str = "cloud") -> Asked:
 
 
 def test_in_the_notebook() -> None:
-    assert current() == Current(backend="here")
+    assert current() == Current(backend="kernel")
 
 
 def test_a_cpu_container() -> None:

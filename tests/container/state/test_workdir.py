@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modal_gpu_magic.container.state.workdir import OURS, PACKAGE, Workdir
+from modal_gpu_magic.container.state.workdir import PACKAGE, PRIVATE_DIRECTORY, Workdir
 from modal_gpu_magic.wire.messages.events import ProjectFiles, SentFile
 
 
@@ -43,7 +43,7 @@ def test_nothing_of_ours_is_in_it_and_the_image_s_files_are_found(workdir: Workd
     assert Path("of the image.txt").read_text() == "image"
     assert names("..") == ["nb"]
     assert names("../..") == ["p"]
-    assert workdir.path.is_relative_to(workdir.home / OURS)
+    assert workdir.path.is_relative_to(workdir.start_directory / PRIVATE_DIRECTORY)
     assert "" in sys.path
 
 

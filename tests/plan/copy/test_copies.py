@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.plan.copy.copies import SECOND, FileHere, Note, Standing, is_unchanged, standing
-from modal_gpu_magic.wire.messages.events import FileThere
+from modal_gpu_magic.wire.messages.events import RemoteFile
 
 NOW = 1_000_000
 
 
-def there(nbytes: int = 5, changed: int = NOW) -> FileThere:
-    return FileThere("x", nbytes, changed)
+def there(nbytes: int = 5, changed: int = NOW) -> RemoteFile:
+    return RemoteFile("x", nbytes, changed)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_standing(here: FileHere | None, expected: Standing) -> None:
         (Note(5, NOW, "d"), None, "d", False),
     ],
 )
-def test_is_unchanged(note: Note | None, listed: FileThere | None, digest: str, unchanged: bool) -> None:
+def test_is_unchanged(note: Note | None, listed: RemoteFile | None, digest: str, unchanged: bool) -> None:
     assert is_unchanged(note, listed, digest) is unchanged
 
 
@@ -56,9 +56,9 @@ class Content:
     at: float
 
     @property
-    def there(self) -> FileThere:
+    def there(self) -> RemoteFile:
         """As a Volume lists it."""
-        return FileThere("x", len(self.text), int(self.at))
+        return RemoteFile("x", len(self.text), int(self.at))
 
 
 STEPS = st.lists(

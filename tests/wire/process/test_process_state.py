@@ -143,8 +143,8 @@ def test_a_module_that_does_not_exist_is_no_error_of_ours() -> None:
 def test_no_library_is_imported_to_read_its_state() -> None:
     printed = run(
         """
-        from modal_gpu_magic.wire.process.state_table import here
-        found = here().process.read({})
+        from modal_gpu_magic.wire.process.state_table import own_states
+        found = own_states().process.read({})
         print(sorted(found), [m for m in ("numpy", "torch", "pandas", "matplotlib", "cloudpickle") if m in sys.modules])
         """
     )

@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.values.reasons import (
     NotHereError,
     missing_module,
     missing_name,
-    why_not_here,
+    why_not_loaded,
     why_unpicklable,
 )
 
@@ -115,7 +115,7 @@ def test_a_large_value_is_not_searched_for_long() -> None:
     ],
 )
 def test_why_not_here(error: Exception, clause: str) -> None:
-    assert why_not_here(error) == clause
+    assert why_not_loaded(error) == clause
 
 
 def test_names() -> None:
