@@ -144,5 +144,9 @@ class BackendLost(RunError):  # noqa: N818
     """The control plane, or the connection to the control plane, is lost."""
 
 
+class GivenUp(BackendLost):
+    """The connection did not come back in time. The run may have ended, or may end later: its container knows."""
+
+
 class RemoteError(ModalGpuError):
     """Replaces a cell's own exception whose class this kernel cannot import."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
+from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +39,17 @@ class OpenApp(HeldApp):
         """Define the Runner."""
         return define(app, self.machine, self.packages)
 
-    def start(self, session: str, request: Request, tell: Tell) -> Call:
-        """Start a run and return at once; `tell` receives `spawned`, `frame`, then `result` or `lost`."""
+    def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
+        """Start a run and return at once; `tell` receives `spawned`, `frame`, then `result` or `lost`.
+
+        Args:
+            session: the session's name.
+            request: the run.
+            tell: receives the messages.
+            patience: seconds without a connection after which the run is given up.
+        """
         self._listeners[request.run] = tell
-        call = Call(self, session, request, tell)
+        call = Call(self, session, request, tell, patience)
         FOLLOWERS.run(call.follow)
         return call
 
@@ -159,8 +169,8 @@ FOLLOWERS = Followers()
 class Call:
     """One run at Modal: spawn it, wait for its result, cancel it."""
 
-    def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell) -> None:
-        self.app, self.session, self.request, self.tell = app, session, request, tell
+    def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell, patience: float) -> None:
+        self.app, self.session, self.request, self.tell, self.patience = app, session, request, tell, patience
         self.id: str | None = None
         self.sent = False
         """Whether Modal may have received the run; a run that is stopped earlier is never sent."""
@@ -178,28 +188,48 @@ class Call:
             if not self.sent:
                 self.tell("lost", KeyboardInterrupt())
                 return
-            self._call = runner.run.spawn(self.request, self.app.queue)
+            # A spawn whose answer was lost is repeated: a container runs no run twice, and has kept the answer.
+            self._call = patiently(
+                lambda: runner.run.spawn(self.request, self.app.queue),
+                self.patience,
+                is_pointless=lambda: self._cancelled or self._is_abandoned(),
+            )
             self.id = self._call.object_id
             self.tell("spawned", self.id)
             if self._cancelled:
-                self._call.cancel(terminate_containers=self._terminating)
-            self.tell("result", self._call.get())
+                self._send_cancel(terminate=self._terminating)
+            result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
+            self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
+            if isinstance(error, GivenUp) and self._call is not None:
+                self._send_cancel(terminate=False)
+
+    def _is_abandoned(self) -> bool:
+        return self.app.closed or self.app.backend.lost is not None
+
+    def _probe(self) -> None:
+        """Show that Modal answers: ask for the result without waiting."""
+        with contextlib.suppress(TimeoutError):
+            self._call.get(timeout=0)
+
+    def _send_cancel(self, *, terminate: bool) -> None:
+        """Cancel the call, as soon as the connection allows."""
+        with contextlib.suppress(Exception):  # `follow` reports an ended run
+            if terminate and self._ended_call is not None:
+                self._ended_call.cancel()  # otherwise Modal would start a new container for this call
+            patiently(
+                lambda: self._call.cancel(terminate_containers=terminate),
+                self.patience,
+                is_pointless=lambda: self._is_abandoned() or (self._terminating and not terminate),
+            )
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""
         with self._lock:
             self._cancelled, self._terminating = True, self._terminating or terminate
-        call = self._call
-
-        def send() -> None:
-            with contextlib.suppress(Exception):  # `follow` reports an ended run or a lost connection
-                if terminate and self._ended_call is not None:
-                    self._ended_call.cancel()  # otherwise Modal would start a new container for this call
-                call.cancel(terminate_containers=terminate)
-
-        if call is not None:
+        if self._call is not None:
+            send = partial(self._send_cancel, terminate=terminate)
             threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
 
     def ended(self) -> Answer | None:

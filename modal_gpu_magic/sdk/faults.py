@@ -93,6 +93,26 @@ def translate(error: BaseException) -> BaseException:
     return error
 
 
+_TRANSIENT = ("ConnectionError", "ServiceError", "InternalError", "ResourceExhaustedError")
+"""Classes of `modal.exception` for a connection or a server that may work again: UNAVAILABLE, INTERNAL, throttling."""
+_TRANSIENT_BELOW = {"grpclib.exceptions": ("StreamTerminatedError",), "asyncio": ("CancelledError",)}
+"""The same of the SDK's transport, by module."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later: the network or the server failed, not the request."""
+    if isinstance(error, OSError | TimeoutError) and not isinstance(error, ModalGpuError):
+        return True
+    if any(_is_modals(error, name) for name in _TRANSIENT):
+        return True
+    return any(
+        isinstance(error, kind)
+        for module, names in _TRANSIENT_BELOW.items()
+        for name in names
+        if (kind := getattr(sys.modules.get(module), name, None)) is not None
+    )
+
+
 def has_app_ended(error: BaseException | None) -> bool:
     """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
     return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")

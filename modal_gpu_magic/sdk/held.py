@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
 from modal_gpu_magic.errors import DamagedError
-from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.sdk.faults import is_transient, translate
+from modal_gpu_magic.sdk.patience import delays
 from modal_gpu_magic.wire.messages.seal import opened, sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.messages.events import Frame
 
 POLL_SECONDS = QUEUE_POLL_SECONDS - 5
 """Seconds of one long poll of the queue."""
+PROBE_SECONDS = 0.5
+"""Seconds of a poll that only shows whether the connection is back."""
 MOST_ITEMS = 500
 """Most queue items of one poll."""
 CLOSE_SECONDS = 2.0
@@ -39,6 +44,8 @@ class HeldApp(ABC):
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
         self.closed = self._opened = False
+        self.is_deaf = False
+        """Modal has ended the queue: no more events arrive."""
         self._stack = contextlib.ExitStack()
         """Closes the resources opened at Modal."""
         self._hooks = contextlib.ExitStack()
@@ -133,18 +140,31 @@ class HeldApp(ABC):
         reader.join(CLOSE_SECONDS)
 
     def _read(self) -> None:
-        """Read the queue in one thread that is never interrupted: a cancelled `get` loses an item."""
+        """Read the queue in one thread that is never interrupted: a cancelled `get` loses an item.
+
+        A network or a server that fails is asked again; a queue that Modal has ended is not.
+        """
+        waits: Iterator[float] | None = None
+        """During an outage, the seconds before each further attempt."""
         while not self._has_ended():
             try:
-                items = self.queue.get_many(MOST_ITEMS, timeout=POLL_SECONDS)
+                items = self.queue.get_many(MOST_ITEMS, timeout=POLL_SECONDS if waits is None else PROBE_SECONDS)
             except queue.Empty:
-                continue
-            except BaseException as error:  # noqa: BLE001 - every error is passed to the runs
+                items = []
+            except BaseException as error:  # noqa: BLE001 - the runs end with their results, also without events
                 if self._has_ended():
                     return
-                self._tell_all("reader", translate(error))
-                time.sleep(1)
+                if not is_transient(error):
+                    self.is_deaf = True
+                    return
+                if waits is None:
+                    waits = delays()
+                    self._tell_all("outage", error)
+                time.sleep(next(waits))
                 continue
+            if waits is not None:
+                waits = None
+                self._tell_all("contact", None)
             for item in items:
                 with contextlib.suppress(DamagedError):  # the run requests missing events by their numbers
                     self._deliver(opened(item))

@@ -44,9 +44,9 @@ class Opening:
 
     @property
     def dead(self) -> bool:
-        """Whether the App cannot run cells: opening failed, the App was closed, or its control plane was lost."""
+        """Whether the App cannot run cells: opening failed, the App was closed, or Modal ended it or its queue."""
         return self.error is not None or (
-            self.app is not None and (self.app.closed or self.app.backend.lost is not None)
+            self.app is not None and (self.app.closed or self.app.is_deaf or self.app.backend.lost is not None)
         )
 
     def when_ready(self, callback: Callable[[], None]) -> None:

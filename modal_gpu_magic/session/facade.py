@@ -17,6 +17,7 @@ from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
 from modal_gpu_magic.sdk.faults import has_app_ended
+from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
 from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
@@ -89,6 +90,8 @@ class Session:
         self.metrics = Metrics()
         self.status = Status(self.metrics)
         self.generation: str | None = None
+        self.patience = PATIENCE_SECONDS
+        """Seconds without a connection after which a run is given up."""
         self.cache = True
         """Whether the next machine may mount the cache Volume."""
         self._opening: Opening | None = None
@@ -314,7 +317,7 @@ class Session:
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._last_run = request.run
         self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
-        return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)))
+        return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
 
     def _pump(self, call: Call, cell: Cell, facts: CellFacts, front: Front, inbox: Inbox, *, again: bool) -> Ended:
         """Take in all that happens to the run until it has ended."""

@@ -1,6 +1,7 @@
-"""A slow cloud: RPCs of a local control plane that wait at a gate, each for as long as a file of its name exists.
+"""A slow and failing cloud: RPCs of a local control plane wait at a gate or fail, as long as a file of their name says so.
 
-`install` runs in the control plane and wraps the RPCs in its listener; `Gates` is the test's end.
+`install` runs in the control plane and wraps the RPCs in its listener; `Gates` is the test's end. A gate holds an RPC of
+anybody; a fault strikes those of the kernel alone, also those that wait for their answer when the fault begins.
 """
 
 from __future__ import annotations
@@ -50,6 +51,24 @@ class Gates:
         """Note anew whether an RPC of this name is answered."""
         self._passed(name).unlink(missing_ok=True)
 
+    def fail(self, *names: str, status: str = "UNAVAILABLE") -> None:
+        """Let RPCs of these names fail with a status from now on; `*`: all."""
+        for name in names:
+            (self.folder / f"{name}.failed").unlink(missing_ok=True)
+            draft = self.folder / f"{name}.draft"
+            draft.write_text(status)
+            draft.replace(self.folder / f"{name}.fault")
+
+    def mend(self, *names: str) -> None:
+        """Let them be answered again."""
+        for name in names:
+            (self.folder / f"{name}.fault").unlink(missing_ok=True)
+
+    def failed(self, name: str) -> int:
+        """How many RPCs have met the fault of this name since it began."""
+        path = self.folder / f"{name}.failed"
+        return path.stat().st_size if path.exists() else 0
+
     def _reached(self, name: str) -> Path:
         return self.folder / f"{name}.reached"
 
@@ -91,6 +110,39 @@ def _wrap(listener: ModuleType, gates: Gates) -> None:
         begin(door, {name: _gated(name, rpc, gates) for name, rpc in rpcs.items()}, **options)
 
     listener.RpcEndpoint.__init__ = begin_gated
+    handler = listener.RpcEndpoint._handler
+
+    def handler_with_faults(door: Any, path: str, route: Any) -> Any:
+        handle = handler(door, path, route)
+        return handle if door._peer is not None else _failing(path.rpartition("/")[2], handle, gates)
+
+    listener.RpcEndpoint._handler = handler_with_faults
+
+
+def _failing(name: str, handle: Any, gates: Gates) -> Any:
+    """A handler of an RPC that fails while a fault of its name exists."""
+    from grpclib.const import Status
+    from grpclib.exceptions import GRPCError
+
+    def strike() -> None:
+        for each in (name, "*"):
+            fault = gates.folder / f"{each}.fault"
+            if fault.exists():
+                with (gates.folder / f"{each}.failed").open("a") as count:
+                    count.write("x")
+                raise GRPCError(Status[fault.read_text()], "a fault of the test")
+
+    async def handle_or_fail(stream: Any) -> None:
+        strike()
+        answer = asyncio.ensure_future(handle(stream))
+        try:
+            while not (await asyncio.wait({answer}, timeout=0.02))[0]:
+                strike()
+            answer.result()
+        finally:
+            answer.cancel()
+
+    return handle_or_fail
 
 
 def _gated(name: str, rpc: Any, gates: Gates) -> Any:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 Phase = Literal[
-    "connecting", "building", "sending", "waiting", "starting", "running", "restarted", "stopping", "copying"
+    "connecting",
+    "building",
+    "sending",
+    "waiting",
+    "starting",
+    "running",
+    "restarted",
+    "stopping",
+    "copying",
+    "reconnecting",
 ]
 
 

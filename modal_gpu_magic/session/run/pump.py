@@ -88,6 +88,8 @@ class Pump:
         now = time.monotonic()
         self.phase_since = self.ticked = self.log_read_at = now
         self.frames = 0
+        self._before_outage: tuple[Phase, float, str] = (self.phase, now, "")
+        """Phase, its beginning and detail before the connection was lost."""
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
         self._handlers: dict[str, Callable[[Any], None]] = {
@@ -95,7 +97,8 @@ class Pump:
             "frame": self._frame,
             "result": self._result,
             "lost": self._lose,
-            "reader": self._lose,
+            "outage": self._outage,
+            "contact": self._contact,
             "closed": self._closed,
             "flush": lambda _: self._feed(Message.DRAINED),
             "settled": self._settled,
@@ -314,12 +317,27 @@ class Pump:
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
-        self.front.show(State(self.phase, self.subject, now - self.phase_since, self.detail))
+        self._show()
         if self.phase in ("waiting", "starting"):
             self._in_thread("poll", self._poll)
         elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
             self._in_thread("log", lambda: self.inbox.put(("log", self.call.app.log())))
+
+    def _outage(self, _: object) -> None:
+        """Show that events do not arrive; the run goes on, and its output and result come later."""
+        if self.phase != "reconnecting":
+            self._before_outage = self.phase, self.phase_since, self.detail
+            self._enter("reconnecting", "The run goes on; its output comes when the connection is back.")
+
+    def _contact(self, _: object) -> None:
+        if self.phase == "reconnecting":
+            self.phase, self.phase_since, self.detail = self._before_outage
+            self.watch.entered(self.phase)
+            self._show()
+
+    def _show(self) -> None:
+        self.front.show(State(self.phase, self.subject, time.monotonic() - self.phase_since, self.detail))
 
     def _poll(self) -> None:
         running = self.call.running() if self.call.id is not None else None

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer
 
-BEGAN_MESSAGE = "The cell that was stopped before had begun: what it changed until then is in effect now."
+BEGAN_MESSAGE = "The cell that was stopped or given up before had begun: what it changed until then is in effect now."
 KEPT_MESSAGE = "Names bound in this kernel since then keep their values: {}."
 _GONE: Any = object()
 
@@ -101,7 +102,7 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
         return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:
         session.open_run = None
-    elif ended.answer is not None or ended.terminated or not ended.stopped:
+    elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
         session.forget()
         session.status.meter.ends()
     elif run is not None:

@@ -112,7 +112,7 @@ class Starting:
             self._enter(body)
         elif kind == "awake":
             self.awake, self._ended_at = True, time.monotonic()
-        elif kind in ("lost", "reader", "closed"):
+        elif kind in ("lost", "closed"):
             self._lose(body)
         if time.monotonic() - self._shown_at >= UPDATE_SECONDS:
             self._show()

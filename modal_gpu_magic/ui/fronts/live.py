@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DASHBOARD_DELAY_SECONDS = 2.0
 """Run time before a dashboard opens (DESIGN section 5)."""
-BILLED_PHASES = frozenset({"starting", "running", "restarted", "stopping"})
+BILLED_PHASES = frozenset({"starting", "running", "restarted", "stopping", "reconnecting"})
 """Phases in which a container exists and is billed."""
 
 

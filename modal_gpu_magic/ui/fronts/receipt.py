@@ -30,6 +30,7 @@ _PHASES = {
     "running": "running on {subject}",
     "restarted": "restarted by Modal, running on {subject}",
     "stopping": "stopping on {subject}",
+    "reconnecting": "reconnecting to {subject}",
     "copying": "copying {subject}",
 }
 

@@ -57,6 +57,9 @@ class ModalGpu(Configurable):
     dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than 2 seconds.").tag(
         config=True
     )
+    patience = Float(
+        600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
+    ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
 
 
@@ -158,9 +161,9 @@ class KernelState:
             session.stop()
         if session is None or session.backend != kind:
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
-            session.cache = self.settings.cache
+            session.cache, session.patience = self.settings.cache, self.settings.patience
             return session
-        session.cache = self.settings.cache
+        session.cache, session.patience = self.settings.cache, self.settings.patience
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
