@@ -32,15 +32,16 @@ def patiently(
     seconds: float,
     *,
     is_pointless: Callable[[], bool] = lambda: False,
-    probe: Callable[[], object] = lambda: None,
+    probe: Callable[[], object] | None = None,
 ) -> _T:
     """Return the result of `action`, which is tried again after a transient failure.
 
     Args:
         action: the request. It must be safe to repeat.
-        seconds: how long to try without a success of `probe`.
+        seconds: how long to try, from the first failure or the last success of `probe`.
         is_pointless: whether nobody waits for the result any more.
-        probe: a short request before each further attempt, which shows that the connection is back.
+        probe: a short request before each further attempt, which shows that the connection is back. None: `action`
+            itself is short.
 
     Raises:
         GivenUp: no attempt succeeded in time.
@@ -50,7 +51,7 @@ def patiently(
     waits = delays()
     while True:
         try:
-            if since is not None:
+            if since is not None and probe is not None:
                 probe()
                 since, waits = None, delays()
             return action()
