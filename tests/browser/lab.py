@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nbformat
 
+from tests.frugal import FRUGAL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -159,7 +161,8 @@ class Lab:
             "IPYTHONDIR": self.home / "ipython",
             "PYTHONPATH": ROOT,
         }
-        ours = {key: value for key, value in os.environ.items() if not key.startswith(("MODAL_", "JUPYTER"))}
+        foreign = ("MODAL_", "JUPYTER")
+        ours = {name: value for name, value in os.environ.items() if name in FRUGAL or not name.startswith(foreign)}
         return {**ours, **{key: str(value) for key, value in places.items()}, **self.environ}
 
     def _wait(self) -> None:
