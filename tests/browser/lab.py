@@ -146,6 +146,7 @@ class Lab:
             f"--ServerApp.root_dir={self.folder}",
             "--LabApp.news_url=",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.extension_manager=readonly",  # the other one asks npm, yarn and PyPI at every start
             "--expose-app-in-browser",
             "--JupyterNotebookApp.expose_app_in_browser=True",
         ]
@@ -181,6 +182,10 @@ class Lab:
 
 
 END: Final = "window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()"
+OPEN: Final = """async path => {
+  const panel = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' });
+  await panel.revealed;
+}"""
 FILL: Final = """cells => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
   notebook.widgets.forEach((cell, index) => {
@@ -271,6 +276,23 @@ class Notebook:
     def end(self) -> None:
         """End the notebook's kernel."""
         self.page.evaluate(self.END)
+
+
+class Tab(Notebook):
+    """A notebook in a page that others use after it: JupyterLab is loaded by the first one only."""
+
+    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+        if page.url == "about:blank":
+            super().__init__(page, lab.address(name))
+            return
+        self.page = page
+        page.evaluate(OPEN, name)
+        self.wait_until_ready()
+
+    def close(self) -> None:
+        """End the kernel and close the tab, whatever is not saved."""
+        self.end()
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.dispose()")
 
 
 def _free_port() -> int:
