@@ -63,9 +63,7 @@ def saved(notebook: Notebook, lab: Lab) -> list[Any]:
     return [it for it in file.cells[1].outputs if it.get("metadata", {}).get("modal_gpu", {}).get("kind") != "note"]
 
 
-def test_it_comes_back_and_every_line_is_in_the_file(
-    reloaded: Callable[..., Notebook], lab: Lab, enough: Path
-) -> None:
+def test_it_comes_back_and_every_line_is_in_the_file(reloaded: Callable[..., Notebook], lab: Lab, enough: Path) -> None:
     notebook = reloaded("step", save=True)
     shown = notebook.cell(1).get_by_role("region", name="GPU dashboard")
     expect(shown).to_be_visible(timeout=60_000)
