@@ -3,7 +3,7 @@
 #   make demo     run the first notebook on the local backend, without a Modal account or a GPU
 #   make lab      open it in JupyterLab
 #   make check    formatting, lint, types, import laws, layout, words of messages
-#   make test     check, then every test
+#   make test     check, and every test beside it
 #   make bench    the figures, each beside its yardstick; make bench-quick: some of them, in a minute
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
@@ -34,9 +34,13 @@ check: .venv/.dev
 
 # In the order of tests/conftest.py. Python keeps what it compiled, whatever the environment says: some 500 processes
 # import this package. JOBS=3 is a minute or two faster on two cores, and so busy that other people's races are lost.
+# The checks run beside the tests; what they say is shown whole, below what the tests say. Both must pass.
 test: export PYTHONDONTWRITEBYTECODE =
-test: chromium check
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: chromium .venv/.dev
+	@$(MAKE) --no-print-directory check >.venv/check.txt 2>&1 & check=$$!; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$check; checks=$$?; cat .venv/check.txt; \
+	echo "Exit status of the tests: $$tests, of the checks: $$checks."; test $$tests$$checks = 00
 
 bench: .venv/.dev chromium
 	$(BIN)/python -m tests.benchmarks

@@ -7,6 +7,8 @@ from typing import Final
 
 import pytest
 
+from tests.frugal import spare
+
 HERE: Final = Path(__file__).parent
 LONGEST: Final = (
     "e2e/test_frontends.py",
@@ -18,6 +20,9 @@ LONGEST: Final = (
     "container",
 )
 """Files and directories, the longest first. They start processes; what is not named takes seconds in all."""
+
+
+spare()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from modal_gpu_magic.control_plane.containers.lifecycle import Containers
 from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs, clear_dead
 from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
-from modal_gpu_magic.control_plane.containers.standby import WarmProcess, WarmProcesses
+from modal_gpu_magic.control_plane.containers.standby import REFILL, WarmProcess, WarmProcesses
 from modal_gpu_magic.control_plane.files.loopback import Loopback
 from modal_gpu_magic.control_plane.images.contents import Contents
 from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, Token, listen, rpcs_of
@@ -54,7 +54,8 @@ class ControlPlane:
         pool, images = GpuPool(), Images(self.state)
         contents = Contents(directories.root / "contents")
         container_setup = ContainerSetup(self.state, pool, contents, images.images, directories.root)
-        self._containers = Containers(WarmProcesses(directories.root, first), container_setup)
+        standby = WarmProcesses(directories.root, first, refilled=os.environ.get(REFILL) != "0")
+        self._containers = Containers(standby, container_setup)
         self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
         self._loopback = Loopback()
         blobs = Blobs(directories.root / "blobs", self._loopback)

@@ -1,4 +1,4 @@
-"""One JupyterLab for all browser tests; a browser, a notebook and its kernel a module. Any console error fails."""
+"""One JupyterLab and one page of it for all browser tests; a notebook and its kernel a module. Any console error fails."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
+from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook, Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import BrowserContext, ConsoleMessage
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
     Open = Callable[..., Notebook]
 
@@ -28,23 +28,30 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def context() -> Iterator[BrowserContext]:
-    """Chromium. Not beyond a module: Playwright keeps an event loop running in the main thread, where others look."""
+    """Chromium. Not beyond these tests: Playwright keeps an event loop running in the main thread, where others look."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield browser.new_context(viewport={"width": 1150, "height": 950}, permissions=["clipboard-write"])
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page in which JupyterLab is loaded by whoever opens the first notebook: that takes seconds of both cores."""
+    page = context.new_page()
+    yield page
+    page.close()
+
+
 @pytest.fixture(scope="module")
-def shared(lab: Lab, context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Notebook]:
-    """One notebook and one kernel for the tests of a module: to open one takes seconds."""
+def shared(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Iterator[Notebook]:
+    """One notebook and one kernel for the tests of a module."""
     name = f"{Path(request.node.name).stem}.ipynb"
-    notebook = Notebook(context.new_page(), lab.address(lab.write(name, [""] * CELLS)))
+    notebook = Tab(page, lab, lab.write(name, [""] * CELLS))
     yield notebook
-    notebook.end()
-    notebook.page.close()
+    notebook.close()
 
 
 @pytest.fixture
@@ -56,9 +63,13 @@ def errors(shared: Notebook) -> Iterator[list[str]]:
         if message.type == "error":
             errors.append(message.text)
 
+    def fall(error: Any) -> None:
+        errors.append(str(error))
+
     shared.page.on("console", hear)
-    shared.page.on("pageerror", lambda error: errors.append(str(error)))
+    shared.page.on("pageerror", fall)
     yield errors
+    shared.page.remove_listener("pageerror", fall)
     shared.page.remove_listener("console", hear)
     assert [error for error in errors if error not in shared.OWN_ERRORS] == []
 

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nbformat
 
+from tests.frugal import FRUGAL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -144,6 +146,7 @@ class Lab:
             f"--ServerApp.root_dir={self.folder}",
             "--LabApp.news_url=",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.extension_manager=readonly",  # the other one asks npm, yarn and PyPI at every start
             "--expose-app-in-browser",
             "--JupyterNotebookApp.expose_app_in_browser=True",
         ]
@@ -159,7 +162,8 @@ class Lab:
             "IPYTHONDIR": self.home / "ipython",
             "PYTHONPATH": ROOT,
         }
-        ours = {key: value for key, value in os.environ.items() if not key.startswith(("MODAL_", "JUPYTER"))}
+        foreign = ("MODAL_", "JUPYTER")
+        ours = {name: value for name, value in os.environ.items() if name in FRUGAL or not name.startswith(foreign)}
         return {**ours, **{key: str(value) for key, value in places.items()}, **self.environ}
 
     def _wait(self) -> None:
@@ -178,6 +182,10 @@ class Lab:
 
 
 END: Final = "window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()"
+OPEN: Final = """async path => {
+  const panel = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' });
+  await panel.revealed;
+}"""
 FILL: Final = """cells => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
   notebook.widgets.forEach((cell, index) => {
@@ -268,6 +276,23 @@ class Notebook:
     def end(self) -> None:
         """End the notebook's kernel."""
         self.page.evaluate(self.END)
+
+
+class Tab(Notebook):
+    """A notebook in a page that others use after it: JupyterLab is loaded by the first one only."""
+
+    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+        if page.url == "about:blank":
+            super().__init__(page, lab.address(name))
+            return
+        self.page = page
+        page.evaluate(OPEN, name)
+        self.wait_until_ready()
+
+    def close(self) -> None:
+        """End the kernel and close the tab, whatever is not saved."""
+        self.end()
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.dispose()")
 
 
 def _free_port() -> int:

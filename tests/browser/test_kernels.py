@@ -6,6 +6,8 @@ import contextlib
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,15 +37,24 @@ SURVIVED = "%%modal_gpu\nimport os\nprint(step < 199, pid == os.getpid())"
 INTERRUPT = re.compile(r"/api/kernels/[^/]+/interrupt")
 
 
+def installed(version: str) -> Path:
+    """The folder of an ipykernel of that version, which is installed once in this environment."""
+    folder = Path(sys.prefix, "ipykernels", version)
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        with tempfile.TemporaryDirectory(dir=folder.parent) as half:
+            # nest-asyncio: what ipykernel before 7.3 needs beyond what the newest one brings.
+            subprocess.run([*pip, "--target", f"{half}/whole", f"ipykernel=={version}", "nest-asyncio"], check=True)
+            Path(half, "whole").rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def book(lab: Lab, context: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+def book(lab: Lab, context: BrowserContext) -> Iterator[Notebook]:
     """A notebook of a server that offers each version as a kernel."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     for version in HEARS:
-        folder = tmp_path_factory.mktemp(version)
-        # nest-asyncio: what ipykernel before 7.3 needs beyond what the newest one brings.
-        subprocess.run([*pip, "--target", str(folder), f"ipykernel=={version}", "nest-asyncio"], check=True)
-        lab.add_kernel(version, folder)
+        lab.add_kernel(version, installed(version))
     notebook = Notebook(context.new_page(), lab.address(lab.write("kernels.ipynb", [""] * 3, next(iter(HEARS)))))
     yield notebook
     notebook.end()

@@ -10,25 +10,35 @@ from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.browser.lab import Lab, Notebook
 
 STEPS = """%%modal_gpu H100:2
-import time
-shown = display("begun", display_id=True)
-for step in range({steps}):
+import os, time
+shown, step, end = display("begun", display_id=True), -1, time.monotonic() + 80
+while not os.path.exists({enough!r}) and time.monotonic() < end:
+    step += 1
     print("step", step)
     time.sleep(0.25)
 shown.update("ended")
-{end}"""
+{last}"""
+"""A cell that runs until the test makes the file."""
 
 
 @pytest.fixture
-def reloaded(notebook: Callable[..., Notebook]) -> Callable[..., Notebook]:
+def enough(tmp_path: Path) -> Path:
+    """The file that ends the cell."""
+    return tmp_path / "enough"
+
+
+@pytest.fixture
+def reloaded(notebook: Callable[..., Notebook], enough: Path) -> Callable[..., Notebook]:
     """A notebook whose second cell runs on while the page is loaded anew; with `save`, its file has what it put out."""
 
-    def open_(steps: int, end: str, *, save: bool) -> Notebook:
-        opened = notebook("%load_ext modal_gpu_magic", STEPS.format(steps=steps, end=end))
+    def open_(last: str, *, save: bool) -> Notebook:
+        source = STEPS.format(enough=str(enough), last=last)
+        opened = notebook("%load_ext modal_gpu_magic", source, "print(step)")
         opened.page.once("dialog", lambda dialog: dialog.accept())
         opened.run(0)
         opened.save()
@@ -53,35 +63,39 @@ def saved(notebook: Notebook, lab: Lab) -> list[Any]:
     return [it for it in file.cells[1].outputs if it.get("metadata", {}).get("modal_gpu", {}).get("kind") != "note"]
 
 
-def test_it_comes_back_and_every_line_is_in_the_file(reloaded: Callable[..., Notebook], lab: Lab) -> None:
-    notebook = reloaded(100, "step", save=True)
+def test_it_comes_back_and_every_line_is_in_the_file(reloaded: Callable[..., Notebook], lab: Lab, enough: Path) -> None:
+    notebook = reloaded("step", save=True)
     shown = notebook.cell(1).get_by_role("region", name="GPU dashboard")
     expect(shown).to_be_visible(timeout=60_000)
     expect(shown.get_by_role("listitem", name="GPU 1")).to_be_visible(timeout=20_000)
     expect(shown.locator(".mgs-state")).to_contain_text("running on H100:2")
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[*]:")
-    output = notebook.cell(1).locator(".jp-Cell-outputArea")
-    expect(output).to_contain_text("step 1\n")
-    assert "step 99" not in output.inner_text()
+    expect(notebook.cell(1).locator(".jp-Cell-outputArea")).to_contain_text("step 1\n")
+    enough.touch()
     expect(notebook.cell(1).locator("img[src^='data:image/svg+xml']")).to_be_visible(timeout=60_000)
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[2]:")
+    last = int(notebook.run(2).inner_text())
     picture, begun, printed, result = saved(notebook, lab)
     assert "image/svg+xml" in picture["data"]["text/html"]
     assert begun["data"]["text/plain"] == "'ended'"
-    assert printed["text"] == lines(100)
-    assert (result["output_type"], result["data"]["text/plain"]) == ("execute_result", "99")
+    assert printed["text"] == lines(last + 1)
+    assert (result["output_type"], result["data"]["text/plain"]) == ("execute_result", str(last))
 
 
-def test_what_was_never_saved_comes_back_too_and_an_error(reloaded: Callable[..., Notebook], lab: Lab) -> None:
-    notebook = reloaded(60, "1 / 0", save=False)
+def test_what_was_never_saved_comes_back_too_and_an_error(
+    reloaded: Callable[..., Notebook], lab: Lab, enough: Path
+) -> None:
+    notebook = reloaded("1 / 0", save=False)
     expect(notebook.cell(1).get_by_role("region", name="GPU dashboard")).to_be_visible(timeout=60_000)
+    enough.touch()
     expect(notebook.cell(1)).to_contain_text("ZeroDivisionError", timeout=60_000)
+    last = int(notebook.run(2).inner_text())
     _, _, printed, error = saved(notebook, lab)
-    assert printed["text"] == lines(60)
+    assert printed["text"] == lines(last + 1)
     assert (error["output_type"], error["ename"]) == ("error", "ZeroDivisionError")
 
 
 def test_stop_in_a_page_that_was_loaded_anew(reloaded: Callable[..., Notebook]) -> None:
-    notebook = reloaded(1000, "", save=True)
+    notebook = reloaded("", save=True)
     notebook.cell(1).get_by_role("button", name="Stop").click(timeout=60_000)
     expect(notebook.cell(1)).to_contain_text("KeyboardInterrupt", timeout=60_000)

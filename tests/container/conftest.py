@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,8 +23,6 @@ def shared() -> Iterator[FarSide]:
     """A far side for cells that leave nothing behind that another test would stumble over."""
     with FarSide() as far:
         yield far
-    for path in Path("/tmp").glob("mg_*.py"):  # written by cells, here and in the kernel
-        path.unlink()
 
 
 @pytest.fixture

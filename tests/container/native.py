@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from tests.container.far_side import Ran
 
 Message = tuple[str, dict[str, Any]]
+
+PLACE = tempfile.mkdtemp(prefix="mg-cells-", dir="/tmp")
+"""A folder of this worker's, for files that a cell writes here and there."""
+atexit.register(shutil.rmtree, PLACE, ignore_errors=True)
 
 SCRUBS = (
     (re.compile(r"IPY_MODEL_\w+"), "<model>"),

@@ -66,22 +66,22 @@ TIMEOUTS = {
 
 
 @pytest.mark.parametrize("source", TIMEOUTS.values(), ids=TIMEOUTS.keys())
-def test_a_timeout_is_held_and_named(fresh: Kernel, source: str) -> None:
-    fresh.remote("import time")
-    result = fresh.remote(f"set_before = 1\nprint('before', flush=True)\n{source}", "H100 --timeout 2", timeout=40)
+def test_a_timeout_is_held_and_named(kernel: Kernel, source: str) -> None:
+    kernel.remote("import time")
+    result = kernel.remote(f"set_before = 1\nprint('before', flush=True)\n{source}", "H100 --timeout 2", timeout=40)
     assert result.reply.get("ename") == "CellTimeout"
     assert "2 s" in result.reply["evalue"]
     assert "--timeout" in result.reply["evalue"]
     assert "\n" not in result.reply["evalue"]
     assert result.stdout == "before\n"
-    assert fresh.remote("'next'").value() == "'next'"
+    assert kernel.remote("'next'").value() == "'next'"
 
 
-def test_a_timeout_keeps_the_variables(fresh: Kernel) -> None:
-    fresh.remote("import time, os\nhow_far = 0\npid = os.getpid()")
-    fresh.remote("while True:\n    how_far += 1\n    time.sleep(0.2)", "H100 --timeout 2")
-    assert int(fresh.print("how_far")) > 3
-    assert fresh.remote("os.getpid() == pid").value() == "True"
+def test_a_timeout_keeps_the_variables(kernel: Kernel) -> None:
+    kernel.remote("import time, os\nhow_far = 0\npid = os.getpid()")
+    kernel.remote("while True:\n    how_far += 1\n    time.sleep(0.2)", "H100 --timeout 2")
+    assert int(kernel.print("how_far")) > 3
+    assert kernel.remote("os.getpid() == pid").value() == "True"
 
 
 def control_plane(kernel: Kernel) -> psutil.Process:
@@ -90,25 +90,25 @@ def control_plane(kernel: Kernel) -> psutil.Process:
     return server
 
 
-def test_a_lost_control_plane_is_named_and_replaced(fresh: Kernel) -> None:
-    fresh.run("sent = 5")
-    fresh.remote("import time\nthere = sent")
-    server = control_plane(fresh)
+def test_a_lost_control_plane_is_named_and_replaced(kernel: Kernel) -> None:
+    kernel.run("sent = 5")
+    kernel.remote("import time\nthere = sent")
+    server = control_plane(kernel)
     killer = threading.Timer(1.0, server.kill)
     killer.start()
-    result = fresh.remote("print('before', flush=True)\ntime.sleep(60)", timeout=40)
+    result = kernel.remote("print('before', flush=True)\ntime.sleep(60)", timeout=40)
     killer.join()
     assert result.reply.get("ename") == "BackendLost"
     assert "\n" not in result.reply["evalue"]
     assert result.seconds < 15
-    assert fresh.remote("sent, there").value() == "(5, 5)"
+    assert kernel.remote("sent, there").value() == "(5, 5)"
 
 
-def test_a_control_plane_lost_between_cells(fresh: Kernel) -> None:
-    fresh.remote("there = 5")
-    control_plane(fresh).kill()
+def test_a_control_plane_lost_between_cells(kernel: Kernel) -> None:
+    kernel.remote("there = 5")
+    control_plane(kernel).kill()
     time.sleep(0.5)
-    assert fresh.remote("there").value() == "5"
+    assert kernel.remote("there").value() == "5"
 
 
 def servers(kernel: Kernel) -> list[str]:

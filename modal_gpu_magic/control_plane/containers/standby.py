@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+REFILL = "MODAL_GPU_STANDBY_REFILL"
+"""Environment variable: `0` starts no standby process after the first one. For a server whose containers are few."""
+
 
 @dataclass(slots=True, eq=False)
 class WarmProcess:
@@ -74,13 +77,16 @@ def start(path: Path, extra: Mapping[str, str] | None = None) -> WarmProcess:
 
 
 class WarmProcesses:
-    """One standby process, replaced a while after its use, so that its imports do not slow the cell down."""
+    """One standby process, replaced a while after its use, so that its imports do not slow the cell down.
+
+    Not `refilled`: only the first one is given out, and each later container imports for itself.
+    """
 
     REFILL_AFTER = 5.0
     """Seconds between the use of a standby process and the start of the next; a first `import torch` ends within."""
 
-    def __init__(self, root: Path, first: WarmProcess | None) -> None:
-        self._root, self._warm_process = root, first
+    def __init__(self, root: Path, first: WarmProcess | None, *, refilled: bool = True) -> None:
+        self._root, self._warm_process, self._refilled = root, first, refilled
         self._count = itertools.count(1)
         self._closed = False
 
@@ -92,8 +98,8 @@ class WarmProcesses:
         return warm_process if warm_process.process.poll() is None else self._start(extra)
 
     def refill(self) -> None:
-        """Start the next standby process unless one exists."""
-        if self._warm_process is None and not self._closed:
+        """Start the next standby process unless one exists, or none is wanted."""
+        if self._refilled and self._warm_process is None and not self._closed:
             self._warm_process = self._start({})
 
     def close(self) -> None:

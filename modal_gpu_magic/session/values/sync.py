@@ -145,11 +145,17 @@ class Values:
 
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may read, directly or through the functions that it calls."""
-        reached = reach((names.reads | set(transfer_options.include)) - set(transfer_options.exclude), self.namespace)
+        asked = (names.reads | set(transfer_options.include)) - set(transfer_options.exclude)
+        own = {name for name in asked if self._is_the_users(name, transfer_options)}
+        reached = reach(own, self.namespace)
         if names.any_name:
-            others = every_name(self.namespace) - reached - set(transfer_options.exclude)
+            others = {
+                name for name in every_name(self.namespace) if self._is_the_users(name, transfer_options)
+            } - reached
             small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
             reached |= reach(small, self.namespace)
+        # IPython's `exit` and `get_ipython` hold the whole kernel: to look through these would take a second.
+        reached |= (asked - own) & self.namespace.keys()
         return reached | reach(self.stand_ins.shared_with_remote(reached), self.namespace)
 
     def _sorted_out(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.container.far_side import FarSide
-from tests.container.native import SCRUBS, Kernel, shown_far_away, shown_natively
+from tests.container.native import PLACE, SCRUBS, Kernel, shown_far_away, shown_natively
 from tests.scrub import scrub
 
 OUTPUT = {
@@ -36,7 +36,7 @@ OUTPUT = {
     "redirected": "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as text: print('hidden')\ntext.getvalue()",
     "bash": "%%bash\necho from bash\necho oops >&2",
     "writefile": "%%writefile /dev/null\nprint(1)",
-    "run": "open('/tmp/mg_differential2.py', 'w').write('print(__name__); found = 6')\n%run /tmp/mg_differential2.py\nfound",
+    "run": f"open('{PLACE}/found.py', 'w').write('print(__name__); found = 6')\n%run {PLACE}/found.py\nfound",
     "env": "%env MG_WORD=yes\n!echo $MG_WORD",
     "cd": "%cd /tmp\nimport os\nos.getcwd()",
     "time": "%time sum(range(10))",
@@ -127,7 +127,7 @@ ERRORS = {
     "magic": "%timeit -n1 -r1 1 / 0",
     "bash": "%%bash\necho out\nexit 3",
     "exec": "exec('1 / 0')",
-    "run of a bad file": "open('/tmp/mg_bad.py', 'w').write('1 / 0\\n')\n%run /tmp/mg_bad.py\nprint('on')",
+    "run of a bad file": f"open('{PLACE}/bad.py', 'w').write('1 / 0\\n')\n%run {PLACE}/bad.py\nprint('on')",
     "cell in a cell": "get_ipython().run_cell('1 / 0'); print('on')",
     "tb": "try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()\nprint('on')",
     "callback": "def mg_bad(): 1 / 0\nget_ipython().events.register('post_execute', mg_bad)\nprint('ran')",

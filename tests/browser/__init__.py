@@ -1,0 +1,1 @@
+"""Tests in a browser. A package, so that pytest ends their browser where it leaves this folder."""
