@@ -196,12 +196,14 @@ class NamespaceSync:
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
         own = {name: self.namespace[name] for name in before.own if name in self.namespace and name not in self.known}
-        doubtful = self._tokens_in([*staying, *nameless, *own.values()]) | before.own_tokens
+        own |= dict(zip(chosen.stays, staying, strict=True))
+        inside = {name: self._tokens_in([value]) for name, value in own.items()}
+        doubtful = before.own_tokens.union(self._tokens_in(nameless), *inside.values())
         stale = self._now_stale(doubtful - packed.tokens, before.candidates)
         stays = tuple(
             _stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
         )
-        shares = self._news_of_shares(own | dict(zip(chosen.stays, staying, strict=True)))
+        shares = self._news_of_shares(inside)
         gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
         for name in before.unbound:
             if self.namespace.get(name) is _UNTOUCHED:
@@ -389,15 +391,17 @@ class NamespaceSync:
         for token in self._stale.keys() & set(tokens):
             del self._stale[token]
 
-    def _news_of_shares(self, values: Mapping[str, Any]) -> dict[str, Shared]:
-        """Return what values that only the container has share with the notebook, where that has changed."""
+    def _news_of_shares(self, inside: Mapping[str, set[int]]) -> dict[str, Shared]:
+        """Return what values that only the container has share with the notebook, where that has changed.
+
+        Args:
+            inside: by name of a value, the tokens of the objects in the value.
+        """
         for name in [name for name in self._shares if name not in self.namespace]:
             del self._shares[name]
         found = {
-            name: Shared(
-                tuple(sorted(self._tokens_in([value]))), tuple(sorted(reach([name], self.namespace) & self.known))
-            )
-            for name, value in values.items()
+            name: Shared(tuple(sorted(tokens)), tuple(sorted(reach([name], self.namespace) & self.known)))
+            for name, tokens in inside.items()
         }
         news = {name: shared for name, shared in found.items() if self._shares.get(name) != shared}
         self._shares |= {name: shared for name, shared in news.items() if name != RESULT}
