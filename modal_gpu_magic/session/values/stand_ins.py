@@ -37,6 +37,8 @@ class StandIns:
         self.shares: dict[str, frozenset[int]] = {}
         self.reads: dict[str, tuple[str, ...]] = {}
         self._covered: dict[str, tuple[RemoteValue, Any]] = {}
+        self._uncovered: dict[str, int] = {}
+        """Names that were covered, with the `id` of their own value."""
 
     def is_reachable(self, value: Any) -> bool:
         """Whether a value is a remote value of this session's running container."""
@@ -45,12 +47,14 @@ class StandIns:
     def forget_name(self, name: str) -> None:
         """Forget a name that was bound to another value."""
         self._covered.pop(name, None)
+        self._uncovered.pop(name, None)
         self.shares.pop(name, None)
         self.reads.pop(name, None)
 
     def clear(self) -> None:
         """Forget all names after the container has ended."""
         self._covered.clear()
+        self._uncovered.clear()
         self.shares.clear()
         self.reads.clear()
 
@@ -73,6 +77,10 @@ class StandIns:
     def is_covered(self, name: str) -> bool:
         """Whether a name is covered by a remote value."""
         return name in self._covered
+
+    def is_uncovered(self, name: str) -> bool:
+        """Whether a name was covered, and is bound to its own value again."""
+        return name in self.namespace and self._uncovered.get(name) == id(self.namespace[name])
 
     def own(self, name: str) -> Any:
         """The value of a name; for a covered name, the kernel's own value."""
@@ -129,6 +137,7 @@ class StandIns:
                 del self._covered[name]
             elif not self.stale_in(value):
                 self.namespace[name] = value
+                self._uncovered[name] = id(value)
                 del self._covered[name]
 
 

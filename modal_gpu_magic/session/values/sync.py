@@ -247,8 +247,8 @@ class Values:
         return _worth_naming(self.lost)
 
     def is_current(self, name: str) -> bool:
-        """Whether the kernel has the value of a name that the container does not have, or no longer."""
-        return name not in self.alive and name in self.namespace and type(self.namespace[name]) is not RemoteValue
+        """Whether the kernel has the current value of a name that was covered, and the container has no such name."""
+        return name not in self.alive and self.stand_ins.is_uncovered(name)
 
     def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
         """Unpack and return a fetched value.

@@ -99,3 +99,12 @@ def test_both_sides_have_the_newest(name: str, fetch_bytes: int) -> None:
             getattr(notebook, where)(source)
     notebook.fetch_all()
     compare(notebook.model, notebook.here, notebook.user_names())
+
+
+def test_a_remote_value_whose_name_is_bound_anew_is_not_the_new_value() -> None:
+    notebook = TwoMemories(300)
+    notebook.remote(f"z = {BIG}")
+    notebook.here["kept"] = notebook.here["z"]
+    notebook.here["z"] = notebook.model["z"] = 5
+    notebook.remote("n = 1")
+    assert not notebook.kernel.is_current("z")
