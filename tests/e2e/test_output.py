@@ -105,6 +105,18 @@ def test_a_forked_child_displays_in_order(kernel: Kernel, source: str) -> None:
     ]
 
 
+def test_a_function_of_the_notebook_displays_in_a_forked_child(kernel: Kernel) -> None:
+    """Not compared with a native kernel, which joins the lines of child and parent as they happen to come."""
+    kernel.run("def forked(n):\n    print('child', n, flush=True)\n    display(n)")
+    result = kernel.remote(
+        "from multiprocessing import get_context\n"
+        "process = get_context('fork').Process(target=forked, args=(1,))\n"
+        "process.start()\nprocess.join()\nprint('parent', process.exitcode)"
+    )
+    shown = [(m.kind, line) for m in result.messages for line in m.text.split("\n") if line]
+    assert shown == [("stream", "child 1"), ("display_data", "1"), ("stream", "parent 0")]
+
+
 def test_a_forked_child_shows_a_figure(kernel: Kernel) -> None:
     child = "import matplotlib.pyplot as plt; plt.figure(figsize=(1, 1)).gca().plot([1, 2]); plt.show()"
     bundles = kernel.remote(FORKED["os.fork"].replace("CHILD", child)).bundles()

@@ -132,14 +132,6 @@ df = pd.DataFrame({"a": [1.23456]}); df
 R> df.style.format("{:.1f}").to_string()
 N> df
 """,
-    "a forked child prints and displays": """
-N>
-from IPython.display import display, Markdown
-def child(n): print("child", n, flush=True); display(Markdown(f"**{n}**"))
-R>
-from multiprocessing import get_context
-p = get_context("fork").Process(target=child, args=(1,)); p.start(); p.join(); print("parent", p.exitcode)
-""",
     "a shell's output": """
 R> !echo one; echo two
 R> lines = !printf 'a\\nb\\n'
