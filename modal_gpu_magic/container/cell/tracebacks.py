@@ -81,5 +81,6 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
         return trace
     rest = None
     for link in reversed(user_links):
-        rest = TracebackType(rest, link.tb_frame, link.tb_lasti, link.tb_lineno)
+        line: int | None = link.tb_lineno  # None: ■ came at an instruction of a loop that belongs to no line
+        rest = TracebackType(rest, link.tb_frame, link.tb_lasti, line or link.tb_frame.f_code.co_firstlineno)
     return rest
