@@ -39,7 +39,7 @@ def patiently(
     Args:
         action: the request. It must be safe to repeat.
         seconds: how long to try, from the first failure or the last success of `probe`.
-        is_pointless: whether nobody waits for the result any more.
+        is_pointless: whether the result is no longer needed, so that no further attempt is made.
         probe: a short request before each further attempt, which shows that the connection is back. None: `action`
             itself is short.
 
