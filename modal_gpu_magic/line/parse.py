@@ -7,6 +7,7 @@ not read the notebook: the caller passes the names of Machine variables.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.nearest import either, nearest
@@ -61,6 +62,12 @@ def parse(line: str, *, machines: Collection[str] = ()) -> Line:
         UnknownGpuError: a GPU that the catalog does not contain.
         LineError: any other fault.
     """
+    return _parsed(line, tuple(machines))
+
+
+@lru_cache(maxsize=64)
+def _parsed(line: str, machines: tuple[str, ...]) -> Line:
+    """Parse a line. A notebook runs the same few lines again and again."""
     requests, given = _classify(scan(line))
     options = Options(**{option.field: _joined(option, values) for option, values in given.items()})
     _refuse_conflicts(given)

@@ -109,6 +109,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def __init__(self, **traits: Any) -> None:
         self._failure: Outcome | None = None
         self._has_comms = False
+        self._transformed: dict[str, str] = {}
+        """The cell that is about to run, with the Python that IPython's transformers have made of it."""
         super().__init__(**traits)
         self.kernel = IPythonKernel(self)
         self._cells = CellLoop(self.sender.claim)
@@ -162,11 +164,19 @@ class ZMQInteractiveShell(InteractiveShell):
         return self._cells.run_coroutine
 
     def _awaits(self, source: str) -> bool:
+        self._transformed.clear()
         try:
             transformed = self.transform_cell(source)
         except Exception:  # noqa: BLE001 - IPython reports a cell that cannot be parsed when it runs
             return False
+        self._transformed[source] = transformed
         return self.should_run_async(source, transformed_cell=transformed, preprocessing_exc_tuple=None)
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turn a cell into Python; the user's transformers run once for a cell, as natively."""
+        found = self._transformed.pop(raw_cell, None)
+        transformed: str = super().transform_cell(raw_cell) if found is None else found
+        return transformed
 
     def _begin(self, execution_count: int) -> None:
         """Set the notebook's execution count; pad the history for cells that ran elsewhere, so that `In[n]` works."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from modal_gpu_magic.container.gpu.sampler import command
@@ -112,7 +112,7 @@ def publish(asked: Asked, samples: Iterable[GpuSample], environ: MutableMapping[
 
     Call this on the main thread only: C code in other threads may read the environment.
     """
-    text = json.dumps(asdict(asked))
+    text = json.dumps({"specs": asked.specs, "backend": asked.backend, "names": asked.names})
     if environ.get(ASKED) != text:
         environ[ASKED] = text
     devices = [Device(sample.index, sample.uuid, sample.name, sample.memory_total_mib) for sample in samples]

@@ -188,7 +188,7 @@ def _order(
     packed = prepare(values, namespace, SharedStore(directory), hasher, table=table)
     packed.arrived(table)
     transfer = packed.transfer
-    source: str = shell.transform_cell(request.source)  # type: ignore[no-untyped-call]  # IPython's
+    source: str = shell.transform_cell(request.source)
     script = spawned.write(directory, transfer, source)
     fetch_bytes = request.fetch_bytes if place.stateless else EVERYTHING
     ranked = replace(

@@ -95,9 +95,9 @@ class NamespaceSync:
     @property
     def names(self) -> tuple[str, ...]:
         """The user's names, without IPython's own."""
-        return tuple(
-            name for name, value in self.namespace.items() if is_name(name) and self._is_the_users(name, value)
-        )
+        hidden = self.hidden
+        others = [item for item in self.namespace.items() if hidden.get(item[0], self) is not item[1]]
+        return tuple(name for name, value in others if is_name(name) and self._is_the_users(name, value))
 
     def _is_the_users(self, name: str, value: Any) -> bool:
         """Whether the user has bound a name, including names such as `open` or `exit` that IPython binds as well."""

@@ -27,10 +27,12 @@ Output that a thread or child process writes after its cell has ended belongs to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import pickle
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, SupportsIndex
 
 from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES
+from modal_gpu_magic.wire.messages.compact import PROTOCOL, Compact
 from modal_gpu_magic.wire.messages.versions import Version
 from modal_gpu_magic.wire.values.imports import Import
 
@@ -139,6 +141,13 @@ class Transfer:
     def names(self) -> tuple[str, ...]:
         """The names of the values."""
         return tuple(segment.name for segment in self.segments)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[Transfer], tuple[Any, ...]]:
+        """Return the fields. `Compact` keeps the buffers of the message outside its pickle, so they are not copied."""
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
+        if protocol.__index__() >= PROTOCOL:
+            content["inline"] = {key: pickle.PickleBuffer(buffer) for key, buffer in self.inline.items()}
+        return type(self), tuple(content.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +282,7 @@ class DistributedOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(Compact):
     """The kernel's request to execute one cell."""
 
     run: str
@@ -335,7 +344,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Compact):
     """The result of a run, with the values that return to the kernel."""
 
     generation: str
