@@ -1,0 +1,62 @@
+"""Cells in a cloud of the tests: the backend `cloud`, no shared directory, payloads above Modal's limits over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.cloud.cloud import Cloud, cloud
+from tests.cloud.proxy import Link, megabits
+from tests.e2e.kernel import Kernel
+
+LINK: Final = Link(delay=0.02, up=megabits(400), down=megabits(400))
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[Cloud]:
+    with cloud(LINK) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kernel(far: Cloud) -> Iterator[Kernel]:
+    with Kernel(env=far.environ) as kernel:
+        kernel.load()
+        yield kernel
+
+
+def test_a_cell_says_that_it_ran_at_modal(kernel: Kernel) -> None:
+    result = kernel.remote("print('hello')\n6 * 7", "T4")
+    assert (result.stdout, result.value()) == ("hello\n", "42")
+    assert "local" not in result.said
+
+
+@pytest.mark.parametrize("nbytes", [100, 9_000, 3_000_000], ids=["inline", "over 8 KiB", "over 2 MiB"])
+def test_values_of_each_size_cross_both_ways(kernel: Kernel, far: Cloud, nbytes: int) -> None:
+    assert kernel.run(f"import os\nsent = os.urandom({nbytes})").ok
+    up, down = far.proxy.carried
+    result = kernel.remote("came = sent[::-1]\nlen(came)", "T4")
+    assert result.value() == str(nbytes)
+    assert kernel.print("came == sent[::-1]") == "True"
+    carried = [now - before for now, before in zip(far.proxy.carried, (up, down), strict=True)]
+    assert min(carried) >= nbytes  # over the network: nothing is shared
+
+
+def test_what_is_over_the_limit_of_an_argument_goes_as_a_blob(kernel: Kernel, far: Cloud) -> None:
+    assert kernel.run("import os\nsmall, large = os.urandom(100), os.urandom(20_000)").ok
+    assert kernel.remote("len(small)", "T4").ok
+    far.gates.forget("BlobCreate")
+    assert kernel.remote("len(small)", "T4").ok
+    assert not far.gates.passed("BlobCreate")
+    assert kernel.remote("len(large)", "T4").value() == "20000"
+    assert far.gates.passed("BlobCreate")
+
+
+def test_volumes_are_reached_over_the_network(kernel: Kernel) -> None:
+    write = kernel.remote("open('/data/a.txt', 'w').write('kept')", "T4 --session files --volume files:/data")
+    assert write.ok, write.error
+    read = kernel.run("%modal_gpu get files:a.txt ./a.txt\nopen('a.txt').read()")
+    assert read.ok, read.error
+    assert "kept" in read.value()
