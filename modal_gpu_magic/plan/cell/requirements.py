@@ -62,7 +62,7 @@ def requirements(
     from packaging.utils import canonicalize_name
 
     names = {
-        distribution for module in modules if not _is_standard(module) for distribution in installed.get(module, ())
+        distribution for module in modules if not is_standard(module) for distribution in installed.get(module, ())
     }
     normal = {name: canonicalize_name(name) for name in names}
     found = {Requirement(normal[name], _public(versions(name))) for name in names if _NAME.fullmatch(normal[name])}
@@ -73,5 +73,6 @@ def _public(version: str | None) -> str | None:
     return version.partition("+")[0] if version else None
 
 
-def _is_standard(module: str) -> bool:
+def is_standard(module: str) -> bool:
+    """Whether a top-level module belongs to Python's standard library."""
     return module in sys.stdlib_module_names

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.plan.cell.requirements import requirements
+from modal_gpu_magic.plan.cell.requirements import is_standard, requirements
+from modal_gpu_magic.session.project.installed import distributions
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
@@ -43,11 +44,10 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
         exclude: modules that are not sent (`--no-in`).
     """
     modules = {*names.imports, *modules_of(names, namespace)}
-    installed = packages_distributions()
+    foreign = [module for module in sorted(local.find(modules, exclude).foreign) if not is_standard(module)]
+    installed = distributions() if foreign else {}
     imports = {
-        module: str(requirement)
-        for module in sorted(local.find(modules, exclude).foreign)
-        for requirement in requirements((module,), installed, _version)
+        module: str(requirement) for module in foreign for requirement in requirements((module,), installed, _version)
     }
     return Needs(tuple(dict.fromkeys(imports.values())), imports)
 
