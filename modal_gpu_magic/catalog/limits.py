@@ -42,3 +42,5 @@ QUEUE_POLL_SECONDS: Final = 50
 
 INLINE_BYTES: Final = 2 << 20
 """Arguments and results above this size go as blobs, over HTTP."""
+SPAWN_BYTES: Final = 8 << 10
+"""The same for a call that is spawned (modal/_utils/blob_utils.py)."""

@@ -68,15 +68,15 @@ class Node(Worker):
             raise RunError(f"node {self.place.node}: {ended.failure.ename}: {ended.failure.evalue}")  # type: ignore[union-attr]  # `failure` is set
         return replace(ended, frames=ended.frames + self._peer_frames)
 
-    def _close(self, ended: Answer, interrupt: Interrupt) -> None:
+    def _close(self, request: Request, ended: Answer, interrupt: Interrupt) -> bool:
         """Send the answer of a failed node through the queue, as after ■; otherwise node 0 sends its answer last."""
         if _has_failed(ended):
-            self._say_end(ended)
-        elif self.place.node > 0:
+            return self._say_end(ended)
+        if self.place.node > 0:
             self.sender.flush_now()
-        else:
-            self._peer_frames = self._peers.await_all() if self._peers else 0
-            super()._close(ended, interrupt)
+            return False
+        self._peer_frames = self._peers.await_all() if self._peers else 0
+        return super()._close(request, ended, interrupt)
 
 
 def _has_failed(ended: Answer) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic._version import __version__
+from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, SPAWN_BYTES
 from modal_gpu_magic.container.cell.failures import failure_from, failure_of
 from modal_gpu_magic.container.cell.shell import make_shell
 from modal_gpu_magic.container.gpu import current
@@ -36,7 +37,9 @@ from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import CopyError, TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.messages.compact import size_of
 from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, Need, RemoteFile, Request, Transfer
+from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
 """Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
+EVENT_BYTES = QUEUE_ITEM_BYTES
+"""Largest answer that is sent as an event."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -92,8 +97,10 @@ class Worker:
             with Watchdog(interrupt, request.timeout, self.sender.flush_now):
                 ended = self._cell(request, interrupt, volumes)
                 self.capture.drain()
-                self._close(ended, interrupt)
+                is_event = self._close(request, ended, interrupt)
             self.last, self.last_run = self._with_tail(ended), request.run
+        if is_event and not interrupt.asked and not self.place.stateless:
+            return replace(self._answer(), is_event=True, frames=self.last.frames)
         return self.last
 
     def ended(self, run: str) -> Answer | None:
@@ -138,14 +145,25 @@ class Worker:
         self.sampler.close()
         self.capture.drain()
 
-    def _close(self, ended: Answer, interrupt: Interrupt) -> None:
-        """Send the answer through the queue after ■, since the server discards the result of a cancelled call."""
-        if interrupt.asked:
-            self._say_end(ended)
+    def lacks_parts(self) -> Answer:
+        """Return the answer to a request whose parts did not come."""
+        return self._answer(need=Need(self.generation, "parts"))
 
-    def _say_end(self, ended: Answer) -> None:
+    def _close(self, request: Request, ended: Answer, interrupt: Interrupt) -> bool:
+        """Send the answer as an event if its result would be lost or slow; return whether it was sent.
+
+        After ■, the server discards the result. In the cloud, the SDK sends a large result as a blob: more round trips.
+        """
+        return (interrupt.asked or self._is_slow(request, ended)) and self._say_end(ended)
+
+    def _is_slow(self, request: Request, ended: Answer) -> bool:
+        if request.store is not None or self.place.stateless or (ended.values and ended.values.nbytes > EVENT_BYTES):
+            return False
+        return self.sender.unsent_bytes + size_of(ended) + MARGIN_BYTES > SPAWN_BYTES
+
+    def _say_end(self, ended: Answer) -> bool:
         self.sender.emit("end", answer=ended)
-        self.sender.flush_now()
+        return self.sender.flush_now()
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:

@@ -13,6 +13,7 @@ from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.held import HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
+from modal_gpu_magic.wire.messages.parcel import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+    from modal_gpu_magic.wire.messages.parcel import Parcel
 
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
@@ -188,11 +190,10 @@ class Call:
             if not self.sent:
                 self.tell("lost", KeyboardInterrupt())
                 return
+            sent = self._send_parts() or self.request
             # A spawn whose answer was lost is repeated: a container runs no run twice, and has kept the answer.
             self._call = patiently(
-                lambda: runner.run.spawn(self.request, self.app.queue),
-                self.patience,
-                is_pointless=lambda: self._cancelled or self._is_abandoned(),
+                lambda: runner.run.spawn(sent, self.app.queue), self.patience, is_pointless=self._is_pointless
             )
             self.id = self._call.object_id
             self.tell("spawned", self.id)
@@ -204,6 +205,29 @@ class Call:
             self.tell("lost", error)
             if isinstance(error, GivenUp) and self._call is not None:
                 self._send_cancel(terminate=False)
+
+    def _send_parts(self) -> Parcel | None:
+        """Send the request through the queue, in another thread, if the SDK would send it as a blob.
+
+        Not in a cluster, where each node needs the request, and not with a shared store, where requests are small.
+        """
+        if self.app.machine.nodes > 1 or self.app.backend.store is not None:
+            return None
+        parcel, parts = split(self.request)
+        if parcel is not None:
+            put = partial(self.app.queue.put_many, list(parts), partition=parcel.partition, block=False)
+            FOLLOWERS.run(lambda: self._put(put))
+        return parcel
+
+    def _put(self, put: Callable[[], None]) -> None:
+        try:
+            patiently(put, self.patience, is_pointless=self._is_pointless)
+        except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
+            if not self._is_pointless():
+                self.tell("lost", error)
+
+    def _is_pointless(self) -> bool:
+        return self._cancelled or self._is_abandoned()
 
     def _is_abandoned(self) -> bool:
         return self.app.closed or self.app.backend.lost is not None

@@ -3,6 +3,8 @@
 # No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
 import contextlib
 import functools
+import queue
+import time
 from operator import methodcaller
 from typing import Any
 
@@ -11,7 +13,9 @@ import modal
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
+from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, Parcel, joined
 
 STDIN_SECONDS = FUNCTION_TIMEOUT
 """Seconds that `input()` waits for its answer: as long as a Function may run."""
@@ -28,8 +32,11 @@ class Runner:
         self.worker = Worker(self.session)
 
     @modal.method()
-    def run(self, request: Request, events: modal.Queue) -> Answer:
+    def run(self, sent: Request | Parcel, events: modal.Queue) -> Answer:
         """Run one cell; put its events into `events` during the run, and the rest into the answer."""
+        request = received(sent, events) if isinstance(sent, Parcel) else sent
+        if request is None:
+            return self.worker.lacks_parts()
 
         def post(frames: list[bytes]) -> None:
             # Never a blocking put: with a full queue, the SDK would wait up to 30 s.
@@ -72,6 +79,19 @@ class Runner:
         """End background work of the session's cells, at scale-down."""
         with contextlib.suppress(Exception):
             self.worker.close()
+
+
+def received(parcel: Parcel, events: modal.Queue) -> Request | None:
+    """Return the request whose parts come through the queue; None: they do not come, or are damaged."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    parts: list[bytes] = []
+    while len(parts) < parcel.parts and (left := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(queue.Empty):
+            parts += events.get_many(parcel.parts - len(parts), partition=parcel.partition, timeout=left)
+    try:
+        return joined(parts)
+    except DamagedError:
+        return None
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from modal_gpu_magic.session.apps import Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
-from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, never_ran
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, lacks_parts, never_ran
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
@@ -279,7 +279,8 @@ class Session:
             if not left or ended.stopped or not never_ran(ended):
                 break
             again = again or ended.began
-            outgoing = self._begin_again(ended, cell, facts, front)
+            if not lacks_parts(ended):
+                outgoing = self._begin_again(ended, cell, facts, front)
         return FinishedRun(
             app=app,
             ended=ended,

@@ -44,14 +44,32 @@ def test_values_of_each_size_cross_both_ways(kernel: Kernel, far: Cloud, nbytes:
     assert min(carried) >= nbytes  # over the network: nothing is shared
 
 
-def test_what_is_over_the_limit_of_an_argument_goes_as_a_blob(kernel: Kernel, far: Cloud) -> None:
-    assert kernel.run("import os\nsmall, large = os.urandom(100), os.urandom(20_000)").ok
-    assert kernel.remote("len(small)", "T4").ok
+@pytest.mark.parametrize(
+    "cell, is_blob",
+    [
+        ("len(small)", False),
+        ("len(medium)", False),
+        ("len(text)", False),
+        ("len(several)", False),
+        ("len(large)", True),
+        ("import os\ncame = os.urandom(20_000)", False),
+        ("import os\ncame = os.urandom(700_000)", False),
+        ("print('x' * 30_000)", False),
+        ("display({'image/png': 'ab' * 20_000}, raw=True)", False),
+        ("import os\ncame = os.urandom(3_000_000)", True),
+    ],
+)
+def test_only_what_is_large_goes_as_a_blob(kernel: Kernel, far: Cloud, cell: str, is_blob: bool) -> None:
+    """The SDK would send all that has more than 8 KiB as a blob, which takes several round trips."""
+    assert kernel.run(
+        "import os\nsmall, medium, large = os.urandom(100), os.urandom(20_000), os.urandom(3_000_000)\n"
+        "text = 'a line of text\\n' * 20_000\nseveral = os.urandom(1_200_000)"
+    ).ok
+    assert kernel.remote("1", "T4").ok
     far.gates.forget("BlobCreate")
-    assert kernel.remote("len(small)", "T4").ok
-    assert not far.gates.passed("BlobCreate")
-    assert kernel.remote("len(large)", "T4").value() == "20000"
-    assert far.gates.passed("BlobCreate")
+    result = kernel.remote(cell, "T4")
+    assert result.ok, result.traceback
+    assert far.gates.passed("BlobCreate") is is_blob
 
 
 def test_volumes_are_reached_over_the_network(kernel: Kernel) -> None:

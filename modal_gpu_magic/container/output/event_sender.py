@@ -131,6 +131,14 @@ class EventSender:
         """Send text read from a file descriptor. Its run is unknown, so it belongs to the current or last run."""
         self._put(self._current, name, text, len(text))
 
+    @property
+    def unsent_bytes(self) -> int:
+        """An estimate of the bytes of the run's events that were not posted."""
+        with self._lock:
+            self._seal()
+            run = self._current
+            return sum(weigh(event.content) for event in run.log.since(run.sent)) if run else 0
+
     def finish(self) -> Finished:
         """End the run: unposted events go into `tail`; later output of its threads is posted and marked late."""
         run = self._current

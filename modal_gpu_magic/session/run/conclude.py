@@ -99,6 +99,11 @@ def never_ran(ended: Ended) -> bool:
     return has_app_ended(ended.lost) or isinstance(translate(ended.lost), ContainerLost)
 
 
+def lacks_parts(ended: Ended) -> bool:
+    """Whether parts of the request did not reach the container, which is unchanged."""
+    return ended.answer is not None and ended.answer.need is not None and ended.answer.need.reason == "parts"
+
+
 def failed(ended: Ended) -> bool:
     """Whether the cell or its container failed without a stop or a timeout."""
     answer = ended.answer

@@ -124,7 +124,7 @@ class Pump:
                 self._feed(message)
             if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
-        answer = self.answer or self.end
+        answer = self._whole_answer()
         for event in self._missing(answer):
             self._event(event)
         last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""
@@ -141,6 +141,17 @@ class Pump:
             last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
         )
+
+    def _whole_answer(self) -> Answer | None:
+        """Return the run's answer; ask the container for it if the event that has the answer was lost."""
+        if self.answer is None or not self.answer.is_event:
+            return self.answer or self.end
+        if self.end is None:
+            try:
+                self.end = self.call.ended()
+            except Exception as error:  # noqa: BLE001 - the run is over; `conclude` raises the error
+                self.lost = error
+        return self.end
 
     def _crashed(self, answer: Answer | None) -> bool:
         """Whether the container crashed, so that Modal's log may hold the cause."""

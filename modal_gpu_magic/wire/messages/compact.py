@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import zlib
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROTOCOL = 5
+PROTOCOL: Final = 5
+COMPRESSED_BYTES: Final = range(4 << 10, 64 << 10)
+"""Sizes of messages worth compressing: a compressed call may be sent without a blob, which costs round trips. Level 1
+takes 1 ms for 64 KiB."""
+WORTHWHILE: Final = 0.9
+"""Share of the size that a compressed message may have at most."""
 
 
 class Compact:
@@ -21,12 +27,26 @@ class Compact:
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return the fields as one pickle."""
+        """Return the fields as one pickle, compressed where that pays."""
         buffers: list[pickle.PickleBuffer] = []
         content = [getattr(self, each.name) for each in fields(self)]  # type: ignore[arg-type]  # each subclass is a dataclass
         packed = pickle.dumps(content, PROTOCOL, buffer_callback=buffers.append)
+        nbytes = len(packed) + sum(buffer.raw().nbytes for buffer in buffers)
+        if nbytes in COMPRESSED_BYTES:
+            compressed = zlib.compress(pickle.dumps(content, PROTOCOL) if buffers else packed, 1)
+            if len(compressed) < WORTHWHILE * nbytes:
+                return _decompressed, (type(self), compressed)
         return _restored, (type(self), packed, *(buffer.raw().obj for buffer in buffers))
+
+
+def size_of(message: Compact) -> int:
+    """Return the bytes of a message in a call, without the few dozen that the SDK adds."""
+    return sum(memoryview(each).nbytes for each in message.__reduce__()[1] if not isinstance(each, type))
 
 
 def _restored(kind: Callable[..., Any], packed: bytes, *buffers: Any) -> Any:
     return kind(*pickle.loads(packed, buffers=buffers))
+
+
+def _decompressed(kind: Callable[..., Any], compressed: bytes) -> Any:
+    return kind(*pickle.loads(zlib.decompress(compressed)))

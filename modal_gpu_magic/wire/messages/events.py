@@ -238,7 +238,7 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects"]
+    reason: Literal["generation", "buffers", "version", "python", "objects", "parts"]
     buffers: tuple[str, ...] = ()
     version: str = ""
     """Version of this package, or of Python, in the container."""
@@ -384,6 +384,8 @@ class Answer(Compact):
     booted_at: float = 0.0
     names: tuple[str, ...] = ()
     """User names in the container's namespace after the run."""
+    is_event: bool = False
+    """The whole answer is in the run's `end` event: the result of the call would have been sent as a blob."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Process state that the cell changed, in the form of `Request.states`."""
     wrote: tuple[tuple[str, int], ...] = ()
