@@ -220,6 +220,25 @@ class TestRemoteValue:
         assert kernel.run("type(brought).__name__, float(brought[0, 0])").value() == "('ndarray', 2.0)"
 
 
+@pytest.mark.parametrize(
+    "source, header",
+    [
+        ("stayed = stayed", "--fetch 10MB"),
+        ("other, stayed = 1, stayed", "--fetch 10MB"),
+        ("for stayed in [stayed]: pass", "--fetch 10MB"),
+        ("stayed[0] = 0", "--out stayed"),
+        ("len(stayed)", "--out stayed"),
+        ("1", "--out stayed"),
+    ],
+)
+def test_a_later_cell_brings_what_stayed(kernel: Kernel, source: str, header: str) -> None:
+    kernel.remote("stayed = list(range(100_000)); alias = stayed", "H100 --fetch 100KB")
+    assert kernel.print("type(stayed).__name__") == "RemoteValue"
+    assert kernel.remote(source, f"H100 {header}").ok
+    assert kernel.print("len(stayed), type(stayed).__name__") == "100000 list"
+    assert kernel.remote("stayed is alias", "H100").value() == "True"
+
+
 def test_a_frame_that_stays_shows_its_head(kernel: Kernel) -> None:
     kernel.remote("import pandas as pd\ntable = pd.DataFrame({'col': range(100_000)})", "H100 --fetch 1KB")
     (bundle,) = kernel.run("table").bundles()

@@ -284,10 +284,18 @@ class NamespaceSync:
         return {token_of[key] for key in reached_from(roots, self.namespace) if key in token_of}
 
     def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
-        """Return names that are new or bound to another object than before the cell."""
+        """Return names that are new or bound to another object than before the cell, or whose values are asked for.
+
+        A value that stayed is asked for by `--out`, and by a cell that binds its name again (`big = big`).
+        """
+        asked = {*request.binds, *request.fetch_names} - self.known
         now = {name: self.namespace[name] for name in self.names}
         then = before.identities
-        moved = [name for name, value in now.items() if then.get(name) != id(value) and value is not _UNTOUCHED]
+        moved = [
+            name
+            for name, value in now.items()
+            if (then.get(name) != id(value) or name in asked) and value is not _UNTOUCHED
+        ]
         results = [name for name in sorted(LAST_RESULTS.intersection(request.binds)) if name in self.namespace]
         return (*moved, *results)  # `for _ in …` binds a name that IPython uses
 
