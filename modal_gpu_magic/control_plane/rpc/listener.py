@@ -1,16 +1,15 @@
-"""The gRPC server: authenticates clients by token and containers by socket, calls servicers, and maps refusals."""
+"""The gRPC server: authenticates clients and containers by their headers, calls servicers, and maps refusals."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.message import DecodeError
@@ -22,12 +21,15 @@ from h2.exceptions import StreamClosedError
 from modal_proto.api_grpc import ModalClientBase
 
 from modal_gpu_magic.control_plane import refusals
+from modal_gpu_magic.control_plane.rpc.incoming import receive
 from modal_gpu_magic.control_plane.scheduling.state import Container
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from grpclib.const import Handler
+
+    from modal_gpu_magic.control_plane.rpc.credentials import Credentials
 
 Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterator[Any]"]
 
@@ -41,6 +43,7 @@ _STATUS: Mapping[type[refusals.Refusal], Status] = {
     refusals.Conflict: Status.FAILED_PRECONDITION,
     refusals.Full: Status.RESOURCE_EXHAUSTED,
     refusals.Unauthorized: Status.UNAUTHENTICATED,
+    refusals.Forbidden: Status.PERMISSION_DENIED,
     refusals.Unsupported: Status.UNIMPLEMENTED,
 }
 
@@ -75,30 +78,11 @@ _Routes.__abstractmethods__ = frozenset()
 _ROUTES: Mapping[str, Handler] = _Routes().__mapping__()  # type: ignore[abstract]  # made concrete above
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Credentials that a client must send."""
-
-    id: str
-    secret: str
-
-    def check(self, metadata: Any) -> None:
-        """Raise Unauthorized unless the request has this token; constant time."""
-        same_id = _same(metadata.get("x-modal-token-id"), self.id)
-        same_secret = _same(metadata.get("x-modal-token-secret"), self.secret)
-        if not (same_id and same_secret):
-            raise refusals.Unauthorized("The token is not valid for this local control plane.")
-
-
-def _same(shown: object, right: str) -> bool:
-    return hmac.compare_digest(str(shown).encode(), right.encode())
-
-
 class RpcEndpoint:
-    """The RPCs for one peer: the client, authenticated by token, or one container, known by its socket."""
+    """The RPCs for one peer, which shows `credentials`: the client, or one container."""
 
-    def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
-        self._rpcs, self._token, self._peer = rpcs, token, peer
+    def __init__(self, rpcs: Mapping[str, Rpc], *, credentials: Credentials, peer: Container | None = None) -> None:
+        self._rpcs, self._credentials, self._peer = rpcs, credentials, peer
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return grpclib's table of handlers."""
@@ -111,9 +95,8 @@ class RpcEndpoint:
 
         async def handle(stream: Stream[Any, Any]) -> None:
             try:
-                if self._token is not None:
-                    self._token.check(stream.metadata)  # the headers alone: nothing of a stranger's request is read
-                request = await _request(stream)
+                self._credentials.check(stream.metadata)  # before the content of a stranger's request is read
+                request = await receive(name, stream)
                 if streaming:
                     async for message in rpc(request, self._peer):
                         await stream.send_message(message)
@@ -130,14 +113,6 @@ class RpcEndpoint:
                 raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
 
         return handle
-
-
-async def _request(stream: Stream[Any, Any]) -> Any:
-    """The one message that a client sends."""
-    request = await stream.recv_message()
-    if request is None:
-        raise refusals.Invalid("The request has no message.")
-    return request
 
 
 _PATHS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR})
