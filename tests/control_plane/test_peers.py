@@ -15,7 +15,6 @@ from modal_proto import api_pb2
 from tests.control_plane.odd_requests import FAULTS, Raw, framed
 from tests.control_plane.plane import Plane
 
-
 CREATE = api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING
 
 

@@ -84,6 +84,9 @@ class Containers:
         except Refusal as refusal:
             container.startup_failure = failure(str(refusal))
             child.end()
+        except (OSError, ValueError) as error:
+            container.startup_failure = failure(f"The container cannot be set up: {error}.")
+            child.end()
         code = await child.gone()
         startup.cancel()
         server.close()

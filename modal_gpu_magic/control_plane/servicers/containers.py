@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import BATCH_WAIT_MS
 from modal_gpu_magic.control_plane.containers.setup import ROOT, address_of
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, Forbidden, NotFound, found
@@ -61,7 +62,7 @@ class ContainerSide:
     ) -> api_pb2.FunctionGetInputsResponse:
         """Return the next inputs, or the order to exit."""
         inputs = await self._scheduler.next_inputs(
-            _own(peer), max(1, request.batch_max_size), request.batch_linger_ms / 1000
+            _own(peer), max(1, request.batch_max_size), min(request.batch_linger_ms, BATCH_WAIT_MS[1]) / 1000
         )
         items = [_item(each) for each in inputs] or [api_pb2.FunctionGetInputsItem(kill_switch=True)]
         return api_pb2.FunctionGetInputsResponse(inputs=items)
