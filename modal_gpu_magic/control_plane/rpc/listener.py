@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
@@ -12,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from google.protobuf.message import DecodeError
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
@@ -21,6 +19,7 @@ from h2.exceptions import StreamClosedError
 from modal_proto.api_grpc import ModalClientBase
 
 from modal_gpu_magic.control_plane import refusals
+from modal_gpu_magic.control_plane.rpc.answers import answer_to
 from modal_gpu_magic.control_plane.rpc.incoming import receive
 from modal_gpu_magic.control_plane.scheduling.state import Container
 
@@ -35,17 +34,6 @@ Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterat
 
 WINDOW = 64 << 20
 """HTTP/2 flow-control window in bytes, as in the SDK, so that arguments of many MB need few round trips."""
-
-_STATUS: Mapping[type[refusals.Refusal], Status] = {
-    refusals.NotFound: Status.NOT_FOUND,
-    refusals.Invalid: Status.INVALID_ARGUMENT,
-    refusals.Exists: Status.ALREADY_EXISTS,
-    refusals.Conflict: Status.FAILED_PRECONDITION,
-    refusals.Full: Status.RESOURCE_EXHAUSTED,
-    refusals.Unauthorized: Status.UNAUTHENTICATED,
-    refusals.Forbidden: Status.PERMISSION_DENIED,
-    refusals.Unsupported: Status.UNIMPLEMENTED,
-}
 
 _FEATURES = {
     "Sandbox": "Sandboxes",
@@ -102,26 +90,15 @@ class RpcEndpoint:
                         await stream.send_message(message)
                 else:
                     await stream.send_message(await rpc(request, self._peer))
-            except refusals.Refusal as refusal:
-                raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
             except (StreamClosedError, StreamTerminatedError):
                 raise asyncio.CancelledError from None  # the peer has disconnected; grpclib logs other exceptions
             except Exception as error:
-                if _is_malformed(error):
-                    raise GRPCError(Status.INVALID_ARGUMENT, f"{name} cannot be asked like that: {error}") from None
+                if answer := answer_to(name, error):
+                    raise GRPCError(*answer) from None
                 _log.exception("%s failed", name)
                 raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
 
         return handle
-
-
-_PATHS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR})
-"""What the system says of a path that cannot be."""
-
-
-def _is_malformed(error: Exception) -> bool:
-    """Whether an error says that the request cannot be right: a number out of range, a path that cannot be."""
-    return isinstance(error, ValueError | OverflowError | DecodeError) or getattr(error, "errno", None) in _PATHS
 
 
 def _refusing(name: str, *, streaming: bool) -> Rpc:
