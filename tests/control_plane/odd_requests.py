@@ -55,6 +55,9 @@ DESTRUCTIVE = frozenset(
 )
 """RPCs that end the objects which other requests name, or start as many containers as a number says."""
 
+COSTLY = frozenset({"min_containers", "buffer_containers", "warm_pool_size"})
+"""Fields that start as many processes as they say, up to a limit."""
+
 ROUTES = {path.rpartition("/")[2]: handler for path, handler in listener._ROUTES.items()}
 """The schema of every RPC, by its name."""
 
@@ -74,7 +77,7 @@ def served() -> list[str]:
 def filled(message: Message, numbers: random.Random, known: list[str], depth: int = 0) -> Message:
     """The message with some of its fields set to odd values; `known` are ids of objects that exist."""
     for field in message.DESCRIPTOR.fields:
-        if numbers.random() < 0.4 or (field.message_type and depth > 2):
+        if field.name in COSTLY or numbers.random() < 0.4 or (field.message_type and depth > 2):
             continue
         values = [value(field, numbers, known) for _ in range(numbers.choice((1, 1, 3)))]
         if field.message_type is not None:
