@@ -36,6 +36,8 @@ WINDOW = 64 << 20
 """HTTP/2 flow-control window in bytes, as in the SDK, so that arguments of many MB need few round trips."""
 
 _FEATURES = {
+    "AuthToken": "Sandboxes and calls in a chosen region",
+    "PersistentSandbox": "Sandboxes",
     "Sandbox": "Sandboxes",
     "Dict": "this operation on a Dict",
     "SharedVolume": "network file systems",

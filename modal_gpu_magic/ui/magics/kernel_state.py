@@ -83,7 +83,7 @@ class KernelState:
         self.current = "default"
         self.last: ShellFront | None = None
         self.pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
-        self._announced_local = False
+        self._announced: set[str] = set()
         self._confirmed: set[Machine] = set()
 
     def show(self, session: Session) -> None:
@@ -216,13 +216,18 @@ class KernelState:
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
-        """Return the backend; `explicit` is a line's `--backend`. An automatic `local` is announced once per kernel."""
+        """Return the backend; `explicit` is a line's `--backend`.
+
+        An automatic `local`, and an SDK that is newer than the tested ones, are announced once per kernel.
+        """
         from modal_gpu_magic.sdk.client import choose, has_token
+        from modal_gpu_magic.sdk.tested import newer_than_tested
 
         choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
-        if choice.automatic and choice.kind == "local" and not self._announced_local:
-            self._announced_local = True
-            front.say(LOCAL_MESSAGE)
+        for text in (LOCAL_MESSAGE if choice.automatic and choice.kind == "local" else "", newer_than_tested()):
+            if text and text not in self._announced:
+                self._announced.add(text)
+                front.say(text)
         return choice.kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:
