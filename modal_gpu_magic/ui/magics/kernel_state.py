@@ -12,7 +12,7 @@ from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.errors import MachineError, masked
 from modal_gpu_magic.session.run.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -282,5 +282,8 @@ def _distributed_options(options: Options, nodes: int) -> DistributedOptions | N
 
 
 def _with_header(text: str, body: str) -> str:
-    """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line."""
-    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"
+    """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line.
+
+    The comment is seen in tracebacks: values of `--env` in it are stars.
+    """
+    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {masked(text)}\n{body}"
