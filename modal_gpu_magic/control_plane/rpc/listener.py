@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
-from grpclib.server import Server, Stream
 from h2.exceptions import StreamClosedError
 from modal_proto.api_grpc import ModalClientBase
 
 from modal_gpu_magic.control_plane import refusals
 from modal_gpu_magic.control_plane.rpc.answers import answer_to
 from modal_gpu_magic.control_plane.rpc.incoming import receive
+from modal_gpu_magic.control_plane.rpc.odd_headers import TolerantServer
 from modal_gpu_magic.control_plane.scheduling.state import Container
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from grpclib.const import Handler
+    from grpclib.server import Server, Stream
 
     from modal_gpu_magic.control_plane.rpc.credentials import Credentials
 
@@ -125,7 +126,7 @@ def unsupported(rpc: str) -> str:
 async def listen(door: RpcEndpoint, path: Path) -> Server:
     """Serve `door` at a Unix socket that only this user can open."""
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
-    server = Server([door], config=config)
+    server = TolerantServer([door], config=config)
     await server.start(sock=private_socket(path))
     return server
 

@@ -10,7 +10,7 @@ app = modal.App("cluster")
 @modal.experimental.clustered(size=2)
 def add() -> float:
     import torch
-    import torch.distributed as distributed
+    from torch import distributed
 
     info = modal.experimental.get_cluster_info()
     address = f"tcp://{info.container_ipv4_ips[0]}:29512"

@@ -12,4 +12,6 @@ def invert(x: int) -> float:
 
 @app.local_entrypoint()
 def main() -> None:
-    print([type(each).__name__ for each in invert.map([1, 0, 2], return_exceptions=True, wrap_returned_exceptions=False)])
+    print(
+        [type(each).__name__ for each in invert.map([1, 0, 2], return_exceptions=True, wrap_returned_exceptions=False)]
+    )

@@ -1,12 +1,14 @@
 """A generator whose items come while it runs, and calls that are gathered."""
 
+from collections.abc import Iterator
+
 import modal
 
 app = modal.App("streaming")
 
 
 @app.function()
-def words(text: str):
+def words(text: str) -> Iterator[str]:
     yield from text.split()
 
 
