@@ -23,35 +23,61 @@ from __future__ import annotations
 
 import re
 
-_VARIABLE = re.compile(
-    r"""(?<!\S)
-    (?P<option>--?e[\w-]*(?:\s+|=))?                     # --env, and what may have been meant for it
-    (?: (?P<quote>["'])(?P<quoted>[\w.-]*=)(?P<all>(?:\\.|(?!(?P=quote)).)*)
-      | (?P<name>[\w.-]*=)(?P<value>(?:"(?:\\.|[^"\\])*"?|'[^']*'?|\\.|[^\s"'\\])*) )""",
-    re.VERBOSE | re.DOTALL,
-)
-_UPPER = re.compile(r"[A-Z_][A-Z0-9_]*=")
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*(?:"|\\?$)|'[^']*(?:'|$)|\\\S?|[^\s"'\\])+""", re.DOTALL)
+"""A word of a line, as a shell reads it: an open quote reaches to the end."""
+_QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"?|'([^']*)'?|\\(.)""", re.DOTALL)
+_OPTION = re.compile(r"--?e[\w-]*(=?)")
+"""`--env`, and what may have been meant for it."""
+_UPPER = re.compile(r"[A-Z_][A-Z0-9_]*")
+_BEGINNING = re.compile(r"""(?:^|(?<=[\s"'=]))(?:--?e[\w-]*|[A-Z_][A-Z0-9_]*=)""")
+"""Where a variable may begin, whatever an open quote before it makes of it."""
 SHORTEST_MASKED = 4
 """Characters of a value that is taken out of a message, too: a shorter one is in any text."""
 
 
 def masked(line: str) -> str:
     """A magic line whose values of environment variables are stars: every character keeps its place."""
-    for start, end in reversed(_values(line)):
+    for start, end in _values(line):
         line = line[:start] + "*" * (end - start) + line[end:]
     return line
 
 
-def _values(line: str) -> list[tuple[int, int]]:
+def _values(line: str) -> set[tuple[int, int]]:
     """Where values of environment variables stand: behind `--env NAME=`, and behind any `NAME=` in capitals."""
-    found = []
-    for match in _VARIABLE.finditer(line):
-        group, name = ("all", match["quoted"]) if match["quote"] else ("value", match["name"])
-        is_short = len(match[group]) < SHORTEST_MASKED  # `H100=2` was meant for a GPU
-        is_upper = _UPPER.fullmatch(name) and not match[group].startswith("=")  # `X==1.2.3` is a requirement
-        if match["option"] or (is_upper and not is_short):
-            found.append(match.span(group))
+    beginnings = {0, *(match.start() for match in _BEGINNING.finditer(line))}
+    return {span for beginning in beginnings for span in _values_from(line, beginning)}
+
+
+def _values_from(line: str, beginning: int) -> list[tuple[int, int]]:
+    found, is_variable = [], False
+    for match in _WORD.finditer(line, beginning):
+        start, end = match.span()
+        word = match[0].lstrip("\"'")
+        if option := _OPTION.match(word):
+            is_variable = True
+            if not option[1]:
+                continue
+            start = line.index(option[0], start) + len(option[0])
+        elif word.startswith("-"):
+            is_variable = False
+        name, equals, value = line[start:end].partition("=")
+        is_short = len(value) < SHORTEST_MASKED  # `H100=2` was meant for a GPU
+        is_upper = _UPPER.fullmatch(_unquoted(name)) and not value.startswith("=")  # `X==1.2.3` is a requirement
+        if equals and (is_variable or (is_upper and not is_short)):
+            found.append((end - len(value), end))
     return found
+
+
+def _unquoted(text: str) -> str:
+    """Return a part of a word without its quotes and escapes."""
+    return _QUOTED.sub(lambda match: next(filter(None, match.groups()), ""), text)
+
+
+def _parts(value: str) -> list[str]:
+    """Return what a message may show of a value, longest first: all of it, or its items."""
+    texts = {value.strip("\"'"), _unquoted(value)}
+    texts |= {part for text in texts for part in re.split(r"[\s,:;=]+", text)}
+    return sorted((text for text in texts if len(text) >= SHORTEST_MASKED), key=len, reverse=True)
 
 
 class ModalGpuError(Exception):
@@ -75,8 +101,8 @@ class LineError(ModalGpuError):
 
     def __init__(self, message: str, line: str = "", start: int = 0, end: int = 0) -> None:
         for first, last in _values(line):
-            value = line[first:last].strip("\"'")
-            message = message.replace(value, "***") if len(value) >= SHORTEST_MASKED else message
+            for part in _parts(line[first:last]):
+                message = message.replace(part, "***")
         super().__init__(message)
         self.message, self.line, self.start, self.end = message, masked(line), start, end
 

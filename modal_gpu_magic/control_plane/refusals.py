@@ -7,6 +7,7 @@ Refusal
 ├── Conflict       the request does not fit the current state
 ├── Full           a limit is reached; the SDK may retry
 ├── Unauthorized   the token is wrong
+├── Forbidden      the peer is known and may not do this
 └── Unsupported    Modal supports the request, the local backend does not
 """
 
@@ -48,7 +49,11 @@ class Full(Refusal):
 
 
 class Unauthorized(Refusal):
-    """Token id or secret do not match this control plane's."""
+    """The headers do not have the peer's token."""
+
+
+class Forbidden(Refusal):
+    """The peer is known and may not do this: one container would act for another."""
 
 
 class Unsupported(Refusal):

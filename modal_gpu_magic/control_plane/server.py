@@ -14,7 +14,8 @@ from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
 from modal_gpu_magic.control_plane.containers.standby import REFILL, WarmProcess, WarmProcesses
 from modal_gpu_magic.control_plane.files.loopback import Loopback
 from modal_gpu_magic.control_plane.images.contents import Contents
-from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, Token, listen, rpcs_of
+from modal_gpu_magic.control_plane.rpc.credentials import Token
+from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen, rpcs_of
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
 from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 from modal_gpu_magic.control_plane.scheduling.state import State
@@ -91,7 +92,7 @@ class ControlPlane:
 
     async def start(self) -> None:
         """Start to accept connections."""
-        self._server = await listen(RpcEndpoint(self.rpcs, token=self.token), self.socket)
+        self._server = await listen(RpcEndpoint(self.rpcs, credentials=self.token), self.socket)
         self._background_tasks.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
 
     async def stop(self) -> None:

@@ -15,6 +15,7 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, ProjectFiles, Transfer
 from modal_gpu_magic.wire.messages.seal import PROTOCOL, opened, seal, sealed
+from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
 
@@ -98,6 +99,7 @@ def decode(data: bytes, namespace: dict[str, Any]) -> Any:
     value = opened(data)
     if type(value) is not Transfer:
         return value
+    checked(value, Transfer)
     arrived = unpack(value, namespace, InlineStore(dict(value.inline)), restore_devices=True)
     for name, why in arrived.failed.items():
         raise TransferError(f"{name} cannot be loaded: {why}.")

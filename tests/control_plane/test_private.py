@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ def test_what_marks_and_records_is_the_users_alone(plane: Plane) -> None:
     assert {path.name for path in files} >= {"owner.json"}
     assert {mode(path) for path in files} == {0o600}
     assert {mode(plane.root), mode(plane.store), mode(plane.store.parent)} == {0o700}
+
+
+def test_volumes_and_what_is_sent_are_the_users_alone(plane: Plane, places: dict[str, str], client: Any) -> None:
+    modal.Volume.from_name("private", create_if_missing=True).hydrate(client)
+    with modal.Volume.ephemeral(client=client) as volume, volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b"x" * (5 << 20)), "f")
+    volumes = Path(places["XDG_DATA_HOME"], "modal_gpu_magic", "volumes")
+    places_of_data = [volumes, volumes / "private", plane.root / "volumes", *plane.root.glob("volumes/*")]
+    assert {path.name: mode(path) for path in places_of_data} == {path.name: 0o700 for path in places_of_data}
 
 
 def test_named_secrets_become_private_when_they_are_read(plane: Plane, places: dict[str, str], client: Any) -> None:

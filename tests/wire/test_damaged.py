@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
 from modal_gpu_magic.wire.calls import decode, encode
 from modal_gpu_magic.wire.messages.events import Event, Frame, Segment, Transfer
 from modal_gpu_magic.wire.messages.log import Assembler, Log, cut
-from modal_gpu_magic.wire.messages.seal import opened, sealed
+from modal_gpu_magic.wire.messages.seal import opened, seal, sealed
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 HUGE: list[bytes] = [
@@ -114,6 +114,112 @@ def test_transfers(data: st.DataObject) -> None:
     arrived = replace(sent, **{field: changed[field]()})
     with pytest.raises(DamagedError):
         unpack(arrived, {}, InlineStore(dict(arrived.inline)))
+
+
+ODD: list[Any] = [
+    None,
+    5,
+    -1,
+    2**62,
+    1.5,
+    "x",
+    b"x",
+    (),
+    (1,),
+    [],
+    {},
+    {"a": 1},
+    {1: b"x"},
+    object(),
+    "0" * 32,
+    (None,),
+    ("x", "y"),
+]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_fields_of_other_types(data: st.DataObject) -> None:
+    """Any field of a message may hold anything: one error, before a field is read."""
+    sent = pack({"a": np.arange(20_000.0), "b": [1]}, {}, InlineStore())
+    field = data.draw(st.sampled_from([each.name for each in fields(Transfer)]))
+    odd = data.draw(st.sampled_from([each for each in ODD if type(each) is not type(getattr(sent, field))]))
+    arrived = replace(sent, **{field: odd})
+    with pytest.raises(DamagedError):
+        unpack(arrived, {}, InlineStore(dict(sent.inline)))
+    with pytest.raises(DamagedError):
+        decode(sealed(arrived), {})
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_frames_of_other_types(data: st.DataObject) -> None:
+    event = Event(0, "stream", {"name": "stdout", "text": "x"})
+    part = Frame("r", (), b"x", (0, 2), 0)
+    kind: Any = data.draw(st.sampled_from([event, Frame("r", (event,)), part]))
+    field = data.draw(st.sampled_from([each.name for each in fields(kind)]))
+    odd = data.draw(st.sampled_from(ODD))
+    try:
+        changed: Any = replace(kind, **{field: odd})
+        frame = Frame("r", (changed,)) if type(changed) is Event else changed
+    except TypeError:
+        return
+    assembler = Assembler()
+    try:
+        arrived = assembler.feed(frame)
+    except DamagedError:
+        return
+    assert all(type(each) is Event and type(each.content) is dict for each in arrived)
+
+
+@pytest.mark.parametrize("frame", [*ODD, Event(0, "note", {"text": "x"}), Transfer()], ids=repr)
+def test_no_frames(frame: Any) -> None:
+    with pytest.raises(DamagedError):
+        Assembler().feed(frame)
+
+
+@pytest.mark.parametrize("blob", [each for each in ODD if type(each) is not bytes], ids=repr)
+def test_what_is_no_bytes(blob: Any) -> None:
+    for read in (opened, lambda odd: decode(odd, {})):
+        with pytest.raises(DamagedError):
+            read(blob)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"garbage", b"\x80\x05", b"\x80\x05h\x07.", b"(((.", b"\x80\x05\x94.", b"0."]
+)
+def test_a_sealed_message_that_is_no_pickle(content: bytes) -> None:
+    with pytest.raises(DamagedError):
+        opened(seal(content))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_keys_that_are_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    key: Any = data.draw(st.sampled_from([*ODD[:-2], "../x", "a\0", "g" * 32, "A" * 32, "", "/etc/passwd", "0" * 31]))
+    if key == "0" * 32:
+        return
+    for store in (InlineStore({key: b"x"} if isinstance(key, str) else {}), SharedStore(tmp_path_factory.mktemp("s"))):
+        with pytest.raises(DamagedError):
+            store.get(key)
+
+
+@pytest.mark.parametrize("content", [5, 2**62, "x", [1, 2]])
+def test_contents_that_are_no_bytes(content: Any) -> None:
+    with pytest.raises(DamagedError):
+        InlineStore({"0" * 32: content}).get("0" * 32)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_buffer_file_of_another_length(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    place: Path = tmp_path_factory.mktemp("store")
+    sent = pack({"a": np.arange(40_000.0), "b": np.ones(30_000)}, {}, SharedStore(place))
+    file = place / data.draw(st.sampled_from(sorted(set(sent.buffers))))
+    content = file.read_bytes()
+    file.write_bytes(data.draw(st.sampled_from([content[:-1], content[: len(content) // 2], b"", content + b"x"])))
+    with pytest.raises(DamagedError):
+        unpack(sent, {}, SharedStore(place))
 
 
 def test_a_buffer_that_is_missing_is_said_as_before() -> None:

@@ -1,4 +1,4 @@
-"""Environment variables that a container inherits from the kernel.
+"""Environment variables that a container, or the build of its image, inherits from the kernel.
 
 On Modal, a container has no variables of the notebook's machine; a cell's variables are sent by a Secret, `--env`, or
 `os.environ` in a native cell. A local container also inherits the variables that its packages need on this machine.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 INHERITED: Final = {
     "ALL_PROXY": "proxy for package indexes and models",
     "CONDA_PREFIX": "shared libraries of the kernel's packages",
+    "CUDA_DEVICE_ORDER": "the numbers of this machine's GPUs",
     "CUDA_HOME": "shared libraries and the compiler of CUDA",
     "CUDA_PATH": "shared libraries and the compiler of CUDA",
     "CURL_CA_BUNDLE": "certificates of the proxy",
@@ -23,8 +24,14 @@ INHERITED: Final = {
     "HTTPS_PROXY": "proxy for package indexes and models",
     "HTTP_PROXY": "proxy for package indexes and models",
     "LANG": "the encoding of text and file names",
+    "LANGUAGE": "the language of messages",
     "LC_ALL": "the encoding of text and file names",
+    "LC_COLLATE": "the order of text",
     "LC_CTYPE": "the encoding of text and file names",
+    "LC_MESSAGES": "the language of messages",
+    "LC_MONETARY": "how amounts are written",
+    "LC_NUMERIC": "how numbers are written",
+    "LC_TIME": "how times are written",
     "LD_LIBRARY_PATH": "shared libraries of the kernel's packages",
     "LOGNAME": "getpass.getuser(): several caches are named after the user",
     "MKL_NUM_THREADS": "containers share this machine's cores",
@@ -49,6 +56,7 @@ INHERITED: Final = {
     "SSL_CERT_DIR": "certificates of the proxy",
     "SSL_CERT_FILE": "certificates of the proxy",
     "TMPDIR": "directory for temporary files",
+    "TZ": "local time",
     "USER": "getpass.getuser(): several caches are named after the user",
     "XDG_CACHE_HOME": "caches of packages and models",
     "XDG_CONFIG_HOME": "settings of pip",

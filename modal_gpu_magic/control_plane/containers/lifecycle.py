@@ -13,6 +13,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.containers.child import Child
 from modal_gpu_magic.control_plane.containers.standby import WarmProcesses
 from modal_gpu_magic.control_plane.refusals import Refusal
+from modal_gpu_magic.control_plane.rpc.credentials import ContainerToken
 from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
 
 if TYPE_CHECKING:
@@ -74,13 +75,17 @@ class Containers:
         """Run one container from its setup to its metering."""
         container_root = child.warm_process.container_root
         await child.watch(container.log)
-        server = await listen(RpcEndpoint(self.rpcs, peer=container), container_root.socket)
+        token = ContainerToken()
+        server = await listen(RpcEndpoint(self.rpcs, credentials=token, peer=container), container_root.socket)
         limit = container.function.startup_seconds
         startup = asyncio.get_running_loop().call_later(limit, self._startup_timeout, container, child)
         try:
-            await self._set_up(container, child, variables)
+            await self._set_up(container, child, {**variables, **token.variables})
         except Refusal as refusal:
             container.startup_failure = failure(str(refusal))
+            child.end()
+        except (OSError, ValueError) as error:
+            container.startup_failure = failure(f"The container cannot be set up: {error}.")
             child.end()
         code = await child.gone()
         startup.cancel()

@@ -15,6 +15,7 @@ from modal_gpu_magic.control_plane.containers import smi_program
 from modal_gpu_magic.control_plane.containers.links import Links
 from modal_gpu_magic.control_plane.containers.root import ContainerRoot, place, quoted
 from modal_gpu_magic.control_plane.containers.shim import I6PN_ADDRESS
+from modal_gpu_magic.control_plane.files.tree import within
 from modal_gpu_magic.control_plane.refusals import Conflict
 
 if TYPE_CHECKING:
@@ -131,8 +132,10 @@ class ContainerSetup:
             volume = self._state.volumes.get(mount.volume_id)
             if volume is None:
                 raise Conflict(f"The volume at {mount.mount_path} has been deleted.")
-            directory = volume.path / mount.sub_path.strip("/")
+            directory = within(volume.path, mount.sub_path)
             directory.mkdir(parents=True, exist_ok=True)
+            if not directory.resolve().is_relative_to(volume.path.resolve()):
+                raise Conflict(f"{mount.sub_path!r} is a link to a path outside the volume.")
             path = Path(os.path.normpath(mount.mount_path))
             directories[str(path)] = str(directory)
             _link_inside(container_root, path, directory)

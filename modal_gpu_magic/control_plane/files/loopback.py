@@ -30,7 +30,7 @@ class Span:
     Attributes:
         path: absolute path, of an existing file (to read) or in an existing directory (to write).
         start: offset of the first byte.
-        length: bytes to read; unused for writing.
+        length: bytes to read, or most bytes to write.
         sha256: expected hash of the written data; empty: any. A verified part leaves an empty file named `mark`
             beside `path`.
     """
@@ -108,14 +108,21 @@ class Loopback:
         return span
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Write the request's body; 400 if its hash is wrong."""
+        """Write the request's body; 400 if its hash is wrong, 413 if the body is longer than the range."""
         from aiohttp import web
 
         span = self._span_of(request)
         digest = hashlib.sha256() if span.sha256 else hashlib.md5(usedforsecurity=False)
+        if (request.content_length or 0) > span.length:
+            raise web.HTTPRequestEntityTooLarge(span.length, request.content_length or 0)
+        span.mark.unlink(missing_ok=True)  # from the first byte on, the part is no longer known to be whole
         with os.fdopen(_opened(span), "wb") as stream:
             stream.seek(span.start)
+            left = span.length
             async for chunk in request.content.iter_any():
+                left -= len(chunk)
+                if left < 0:
+                    raise web.HTTPRequestEntityTooLarge(span.length, span.length - left)
                 digest.update(chunk)
                 stream.write(chunk)
         if span.sha256 and digest.hexdigest() != span.sha256:
@@ -126,14 +133,18 @@ class Loopback:
         return web.Response(headers={"ETag": f'"{digest.hexdigest()}"'})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        """Send the range in chunks."""
+        """Send the range in chunks; 404 if the file has gone."""
         from aiohttp import web
 
         span = self._span_of(request)
-        response = web.StreamResponse(headers={"Content-Length": str(span.length)})
-        await response.prepare(request)
-        left = span.length
-        with span.path.open("rb") as stream:
+        try:
+            stream = os.fdopen(os.open(span.path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        except OSError:  # gone, or replaced by a link or a directory
+            raise web.HTTPNotFound from None
+        with stream:
+            response = web.StreamResponse(headers={"Content-Length": str(span.length)})
+            await response.prepare(request)
+            left = span.length
             stream.seek(span.start)
             while left and (chunk := stream.read(min(CHUNK, left))):
                 await response.write(chunk)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modal_gpu_magic.control_plane.files.loopback import Span
+from modal_gpu_magic.control_plane.files.tree import make_private_directories
 
 PART = 8 << 20
 """Bytes of a part: the SDK's `BLOCK_SIZE`. A part's hash excludes trailing zero bytes."""
@@ -51,14 +52,15 @@ class Incoming:
 
     def span(self, number: int) -> Span:
         """Return the range of a part."""
-        return Span(self.whole, number * PART, sha256=self.hashes[number])
+        start = number * PART
+        return Span(self.whole, start, min(PART, self.size - start), self.hashes[number])
 
     def missing(self) -> list[int]:
         """Return the numbers of the parts to send; parts that the existing file has at the same offset are copied.
 
         Blocks: reads the existing file once.
         """
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_directories(self.directory)
         self.whole.touch(mode=0o600)
         marks = {path.name for path in self.directory.iterdir()}
         lacking = [number for number, sha256 in enumerate(self.hashes) if self.span(number).mark.name not in marks]
@@ -112,7 +114,7 @@ def put(volume: Path, target: Path, content: Path, mode: int) -> None:
     The half of a file is beside the volume: in the volume, code in a container could put a link in the way.
     """
     half = volume.parent / _UPLOADS / uuid.uuid4().hex
-    half.parent.mkdir(exist_ok=True, mode=0o700)
+    make_private_directories(half.parent)
     try:
         shutil.copyfile(content, half)
         half.chmod(mode & 0o777 or 0o644)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.fields import inner_path, shown
 from modal_gpu_magic.control_plane.refusals import Exists, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -28,13 +29,20 @@ _KINDS = (
 
 def within(volume: Path, path: str) -> Path:
     """Return the path on disk; raise Invalid if it escapes the volume."""
-    parts = [part for part in PurePosixPath(path).parts if part != "/"]
+    if ".." in PurePosixPath(path).parts:
+        raise Invalid(f"{shown(path)} is outside the volume.")
+    parts = inner_path(path, "The path").parts
     where = volume.joinpath(*parts)
-    if ".." in parts or not where.parent.resolve().is_relative_to(
-        volume.resolve() if parts else volume.parent.resolve()
-    ):
+    if not where.parent.resolve().is_relative_to(volume.resolve() if parts else volume.parent.resolve()):
         raise Invalid(f"{path!r} is outside the volume.")
     return where
+
+
+def make_private_directories(path: Path) -> None:
+    """Create a directory and its missing parents for this user alone."""
+    if not path.is_dir():
+        make_private_directories(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def present(volume: Path, path: str) -> Path:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.control_plane import fields
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Contents:
@@ -22,9 +20,7 @@ class Contents:
 
     def path(self, sha256: str) -> Path:
         """Return the path of a content, stored or not."""
-        if not _SHA256.fullmatch(sha256):
-            raise Invalid(f"{sha256!r} is not a SHA-256 hash.")
-        return self._directory / sha256
+        return self._directory / fields.sha256(sha256, "a content")
 
     def has(self, sha256: str) -> bool:
         """Return whether a content is stored."""
@@ -34,7 +30,7 @@ class Contents:
         """Store a content; raise Invalid if its hash differs."""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise Invalid(f"The content of {sha256} has another hash.")
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir(exist_ok=True, mode=0o700)
         temporary = self.path(sha256).with_suffix(".half")
         temporary.write_bytes(content)
         temporary.rename(self.path(sha256))
@@ -47,7 +43,7 @@ class Contents:
             raise NotFound(f"The blob with the content of {sha256} has not been sent.") from None
         if found != sha256:
             raise Invalid(f"The content of {sha256} has another hash.")
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir(exist_ok=True, mode=0o700)
         file.rename(self.path(sha256))
 
 

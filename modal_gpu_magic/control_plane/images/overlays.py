@@ -91,9 +91,18 @@ async def build(
     env: Mapping[str, str],
     log: Callable[[str], None],
     *,
+    kernel: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> str:
-    """Return the directory with the packages of `install`, building it if needed. `log` receives pip's output.
+    """Return the directory with the packages of `install`, building it if needed.
+
+    Args:
+        install: what to install.
+        below: package directories of the layers below.
+        env: variables of the image's build.
+        log: receives pip's output.
+        kernel: variables that pip and the build backends of packages inherit; None: those of this process.
+        force: build again.
 
     Raises:
         BuildFailed: pip failed.
@@ -105,7 +114,9 @@ async def build(
             log(f"Installed before: {' '.join(install.packages) or 'requirements'}\n")
         else:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"half-{path.name}-") as scratch:
-                await _install(install, below, env, log, Path(scratch))
+                await _install(
+                    install, below, {**(os.environ if kernel is None else kernel), **env}, log, Path(scratch)
+                )
                 _put_in_place(Path(scratch), path)
     return str(path)
 
@@ -171,8 +182,8 @@ async def _pip(
 ) -> None:
     """Run pip with the overlays below on its path; raise BuildFailed with its last lines."""
     command, path = pip_command()
-    paths = [*below, *path, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    variables = {**os.environ, **env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    paths = [*below, *path, *env.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = {**env, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     variables |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
     process = await asyncio.create_subprocess_exec(
         *command,

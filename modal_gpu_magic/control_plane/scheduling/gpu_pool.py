@@ -20,6 +20,10 @@ SIMULATE = "MODAL_GPU_SIMULATE"
 """Set to 1 to simulate GPUs on a machine with GPUs, for example to request more than it has."""
 
 
+ANY = "L4"
+"""What stands for `any`, with which Modal gives an L4, an A10 or a T4."""
+
+
 def checked(gpu_type: str, count: int) -> GpuSpec | None:
     """Return the GPU request; None if no GPU is requested. Modal's client checks neither GPU nor count.
 
@@ -31,8 +35,9 @@ def checked(gpu_type: str, count: int) -> GpuSpec | None:
     from modal_gpu_magic.errors import LineError
     from modal_gpu_magic.line.spec import GpuSpec
 
+    name = ANY if gpu_type.lower() == "any" else gpu_type
     try:
-        return GpuSpec.parse(f"{gpu_type}:{count}")
+        return GpuSpec.parse(f"{name}:{count}")
     except LineError as error:
         raise Invalid(error.message) from None
 

@@ -96,6 +96,8 @@ class Function:
     parameters: bytes = b""
     gpus: tuple[GpuSpec, ...] = ()
     scaling: Scaling = Scaling()
+    defined: bool = True
+    """Whether its definition has come and was accepted; before, the function has an id only."""
     pending: deque[Input] = field(default_factory=deque)
     containers: dict[str, Container] = field(default_factory=dict)
     broadcast: Broadcast = field(default_factory=Broadcast)

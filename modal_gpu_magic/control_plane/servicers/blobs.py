@@ -13,7 +13,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import found
+from modal_gpu_magic.control_plane.refusals import NotFound, found
 from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 if TYPE_CHECKING:
@@ -35,14 +35,18 @@ class Blobs:
         self, request: api_pb2.BlobCreateRequest, peer: Container | None
     ) -> api_pb2.BlobCreateResponse:
         """Return a URL for uploading a payload."""
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir(exist_ok=True, mode=0o700)
         blob_id = new_id("bl")
         self._paths[blob_id] = self._directory / blob_id
-        urls = api_pb2.UploadUrlList(items=[await self._loopback.to_put(Span(self._paths[blob_id]))])
+        urls = api_pb2.UploadUrlList(
+            items=[await self._loopback.to_put(Span(self._paths[blob_id], length=request.content_length))]
+        )
         return known(api_pb2.BlobCreateResponse, blob_ids=[blob_id], upload_urls=urls)
 
     async def BlobGet(self, request: api_pb2.BlobGetRequest, peer: Container | None) -> api_pb2.BlobGetResponse:
         """Return a URL for downloading a payload."""
         path = self.path(request.blob_id)
+        if not path.is_file():
+            raise NotFound(f"The content of blob {request.blob_id!r} was not sent.")
         url = await self._loopback.to_get(Span(path, length=path.stat().st_size))
         return known(api_pb2.BlobGetResponse, download_url=url)

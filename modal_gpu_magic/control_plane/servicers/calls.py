@@ -13,7 +13,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.catalog.limits import MAP_OUTSTANDING
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import NotFound, entry, found, seconds
+from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, entry, found, seconds
 from modal_gpu_magic.control_plane.rpc.tokens import input_id_in, token_of
 from modal_gpu_magic.control_plane.scheduling.state import Call, Container, Input, State, new_id
 
@@ -50,8 +50,11 @@ class Calls:
         function = found(self._state.functions, request.function_id, "function")
         if function.app.stopped:
             raise NotFound(f"App {function.app.id} has stopped; run it again.")
+        if not function.defined:
+            raise Conflict(f"Function {function.id} is not defined.")
         call = Call(new_id("fc"), function, request.function_call_invocation_type)
-        if parent := self._state.inputs.get(request.parent_input_id):
+        inputs = self._state.inputs if peer is None else peer.running  # a container calls for its own inputs
+        if parent := inputs.get(request.parent_input_id):
             parent.children.append(call)
         self._keep(call)
         return known(

@@ -1,4 +1,4 @@
-"""RPCs of containers: requests for work, and results. A container is identified by its socket."""
+"""RPCs of containers: requests for work, and results. Each container acts on its own inputs."""
 
 # ruff: noqa: ARG002 - every RPC is called with (request, peer)
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.catalog.limits import BATCH_WAIT_MS
 from modal_gpu_magic.control_plane.containers.setup import ROOT, address_of
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, found
+from modal_gpu_magic.control_plane.refusals import Conflict, Forbidden, NotFound, found
 
 if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
@@ -61,7 +62,7 @@ class ContainerSide:
     ) -> api_pb2.FunctionGetInputsResponse:
         """Return the next inputs, or the order to exit."""
         inputs = await self._scheduler.next_inputs(
-            _own(peer), max(1, request.batch_max_size), request.batch_linger_ms / 1000
+            _own(peer), max(1, request.batch_max_size), min(request.batch_linger_ms, BATCH_WAIT_MS[1]) / 1000
         )
         items = [_item(each) for each in inputs] or [api_pb2.FunctionGetInputsItem(kill_switch=True)]
         return api_pb2.FunctionGetInputsResponse(inputs=items)
@@ -82,6 +83,8 @@ class ContainerSide:
         """Accept items of a generator from rank 0. A retry repeats numbers, which are dropped."""
         container = _own(peer)
         call = found(self._state.calls, request.function_call_id, "function call")
+        if not any(each.call is call for each in container.running.values()):
+            raise Forbidden(f"Container {container.id} does not run call {call.id}.")
         if container.rank == 0:
             for chunk in request.data_chunks:
                 if chunk.index == len(call.chunks) + 1:
@@ -144,6 +147,8 @@ class ContainerSide:
         container = next((each for each in self._state.containers() if each.id == request.task_id), None)
         if container is None:
             raise NotFound(f"The local control plane has no container {request.task_id!r}.")
+        if peer not in (None, container):
+            raise Forbidden("A container may end no container but its own.")
         if request.graceful:
             self._scheduler.drain(container)
         else:
@@ -154,7 +159,7 @@ class ContainerSide:
 def _own(peer: Container | None) -> Container:
     """Return the calling container; clients may not use these RPCs."""
     if peer is None:
-        raise Conflict("Only containers may call this RPC.")
+        raise Forbidden("Only containers may call this RPC.")
     return peer
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.catalog.limits import BATCH_SIZES, BATCH_WAIT_MS, FUNCTION_TIMEOUT
 from modal_gpu_magic.control_plane.containers.links import refuse_occupied
 from modal_gpu_magic.control_plane.containers.setup import ROOT
+from modal_gpu_magic.control_plane.fields import absolute_path, inner_path, number
 from modal_gpu_magic.control_plane.messages import known, shared_fields
 from modal_gpu_magic.control_plane.refusals import Invalid, Unsupported
 from modal_gpu_magic.control_plane.scheduling.state import Function, Scaling
+from modal_gpu_magic.control_plane.servicers.schedules import check_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,25 @@ _UNSUPPORTED: dict[str, Callable[[api_pb2.Function], object]] = {
 """Features of definitions that the local backend does not support, and tests for them."""
 
 
+MOST_INPUTS = 10_000
+"""Most inputs that a container of the local backend runs at once."""
+
+_LIMITS = (
+    ("batch_max_size", 0, BATCH_SIZES[1]),
+    ("batch_linger_ms", *BATCH_WAIT_MS),
+    ("max_concurrent_inputs", 0, MOST_INPUTS),
+)
+"""Field of a definition, and the range of its values; 0 is the default."""
+
+_RETRY_LIMITS = (
+    ("retries", 0, 10),
+    ("backoff_coefficient", 0, 10),
+    ("initial_delay_ms", 0, 60_000),
+    ("max_delay_ms", 0, 60_000),
+)
+"""Field of a retry policy, and the range that `modal.Retries` allows."""
+
+
 def check(definition: api_pb2.Function) -> None:
     """Raise Invalid or Unsupported for what Modal or the local backend does not support; the SDK checks none of it."""
     for feature, wanted in _UNSUPPORTED.items():
@@ -69,8 +90,14 @@ def check(definition: api_pb2.Function) -> None:
         if (seconds := getattr(definition, name)) > FUNCTION_TIMEOUT:
             most = f"Modal's limit of {FUNCTION_TIMEOUT} s (24 hours)"
             raise Invalid(f"{name.removesuffix('_secs')}={seconds} is over {most}.")
+    for name, low, high in _LIMITS:
+        number(getattr(definition, name), low, high, name)
+    for name, low, high in _RETRY_LIMITS:
+        number(getattr(definition.retry_policy, name), low, high, f"retries: {name}")
+    check_schedule(definition.schedule)
     for mount in definition.volume_mounts:
-        path = Path(mount.mount_path)
+        inner_path(mount.sub_path, "The path in a Volume")
+        path = Path(absolute_path(mount.mount_path, "The path of a Volume"))
         if not path.is_relative_to(ROOT):  # paths below /root are in each container's own directory
             refuse_occupied(path)
 

@@ -28,6 +28,7 @@ from modal_gpu_magic.control_plane.servicers.volumes import volume_metadata
 
 if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
+    from modal_gpu_magic.line.spec import GpuSpec
 
 
 class Functions:
@@ -57,10 +58,12 @@ class Functions:
             definitions = [request.function]
         if not definitions:
             raise Invalid("A function has no definition.")
-        check(definitions[0])
+        for definition in definitions:
+            check(definition)
+        gpus = await self._gpus(definitions[0], [definition.resources.gpu_config for definition in definitions])
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         function.definition.CopyFrom(definitions[0])
-        await self._set_gpus(function, [definition.resources.gpu_config for definition in definitions])
+        function.gpus, function.defined = gpus, True
         function.scaling = scaling_of(function.definition)
         function.handle = handle_of(function)
         return known(
@@ -92,7 +95,7 @@ class Functions:
         apply_options(variant.definition, options)
         check(variant.definition)
         if options.HasField("resources") and options.resources.HasField("gpu_config"):
-            await self._set_gpus(variant, [options.resources.gpu_config])
+            variant.gpus = await self._gpus(variant.definition, [options.resources.gpu_config])
         variant.handle = handle_of(variant)
         self._state.functions[variant.id] = variant
         return variant
@@ -150,18 +153,19 @@ class Functions:
         """Return the precreated function, or a new one of the app."""
         if existing_id in self._state.functions:
             return self._state.functions[existing_id]
-        function = Function(new_id("fu"), found(self._state.apps, app_id, "app"))
+        function = Function(new_id("fu"), found(self._state.apps, app_id, "app"), defined=False)
         self._state.functions[function.id] = function
         return function
 
-    async def _set_gpus(self, function: Function, configs: list[api_pb2.GPUConfig]) -> None:
-        """Check the requested GPUs, including all fallbacks; raise Invalid."""
+    async def _gpus(self, definition: api_pb2.Function, configs: list[api_pb2.GPUConfig]) -> tuple[GpuSpec, ...]:
+        """Return the requested GPUs, the fallbacks behind the first; raise Invalid for what Modal would refuse."""
         specs = [spec for config in configs if (spec := checked(config.gpu_type, config.count))]
-        if function.clustered:
-            check_cluster(function.group_size, specs, rdma=function.definition.resources.rdma)
+        nodes = definition._experimental_group_size
+        if nodes:
+            check_cluster(nodes, specs, rdma=definition.resources.rdma)
         for spec in specs[:1]:
-            await self._pool.survey(spec, function.group_size)
-        function.gpus = tuple(specs)
+            await self._pool.survey(spec, nodes or 1)
+        return tuple(specs)
 
 
 def layout_of(state: State, app: App) -> api_pb2.AppLayout:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import time
 from dataclasses import replace
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.containers.inherited import inherited
+from modal_gpu_magic.control_plane.fields import variables
 from modal_gpu_magic.control_plane.images import overlays
 from modal_gpu_magic.control_plane.images.image import Image
 from modal_gpu_magic.control_plane.images.installs import PipInstall, is_nvidia_only, without_cuda
@@ -96,6 +99,7 @@ class Images:
         definition = request.image
         texts = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
         layer = read_layer(definition.dockerfile_commands, texts)
+        variables(dict(layer.environment), "The image")
         if definition.HasField("build_function"):
             layer = Layer(not_applied=("run_function",))
         base = next((self.images.get(each.image_id) for each in definition.base_images), None)
@@ -121,7 +125,7 @@ async def _build(image: Image, *, force: bool) -> None:
     except overlays.BuildFailed as failed:
         status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
         image.finish(api_pb2.GenericResult(status=status, exception=str(failed)))
-    except OSError as error:
+    except (OSError, ValueError, LookupError) as error:
         status = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
         image.finish(api_pb2.GenericResult(status=status, exception=f"Cannot build the overlay: {error}"))
     else:
@@ -137,7 +141,9 @@ async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
         if install.packages:
             image.say(f"Already installed: {' '.join(install.packages)}\n")
         return
-    image.own_overlays.append(await overlays.build(install, below, image.build_secrets, image.say, force=force))
+    kernel = inherited(os.environ)  # a build on Modal has no variable of the notebook's machine
+    path = await overlays.build(install, below, image.build_secrets, image.say, kernel=kernel, force=force)
+    image.own_overlays.append(path)
 
 
 def _without_nvidia(image: Image, install: PipInstall) -> PipInstall:

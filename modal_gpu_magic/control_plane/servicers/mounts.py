@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.fields import absolute_path, shown
 from modal_gpu_magic.control_plane.messages import known
+from modal_gpu_magic.control_plane.refusals import Invalid
 from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
@@ -49,10 +51,17 @@ class Mounts:
         self, request: api_pb2.MountGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.MountGetOrCreateResponse:
         """Return a mount of files; equal names and files give the same mount. Modal's client and Python are named."""
-        files = tuple(MountedFile(file.filename, file.sha256_hex, file.mode) for file in request.files)
+        files = tuple(self._file(file) for file in request.files)
         mount_id = self._ids.setdefault((request.deployment_name, files), new_id("mo"))
         self._state.mounts[mount_id] = files
         return known(api_pb2.MountGetOrCreateResponse, mount_id=mount_id, handle_metadata=mount_metadata(files))
+
+    def _file(self, file: api_pb2.MountFile) -> MountedFile:
+        """Return a file of a mount; raise Invalid for a path that cannot be, or a content that was not sent."""
+        path = absolute_path(file.filename, "The file")
+        if not self._contents.has(file.sha256_hex):
+            raise Invalid(f"The content of {shown(file.filename)} was not sent.")
+        return MountedFile(path, file.sha256_hex, file.mode)
 
 
 def mount_metadata(files: Sequence[MountedFile]) -> api_pb2.MountHandleMetadata:

@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.containers.server_dirs import make_private
+from modal_gpu_magic.control_plane.fields import variables
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
 from modal_gpu_magic.control_plane.scheduling.state import Container, Secret, State, new_id
@@ -33,7 +34,7 @@ class Secrets:
         self, request: api_pb2.SecretGetOrCreateRequest, peer: Container | None
     ) -> api_pb2.SecretGetOrCreateResponse:
         """Return a secret with the values sent, or by name."""
-        name, values = request.deployment_name, dict(request.env_dict)
+        name, values = request.deployment_name, variables(request.env_dict, "The secret")
         if name and not values:
             values = _named(name)
         missing = sorted(set(request.required_keys) - set(values))
@@ -56,7 +57,7 @@ class Secrets:
     async def SecretUpdate(self, request: api_pb2.SecretUpdateRequest, peer: Container | None) -> Empty:
         """Change values for containers that start later."""
         secret = found(self._state.secrets, request.secret_id, "secret")
-        secret.values.update({update.key: update.value for update in request.updates})
+        secret.values.update(variables({each.key: each.value for each in request.updates}, "The secret"))
         return Empty()
 
 
@@ -66,7 +67,8 @@ def _named(name: str) -> dict[str, str]:
     make_private(path)
     hint = f'Put {{"{name}": {{"KEY": "value"}}}} into {path}, or pass the values with modal.Secret.from_dict.'
     try:
-        return {str(key): str(value) for key, value in json.loads(path.read_text())[name].items()}
+        values = {str(key): str(value) for key, value in json.loads(path.read_text())[name].items()}
+        return variables(values, f"The secret {name!r}")
     except (FileNotFoundError, KeyError):
         raise NotFound(f"The local backend has no secret named {name!r}. {hint}") from None
     except (ValueError, TypeError, AttributeError):

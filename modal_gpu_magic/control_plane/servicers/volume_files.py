@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.fields import sha256, shown
 from modal_gpu_magic.control_plane.files import tree
 from modal_gpu_magic.control_plane.files.loopback import Loopback, Span
 from modal_gpu_magic.control_plane.files.parts import PART, Incoming, clear_abandoned, incoming, put
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import NotFound, found
+from modal_gpu_magic.control_plane.refusals import Invalid, NotFound, found
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,5 +131,7 @@ class VolumeFiles:
         """Return the upload of a file; raises Exists or Invalid if its target is not allowed."""
         overwrite = not request.disallow_overwrite_existing_files
         target = tree.writable(volume, file.path, overwrite=overwrite)
-        hashes = tuple(block.contents_sha256.hex() for block in file.blocks)
+        hashes = tuple(sha256(block.contents_sha256.hex(), "a part") for block in file.blocks)
+        if len(hashes) != -(-file.size // PART):
+            raise Invalid(f"{shown(file.path)} has {file.size:,} bytes and {len(hashes)} parts of {PART:,} bytes.")
         return incoming(volume, target, file.size, file.mode, hashes)

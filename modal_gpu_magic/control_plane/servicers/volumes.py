@@ -16,6 +16,7 @@ from pathlib import Path
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.files.tree import make_private_directories
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Exists, Invalid, NotFound, found
 from modal_gpu_magic.control_plane.scheduling.state import Container, State, Volume, new_id
@@ -127,7 +128,7 @@ class Volumes:
     def _new(self, version: int) -> Volume:
         volume_id = new_id("vo")
         path = self._ephemeral / volume_id
-        path.mkdir(parents=True, mode=0o700)
+        make_private_directories(path)
         return self._keep(Volume(volume_id, "", path, version))
 
     def _keep(self, volume: Volume) -> Volume:
@@ -138,7 +139,7 @@ class Volumes:
 def _on_disk(name: str, path: Path, version: int, *, made: bool) -> Volume:
     """Return a named volume by its directory and marker; `made` creates them."""
     if made:
-        path.mkdir(parents=True)
+        make_private_directories(path)
         if version == api_pb2.VOLUME_FS_VERSION_V1:
             _marker(path).touch()
     first = _marker(path).exists()

@@ -12,7 +12,7 @@ from traitlets import Bool, Enum, Float
 from traitlets.config import Configurable
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.errors import MachineError, masked
 from modal_gpu_magic.session.run.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class KernelState:
         self.current = "default"
         self.last: ShellFront | None = None
         self.pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
-        self._announced_local = False
+        self._announced: set[str] = set()
         self._confirmed: set[Machine] = set()
 
     def show(self, session: Session) -> None:
@@ -216,13 +216,18 @@ class KernelState:
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
-        """Return the backend; `explicit` is a line's `--backend`. An automatic `local` is announced once per kernel."""
+        """Return the backend; `explicit` is a line's `--backend`.
+
+        An automatic `local`, and an SDK that is newer than the tested ones, are announced once per kernel.
+        """
         from modal_gpu_magic.sdk.client import choose, has_token
+        from modal_gpu_magic.sdk.tested import newer_than_tested
 
         choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
-        if choice.automatic and choice.kind == "local" and not self._announced_local:
-            self._announced_local = True
-            front.say(LOCAL_MESSAGE)
+        for text in (LOCAL_MESSAGE if choice.automatic and choice.kind == "local" else "", newer_than_tested()):
+            if text and text not in self._announced:
+                self._announced.add(text)
+                front.say(text)
         return choice.kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:
@@ -277,5 +282,8 @@ def _distributed_options(options: Options, nodes: int) -> DistributedOptions | N
 
 
 def _with_header(text: str, body: str) -> str:
-    """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line."""
-    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {text}\n{body}"
+    """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line.
+
+    The comment is seen in tracebacks: values of `--env` in it are stars.
+    """
+    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {masked(text)}\n{body}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import re
 import time
 import uuid
 from pathlib import Path
@@ -59,6 +60,13 @@ class Store(Protocol):
             TransferError: the store does not have the key.
         """
 
+    def size(self, key: str) -> int:
+        """Return the number of bytes of a buffer, without a look at its content.
+
+        Raises:
+            TransferError: the store does not have the key.
+        """
+
     def has(self, key: str) -> bool:
         """Whether the store has a key."""
 
@@ -95,14 +103,27 @@ class InlineStore:
             TransferError: the message does not contain the key.
             DamagedError: the buffer has another content than its key says.
         """
-        if key not in self.inline:
-            raise _missing(key)
+        self.size(key)
         content = bytearray(self.inline[key])
         running = new_hash()
         running.update(content)
         if running.hexdigest() != key:
             raise _damaged(key)
         return content
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of a buffer.
+
+        Raises:
+            TransferError: the message does not contain the key.
+            DamagedError: this is no key, or no buffer.
+        """
+        content = self.inline.get(_checked(key))
+        if content is None:
+            raise _missing(key)
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise _damaged(key)
+        return len(content)
 
     def has(self, key: str) -> bool:
         """Whether the message contains a key."""
@@ -159,7 +180,7 @@ class SharedStore:
             DamagedError: the file is empty.
         """
         try:
-            fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.directory / _checked(key), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise _missing(key) from None
         try:
@@ -171,6 +192,18 @@ class SharedStore:
         self._touch(key)
         MAPPINGS.add(mapped, bytes.fromhex(key))
         return mapped
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of a file.
+
+        Raises:
+            TransferError: the file does not exist, or was removed to free space.
+            DamagedError: this is no key.
+        """
+        try:
+            return (self.directory / _checked(key)).lstat().st_size
+        except FileNotFoundError:
+            raise _missing(key) from None
 
     def has(self, key: str) -> bool:
         """Whether the file exists; an existing file is marked as used now."""
@@ -245,6 +278,16 @@ def _write_all(fd: int, view: memoryview) -> None:
 def _half_of_the_disk(directory: Path) -> int:
     facts = os.statvfs(directory)
     return facts.f_blocks * facts.f_frsize // 2
+
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+def _checked(key: object) -> str:
+    """Return a key; raise DamagedError for what is no key, such as a path that leaves the directory."""
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise _damaged(repr(key))
+    return key
 
 
 def _missing(key: str) -> TransferError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import FRAME_BYTES, Event, EventKind, Frame
 from modal_gpu_magic.wire.messages.seal import opened, sealed
+from modal_gpu_magic.wire.messages.shapes import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -167,6 +168,7 @@ class Assembler:
         Raises:
             DamagedError: the frame is not one that `cut` makes.
         """
+        checked(frame, Frame)
         for event in frame.events if frame.part is None else self._join(frame, *frame.part):
             if event.number >= self.next_number:
                 self._ahead[event.number] = event
@@ -188,4 +190,7 @@ class Assembler:
             return ()
         if parts.keys() != set(range(count)):
             raise DamagedError(f"event {frame.number} came in parts of different counts; run the cell again.")
-        return (opened(b"".join(parts[i] for i in range(count))),)
+        event = checked(opened(b"".join(parts[i] for i in range(count))), Event)
+        if event.number != frame.number:
+            raise DamagedError(f"event {frame.number} came in parts of event {event.number}; run the cell again.")
+        return (event,)

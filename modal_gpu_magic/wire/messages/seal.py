@@ -6,17 +6,23 @@ from somebody who makes pickles (SECURITY.md). `pickle.loads` reads a sealed pic
 
 from __future__ import annotations
 
+import functools
 import pickle
+import struct
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
+from modal_gpu_magic.wire.messages.shapes import checked
 
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.messages.events import Transfer
 
 SEAL_BYTES = 16
+_BYTES = (bytes, bytearray, memoryview)
+_NO_PICKLE = (pickle.UnpicklingError, EOFError, IndexError, MemoryError, struct.error)
+"""What `pickle.loads` raises for bytes that are no pickle. A class that cannot be loaded raises another error."""
 PROTOCOL = 5
 
 
@@ -36,10 +42,15 @@ def opened(blob: bytes) -> Any:
     Raises:
         DamagedError: it is not what `sealed` made.
     """
+    if not isinstance(blob, _BYTES):
+        raise DamagedError("a message was damaged on its way: its content is no bytes; run the cell again.")
     content = memoryview(blob)[:-SEAL_BYTES]
-    if digest(content) != blob[-SEAL_BYTES:]:
-        raise DamagedError(f"a message of {len(blob)} bytes was damaged on its way; run the cell again.")
-    return pickle.loads(content)
+    try:
+        if digest(content) == blob[-SEAL_BYTES:]:
+            return pickle.loads(content)
+    except _NO_PICKLE:  # sealed, and no pickle
+        pass
+    raise DamagedError(f"a message of {len(blob)} bytes was damaged on its way; run the cell again.")
 
 
 def digest(*parts: bytes | memoryview) -> bytes:
@@ -52,18 +63,29 @@ def digest(*parts: bytes | memoryview) -> bytes:
 
 def digest_of(transfer: Transfer) -> bytes:
     """What `Transfer.digest` is to be."""
-    facts = (transfer.body, transfer.segments, transfer.buffers, transfer.base)
+    facts = (transfer.body, transfer.segments, transfer.buffers, transfer.base, transfer.nbytes, transfer.modules)
     return digest(repr(facts).encode("utf-8", "backslashreplace"), transfer.stream)
 
 
 def check(transfer: Transfer, store: Store) -> None:
-    """Refuse a transfer whose stream is not the one that was sent.
+    """Refuse a transfer whose fields, stream or lengths are not those that were sent.
 
     Raises:
-        DamagedError: it is not. TransferError: the stream is not in the store.
+        DamagedError: they are not. TransferError: the stream or a buffer is not in the store.
     """
+    checked(transfer, _transfer_class())
     if not (transfer.stream or transfer.body or transfer.segments):
         return
-    damaged = type(transfer.stream) is not bytes or digest_of(transfer) != transfer.digest
-    if damaged or (transfer.body and digest(memoryview(store.get(transfer.body))).hex() != transfer.body):
+    damaged = digest_of(transfer) != transfer.digest
+    if transfer.body and not damaged:
+        damaged = digest(memoryview(store.get(transfer.body))).hex() != transfer.body
+    if damaged or len(transfer.stream) + sum(map(store.size, set(transfer.buffers))) != transfer.nbytes:
         raise DamagedError("the values were damaged on their way; run the cell again.")
+
+
+@functools.cache
+def _transfer_class() -> type[Transfer]:
+    """Return `Transfer`, whose module takes a while to import."""
+    from modal_gpu_magic.wire.messages.events import Transfer
+
+    return Transfer

@@ -12,7 +12,8 @@ from modal_proto import api_pb2
 from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
 from modal_gpu_magic.control_plane import messages, refusals
 from modal_gpu_magic.control_plane.containers.child import describe_end
-from modal_gpu_magic.control_plane.rpc.listener import Token, unsupported
+from modal_gpu_magic.control_plane.rpc.credentials import Token
+from modal_gpu_magic.control_plane.rpc.listener import unsupported
 from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.control_plane.scheduling.state import LOG_BYTES, Log, new_id
 from modal_gpu_magic.control_plane.servicers.queues import Partition

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import modal
 import pytest
 
+from modal_gpu_magic.control_plane.containers.inherited import INHERITED
+from tests.control_plane.conftest import OF_THE_KERNEL
 from tests.control_plane.plane import Plane
 from tests.control_plane.wheels import make_wheel
 
@@ -90,3 +93,35 @@ def test_variables_of_an_image_that_python_reads_at_its_start(client: Any, plane
     assert call_in(image, client, source) == ("x", 1)
     source = "result = hash('a')"
     assert call_in(image, client, source) == call_in(image, client, source)
+
+
+BACKEND = """
+import json, os, pathlib
+
+def build_wheel(*_, **__):
+    pathlib.Path({seen!r}).write_text(json.dumps(dict(os.environ)))
+    raise SystemExit("this package has no wheel")
+"""
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "mgm-curious"
+version = "1.0"
+"""
+
+
+def test_the_build_of_a_package_sees_no_credentials(client: Any, tmp_path: Path) -> None:
+    """Pip runs code of the package: on Modal, far from the kernel's environment."""
+    source, seen = tmp_path / "source", tmp_path / "seen.json"
+    source.mkdir()
+    (source / "backend.py").write_text(BACKEND.format(seen=str(seen)))
+    (source / "pyproject.toml").write_text(PROJECT)
+    image = modal.Image.debian_slim().pip_install(str(source), secrets=[modal.Secret.from_dict({"OF_BUILD": "1"})])
+    with pytest.raises(modal.exception.Error):
+        call_in(image, client, "result = 1")
+    environment = json.loads(seen.read_text())
+    assert not set(environment) & (set(OF_THE_KERNEL) - set(INHERITED))
+    assert environment["OF_BUILD"] == "1"
