@@ -117,7 +117,7 @@ def _cloud_plane() -> Any:
 
             loopback._address = address_for
             config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
-            self._tcp = Server([RpcEndpoint(_for_clients(self.rpcs), token=self.token)], config=config)
+            self._tcp = Server([RpcEndpoint(_for_clients(self.rpcs), credentials=self.token)], config=config)
             listening = socket.create_server(("127.0.0.1", 0))
             self._port = listening.getsockname()[1]
             await self._tcp.start(sock=listening)

@@ -29,9 +29,12 @@ def kernel(far: Cloud) -> Iterator[Kernel]:
 
 def test_parts_that_come_late_are_waited_for(kernel: Kernel, far: Cloud) -> None:
     far.gates.close("QueuePut")
-    opener = threading.Thread(
-        target=lambda: (eventually(lambda: far.gates.reached("QueuePut")), far.gates.open("QueuePut"))
-    )
+
+    def open_when_reached() -> None:
+        eventually(lambda: far.gates.reached("QueuePut"))
+        far.gates.open("QueuePut")
+
+    opener = threading.Thread(target=open_when_reached)
     opener.start()
     assert kernel.remote("runs.append(len(sent))\nruns", "T4").value() == "[20000]"
     opener.join()

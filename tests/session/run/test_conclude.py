@@ -11,9 +11,9 @@ from modal_gpu_magic.wire.messages.events import Answer, Need
 GENERATION = "0123456789ab"
 
 
-def ended(reason: str | None, **facts: bool) -> Ended:
+def ended(reason: str | None) -> Ended:
     need = Need(GENERATION, reason) if reason else None  # type: ignore[arg-type]  # each is one of the reasons
-    return Ended(Answer(GENERATION, "1.0", need), None, stopped=False, terminated=False, **facts)
+    return Ended(Answer(GENERATION, "1.0", need), None, stopped=False, terminated=False)
 
 
 @pytest.mark.parametrize(
