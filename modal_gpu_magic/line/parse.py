@@ -15,6 +15,7 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.options import OPTIONS, Option, Options
 from modal_gpu_magic.line.requests import Request, asked_for
 from modal_gpu_magic.line.scan import Word, scan
+from modal_gpu_magic.line.slips import GPU_OPTIONS
 from modal_gpu_magic.line.spec import GpuSpec
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _classify(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Valu
             requests.append(Request(word, after))
             after = None
             continue
-        option, value = _option(word)
+        option, value = _option(word, words[index + 1 : index + 2])
         if value is None and option.kind.alone is not None and not _is_number(words[index + 1 : index + 2]):
             given.setdefault(option, []).append(_Value(option.kind.alone, word))
             continue
@@ -99,7 +100,7 @@ def _classify(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Valu
             value = _next_value(option, word, words[index + 1 : index + 2])
             next(rest)
         given.setdefault(option, []).extend(_values(option, word, value))
-        after = (option, value) if value and option.kind.many else None
+        after = (option, value) if value else None
     return requests, given
 
 
@@ -108,11 +109,13 @@ def _is_number(following: list[Word]) -> bool:
     return any(word.text.lstrip("-").isdigit() for word in following)
 
 
-def _option(word: Word) -> tuple[Option, Word | None]:
+def _option(word: Word, following: list[Word]) -> tuple[Option, Word | None]:
     """Return the option that a word names, and its value if it follows a `=`."""
-    flag, equals, _ = word.text.partition("=")
+    flag, equals, text = word.text.partition("=")
     option = OPTIONS.get(flag)
     named = word.part(0, len(flag))
+    if flag in GPU_OPTIONS:
+        raise named.refusal(f"A GPU needs no option; write {text or (following[0].text if following else 'H100')}.")
     if option is None:
         raise named.refusal(f"There is no option {flag}; {_meant_option(flag)}")
     if not equals:

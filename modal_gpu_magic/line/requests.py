@@ -14,6 +14,7 @@ from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.options import Option
 from modal_gpu_magic.line.scan import Word
+from modal_gpu_magic.line.slips import meant_by
 from modal_gpu_magic.line.spec import GpuSpec, Need
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Request:
 
     Attributes:
         word: the word.
-        after: the list option and its word just before, of which the word may have been meant as a part.
+        after: the option and its word just before, of which the word may have been meant as a part.
     """
 
     word: Word
@@ -56,7 +57,7 @@ def asked_for(
         return ((), word.text) if is_machine else (_need(word), None)
     specs: dict[GpuSpec, None] = {}
     for request in parts:
-        spec = _spec(request, machines, allow_unknown=allow_unknown)
+        spec = _spec(request, str(list(specs)[-1]) if specs else "", machines, allow_unknown=allow_unknown)
         if spec in specs:
             raise request.word.refusal(f"{spec} is asked for twice; keep one.")
         specs[spec] = None
@@ -88,12 +89,15 @@ def _need(word: Word) -> tuple[GpuSpec, ...]:
         raise word.placed(error) from None
 
 
-def _spec(request: Request, machines: Collection[str], *, allow_unknown: bool) -> GpuSpec:
+def _spec(request: Request, before: str, machines: Collection[str], *, allow_unknown: bool) -> GpuSpec:
     word = request.word
     try:
         return GpuSpec.parse(word.text, allow_unknown=allow_unknown)
     except LineError as error:
         if not nearest(word.text, GPUS):
+            after = request.after and (request.after[0], request.after[1].text)
+            if sentence := meant_by(word.text, before, after):
+                raise word.refusal(sentence) from None
             _refuse_stray(request)
             _refuse_mistyped_machine(word, machines)
         raise word.placed(error) from None
@@ -107,7 +111,7 @@ def _refuse_mistyped_machine(word: Word, machines: Collection[str]) -> None:
 
 def _refuse_stray(request: Request) -> None:
     """Refuse a word after a list that probably belongs to the list: `--pip torch einops`."""
-    if request.after is None:
+    if request.after is None or not request.after[0].kind.many:
         return
     (option, before), text = request.after, request.word.text
     try:

@@ -243,4 +243,8 @@ class Need:
             meant = Need(self.least, larger[0].vram_gb)
             return f"No GPU has {self.least} to {self.most} GB; write {meant} for {larger[0].name}."
         largest = max(pinned, key=lambda gpu: gpu.vram_gb)
-        return f"No GPU has {self.least} GB; the largest is {largest.name}: write {largest.vram_gb}GB."
+        count = -(-self.least * self.count // largest.vram_gb)
+        if count <= largest.max_count:
+            return f"No GPU has {self.least} GB; write {largest.vram_gb}GB:{count} for {count} of the largest."
+        most = largest.vram_gb * largest.max_count
+        return f"No container has {self.least:,} GB; write {largest.name}:{largest.max_count} for {most:,} GB a node."

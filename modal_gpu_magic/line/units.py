@@ -49,10 +49,16 @@ def write_duration(seconds: int) -> str:
     return "".join(parts) or "0s"
 
 
+def unit_of(word: str) -> str:
+    """Return the unit of a duration, `h`, that a word stands for, `Hours`; empty: none."""
+    unit = _WORDS.get(word.lower(), word.lower())
+    return unit if unit in _SECONDS else ""
+
+
 def _meant_duration(text: str) -> str:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) *([a-z]+)", text, re.IGNORECASE)
-    unit = match and _WORDS.get(match[2].lower(), match[2].lower())
-    if match and unit in _SECONDS:
+    unit = unit_of(match[2]) if match else ""
+    if match and unit:
         return f"did you mean {write_duration(round(float(match[1]) * _SECONDS[unit]))}?"
     return "write 300 (seconds), 90m, 12h or 1h30m."
 

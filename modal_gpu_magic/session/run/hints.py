@@ -7,7 +7,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.project.root import Project
     from modal_gpu_magic.session.run.sizing import Sizing
 
+DISTRIBUTIONS: Final = {
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "Crypto": "pycryptodome",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "git": "gitpython",
+    "jwt": "pyjwt",
+    "OpenSSL": "pyopenssl",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
+"""The distribution that provides a module, where the names differ."""
 MAIN_MEMORY_MIB = 16 << 10
 """Assumed main memory of a killed container whose header sets none, MiB."""
 
@@ -40,14 +59,23 @@ def hint(
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
             return f"`{name}` exists in the notebook, but the cell does not seem to read it: send it with --in {name}."
-    if isinstance(error, ModuleNotFoundError) and error.name and own_locations(error.name.partition(".")[0]):
-        module = error.name.partition(".")[0]
-        return (
-            f"`{module}` is a module of the kernel that was not sent: write `import {module}` in the cell to send it."
-        )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return _module_hint(error.name.partition(".")[0])
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename, project)
     return None
+
+
+def _module_hint(module: str) -> str | None:
+    if own_locations(module):
+        return (
+            f"`{module}` is a module of the kernel that was not sent: write `import {module}` in the cell to send it."
+        )
+    if module in sys.stdlib_module_names:
+        return None
+    if module in DISTRIBUTIONS:
+        return f"The container has no `{module}`: add --pip {DISTRIBUTIONS[module]} to the header."
+    return f"The container has no `{module}`: add --pip {module} to the header, if that is the package's name on PyPI."
 
 
 def _file_hint(path: str, project: Project) -> str | None:

@@ -40,6 +40,9 @@ LOCAL_MESSAGE = (
 )
 
 
+NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a GPU, `%modal_gpu gpus` for the table."
+
+
 class ModalGpu(Configurable):
     """Settings of this kernel: `%config ModalGpu`."""
 
@@ -160,6 +163,8 @@ class KernelState:
             front.say(f"Session {name} moves to the {kind} backend; its {session.backend} container stops.")
             session.stop()
         if session is None or session.backend != kind:
+            if session is None and not (machine.gpus or self.sessions):
+                front.say(NO_GPU_MESSAGE)
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
             session.cache, session.patience = self.settings.cache, self.settings.patience
             return session

@@ -93,6 +93,16 @@ class Magics:
         word, _, rest = text.strip().partition(" ")
         has_page = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
         command = COMMANDS.get(word or ("picker" if has_page else "help"))
-        if command is None:
-            raise LineError(unknown(word), text, 0, len(word))
-        return command(self.state, rest.strip())
+        if command is not None:
+            return command(self.state, rest.strip())
+        if self._is_machine(text):
+            return COMMANDS["use"](self.state, text.strip())
+        raise LineError(unknown(word), text, 0, len(word))
+
+    def _is_machine(self, text: str) -> bool:
+        """Whether a line names a machine, as `%modal_gpu H100:2` does, which means `use`."""
+        try:
+            line = self.state.parse(text)
+        except LineError:
+            return False
+        return bool(line.specs or line.machine)
