@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +12,22 @@ from tests.frugal import spare
 
 HERE: Final = Path(__file__).parent
 LONGEST: Final = (
+    "e2e/test_cases_libraries.py",
     "e2e/test_frontends.py",
+    "session/values/test_one_memory.py",
+    "e2e/test_cases_values.py",
     "control_plane/test_snippets.py",
     "e2e",
+    "browser/test_kernels.py",
     "browser",
     "control_plane",
     "session",
     "container",
 )
-"""Files and directories, the longest first. They start processes; what is not named takes seconds in all."""
+"""Files that take minutes, then directories, the longest first; what is not named takes seconds in all.
+
+A directory's files stay together: the browser tests share a page.
+"""
 
 
 spare()
@@ -27,9 +35,11 @@ spare()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order them; within a file, and between files of one kind, they stay as they were found."""
-    items.sort(key=lambda item: place(item.path.relative_to(HERE)))
+    items.sort(key=lambda item: place(item.path))
 
 
-def place(path: Path) -> int:
+@cache
+def place(file: Path) -> int:
     """Which of LONGEST a file belongs to first."""
+    path = file.relative_to(HERE)
     return next((number for number, each in enumerate(LONGEST) if path.is_relative_to(each)), len(LONGEST))

@@ -60,6 +60,18 @@ def fresh() -> Iterator[Kernel]:
         yield kernel
 
 
+@pytest.fixture
+def renewed(kernel: Kernel) -> Kernel:
+    """The module's kernel without a name and without a session, as before its first remote cell.
+
+    For a test that takes containers of its own and leaves the kernel's process as it was: a new kernel costs more.
+    """
+    for source in ("%unload_ext modal_gpu_magic", "%reset -f", "%load_ext modal_gpu_magic"):
+        done = kernel.run(source)
+        assert done.ok, done.traceback
+    return kernel
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """The same cells run natively and under the magic."""

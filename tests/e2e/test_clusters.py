@@ -108,7 +108,7 @@ def test_a_value_that_lives_in_a_session_is_refused(kernel: Kernel) -> None:
 
 
 def test_nodes_reach_each_other_by_torchrun(kernel: Kernel) -> None:
-    """With gloo, each at its own address. Notebook 03 trains on four nodes of two processes."""
+    """With gloo, each at its own address. Notebook 03 trains on two nodes of two processes."""
     source = (
         "def meet():\n"
         "    import os, torch, torch.distributed as dist\n"

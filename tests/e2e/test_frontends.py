@@ -35,12 +35,19 @@ CELLS = [
 ]
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A home of its own."""
+@contextlib.contextmanager
+def made_home() -> Iterator[Path]:
+    """An empty home."""
     path = Path(tempfile.mkdtemp(prefix="mgh-", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)  # a server that ends removes its part of it at the same time
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home of its own."""
+    with made_home() as path:
+        yield path
 
 
 def notebook(cells: list[str], path: Path) -> Path:
@@ -151,10 +158,10 @@ class TestRunners:
 PROMPT = r"In \[\d+\]: $"
 
 
-@pytest.fixture
-def terminal(home: Path) -> Iterator[pexpect.spawn[str]]:
-    """A plain IPython terminal with the extension loaded; one that cannot move its cursor."""
-    with in_terminal(home, "dumb") as child:
+@pytest.fixture(scope="module")
+def terminal() -> Iterator[pexpect.spawn[str]]:
+    """A plain IPython terminal with the extension loaded; one that cannot move its cursor. Its tests share a session."""
+    with made_home() as home, in_terminal(home, "dumb") as child:
         yield child
 
 

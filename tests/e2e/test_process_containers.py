@@ -118,9 +118,9 @@ def test_what_is_inherited_is_nobodys_change(fresh: Kernel) -> None:
 
 
 def test_ranks_begin_with_it_and_rank_0_brings_it_home(fresh: Kernel) -> None:
-    fresh.run("import random, torch, os\nrandom.seed(5); torch.manual_seed(5); os.environ['MGT_RANKS'] = 'r'")
+    fresh.run("import random, os\nrandom.seed(5); os.environ['MGT_RANKS'] = 'r'")
     fresh.run("expected = [random.random() for _ in range(3)]; random.seed(5)")
-    cell = "import random, torch, os\na = random.random(); os.environ['MGT_OF'] = os.environ['RANK']\nprint(os.environ['MGT_RANKS'])"
+    cell = "import random, os\na = random.random(); os.environ['MGT_OF'] = os.environ['RANK']\nprint(os.environ['MGT_RANKS'])"
     ran = fresh.remote(cell, "T4:2 --torchrun")
     assert ran.ok, ran.traceback
     assert ran.stdout == "r\n"

@@ -71,34 +71,34 @@ def test_two_sessions_do_not_see_each_other(kernel: Kernel) -> None:
     assert kernel.remote("only_in_one.locked()", "H100 --session one").value() == "False"
 
 
-def test_six_cells_open_one_app_and_keep_a_counter(fresh: Kernel) -> None:
+def test_six_cells_open_one_app_and_keep_a_counter(renewed: Kernel) -> None:
     image = "import modal\nimage = modal.Image.debian_slim().pip_install('einops')"
-    fresh.run(image)
+    renewed.run(image)
     count = "count += 1\nimport os\ncount, os.getpid()"
-    first = fresh.remote(
+    first = renewed.remote(
         "import os, einops\ncount = 0\nos.getpid()", "H100 --image image --volume d:/d --pip einops"
     ).value()
     seen = [
-        fresh.remote(count).value(),
-        fresh.remote(count, "").value(),
-        fresh.remote(count, "H100").value(),
-        fresh.remote(count, "H100 --timeout 2h").value(),
-        fresh.remote(f"import wave\n{count}", "").value(),
+        renewed.remote(count).value(),
+        renewed.remote(count, "").value(),
+        renewed.remote(count, "H100").value(),
+        renewed.remote(count, "H100 --timeout 2h").value(),
+        renewed.remote(f"import wave\n{count}", "").value(),
     ]
-    fresh.run(image)
-    seen.append(fresh.remote(count, "").value())
+    renewed.run(image)
+    seen.append(renewed.remote(count, "").value())
     assert seen == [f"({n}, {first})" for n in range(1, 7)]
 
 
-def test_a_volume_keeps_files_between_machines(fresh: Kernel) -> None:
-    fresh.remote("open('/kept/note.txt', 'w').write('hello');", "H100 --volume kept-files:/kept")
-    read = fresh.remote("open('/kept/note.txt').read()", "A100-80GB --volume kept-files:/kept")
+def test_a_volume_keeps_files_between_machines(renewed: Kernel) -> None:
+    renewed.remote("open('/kept/note.txt', 'w').write('hello');", "H100 --volume kept-files:/kept")
+    read = renewed.remote("open('/kept/note.txt').read()", "A100-80GB --volume kept-files:/kept")
     assert read.value() == "'hello'"
 
 
-def test_a_header_that_replaces_the_machine_says_so_first(fresh: Kernel) -> None:
-    fresh.remote("import threading\nheld = threading.Lock()\nsmall = 5", "H100")
-    result = fresh.remote("small", "A100-80GB")
+def test_a_header_that_replaces_the_machine_says_so_first(renewed: Kernel) -> None:
+    renewed.remote("import threading\nheld = threading.Lock()\nsmall = 5", "H100")
+    result = renewed.remote("small", "A100-80GB")
     assert result.value() == "5"
     note, *_ = result.notes
     assert "held" in note.text
@@ -107,37 +107,37 @@ def test_a_header_that_replaces_the_machine_says_so_first(fresh: Kernel) -> None
     assert note.at < result.messages[0].at
 
 
-def test_move_carries_the_values_over(fresh: Kernel) -> None:
-    fresh.remote("big = list(range(300_000))", "H100 --fetch 1KB")
-    assert fresh.print("type(big).__name__") == "RemoteValue"
-    assert fresh.remote("len(big)", "A100-80GB --move").value() == "300000"
+def test_move_carries_the_values_over(renewed: Kernel) -> None:
+    renewed.remote("big = list(range(300_000))", "H100 --fetch 1KB")
+    assert renewed.print("type(big).__name__") == "RemoteValue"
+    assert renewed.remote("len(big)", "A100-80GB --move").value() == "300000"
 
 
-def test_a_header_inherits_what_it_does_not_say(fresh: Kernel) -> None:
-    fresh.remote("1", "H100 --env MG_INHERITED=yes")
-    assert fresh.remote("import os\nos.environ['MG_INHERITED']", "--timeout 1h").value() == "'yes'"
-    assert "H100" in fresh.remote("1", "").said
+def test_a_header_inherits_what_it_does_not_say(renewed: Kernel) -> None:
+    renewed.remote("1", "H100 --env MG_INHERITED=yes")
+    assert renewed.remote("import os\nos.environ['MG_INHERITED']", "--timeout 1h").value() == "'yes'"
+    assert "H100" in renewed.remote("1", "").said
 
 
-def test_the_container_has_the_gpu_that_was_asked_for(fresh: Kernel) -> None:
-    shown = fresh.remote("!nvidia-smi -L", "H100:2").stdout
+def test_the_container_has_the_gpu_that_was_asked_for(renewed: Kernel) -> None:
+    shown = renewed.remote("!nvidia-smi -L", "H100:2").stdout
     assert shown.count("H100") == 2
 
 
-def test_an_empty_header_is_legal_in_the_first_cell(fresh: Kernel) -> None:
-    assert fresh.remote("1 + 1", "").value() == "2"
+def test_an_empty_header_is_legal_in_the_first_cell(renewed: Kernel) -> None:
+    assert renewed.remote("1 + 1", "").value() == "2"
 
 
 class TestContainerGone:
     """A container that died between cells, or before a run reached user code."""
 
     @pytest.fixture
-    def dead(self, fresh: Kernel) -> Kernel:
+    def dead(self, renewed: Kernel) -> Kernel:
         """A kernel whose container was killed after `here` was sent and `there` was made."""
-        fresh.run("import numpy as np\nhere = np.arange(5)")
-        fresh.remote("import threading\nthere = threading.Lock()\nplain = here.sum()")
-        os.kill(container(fresh), signal.SIGKILL)
-        return fresh
+        renewed.run("import numpy as np\nhere = np.arange(5)")
+        renewed.remote("import threading\nthere = threading.Lock()\nplain = here.sum()")
+        os.kill(container(renewed), signal.SIGKILL)
+        return renewed
 
     def test_what_was_sent_is_sent_again(self, dead: Kernel) -> None:
         result = dead.remote("print(here.sum(), plain)")
@@ -154,23 +154,23 @@ class TestContainerGone:
         assert (result.stdout, result.error) == ("ran\n", "")
         assert "there" in result.said
 
-    def test_a_counter_that_came_home_goes_on(self, fresh: Kernel) -> None:
-        fresh.remote("count = 1")
-        os.kill(container(fresh), signal.SIGKILL)
-        assert fresh.remote("count += 1\ncount").value() == "2"
+    def test_a_counter_that_came_home_goes_on(self, renewed: Kernel) -> None:
+        renewed.remote("count = 1")
+        os.kill(container(renewed), signal.SIGKILL)
+        assert renewed.remote("count += 1\ncount").value() == "2"
 
-    def test_a_run_that_is_delivered_again_never_meets_an_empty_namespace(self, fresh: Kernel) -> None:
+    def test_a_run_that_is_delivered_again_never_meets_an_empty_namespace(self, renewed: Kernel) -> None:
         """The container freezes, the run is on its way to it, then it dies: another one gets the run."""
-        fresh.run("sent = 41")
-        fresh.remote("there = sent + 1\nprint('made')")
-        pid = container(fresh)
+        renewed.run("sent = 41")
+        renewed.remote("there = sent + 1\nprint('made')")
+        pid = container(renewed)
         os.kill(pid, signal.SIGSTOP)
         killer = threading.Timer(1.0, os.kill, (pid, signal.SIGKILL))
         killer.start()
-        result = fresh.remote("print(sent, there)")
+        result = renewed.remote("print(sent, there)")
         killer.join()
         assert (result.stdout, result.ok) in (("41 42\n", True), ("", False))
-        assert fresh.remote("print(sent, there)").stdout == "41 42\n"
+        assert renewed.remote("print(sent, there)").stdout == "41 42\n"
 
 
 RUN_ALL = [
@@ -194,12 +194,12 @@ def test_run_all_twice(kernel: Kernel) -> None:
     assert container(kernel) == pid
 
 
-def test_unload_ends_the_sessions_and_load_begins_anew(fresh: Kernel) -> None:
-    pid = container(fresh, "H100")
-    assert fresh.run("%unload_ext modal_gpu_magic").ok
-    assert not fresh.remote("1").ok
-    assert fresh.run("%reload_ext modal_gpu_magic").ok
-    assert container(fresh, "H100") != pid
+def test_unload_ends_the_sessions_and_load_begins_anew(renewed: Kernel) -> None:
+    pid = container(renewed, "H100")
+    assert renewed.run("%unload_ext modal_gpu_magic").ok
+    assert not renewed.remote("1").ok
+    assert renewed.run("%reload_ext modal_gpu_magic").ok
+    assert container(renewed, "H100") != pid
 
 
 def test_dry_run_runs_nothing_and_prints_the_modal_function(kernel: Kernel) -> None:
@@ -221,11 +221,11 @@ def test_the_receipt_is_honest_about_where_it_ran(kernel: Kernel) -> None:
     assert all(part in receipt for part in ("H100", "local", "simulated", "run")), receipt
 
 
-def test_keep_warm_changes_without_a_new_machine(fresh: Kernel) -> None:
-    fresh.remote("n = 1", "H100 --keep-warm 60")
-    changed = fresh.remote("n += 1", "--keep-warm 2")
+def test_keep_warm_changes_without_a_new_machine(renewed: Kernel) -> None:
+    renewed.remote("n = 1", "H100 --keep-warm 60")
+    changed = renewed.remote("n += 1", "--keep-warm 2")
     assert "New machine" not in changed.said
     time.sleep(4)
-    result = fresh.remote("n")
+    result = renewed.remote("n")
     assert result.value() == "2"
     assert "sent again" in result.said, "the idle container should have been gone by now"

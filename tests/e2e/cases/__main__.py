@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.e2e.cases.table import GROUPS, cases, notebooks
+from tests.e2e.cases.table import GROUPS, cases
 from tests.e2e.cases.twins import Twins
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def main() -> int:
     asked = parser.parse_args()
     good: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    groups = [*(cases(group) for group in GROUPS), [("mixed", notebook) for notebook in notebooks()]]
-    for group in groups:
+    for group in map(cases, GROUPS):
         with Twins(magic=not asked.native) as twins:
             for kind, case in group:
                 if re.search(asked.k, f"{kind}/{case.id}"):

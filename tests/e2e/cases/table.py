@@ -1,4 +1,4 @@
-"""The table of cases: the kinds in groups, and the whole notebooks. What is in a group shares two kernels."""
+"""The table of cases: the kinds in groups, the whole notebooks among them. What is in a group shares two kernels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ if TYPE_CHECKING:
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "values": ("identity", "closures", "classes", "overwrite", "guards", "dynamic", "failing", "containers"),
-    "torch": ("training", "trainers", "views", "autograd"),
-    "process": ("output", "unstable", "exceptions", "files", "deletion", "state"),
+    "libraries": (
+        *("training", "trainers", "views", "autograd", "mixed"),
+        *("output", "unstable", "exceptions", "files", "deletion", "state"),
+    ),
 }
-"""Kinds by group: those that import torch together, so that torch is imported once; those that change the process apart."""
+"""Kinds by group: those that import torch, scikit-learn or matplotlib together, so that each process does so once."""
 
-MIXED: Final = ("plain_loop", "trainer_class", "engine", "sklearn_grid", "pandas_features", "gpt", "agent", "gan")
+MIXED: Final = "mixed"
+"""The kind of the whole notebooks in mixed mode, which lie in `mixed/`."""
+
+NOTEBOOKS: Final = ("plain_loop", "trainer_class", "engine", "sklearn_grid", "pandas_features", "gpt", "agent", "gan")
 
 
 def cases(group: str) -> list[tuple[str, Case]]:
     """The cases of a group, each with its kind."""
-    found = ((kind, importlib.import_module(f"tests.e2e.cases.{kind}").CASES) for kind in GROUPS[group])
+    found = ((kind, _notebooks() if kind == MIXED else _texts(kind)) for kind in GROUPS[group])
     return [(kind, case) for kind, texts in found for case in read(texts)]
 
 
-def notebooks() -> tuple[Case, ...]:
-    """The notebooks in mixed mode."""
-    return read({name: importlib.import_module(f"tests.e2e.mixed.{name}").NOTEBOOK for name in MIXED})
+def _texts(kind: str) -> Mapping[str, str]:
+    texts: Mapping[str, str] = importlib.import_module(f"tests.e2e.cases.{kind}").CASES
+    return texts
+
+
+def _notebooks() -> Mapping[str, str]:
+    return {name: importlib.import_module(f"tests.e2e.mixed.{name}").NOTEBOOK for name in NOTEBOOKS}
