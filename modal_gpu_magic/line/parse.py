@@ -61,10 +61,14 @@ def parse(line: str, *, machines: Collection[str] = ()) -> Line:
         UnknownGpuError: a GPU that the catalog does not contain.
         LineError: any other fault.
     """
-    requests, given = _classify(scan(line))
-    options = Options(**{option.field: _joined(option, values) for option, values in given.items()})
-    _refuse_conflicts(given)
-    specs, machine = asked_for(requests, machines, allow_unknown=bool(options.allow_unknown_gpu))
+    try:
+        requests, given = _classify(scan(line))
+        options = Options(**{option.field: _joined(option, values) for option, values in given.items()})
+        _refuse_conflicts(given)
+        specs, machine = asked_for(requests, machines, allow_unknown=bool(options.allow_unknown_gpu))
+    except LineError as error:
+        error.__context__ = None  # an error about one word, which does not know that the word is a value of `--env`
+        raise
     return Line(specs, machine, options, line)
 
 
