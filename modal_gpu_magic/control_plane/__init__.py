@@ -7,11 +7,13 @@ on this machine. No other package imports this one. It imports only `errors`, `c
   server        assembles the parts
   messages      protobuf messages for any version of the SDK
   refusals      errors that refuse an RPC
+  fields        checks of request fields
   servicers/    RPCs, one file per resource; definitions: limits of functions, and their options
   scheduling/   state (apps, calls, containers; no I/O), capacity (decisions), scheduler (carries them out), gpu_pool
   containers/   child processes: lifecycle (start, logs, end, metering), standby (one process ready in advance), setup
                 (files, variables and mounts of a container), server_dirs (the server's directories)
   images/       layers (instructions of an image), installs, overlays (packages), environment
   files/        tree (files of a Volume), parts (uploads), loopback (HTTP)
-  rpc/          listener (gRPC), tokens (of inputs)
+  rpc/          listener (gRPC), credentials (of the client and of containers), incoming (lengths), answers (errors as
+                statuses), odd_headers, tokens (of inputs)
 """

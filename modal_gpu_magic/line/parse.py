@@ -63,7 +63,11 @@ def parse(line: str, *, machines: Collection[str] = ()) -> Line:
         UnknownGpuError: a GPU that the catalog does not contain.
         LineError: any other fault.
     """
-    return _parsed(line, tuple(machines))
+    try:
+        return _parsed(line, tuple(machines))
+    except LineError as error:
+        error.__context__ = None  # an error about one word, which does not know that the word is a value of `--env`
+        raise
 
 
 @lru_cache(maxsize=64)

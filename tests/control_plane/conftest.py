@@ -12,11 +12,18 @@ from tests.control_plane.plane import Plane
 
 OF_THE_KERNEL = {
     "AWS_SECRET_ACCESS_KEY": "a" * 40,
+    "GITHUB_TOKEN": "ghp_" + "a" * 36,
     "HF_TOKEN": "hf_" + "a" * 30,
     "JPY_PARENT_PID": "1",
     "KERNEL_OWN": "not for containers",
+    "LC_TIME": "C.UTF-8",
+    "MODAL_TOKEN_ID": "ak-of-the-user",
+    "MODAL_TOKEN_SECRET": "as-of-the-user",
     "OMP_NUM_THREADS": "1",
+    "PGPASSWORD": "c" * 20,
     "PYTHONHASHSEED": "7",
+    "SSH_AUTH_SOCK": "/run/ssh",
+    "TZ": "Asia/Tokyo",
     "WANDB_API_KEY": "b" * 40,
 }
 """What the environment of a kernel may have, for the control plane to inherit."""

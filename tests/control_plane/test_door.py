@@ -156,6 +156,17 @@ def test_what_cannot_be_read_is_not_found(tmp_path: Path) -> None:
     assert asyncio.run(get_them()) == [404, 404, 404]
 
 
+def test_what_the_system_refuses_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def put_it() -> tuple[int, str]:
+        async with listening() as (loopback, session):
+            url = await loopback.to_put(Span(tmp_path, length=4))
+            async with session.put(url, data=b"abcd") as answer:
+                return answer.status, await answer.text()
+
+    assert asyncio.run(put_it()) == (507, "Is a directory.")
+    assert "Traceback" not in caplog.text
+
+
 def test_a_part_that_is_overwritten_is_not_taken_for_whole(tmp_path: Path) -> None:
     """The part came, then other bytes at its address: the file is not made of these."""
     volume, good = tmp_path / "v", b"good" * 10

@@ -183,3 +183,14 @@ def test_a_container_that_cannot_be_set_up_ends_its_calls(plane: Plane, client: 
                 (path / "args").mkdir(exist_ok=True)
         with pytest.raises(modal.exception.Error, match="cannot be set up"):
             function.remote()
+
+
+def test_a_wide_range_of_outputs_holds_nobody_up(plane: Plane, client: Any) -> None:
+    """The server looks at the outputs that exist, not at each number of the range."""
+    app = modal.App("wide")
+    function: Any = app.function(serialized=True, name="f")(lambda: 1)
+    with app.run(client=client):
+        call = function.spawn()
+        call.get()
+        request = api_pb2.FunctionGetOutputsRequest(function_call_id=call.object_id, start_idx=0, end_idx=2**31 - 1)
+        assert ask(plane, "FunctionGetOutputs", request) == (Status.OK, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 
 import pytest
 
@@ -58,7 +59,10 @@ def test_no_error_shows_a_value(line: str) -> None:
         inherit(None, parse(line.format(SECRET)), {}, {})
     error = caught.value
     again = pickle.loads(pickle.dumps(error))
-    for shown in (str(error), repr(error), "\n".join(error._render_traceback_()), str(again), repr(vars(error))):
+    chained = "".join(traceback.format_exception(error))
+    assert error.__context__ is None
+    rendered = "\n".join(error._render_traceback_())
+    for shown in (str(error), repr(error), rendered, chained, str(again), repr(vars(error)), str(type(error).__doc__)):
         assert SECRET not in shown
     assert isinstance(error, LineError)
     assert len(error.line) == len(line.format(SECRET)), "carets stand where they stood"

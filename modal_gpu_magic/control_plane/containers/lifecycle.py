@@ -84,7 +84,7 @@ class Containers:
         except Refusal as refusal:
             container.startup_failure = failure(str(refusal))
             child.end()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever fails, the calls of the container end
             container.startup_failure = failure(f"The container cannot be set up: {error}.")
             child.end()
         code = await child.gone()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from aiohttp.typedefs import Handler
 
 CHUNK = 1 << 20
 """Bytes read from disk at a time."""
@@ -84,7 +85,7 @@ class Loopback:
     async def _listen(self) -> None:
         from aiohttp import web
 
-        app = web.Application()
+        app = web.Application(middlewares=[web.middleware(_answer_errors)])
         app.router.add_put("/", self._put)
         app.router.add_get("/", self._get)
         runner = web.AppRunner(app, access_log=None)
@@ -150,6 +151,18 @@ class Loopback:
                 await response.write(chunk)
                 left -= len(chunk)
         return response
+
+
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer an error of the system, such as a full disk, with its text instead of a traceback in the log."""
+    from aiohttp import web
+
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise  # the peer has gone
+    except OSError as error:
+        return web.Response(status=507, text=f"{error.strerror}.")
 
 
 def _opened(span: Span) -> int:

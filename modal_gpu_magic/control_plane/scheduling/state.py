@@ -28,9 +28,12 @@ _counters: Counter[str] = Counter()
 
 
 def new_id(prefix: str) -> str:
-    """Return a new object id such as `fc-0000129f3ab0c4`, in readable order. The SDK requires exactly one dash."""
+    """Return a new object id such as `fc-0000129f3ab0c46d81e5f0`, in readable order. The SDK requires exactly one dash.
+
+    Who has an id may use the object, so an id cannot be guessed.
+    """
     _counters[prefix] += 1
-    return f"{prefix}-{_counters[prefix]:06d}{os.urandom(4).hex()}"
+    return f"{prefix}-{_counters[prefix]:06d}{os.urandom(8).hex()}"
 
 
 @dataclass(slots=True, eq=False)

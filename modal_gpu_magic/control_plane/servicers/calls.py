@@ -203,8 +203,7 @@ class Calls:
 def _ready(call: Call, request: api_pb2.FunctionGetOutputsRequest) -> list[api_pb2.FunctionGetOutputsItem]:
     """Return the outputs that answer the request now."""
     if request.HasField("start_idx"):
-        wanted = range(request.start_idx, request.end_idx + 1)
-        return [call.outputs[index] for index in wanted if index in call.outputs]
+        return [call.outputs[index] for index in sorted(call.outputs) if request.start_idx <= index <= request.end_idx]
     if request.clear_on_success:
         return []  # the last request of a map, which has all outputs
     return call.completed[entry(request.last_entry_id.partition("-")[0]) :]

@@ -57,7 +57,7 @@ def test_the_environment_is_the_images_and_not_the_kernels(box: Any, plane: Plan
     env = box.run.remote("import os; result = dict(os.environ)")
     assert env["HOME"] == os.environ["HOME"]
     assert env["OMP_NUM_THREADS"] == "1"
-    assert set(OF_THE_KERNEL) & set(env) == {"OMP_NUM_THREADS"}
+    assert set(OF_THE_KERNEL) & set(env) == {"LC_TIME", "OMP_NUM_THREADS", "TZ"}
     assert not {"MODAL_TOKEN_SECRET", "MODAL_TOKEN_ID"} & set(env)
     assert plane.hello["token_secret"] not in env.values()
     assert env["MODAL_TASK_ID"].startswith("ta-")
