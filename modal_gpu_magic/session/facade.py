@@ -18,7 +18,7 @@ from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, diff
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
-from modal_gpu_magic.session.apps import Apps, Opening
+from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
@@ -115,8 +115,10 @@ class Session:
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
-        self._discard_dead_app()
+        news = self._discard_dead_app()
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
+        for note in news:
+            front.say(note)
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
@@ -235,11 +237,14 @@ class Session:
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
 
-    def _discard_dead_app(self) -> None:
-        """Discard an App that can no longer run cells, before the values to send are chosen."""
-        if self._opening is not None and self._opening.dead:
-            self.forget()
-            self._opening = None
+    def _discard_dead_app(self) -> tuple[str, ...]:
+        """Discard an App that can no longer run cells, before the values to send are chosen; return what to say."""
+        opening = self._opening
+        if opening is None or not opening.dead:
+            return ()
+        self._opening = None
+        lost = self.forget()
+        return (_with_lost(opening.why_dead, lost),) if opening.why_dead else ()
 
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """Wait for the session's App and show its progress. ■ ends the wait; the App still opens, for the next cell."""
@@ -334,10 +339,11 @@ class Session:
 
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
         """Forget the container that has ended, and choose the values to send to the next one."""
-        if has_app_ended(ended.lost):
-            self.stop()
+        is_ended = has_app_ended(ended.lost)
         lost = self.forget()
-        front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
+        if is_ended:
+            self.stop()
+        front.say(_with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost))
         return self.values.outgoing(facts.names, cell.transfer_options)
 
     def _keep_late_samples(self, kind: str, body: Any) -> None:
@@ -409,6 +415,11 @@ class Session:
             kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
+
+
+def _with_lost(words: str, lost: tuple[str, ...]) -> str:
+    """Return a sentence about a container that has ended, with the names that are lost."""
+    return f"{words} Lost with it: {', '.join(lost)}." if lost else words
 
 
 def _take(inbox: Inbox) -> str:
