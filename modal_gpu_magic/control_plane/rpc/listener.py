@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -64,6 +65,11 @@ _FEATURES = {
 }
 """Prefix of an RPC's name -> feature named in the refusal; the first match counts."""
 
+_REPEATED = frozenset({"FunctionMap", "FunctionPutInputs", "FunctionRetryInputs", "QueuePut"})
+"""RPCs that do something anew at each request."""
+MOST_ANSWERS = 1_000
+"""Answers of these that are kept. The SDK repeats a request within seconds."""
+
 _log = logging.getLogger("modal_gpu_magic.control_plane")
 
 
@@ -99,6 +105,8 @@ class RpcEndpoint:
 
     def __init__(self, rpcs: Mapping[str, Rpc], *, token: Token | None = None, peer: Container | None = None) -> None:
         self._rpcs, self._token, self._peer = rpcs, token, peer
+        self._answers: OrderedDict[str, Any] = OrderedDict()
+        """The last answers of `_REPEATED`, by the key of the request."""
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return grpclib's table of handlers."""
@@ -118,7 +126,7 @@ class RpcEndpoint:
                     async for message in rpc(request, self._peer):
                         await stream.send_message(message)
                 else:
-                    await stream.send_message(await rpc(request, self._peer))
+                    await stream.send_message(await self._once(name, stream.metadata, rpc, request))
             except refusals.Refusal as refusal:
                 raise GRPCError(_STATUS[type(refusal)], str(refusal)) from None
             except (StreamClosedError, StreamTerminatedError):
@@ -130,6 +138,17 @@ class RpcEndpoint:
                 raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
 
         return handle
+
+    async def _once(self, name: str, metadata: Any, rpc: Any, request: Any) -> Any:
+        """Answer a request; one that the SDK repeats, because the answer was lost, gets the same answer."""
+        key = metadata.get("x-idempotency-key") if name in _REPEATED else None
+        if key is None:
+            return await rpc(request, self._peer)
+        if key not in self._answers:
+            self._answers[key] = await rpc(request, self._peer)
+            if len(self._answers) > MOST_ANSWERS:
+                self._answers.popitem(last=False)
+        return self._answers[key]
 
 
 async def _request(stream: Stream[Any, Any]) -> Any:
