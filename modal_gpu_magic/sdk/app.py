@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
+UNSTOPPED_SECONDS = 10.0
+"""Seconds that a run may go on after its cancellation, if the id of its call is not known."""
 CRASH = "Fatal Python error"
 """Start of faulthandler's crash report."""
 
@@ -176,6 +179,8 @@ class Call:
         """Whether Modal may have received the run; a run that is stopped earlier is never sent."""
         self._call: Any = None
         self._ended_call: Any = None
+        self._spawns = 0
+        """Attempts to spawn the run. Of several, the first may run under an id that this side does not know."""
         self._cancelled = self._terminating = False
         self._lock = threading.Lock()
 
@@ -190,7 +195,7 @@ class Call:
                 return
             # A spawn whose answer was lost is repeated: a container runs no run twice, and has kept the answer.
             self._call = patiently(
-                lambda: runner.run.spawn(self.request, self.app.queue),
+                lambda: self._spawn(runner),
                 self.patience,
                 is_pointless=lambda: self._cancelled or self._is_abandoned(),
             )
@@ -202,8 +207,12 @@ class Call:
             self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
-            if isinstance(error, GivenUp) and self._call is not None:
+            if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
+
+    def _spawn(self, runner: Any) -> Any:
+        self._spawns += 1
+        return runner.run.spawn(self.request, self.app.queue)
 
     def _is_abandoned(self) -> bool:
         return self.app.closed or self.app.backend.lost is not None
@@ -218,11 +227,33 @@ class Call:
         with contextlib.suppress(Exception):  # `follow` reports an ended run
             if terminate and self._ended_call is not None:
                 self._ended_call.cancel()  # otherwise Modal would start a new container for this call
-            patiently(
-                lambda: self._call.cancel(terminate_containers=terminate),
-                self.patience,
-                is_pointless=lambda: self._is_abandoned() or (self._terminating and not terminate),
-            )
+            if self._call is not None:
+                patiently(
+                    lambda: self._call.cancel(terminate_containers=terminate),
+                    self.patience,
+                    is_pointless=lambda: self._is_abandoned() or (self._terminating and not terminate),
+                )
+            if self._spawns > 1 or self._call is None:
+                self._end_unless_stopped()
+
+    def _end_unless_stopped(self) -> None:
+        """End the App if the run goes on: the answer to a spawn was lost, and with it the id of a call to cancel."""
+        if self.app.machine.nodes > 1:
+            self.app.close()
+            return
+        asked = patiently(
+            lambda: self.app.runner(self.session).ended.spawn(self.request.run),
+            self.patience,
+            is_pointless=self._is_abandoned,
+        )
+        until = time.monotonic() + UNSTOPPED_SECONDS
+        while time.monotonic() < until and not self._is_abandoned():
+            try:
+                asked.get(timeout=1.0)
+            except TimeoutError:  # the run goes on, or its container starts
+                continue
+            return
+        self.app.close()
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""

@@ -1,7 +1,7 @@
 """Adapter of the SDK's heartbeats of Apps and queues: their failures go to this package instead of the notebook.
 
-The SDK sends them in loops that log each failure with a traceback, in `modal._utils.async_utils.TaskContext`. A task has
-the context variables of its creator, so a log filter knows the loops of this package from those of the user's own code.
+The SDK sends them in loops that log each failure with a traceback (`TaskContext` in `modal._utils.async_utils`). A task
+has the context variables of its creator, so a log filter knows the loops of this package from those of the user's code.
 Tested with modal 1.6.0 to 1.6.4. Symptom if this breaks: tracebacks in the notebook after Modal has ended an App.
 """
 
@@ -10,26 +10,33 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LOGGERS: Final = ("modal-utils", "modal-client")
 FAILED_LOOP: Final = "Loop attempt for "
 """Start of the message about a failed heartbeat."""
 
-_listener: contextvars.ContextVar[Callable[[BaseException | None], None] | None] = contextvars.ContextVar(
+Listener = Callable[[BaseException | None], None]
+
+_listener: contextvars.ContextVar[weakref.WeakMethod[Listener] | None] = contextvars.ContextVar(
     "modal_gpu_heartbeats", default=None
 )
 
 
 @contextlib.contextmanager
-def heartbeats_to(listener: Callable[[BaseException | None], None]) -> Iterator[None]:
-    """Let `listener` receive the failures of heartbeats that begin in the block. It is called from the SDK's thread."""
+def heartbeats_to(listener: Listener) -> Iterator[None]:
+    """Let a method receive the failures of heartbeats that begin in the block, from the SDK's thread.
+
+    Its object is held weakly: the SDK's connection lives longer than an App, and keeps the context that it began in.
+    """
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_is_not_ours)  # a filter that exists is not added again
-    token = _listener.set(listener)
+    token = _listener.set(weakref.WeakMethod(listener))
     try:
         yield
     finally:
@@ -41,5 +48,6 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
     listener = _listener.get()
     if listener is None or not record.getMessage().startswith(FAILED_LOOP):
         return True
-    listener(record.exc_info[1] if record.exc_info else None)
+    if (method := listener()) is not None:
+        method(record.exc_info[1] if record.exc_info else None)
     return False

@@ -43,7 +43,7 @@ from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.sdk.client import Kind
@@ -115,14 +115,13 @@ class Session:
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
-        news = self._discard_dead_app()
+        news: list[str] = []
+        self.discard_dead_app(news.append)
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
-        for note in news:
-            front.say(note)
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
-        for note in cell.files.notes:
+        for note in (*news, *cell.files.notes):
             front.say(note)
         try:
             with self.process.held():
@@ -237,14 +236,14 @@ class Session:
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
 
-    def _discard_dead_app(self) -> tuple[str, ...]:
-        """Discard an App that can no longer run cells, before the values to send are chosen; return what to say."""
+    def discard_dead_app(self, say: Callable[[str], None]) -> None:
+        """Discard an App that can no longer run cells, before the values to send are chosen; say what was lost."""
         opening = self._opening
-        if opening is None or not opening.dead:
-            return ()
-        self._opening = None
-        lost = self.forget()
-        return (_with_lost(opening.why_dead, lost),) if opening.why_dead else ()
+        if opening is not None and opening.dead:
+            self._opening = None
+            lost = self.forget()
+            if opening.why_dead:
+                say(_with_lost(opening.why_dead, lost))
 
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """Wait for the session's App and show its progress. ■ ends the wait; the App still opens, for the next cell."""
