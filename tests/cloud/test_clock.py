@@ -13,9 +13,7 @@ from tests.e2e.kernel import Kernel
 
 SECONDS: Final = re.compile(r"(queue|start|run) ([\d.]+) (ms|s)\b")
 
-SPENT: Final = (
-    "next(each for each in __import__('gc').get_objects() if type(each).__name__ == 'Session').status.standing.spent"
-)
+SPENT: Final = "next(each for each in __import__('gc').get_objects() if type(each).__module__ == 'modal_gpu_magic.session.facade' and hasattr(each, 'status')).status.standing.spent"
 HOURLY: Final = 50.0
 """More than the price of eight H100, USD."""
 

@@ -30,6 +30,9 @@ class Times:
     booted_at: float | None = None
 
 
+NO_TIMES = Times()
+
+
 def times(answer: Answer | None, spawned_at: float, began_at: float | None, answered_at: float) -> Times:
     """Return the durations of a run.
 
@@ -40,7 +43,7 @@ def times(answer: Answer | None, spawned_at: float, began_at: float | None, answ
         answered_at: when the answer arrived.
     """
     if answer is None:
-        return Times()
+        return NO_TIMES
     ran = max(0.0, answer.ended_at - answer.started_at)
     if not answer.started_at:
         return Times(ran=ran)

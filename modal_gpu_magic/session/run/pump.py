@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost
-from modal_gpu_magic.session.run.clocks import Times, times
+from modal_gpu_magic.session.run.clocks import NO_TIMES, Times, times
 from modal_gpu_magic.session.run.front import Front, Phase, State
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
@@ -55,7 +55,7 @@ class Ended:
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
     """The cell did not begin and never will: the run was not sent, or the container refused it."""
-    times: Times = Times()
+    times: Times = NO_TIMES
     """Durations of the run."""
 
 
