@@ -307,7 +307,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
 
     from modal_gpu_magic.sdk import entry, nodes
 
-    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT}
+    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

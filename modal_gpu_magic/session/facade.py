@@ -84,7 +84,7 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
-        self.modules = LocalModules(place=self.files.place)
+        self.modules = LocalModules(place=self.files.place, shares_packages=backend == "local")
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
@@ -175,10 +175,13 @@ class Session:
         app = self._opening.result()
         return app.image_id(mine) == app.image_id(other)
 
-    def keep_warm(self, seconds: int) -> None:
-        """Change the idle time of the container, in seconds, without a new machine."""
+    def keep_warm(self, seconds: int, say: Callable[[str], None]) -> None:
+        """Change the idle time of the container, in seconds, without a new machine; say if Modal does not."""
         if self._opening is not None and self._opening.app is not None:
-            self._opening.app.keep_warm(self.name, seconds)
+            try:
+                self._opening.app.keep_warm(self.name, seconds)
+            except Exception as error:  # noqa: BLE001 - the cell itself can run
+                say(f"Modal did not change the idle time ({error}): the container stays as long as before.")
 
     def fetch(self, name: str) -> Any:
         """Return a value that stayed in the container."""

@@ -22,7 +22,7 @@ def is_plain(result: Result) -> bool:
 @pytest.mark.parametrize(
     "rpc, cell",
     [
-        ("FunctionUpdateSchedulingParams", "%%modal_gpu T4 --keep-warm 9m\nprint('ran')"),
+        ("FunctionUpdateSchedulingParams", "%%modal_gpu T4 --keep-warm {}s\nprint('ran')"),
         ("FunctionGetCurrentStats", "%%modal_gpu T4\nprint('ran')"),
         ("AppFetchLogs", "%%modal_gpu T4\nprint('ran')"),
     ],
@@ -30,7 +30,7 @@ def is_plain(result: Result) -> bool:
 )
 def test_what_is_beside_the_run_does_not_end_it(far: Far, rpc: str, cell: str, status: str) -> None:
     far.cloud.gates.fail(rpc, status=status)
-    result = far.kernel.run(cell, timeout=100)
+    result = far.kernel.run(cell.format(STATUSES.index(status) + 100), timeout=100)
     assert result.ok, result.error
     assert result.stdout == "ran\n"
     assert not result.stderr
@@ -57,6 +57,10 @@ def test_the_log_of_a_lost_container_that_cannot_be_read(far: Far) -> None:
 )
 def test_a_volume_or_a_secret_that_fails(far: Far, rpc: str, source: str, status: str) -> None:
     assert far.kernel.run("open('b.txt', 'w').write('b')").ok
+    made = far.kernel.remote(
+        "open('/data/a.txt', 'w').write('a')", "T4 --session made --volume data:/data", timeout=100
+    )
+    assert made.ok, made.error
     far.cloud.gates.fail(rpc, status=status)
     result = far.kernel.run(source, timeout=100)
     assert far.cloud.gates.failed(rpc), "the request has another name"

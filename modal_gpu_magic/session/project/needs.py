@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cell.requirements import requirements
+from modal_gpu_magic.session.project.directories import origin_of
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
     imports = {
         module: str(requirement)
         for module in sorted(local.find(modules, exclude).foreign)
-        for requirement in requirements((module,), installed, _version)
+        for requirement in requirements((module,), installed, _version, origin_of)
     }
     return Needs(tuple(dict.fromkeys(imports.values())), imports)
 
