@@ -81,10 +81,8 @@ class Worker:
 
     def run(self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes = NO_VOLUMES) -> Answer:
         """Run one cell. Never raises for an error in user code: the answer states how the cell ended."""
-        if request.run == self.last_run and self.last is not None:
-            return self.last  # Modal delivered the same input twice
-        if request.run in self._abandoned:
-            return self._answer(need=Need(self.generation, "generation"))
+        if (known := self.known(request.run)) is not None:
+            return known
         with Interrupt() as interrupt:  # no signal can interrupt the transfer of values from this line on
             need = self._need(request)
             if need is not None:
@@ -102,6 +100,12 @@ class Worker:
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames)
         return self.last
+
+    def known(self, run: str) -> Answer | None:
+        """Return the answer of a run that Modal delivers twice, or that must not begin; None: the run is new."""
+        if run == self.last_run and self.last is not None:
+            return self.last
+        return self._answer(need=Need(self.generation, "generation")) if run in self._abandoned else None
 
     def ended(self, run: str) -> Answer | None:
         """Return the answer of a run whose answer was lost in transit. None: the run did not and will not begin."""

@@ -126,6 +126,13 @@ TIMEOUT = Kind(
     write_duration,
     unit="seconds",
 )
+START_TIMEOUT = Kind(
+    "DURATION",
+    "40m",
+    readers.ranged(read_duration, write_duration, 1, limits.FUNCTION_TIMEOUT),
+    write_duration,
+    unit="seconds",
+)
 VARIABLES = Kind("NAME,...", "x", readers.read_variable, many=True, cut=_at_commas)
 PROCESSES = Kind("[N]", "4", readers.ranged(readers.read_whole, str, 1, 1_024), readers.write_processes, alone=0)
 """Processes on each node; 0: one per GPU."""

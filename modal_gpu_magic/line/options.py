@@ -104,6 +104,8 @@ class Options:
         "region in which the container runs; costs more", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
         "how long the idle container stays, and is paid for", "5m, or what $0.25 buys if that is less")
+    start_timeout: int | None = _option("--start-timeout", "where", kinds.START_TIMEOUT,
+        "how long the container may take to start, and is paid for, until it is ended", "20m")
     model: str | None = _option("--model", "where", kinds.MODEL,
         "a model's number of parameters: picks the GPU, or checks the requested one")
     task: str | None = _option("--task", "where", kinds.TASK,

@@ -54,7 +54,7 @@ def program(
         pip: packages of the image in addition to the machine's own.
         versions: returns the notebook's version of a distribution.
     """
-    arguments = arguments_text(machine, timeout)
+    arguments = f"{arguments_text(machine, timeout)}, startup_timeout={machine.startup}"
     body = textwrap.indent(source.strip() or "pass", "    ")
     returns = ", ".join(f'"{name}": {name}' for name in binds)
     return _TEMPLATE.format(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
+UNSTOPPED_SECONDS = 10.0
+"""Seconds that a run may go on after its cancellation, if the id of its call is not known."""
 CRASH = "Fatal Python error"
 """Start of faulthandler's crash report."""
 
@@ -178,6 +181,8 @@ class Call:
         """Whether Modal may have received the run; a run that is stopped earlier is never sent."""
         self._call: Any = None
         self._ended_call: Any = None
+        self._spawns = 0
+        """Attempts to spawn the run. Of several, the first may run under an id that this side does not know."""
         self._cancelled = self._terminating = False
         self._lock = threading.Lock()
 
@@ -192,9 +197,7 @@ class Call:
                 return
             sent = self._send_parts() or self.request
             # A spawn whose answer was lost is repeated: a container runs no run twice, and has kept the answer.
-            self._call = patiently(
-                lambda: runner.run.spawn(sent, self.app.queue), self.patience, is_pointless=self._is_pointless
-            )
+            self._call = patiently(lambda: self._spawn(runner, sent), self.patience, is_pointless=self._is_pointless)
             self.id = self._call.object_id
             self.tell("spawned", self.id)
             if self._cancelled:
@@ -203,8 +206,12 @@ class Call:
             self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
-            if isinstance(error, GivenUp) and self._call is not None:
+            if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
+
+    def _spawn(self, runner: Any, sent: Request | Parcel) -> Any:
+        self._spawns += 1
+        return runner.run.spawn(sent, self.app.queue)
 
     def _send_parts(self) -> Parcel | None:
         """Send the request through the queue, in another thread, if the SDK would send it as a blob.
@@ -242,11 +249,33 @@ class Call:
         with contextlib.suppress(Exception):  # `follow` reports an ended run
             if terminate and self._ended_call is not None:
                 self._ended_call.cancel()  # otherwise Modal would start a new container for this call
-            patiently(
-                lambda: self._call.cancel(terminate_containers=terminate),
-                self.patience,
-                is_pointless=lambda: self._is_abandoned() or (self._terminating and not terminate),
-            )
+            if self._call is not None:
+                patiently(
+                    lambda: self._call.cancel(terminate_containers=terminate),
+                    self.patience,
+                    is_pointless=lambda: self._is_abandoned() or (self._terminating and not terminate),
+                )
+            if self._spawns > 1 or self._call is None:
+                self._end_unless_stopped()
+
+    def _end_unless_stopped(self) -> None:
+        """End the App if the run goes on: the answer to a spawn was lost, and with it the id of a call to cancel."""
+        if self.app.machine.nodes > 1:
+            self.app.close()
+            return
+        asked = patiently(
+            lambda: self.app.runner(self.session).ended.spawn(self.request.run),
+            self.patience,
+            is_pointless=self._is_abandoned,
+        )
+        until = time.monotonic() + UNSTOPPED_SECONDS
+        while time.monotonic() < until and not self._is_abandoned():
+            try:
+                asked.get(timeout=1.0)
+            except TimeoutError:  # the run goes on, or its container starts
+                continue
+            return
+        self.app.close()
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""
@@ -300,7 +329,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
 
     from modal_gpu_magic.sdk import entry, nodes
 
-    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT}
+    options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 """The directory that contains this package."""
 START_SECONDS = 30
 """Seconds that the local control plane may take to send its first message; measured: less than two."""
+CONNECT_SECONDS = 10
+"""Seconds that the first connection to Modal may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +179,34 @@ def connect(kind: Kind) -> Backend:
 
 
 def _cloud() -> Backend:
-    from modal_gpu_magic.sdk.faults import translate
+    """Connect to Modal. The SDK tries for a minute; its attempts go on after the error, for the next cell.
+
+    Raises:
+        SetupError: no token, or Modal cannot be reached.
+    """
+    from modal_gpu_magic.sdk.faults import is_transient, translate
 
     from_env = _modal().Client.from_env
-    try:
-        return Backend("cloud", from_env())
-    except Exception as error:
-        raise translate(error) from error
+    clients: list[Any] = []
+    errors: list[BaseException] = []
+
+    def try_to_connect() -> None:
+        try:
+            clients.append(from_env())
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=try_to_connect, name="modal-gpu-connect", daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if clients:
+        return Backend("cloud", clients[0])
+    if errors and not is_transient(errors[0]):
+        raise translate(errors[0]) from errors[0]
+    raise SetupError(
+        f"Modal cannot be reached for {CONNECT_SECONDS} s: check the network, a proxy (HTTPS_PROXY) and "
+        "status.modal.com, then run the cell again; or use --backend local."
+    ) from (errors[0] if errors else None)
 
 
 def _local() -> Backend:

@@ -34,6 +34,8 @@ class Runner:
     @modal.method()
     def run(self, sent: Request | Parcel, events: modal.Queue) -> Answer:
         """Run one cell; put its events into `events` during the run, and the rest into the answer."""
+        if (known := self.worker.known(sent.run)) is not None:
+            return known
         request = received(sent, events) if isinstance(sent, Parcel) else sent
         if request is None:
             return self.worker.lacks_parts()

@@ -46,6 +46,15 @@ def _exit_code(error: BaseException) -> str:
     return code[1] if code else ""
 
 
+def _timed_out(error: BaseException) -> ModalGpuError:
+    if "start" in str(error).lower():
+        return MachineError(
+            f"the container did not start in time and was ended ({str(error).strip().rstrip('.')}). Give it more with "
+            "--start-timeout, e.g. --start-timeout 1h; the image's own start-up code may hang."
+        )
+    return CellTimeout(f"the container ran into Modal's limit of 24 hours. {_GONE}")
+
+
 def _refused(error: BaseException) -> ModalGpuError:
     return MachineError(f"Modal refused the machine: {error}")
 
@@ -56,7 +65,7 @@ def _internal(error: BaseException) -> ModalGpuError:
 
 _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("ImageBuildError", lambda e: MachineError(f"the image could not be built. {e}")),
-    ("FunctionTimeoutError", lambda _: CellTimeout("the container ran into Modal's limit of 24 hours. " + _GONE)),
+    ("FunctionTimeoutError", _timed_out),
     (
         "AuthError",
         lambda e: SetupError(f"Modal refused the token: {e} Run `modal setup` in a terminal, or use --backend local."),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
 from modal_gpu_magic.errors import DamagedError
-from modal_gpu_magic.sdk.faults import is_transient, translate
+from modal_gpu_magic.sdk.faults import has_app_ended, is_transient, translate
+from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
 from modal_gpu_magic.wire.messages.seal import opened, sealed
 
@@ -44,8 +45,8 @@ class HeldApp(ABC):
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
         self.closed = self._opened = False
-        self.is_deaf = False
-        """Modal has ended the queue: no more events arrive."""
+        self.is_ended = False
+        """Modal has ended the App, or its queue: no more events arrive."""
         self._stack = contextlib.ExitStack()
         """Closes the resources opened at Modal."""
         self._hooks = contextlib.ExitStack()
@@ -82,9 +83,10 @@ class HeldApp(ABC):
 
         client = self.backend.client
         app = modal.App(APP_NAME)
-        self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
-        self._cls = self.define(app)
-        self._stack.enter_context(app.run(client=client))
+        with heartbeats_to(self._heartbeat_failed):
+            self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
+            self._cls = self.define(app)
+            self._stack.enter_context(app.run(client=client))
         self._app = app
         self._hooks.callback(self.backend.on_loss(lambda error: self._tell_all("lost", error)))
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
@@ -155,7 +157,7 @@ class HeldApp(ABC):
                 if self._has_ended():
                     return
                 if not is_transient(error):
-                    self.is_deaf = True
+                    self.is_ended = True
                     return
                 if waits is None:
                     waits = delays()
@@ -168,6 +170,10 @@ class HeldApp(ABC):
             for item in items:
                 with contextlib.suppress(DamagedError):  # the run requests missing events by their numbers
                     self._deliver(opened(item))
+
+    def _heartbeat_failed(self, error: BaseException | None) -> None:
+        """Note that Modal has ended the App or its queue. Without a connection, the reader notices that."""
+        self.is_ended = self.is_ended or has_app_ended(error)
 
     def _has_ended(self) -> bool:
         return self.closed or self.backend.lost is not None

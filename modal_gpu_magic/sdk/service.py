@@ -39,7 +39,7 @@ class ServiceApp(HeldApp):
         return app.cls(
             serialized=True,
             timeout=serving.timeout,
-            startup_timeout=serving.startup_timeout,
+            startup_timeout=self.machine.start_timeout or serving.startup_timeout,
             min_containers=serving.min_containers,
             max_containers=serving.max_containers,
             **definition(self.machine, self.packages),

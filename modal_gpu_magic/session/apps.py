@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.client import Kind
 
+ENDED_BY_MODAL = "The App was ended by Modal, and its container with it; a new one is opened."
+STOPPED = "The App of this machine was stopped, and its container with it; a new one is opened."
+
 Key = tuple["Machine", str]
 
 
@@ -46,8 +49,17 @@ class Opening:
     def dead(self) -> bool:
         """Whether the App cannot run cells: opening failed, the App was closed, or Modal ended it or its queue."""
         return self.error is not None or (
-            self.app is not None and (self.app.closed or self.app.is_deaf or self.app.backend.lost is not None)
+            self.app is not None and (self.app.closed or self.app.is_ended or self.app.backend.lost is not None)
         )
+
+    @property
+    def why_dead(self) -> str:
+        """The sentence for a notebook whose App was open and cannot run cells any more; empty: it was never open."""
+        if self.app is None:
+            return ""
+        if self.app.backend.lost is not None:
+            return "The local control plane has ended; a new one is started."
+        return STOPPED if self.app.closed else ENDED_BY_MODAL
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call `callback` exactly once: at once if the App is ready, else from the opening thread."""

@@ -18,7 +18,7 @@ from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, diff
 from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
-from modal_gpu_magic.session.apps import Apps, Opening
+from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
@@ -43,7 +43,7 @@ from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.sdk.client import Kind
@@ -84,7 +84,7 @@ class Session:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
-        self.modules = LocalModules(place=self.files.place)
+        self.modules = LocalModules(place=self.files.place, shares_packages=backend == "local")
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
@@ -115,12 +115,13 @@ class Session:
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
-        self._discard_dead_app()
+        news: list[str] = []
+        self.discard_dead_app(news.append)
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
-        for note in cell.files.notes:
+        for note in (*news, *cell.files.notes):
             front.say(note)
         try:
             with self.process.held():
@@ -174,10 +175,13 @@ class Session:
         app = self._opening.result()
         return app.image_id(mine) == app.image_id(other)
 
-    def keep_warm(self, seconds: int) -> None:
-        """Change the idle time of the container, in seconds, without a new machine."""
+    def keep_warm(self, seconds: int, say: Callable[[str], None]) -> None:
+        """Change the idle time of the container, in seconds, without a new machine; say if Modal does not."""
         if self._opening is not None and self._opening.app is not None:
-            self._opening.app.keep_warm(self.name, seconds)
+            try:
+                self._opening.app.keep_warm(self.name, seconds)
+            except Exception as error:  # noqa: BLE001 - the cell itself can run
+                say(f"Modal did not change the idle time ({error}): the container stays as long as before.")
 
     def fetch(self, name: str) -> Any:
         """Return a value that stayed in the container."""
@@ -235,11 +239,14 @@ class Session:
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
 
-    def _discard_dead_app(self) -> None:
-        """Discard an App that can no longer run cells, before the values to send are chosen."""
-        if self._opening is not None and self._opening.dead:
-            self.forget()
+    def discard_dead_app(self, say: Callable[[str], None]) -> None:
+        """Discard an App that can no longer run cells, before the values to send are chosen; say what was lost."""
+        opening = self._opening
+        if opening is not None and opening.dead:
             self._opening = None
+            lost = self.forget()
+            if opening.why_dead:
+                say(_with_lost(opening.why_dead, lost))
 
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """Wait for the session's App and show its progress. ■ ends the wait; the App still opens, for the next cell."""
@@ -335,10 +342,11 @@ class Session:
 
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
         """Forget the container that has ended, and choose the values to send to the next one."""
-        if has_app_ended(ended.lost):
-            self.stop()
+        is_ended = has_app_ended(ended.lost)
         lost = self.forget()
-        front.say(REPLACED + (f" Lost with it: {', '.join(lost)}." if lost else ""))
+        if is_ended:
+            self.stop()
+        front.say(_with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost))
         return self.values.outgoing(facts.names, cell.transfer_options)
 
     def _keep_late_samples(self, kind: str, body: Any) -> None:
@@ -410,6 +418,11 @@ class Session:
             kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
+
+
+def _with_lost(words: str, lost: tuple[str, ...]) -> str:
+    """Return a sentence about a container that has ended, with the names that are lost."""
+    return f"{words} Lost with it: {', '.join(lost)}." if lost else words
 
 
 def _take(inbox: Inbox) -> str:

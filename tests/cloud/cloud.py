@@ -5,6 +5,7 @@ No directory is shared with the kernel, and payloads above Modal's limits go ove
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,7 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from grpclib.client import Channel
+from modal_proto.api_grpc import ModalClientStub
+from yarl import URL
 
 from tests.cloud.gates import Gates
 from tests.cloud.proxy import HOST, Link, Proxy
@@ -36,6 +41,16 @@ class Cloud:
     proxy: Proxy
     gates: Gates
     environ: dict[str, str]
+
+    def ask(self, rpc: str, request: Any) -> Any:
+        """Send a request as somebody else with this account does: in Modal's dashboard, or by its command."""
+        return asyncio.run(self._ask(rpc, request))
+
+    async def _ask(self, rpc: str, request: Any) -> Any:
+        address, token = URL(self.environ["MODAL_SERVER_URL"]), ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET")
+        metadata = {f"x-{name.lower().replace('_', '-')}": self.environ[name] for name in token}
+        async with Channel(address.host, address.port) as channel:
+            return await getattr(ModalClientStub(channel), rpc)(request, metadata=metadata)
 
 
 PERFECT: Final = Link()

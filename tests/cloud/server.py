@@ -48,17 +48,22 @@ def main(blobs: str, clock: str) -> int:
 
 
 def _set_clocks(ahead: str) -> None:
-    """Let containers run `at_start/sitecustomize.py`, which sets their clocks."""
+    """Let Python in containers run `at_start/sitecustomize.py`, which sets their clocks."""
     from modal_gpu_magic.control_plane.containers.root import ContainerRoot
 
-    environment = ContainerRoot.environment
+    make, environment = ContainerRoot.make, ContainerRoot.environment
+
+    def make_with_clock(root: ContainerRoot) -> None:
+        make(root)
+        program = str(AT_START / "sitecustomize.py")
+        (root.site / "clock.pth").write_text(f"import runpy; runpy.run_path({program!r})\n")
 
     def with_clock(root: ContainerRoot) -> dict[str, str]:
-        own = environment(root)
-        return {**own, "PYTHONPATH": os.pathsep.join([own["PYTHONPATH"], str(AT_START)]), CLOCK: ahead}
+        return {**environment(root), CLOCK: ahead}
 
     if float(ahead):
-        ContainerRoot.environment = with_clock  # type: ignore[method-assign, assignment]  # its parameter has another name
+        replaced: Any = ContainerRoot
+        replaced.make, replaced.environment = make_with_clock, with_clock
 
 
 async def _serve(dirs: Any, first: Any, blobs: str, owner: int) -> int:

@@ -48,7 +48,7 @@ def ask(connected: socket.socket, content: bytes = b"?") -> float:
     began = time.monotonic()
     sender = threading.Thread(target=connected.sendall, args=(content,))
     sender.start()
-    found = b""
+    found = bytearray()
     while len(found) < len(content):
         found += connected.recv(1 << 16)
     sender.join()

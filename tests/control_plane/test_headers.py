@@ -66,7 +66,7 @@ def answer(path: str, headers: dict[str, str]) -> list[Event]:
 def status(events: Iterable[Event]) -> str:
     headers = [each.headers for each in events if isinstance(each, ResponseReceived | TrailersReceived)]
     pairs = dict(pair for each in headers for pair in each or ())
-    return (pairs.get(b"grpc-status") or pairs.get(b":status", b"")).decode()
+    return str((pairs.get(b"grpc-status") or pairs.get(b":status", b"")).decode())
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -91,6 +91,7 @@ VALUES = [
     ("--region us-east", "region", "us-east"),
     ("--keep-warm 2", "keep_warm", 2),
     ("--keep-warm 1h", "keep_warm", 3600),
+    ("--start-timeout 40m", "start_timeout", 2400),
     ("--model 13b", "model", "13b"),
     ("--model 350M", "model", "350M"),
     ("--task LORA", "task", "lora"),

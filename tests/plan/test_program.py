@@ -54,7 +54,8 @@ def test_a_cell_that_awaits_is_an_async_function(source: str, kind: str) -> None
 @pytest.mark.parametrize(
     "line, parts",
     [
-        ("H100:2", ["gpu='H100:2'", "timeout=90", "image=image"]),
+        ("H100:2", ["gpu='H100:2'", "timeout=90", "image=image", "startup_timeout=1200"]),
+        ("H100 --start-timeout 40m", ["startup_timeout=2400"]),
         ("H100 A10", ["gpu=['H100', 'A10']"]),
         ("H100 --keep-warm 60", ["scaledown_window=60"]),
         ("H100 --volume d:/d", ['volumes={"/d": modal.Volume.from_name("d", create_if_missing=True)}']),
@@ -92,4 +93,4 @@ def test_values_of_the_environment_are_not_in_it() -> None:
 
 
 def test_without_a_timeout_none_is_written() -> None:
-    assert "timeout" not in program(Machine(), "pass", [], [], None, [], lambda _: None)
+    assert " timeout" not in program(Machine(), "pass", [], [], None, [], lambda _: None)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -58,6 +59,11 @@ _FEATURES = {
 }
 """Prefix of an RPC's name -> feature named in the refusal; the first match counts."""
 
+_REPEATED = frozenset({"FunctionMap", "FunctionPutInputs", "FunctionRetryInputs", "QueuePut"})
+"""RPCs that do something anew at each request."""
+MOST_ANSWERS = 1_000
+"""Answers of these that are kept. The SDK repeats a request within seconds."""
+
 _log = logging.getLogger("modal_gpu_magic.control_plane")
 
 
@@ -74,6 +80,8 @@ class RpcEndpoint:
 
     def __init__(self, rpcs: Mapping[str, Rpc], *, credentials: Credentials, peer: Container | None = None) -> None:
         self._rpcs, self._credentials, self._peer = rpcs, credentials, peer
+        self._answers: OrderedDict[str, Any] = OrderedDict()
+        """The last answers of `_REPEATED`, by the key of the request."""
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return grpclib's table of handlers."""
@@ -92,7 +100,7 @@ class RpcEndpoint:
                     async for message in rpc(request, self._peer):
                         await stream.send_message(message)
                 else:
-                    await stream.send_message(await rpc(request, self._peer))
+                    await stream.send_message(await self._once(name, stream.metadata, rpc, request))
             except (StreamClosedError, StreamTerminatedError):
                 raise asyncio.CancelledError from None  # the peer has disconnected; grpclib logs other exceptions
             except Exception as error:
@@ -102,6 +110,17 @@ class RpcEndpoint:
                 raise GRPCError(Status.INTERNAL, f"A bug in the local control plane: {name}: {error!r}") from error
 
         return handle
+
+    async def _once(self, name: str, metadata: Any, rpc: Any, request: Any) -> Any:
+        """Answer a request; one that the SDK repeats, because the answer was lost, gets the same answer."""
+        key = metadata.get("x-idempotency-key") if name in _REPEATED else None
+        if key is None:
+            return await rpc(request, self._peer)
+        if key not in self._answers:
+            self._answers[key] = await rpc(request, self._peer)
+            if len(self._answers) > MOST_ANSWERS:
+                self._answers.popitem(last=False)
+        return self._answers[key]
 
 
 def _refusing(name: str, *, streaming: bool) -> Rpc:

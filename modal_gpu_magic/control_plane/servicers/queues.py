@@ -145,6 +145,7 @@ class Queues:
             end = time.monotonic() + seconds(request.timeout)
             while not partition.items and (left := end - time.monotonic()) > 0:
                 await partition.broadcast.wait(left)
+                self._queue(request.queue_id)  # it may have been deleted
             return api_pb2.QueueGetResponse(values=partition.take(count(request.n_values) or 1))
 
     async def QueueNextItems(
@@ -155,6 +156,7 @@ class Queues:
         with self._queue(request.queue_id).partition(request.partition_key) as partition:
             while partition.count <= seen and (left := end - time.monotonic()) > 0:
                 await partition.broadcast.wait(left)
+                self._queue(request.queue_id)  # it may have been deleted
             items = [
                 api_pb2.QueueItem(value=value, entry_id=str(number))
                 for number, value in partition.items
@@ -182,8 +184,8 @@ class Queues:
         return Empty()
 
     async def QueueDelete(self, request: api_pb2.QueueDeleteRequest, peer: Container | None) -> Empty:
-        """Remove the queue."""
-        self._queues.pop(request.queue_id, None)
+        """Remove the queue; requests that wait for an item of it fail."""
+        self._remove(request.queue_id)
         return Empty()
 
     def _queue(self, queue_id: str) -> Queue:
@@ -194,4 +196,9 @@ class Queues:
         now = time.monotonic()
         for queue in list(self._queues.values()):
             if not queue.name and now - queue.heartbeat_at > EPHEMERAL_LIMIT:
-                del self._queues[queue.id]
+                self._remove(queue.id)
+
+    def _remove(self, queue_id: str) -> None:
+        queue = self._queues.pop(queue_id, None)
+        for partition in queue.partitions.values() if queue else ():
+            partition.broadcast.notify()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 KERNEL_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The kernel's minor version of Python, the only one to which functions can be sent."""
+START_SECONDS = 1_200
+"""Seconds that a container may take to start by default. Modal's own default is the limit of a run, 24 hours here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Machine:
         memory: memory in MiB; None: Modal's default.
         region: region of the container; None: any.
         keep_warm: seconds that an idle container is kept; None: 5 minutes, or the time that costs $0.25 if shorter.
+        start_timeout: seconds that the container may take to start; None: 20 minutes.
         cache: mount the download cache of `wire.messages.cache` on a GPU machine.
         nodes: containers of a cluster, each with all GPUs of its host; a cluster keeps no state.
         rdma: link the nodes by RDMA.
@@ -65,6 +68,7 @@ class Machine:
     memory: int | None = None
     region: str | None = None
     keep_warm: int | None = None
+    start_timeout: int | None = None
     cache: bool = True
     nodes: int = 1
     rdma: bool = False
@@ -134,6 +138,11 @@ class Machine:
     def scaledown(self) -> int:
         """Seconds that an idle container is kept: `keep_warm`, or the default for the GPUs."""
         return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes)
+
+    @property
+    def startup(self) -> int:
+        """Seconds that the container may take to start: `start_timeout`, or the default."""
+        return START_SECONDS if self.start_timeout is None else self.start_timeout
 
     @property
     def identity(self) -> Machine:

@@ -100,7 +100,7 @@ def layers(
         *attention,
         Step("pip_install", tuple(pinned(each, versions) for each in brought)),
         Step("env", env=preset.env if preset else ()),
-        Step("apt_install", tuple(dict.fromkeys((*machine.apt, *(RDMA_DEBIAN if machine.rdma else ()))))),
+        Step("apt_install", tuple(dict.fromkeys((*machine.apt, *_debian(machine, (*added, *imported)))))),
         Step("pip_install", tuple(added)),
         Step("run_commands", machine.run),
         Step("env", env=machine.env),
@@ -157,6 +157,14 @@ def _attention(machine: Machine, preset: Preset | None, versions: Versions) -> I
     yield Step("pip_install", flash_attn.BUILD_TOOLS)
     jobs = {"MAX_JOBS": str(flash_attn.MAX_JOBS)}
     yield Step("pip_install", (asked,), {"extra_options": "--no-build-isolation", "env": jobs})
+
+
+def _debian(machine: Machine, packages: Iterable[str]) -> Iterator[str]:
+    """Yield the Debian packages that the machine and its packages need besides those of the header."""
+    if machine.rdma:
+        yield from RDMA_DEBIAN
+    if any("git+" in package for package in packages):
+        yield "git"
 
 
 def _reference(machine: Machine, preset: Preset | None, versions: Versions) -> str:

@@ -34,6 +34,16 @@ def own_locations(module: str) -> tuple[Path, ...] | None:
     """
     if module in sys.stdlib_module_names or module in IN_EVERY_CONTAINER:
         return ()
+    places = _locations(module)
+    return places if places is None else tuple(place for place in places if not _is_installed(place))
+
+
+def installed_locations(module: str) -> tuple[Path, ...]:
+    """Return all files or directories of a top-level module, wherever they are."""
+    return _locations(module) or ()
+
+
+def _locations(module: str) -> tuple[Path, ...] | None:
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if spec is None:
         with suppress(ImportError, ValueError, AttributeError):  # third-party finders raise these for unusual names
@@ -44,7 +54,7 @@ def own_locations(module: str) -> tuple[Path, ...] | None:
         places = [Path(place) for place in spec.submodule_search_locations]
     else:
         places = [Path(spec.origin)] if spec.origin else []
-    return tuple(place for place in places if place.exists() and not _is_installed(place))
+    return tuple(place for place in places if place.exists())
 
 
 def files_of(module: str, place: Path) -> Iterator[tuple[str, str, os.stat_result]]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.plan.cell.module_imports import imported
-from modal_gpu_magic.session.project.module_origin import files_of, own_locations
+from modal_gpu_magic.session.project.directories import source_of
+from modal_gpu_magic.session.project.module_origin import files_of, installed_locations, own_locations
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Modules
 
@@ -25,6 +26,8 @@ TOTAL_BYTES = 20_000_000
 """Maximum size of all module files in a session's container, bytes."""
 DATA_BYTES = 1_000_000
 """Maximum size of a package's file that is not Python source, bytes."""
+COMPILED = (".so", ".pyd", ".dylib")
+"""Ends of files that run on the platform alone for which they were built."""
 MOST_FILES = 2_000
 """Maximum number of module files in a session's container."""
 
@@ -70,10 +73,18 @@ class LocalModules:
         most: maximum number of files.
         place: returns the path of a local file in the container's copy of the project; None: the file is outside. A
             module of the project keeps its path in the copy, so that it finds the same files next to it.
+        shares_packages: whether containers see the packages that this kernel has installed. Else those that were
+            installed from a directory of this machine are sent, because no index has them.
     """
 
-    def __init__(self, most: int = MOST_FILES, place: Callable[[str], str | None] = lambda _: None) -> None:
-        self._most, self._place = most, place
+    def __init__(
+        self,
+        most: int = MOST_FILES,
+        place: Callable[[str], str | None] = lambda _: None,
+        *,
+        shares_packages: bool = False,
+    ) -> None:
+        self._most, self._place, self._shares_packages = most, place, shares_packages
         self._modules: frozenset[str] = frozenset()
         self._sent: dict[str, bytes] = {}
         self._next: tuple[frozenset[str], dict[str, bytes]] = (frozenset(), {})
@@ -135,10 +146,19 @@ class LocalModules:
         if module in self._installed:
             return
         places = own_locations(module)
+        directory = "" if places or self._shares_packages else source_of(module)
+        if directory:
+            places = installed_locations(module)
         if places == ():
             self._installed.add(module)
         for place in places or ():
             for remote, local, facts in files_of(module, place):
+                if directory and local.endswith(COMPILED):
+                    raise TransferError(
+                        f"cannot send {module}: it was installed from {directory} and has compiled code ({remote}). "
+                        "Build a wheel of it for Linux, put that where the image can reach it (--pip URL, or "
+                        f"--image VARIABLE), or run without it: --no-in {module}."
+                    )
                 if self._read(local, (facts.st_mtime_ns, facts.st_size)):
                     yield remote, local
 

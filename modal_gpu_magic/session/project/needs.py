@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cell.requirements import is_standard, requirements
+from modal_gpu_magic.session.project.directories import origin_of
 from modal_gpu_magic.session.project.installed import distributions
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 
@@ -47,7 +48,9 @@ def needs(names: Names, namespace: Mapping[str, object], local: LocalModules, ex
     foreign = [module for module in sorted(local.find(modules, exclude).foreign) if not is_standard(module)]
     installed = distributions() if foreign else {}
     imports = {
-        module: str(requirement) for module in foreign for requirement in requirements((module,), installed, _version)
+        module: str(requirement)
+        for module in foreign
+        for requirement in requirements((module,), installed, _version, origin_of)
     }
     return Needs(tuple(dict.fromkeys(imports.values())), imports)
 

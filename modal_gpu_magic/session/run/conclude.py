@@ -190,17 +190,15 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
 
 def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = run.app, run.ended
-    answer = ended.answer
-    is_new = answer is not None and answer.booted_at > ended.spawned_at
-    arrived = answer.booted_at if answer and is_new else answer.started_at if answer else None
+    answer, took = ended.answer, ended.times
     return Receipt(
         outcome=_outcome(ended, error),
         asked=_of_all(run.machine, specs_text(run.machine.gpus) or "CPU"),
         backend=app.backend.kind,
         simulated=sized.simulated,
-        waited=max(0.0, arrived - ended.spawned_at) if arrived else None,
-        started=max(0.0, answer.started_at - answer.booted_at) if answer and is_new else None,
-        ran=answer.ended_at - answer.started_at if answer else None,
+        waited=took.waited,
+        started=took.started,
+        ran=took.ran,
         hourly=sized.hourly,
         idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost
+from modal_gpu_magic.session.run.clocks import NO_TIMES, Times, times
 from modal_gpu_magic.session.run.front import Front, Phase, State
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
@@ -54,6 +55,8 @@ class Ended:
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
     """The cell did not begin and never will: the run was not sent, or the container refused it."""
+    times: Times = NO_TIMES
+    """Durations of the run."""
 
 
 class Pump:
@@ -83,6 +86,8 @@ class Pump:
         self.lost: BaseException | None = None
         self.never_began = False
         self.spawned_at = time.time()
+        self.began_at: float | None = None
+        self.answered_at: float | None = None
         self.phase: Phase = "waiting"
         self.detail = ""
         now = time.monotonic()
@@ -140,6 +145,7 @@ class Pump:
             self.life.begun,
             last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
+            times(answer, self.spawned_at, self.began_at, self.answered_at or time.time()),
         )
 
     def _whole_answer(self) -> Answer | None:
@@ -283,6 +289,7 @@ class Pump:
             self.front.say(line)
 
     def _begun(self) -> None:
+        self.began_at = time.time()
         self._feed(Message.BEGUN)
         self.log_read_at = time.monotonic()
         if self.life.presses:
@@ -302,7 +309,7 @@ class Pump:
         self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
 
     def _result(self, answer: Answer) -> None:
-        self.answer = answer
+        self.answer, self.answered_at = answer, time.time()
         self._feed(Message.RESULT)
         self._check_complete()
 

@@ -8,6 +8,7 @@ answer. A run that the container has not begun when it is asked never begins.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,6 +91,9 @@ class Sender(Protocol):
     def forget(self) -> tuple[str, ...]:
         """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
 
+    def discard_dead_app(self, say: Callable[[str], None]) -> None:
+        """Discard an App that can no longer run cells, and say what was lost."""
+
     def fetch(self, name: str) -> Any:
         """Return a value that stayed in the container."""
 
@@ -99,7 +103,7 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     """Apply the answer of a finished run. Without one: keep the run open, or discard the run or the container."""
     ended, run = finished.ended, session.open_run
     if ended.answer is not None and ended.answer.need is None and run is not None:
-        return apply_answer(session, run, ended.answer)
+        return apply_answer(session, run, ended.answer, ended.times.booted_at)
     if ended.answer is None and ended.never_began:
         session.open_run = None
     elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
@@ -110,8 +114,15 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     return CellResult()
 
 
-def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
-    """Record that the container has the sent values, and write the values that the run changed into the notebook."""
+def apply_answer(session: Sender, run: OpenRun, answer: Answer, booted_at: float | None = None) -> CellResult:
+    """Record that the container has the sent values, and write the values that the run changed into the notebook.
+
+    Args:
+        session: the session.
+        run: the run.
+        answer: its answer.
+        booted_at: the container's start on the kernel's clock; None: now, if it was not known before.
+    """
     if session.machine.nodes == 1:
         session.generation = answer.generation
     session.values.sent(run.outgoing, run.packed)
@@ -119,7 +130,7 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
     session.modules.arrived()
     session.versions.arrived()
     session.process.arrived(answer.states)
-    session.status.meter.lives(answer.booted_at)
+    session.status.meter.lives(time.time() if booted_at is None else booted_at)
     store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
     unlike = session.versions.unlike(answer.versions, session.machine)
     with whole():
@@ -153,6 +164,9 @@ def settle(session: Sender, front: Front, inbox: Inbox) -> None:
     while not answers and not errors:
         if inbox.get()[0] == "press":
             raise stopped("stopped before the cell was sent; the cell did not run")
+    if errors and (app.closed or app.is_ended):
+        session.discard_dead_app(front.say)
+        return
     if errors:
         raise errors[0]
     apply_late_answer(session, run, answers[0], front.say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Status:
         self.meter = Meter()
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
-        metrics.watch(lambda reading: self.meter.lives(reading.time) if reading else None)
+        metrics.watch(lambda reading: self.meter.lives(time.time()) if reading else None)
 
     @property
     def standing(self) -> Standing:

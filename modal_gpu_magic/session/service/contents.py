@@ -100,7 +100,7 @@ class Contents:
             count=self._cell.count,
             values=packed,
             store=backend.store,
-            modules=LocalModules(place=files.place).outgoing(
+            modules=LocalModules(place=files.place, shares_packages=backend.kind == "local").outgoing(
                 (*imports, *packed.modules), self._cell.transfer_options.exclude
             ),
             files=files.outgoing(self._cell.files),

@@ -176,7 +176,7 @@ class KernelState:
             keep_warm_changed = machine.keep_warm != session.machine.keep_warm
             session.machine = machine
             if keep_warm_changed:
-                session.keep_warm(machine.scaledown)
+                session.keep_warm(machine.scaledown, front.say)
         return session
 
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:

@@ -9,7 +9,8 @@ import os
 import sys
 import time
 
-if ahead := float(os.environ.get("TEST_CLOCK", "0")):  # a container whose clock is wrong
+ahead = float(os.environ.get("TEST_CLOCK", "0"))
+if ahead and time.time.__name__ == "time":  # a container whose clock is wrong; site reads some directories twice
     _time, _time_ns = time.time, time.time_ns
     time.time = lambda: _time() + ahead
     time.time_ns = lambda: _time_ns() + int(ahead * 1e9)

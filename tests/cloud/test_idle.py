@@ -1,0 +1,59 @@
+"""An App or a queue that Modal ends between two cells: silence, and the next cell says what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from modal_proto import api_pb2
+
+from tests.cloud.cloud import Cloud, cloud
+from tests.e2e.kernel import Kernel
+
+OPENED: Final = (
+    "next(iter(__import__('modal_gpu_magic.session.facade', fromlist=['APPS']).APPS._openings.values())).app"
+)
+SECONDS: Final = 2.5
+"""Seconds to listen for what the kernel says between cells: some heartbeats of the App."""
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[Cloud]:
+    with cloud() as running:
+        yield running
+
+
+@pytest.fixture
+def kernel(far: Cloud) -> Iterator[Kernel]:
+    with Kernel(env={**far.environ, "MODAL_HEARTBEAT_INTERVAL": "0.3"}) as kernel:
+        kernel.load()
+        assert kernel.remote("stays = open('/dev/null')\nnumber = 1", "T4", timeout=100).ok
+        yield kernel
+
+
+def ends_app(kernel: Kernel, far: Cloud) -> None:
+    far.ask("AppStop", api_pb2.AppStopRequest(app_id=kernel.print(f"{OPENED}._app.app_id")))
+
+
+def ends_queue(kernel: Kernel, far: Cloud) -> None:
+    far.ask("QueueDelete", api_pb2.QueueDeleteRequest(queue_id=kernel.print(f"{OPENED}.queue.object_id")))
+
+
+def ends_both(kernel: Kernel, far: Cloud) -> None:
+    ends_app(kernel, far)
+    ends_queue(kernel, far)
+
+
+@pytest.mark.parametrize("end", [ends_app, ends_queue, ends_both])
+def test_the_end_of_an_idle_app_is_said_by_the_next_cell_alone(kernel: Kernel, far: Cloud, end: Any) -> None:
+    end(kernel, far)
+    said = [m for m in kernel.listen(SECONDS) if m.kind != "status"]
+    assert not said
+    result = kernel.remote("number + 1", "T4", timeout=100)
+    assert result.value() == "2"
+    assert result.said.count("ended by Modal") == 1
+    assert "stays" in result.said
+    assert not result.stderr
+    again = kernel.remote("number + 1", "T4")
+    assert (again.value(), "ended by Modal" in again.said) == ("2", False)

@@ -1,0 +1,90 @@
+"""■ in a slow or failing cloud: the prompt is back in two seconds with one line, and the run is cancelled by itself."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from tests.cloud.conftest import Far
+from tests.cloud.proxy import Proxy
+from tests.e2e.kernel import Result
+
+PROMPT: Final = 2.0
+"""Seconds from ■ to the prompt."""
+RUNS: Final = "count += 1\n(flags / 'ran').touch()"
+ENDLESS: Final = "(flags / 'half').touch()\nwhile True:\n    time.sleep(0.05)"
+
+SLOW: Final[dict[str, Callable[[Proxy], None]]] = {
+    "cut": lambda proxy: proxy.cut(6),
+    "black hole": lambda proxy: proxy.black_hole(),
+    "refused": lambda proxy: proxy.refuse(),
+}
+
+
+class Pressed:
+    """When ■ was pressed: the condition of a press, which notes the time."""
+
+    def __init__(self, holds: Callable[[], bool]) -> None:
+        self.holds, self.at = holds, 0.0
+
+    def __call__(self) -> bool:
+        if self.at == 0.0 and self.holds():
+            self.at = time.monotonic()
+        return self.at > 0.0
+
+
+def stopped(far: Far, source: str, holds: Callable[[], bool], header: str = "T4", again: float = 0.0) -> Result:
+    """Run a cell that is stopped when a condition holds, and `again` seconds later once more; check the prompt."""
+    pressed = Pressed(holds)
+    began = time.monotonic()
+    result = far.kernel.remote(source, header, press=[pressed, *([again] if again else [])], timeout=110)
+    late = began + result.seconds - pressed.at - again
+    assert "KeyboardInterrupt" in result.error
+    assert late < PROMPT, f"{late:.1f} s"
+    assert len(result.traceback.strip().splitlines()) == 1 or re.search(r"<ipython-input|Cell In", result.traceback)
+    assert "modal_gpu_magic" not in result.traceback
+    assert "site-packages/modal/" not in result.traceback
+    return result
+
+
+def agree(far: Far) -> None:
+    """Whether both sides have the same namespace afterwards."""
+    far.cloud.proxy.mend()
+    remote = far.kernel.remote("count", "T4", timeout=110)
+    assert remote.ok, remote.error
+    assert remote.value() == far.kernel.print("count")
+
+
+@pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
+def test_while_the_spawn_is_slow(far: Far, fault: Callable[[Proxy], None]) -> None:
+    fault(far.cloud.proxy)
+    began = time.monotonic()
+    stopped(far, RUNS, lambda: time.monotonic() > began + 1.0)
+    agree(far)
+
+
+@pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
+def test_while_the_result_does_not_come(far: Far, fault: Callable[[Proxy], None]) -> None:
+    """The cell runs behind the failure: a second ■ gives the prompt back, and the container ends by itself."""
+    flags = far.flags
+    far.meanwhile(far.when((flags / "half").exists), lambda: fault(far.cloud.proxy), (flags / "cut").touch)
+    stopped(far, ENDLESS, (flags / "cut").exists, again=1.6)
+    agree(far)
+
+
+def test_while_no_container_has_come(far: Far) -> None:
+    far.cloud.gates.close("FunctionGetInputs")
+    began = time.monotonic()
+    stopped(far, "1", lambda: time.monotonic() > began + 2.5, header="T4 --session other")
+    far.cloud.gates.open("FunctionGetInputs")
+
+
+def test_while_the_app_is_being_opened(far: Far) -> None:
+    far.cloud.gates.close("ImageGetOrCreate")
+    stopped(far, "1", lambda: far.cloud.gates.reached("ImageGetOrCreate"), header="L4 --session third")
+    far.cloud.gates.open("ImageGetOrCreate")
+    assert far.kernel.remote("1 + 1", "L4 --session third", timeout=110).value() == "2"
