@@ -91,7 +91,8 @@ class Worker:
             return self.last  # Modal delivered the same input twice
         if request.run in self._abandoned:
             return self._answer(need=Need(self.generation, "generation"))
-        with Interrupt(self.sender.say_stopping) as interrupt:  # no signal can interrupt the transfer of values from this line on
+        # No signal can interrupt the transfer of values from here on.
+        with Interrupt(self.sender.say_stopping) as interrupt:
             need = self._need(request)
             if need is not None:
                 return self._answer(need=need)

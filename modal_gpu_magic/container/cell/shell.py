@@ -230,7 +230,9 @@ class ZMQInteractiveShell(InteractiveShell):
         if self._cells.stopping and issubclass(etype, asyncio.CancelledError):
             etype, error = KeyboardInterrupt, KeyboardInterrupt().with_traceback(error.__traceback__)
         if cut := tracebacks.cut_ours(error):
-            self.sender.emit("note", text=f"The traceback is too deep to show: {cut:,} frames of its middle are left out.")
+            self.sender.emit(
+                "note", text=f"The traceback is too deep to show: {cut:,} frames of its middle are left out."
+            )
         return etype, error, error.__traceback__
 
     def _cell_continues(self) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator
 
 CLOSED_STATUS: Final = 191
@@ -75,7 +75,7 @@ class Guard:
         self.user_code_began = False
         try:
             yield
-        except Exception:  # noqa: BLE001 - whatever a damaged process raises
+        except Exception:
             if not self.user_code_began:
                 raise
             self.look()

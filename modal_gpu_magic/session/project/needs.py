@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cell.requirements import requirements
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +60,7 @@ def modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
         if type(value) is DeferredImport:
             module = deferral(value).statement.module
         else:
-            module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+            module = value.__name__ if is_a(value, ModuleType) else type(value).__module__
         yield module.partition(".")[0]
 
 

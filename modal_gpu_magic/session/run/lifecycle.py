@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STOP_HINT, STOP_LIMIT = 2.0, 30.0
 """Seconds after the first ■ until the hint about a second ■ is shown, and until the container is terminated."""
 DEAF_LIMIT = 12.0
-"""Seconds after a ■ until a container is terminated that has not said that the ■ has arrived: its process is damaged."""
+"""Seconds after a ■ until a container is terminated that has not said that the ■ has arrived: it is damaged."""
 SAME_PRESS = 1.5
 """Seconds after a ■ in which another ■ is ignored: a double click, or one Stop delivered twice."""
 UNBEGUN_GRACE = 0.5

@@ -187,12 +187,12 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return self._of_function(obj)
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
-            if isinstance(obj, types.FunctionType):
+            if issubclass(kind, types.FunctionType):
                 reduced = reduce_closure(obj, reduced, self.is_stale)
-            elif isinstance(obj, type) and len(reduced) > _STATE:
+            elif issubclass(kind, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # a cache that pickling an instance adds to its class
-        elif isinstance(obj, _BY_NAME):
-            self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
+        elif issubclass(kind, _BY_NAME):
+            self.modules.add(str(obj.__name__ if issubclass(kind, types.ModuleType) else obj.__module__))
         return reduced
 
     def _note(self, kind: type, obj: Any) -> None:
