@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
+from modal_gpu_magic.container.process.guard import Guard
 from modal_gpu_magic.container.process.interrupt import Interrupt
 from modal_gpu_magic.container.process.watchdog import Watchdog
 from modal_gpu_magic.container.ranks import launcher
@@ -52,7 +54,14 @@ BEGIN_SECONDS = 1.0
 """Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
 EVENT_BYTES = QUEUE_ITEM_BYTES
 """Largest answer that is sent as an event."""
+LOOP_THREAD = "(thread_inner)"
+"""End of the name of the thread with the SDK's event loop: synchronicity's, tested with 0.11 and 0.12."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _threads_of_the_sdk() -> list[threading.Thread]:
+    """Return the threads of the SDK's event loop."""
+    return [thread for thread in threading.enumerate() if thread.name.endswith(LOOP_THREAD)]
 
 
 class Worker:
@@ -73,6 +82,8 @@ class Worker:
         self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)
+        self.guard = Guard((self.sender.thread, *_threads_of_the_sdk()))
+        self.guard.start()
         self.last: Answer | None = None
         self.last_run = ""
         self._abandoned: set[str] = set()
@@ -83,7 +94,8 @@ class Worker:
         """Run one cell. Never raises for an error in user code: the answer states how the cell ended."""
         if (known := self.known(request.run)) is not None:
             return known
-        with Interrupt() as interrupt:  # no signal can interrupt the transfer of values from this line on
+        # No signal can interrupt the transfer of values from here on.
+        with Interrupt(self.sender.say_stopping) as interrupt:
             need = self._need(request)
             if need is not None:
                 return self._answer(need=need)
@@ -92,11 +104,11 @@ class Worker:
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
             self.input_proxy.begin(answer if request.stdin else None)
-            with Watchdog(interrupt, request.timeout, self.sender.flush_now):
+            with Watchdog(interrupt, request.timeout, self.sender.flush_now), self.guard.ends_if_unable():
                 ended = self._cell(request, interrupt, volumes)
                 self.capture.drain()
                 is_event = self._close(request, ended, interrupt)
-            self.last, self.last_run = self._with_tail(ended), request.run
+                self.last, self.last_run = self._with_tail(ended), request.run
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames)
         return self.last
@@ -225,6 +237,7 @@ class Worker:
             return self._refused(lacking)
         self.sender.flush_now(BEGIN_SECONDS)
         self.process.begin()
+        self.guard.user_code_began = True
         ran = self._ran(request, interrupt)
         states = self.process.changes()
         volumes.commit(self._say)
@@ -269,6 +282,7 @@ class Worker:
             self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
+            self.guard.look()
             with unwarned():
                 ran = Ran(outcome.result, failure_of(outcome, self.shell.user_ns), (), started, time.time())
         self.sampler.ends(ran.ended_at)

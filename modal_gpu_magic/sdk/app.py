@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
+    from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
     from modal_gpu_magic.wire.messages.parcel import Parcel
 
@@ -38,6 +39,7 @@ class OpenApp(HeldApp):
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         super().__init__(machine, backend, packages)
         self._runners: dict[str, Any] = {}
+        self._stores: dict[str, SharedStore | None] = {}
         self._lock = threading.Lock()
 
     def define(self, app: Any) -> Any:
@@ -66,6 +68,14 @@ class OpenApp(HeldApp):
                 self._runners[session] = Cluster(self._cls) if clustered else self._cls(session=session)
             return self._runners[session]
 
+    def store(self, session: str) -> SharedStore | None:
+        """Return a session's store of large buffers, which ends with the App; None: buffers travel in the message."""
+        if session not in self._stores:
+            made = self._stores[session] = self.backend.new_store()
+            if made is not None:
+                self._hooks.callback(made.remove)
+        return self._stores[session]
+
     def image_id(self, image: Any) -> str:
         """Return Modal's id of an image; build the image if needed."""
         try:
@@ -87,7 +97,9 @@ class OpenApp(HeldApp):
     ) -> Transfer:
         """Fetch values that stayed in the container. `received`: earlier fetches that the notebook has received."""
         try:
-            fetched: Transfer = self.runner(session).fetch.remote(names, self.backend.store, received, forgot)
+            store = self.store(session)
+            directory = None if store is None else str(store.directory)
+            fetched: Transfer = self.runner(session).fetch.remote(names, directory, received, forgot)
         except Exception as error:
             raise translate(error) from error
         return fetched

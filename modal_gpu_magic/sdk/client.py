@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ class Backend:
     Attributes:
         kind: `cloud` or `local`.
         client: a `modal.Client`.
-        store: directory of the shared buffers (local), or None (cloud).
+        store: directory of the stores (local), or None (cloud).
         process: process of the local control plane.
         lost: the error, after the control plane has ended.
     """
@@ -63,7 +64,6 @@ class Backend:
     process: subprocess.Popen[bytes] | None = None
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
     lost: Exception | None = None
-    _shared: SharedStore | None = None
 
     def on_loss(self, tell: Callable[[Exception], None]) -> Callable[[], None]:
         """Call `tell(error)` when the control plane ends (the SDK itself would retry for 40 s).
@@ -74,11 +74,9 @@ class Backend:
         self._watchers.append(tell)
         return lambda: self._watchers.remove(tell) if tell in self._watchers else None
 
-    def shared_store(self) -> SharedStore | None:
-        """Return the store of large buffers for containers on this machine; None: buffers travel in the message."""
-        if self.store and self._shared is None:
-            self._shared = SharedStore(self.store)
-        return self._shared
+    def new_store(self) -> SharedStore | None:
+        """Return a new store of large buffers, in a directory of its own; None: buffers travel in the message."""
+        return SharedStore(Path(self.store, uuid.uuid4().hex)) if self.store else None
 
     def close(self) -> None:
         """End the local control plane, which ends its containers and removes its files. No effect on the cloud."""

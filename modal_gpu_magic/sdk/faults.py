@@ -6,6 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.container.process.guard import WHY
 from modal_gpu_magic.container.process.watchdog import EXIT_STATUS
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
 
@@ -38,7 +39,8 @@ def why_lost(error: BaseException) -> str:
         return str(error).strip() or type(error).__name__
     signal = re.search(r"\((SIG\w+)\)", str(error))
     name = signal[1] if signal else _NUMBERS.get(code, "")
-    return _SIGNALS.get(name) or (f"signal {name} ended it" if name else f"the process left with exit code {code}")
+    by_status = WHY.get(int(code), f"the process left with exit code {code}")
+    return _SIGNALS.get(name) or (f"signal {name} ended it" if name else by_status)
 
 
 def _exit_code(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.sdk.app import definition
 from modal_gpu_magic.sdk.held import HeldApp
+from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.calls import WAKE, Program
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class ServiceApp(HeldApp):
         super().__init__(machine, backend, packages)
         self.serving, self.program = serving, program
         self._service: Any = None
+        if program.store is not None:
+            self._hooks.callback(SharedStore(program.store).remove)
 
     def define(self, app: Any) -> Any:
         """Define the service's class, with the options of the machine and of the service."""

@@ -23,6 +23,7 @@ from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, lacks_parts, never_ran
+from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
@@ -100,6 +101,8 @@ class Session:
         """The run that was sent and whose end the container has not reported."""
         self.store: SharedStore | None = None
         """Store of large values if the container shares the kernel's machine; None: messages carry the values."""
+        self._fetches = 0
+        """Number of fetches under way: other threads may fetch values."""
 
     def run(self, source: str, front: Front | None = None, **options: Any) -> Any:
         """Run source code and return the last expression's value. `options` are attributes of `Cell`.
@@ -109,8 +112,12 @@ class Session:
             Exception: the exception that the cell raised, with its own traceback.
         """
         cell = Cell(source, facts=self._read(source), **options)
-        with Presses() as presses:
-            return self.execute(cell, front or SilentFront(), presses.inbox).result
+        try:
+            with Presses() as presses:
+                return self.execute(cell, front or SilentFront(), presses.inbox).result
+        except BaseException as error:
+            clear_frames(error)
+            raise
 
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
@@ -191,9 +198,14 @@ class Session:
         if self.values.is_current(name):
             return self.values.namespace[name]
         names, received = self.values.stand_ins.to_fetch(name), tuple(self.values.table.received)
-        transfer = self._opening.result().fetch(self.name, names, received, self.values.table.forgotten())
-        with whole():
-            return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
+        self._fetches += 1
+        try:
+            transfer = self._opening.result().fetch(self.name, names, received, self.values.table.forgotten())
+            with whole():
+                return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
+        finally:
+            self._fetches -= 1
+            self.free_buffers()
 
     def stop(self) -> None:
         """End the session's container and lose the variables in the container."""
@@ -210,7 +222,13 @@ class Session:
         self.modules.forget()
         self.versions.forget()
         self.process.forget()
+        self.free_buffers()
         return self.values.forget()
+
+    def free_buffers(self) -> None:
+        """Free the shared memory of the values that have been received; those in an open run have not been."""
+        if self.store is not None and self.open_run is None and not self._fetches:
+            self.store.clear()
 
     @property
     def about(self) -> About:
@@ -271,7 +289,7 @@ class Session:
                 words = image_words(self.machine) if phase == "building" else ""
                 front.show(State(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
-        self.store = app.backend.shared_store()
+        self.store = app.store(self.name)
         self.values.unwritten = self.store.unwritten if self.store else None
         return app
 
@@ -359,6 +377,7 @@ class Session:
     def _pack(self, outgoing: Outgoing, front: Front, inbox: Inbox) -> Packed:
         """Pack the cell's values into the store or the message, and show the progress of a large transfer."""
         store = self.store or InlineStore()
+        self.free_buffers()  # what was packed and never sent, what a killed container wrote
 
         def write() -> Packed:
             return prepare(
@@ -411,7 +430,7 @@ class Session:
             fetch_names=cell.fetch_names,
             clean=cell.clean,
             timeout=cell.timeout,
-            store=app.backend.store,
+            store=str(self.store.directory) if self.store else None,
             stdin=cell.stdin,
             distributed=cell.distributed,
             states=self.process.outgoing(cell.transfer_options.include, app.machine),

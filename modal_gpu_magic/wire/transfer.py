@@ -25,6 +25,7 @@ from modal_gpu_magic.wire.pickles.tolerant_unpickler import TolerantUnpickler
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import carriers, memory_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
 from modal_gpu_magic.wire.values.sources import gather, register
@@ -320,7 +321,7 @@ class _Arrival:
 
 def _is_definition(value: Any) -> bool:
     """Whether pickle looks a class or a function up in the notebook's globals."""
-    if type(value) is not FunctionType and not isinstance(value, type):
+    if type(value) is not FunctionType and not is_a(value, type):
         return False
     return value.__module__ == "__main__" and value.__qualname__.isidentifier()
 
@@ -330,9 +331,9 @@ def _rank(value: Any) -> int:
 
     A method of the notebook that runs while an object is loaded (`__setstate__`, `__hash__`) uses global names.
     """
-    if isinstance(value, ModuleType):
+    if is_a(value, ModuleType):
         return 0
-    if isinstance(value, type | FunctionType):
+    if is_a(value, type | FunctionType):
         return 1
     if is_sliver(value):
         return 4

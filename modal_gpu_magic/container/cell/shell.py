@@ -38,6 +38,7 @@ from modal_gpu_magic.container.cell.kernel import IPythonKernel
 from modal_gpu_magic.container.output import comms
 from modal_gpu_magic.container.output.publish import Hook, Publisher
 from modal_gpu_magic.container.output.streams import flush_streams
+from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.loop import CellLoop
 from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
@@ -126,17 +127,33 @@ class ZMQInteractiveShell(InteractiveShell):
         """Run a cell as number `execution_count`. Never raises for an error in user code."""
         self._begin(execution_count)
         result: Any = None
+        essentials.remember_modules()
         try:
             with self._stdin_from_notebook(), interrupt.window() if interrupt else contextlib.nullcontext():
                 result = self._run_in_loop(source)
         except KeyboardInterrupt as error:  # raised before the cell's own code began, or after it had ended
             self._failure = self._failure or Outcome((), error, "KeyboardInterrupt", "", ("KeyboardInterrupt",))
+        self._say_what_was_put_back()
         return self._outcome(result) if result is not None else self._failure or Outcome()
+
+    @interruptible
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:
+        """Run one statement; the built-ins that it replaces are in effect for user code alone."""
+        essentials.user_begins()
+        try:
+            return bool(await super().run_code(code_obj, result, async_=async_))
+        finally:
+            essentials.user_ends()
 
     def get_parent(self) -> dict[str, Any]:
         """Return the Jupyter request of the cell."""
         parent: dict[str, Any] = self.kernel.get_parent()
         return parent
+
+    def _say_what_was_put_back(self) -> None:
+        if names := essentials.cell_ends():
+            words = ", ".join(names)
+            self.sender.emit("note", text=f"The container needs {words}, which the cell replaced or removed: put back.")
 
     def set_parent(self, parent: dict[str, Any]) -> None:
         """Do nothing: `ipywidgets.Output` passes the result of `get_parent` to this method."""
@@ -200,6 +217,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def _showtraceback(self, etype: Any, evalue: BaseException, stb: list[str]) -> None:  # noqa: ARG002 - IPython's signature
         self._fail(evalue, tuple(stb))
 
+    @interruptible
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         """Show an error. IPython would print an exception group by itself."""
         error: BaseException | None = None
@@ -221,7 +239,10 @@ class ZMQInteractiveShell(InteractiveShell):
         etype, error, _ = super()._get_exc_info(exc_tuple)
         if self._cells.stopping and issubclass(etype, asyncio.CancelledError):
             etype, error = KeyboardInterrupt, KeyboardInterrupt().with_traceback(error.__traceback__)
-        tracebacks.cut_ours(error)
+        if cut := tracebacks.cut_ours(error):
+            self.sender.emit(
+                "note", text=f"The traceback is too deep to show: {cut:,} frames of its middle are left out."
+            )
         return etype, error, error.__traceback__
 
     def _cell_continues(self) -> bool:

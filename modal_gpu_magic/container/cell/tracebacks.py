@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
 
 
-def cut_ours(error: BaseException) -> None:
-    """Remove this package's frames (of a signal handler, a stream) from the tracebacks of `error` and its causes."""
+MOST_FRAMES = 4000
+"""Tracebacks up to this depth are shown whole: Python's own limit of recursion is below."""
+ENDS = 100
+"""Frames shown of each end of a deeper traceback: IPython takes 6 ms a frame, and a kernel would take minutes."""
+
+
+def cut_ours(error: BaseException) -> int:
+    """Remove this package's frames (of a signal handler, a stream) from the tracebacks of `error` and its causes.
+
+    Returns:
+        The number of frames cut out of the middle of tracebacks that are too deep to show.
+    """
+    cut = 0
     for each in _family(error):
-        each.__traceback__ = _without_ours(each.__traceback__)
+        each.__traceback__, left_out = _without_ours(each.__traceback__)
+        cut += left_out
+    return cut
 
 
 def is_group(error: BaseException) -> bool:
@@ -70,17 +83,20 @@ def _family(error: BaseException) -> Iterator[BaseException]:
             waiting += [each.__cause__, each.__context__]
 
 
-def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+def _without_ours(trace: TracebackType | None) -> tuple[TracebackType | None, int]:
+    """Return a traceback without this package's frames, and the number of frames left out because it is too deep."""
     links = []
     link = trace
     while link is not None:
         links.append(link)
         link = link.tb_next
     user_links = [link for link in links if not is_ours(link.tb_frame)]
-    if len(user_links) in (0, len(links)):
-        return trace
+    deep = len(user_links) > MOST_FRAMES
+    if len(user_links) in (0, len(links)) and not deep:
+        return trace, 0
+    kept = [*user_links[:ENDS], *user_links[-ENDS:]] if deep else user_links
     rest = None
-    for link in reversed(user_links):
+    for link in reversed(kept):
         line: int | None = link.tb_lineno  # None: ■ came at an instruction of a loop that belongs to no line
         rest = TracebackType(rest, link.tb_frame, link.tb_lasti, line or link.tb_frame.f_code.co_firstlineno)
-    return rest
+    return rest, len(user_links) - len(kept)

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.inspection.size import size_text
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,9 +73,9 @@ def holdings(namespace: Mapping[str, Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     torch: Any = sys.modules.get("torch")
     for name, value in namespace.items():
-        if isinstance(value, torch.Tensor):
+        if is_a(value, torch.Tensor):
             tensors = [value]
-        elif isinstance(value, torch.nn.Module):
+        elif is_a(value, torch.nn.Module):
             tensors = [*value.parameters(), *value.buffers()]
         else:
             continue

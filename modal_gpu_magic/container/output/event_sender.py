@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from time import monotonic, sleep
 from typing import Any, Final
 
+from modal_gpu_magic.container.process.essentials import is_sound
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.output_owner import adopt_threads, claim, claimed, daemon, owner
 from modal_gpu_magic.wire.messages.events import Event, EventKind
@@ -65,7 +66,7 @@ class _Run:
     log: Log = field(default_factory=Log)
     sent: int = 0
     frames: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=monotonic)
     ended: bool = False
 
     @property
@@ -92,7 +93,7 @@ class EventSender:
         self._idle = self._urgent = self._posting = self._stalled = self._forked = self._closed = False
         self._interval, self._posted_at = QUIET_SECONDS, 0.0
         os.register_at_fork(after_in_child=self._fork)
-        daemon("modal-gpu-sender", self._send)
+        self.thread = daemon("modal-gpu-sender", self._send)
 
     def begin(self, run: str, post: Post) -> None:
         """Begin a run: new events belong to it, and the sender thread passes its frames to `post`.
@@ -118,6 +119,12 @@ class EventSender:
             self._put(owner() or self._current, kind, content, weigh(content))
         elif self.to_parent is not None:
             self.to_parent(kind, content)
+
+    def say_stopping(self) -> None:
+        """Send that a ■ has arrived. A signal handler calls this: the method waits for no reader."""
+        self._waiting.append((self._current, "stopping", {}))
+        with self._lock:
+            self._lock.notify_all()
 
     def from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
         """Send an event of a forked child. Its run is unknown, so the event belongs to the current or last run."""
@@ -153,13 +160,13 @@ class EventSender:
 
     def flush_now(self, timeout: float = 5.0) -> bool:
         """Post all pending events now and wait up to `timeout` seconds; return whether all were posted."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         with self._lock:
             self._seal()
             while not (sent := all(run.all_sent for run in self._unsent)):
                 self._urgent = True
                 self._lock.notify_all()
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     break
                 self._lock.wait(min(0.2, timeout))
             return sent
@@ -197,9 +204,9 @@ class EventSender:
     @interruptible
     def _doze(self, seconds: float) -> None:
         """Wait until fewer bytes are pending. Holds no lock, so that KeyboardInterrupt may be raised."""
-        deadline = time.monotonic() + seconds
-        while self._size > HIGH_WATER_BYTES and not self._stalled and time.monotonic() < deadline:
-            time.sleep(0.002)
+        deadline = monotonic() + seconds
+        while self._size > HIGH_WATER_BYTES and not self._stalled and monotonic() < deadline:
+            sleep(0.002)
 
     def _fork(self) -> None:
         self._forked = True
@@ -238,6 +245,8 @@ class EventSender:
 
     def _send(self) -> None:
         while not self._closed:
+            while not is_sound():
+                sleep(QUIET_SECONDS)
             with self._lock:
                 self._sleep()
                 loaded = self._size > BUSY_BYTES
@@ -250,7 +259,7 @@ class EventSender:
                 self._interval = _interval(self._interval, failed=failed, loaded=loaded)
                 self._stalled = failed
                 self._unsent = {run: None for run in self._unsent if not run.all_sent}
-                self._posting, self._posted_at = False, time.monotonic()
+                self._posting, self._posted_at = False, monotonic()
                 self._lock.notify_all()
 
     def _sleep(self) -> None:
@@ -260,10 +269,10 @@ class EventSender:
             if not self._waiting:  # check again: from now on `_put` sees `_idle` and notifies
                 self._lock.wait()
             self._idle = False
-        gathered = time.monotonic() + GATHER_SECONDS
+        gathered = monotonic() + GATHER_SECONDS
         while not (self._urgent or self._closed or (self._size > HIGH_WATER_BYTES and not self._stalled)):
             begun = self._current.begun + LINGER_SECONDS if self._current else 0.0
-            delay = max(begun, self._posted_at + self._interval, gathered) - time.monotonic()
+            delay = max(begun, self._posted_at + self._interval, gathered) - monotonic()
             if delay <= 0:
                 break
             self._lock.wait(delay)
@@ -284,7 +293,7 @@ class EventSender:
                 return True
             with self._lock:
                 run.frames += len(batch)
-                run.sent = max(run.sent, batch[-1].reaches)
+                run.sent = run.log.posted = max(run.sent, batch[-1].reaches)
                 if run is not self._current:
                     run.log.forget(run.sent)
         return True

@@ -6,6 +6,7 @@ encoding) are accepted and ignored, so that no cell can disable the output of th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,5 +109,6 @@ class _Bytes(io.BufferedWriter):
 
 def flush_streams() -> None:
     """Send all text written so far; call this before sending any other output."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a stream of the user's, or none
+            stream.flush()

@@ -71,12 +71,16 @@ def checkpoint(*, whole: bool = True) -> None:
 class Interrupt:
     """Handles the stop signals during a run.
 
+    Args:
+        on_press: called when a ■ arrives.
+
     Attributes:
         asked: the user pressed ■.
         timed_out: the watchdog's time is over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_press: Callable[[], object] = lambda: None) -> None:
+        self._on_press = on_press
         self.asked = False
         self.timed_out = False
         self._open = self._held = self._is_retrying = False
@@ -146,6 +150,7 @@ class Interrupt:
         is_retry, self._is_retrying = self._is_retrying and number == STRIKE, False
         if number == PRESS:
             self.asked = True
+            self._on_press()
         if not self._open or (is_retry and not _waiting):  # a checkpoint has already raised the exception
             return
         if _may_raise(frame):

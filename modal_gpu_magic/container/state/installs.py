@@ -7,10 +7,11 @@ import importlib.util
 import subprocess
 import sys
 import time
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 TAIL_LINES = 5
 """Lines of pip's output shown when pip fails."""
@@ -32,6 +33,7 @@ def install(installs: tuple[str, ...], imports: Mapping[str, str], say: Callable
     if not wanted:
         return
     began = time.monotonic()
+    before = versions(sys.modules)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     importlib.invalidate_caches()
@@ -40,7 +42,28 @@ def install(installs: tuple[str, ...], imports: Mapping[str, str], say: Callable
         say(f"could not install {', '.join(wanted)}:\n{tail}")
         return
     _done.update(wanted)
+    for line in imported_before(before):
+        say(line)
     say(f"installed {', '.join(wanted)} into the running container in {time.monotonic() - began:.0f} s")
+
+
+def versions(modules: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the versions of the distributions that have one of the modules, by the top-level name of the module."""
+    tops = {name.partition(".")[0] for name in modules}
+    found = metadata.packages_distributions()
+    return {top: {name: metadata.version(name) for name in found[top]} for top in sorted(tops & found.keys())}
+
+
+def imported_before(before: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Say which modules stay as they are, because they were imported before another version was installed."""
+    now = versions(before)
+    return [
+        f"{top} {then[name]} is imported already, so {name} {version} takes effect in a new container: "
+        "%modal_gpu stop ends this one."
+        for top, then in before.items()
+        for name, version in now.get(top, {}).items()
+        if name in then and then[name] != version
+    ]
 
 
 def _found(module: str) -> bool:

@@ -33,7 +33,9 @@ from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
 from modal_gpu_magic.wire.values.imports import bound_by_import
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
+from modal_gpu_magic.wire.values.resizing import named_in, resizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,10 +161,13 @@ class NamespaceSync:
         self.namespace.update(dict.fromkeys(unbound, _UNTOUCHED))
         tokens = {name: self.table.token(self.namespace[name]) for name in candidates}
         moving = {name: self.namespace[name] for name in {*request.binds, *request.deletes}.intersection(candidates)}
+        resized = self.table.release_arrays(named_in(request.source, self.namespace)) if resizes(request.source) else ()
         held = {
             name: value
             for name, value in moving.items()
-            if nbytes_of(value) <= ALWAYS_CHECKED_BYTES and (name in request.mutates or not tokens[name])
+            if nbytes_of(value) <= ALWAYS_CHECKED_BYTES
+            and (name in request.mutates or not tokens[name])
+            and id(value) not in resized
         }
         return Before(identities, tokens, own, self._tokens_in(map(self.namespace.get, own)), unbound, held)
 
@@ -273,7 +278,7 @@ class NamespaceSync:
     def _is_own(self, name: str) -> bool:
         """Whether a name is bound to a value that only the container has."""
         value = self.namespace.get(name)
-        return name in self.namespace and not isinstance(value, ModuleType) and self.hidden.get(name, self) is not value
+        return name in self.namespace and not is_a(value, ModuleType) and self.hidden.get(name, self) is not value
 
     def _tokens_in(self, values: Iterable[Any]) -> set[int]:
         """Return the tokens of the objects that values reach."""
@@ -331,7 +336,7 @@ class NamespaceSync:
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
             value = candidates[name]
-            size = 0 if isinstance(value, ModuleType) else nbytes_of(value)  # a module is sent by name only
+            size = 0 if is_a(value, ModuleType) else nbytes_of(value)  # a module is sent by name only
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
@@ -422,12 +427,12 @@ def _stayed(name: str, value: Any, why: str) -> StayedValue:
 
 def _may_lack(value: Any) -> bool:
     """Whether the notebook may lack the package needed to make such a value."""
-    return isinstance(value, ModuleType) or type(value).__module__ not in ("builtins", "__main__")
+    return is_a(value, ModuleType) or type(value).__module__ not in ("builtins", "__main__")
 
 
 def _submodules(values: Iterable[Any], source: str) -> tuple[str, ...]:
     """Return loaded submodules of the returned modules that the cell's text names with dots."""
-    heads = [value.__name__ + "." for value in values if isinstance(value, ModuleType)]
+    heads = [value.__name__ + "." for value in values if is_a(value, ModuleType)]
     named = {match[0] for match in re.finditer(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", source)} if heads else set()
     return tuple(name for name in sorted(named) if name in sys.modules and name.startswith(tuple(heads)))
 

@@ -53,7 +53,7 @@ class ContainerRoot:
         self.program(
             "torchrun", f'exec {quoted(self.python)} -m torch.distributed.run "$@"'
         )  # so that ranks run in this environment
-        self._add_sites("b_notebook", site_directories())
+        self._add_sites("b_notebook", list(dict.fromkeys([*_package_directories(), *site_directories()])))
         (self.site / "c_own.pth").write_text(_REMOVE_OWN_CODE.format(directories=own_directories()))
 
     def program(self, name: str, command: str) -> None:
@@ -74,11 +74,10 @@ class ContainerRoot:
     def environment(self) -> dict[str, str]:
         """Return the container's base variables: those inherited from the kernel and those of the local backend."""
         env = inherited(os.environ)
-        paths = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if _has_packages(entry)]
         programs = (str(self.bin), str(Path(sys.executable).parent), env.get("PATH", os.defpath))
         return {
             **env,
-            "PYTHONPATH": os.pathsep.join([str(self.root), *paths]),
+            "PYTHONPATH": str(self.root),
             "PATH": os.pathsep.join(programs),
             "VIRTUAL_ENV": str(self.venv),
             "IPYTHONDIR": str(self.path / "ipython"),
@@ -90,6 +89,11 @@ class ContainerRoot:
     def remove(self) -> None:
         """Remove the directory; files that cannot be removed remain for the system's cleaner."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _package_directories() -> list[str]:
+    """Return the directories of PYTHONPATH with packages. They come after the image's: `--pip` asks for a version."""
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if _has_packages(entry)]
 
 
 def _has_packages(entry: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
+from h2.connection import H2Connection
 from h2.exceptions import StreamClosedError
 from modal_proto.api_grpc import ModalClientBase
 
@@ -36,6 +37,9 @@ Rpc: TypeAlias = Callable[[Any, Container | None], "Awaitable[Any] | AsyncIterat
 
 WINDOW = 64 << 20
 """HTTP/2 flow-control window in bytes, as in the SDK, so that arguments of many MB need few round trips."""
+
+CLOSED_STREAMS = 1000
+"""Closed streams that a connection remembers. h2 remembers 65,536: 0.6 MB in 1,000 cells."""
 
 _FEATURES = {
     "AuthToken": "Sandboxes and calls in a chosen region",
@@ -144,6 +148,7 @@ def unsupported(rpc: str) -> str:
 
 async def listen(door: RpcEndpoint, path: Path) -> Server:
     """Serve `door` at a Unix socket that only this user can open."""
+    H2Connection.MAX_CLOSED_STREAMS = CLOSED_STREAMS
     config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
     server = TolerantServer([door], config=config)
     await server.start(sock=private_socket(path))

@@ -147,6 +147,8 @@ class Call:
     """Outputs in order of completion, including retried attempts; maps read from an entry on."""
     broadcast: Broadcast = field(default_factory=Broadcast)
     readers: int = 0
+    was_read: bool = False
+    """Its one result was sent to a reader."""
     created_at: float = field(default_factory=time.time)
 
     @property

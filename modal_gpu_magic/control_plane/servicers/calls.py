@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
@@ -26,6 +27,9 @@ MAX_CALLS = 10_000
 MAX_RESULT_BYTES = 1 << 30
 """Most calls whose results are kept, and most bytes of results, in memory. Modal keeps results for 7 days, on disk."""
 
+MAX_READ_CALLS = 100
+"""Most calls kept whose results were read: a reader that lost the answer asks again soon."""
+
 ABANDONED_SECONDS = 120.0
 """Time after which a call is cancelled whose waiting caller has disconnected, as on Modal."""
 
@@ -42,6 +46,7 @@ class Calls:
 
     def __init__(self, state: State, scheduler: Scheduler) -> None:
         self._state, self._scheduler = state, scheduler
+        self._read: deque[Call] = deque()
 
     async def FunctionMap(
         self, request: api_pb2.FunctionMapRequest, peer: Container | None
@@ -102,6 +107,7 @@ class Calls:
                 outputs = _ready(call, request)
                 left = end - time.monotonic()
                 if outputs or left <= 0:
+                    self._note_read(call, outputs)
                     return _outputs(call, outputs)
                 await call.broadcast.wait(left)
         except asyncio.CancelledError:
@@ -186,6 +192,17 @@ class Calls:
                 break
             self._state.forget_call(old)
         calls[call.id] = call
+
+    def _note_read(self, call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> None:
+        """Note that a finished call of one input was read; drop the oldest such calls beyond the limit."""
+        if call.was_read or call.unfinished or len(call.inputs) != 1 or not outputs:
+            return
+        call.was_read = True
+        self._read.append(call)
+        while len(self._read) > MAX_READ_CALLS:
+            old = self._read.popleft()
+            if old.id in self._state.calls and not old.unfinished:
+                self._state.forget_call(old)
 
     def _watch_abandoned(self, call: Call) -> None:
         """Cancel a call later if no caller waits any more. The SDK sends nothing when its caller is interrupted."""

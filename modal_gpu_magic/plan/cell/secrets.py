@@ -11,6 +11,8 @@ import re
 from itertools import islice
 from typing import Any
 
+from modal_gpu_magic.wire.values.kinds import is_a
+
 MOST_ITEMS = 1_000
 """Largest number of items of a dict or list to check."""
 
@@ -63,23 +65,23 @@ def looks_secret(name: str, value: Any) -> str | None:
 
     Checks strings, and string items of dicts, lists and tuples, one level deep.
     """
-    if isinstance(value, os._Environ):  # noqa: SLF001 - the type of `os.environ` has no public name
+    if is_a(value, os._Environ):  # noqa: SLF001 - the type of `os.environ` has no public name
         return "it is this machine's environment, which may hold credentials"
     if type(value).__name__ in ("SecretStr", "SecretBytes"):
         return "it is marked as a secret"
-    if isinstance(value, dict):
-        items = ((key, item) for key, item in islice(value.items(), MOST_ITEMS) if isinstance(key, str))
+    if is_a(value, dict):
+        items = ((key, item) for key, item in islice(value.items(), MOST_ITEMS) if is_a(key, str))
         found = next(((key, why) for key, item in items if (why := _text_secret(key, item))), None)
         return f"its item {found[0]!r} seems to be a credential ({found[1]})" if found else None
-    if isinstance(value, list | tuple):
+    if is_a(value, list | tuple):
         return next((why for item in islice(value, MOST_ITEMS) if (why := _text_secret("", item))), None)
     return _text_secret(name, value)
 
 
 def _text_secret(name: str, value: Any) -> str | None:
-    if not isinstance(value, str | bytes) or not SHORTEST <= len(value) <= LONGEST:
+    if not is_a(value, str | bytes) or not SHORTEST <= len(value) <= LONGEST:
         return None
-    text = (value if isinstance(value, str) else value.decode("ascii", "replace")).strip().removeprefix("Bearer ")
+    text = (value if is_a(value, str) else value.decode("ascii", "replace")).strip().removeprefix("Bearer ")
     for kind, pattern in _KINDS:
         if re.fullmatch(pattern, text):
             return f"its value looks like {kind}"

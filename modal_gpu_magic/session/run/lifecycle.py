@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 STOP_HINT, STOP_LIMIT = 2.0, 30.0
 """Seconds after the first ■ until the hint about a second ■ is shown, and until the container is terminated."""
+DEAF_LIMIT = 12.0
+"""Seconds after a ■ until a container is terminated that has not said that the ■ has arrived: it is damaged."""
 SAME_PRESS = 1.5
 """Seconds after a ■ in which another ■ is ignored: a double click, or one Stop delivered twice."""
 UNBEGUN_GRACE = 0.5
@@ -64,6 +66,8 @@ class Message(enum.Enum):
     GONE = "another container answers: the container of the cell has ended"
     PRESS = "the user has pressed ■"
     HINT = "the limit for the hint has passed"
+    HEARD = "the container says that the ■ has arrived"
+    DEAF = "the limit for that has passed"
     ASK = "the limit for the answer of a stopped run has passed"
     LATE = "the limit of the state has passed"
     TIMEOUT = "the cell's timeout and its grace have passed"
@@ -115,6 +119,7 @@ def _rows() -> dict[tuple[Life, Message], tuple[Life, Action]]:
         (state.INTERRUPTED, message.HINT): (state.INTERRUPTED, action.HINT),
         (state.INTERRUPTED, message.PRESS): (state.KILLING, action.TERMINATE),
         (state.INTERRUPTED, message.LATE): (state.KILLING, action.TERMINATE),
+        (state.INTERRUPTED, message.DEAF): (state.KILLING, action.TERMINATE),
         (state.INTERRUPTED, message.FAILED): (state.CANCELLED, action.DRAIN),
         (state.INTERRUPTED, message.FAILED_COLD): (state.CANCELLED, action.DRAIN),
         # Stopped, and the call has ended.
@@ -131,6 +136,7 @@ def _rows() -> dict[tuple[Life, Message], tuple[Life, Action]]:
         (state.CANCELLED, message.HINT): (state.CANCELLED, action.HINT),
         (state.CANCELLED, message.PRESS): (state.KILLED, action.TERMINATE),
         (state.CANCELLED, message.LATE): (state.KILLED, action.TERMINATE),
+        (state.CANCELLED, message.DEAF): (state.KILLED, action.TERMINATE),
         (state.KILLING, message.FAILED): (state.KILLED, action.DRAIN),
         (state.KILLING, message.FAILED_COLD): (state.KILLED, action.DRAIN),
         # The last events.
@@ -159,6 +165,7 @@ TRANSITIONS: Final[Mapping[tuple[Life, Message], tuple[Life, Action]]] = _rows()
 
 _HINT = Limit(STOP_HINT, Since.PRESS, Message.HINT)
 _STOP = Limit(STOP_LIMIT, Since.PRESS, Message.LATE)
+_DEAF = Limit(DEAF_LIMIT, Since.PRESS, Message.DEAF)
 _ASK = Limit(UNBEGUN_GRACE, Since.ENTRY, Message.ASK)
 _UNBEGUN = Limit(UNBEGUN_LIMIT, Since.PRESS, Message.LATE)
 _KILL = Limit(KILL_LIMIT, Since.PRESS, Message.LATE)
@@ -168,11 +175,11 @@ LIMITS: Final[Mapping[Life, tuple[Limit, ...]]] = {
     Life.WAITING: (),
     Life.RUNNING: (),
     Life.STOPPING: (_UNBEGUN,),
-    Life.INTERRUPTED: (_HINT, _STOP),
+    Life.INTERRUPTED: (_HINT, _DEAF, _STOP),
     Life.UNSEEN: (_ASK, _UNBEGUN),
     Life.COLD: (_UNBEGUN,),
     Life.UNHEARD: (Limit(UNBEGUN_GRACE, Since.PRESS, Message.LATE),),
-    Life.CANCELLED: (_ASK, _HINT, _STOP),
+    Life.CANCELLED: (_ASK, _HINT, _DEAF, _STOP),
     Life.KILLING: (_KILL,),
     Life.KILLED: (_KILL,),
     Life.LOST: (_DRAIN,),
@@ -249,6 +256,8 @@ class Lifecycle:
             case Message.BEGUN:
                 self.begun = True
                 self._times[Since.BEGIN] = now
+            case Message.HEARD:
+                self._fired.add(Message.DEAF)
             case Message.TIMEOUT:
                 self.timed_out = True
             case Message.GONE:

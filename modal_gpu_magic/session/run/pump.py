@@ -273,6 +273,8 @@ class Pump:
         elif event.kind == "end":
             self.end = event.content["answer"]
             self._feed(Message.END)
+        elif event.kind == "stopping":
+            self._feed(Message.HEARD)
         elif event.kind == "note":
             self.front.say(event.content["text"])
         elif event.kind == "sample":

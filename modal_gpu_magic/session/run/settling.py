@@ -97,6 +97,9 @@ class Sender(Protocol):
     def fetch(self, name: str) -> Any:
         """Return a value that stayed in the container."""
 
+    def free_buffers(self) -> None:
+        """Free the shared memory of the values that have been received."""
+
 
 @unwarned()
 def receive(session: Sender, finished: FinishedRun) -> CellResult:
@@ -136,6 +139,8 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, booted_at: float
     with whole():
         result = session.values.incoming(answer, store, session.fetch, run.count, unlike)
     session.open_run = None
+    if session.machine.nodes == 1:  # a slower node of a cluster may not have read its values yet
+        session.free_buffers()
     return result
 
 

@@ -88,7 +88,8 @@ class Contents:
         self, service: str, methods: Iterable[str], machine: Machine, outgoing: Outgoing, backend: Backend
     ) -> Program:
         """The program of a container of `machine`, with the values packed."""
-        store = backend.shared_store() or InlineStore()
+        shared = backend.new_store()
+        store = shared or InlineStore()
         files = Files()
         values = {**outgoing.values, **self.functions}
         packed = pack(values, self.namespace, store, outgoing.hasher, session=self._service)
@@ -99,7 +100,7 @@ class Contents:
             functions=tuple(methods),
             count=self._cell.count,
             values=packed,
-            store=backend.store,
+            store=None if shared is None else str(shared.directory),
             modules=LocalModules(place=files.place, shares_packages=backend.kind == "local").outgoing(
                 (*imports, *packed.modules), self._cell.transfer_options.exclude
             ),

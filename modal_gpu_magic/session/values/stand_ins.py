@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, Shared, token_name
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
 
@@ -104,12 +105,7 @@ class StandIns:
         """The user's names whose values reach an object with one of the given ids."""
         found = set()
         for name, value in list(self.namespace.items()):
-            if (
-                not is_name(name)
-                or name in self.hidden
-                or is_result(name)
-                or isinstance(value, ModuleType | RemoteValue)
-            ):
+            if not is_name(name) or name in self.hidden or is_result(name) or is_a(value, ModuleType | RemoteValue):
                 continue
             if not ids.isdisjoint(reached_from((value,), self.namespace)):
                 found.add(name)

@@ -35,7 +35,7 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
         from modal_gpu_magic.wire.values.referenced_globals import every_name
 
         names = [name for name in every_name(shell.user_ns) if name not in shell.user_ns_hidden]
-        machines = [name for name in names if isinstance(shell.user_ns[name], Machine)]
+        machines = [name for name in names if issubclass(type(shell.user_ns[name]), Machine)]
         text, cursor = line[len(start) :], context.cursor_position - len(start)
         if start == RECOMMEND:
             found = complete_recommend(text, cursor)

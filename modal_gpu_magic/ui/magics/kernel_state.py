@@ -134,9 +134,10 @@ class KernelState:
         """
         from modal_gpu_magic.line.parse import parse
         from modal_gpu_magic.plan.machine.definition import Machine
+        from modal_gpu_magic.wire.values.kinds import is_a
         from modal_gpu_magic.wire.values.referenced_globals import is_name
 
-        machines = [name for name, value in self.shell.user_ns.items() if is_name(name) and isinstance(value, Machine)]
+        machines = [name for name, value in self.shell.user_ns.items() if is_name(name) and is_a(value, Machine)]
         return parse(text, machines=machines)
 
     def choose(self, line: Line, front: Any) -> Line:
@@ -217,7 +218,7 @@ class KernelState:
         kind = getattr(
             sys.modules.get("modal"), "Image", None
         )  # not imported: a thread of this package may be importing modal
-        images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and isinstance(v, kind)}
+        images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and issubclass(type(v), kind)}
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import LineError, MachineError
+from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ class Magics:
         state.agree(session, cell)
         try:
             return session.execute(cell, front, inbox)
-        except MachineError:
-            session.fall_back(machine)
+        except BaseException as error:
+            clear_frames(error)
+            if isinstance(error, MachineError):
+                session.fall_back(machine)
             raise
         finally:
             state.last = front if front.kept is not None else state.last

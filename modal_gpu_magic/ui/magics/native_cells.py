@@ -28,6 +28,10 @@ _DEFERRED_IMPORTS_MODULE = "modal_gpu_magic.session.values.deferred_imports"
 def install(shell: InteractiveShell) -> None:
     """Register the callbacks in `shell`."""
 
+    def prepare(info: ExecutionInfo) -> None:
+        import_used_modules(info)
+        _release_resized_arrays(info, shell)
+
     def import_used_modules(info: ExecutionInfo) -> None:
         deferred_imports: Any = sys.modules.get(_DEFERRED_IMPORTS_MODULE)
         if deferred_imports is None or not deferred_imports.deferred(shell.user_ns):
@@ -43,12 +47,26 @@ def install(shell: InteractiveShell) -> None:
         for table in identity.TABLES if identity is not None else ():
             table.prune()
 
-    shell.events.register(EVENT, import_used_modules)
+    shell.events.register(EVENT, prepare)
     shell.events.register(AFTER, release_deleted_objects)
+
+
+def _release_resized_arrays(info: ExecutionInfo, shell: InteractiveShell) -> None:
+    """Give up the identities of the arrays that a cell may resize."""
+    identity: Any = sys.modules.get(_IDENTITY_MODULE)
+    source = info.raw_cell if isinstance(info.raw_cell, str) else ""
+    if identity is None or ".resize(" not in source:
+        return
+    from modal_gpu_magic.line.cell import split_cell
+    from modal_gpu_magic.wire.values.resizing import named_in
+
+    if split_cell(source) is None:
+        for table in identity.TABLES:
+            table.release_arrays(named_in(source, shell.user_ns))
 
 
 def remove(shell: InteractiveShell) -> None:
     """Unregister the callbacks, including those of a reloaded module, which are found by name."""
-    for event, name in ((EVENT, "import_used_modules"), (AFTER, "release_deleted_objects")):
+    for event, name in ((EVENT, "prepare"), (AFTER, "release_deleted_objects")):
         callbacks: list[Any] = shell.events.callbacks[event]
         callbacks[:] = [each for each in callbacks if getattr(each, "__name__", "") != name]

@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import os
 import re
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -137,7 +138,7 @@ class SharedStore:
     """Buffers as files in a directory that kernel and container share. Several processes may use the directory.
 
     A file with its final name is complete and never changes. The least recently used files are removed to free space;
-    existing mappings of a removed file stay valid. The owner of the directory removes the directory.
+    existing mappings of a removed file stay valid. The kernel removes the files that have been received (`clear`).
 
     Args:
         directory: the directory, best on a file system in memory; created for this user only if missing.
@@ -213,6 +214,16 @@ class SharedStore:
         """Return the digest of a buffer from `get` if nothing was written to the buffer since; None: unknown."""
         return MAPPINGS.unwritten(view)
 
+    def clear(self) -> None:
+        """Remove all files, unfinished ones too: no transfer is under way. Existing mappings stay valid."""
+        for _, _, name in list(self._files()):
+            (self.directory / name).unlink(missing_ok=True)
+        self._room = 0
+
+    def remove(self) -> None:
+        """Remove the directory with all files."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
     def _touch(self, key: str) -> bool:
         try:
             os.utime(self.directory / key)
@@ -241,7 +252,7 @@ class SharedStore:
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
         """Yield the files: time of last use (seconds since the epoch), size (bytes), name."""
-        with os.scandir(self.directory) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.directory) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)

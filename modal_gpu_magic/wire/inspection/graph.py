@@ -124,7 +124,7 @@ class Graph:
             how = self._special.get(type(value))
             if how is not None:
                 found += how(value)
-            elif isinstance(value, type):
+            elif issubclass(type(value), type):
                 found += _of_class(value)
             elif type(value) in _PASSED:
                 found += gc.get_referents(value)

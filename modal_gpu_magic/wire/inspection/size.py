@@ -13,6 +13,7 @@ from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.values.imports import DeferredImport
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +77,7 @@ def _simple(value: Any) -> int | None:
     numpy = sys.modules.get("numpy")
     if kind is getattr(numpy, "ndarray", None) and not value.dtype.hasobject:
         return sent_bytes(value)
-    if numpy is not None and isinstance(value, getattr(numpy, "generic", ())):
+    if numpy is not None and is_a(value, getattr(numpy, "generic", ())):
         return int(getattr(value, "nbytes", _OBJECT))
     return _of_tensor(value)
 
@@ -163,11 +164,11 @@ def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
 
 def _parts(value: Any) -> tuple[Iterable[Any], int]:
     """Return the items or attributes of a value, and their number."""
-    if isinstance(value, dict):
+    if is_a(value, dict):
         return _Pairs(value), len(value)
-    if isinstance(value, list | tuple | set | frozenset | collections.deque):
+    if is_a(value, list | tuple | set | frozenset | collections.deque):
         return value, len(value)
-    held = getattr(value, "__dict__", {}) if not isinstance(value, type | types.ModuleType) else {}
+    held = getattr(value, "__dict__", {}) if not is_a(value, type | types.ModuleType) else {}
     slots = [
         getattr(value, name)
         for kind in type(value).__mro__
@@ -199,13 +200,13 @@ def _known(value: Any) -> float | None:
     """Return the size in bytes that a library's value reports; None: the value reports none."""
     pandas = sys.modules.get("pandas")
     if hasattr(pandas, "DataFrame"):
-        if isinstance(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
+        if is_a(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
             objects = [number for number, dtype in enumerate(value.dtypes) if dtype.kind == "O"]
             return float(value.memory_usage().sum()) + sum(_texts(value.iloc[:, number]) for number in objects)
-        if isinstance(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
+        if is_a(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
             return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
     nbytes = getattr(value, "nbytes", None)
-    return float(nbytes) if isinstance(nbytes, int) else None
+    return float(nbytes) if is_a(nbytes, int) else None
 
 
 def _texts(column: Any) -> float:

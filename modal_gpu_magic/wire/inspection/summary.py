@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def bundle(value: Any, limit: int = 20_000) -> dict[str, Any]:
 
 def _bundle(value: Any) -> dict[str, Any]:
     text = _text(value)
-    if isinstance(value, (*_CONTAINERS, str, bytes, bytearray)):
+    if is_a(value, (*_CONTAINERS, str, bytes, bytearray)):
         return {"text/plain": text}  # IPython would write a thousand items at every level
     ipython = sys.modules.get("IPython.core.getipython")
     shell = ipython.get_ipython() if ipython is not None else None
@@ -62,7 +63,7 @@ def _bundle(value: Any) -> dict[str, Any]:
     else:
         html = getattr(type(value), "_repr_html_", None)
         found = {} if html is None else {"text/html": html(value)}
-    found = {mime: base64.b64encode(it).decode() if isinstance(it, bytes) else it for mime, it in found.items() if it}
+    found = {mime: base64.b64encode(it).decode() if is_a(it, bytes) else it for mime, it in found.items() if it}
     return {**found, "text/plain": str(found.get("text/plain", text))[:TEXT_CHARACTERS]}
 
 
@@ -79,7 +80,7 @@ def _size(found: dict[str, Any]) -> int:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, (*_CONTAINERS, str, bytes, bytearray)):
+    if is_a(value, (*_CONTAINERS, str, bytes, bytearray)):
         shortener = reprlib.Repr()
         shortener.maxstring = shortener.maxother = 1_000
         shortener.maxlist = shortener.maxtuple = shortener.maxset = shortener.maxfrozenset = shortener.maxdict = 20
@@ -93,8 +94,8 @@ def _is_table(value: Any) -> bool:
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     """Return the shape of an array of any library; None: the value has no shape."""
-    shape = None if isinstance(value, type) else getattr(value, "shape", None)
-    return tuple(shape) if isinstance(shape, tuple) and all(isinstance(length, int) for length in shape) else None
+    shape = None if is_a(value, type) else getattr(value, "shape", None)
+    return tuple(shape) if is_a(shape, tuple) and all(is_a(length, int) for length in shape) else None
 
 
 def _array(value: Any) -> str:
@@ -112,7 +113,7 @@ def _table(value: Any) -> str:
 
 def _is_module(value: Any) -> bool:
     torch = sys.modules.get("torch")
-    return hasattr(torch, "nn") and isinstance(value, torch.nn.Module)  # type: ignore[union-attr]  # it is loaded
+    return hasattr(torch, "nn") and is_a(value, torch.nn.Module)  # type: ignore[union-attr]  # it is loaded
 
 
 def _module(value: Any) -> str:
@@ -136,13 +137,13 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (lambda value: value is None, lambda _: "None"),
-    (lambda value: isinstance(value, _ATOMS), _short),
-    (lambda value: isinstance(value, str), lambda value: f"str of {len(value):,} characters"),
-    (lambda value: isinstance(value, bytes | bytearray), _bytes),
-    (lambda value: isinstance(value, _CONTAINERS), lambda value: f"{type(value).__name__} of {len(value):,}"),
-    (lambda value: isinstance(value, type), lambda value: f"class {value.__qualname__}"),
-    (lambda value: isinstance(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),
-    (lambda value: isinstance(value, types.ModuleType), lambda value: f"module {value.__name__}"),
+    (lambda value: is_a(value, _ATOMS), _short),
+    (lambda value: is_a(value, str), lambda value: f"str of {len(value):,} characters"),
+    (lambda value: is_a(value, bytes | bytearray), _bytes),
+    (lambda value: is_a(value, _CONTAINERS), lambda value: f"{type(value).__name__} of {len(value):,}"),
+    (lambda value: is_a(value, type), lambda value: f"class {value.__qualname__}"),
+    (lambda value: is_a(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),
+    (lambda value: is_a(value, types.ModuleType), lambda value: f"module {value.__name__}"),
     (lambda value: type(value) is DeferredImport, lambda value: f"import of {deferral(value).statement.path}"),
     (_is_module, _module),
     (lambda value: _is_table(value) and _shape(value) is not None, _table),

@@ -20,6 +20,7 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
                        the last run
   started              {"generation": str}    user code is about to start
+  stopping             {}                     the ■ has arrived in the container
   end                  {"answer": Answer}     the whole answer, after a stop (the server discards the result then)
 
 Output that a thread or child process writes after its cell has ended belongs to that cell and has `"late": True`.
@@ -52,6 +53,7 @@ EventKind = Literal[
     "rank",
     "sample",
     "started",
+    "stopping",
     "end",
 ]
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LOG_BYTES = 256 << 20
-"""Bytes that a run's log may take in the container's memory; above this limit the oldest stream text is dropped."""
+"""Bytes that a run's log may take in the container's memory; above this limit old events are dropped."""
 SAMPLES = 120
 """Samples kept for a reader that missed some: a run of a day has 86,400, and a reader does not need old ones."""
 OVERHEAD = 200
 """Bytes counted for the Python objects of an event, in addition to its text."""
 
 
+DISPLAYS = frozenset({"display_data", "update_display_data", "execute_result"})
+KILOBYTE = 1000
 _NOTHING = {"name": "stdout", "text": ""}
 
 
@@ -53,19 +55,24 @@ def weigh(value: object) -> int:
 
 
 class Log:
-    """The events of one run, numbered from 0 without gaps; at most `limit` bytes are kept."""
+    """The events of one run, numbered from 0 without gaps; at most `limit` bytes are kept.
+
+    Attributes:
+        posted: events below this number were posted. They are kept for a reader that missed some, while there is room.
+    """
 
     def __init__(self, limit: int = LOG_BYTES) -> None:
         self.limit = limit
-        self.next_number = 0
+        self.next_number = self.posted = 0
         self.nbytes = 0
         self._kept: dict[int, Event] = {}
         self._texts: deque[int] = deque()
         self._samples: deque[int] = deque()
-        self._lost: dict[int, int] = {}
+        self._lost: dict[int, tuple[EventKind, int]] = {}
+        """Kind and bytes of the dropped events, by number."""
 
     def add(self, kind: EventKind, content: dict[str, Any]) -> None:
-        """Append an event. Above the limit the oldest stream text is dropped first."""
+        """Append an event. Above the limit, posted events are dropped first, then stream text; the oldest first."""
         self._kept[self.next_number] = Event(self.next_number, kind, content)
         if kind == "stream":
             self._texts.append(self.next_number)
@@ -76,7 +83,7 @@ class Log:
         while len(self._samples) > SAMPLES:
             self._empty(self._samples.popleft())
         while self.nbytes > self.limit and len(self._kept) > 1:
-            self._give_up(self._texts.popleft() if len(self._texts) > 1 else next(iter(self._kept)))
+            self._give_up(self._least_needed())
 
     def since(self, number: int) -> tuple[Event, ...]:
         """Return every event from `number` on. Dropped events are replaced by one note, then by empty text."""
@@ -100,16 +107,38 @@ class Log:
             self.nbytes += weigh(_NOTHING) - weigh(self._kept[number].content)
             self._kept[number] = Event(number, "stream", _NOTHING)
 
+    def _least_needed(self) -> int:
+        oldest = next(iter(self._kept))
+        if oldest < self.posted:
+            return oldest
+        while self._texts and self._texts[0] not in self._kept:
+            self._texts.popleft()
+        return self._texts.popleft() if len(self._texts) > 1 else oldest
+
     def _give_up(self, number: int) -> None:
-        self._lost[number] = weigh(self._kept.pop(number).content)
-        self.nbytes -= self._lost[number]
+        event = self._kept.pop(number)
+        nbytes = weigh(event.content)
+        self._lost[number] = event.kind, nbytes
+        self.nbytes -= nbytes
 
     def _fill(self, numbers: Sequence[int]) -> Iterator[Event]:
-        megabytes = sum(self._lost[n] for n in numbers) / 1e6
-        text = f"{megabytes:,.1f} MB of output were dropped: the kernel did not read them in time."
+        lost = [self._lost[number] for number in numbers]
+        nbytes = sum(size for _, size in lost)
+        amount = f"{nbytes / 1e6:,.1f} MB" if nbytes >= KILOBYTE * KILOBYTE / 10 else f"{nbytes / KILOBYTE:,.1f} kB"
+        text = f"{amount} of output were dropped ({_kinds(lost)}): the kernel did not read them in time."
         yield Event(numbers[0], "note", {"text": text})
         for number in numbers[1:]:
             yield Event(number, "stream", _NOTHING)
+
+
+def _kinds(lost: Sequence[tuple[EventKind, int]]) -> str:
+    """Describe dropped events: `printed text, 3 displays`."""
+    displays = sum(kind in DISPLAYS for kind, _ in lost)
+    others = sum(kind not in DISPLAYS and kind != "stream" for kind, _ in lost)
+    words = ["printed text"] if len(lost) > displays + others else []
+    words += [f"{displays} display{'s' * (displays > 1)}"] if displays else []
+    words += [f"{others} other message{'s' * (others > 1)}"] if others else []
+    return ", ".join(words)
 
 
 def cut(run: str, events: Iterable[Event], limit: int = FRAME_BYTES) -> Iterator[Packed]:

@@ -14,6 +14,7 @@ from modal_gpu_magic.wire.buffers.hashing import Hasher, HashingFile, OutOfTime,
 from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
 from modal_gpu_magic.wire.pickles.types.views import is_array
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 
 if TYPE_CHECKING:
@@ -200,5 +201,5 @@ def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
 
 def is_flat(value: Any) -> bool:
     """Whether a built-in container has only atoms."""
-    inner = value.values() if isinstance(value, dict) else ()
+    inner = value.values() if is_a(value, dict) else ()
     return ATOMS.issuperset(map(type, value)) and ATOMS.issuperset(map(type, inner))

@@ -324,6 +324,20 @@ class IdentityTable:
         for token in tokens:
             self._release(token)
 
+    def release_arrays(self, values: Iterable[Any]) -> frozenset[int]:
+        """Give up arrays that a cell is about to resize: numpy resizes none that anything else refers to.
+
+        Args:
+            values: values of names in the cell's text; others than numpy arrays are left as they are.
+
+        Returns:
+            The `id`s of the arrays.
+        """
+        found = [value for value in values if getattr(_KINDS.get(type(value)), "is_array", False)]
+        for token in filter(None, map(self.token, found)):
+            self._give_up(token)
+        return frozenset(map(id, found))
+
     def prune(self, find_alive: Callable[[], Mapping[int, Any]] | None = None) -> None:
         """Release the objects that only the table refers to.
 

@@ -16,10 +16,19 @@ Writer = Callable[[Any, Any], bool]
 
 
 def write_array(old: Any, new: Any) -> bool:
-    """Write an array's items into another array of the same shape and dtype. False: nothing was written."""
-    if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
+    """Write an array's items and its flag `writeable` into another array of the same shape and dtype.
+
+    Returns:
+        False: nothing was written.
+    """
+    if old.shape != new.shape or old.dtype != new.dtype:
+        return False
+    try:
+        old.flags.writeable = True
+    except ValueError:  # a view of memory that is read-only
         return False
     old[...] = new
+    old.flags.writeable = new.flags.writeable
     return True
 
 

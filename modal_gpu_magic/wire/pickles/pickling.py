@@ -108,6 +108,15 @@ def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
     return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
 
 
+def _offering(itself: list[CellPickler]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return the buffer callback of a pickler. With a method, the pickler would refer to itself."""
+
+    def offer(buffer: pickle.PickleBuffer) -> bool:
+        return itself[0].offer(buffer)
+
+    return offer
+
+
 class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
     """Pickles values of a notebook.
 
@@ -134,7 +143,8 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
     def __init__(
         self, file: Any, namespace: dict[str, Any], keep: Callable[[memoryview, bool], None] | None = None
     ) -> None:
-        super().__init__(file, protocol=5, buffer_callback=None if keep is None else self._offer)
+        self._itself: list[CellPickler] = [self]
+        super().__init__(file, protocol=5, buffer_callback=None if keep is None else _offering(self._itself))
         self.globals_ref[id(namespace)] = namespace
         self.namespace = namespace
         self.session: str | None = None
@@ -177,12 +187,12 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return self._of_function(obj)
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
-            if isinstance(obj, types.FunctionType):
+            if issubclass(kind, types.FunctionType):
                 reduced = reduce_closure(obj, reduced, self.is_stale)
-            elif isinstance(obj, type) and len(reduced) > _STATE:
+            elif issubclass(kind, type) and len(reduced) > _STATE:
                 reduced[_STATE][0].pop("__slotnames__", None)  # a cache that pickling an instance adds to its class
-        elif isinstance(obj, _BY_NAME):
-            self.modules.add(str(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__))
+        elif issubclass(kind, _BY_NAME):
+            self.modules.add(str(obj.__name__ if issubclass(kind, types.ModuleType) else obj.__module__))
         return reduced
 
     def _note(self, kind: type, obj: Any) -> None:
@@ -252,11 +262,13 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     def close(self) -> None:
         """Release the values: the pickler refers to itself, so that only the garbage collector would free it."""
+        self._itself.clear()
         self.clear_memo()
         self.persistent_id = id  # up to Python 3.12 this is stored outside of `__dict__`
         self.__dict__.clear()
 
-    def _offer(self, buffer: pickle.PickleBuffer) -> bool:
+    def offer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Keep a large buffer out of band; return whether the buffer belongs into the stream."""
         view = buffer.raw()
         inside = self._keep is None or view.nbytes < OUT_OF_BAND_BYTES
         if self._keep is not None and not inside:

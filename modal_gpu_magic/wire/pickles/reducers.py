@@ -20,6 +20,7 @@ from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.pickles.types import arrays, tensors
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, remote_value_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def reducers() -> dict[type, Reducer | None]:
 
 def _bare(pickler: Pickler, bare: Bare) -> Any:
     value = bare.value
-    if isinstance(value, bytes | bytearray):
+    if is_a(value, bytes | bytearray):
         return type(value), (pickle.PickleBuffer(value),)
     if bare.alone and tensors.is_plain(value):
         return tensors.reduce_tensor(pickler, value, alone=True)
@@ -84,7 +85,7 @@ def _stream(_: Pickler, stream: Any) -> Any:
     for name in ("stdout", "stderr"):
         if stream is getattr(sys, name) or stream is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
-    if isinstance(stream, io.TextIOWrapper):  # cloudpickle would read the whole file
+    if is_a(stream, io.TextIOWrapper):  # cloudpickle would read the whole file
         raise pickle.PicklingError(f"cannot pickle '{io.TextIOWrapper.__module__}.TextIOWrapper' object")
     return NotImplemented
 

@@ -17,6 +17,8 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.values.kinds import is_a
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -130,7 +132,7 @@ def bound_by_import(
     for name in names:
         value = namespace[name]
         candidates = (*statements.get(name, ()), *(Import(module, name) for module in stars))
-        if isinstance(value, types.ModuleType):
+        if is_a(value, types.ModuleType):
             candidates += (Import(value.__name__),)
         elif not candidates or not _is_code(value):
             continue
@@ -142,14 +144,14 @@ def bound_by_import(
 
 def _is_code(value: Any) -> bool:
     """Whether a value is code, or is pickled by name, as numpy's ufuncs and cached functions are."""
-    if isinstance(value, _BY_NAME):
+    if is_a(value, _BY_NAME):
         return True
     kind: Any = type(value)
     reducer = copyreg.dispatch_table.get(kind)
     if reducer is None and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is not object.__reduce__:
         reducer = kind.__reduce__
     try:
-        return reducer is not None and isinstance(reducer(value), str)
+        return reducer is not None and is_a(reducer(value), str)
     except Exception:  # noqa: BLE001 - a class may raise anything while it is pickled; such a value is no code
         return False
 
@@ -198,7 +200,7 @@ class DeferredImport:
         return inspect.signature(resolve(self))
 
     def __instancecheck__(self, value: Any) -> bool:
-        return isinstance(value, resolve(self))
+        return is_a(value, resolve(self))
 
     def __subclasscheck__(self, kind: type) -> bool:
         return issubclass(kind, resolve(self))

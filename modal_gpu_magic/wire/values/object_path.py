@@ -8,6 +8,8 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.values.kinds import is_a
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -33,7 +35,7 @@ def place_of(value: Any, is_it: Callable[[Any], bool]) -> str | None:
         if is_it(found):
             return path
         for step, part in _parts(found):
-            if id(part) not in seen and not isinstance(part, _ATOMS):
+            if id(part) not in seen and not is_a(part, _ATOMS):
                 seen.add(id(part))
                 waiting.append((path + step, part))
     return None
@@ -70,8 +72,8 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    holders = [value] if isinstance(value, type) else [each for each in kind.__mro__ if each.__module__ == "__main__"]
-    if kind.__dictoffset__ and not isinstance(value, type):
+    holders = [value] if is_a(value, type) else [each for each in kind.__mro__ if each.__module__ == "__main__"]
+    if kind.__dictoffset__ and not is_a(value, type):
         for name, part in object.__getattribute__(value, "__dict__").items():
             yield f".{name}", part
     for each in kind.__mro__:
@@ -86,7 +88,7 @@ def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _shown(key: Any) -> str:
-    if isinstance(key, str | int | float | bool):
+    if is_a(key, str | int | float | bool):
         text = repr(key)
         return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
     return "…"

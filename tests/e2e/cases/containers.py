@@ -94,6 +94,31 @@ N> import numpy as np; x = np.arange(4); box = [x]
 R> box[0] = np.append(x, 9); print(box[0] is x)
 N> print(x, box)
 """,
+    "arrays resized in place": """
+N> import numpy as np; x = np.arange(4); big = np.arange(300_000.); names = np.array(["ab"] * 5); wide = np.ones((800, 900))
+R> x.resize(6, refcheck=False); big.resize(300_007, refcheck=False); names.resize(7, refcheck=False); print(x, big.shape, names)
+N> print(x, big[-8:], names); x.resize(3); big.resize(10); wide.resize((1000, 800)); x[0] = 7
+R> print(x, big, wide.shape); wide.resize((3, 3)); big.resize(4); made = np.zeros(500_000)
+N> made.resize(600_000); made[-1] = 1; print(made.sum(), wide.shape, big)
+R> made.resize(3); made[:] = 5; x.resize(9); print(made, x)
+N> print(made, x); made.resize(1); x[1] = 8
+R> print(made, x)
+""",
+    "a read-only array made writeable": """
+N> import numpy as np; x = np.arange(300_000); x.flags.writeable = False
+R> print(x.flags.writeable); x.flags.writeable = True; x[0] = 5
+N> print(x[0], x.flags.writeable); x[1] = 6; x.setflags(write=False)
+R> print(x[:3], x.flags.writeable); x.setflags(write=True); x += 1
+N> print(x[:3], x.flags.owndata)
+""",
+    "buffers that grow": """
+N> import array, io, ctypes; raw = bytearray(2_000_000); view = memoryview(bytearray(b"abcd")); packed = array.array("d", [1.0]); file = io.BytesIO(b"ab"); number = ctypes.c_int(5)
+R> raw.extend(b"xy"); raw.append(3); del raw[:5]; packed.append(2.0); file.seek(0, 2); file.write(b"cd"); print(len(raw))
+N> raw.extend(b"z"); packed.extend([3.0]); file.write(b"ef"); print(len(raw), raw[-4:], packed, file.getvalue())
+R> raw *= 2; packed.insert(0, 0.5); file.truncate(3); print(len(raw), packed, file.getvalue())
+N> print(len(raw), packed, file.getvalue()); raw.clear(); packed.pop(); file.write(b"!")
+R> print(raw, packed, file.getvalue())
+""",
     "a frame's column in place": """
 N> import pandas as pd; df = pd.DataFrame({"a": [3, 1, 2]}); ref = df
 R> df.sort_values("a", inplace=True); df.reset_index(drop=True, inplace=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_beyond_its_limit_a_log_gives_up_the_oldest_text_and_says_so() -> None:
     events = log.since(0)
     assert [event.number for event in events] == list(range(12))
     assert events[0].kind == "note"
-    assert "0.0 MB of output were dropped" in events[0].content["text"]
+    assert re.match(r"[\d.]+ kB of output were dropped \(printed text\)", events[0].content["text"])
     assert events[1].content == {"data": {"text/plain": "kept"}}
     assert events[2].kind == "note"
     assert events[3].content == {"name": "stdout", "text": ""}
@@ -109,6 +110,34 @@ def test_beyond_its_limit_a_log_gives_up_the_oldest_text_and_says_so() -> None:
 def test_a_log_over_its_limit_with_no_text_gives_up_the_oldest_of_all() -> None:
     log = logged([("display_data", {"data": {"text/plain": "x" * 3000}})] * 5, 8000)
     assert [event.kind for event in log.since(0)] == ["note", "stream", "stream", "display_data", "display_data"]
+
+
+def test_what_was_dropped_is_said_with_its_true_size() -> None:
+    """Displays and text by turns, ever beyond the limit: nothing fails, and what comes later is whole."""
+    log = Log(3_000_000)
+    for number in range(12):
+        log.add("display_data", {"data": {"image/png": f"{number}" * 1_000_000}})
+        log.add("stream", {"name": "stdout", "text": f"{number}\n"})
+    events = log.since(0)
+    assert [event.number for event in events] == list(range(24))
+    said = [event.content["text"] for event in events if event.kind == "note"]
+    assert sum(float(words.partition(" MB")[0]) for words in said if "MB" in words) == pytest.approx(11, abs=2.1)
+    assert "printed text" in " ".join(said)
+    assert "displays" in " ".join(said)
+    assert events[-1].content["text"] == "11\n"
+    log.forget(24)
+    log.add("stream", {"name": "stdout", "text": "after"})
+    assert [event.content["text"] for event in log.since(24)] == ["after"]
+
+
+def test_what_was_posted_makes_room_first() -> None:
+    log = Log(3_000_000)
+    for number in range(12):
+        log.add("stream", {"name": "stdout", "text": "x" * 1_000_000})
+        log.posted = number
+    assert [event.kind for event in log.since(10)] == ["stream", "stream"]
+    assert all(len(event.content["text"]) == 1_000_000 for event in log.since(10))
+    assert log.since(0)[0].kind == "note"
 
 
 def test_one_event_over_the_limit_is_kept() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cloudpickle import cloudpickle
 
+from modal_gpu_magic.wire.values.kinds import is_a
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -34,7 +36,7 @@ def submodules_of(code: types.CodeType, namespace: dict[str, Any], contents: Ite
         contents: contents of the function's cells.
     """
     named = (namespace.get(name) for name in cloudpickle._extract_code_globals(code))  # noqa: SLF001 - see above
-    modules = [value for value in (*named, *contents) if isinstance(value, types.ModuleType)]
+    modules = [value for value in (*named, *contents) if is_a(value, types.ModuleType)]
     return tuple(cloudpickle._find_imported_submodules(code, modules)) if modules else ()  # noqa: SLF001 - see above
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from modal_gpu_magic.errors import RemoteValueError
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import RefusedError
 
 _COMPUTED_ANEW = ("WeightNorm",)
@@ -25,7 +26,7 @@ def has_graph(tensor: Any) -> bool:
 def has_remote_graph(value: Any) -> bool:
     """Whether a value is a tensor whose graph is in the container; such a tensor is sent back by token only."""
     torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.Tensor) or value.is_leaf:
+    if torch is None or not is_a(value, torch.Tensor) or value.is_leaf:
         return False
     return hasattr(value.grad_fn, REMOTE_GRAPH)
 

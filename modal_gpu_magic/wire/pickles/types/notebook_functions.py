@@ -10,6 +10,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types.cloudpickle_names import submodules_of
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ def reduce_notebook_function(
         is_stale: whether the receiver has newer content of a cell, which is then not sent. None: the receiver has none.
     """
     cells = function.__closure__ or ()
-    modules = [value for cell in cells if isinstance(value := content_of(cell, None), types.ModuleType)]
+    modules = [value for cell in cells if is_a(value := content_of(cell, None), types.ModuleType)]
     if modules:
         submodules += submodules_of(function.__code__, {}, modules)
     state: list[Any] = [Made, submodules, function.__dict__ or None, getattr(function, _TYPE_PARAMETERS, None) or None]

@@ -1,0 +1,112 @@
+"""End the process if a cell has made it unusable: closed its descriptors, or ended a thread that it needs.
+
+Such a process would never answer again. The exit status says why, and the kernel says so in one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+import traceback
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+
+CLOSED_STATUS: Final = 191
+"""Exit status: the cell closed descriptors of the container's own."""
+BROKEN_STATUS: Final = 192
+"""Exit status: a thread that the container needs has ended."""
+UNABLE_STATUS: Final = 193
+"""Exit status: after the cell, code of this package failed."""
+WHY: Final = {
+    CLOSED_STATUS: "the cell closed file descriptors that the container needs, as os.closerange does",
+    BROKEN_STATUS: "the cell replaced built-ins or modules that the container's threads need",
+    UNABLE_STATUS: "the cell left its process unable to go on, for want of memory or by what the cell replaced",
+}
+"""Clauses by exit status, for the error in the notebook."""
+LOOK_SECONDS: Final = 0.25
+"""Seconds between two looks."""
+MOST_DESCRIPTORS: Final = 256
+"""Descriptors below this number are looked at: those that exist before the first cell."""
+
+# The thread runs while built-ins may be replaced: it uses none by name.
+_fstat, _sleep, _exit, _true = os.fstat, time.sleep, os._exit, True
+
+
+class Guard:
+    """Watches the descriptors that exist now, and threads. `start` begins to watch.
+
+    Attributes:
+        user_code_began: whether user code of the run has begun.
+    """
+
+    def __init__(self, threads: Iterable[threading.Thread] = ()) -> None:
+        self.user_code_began = False
+        self._threads = tuple(threads)
+        self._descriptors = tuple(_found())
+
+    def start(self) -> None:
+        """Watch from now on, in a thread."""
+        from modal_gpu_magic.container.process.output_owner import daemon
+
+        daemon("modal-gpu-guard", self._watch)
+
+    def _watch(self) -> None:
+        while _true:
+            _sleep(LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Look once; end the process if it is unusable."""
+        try:
+            status = self._damage()
+        except:  # noqa: E722 - the look itself failed, for want of a built-in
+            status = BROKEN_STATUS
+        if status:
+            _exit(status)
+
+    @contextlib.contextmanager
+    def ends_if_unable(self) -> Iterator[None]:
+        """End the process if the code inside fails after user code began: the process may be in any state."""
+        self.user_code_began = False
+        try:
+            yield
+        except Exception:
+            if not self.user_code_began:
+                raise
+            self.look()
+            with contextlib.suppress(Exception):
+                os.write(2, traceback.format_exc().encode())
+            os._exit(UNABLE_STATUS)
+
+    def _damage(self) -> int:
+        """Return the exit status for what is damaged; 0: nothing is."""
+        for thread in self._threads:
+            if not thread.is_alive():
+                return BROKEN_STATUS
+        for number, device, inode in self._descriptors:
+            try:
+                facts = _fstat(number)
+            except:  # noqa: E722 - `OSError` may be replaced
+                return CLOSED_STATUS
+            if facts.st_dev != device or facts.st_ino != inode:
+                return CLOSED_STATUS
+        return 0
+
+
+def _found() -> list[tuple[int, int, int]]:
+    """Return the descriptors of event loops and pipes, which nobody closes during the process's life."""
+    found = []
+    for number in range(3, MOST_DESCRIPTORS):
+        try:
+            facts = os.fstat(number)
+        except OSError:
+            continue
+        kind = stat.S_IFMT(facts.st_mode)
+        if kind == 0 or stat.S_ISFIFO(kind):  # an event loop's descriptor has no kind
+            found.append((number, facts.st_dev, facts.st_ino))
+    return found
