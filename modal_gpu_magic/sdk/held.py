@@ -16,14 +16,15 @@ from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.sdk.faults import has_app_ended, is_transient, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
+from modal_gpu_magic.wire.messages.events import Frame
 from modal_gpu_magic.wire.messages.seal import opened, sealed
+from modal_gpu_magic.wire.messages.shapes import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
-    from modal_gpu_magic.wire.messages.events import Frame
 
 POLL_SECONDS = QUEUE_POLL_SECONDS - 5
 """Seconds of one long poll of the queue."""
@@ -178,8 +179,14 @@ class HeldApp(ABC):
     def _has_ended(self) -> bool:
         return self.closed or self.backend.lost is not None
 
-    def _deliver(self, item: Frame | tuple[str, str]) -> None:
-        kind, run = item if isinstance(item, tuple) else ("frame", item.run.partition("/")[0])
+    def _deliver(self, item: Any) -> None:
+        """Pass a frame or a marker to its run.
+
+        Raises:
+            DamagedError: the item is neither.
+        """
+        is_marker = type(item) is tuple and [type(each) for each in item] == [str, str]
+        kind, run = item if is_marker else ("frame", checked(item, Frame).run.partition("/")[0])
         tell = self._listeners.get(run)
         if tell is not None:
             tell(kind, item)

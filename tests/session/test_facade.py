@@ -18,6 +18,7 @@ from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.session.run.front import SilentFront
 from modal_gpu_magic.wire.messages.events import Event
+from modal_gpu_magic.wire.messages.seal import sealed
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,16 @@ def test_frames_that_the_reader_missed_are_asked_for(session: Session) -> None:
         thief.join()
     assert stolen, "nothing was stolen: the test shows nothing"
     assert front.text.split() == [str(i) for i in range(40)]
+
+
+def test_items_that_are_no_frames_are_left_alone(session: Session) -> None:
+    front = SilentFront()
+    session.run("import time")
+    queue = app_of(session).queue
+    for item in ("text", 5, b"", b"x" * 40, sealed(5), sealed(("a", 1)), sealed(("a", "b")), sealed(["frame"])):
+        queue.put(item)
+    session.run("for n in range(3): print(n); time.sleep(0.2)", front)
+    assert front.text.split() == ["0", "1", "2"]
 
 
 def test_an_app_that_modal_has_ended_is_opened_anew(session: Session) -> None:
