@@ -124,6 +124,11 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
+def failed_image(error: BaseException) -> str | None:
+    """Return Modal's id of the image whose build has failed; None: another error."""
+    return str(getattr(error, "image_id", "")) if _is_modals(error, "ImageBuildError") else None
+
+
 def has_app_ended(error: BaseException | None) -> bool:
     """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
     return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")

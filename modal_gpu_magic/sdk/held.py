@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
-from modal_gpu_magic.errors import DamagedError
-from modal_gpu_magic.sdk.faults import has_app_ended, is_transient, translate
+from modal_gpu_magic.errors import DamagedError, MachineError
+from modal_gpu_magic.plan.machine.build_failure import LINES, explain
+from modal_gpu_magic.sdk.faults import failed_image, has_app_ended, is_transient, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
 from modal_gpu_magic.wire.messages.events import Frame
@@ -67,13 +68,28 @@ class HeldApp(ABC):
         try:
             self._open()
         except BaseException as error:
+            translated = self._of_image(error) or translate(error)
             self.close()
             self._end()
-            raise translate(error) from error
+            raise translated from error
         with self._lock:
             self._opened, abandoned = True, self.closed
         if abandoned:  # `close` was called during the image build; this thread cleans up
             self._end()
+
+    def _of_image(self, error: BaseException) -> MachineError | None:
+        """Return the error of a failed image build, with the end of the build's log; None: another error."""
+        image_id = failed_image(error)
+        if image_id is None:
+            return None
+        import modal
+
+        try:
+            entries = list(modal.Image.from_id(image_id, client=self.backend.client).logs.tail(LINES))
+            log = "".join(str(getattr(entry, "message", entry)) for entry in entries)
+        except Exception:  # noqa: BLE001 - the log is optional, and SDKs before 1.6.2 have none
+            log = ""
+        return MachineError(explain(log or str(error), self.machine, self.packages))
 
     @abstractmethod
     def define(self, app: Any) -> Any:

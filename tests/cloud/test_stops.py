@@ -77,10 +77,14 @@ def test_while_the_result_does_not_come(far: Far, fault: Callable[[Proxy], None]
 
 
 def test_while_no_container_has_come(far: Far) -> None:
+    """A call that was queued, and ends as cancelled, is not sent again."""
     far.cloud.gates.close("FunctionGetInputs")
     began = time.monotonic()
-    stopped(far, "1", lambda: time.monotonic() > began + 2.5, header="T4 --session other")
+    source = f"open({str(far.flags / 'ran')!r}, 'w')"
+    stopped(far, source, lambda: time.monotonic() > began + 2.5, header="T4 --session other")
     far.cloud.gates.open("FunctionGetInputs")
+    assert far.kernel.remote("1 + 1", "T4 --session other", timeout=110).value() == "2"
+    assert not (far.flags / "ran").exists()
 
 
 def test_while_the_app_is_being_opened(far: Far) -> None:

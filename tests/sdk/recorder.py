@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-RECORDED = ("FunctionCreate", "ImageGetOrCreate")
+RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate")
 
 
 class Recorder:
@@ -58,7 +58,7 @@ class Recorder:
     def _keeping(self, name: str, rpc: Any) -> Any:
         async def keep(request: Any, peer: Any) -> Any:
             self.requests[name].append(request)
-            return await rpc(_UNDONE[name](request), peer)
+            return await rpc(_UNDONE.get(name, lambda same: same)(request), peer)
 
         return keep
 

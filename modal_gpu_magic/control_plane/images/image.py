@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.images.layers import Layer
 from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
-from modal_gpu_magic.control_plane.scheduling.state import MountedFile
+from modal_gpu_magic.control_plane.scheduling.state import Log, MountedFile
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +25,9 @@ class Image:
     own_files: tuple[MountedFile, ...] = ()
     left_out: list[str] = field(default_factory=list)
     """Packages that are useless without an NVIDIA driver, and therefore not installed."""
+    log: Log | None = None
+    """Log of all builds, for requests after the build."""
+    began_at: float = field(default_factory=time.time)
     lines: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult | None = None
     broadcast: Broadcast = field(default_factory=Broadcast)
@@ -51,6 +55,9 @@ class Image:
     def say(self, line: str) -> None:
         """Append a line to the build log."""
         self.lines.append(line)
+        if self.log is not None:
+            item = api_pb2.TaskLogs(data=line, file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT, timestamp=time.time())
+            self.log.append(api_pb2.TaskLogsBatch(task_id=self.id, items=[item]))
         self.broadcast.notify()
 
     def finish(self, result: api_pb2.GenericResult) -> None:

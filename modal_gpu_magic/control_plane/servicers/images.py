@@ -22,7 +22,7 @@ from modal_gpu_magic.control_plane.images.layers import Layer, read_layer
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import entry, found, seconds
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import driver
-from modal_gpu_magic.control_plane.scheduling.state import Container, MountedFile, State, new_id
+from modal_gpu_magic.control_plane.scheduling.state import App, Container, MountedFile, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -35,6 +35,8 @@ class Images:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._builder = App(new_id("ap"), detached=True, description="image builds")
+        state.apps[self._builder.id] = self._builder
         self._by_definition: dict[bytes, Image] = {}
         self._builds: set[asyncio.Task[None]] = set()
         self.images: dict[str, Image] = {}
@@ -95,6 +97,20 @@ class Images:
         image = found(self.images, request.image_id, "image")
         return known(api_pb2.ImageFromIdResponse, image_id=image.id, metadata=_metadata(image))
 
+    async def ImageBuildChainGet(
+        self, request: api_pb2.ImageBuildChainGetRequest, peer: Container | None
+    ) -> api_pb2.ImageBuildChainGetResponse:
+        """Return where the logs of an image's layers are, the base's first."""
+        image: Image | None = found(self.images, request.image_id, "image")
+        steps: list[api_pb2.ImageBuildStep] = []
+        while image is not None:
+            step = api_pb2.ImageBuildStep(image_id=image.id, builder_app_id=self._builder.id, builder_task_id=image.id)
+            step.started_at.FromMilliseconds(int(image.began_at * 1e3))
+            step.finished_at.GetCurrentTime()
+            steps.insert(0, step)
+            image = image.base
+        return api_pb2.ImageBuildChainGetResponse(build_steps=steps)
+
     def _new(self, request: api_pb2.ImageGetOrCreateRequest) -> Image:
         definition = request.image
         texts = {file.filename: file.data.decode("utf-8", "replace") for file in definition.context_files}
@@ -107,7 +123,9 @@ class Images:
         for secret_id in definition.secret_ids:
             secrets.update(found(self._state.secrets, secret_id, "secret").values)
         files = tuple(_copied(layer, self._state.mounts.get(definition.context_mount_id, ())))
-        return Image(new_id("im"), layer, base, request.builder_version, secrets, own_files=files)
+        return Image(
+            new_id("im"), layer, base, request.builder_version, secrets, own_files=files, log=self._builder.log
+        )
 
     def _start_build(self, image: Image, *, force: bool) -> None:
         task = asyncio.get_running_loop().create_task(_build(image, force=force))
@@ -141,6 +159,7 @@ async def _add(image: Image, install: PipInstall, *, force: bool) -> None:
         if install.packages:
             image.say(f"Already installed: {' '.join(install.packages)}\n")
         return
+    image.say(f"=> RUN python -m pip install {' '.join(install.packages)}\n")
     kernel = inherited(os.environ)  # a build on Modal has no variable of the notebook's machine
     path = await overlays.build(install, below, image.build_secrets, image.say, kernel=kernel, force=force)
     image.own_overlays.append(path)

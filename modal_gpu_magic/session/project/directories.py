@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
-from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cell.origins import origin
 from modal_gpu_magic.plan.cell.requirements import INDEX, OWN
+from modal_gpu_magic.session.project.installed import stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,11 +26,11 @@ def origin_of(name: str) -> Origin:
 
 def source_of(module: str) -> str:
     """Return the directory or file that an installed module's package came from; empty: an index or an address."""
-    return _sources(tuple(_stamps())).get(module, "")
+    return _sources(stamps()).get(module, "")
 
 
 @functools.lru_cache(maxsize=1)
-def _sources(_stamps: tuple[tuple[str, int], ...]) -> Mapping[str, str]:
+def _sources(folders: tuple[tuple[str, int], ...]) -> Mapping[str, str]:  # noqa: ARG001 - the key of the cache
     """The place of each such module. Read again after a package was installed or removed."""
     found: dict[str, str] = {}
     for each in distributions():
@@ -40,13 +38,6 @@ def _sources(_stamps: tuple[tuple[str, int], ...]) -> Mapping[str, str]:
         if place.is_local and str(each.name).lower() not in OWN:
             found.update(dict.fromkeys(_modules(each), place.place))
     return found
-
-
-def _stamps() -> Iterator[tuple[str, int]]:
-    """Yield the directories of packages, each with the time of its last change."""
-    for directory in sys.path:
-        with suppress(OSError):
-            yield directory, Path(directory).stat().st_mtime_ns
 
 
 def _modules(found: Distribution) -> Iterator[str]:

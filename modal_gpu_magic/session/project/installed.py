@@ -17,7 +17,12 @@ def distributions() -> Mapping[str, list[str]]:
     A quarter of a second for some hundred distributions, so the result is kept until a folder of the import path
     changes: an installation, in this process or another, adds or replaces a folder `NAME-VERSION.dist-info`.
     """
-    return _read(tuple((path, _changed_at(path)) for path in sys.path))
+    return _read(stamps())
+
+
+def stamps() -> tuple[tuple[str, int], ...]:
+    """Return the folders of the import path, each with the time of its last change in nanoseconds; 0: no folder."""
+    return tuple((path, _changed_at(path)) for path in sys.path)
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +33,6 @@ def _read(folders: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:  # n
 
 
 def _changed_at(path: str) -> int:
-    """Return the time in nanoseconds when a folder last changed; 0: nothing is at the path."""
     try:
         return os.stat(path or ".").st_mtime_ns  # noqa: PTH116 - once a folder and cell; a Path takes ten times as long
     except OSError:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.magics.kernel_state import NAME, KernelState, ModalGpu
 from modal_gpu_magic.ui.magics.magic import Magics
 from modal_gpu_magic.wire.process.initial_state import at_start
+
+FIRST_PYTHON = (3, 11)
+"""The first Python of Modal's image builder 2026.10."""
+OLD_PYTHON = (
+    "This kernel has Python 3.10, whose end of life has come: Modal's image builder 2026.10 makes no image with it, "
+    "and cells need the notebook's Python. Start a kernel with Python 3.11 to 3.14; until then, a workspace with "
+    "builder 2025.06 works (MODAL_IMAGE_BUILDER_VERSION=2025.06), and so does --backend local."
+)
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,6 +39,13 @@ def register(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
     native_cells.install(shell)
+    for line in about_python(sys.version_info[:2]):
+        print(line)
+
+
+def about_python(version: tuple[int, ...]) -> tuple[str, ...]:
+    """Return what a user of this Python must know before the first cell, as lines."""
+    return (OLD_PYTHON,) if version < FIRST_PYTHON else ()
 
 
 def unregister(shell: InteractiveShell) -> None:

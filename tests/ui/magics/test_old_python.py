@@ -1,0 +1,30 @@
+"""What `%load_ext` says of a Python for which Modal makes no images any more."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from modal._image import SUPPORTED_PYTHON_SERIES
+
+from modal_gpu_magic.ui.magics.extension import FIRST_PYTHON, about_python, register, unregister
+
+
+@pytest.mark.parametrize("version, lines", [((3, 10), 1), ((3, 11), 0), ((3, 14), 0)])
+def test_python_3_10_is_said(version: tuple[int, int], lines: int) -> None:
+    said = about_python(version)
+    assert len(said) == lines
+    assert all("3.11" in line and "2026.10" in line for line in said)
+
+
+def test_the_sdk_says_the_same() -> None:
+    assert f"{FIRST_PYTHON[0]}.{FIRST_PYTHON[1]}" == SUPPORTED_PYTHON_SERIES["2026.10"][0]
+
+
+def test_load_ext_says_what_its_python_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    register(shell)
+    unregister(shell)
+    InteractiveShell.clear_instance()
+    assert capsys.readouterr().out.splitlines() == list(about_python(sys.version_info[:2]))
