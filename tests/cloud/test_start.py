@@ -12,7 +12,7 @@ def test_a_container_that_does_not_start_is_ended(far: Far) -> None:
     result = far.kernel.remote("1", "T4 --session hangs --start-timeout 2s", timeout=60)
     assert "did not start in time" in result.error
     assert "--start-timeout" in result.error
-    assert result.seconds < 15
+    assert result.seconds < 40
     assert len(result.traceback.strip().splitlines()) == 1
     far.cloud.gates.open("FunctionGetInputs")
     again = far.kernel.remote("1 + 1", "T4 --session hangs --start-timeout 60s", timeout=60)
