@@ -153,11 +153,20 @@ class Pump:
         if self.answer is None or not self.answer.is_event:
             return self.answer or self.end
         if self.end is None:
+            asking = threading.Thread(target=self._fetch_end, name="modal-gpu-request", daemon=True)
+            asking.start()
             try:
-                self.end = self.call.ended()
-            except Exception as error:  # noqa: BLE001 - the run is over; `conclude` raises the error
-                self.lost = error
+                with interruptible():
+                    asking.join()
+            except KeyboardInterrupt:
+                self._press()
         return self.end
+
+    def _fetch_end(self) -> None:
+        try:
+            self.end = self.call.ended()
+        except Exception as error:  # noqa: BLE001 - the run is over; `conclude` raises the error
+            self.lost = error
 
     def _crashed(self, answer: Answer | None) -> bool:
         """Whether the container crashed, so that Modal's log may hold the cause."""
