@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -26,9 +27,12 @@ from tests.e2e.kernel import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.e2e.kernel import Result
+
 Outcome = tuple[str, str, bytes]
 """What was printed, what is seen then, and the namespace."""
 
+HEADER: Final = "T4"
 BEGIN: Final = """
 import time
 import numpy as np
@@ -76,7 +80,7 @@ STATEMENTS: Final = (
     "for _i in range({n}): count += _i",
 )
 STOPPED_SHARE: Final = 0.15
-LATEST_PRESS_SECONDS: Final = 0.5
+LATEST_PRESS_SECONDS: Final = 0.15
 WARM_CELLS: Final = 60
 """Cells before the memory is measured for the first time."""
 MOST_SHOWN: Final = 14
@@ -146,7 +150,7 @@ class Soak:
         cell = self.cell()
         self.cells.append(cell)
         run = self.kernel.remote if cell.remote else self.kernel.run
-        result = run(cell.source, *(("T4",) if cell.remote else ()), timeout=120, press=_press(cell))
+        result = run(cell.source, *((HEADER,) if cell.remote else ()), timeout=120, press=_press(cell))
         legal = list(self.legal(cell))
         if result.ok:
             legal = legal[-1:]
@@ -162,7 +166,7 @@ class Soak:
 
     def compare(self, legal: list[Outcome], error: str) -> str | None:
         """Compare both sides with the outcomes that are legal, and remember the one that was."""
-        sides = [self.kernel.remote, self.kernel.run]
+        sides: list[Callable[..., Result]] = [partial(self.kernel.remote, header=HEADER), self.kernel.run]
         self.choose.shuffle(sides)
         seen = [side(f"print(repr(({SEEN})))", timeout=120) for side in sides]
         for each in seen:

@@ -33,7 +33,7 @@ def test_a_kernel_keeps_no_object_of_ours_for_a_cell(warm: Kernel) -> None:
     seen = []
     for _ in range(2):
         here, there = warm.run(COUNT), warm.remote(COUNT, "T4")
-        assert (here.error, there.error) == ("", "")
+        assert [here.error, there.error] == ["", ""]
         seen.append([eval(each.stdout) for each in (here, there)])
         for _ in range(CELLS):
             assert warm.remote("q += 1\nprint(q)", "T4").ok
