@@ -15,6 +15,7 @@ LONGEST: Final = (
     "control_plane/test_snippets.py",
     "e2e",
     "browser",
+    "cloud",
     "control_plane",
     "session",
     "container",
