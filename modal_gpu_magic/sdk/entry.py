@@ -74,6 +74,12 @@ class Runner:
             self.worker.close()
 
 
+class OneSession(Runner):
+    """The Runner without a parameter, if Modal refuses one: each session has an App of its own."""
+
+    session = "default"
+
+
 @functools.cache
 def mounted(names: tuple[str, ...]) -> Volumes:
     """Return the reload and commit actions of this container's Volumes."""

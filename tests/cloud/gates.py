@@ -142,7 +142,7 @@ def _failing(name: str, handle: Any, gates: Gates) -> Any:
                 with (gates.folder / f"{each}.failed").open("a") as count:
                     count.write("x")
                 details = [api_pb2.RPCRetryPolicy(retry_after_secs=float(after))] if float(after) else None
-                raise GRPCError(Status[status], "a fault of the test", details)
+                raise GRPCError(Status[status], f"a fault of the test in {name}", details)
 
     async def handle_or_fail(stream: Any) -> None:
         strike()
