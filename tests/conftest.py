@@ -20,6 +20,7 @@ LONGEST: Final = (
     "e2e",
     "browser/test_kernels.py",
     "browser",
+    "cloud",
     "control_plane",
     "session",
     "container",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import GivenUp
-from modal_gpu_magic.sdk.faults import translate
-from modal_gpu_magic.sdk.held import HeldApp, Tell
+from modal_gpu_magic.sdk.faults import refuses_parameters, translate
+from modal_gpu_magic.sdk.heartbeats import heartbeats_to
+from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.wire.messages.parcel import split
 
@@ -40,11 +41,23 @@ class OpenApp(HeldApp):
         super().__init__(machine, backend, packages)
         self._runners: dict[str, Any] = {}
         self._stores: dict[str, SharedStore | None] = {}
+        self._is_apart = False
+        """Modal refuses the Runner's parameter, so each session has an App of its own."""
         self._lock = threading.Lock()
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        return define(app, self.machine, self.packages)
+        return None if self._is_apart else define(app, self.machine, self.packages)
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except Exception as error:
+            if not refuses_parameters(error):
+                raise
+            self._stack.close()
+            self._is_apart = True
+            super()._open()
 
     def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
         """Start a run and return at once; `tell` receives `spawned`, `frame`, then `result` or `lost`.
@@ -64,8 +77,7 @@ class OpenApp(HeldApp):
         """Return the Runner of a session: a class parameter gives each session its own container."""
         with self._lock:
             if session not in self._runners:
-                clustered = self.machine.nodes > 1
-                self._runners[session] = Cluster(self._cls) if clustered else self._cls(session=session)
+                self._runners[session] = Cluster(self._cls) if self.machine.nodes > 1 else self._runner(session)
             return self._runners[session]
 
     def store(self, session: str) -> SharedStore | None:
@@ -75,6 +87,23 @@ class OpenApp(HeldApp):
             if made is not None:
                 self._hooks.callback(made.remove)
         return self._stores[session]
+
+    def _runner(self, session: str) -> Any:
+        if not self._is_apart:
+            runner = self._cls(session=session)
+            try:
+                runner.run.hydrate()  # the first spawn would do so
+            except Exception as error:  # noqa: BLE001 - another failure meets the spawn, which is repeated
+                self._is_apart = refuses_parameters(error)
+            if not self._is_apart:
+                return runner
+        import modal
+
+        app = modal.App(APP_NAME)
+        made = define(app, self.machine, self.packages, has_parameter=False)
+        with heartbeats_to(self._heartbeat_failed):
+            self._stack.enter_context(app.run(client=self.backend.client))
+        return made()
 
     def image_id(self, image: Any) -> str:
         """Return Modal's id of an image; build the image if needed."""
@@ -332,7 +361,7 @@ class Cluster:
         self.run.update_autoscaler(scaledown_window=scaledown_window)
 
 
-def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
+def define(app: Any, machine: Machine, packages: tuple[str, ...], *, has_parameter: bool = True) -> Any:
     """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
     Modal creates nothing before the App runs.
@@ -345,7 +374,7 @@ def define(app: Any, machine: Machine, packages: tuple[str, ...]) -> Any:
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)
-    return app.cls(**entry.methods(), **options)(entry.Runner)
+    return app.cls(**entry.methods(), **options)(entry.Runner if has_parameter else entry.OneSession)
 
 
 def definition(machine: Machine, packages: tuple[str, ...]) -> dict[str, Any]:

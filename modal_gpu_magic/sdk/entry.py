@@ -83,6 +83,12 @@ class Runner:
             self.worker.close()
 
 
+class OneSession(Runner):
+    """The Runner without a parameter, if Modal refuses one: each session has an App of its own."""
+
+    session = "default"
+
+
 def received(parcel: Parcel, events: modal.Queue) -> Request | None:
     """Return the request whose parts come through the queue; None: they do not come, or are damaged."""
     deadline = time.monotonic() + WAIT_SECONDS

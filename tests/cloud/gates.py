@@ -51,12 +51,19 @@ class Gates:
         """Note anew whether an RPC of this name is answered."""
         self._passed(name).unlink(missing_ok=True)
 
-    def fail(self, *names: str, status: str = "UNAVAILABLE") -> None:
-        """Let RPCs of these names fail with a status from now on; `*`: all."""
+    def fail(self, *names: str, status: str = "UNAVAILABLE", times: int = 0, retry_after: float = 0.0) -> None:
+        """Let RPCs of these names fail with a status from now on; `*`: all.
+
+        Args:
+            names: names of RPCs.
+            status: the status of gRPC.
+            times: how many of them fail; 0: all until `mend`.
+            retry_after: seconds after which the server wants to be asked again, as Modal says when it throttles.
+        """
         for name in names:
             (self.folder / f"{name}.failed").unlink(missing_ok=True)
             draft = self.folder / f"{name}.draft"
-            draft.write_text(status)
+            draft.write_text(f"{status} {times} {retry_after}")
             draft.replace(self.folder / f"{name}.fault")
 
     def mend(self, *names: str) -> None:
@@ -123,14 +130,19 @@ def _failing(name: str, handle: Any, gates: Gates) -> Any:
     """A handler of an RPC that fails while a fault of its name exists."""
     from grpclib.const import Status
     from grpclib.exceptions import GRPCError
+    from modal_proto import api_pb2
 
     def strike() -> None:
         for each in (name, "*"):
             fault = gates.folder / f"{each}.fault"
             if fault.exists():
+                status, times, after = fault.read_text().split()
+                if int(times) and gates.failed(each) >= int(times):
+                    continue
                 with (gates.folder / f"{each}.failed").open("a") as count:
                     count.write("x")
-                raise GRPCError(Status[fault.read_text()], "a fault of the test")
+                details = [api_pb2.RPCRetryPolicy(retry_after_secs=float(after))] if float(after) else None
+                raise GRPCError(Status[status], f"a fault of the test in {name}", details)
 
     async def handle_or_fail(stream: Any) -> None:
         strike()
