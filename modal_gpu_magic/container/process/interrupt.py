@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import queue
 import signal
 import sys
@@ -36,6 +37,8 @@ PACKAGE_PREFIXES = ("modal_gpu_magic.container.", "modal_gpu_magic.wire.")
 _interruptible: set[CodeType] = set()
 _waiting: list[tuple[Interrupt, float]] = []
 """The interrupt whose exception is pending, and the time since when (monotonic, seconds). At most one item."""
+_held: list[Interrupt] = []
+"""The interrupts that handle signals now."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -72,7 +75,7 @@ class Interrupt:
     """Handles the stop signals during a run.
 
     Args:
-        on_press: called when a ■ arrives.
+        on_press: called when a ■ arrives, in any thread, also while the main thread is in a long C call; perhaps twice.
 
     Attributes:
         asked: the user pressed ■.
@@ -88,8 +91,11 @@ class Interrupt:
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
         self._hook_before: Callable[[Any], object] = sys.unraisablehook
+        self._wakeup_before = -1
 
     def __enter__(self) -> Self:
+        _held.append(self)
+        self._wakeup_before = signal.set_wakeup_fd(_arrivals(), warn_on_full_buffer=False)
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
         for number in (PRESS, STRIKE):
             self._before[number] = signal.signal(number, self._pressed)
@@ -102,6 +108,8 @@ class Interrupt:
         with self._lock:  # a signal that is being sent still reaches this handler, not the next one
             self._held = False
         _waiting.clear()
+        signal.set_wakeup_fd(self._wakeup_before)
+        _held.remove(self)
         if sys.unraisablehook == self._ignored:  # else the user's code has set another one
             sys.unraisablehook = self._hook_before
         for number, handler in reversed(self._before.items()):  # Modal's handler raises at any line, so restore it last
@@ -122,6 +130,10 @@ class Interrupt:
         finally:
             self._open = False
             _waiting.clear()
+
+    def notice(self) -> None:
+        """Report that a ■ has arrived."""
+        self._on_press()
 
     def expire(self) -> None:
         """Interrupt user code as ■ does, at the timeout. Any thread may call this; after the run it has no effect."""
@@ -150,7 +162,7 @@ class Interrupt:
         is_retry, self._is_retrying = self._is_retrying and number == STRIKE, False
         if number == PRESS:
             self.asked = True
-            self._on_press()
+            self.notice()
         if not self._open or (is_retry and not _waiting):  # a checkpoint has already raised the exception
             return
         if _may_raise(frame):
@@ -169,6 +181,26 @@ class Interrupt:
     def _wait(self) -> None:
         if self._open and not _waiting:
             _waiting.append((self, time.monotonic()))
+
+
+@functools.cache
+def _arrivals() -> int:
+    """Return a descriptor to which Python writes the number of each signal as the signal arrives.
+
+    Python runs a handler on the main thread once a C call has returned; a thread reads of ■ meanwhile. The numbers of
+    forked children's signals are written as well: ■ is sent to no child.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def run() -> None:
+        while True:
+            if PRESS in os.read(reading, 64):
+                for interrupt in tuple(_held):
+                    interrupt.notice()
+
+    daemon("modal-gpu-signals", run)
+    return writing
 
 
 @functools.cache

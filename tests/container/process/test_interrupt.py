@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -198,3 +201,25 @@ def test_a_cell_in_time_is_left_alone(shared: FarSide) -> None:
     ran = shared.run("1", timeout=0.2)
     assert (ran.result, ran.timed_out) == ("1", False)
     assert shared.run("import time\ntime.sleep(0.4); 2", timeout=30.0).result == "2"
+
+
+def test_a_press_is_noticed_while_the_main_thread_is_in_c_code() -> None:
+    """The notebook ends a container that does not say that ■ has arrived."""
+    noticed: list[str] = []
+    begun = threading.Event()
+
+    def press() -> None:
+        begun.wait()
+        time.sleep(0.2)
+        os.kill(os.getpid(), PRESS)
+
+    def call() -> None:
+        with Interrupt(lambda: noticed.append(threading.current_thread().name)) as interrupt, interrupt.window():
+            begun.set()
+            hashlib.pbkdf2_hmac("sha256", b"long", b"call", 4_000_000)
+            time.sleep(30)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    assert noticed[0] == "modal-gpu-signals"
