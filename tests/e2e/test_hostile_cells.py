@@ -37,14 +37,14 @@ def test_what_the_container_needs_is_put_back(kernel: Kernel, names: str) -> Non
 
 
 def test_a_cell_that_goes_on_without_a_built_in(kernel: Kernel) -> None:
-    """A thread of the SDK may need the built-in meanwhile, and end."""
+    """A thread of the SDK may need the built-in meanwhile, and end; the process ends then, with what was not sent."""
     source = (
         "import builtins, time\nif True:\n    print('first')\n    builtins.len = None\n    time.sleep(2)\n    len([1])"
     )
     ended = kernel.remote(source, timeout=40)
     assert ended.reply["ename"] in ("TypeError", "ContainerLost")
     assert "'NoneType' object is not callable" in ended.error or "the cell replaced built-ins" in ended.error
-    assert ended.stdout == "first\n"
+    assert ended.stdout == "first\n" or ended.reply["ename"] == "ContainerLost"
     assert kernel.remote("len([1])").value() == "1"
 
 

@@ -11,11 +11,13 @@ import contextlib
 import functools
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_gpu_magic.container.process.output_owner import daemon
@@ -195,12 +197,21 @@ def _arrivals() -> int:
 
     def run() -> None:
         while True:
-            if PRESS in os.read(reading, 64):
+            if PRESS in os.read(reading, 64) and not _is_blocked(PRESS):
                 for interrupt in tuple(_held):
                     interrupt.notice()
 
     daemon("modal-gpu-signals", run)
     return writing
+
+
+def _is_blocked(number: signal.Signals) -> bool:
+    """Whether a cell has blocked a signal in the main thread, which then never runs its handler. Unknown: false."""
+    status = Path(f"/proc/self/task/{threading.main_thread().native_id}/status")
+    with contextlib.suppress(OSError):
+        found = re.search(r"^SigBlk:\s*([0-9a-f]+)", status.read_text(), re.MULTILINE)
+        return found is not None and bool(int(found[1], 16) & 1 << number - 1)
+    return False
 
 
 @functools.cache
