@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from modal_gpu_magic.sdk.image import local_version
@@ -10,6 +11,7 @@ TESTED: Final = "1.6.4"
 """1.6.0 to 1.6.4 were tried. pyproject.toml allows the later versions of 1.6."""
 
 
+@functools.cache
 def newer_than_tested() -> str:
     """Return the remark on an SDK that is newer than the newest tested one; empty: it is not."""
     from packaging.version import InvalidVersion, Version

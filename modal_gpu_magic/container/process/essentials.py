@@ -8,6 +8,7 @@ these are put back, and a note says so. The functions that run while built-ins a
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
 import sys
 from typing import Any, Final
@@ -38,6 +39,8 @@ _originals: Final = {name: _table[name] for name in KEPT if name in _table}
 _all, _map, _is, _dict, _update, _copy = all, map, operator.is_, dict, dict.update, dict.copy
 _modules_object: Final = sys.modules
 _modules: Final[dict[str, Any]] = {}
+_looked_at: Final[set[str]] = set()
+"""Names of `sys.modules` that `remember_modules` has looked at: hundreds, and few are new in a cell."""
 _users: Final[dict[str, Any]] = {}
 """The user's replacements of built-ins in KEPT."""
 _running: Final[list[None]] = []
@@ -55,7 +58,9 @@ def is_sound() -> bool:
 
 def remember_modules() -> None:
     """Remember the modules that are put back: those of PACKAGES that are loaded now. Call this before user code."""
-    _modules.update((name, module) for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES)
+    new = sys.modules.keys() - _looked_at
+    _looked_at.update(new)
+    _modules.update((name, sys.modules[name]) for name in new if name.partition(".")[0] in PACKAGES)
 
 
 def user_begins() -> None:
@@ -96,7 +101,10 @@ def _restore_modules() -> None:
     if sys.modules is not _modules_object:
         _modules_object.update(sys.modules)
         sys.modules = _modules_object
-    missing = {name: module for name, module in _modules.items() if sys.modules.get(name) is None}
-    if missing:
+    loaded = sys.modules.get
+    if any(
+        map(operator.is_, map(loaded, _modules), itertools.repeat(None))
+    ):  # without a line of Python for each module
+        missing = {name: module for name, module in _modules.items() if loaded(name) is None}
         sys.modules.update(missing)
         _put_back.append(f"{'modules' if len(missing) > 1 else next(iter(missing))}")
