@@ -71,7 +71,6 @@ def pack(
     return prepare(values, namespace, store, hasher, session=session).transfer
 
 
-@deep
 def prepare(
     values: Mapping[str, Any],
     namespace: dict[str, Any],
@@ -94,6 +93,18 @@ def prepare(
     Raises:
         TransferError: a value cannot be pickled; the message has the name and the reason.
     """
+    return _prepared(values, namespace, store, hasher, session, table) if values else Packed(Transfer())
+
+
+@deep
+def _prepared(
+    values: Mapping[str, Any],
+    namespace: dict[str, Any],
+    store: Store,
+    hasher: Hasher | None,
+    session: str | None,
+    table: IdentityTable | None,
+) -> Packed:
     from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
     hashed, keys, sizes = hasher or Hasher(), list[str](), dict[str, int]()
@@ -197,7 +208,6 @@ def _unchanged_since(table: IdentityTable | None, hasher: Hasher) -> Callable[[A
     return unchanged
 
 
-@deep
 def unpack(
     transfer: Transfer,
     namespace: dict[str, Any],
@@ -229,9 +239,16 @@ def unpack(
         UnknownObjectsError: the transfer names objects that this side does not have.
     """
     check(transfer, store)
+    if not transfer.segments:
+        return Unpacked()
+    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices, only=only)
+    return _unpacked(transfer, namespace, arrival)
+
+
+@deep
+def _unpacked(transfer: Transfer, namespace: dict[str, Any], arrival: _Arrival) -> Unpacked:
     register(transfer.sources)
     builtins = namespace.get("__builtins__")
-    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices, only=only)
     try:
         return arrival.whole() or arrival.salvaged()
     finally:

@@ -147,9 +147,13 @@ class Transfer:
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[Transfer], tuple[Any, ...]]:
         """Return the fields. `Compact` keeps the buffers of the message outside its pickle, so they are not copied."""
         content = {each.name: getattr(self, each.name) for each in fields(self)}
-        if protocol.__index__() >= PROTOCOL:
-            content["inline"] = {key: pickle.PickleBuffer(buffer) for key, buffer in self.inline.items()}
+        if protocol.__index__() >= PROTOCOL and type(self.inline) is dict:
+            content["inline"] = {key: _uncopied(buffer) for key, buffer in self.inline.items()}
         return type(self), tuple(content.values())
+
+
+def _uncopied(buffer: bytes) -> Any:
+    return pickle.PickleBuffer(buffer) if type(buffer) is bytes else buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 _REGISTERED = 2
 """Value of `dtype.isbuiltin` for a dtype that a library has registered with numpy."""
 
-OWNED_BYTES = 16 << 20
+OWNED_BYTES = 8 << 20
 """Arrays up to this size are copied out of the buffer that they came in (4 ms). A larger one lies in the buffer."""
 
 _WORD_BYTES = (1, 2, 4, 8)
