@@ -15,7 +15,7 @@ from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
-from modal_gpu_magic.wire.messages.parcel import split
+from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,7 +263,8 @@ class Call:
             return None
         parcel, parts = split(self.request)
         if parcel is not None:
-            put = partial(self.app.queue.put_many, list(parts), partition=parcel.partition, block=False)
+            # A blocking put: a server that throttles answers as a full queue does.
+            put = partial(self.app.queue.put_many, list(parts), partition=parcel.partition, timeout=WAIT_SECONDS)
             FOLLOWERS.run(lambda: self._put(put))
         return parcel
 
