@@ -274,6 +274,7 @@ class Call:
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             if not self._is_pointless():
                 self.tell("lost", error)
+                self.cancel()  # the container waits for the parts
 
     def _is_pointless(self) -> bool:
         return self._cancelled or self._is_abandoned()
