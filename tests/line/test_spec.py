@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.catalog.gpus import GPUS
-from modal_gpu_magic.errors import LineError, UnknownGpuError
+from modal_gpu_magic.errors import LineError, UnknownGpuError, masked
 from modal_gpu_magic.line.spec import GpuSpec, Need
 
 Refused = Callable[[Callable[[], object]], "LineError | None"]
@@ -57,7 +57,7 @@ def test_any_text_is_a_spec_or_a_line_error_that_points_into_it(
 ) -> None:
     error = refused(lambda: GpuSpec.parse(text, allow_unknown=allow_unknown))
     if error:
-        assert error.line == text
+        assert error.line == masked(text)  # what looks like a variable of --env is stars
         assert 0 <= error.start <= error.end <= len(text)
     else:
         spec = GpuSpec.parse(text, allow_unknown=allow_unknown)
