@@ -37,6 +37,9 @@ _EMPTY = types.CellType()
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
+_PLAIN: frozenset[type] = frozenset({list, tuple, set, frozenset, dict})
+"""Types whose values refer to nothing but their items. A subclass may have attributes."""
+
 _MEMBERS: dict[type, tuple[str, ...]] = {
     types.MethodType: ("__func__", "__self__"),
     staticmethod: ("__func__",),
@@ -115,7 +118,11 @@ def imported_by(code: types.CodeType) -> frozenset[str]:
 def _parts(value: Any) -> Iterator[Any]:
     """Yield the objects of a value that may lead to functions and classes of the notebook."""
     kind = type(value)
-    if kind is types.FunctionType:
+    if kind in _PLAIN:
+        yield from _more_than_atoms(value)
+        if kind is dict:
+            yield from _more_than_atoms(value.values())
+    elif kind is types.FunctionType:
         yield from _parts_of_function(value)
     elif issubclass(kind, type):
         if value.__module__ == "__main__":
