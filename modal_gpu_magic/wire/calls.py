@@ -13,8 +13,9 @@ from typing import Any
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.compact import PROTOCOL
 from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, ProjectFiles, Transfer
-from modal_gpu_magic.wire.messages.seal import PROTOCOL, opened, seal, sealed
+from modal_gpu_magic.wire.messages.seal import opened, seal, sealed
 from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack

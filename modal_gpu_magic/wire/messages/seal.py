@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
+from modal_gpu_magic.wire.messages.compact import PROTOCOL
 from modal_gpu_magic.wire.messages.shapes import checked
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ SEAL_BYTES = 16
 _BYTES = (bytes, bytearray, memoryview)
 _NO_PICKLE = (pickle.UnpicklingError, EOFError, IndexError, MemoryError, struct.error)
 """What `pickle.loads` raises for bytes that are no pickle. A class that cannot be loaded raises another error."""
-PROTOCOL = 5
 
 
 def sealed(value: Any) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from modal_gpu_magic.line import slips
+from modal_gpu_magic.ui.magics.commands import COMMANDS
 from tests.e2e.kernel import Kernel
 
 
@@ -14,6 +16,10 @@ def kernel() -> Iterator[Kernel]:
     with Kernel() as kernel:
         kernel.load()
         yield kernel
+
+
+def test_a_header_knows_the_commands() -> None:
+    assert set(slips.COMMANDS) == set(COMMANDS)
 
 
 def test_a_cell_without_a_gpu_says_so_once(kernel: Kernel) -> None:
