@@ -7,6 +7,7 @@ from typing import Literal
 
 from modal_gpu_magic.metrics.history import Use
 from modal_gpu_magic.plan.machine.advice import Advice
+from modal_gpu_magic.session.run.phases import PhaseTime
 
 Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 
@@ -34,6 +35,7 @@ class Receipt:
         got: the GPUs that arrived, `H200:2`; Modal may give better GPUs than the header asks for.
         uses: use of each GPU while the cell ran; empty for most cells shorter than one second.
         advice: a cheaper GPU with enough memory for the session so far.
+        phases: the phases of the run in order, with their times; empty: not known.
     """
 
     outcome: Outcome
@@ -54,6 +56,7 @@ class Receipt:
     got: str | None = None
     uses: tuple[Use, ...] = ()
     advice: Advice | None = None
+    phases: tuple[PhaseTime, ...] = ()
 
     @property
     def cost(self) -> float | None:
