@@ -15,6 +15,7 @@ from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
+from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
 from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
@@ -239,6 +240,13 @@ class Session:
         measured = self.metrics.simulated
         simulated = bool(gpus) and (self.backend == "local" if measured is None else measured)
         return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
+
+    @property
+    def price_text(self) -> str:
+        """The price of the GPUs that arrived; before, that of the first choice, and of the dearest: `$3.95/h`."""
+        read = self.backend == "cloud" and self.metrics.latest
+        known = self._hourly() if read else None
+        return self.machine.price_text if known is None else rate(known)
 
     def _hourly(self) -> float | None:
         """The price of the GPUs that arrived, or will for certain, all nodes together; None: not known."""

@@ -18,6 +18,7 @@ from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
 from modal_gpu_magic.session.run.waiting import queue_words
+from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.front import Front, Phase
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.run.watch import Watch
+    from modal_gpu_magic.wire.messages.events import Request
 
 UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
@@ -35,6 +37,8 @@ LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
+LARGE_BYTES = 1_000_000
+"""Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
@@ -88,12 +92,12 @@ class Pump:
         self.lost: BaseException | None = None
         self.never_began = False
         self.ended_at: float | None = None
-        self.phase: Phase = "waiting"
-        self.phase_subject, self.detail = subject, ""
+        self.phase, self.phase_subject = _first_phase(call.request, subject)
+        self.detail = ""
         now = time.monotonic()
         self.phase_since = self.ticked = self.log_read_at = now
         self.frames = 0
-        self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, subject, "")
+        self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, self.phase_subject, "")
         """Phase, its beginning, subject and detail before the connection was lost."""
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
@@ -247,6 +251,8 @@ class Pump:
 
     def _spawned(self, _: str) -> None:
         self.status.meter.spawned()
+        if self.phase == "sending" and self.call.request.generation is None:
+            self._enter("waiting")
 
     def _frame(self, frame: Frame) -> None:
         _, *node, life = frame.run.split("/")
@@ -360,7 +366,7 @@ class Pump:
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
         self._show()
-        if self.phase in ("waiting", "starting"):
+        if self.phase in ("sending", "waiting", "starting"):
             self._in_thread("poll", self._poll)
         elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
@@ -393,6 +399,8 @@ class Pump:
             self._enter("starting")
 
     def _queued(self, _: object) -> None:
+        if self.phase == "sending":  # the container of the session has ended
+            self._enter("waiting")
         if self.phase == "waiting":
             self.timing.queued()
             self.detail = queue_words(self.call.app.machine, self.call.app.backend.kind)
@@ -417,3 +425,10 @@ class Pump:
                 self._in_progress.discard(name)
 
         threading.Thread(target=run, name="modal-gpu-request", daemon=True).start()
+
+
+def _first_phase(request: Request, subject: str) -> tuple[Phase, str]:
+    """Return the first phase of a run, and its subject: large values are sent before Modal has the run."""
+    if request.store is None and request.values.nbytes >= LARGE_BYTES:
+        return "sending", size_text(request.values.nbytes)
+    return "waiting", subject

@@ -132,7 +132,7 @@ class Service(RunningService):
             raise
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be loaded in the container: {why}.")
-        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
+        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0, alive_since=starting.alive_since)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
         front.settled(started_text(self.name, self.machine, self.serving, place, took))

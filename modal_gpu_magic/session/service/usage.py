@@ -18,15 +18,24 @@ class Usage:
         window: idle time of a container, seconds.
         least: number of containers that always run.
         clock: returns monotonic seconds.
+        alive_since: when the first container began, by that clock, if one has started; its idle time has begun now.
     """
 
-    def __init__(self, window: int, least: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        window: int,
+        least: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        alive_since: float | None = None,
+    ) -> None:
         self._window, self._least, self._clock = window, least, clock
         self._containers = max(1, least)
         self._lock = threading.Lock()
         self._running = 0
         self._seconds = 0.0
         self._since = self._warm_until = clock()
+        if alive_since is not None:
+            self._seconds, self._warm_until = self._since - alive_since, self._since + window
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:

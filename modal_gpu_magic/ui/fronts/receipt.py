@@ -25,7 +25,7 @@ _PHASES = {
     "connecting": "connecting",
     "building": "building image",
     "sending": "sending {subject}",
-    "waiting": "waiting for {subject}",
+    "waiting": "waiting for {subject} since",
     "starting": "starting {subject}",
     "restoring": "restoring {subject}",
     "installing": "installing {subject}",

@@ -236,6 +236,7 @@ def _strip(session: Session) -> dict[str, Any]:
         "backend": session.backend,
         "simulated": about.simulated,
         "hourly": about.hourly,
+        "price": session.price_text,
         "rate": standing.hourly,
         "spent": standing.spent,
         "state": standing.doing,

@@ -49,9 +49,13 @@ def test_duration(seconds: float | None, text: str) -> None:
     [
         ("connecting", "connecting 0:12"),
         ("building", "building image 0:12"),
-        ("waiting", "waiting for H100:2 0:12"),
+        ("waiting", "waiting for H100:2 since 0:12"),
         ("starting", "starting H100:2 0:12"),
+        ("restoring", "restoring H100:2 0:12"),
+        ("installing", "installing H100:2 0:12"),
+        ("starting ranks", "starting H100:2 0:12"),
         ("running", "running on H100:2 0:12"),
+        ("saving", "saving values on H100:2 0:12"),
         ("restarted", "restarted by Modal, running on H100:2 0:12"),
         ("stopping", "stopping on H100:2 0:12"),
     ],
@@ -61,7 +65,7 @@ def test_status(phase: Phase, text: str) -> None:
 
 
 def test_a_status_has_what_is_known_of_it() -> None:
-    assert status_text(State("waiting", "L4", 75, "A10 would do.")) == "waiting for L4 1:15 · A10 would do."
+    assert status_text(State("waiting", "L4", 75, "A10 would do.")) == "waiting for L4 since 1:15 · A10 would do."
 
 
 def test_the_heading_says_how_it_ended_and_what_is_there_now() -> None:
