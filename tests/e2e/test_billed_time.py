@@ -203,3 +203,31 @@ def test_a_container_that_was_replaced(bill: Bill) -> None:
     theirs = sum(row["seconds"] for row in bill.containers())
     assert bill.ours("container_seconds") == pytest.approx(theirs, abs=1.5)
     assert phases["starting"] > 0.2
+
+
+def test_a_service(bill: Bill) -> None:
+    """Its functions' calls, its start and its idle time: estimated, since calls may run in many containers."""
+    made = bill.kernel.remote("import time\ndef work(seconds): time.sleep(seconds)", "L4 --service worker", timeout=100)
+    assert made.ok, made.error
+    assert bill.kernel.run("import time\ntime.sleep(2)\nworker.work(8)\ntime.sleep(2)", timeout=60).ok
+    bill.stop()
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert float(bill.kernel.print("worker.usage.seconds")) == pytest.approx(theirs, rel=PART)
+
+
+def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
+    """A cluster, whose nodes are all billed: the dashboard and the receipt say one amount."""
+    seen = (
+        "from modal_gpu_magic.ui.widgets.dashboard import Dashboard\n"
+        "figures, show = [], Dashboard.show\n"
+        "def watched(self, **changes):\n"
+        "    show(self, **changes)\n"
+        "    figures.append((self.shown.cost, self.shown.hourly, self.shown.over))\n"
+        "Dashboard.show = watched"
+    )
+    assert bill.kernel.run(seen).ok
+    result = bill.remote("import time\ntime.sleep(3)", "H100:8 --nodes 2", answers=())
+    last = json.loads(bill.kernel.print("__import__('json').dumps(figures[-1])"))
+    cost = bill.ours("cost", "default.cluster")
+    assert last == pytest.approx([cost, 0.0, True])
+    assert f"≈ ${cost:.2f} on Modal" in result.said

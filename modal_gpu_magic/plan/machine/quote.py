@@ -83,9 +83,15 @@ def quote(
     return Quote(spec, None if gpus is None else gpus + rest, note=REGION_NOTE if region else "")
 
 
-def idle_words(price: Quote, seconds: int) -> str:
-    """Return the cost of idle time as a phrase: `idle for 5m after the last call, up to $0.16 each time`."""
-    return f"idle for {write_duration(seconds)} after the last call, up to {dollars(price.cost(seconds))} each time"
+def idle_words(dearest: float | None, seconds: int) -> str:
+    """Return the cost of idle time as a phrase: `idle for 5m after the last call, up to $0.16 each time`.
+
+    Args:
+        dearest: USD per hour of the machine with its dearest fallback; None: unknown.
+        seconds: the idle time.
+    """
+    most = None if dearest is None else dearest * seconds / 3600
+    return f"idle for {write_duration(seconds)} after the last call, up to {dollars(most)} each time"
 
 
 def hourly(specs: Sequence[GpuSpec], *, cpu: float | None = None, memory_mib: int | None = None) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.plan.machine.definition import quote_of
-from modal_gpu_magic.plan.machine.quote import UNKNOWN, dollars, idle_words, rate
+from modal_gpu_magic.plan.machine.quote import UNKNOWN, dollars, idle_words
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
@@ -22,7 +23,6 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
         place: `local`; `simulated`: local without real GPUs; empty: at Modal.
         seconds: duration of the start, seconds.
     """
-    price = quote_of(machine)
     parts = [name, machine.title]
     if place == "simulated":
         parts += ["local", "CPU", f"{machine.title} simulated"]
@@ -31,10 +31,10 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
     parts += map(str, serving.methods)
     if serving.helpers:
         parts.append(f"{', '.join(serving.helpers)} only inside (Modal: no other method beside a batched one)")
-    parts += [f"start {seconds:.1f} s", f"{rate(price.per_hour)} a container at Modal"]
+    parts += [f"start {seconds:.1f} s", f"{machine.price_text} a container at Modal"]
     if serving.min_containers:
         parts.append(f"{serving.min_containers} always there, until {name}.stop()")
-    parts += [idle_words(price, machine.scaledown), f"prices of {price.date}"]
+    parts += [idle_words(machine.per_hour, machine.scaledown), f"prices of {PRICE_DATE}"]
     return " · ".join(parts)
 
 
@@ -59,5 +59,5 @@ def state_text(
         now = [f"containers {containers}", f"queue {queued}"]
     where = "free here, at Modal about" if backend == "local" else "about"
     spent = f"{where} {dollars(price.cost(seconds))} so far"
-    cost = f"{spent} ({rate(price.per_hour)} a container, prices of {price.date})"
+    cost = f"{spent} ({machine.price_text} a container, prices of {PRICE_DATE})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))

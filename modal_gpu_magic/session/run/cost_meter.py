@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from modal_gpu_magic.session.run.front import Phase
-from modal_gpu_magic.session.run.phases import Mark, PhaseTime, billed_seconds, phase_times
+from modal_gpu_magic.session.run.phases import NOT_BILLED, Mark, PhaseTime, billed_seconds, phase_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -248,6 +248,12 @@ class Meter:
     def hourly(self) -> float | None:
         """The price of the machine, all nodes together, USD per hour; None: not known."""
         return None if self._node_hourly is None else self._node_hourly * self._nodes
+
+    @property
+    def adds(self) -> float | None:
+        """What the run adds now, USD per hour; 0 while it waits and after its end; None: not known."""
+        begins = [phase for attempt in self._attempts for phase, _ in attempt.begins]
+        return self.hourly if self._over is None and begins and begins[-1] not in NOT_BILLED else 0.0
 
     @property
     def rate(self) -> float | None:

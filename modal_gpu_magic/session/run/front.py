@@ -43,7 +43,7 @@ class State:
         seconds: time since the phase began, seconds.
         detail: the known reason of a long phase, and a remedy; often empty.
         cost: estimated cost of the run so far, USD; None: not known.
-        hourly: what its containers add now, USD per hour; None: not known.
+        hourly: what the run adds now, USD per hour; 0 while it waits; None: not known.
     """
 
     phase: Phase

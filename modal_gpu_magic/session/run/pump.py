@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
+LIVE_SECONDS = 2.0
+"""Seconds after which a front may show a live view; the end of a shorter run opens none."""
 LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
@@ -95,7 +97,7 @@ class Pump:
         self.phase, self.phase_subject = _first_phase(call.request, subject)
         self.detail = ""
         now = time.monotonic()
-        self.phase_since = self.ticked = self.log_read_at = now
+        self.began = self.phase_since = self.ticked = self.log_read_at = now
         self.frames = 0
         self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, self.phase_subject, "")
         """Phase, its beginning, subject and detail before the connection was lost."""
@@ -139,6 +141,8 @@ class Pump:
             self.timing.answered(answer, ended_at)
         else:
             self.timing.lost(ended_at, existed=self.life.begun)
+        if self.ticked >= self.began + LIVE_SECONDS:
+            self._show()  # a live view ends with the figure of the receipt
         for event in self._missing(answer):
             self._event(event)
         last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""

@@ -71,7 +71,7 @@ class Status:
 
     def state(self, phase: Phase, subject: str, seconds: float, detail: str = "") -> State:
         """Return the state of the run for its front, with the cost so far."""
-        return State(phase, subject, seconds, detail, self.meter.cost, self.meter.rate)
+        return State(phase, subject, seconds, detail, self.meter.cost, self.meter.adds)
 
     def enters(self, phase: Phase) -> None:
         """Set the phase of the run."""
