@@ -231,3 +231,43 @@ def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
     cost = bill.ours("cost", "default.cluster")
     assert last == pytest.approx([cost, 0.0, True])
     assert f"≈ ${cost:.2f} on Modal" in result.said
+
+
+PREEMPTED: Final = """
+import threading
+from pathlib import Path
+
+place = Path({place!r})
+
+def take_away():
+    from modal_proto import api_pb2
+
+    from modal._utils.async_utils import synchronizer
+    from modal_gpu_magic.sdk.client import connect
+
+    client = synchronizer._translate_in(connect("local").client)
+    request = api_pb2.ContainerStopRequest(task_id=place.read_text())
+
+    async def ask():
+        await client._stub.ContainerStop(request)
+
+    synchronizer.create_blocking(ask)()
+
+threading.Timer(6, take_away).start()
+"""
+"""`modal container stop` from beside the cell, as Modal does it at a preemption."""
+
+
+def test_a_container_that_is_replaced_in_mid_run(bill: Bill, tmp_path: Path) -> None:
+    """The first one counts until the second begins: nobody says when it ended."""
+    place = str(tmp_path / "task")
+    assert bill.kernel.run(PREEMPTED.format(place=place)).ok
+    source = f"import os, time\nopen({place!r}, 'w').write(os.environ['MODAL_TASK_ID'])\ntime.sleep(8)"
+    bill.remote(source, "H100")
+    phases, cost = bill.phases(), bill.ours("cost")
+    bill.stop()
+    assert len(bill.containers()) == 2
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=3 * PART)
+    assert cost == pytest.approx(3.9492 * theirs / 3600, rel=3 * PART)
+    assert phases["running"] > 9
