@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
-"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
+"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread.
+
+With a shared store, a mark in the store replaces the wait: a round trip takes longer than a short cell."""
 EVENT_BYTES = QUEUE_ITEM_BYTES
 """Largest answer that is sent as an event."""
 LOOP_THREAD = "(thread_inner)"
@@ -209,7 +211,8 @@ class Worker:
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
         self.sender.emit("started", generation=self.generation)
-        self.sender.flush_now(0)
+        if not isinstance(store, SharedStore):
+            self.sender.flush_now(0)
         if request.clean:
             self._clean()
         if request.generation is None:
@@ -235,7 +238,8 @@ class Worker:
         lacking = {name: why for name, why in failed.items() if name not in request.maybe}
         if lacking:
             return self._refused(lacking)
-        self.sender.flush_now(BEGIN_SECONDS)
+        if not (isinstance(store, SharedStore) and store.mark(request.run)):
+            self.sender.flush_now(BEGIN_SECONDS)
         self.process.begin()
         self.guard.user_code_began = True
         ran = self._ran(request, interrupt)

@@ -50,7 +50,7 @@ class Ended:
     timed_out: bool = False
     spawned_at: float = 0.0
     began: bool = False
-    """Whether user code began. The container queues `started` before it runs user code."""
+    """Whether user code began. The container queues `started`, or marks the shared store, before it runs user code."""
     words: str = ""
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
@@ -299,10 +299,18 @@ class Pump:
         for line in lines:
             self.front.say(line)
 
+    def _look_for_the_mark(self) -> None:
+        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container."""
+        store = self.call.app.store(self.call.session)
+        if not self.life.begun and store is not None and store.is_marked(self.call.request.run):
+            self._begun()
+
     def _begun(self) -> None:
         self.began_at = time.time()
         self._feed(Message.BEGUN)
         self.log_read_at = time.monotonic()
+        if self.life.is_over:  # the event came with the answer
+            return
         if self.life.presses:
             self._enter("stopping")
         elif self.again:
@@ -330,6 +338,7 @@ class Pump:
 
     def _lose(self, error: BaseException) -> None:
         self.lost = error
+        self._look_for_the_mark()
         if isinstance(error, BackendLost):
             self._feed(Message.UNREACHABLE)
         elif not self.call.sent:
@@ -341,11 +350,13 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
+        self._look_for_the_mark()
         self._feed(Message.PRESS)
         self._enter("stopping")
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
+        self._look_for_the_mark()
         self._show()
         if self.phase in ("waiting", "starting"):
             self._in_thread("poll", self._poll)
