@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
-"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
+"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread.
+
+With a shared store, a mark in the store replaces the wait: a round trip takes longer than a short cell."""
 SAVING_SECONDS = 0.25
 """Seconds after user code for which events wait for the answer, which takes them along; a longer `saving` is shown."""
 LARGE_BYTES = 1_000_000
@@ -220,7 +222,8 @@ class Worker:
         self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
         restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
         self.phases.enter("restoring", restored)
-        self.sender.flush_now(0)
+        if not isinstance(store, SharedStore):
+            self.sender.flush_now(0)
         if request.clean:
             self._clean()
         if request.generation is None:
@@ -251,7 +254,8 @@ class Worker:
             return self._refused(lacking)
         if request.distributed is None:  # before the flush, which takes this event along
             self.phases.enter("running")
-        self.sender.flush_now(BEGIN_SECONDS)
+        if not (isinstance(store, SharedStore) and store.mark(request.run)):
+            self.sender.flush_now(BEGIN_SECONDS)
         self.process.begin()
         self.guard.user_code_began = True
         ran = self._ran(request, interrupt)

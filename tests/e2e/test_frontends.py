@@ -259,13 +259,32 @@ def test_plain_python(home: Path) -> None:
     assert done.stdout == "42\ndivision by zero\n", done.stderr
 
 
+def shown(path: Path) -> list[list[tuple[str, Any]]]:
+    """What the cells of a notebook's file show, less the magic's own words, times and numbers: runs differ in these."""
+    return [
+        [
+            (output.output_type, NUMBER.sub("#", output.text) if "text" in output else sorted(output.data))
+            for output in cell
+            if OURS not in output.get("metadata", {})
+        ]
+        for cell in outputs(path)
+    ]
+
+
+NUMBER = re.compile(r"\d[\d.,]*")
+
+
 @pytest.mark.timeout(360)
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
-    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), timeout=300)
+def test_a_notebook_of_ours_runs_and_shows_what_its_file_shows(home: Path, path: Path) -> None:
+    """The file carries the outputs of a real run, made by `notebooks/run.py --save`, so that GitHub shows them."""
+    saved = home / "saved.ipynb"
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), f"--save={saved}", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated" in done.stdout, "a receipt"
     assert "Warning" not in done.stdout + done.stderr
+    assert shown(path) == shown(saved), "run `python notebooks/run.py NOTEBOOK --save`"
+    nbformat.validate(nbformat.read(path, 4))
 
 
 def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:

@@ -39,6 +39,8 @@ LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
+BEFORE_RUNNING = ("sending", "waiting", "starting")
+"""Phases in which the container has told nothing."""
 LARGE_BYTES = 1_000_000
 """Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
@@ -58,7 +60,7 @@ class Ended:
     ended_at: float = 0.0
     """When the answer arrived or the container was lost, seconds since the epoch."""
     began: bool = False
-    """Whether user code began. The container queues `started` before it runs user code."""
+    """Whether user code began. The container queues `started`, or marks the shared store, before it runs user code."""
     words: str = ""
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
@@ -320,9 +322,20 @@ class Pump:
         for line in lines:
             self.front.say(line)
 
+    def _look_for_the_mark(self) -> None:
+        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container."""
+        store = self.call.app.store(self.call.session)
+        if not self.life.begun and store is not None and store.is_marked(self.call.request.run):
+            self.timing.exists()
+            self._begun()
+            if self.phase in BEFORE_RUNNING and self.call.request.distributed is None:
+                self._enter("running")
+
     def _begun(self) -> None:
         self._feed(Message.BEGUN)
         self.log_read_at = time.monotonic()
+        if self.life.is_over:  # the event came with the answer
+            return
         if self.life.presses:
             self._enter("stopping")
         elif self.again:
@@ -353,6 +366,7 @@ class Pump:
 
     def _lose(self, error: BaseException) -> None:
         self.lost, self.ended_at = error, self.ended_at or time.time()
+        self._look_for_the_mark()
         if isinstance(error, BackendLost):
             self._feed(Message.UNREACHABLE)
         elif not self.call.sent:
@@ -364,13 +378,15 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
+        self._look_for_the_mark()
         self._feed(Message.PRESS)
         self._enter("stopping")
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
+        self._look_for_the_mark()
         self._show()
-        if self.phase in ("sending", "waiting", "starting"):
+        if self.phase in BEFORE_RUNNING:
             self._in_thread("poll", self._poll)
         elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
