@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from tests.browser.lab import Notebook
 
 PROGRAM = """#!/bin/sh
-case "$*" in *-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-count)"; exit;; esac
+case "$*" in
+*-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-count)"; exit;;
+*query-compute-apps*) while echo "GPU-count, 4711, 20480, <b>python3</b>"; do sleep 1; done; exit;;
+esac
 for word in "$@"; do case "$word" in --query-gpu=*) fields=$(echo "${{word#*=}}" | tr , ' ');; esac; done
 count=0
 while :; do
