@@ -3,7 +3,7 @@
 
 import uPlot from "uplot";
 import { h, setText } from "./dom";
-import { clock } from "./frame";
+import { clock, shown } from "./frame";
 import type { Drawing, Field, History, Line } from "./history";
 import { Legend } from "./legend";
 
@@ -29,6 +29,8 @@ const LONGEST = 1000;
 const MARKS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
 /** Part of the time axis that remains after one step of zooming in. */
 const ZOOM_STEP = 0.5;
+/** Units of which a part is noise. */
+const WHOLE = new Set(["%", "W", "°C"]);
 const KEYS = "arrow keys read values, + and − zoom, Escape shows all";
 
 /** Colour of the n-th line: hues far apart, of equal lightness. */
@@ -204,7 +206,7 @@ export class Chart {
 
   private valueText(line: Line, index: number): string {
     const { scale, unit } = this.measure;
-    const text = (value: number): string => precise(value * scale);
+    const text = (value: number): string => (WHOLE.has(unit) ? shown(value * scale) : precise(value * scale));
     const value = line.values[index];
     if (value === null || value === undefined) return "–";
     const [low, high] = [line.least?.[index], line.most?.[index]];

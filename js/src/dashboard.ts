@@ -37,6 +37,7 @@ interface Traits {
   nodes: number;
   client: string;
   cell: string;
+  code: string;
 }
 
 type Model = AnyModel<Traits>;

@@ -81,13 +81,14 @@ export function shown(value: number, digits = 0): string {
   return Number.isNaN(value) ? "–" : value.toFixed(digits);
 }
 
-/** `9.8/80 GiB`, from MiB; `80 GiB` if only the size is known, empty if nothing is. */
+/** `9.8 of 80 GiB`, from MiB; `30 MiB of 80 GiB`; `80 GiB` if only the size is known, empty if nothing is. */
 export function memoryText(gpu: Gpu): string {
-  const known = [gpu.used, gpu.total].filter((mib) => !Number.isNaN(mib));
-  return known.length ? `${known.map(gib).join("/")} GiB` : "";
+  const known = [gpu.used, gpu.total].filter((mib) => !Number.isNaN(mib)).map(memory);
+  const unit = known.every((text) => text.endsWith(" GiB")) ? " GiB" : "";
+  return known.length === 2 ? `${known[0]!.slice(0, unit ? -unit.length : undefined)} of ${known[1]}` : (known[0] ?? "");
 }
 
-/** A GPU's numbers in a line, without the unknown ones: `9.8/80 GiB · 410 W · 64°`. */
+/** A GPU's numbers in a line, without the unknown ones: `9.8 of 80 GiB · 410 W · 64°`. */
 export function gpuText(gpu: Gpu): string {
   const parts = [memoryText(gpu), valueText(gpu.power, " W"), valueText(gpu.temperature, "°")];
   return parts.filter((part) => part).join(" · ");
@@ -100,7 +101,13 @@ export function valueText(value: number, unit: string): string {
 
 /** `9.8`, `80`: GiB of MiB. */
 export function gib(mib: number): string {
-  return shown(mib / 1024, mib < 10 * 1024 ? 1 : 0);
+  return shown(mib / 1024, Math.round((mib / 1024) * 10) < 100 ? 1 : 0);
+}
+
+/** `9.8 GiB`, `30 MiB`: an amount below 0.05 GiB is shown in MiB, as `metrics/memory_text.py` does. */
+export function memory(mib: number): string {
+  if (mib / 1024 >= 0.05) return `${gib(mib)} GiB`;
+  return mib > 0 && mib < 0.5 ? "<1 MiB" : `${shown(mib)} MiB`;
 }
 
 /** `0:41`, `1:02:03`. */

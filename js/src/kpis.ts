@@ -1,7 +1,7 @@
 // The figures above the chart, each of which charts its measure: of the GPUs, and of the container itself. Pure.
 
 import type { Measure } from "./chart";
-import { gib, mean, shown, valueText } from "./frame";
+import { gib, mean, memory, shown, valueText } from "./frame";
 import type { History } from "./history";
 
 /** A figure: its measure, and its number and note now. `ofGpu`: of the GPUs, not of the container itself. */
@@ -16,9 +16,14 @@ const MB = 1e-6;
 const known = (values: readonly number[]): number[] => values.filter((value) => !Number.isNaN(value));
 const sum = (values: readonly number[]): number => (known(values).length ? known(values).reduce((a, b) => a + b, 0) : NaN);
 const most = (values: readonly number[]): number => (known(values).length ? Math.max(...known(values)) : NaN);
-const ofSize = (mib: number): string => (Number.isNaN(mib) ? "" : `of ${gib(mib)}`);
-const size = (mib: number): string => (Number.isNaN(mib) ? "–" : `${gib(mib)} GiB`);
-const rate = (bytes: number): string => (Number.isNaN(bytes) ? "–" : `${shown(bytes * MB, bytes < 10e6 ? 1 : 0)} MB/s`);
+const ofSize = (mib: number): string => (Number.isNaN(mib) ? "" : `of ${memory(mib)}`);
+const size = (mib: number): string => (Number.isNaN(mib) ? "–" : memory(mib));
+/** `4.2 MB/s`, `30 kB/s`: a small rate is not 0.0 MB/s. */
+const rate = (bytes: number): string => {
+  if (Number.isNaN(bytes)) return "–";
+  if (bytes > 0 && bytes < 5e4) return `${shown(Math.max(1, bytes / 1e3))} kB/s`;
+  return `${shown(bytes * MB, bytes > 0 && bytes < 1e7 ? 1 : 0)} MB/s`;
+};
 const orDash = (value: number, unit: string): string => valueText(value, unit) || "–";
 
 const DISK_SPACE: Kpi = {
@@ -98,7 +103,7 @@ export const KPIS: readonly Kpi[] = [
     top: null,
     words: (history) => {
       const [used, total] = [sum(history.latestOfNodes("space")), sum(history.latestOfNodes("spaceTotal"))];
-      return [rate(sum(history.latestOfNodes("disk"))), Number.isNaN(used) ? "" : `${gib(used)} ${ofSize(total)} GiB`];
+      return [rate(sum(history.latestOfNodes("disk"))), Number.isNaN(used) ? "" : `${gib(used)} ${ofSize(total)}`];
     },
   },
   DISK_SPACE,
@@ -109,7 +114,7 @@ export const KPIS: readonly Kpi[] = [
     unit: "MB/s",
     scale: MB,
     top: null,
-    words: (history) => [rate(sum(history.latestOfNodes("received"))), `in, ${rate(sum(history.latestOfNodes("sent"))).replace(" MB/s", "")} out`],
+    words: (history) => [rate(sum(history.latestOfNodes("received"))), `in, ${rate(sum(history.latestOfNodes("sent")))} out`],
   },
 ];
 

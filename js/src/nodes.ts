@@ -1,7 +1,7 @@
 // GPUs of a cluster: one row per node, one cell per GPU, the load as the depth of the colour. Tiles would be too many.
 
 import { h, setText } from "./dom";
-import { gib, gpuText, trouble, valueText, type Gpu } from "./frame";
+import { gpuText, memory, trouble, valueText, type Gpu } from "./frame";
 
 interface Row {
   element: HTMLElement;
@@ -59,7 +59,7 @@ export function rowText(gpus: readonly Gpu[]): string {
     return known.length ? known.reduce((sum, value) => sum + value, 0) : NaN;
   };
   const used = total("used");
-  const words = [Number.isNaN(used) ? "" : `${gib(used)} GiB`, valueText(total("power"), " W")];
+  const words = [Number.isNaN(used) ? "" : memory(used), valueText(total("power"), " W")];
   for (const problem of ["throttled", "hot"]) {
     const which = gpus.flatMap((gpu, index) => (trouble(gpu) === problem ? [index] : []));
     if (which.length) words.push(`GPU ${which.join(", ")} ${problem}`);

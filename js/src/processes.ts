@@ -1,7 +1,7 @@
 // The table of the processes that use the GPUs, where nvidia-smi lists any.
 
 import { h } from "./dom";
-import { gib } from "./frame";
+import { memory as memoryText } from "./frame";
 
 /** A process: GPU, process id, GPU memory in MiB, name; null: unknown. */
 export type Process = [gpu: string, pid: number, memory: number | null, name: string | null];
@@ -24,7 +24,7 @@ export class Processes {
     this.element.hidden = processes.length === 0;
     this.rows.replaceChildren(
       ...processes.map(([gpu, pid, memory, name]) =>
-        h("tr", {}, ...[gpu, String(pid), name ?? "–", memory === null ? "–" : `${gib(memory)} GiB`].map((cell) => h("td", {}, cell))),
+        h("tr", {}, ...[gpu, String(pid), name ?? "–", memory === null ? "–" : memoryText(memory)].map((cell) => h("td", {}, cell))),
       ),
     );
   }

@@ -175,11 +175,13 @@ describe("the container itself", () => {
     ["CPU", { cores: 1 }, ["48 %", "of 1 core"]],
     ["CPU", { cores: 1.5 }, ["48 %", "of 1.5 cores"]],
     ["CPU", { cores: NaN }, ["48 %", ""]],
-    ["RAM", {}, ["2.0 GiB", "of 64"]],
+    ["RAM", {}, ["2.0 GiB", "of 64 GiB"]],
     ["RAM", { memoryTotal: NaN }, ["2.0 GiB", ""]],
     ["Disk", { disk: 4.2e6, space: 26624, spaceTotal: 103424 }, ["4.2 MB/s", "26 of 101 GiB"]],
     ["Disk", { disk: 42e6 }, ["42 MB/s", ""]],
-    ["Network", { received: 12e6, sent: 3e5 }, ["12 MB/s", "in, 0.3 out"]],
+    ["Network", { received: 12e6, sent: 3e5 }, ["12 MB/s", "in, 0.3 MB/s out"]],
+    ["Network", { received: 3e4, sent: 10 }, ["30 kB/s", "in, 1 kB/s out"]],
+    ["Network", { received: 0, sent: NaN }, ["0 MB/s", "in, – out"]],
   ])("%s of %s", (label, change, words) => {
     const history = new History();
     history.add({ ...frame(0, 0), host: host(change) });

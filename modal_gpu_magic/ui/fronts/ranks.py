@@ -24,6 +24,8 @@ OPEN_LINES: Final = 12
 """Most lines of a rank whose output stays open after the run."""
 SUMMARY_CHARACTERS: Final = 100
 """Most characters of a rank's last line in its summary."""
+EMPTY: Final = {"text/plain": ""}
+"""Replaces the tabs after the run: front ends give an empty text no height."""
 _ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 _CUT = "… earlier output dropped\n"
 
@@ -113,7 +115,7 @@ class Tabs:
         if not self._texts:
             return
         if self._tab is not None:
-            self._publish({}, update=True)
+            self._publish(EMPTY, update=True)
         self._publish(bundle(self._texts), update=False)
         for widget in (self._tab, *self._pages.values()):
             if widget is not None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parents[1] / "static"
 FALLBACK_TEXT = """{shown}
-This front end does not show the dashboard. It needs Jupyter widgets and, in JupyterLab, a trusted notebook.
-Interrupt the kernel (■) to stop the cell."""
+To see the dashboard, trust the notebook: in JupyterLab, View > Activate Command Palette > Trust Notebook.
+Outside JupyterLab, the dashboard needs Jupyter widgets. Interrupt the kernel (■) to stop the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Dashboard(anywidget.AnyWidget):
     nodes = Int(1).tag(sync=True)
     client = Unicode("").tag(sync=True)
     cell = Unicode("").tag(sync=True)
+    code = Unicode("").tag(sync=True)
 
     def __init__(self, shown: Shown, press: Callable[[], None], nodes: int = 1, origin: Origin | None = None) -> None:
         self.shown = shown
@@ -97,7 +98,7 @@ class Dashboard(anywidget.AnyWidget):
         self._frames: deque[bytes] = deque(maxlen=MAX_READINGS_PER_NODE * nodes)
         self.asked = threading.Event()
         origin = origin or Origin()
-        super().__init__(state=_state(shown), nodes=nodes, client=origin.client, cell=origin.cell)
+        super().__init__(state=_state(shown), nodes=nodes, **asdict(origin))
         self.on_msg(self._on_message)
         WIDGET_COMM_IDS.add(self.model_id)
 

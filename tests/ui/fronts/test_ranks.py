@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from modal_gpu_magic.ui.fronts.ranks import (
+    EMPTY,
     KEPT_CHARACTERS,
     OPEN_LINES,
     SUMMARY_CHARACTERS,
@@ -62,7 +63,7 @@ def test_tabs_end_as_a_bundle_and_keep_a_bounded_text() -> None:
     (live, first), (emptied, second), (kept, last) = published
     assert (first, second, last) == (False, True, False)
     assert "application/vnd.jupyter.widget-view+json" in live
-    assert emptied == {}, "the tabs' place is empty, and what is kept stands below the output of rank 0"
+    assert emptied == EMPTY, "the tabs' place is empty, and what is kept stands below the output of rank 0"
     text = kept["text/plain"]
     assert len(text) <= KEPT_CHARACTERS + 1000
     assert "dropped" in text
