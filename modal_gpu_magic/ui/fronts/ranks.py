@@ -94,6 +94,8 @@ class Tabs:
         self._texts: dict[int, str] = {}
         self._pages: dict[int, Any] = {}
         self._tab: Any = None
+        self._kept: dict[str, Any] | None = None
+        """What remains after the run."""
         self._stale: set[int] = set()
         self._updated = 0.0
 
@@ -107,7 +109,9 @@ class Tabs:
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """The mime bundle of the tabs."""
+        """The mime bundle of the tabs, and after the run of the static HTML."""
+        if self._kept is not None:
+            return self._kept
         return dict(self._tab._repr_mimebundle_()) if self._tab is not None else None
 
     def finish(self) -> None:
@@ -116,7 +120,8 @@ class Tabs:
             return
         if self._tab is not None:
             self._publish(EMPTY, update=True)
-        self._publish(bundle(self._texts), update=False)
+        self._kept = dict(bundle(self._texts))
+        self._publish(self._kept, update=False)
         for widget in (self._tab, *self._pages.values()):
             if widget is not None:
                 widget.close()
