@@ -81,14 +81,14 @@ export function shown(value: number, digits = 0): string {
   return Number.isNaN(value) ? "–" : value.toFixed(digits);
 }
 
-/** `9.8 of 80 GiB`, from MiB; `30 MiB of 80 GiB`; `80 GiB` if only the size is known, empty if nothing is. */
+/** `9.8/80 GiB`, from MiB; `30 MiB/80 GiB`; `80 GiB` if only the size is known, empty if nothing is. */
 export function memoryText(gpu: Gpu): string {
   const known = [gpu.used, gpu.total].filter((mib) => !Number.isNaN(mib)).map(memory);
   const unit = known.every((text) => text.endsWith(" GiB")) ? " GiB" : "";
-  return known.length === 2 ? `${known[0]!.slice(0, unit ? -unit.length : undefined)} of ${known[1]}` : (known[0] ?? "");
+  return known.length === 2 ? `${known[0]!.slice(0, unit ? -unit.length : undefined)}/${known[1]}` : (known[0] ?? "");
 }
 
-/** A GPU's numbers in a line, without the unknown ones: `9.8 of 80 GiB · 410 W · 64°`. */
+/** A GPU's numbers in a line, without the unknown ones: `9.8/80 GiB · 410 W · 64°`. */
 export function gpuText(gpu: Gpu): string {
   const parts = [memoryText(gpu), valueText(gpu.power, " W"), valueText(gpu.temperature, "°")];
   return parts.filter((part) => part).join(" · ");

@@ -16,7 +16,7 @@ const MB = 1e-6;
 const known = (values: readonly number[]): number[] => values.filter((value) => !Number.isNaN(value));
 const sum = (values: readonly number[]): number => (known(values).length ? known(values).reduce((a, b) => a + b, 0) : NaN);
 const most = (values: readonly number[]): number => (known(values).length ? Math.max(...known(values)) : NaN);
-const ofSize = (mib: number): string => (Number.isNaN(mib) ? "" : `of ${memory(mib)}`);
+const ofSize = (mib: number): string => (Number.isNaN(mib) ? "" : `of ${gib(mib)}`);
 const size = (mib: number): string => (Number.isNaN(mib) ? "–" : memory(mib));
 /** `4.2 MB/s`, `30 kB/s`: a small rate is not 0.0 MB/s. */
 const rate = (bytes: number): string => {
@@ -103,7 +103,7 @@ export const KPIS: readonly Kpi[] = [
     top: null,
     words: (history) => {
       const [used, total] = [sum(history.latestOfNodes("space")), sum(history.latestOfNodes("spaceTotal"))];
-      return [rate(sum(history.latestOfNodes("disk"))), Number.isNaN(used) ? "" : `${gib(used)} ${ofSize(total)}`];
+      return [rate(sum(history.latestOfNodes("disk"))), Number.isNaN(used) ? "" : `${gib(used)}${Number.isNaN(total) ? "" : ` of ${gib(total)}`} GiB`];
     },
   },
   DISK_SPACE,

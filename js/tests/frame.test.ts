@@ -48,12 +48,12 @@ describe("numbers", () => {
   });
 
   it.each([
-    [500, 81559, "0.5 of 80 GiB"],
-    [30, 81559, "30 MiB of 80 GiB"],
-    [0.2, 81559, "<1 MiB of 80 GiB"],
-    [0, 81559, "0 MiB of 80 GiB"],
-    [10230, 81559, "10 of 80 GiB"],
-    [20480, 81559, "20 of 80 GiB"],
+    [500, 81559, "0.5/80 GiB"],
+    [30, 81559, "30 MiB/80 GiB"],
+    [0.2, 81559, "<1 MiB/80 GiB"],
+    [0, 81559, "0 MiB/80 GiB"],
+    [10230, 81559, "10/80 GiB"],
+    [20480, 81559, "20/80 GiB"],
     [NaN, NaN, ""],
     [NaN, 81559, "80 GiB"],
   ])("memory %s of %s", (used, total, text) => {
@@ -80,9 +80,9 @@ describe("numbers", () => {
 describe("a GPU's line", () => {
   const gpu = { utilisation: 5, used: 2048, total: 81920, power: 410.4, temperature: 64, throttled: false };
   it.each([
-    [{}, "2.0 of 80 GiB · 410 W · 64°"],
-    [{ power: NaN }, "2.0 of 80 GiB · 64°"],
-    [{ power: NaN, temperature: NaN }, "2.0 of 80 GiB"],
+    [{}, "2.0/80 GiB · 410 W · 64°"],
+    [{ power: NaN }, "2.0/80 GiB · 64°"],
+    [{ power: NaN, temperature: NaN }, "2.0/80 GiB"],
     [{ used: NaN, total: NaN, power: NaN, temperature: NaN }, ""],
   ])("leaves out what is unknown: %s", (change, text) => expect(gpuText({ ...gpu, ...change })).toBe(text));
 });

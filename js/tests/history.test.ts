@@ -175,7 +175,7 @@ describe("the container itself", () => {
     ["CPU", { cores: 1 }, ["48 %", "of 1 core"]],
     ["CPU", { cores: 1.5 }, ["48 %", "of 1.5 cores"]],
     ["CPU", { cores: NaN }, ["48 %", ""]],
-    ["RAM", {}, ["2.0 GiB", "of 64 GiB"]],
+    ["RAM", {}, ["2.0 GiB", "of 64"]],
     ["RAM", { memoryTotal: NaN }, ["2.0 GiB", ""]],
     ["Disk", { disk: 4.2e6, space: 26624, spaceTotal: 103424 }, ["4.2 MB/s", "26 of 101 GiB"]],
     ["Disk", { disk: 42e6 }, ["42 MB/s", ""]],

@@ -125,7 +125,7 @@ def test_unknown_is_left_out_and_a_cluster_is_drawn_by_node(notebook: Callable[.
     alone = dashboard(opened, 2)
     for index in (0, 1):
         tile = alone.get_by_role("listitem", name=f"GPU {index}")
-        expect(tile).to_have_text(f"GPU {index}10 of 80 GiB · 50°")
+        expect(tile).to_have_text(f"GPU {index}10/80 GiB · 50°")
     assert figures(alone) == ["Memory", "Temperature", "CPU", "RAM", "Disk", "Network"]
     expect(alone.get_by_text("–")).to_have_count(0)
     expect(alone.get_by_role("radio", name="Memory")).to_be_checked()
