@@ -69,7 +69,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   };
   const message = (content: { type: string }, buffers: DataView[]): void => {
     if (content.type !== "frame") return;
-    for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus);
+    for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus, model.get("strip")?.simulated);
   };
   model.on("change:strip", update);
   model.on("msg:custom", message);

@@ -203,7 +203,8 @@ class Worker:
             self.sampler.begin(current.certain_count(asked))
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - the sampler's callback signature
-        self.sender.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
+        place = {"time": reading.time, "node": self.place.node, "running": running}
+        self.sender.emit("sample", **place, rows=reading.rows, **reading.beside)
 
     def _need(self, request: Request) -> Need | None:
         """Return the reason why this container cannot run the request, or None. No user code has run yet."""

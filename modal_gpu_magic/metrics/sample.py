@@ -12,9 +12,11 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.clocks import slowdowns
+from modal_gpu_magic.metrics.host import HostSample
+from modal_gpu_magic.metrics.processes import GpuProcess, processes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 QUERY = (
     *("index", "uuid", "utilization.gpu", "utilization.memory", "memory.used", "memory.total", "power.draw"),
@@ -113,9 +115,17 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The samples of one tick, one for each GPU."""
+    """The samples of one tick, one for each GPU.
+
+    Attributes:
+        samples: one for each GPU.
+        host: the container's CPU, memory, disk and network; None: not read at this tick.
+        processes: the processes that use the GPUs, as far as nvidia-smi lists them.
+    """
 
     samples: tuple[GpuSample, ...]
+    host: HostSample | None = None
+    processes: tuple[GpuProcess, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the tick has a sample.
@@ -133,21 +143,46 @@ class Reading:
 
     def at(self, time: float) -> Reading:
         """Return a copy with another time."""
-        return Reading(tuple(replace(sample, time=time) for sample in self.samples))
+        return replace(self, samples=tuple(replace(sample, time=time) for sample in self.samples))
 
     @property
     def rows(self) -> tuple[tuple[Any, ...], ...]:
         """The samples as plain tuples, to send from the container to the kernel."""
         return tuple(tuple(getattr(sample, name) for name in _SENT_FIELDS) for sample in self.samples)
 
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What is known beside the GPUs' rows, as plain values: `host` and `processes`; without unknown ones."""
+        rows = tuple(process.row for process in self.processes)
+        return {**({"host": self.host.row} if self.host else {}), **({"processes": rows} if rows else {})}
+
     @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]], time: float, node: int = 0) -> Reading:
+    def of(
+        cls,
+        rows: Iterable[tuple[Any, ...]],
+        time: float,
+        node: int = 0,
+        *,
+        host: Sequence[float | None] | None = None,
+        processes: Sequence[Sequence[object]] = (),
+    ) -> Reading:
         """Create a reading from `rows`, with `time` and the number of the container in its cluster.
+
+        A container of another version may send rows with fewer or more values: a missing value is unknown, and a
+        surplus one is ignored.
+
+        Args:
+            rows: `Reading.rows`.
+            time: time of the reading.
+            node: number of the container in its cluster.
+            host: `host` of `Reading.beside`.
+            processes: `processes` of `Reading.beside`.
 
         Raises:
             ValueError: no rows, or an invalid number.
         """
-        return cls(tuple(GpuSample(*(time, *row, node)) for row in rows))
+        samples = (GpuSample(time=time, node=node, **dict(zip(_SENT_FIELDS, row, strict=False))) for row in rows)
+        return cls(tuple(samples), None if host is None else HostSample.of(host), processes_of(processes))
 
 
 _SENT_FIELDS = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))

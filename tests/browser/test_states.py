@@ -223,7 +223,7 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     expect(shown.locator(".mgs-title")).to_have_text("2 x H100:8")
     for node in ("node 0", "node 1"):
         expect(shown.get_by_role("listitem", name=node)).to_be_visible(timeout=60_000)
-    expect(shown.locator(".mgn-cell")).to_have_count(16)
+    expect(shown.locator(".mgn-cell")).to_have_count(2)
     tab = opened.cell(1).get_by_role("tab", name="rank 1")
     expect(tab).to_be_visible(timeout=60_000)
     expect(opened.cell(1).get_by_text("rank 1 begins")).to_be_visible(timeout=30_000)
@@ -232,6 +232,16 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     text = opened.ended(1).inner_text()
     assert "● done" in text
     assert "rank 0 ends" in text
+    expect(tab).to_have_count(0)
+    summary = opened.cell(1).locator("details > summary").filter(has_text="rank 1")
+    expect(summary).to_have_text("rank 1 · rank 1 ends")
+    expect(opened.cell(1).locator("details[open] pre")).to_have_text("rank 1 begins\nrank 1 ends\n")
+    own = opened.cell(1).get_by_text("rank 0 ends").last.bounding_box()
+    below = summary.bounding_box()
+    assert own is not None
+    assert below is not None
+    assert below["y"] > own["y"]
+    assert serious(".jp-Cell-outputArea") == []
 
 
 def test_the_price_of_each_fallback_is_in_the_picker(notebook: Callable[..., Notebook]) -> None:

@@ -16,6 +16,7 @@ from tests.e2e.kernel import Kernel
 PROGRAM = """#!/bin/sh
 case "$*" in
 *-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-tape)"; exit;;
+*query-compute-apps*) while echo "GPU-tape, 4711, 4096, /usr/bin/python3"; do sleep 0.2; done; exit;;
 *uuid,memory.total,name*) echo "0, GPU-tape, 143771, NVIDIA H200"; exit;;
 esac
 echo "$*" >> {folder}/asked
