@@ -246,34 +246,26 @@ def test_one_price_is_one_text_everywhere(notebook: Callable[..., Notebook]) -> 
     expect(strip).to_contain_text(f"≈ {wanted} on Modal")
 
 
-def source(notebook: Notebook, cell: int) -> str:
-    return str(
-        notebook.page.evaluate(
-            "cell => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[cell].getSource()", cell
-        )
-    )
-
-
 def test_insert_puts_the_line_into_the_cell_below(picked: Callable[..., Notebook]) -> None:
     notebook = picked("H100:2")
     picker = notebook.cell(0)
-    below = source(notebook, 1)
+    below = notebook.source(1)
     press = picker.get_by_role("button", name="Insert", exact=True)
     press.click()
     expect(picker.get_by_text("Inserted into the cell below.")).to_be_visible()
-    assert source(notebook, 1) == f"%%modal_gpu H100:2\n{below}"
+    assert notebook.source(1) == f"%%modal_gpu H100:2\n{below}"
     card(notebook, "L4").click()
     expect(picker.get_by_text("Inserted into the cell below.")).to_have_count(0)
     press.click()
     expect(picker.get_by_text("Replaced %%modal_gpu H100:2 in the cell below.")).to_be_visible()
-    assert source(notebook, 1) == f"%%modal_gpu L4:2\n{below}"
+    assert notebook.source(1) == f"%%modal_gpu L4:2\n{below}"
     cells = notebook.page.locator(f"{notebook.PANEL} .jp-Cell").count()
     notebook.page.evaluate(
         "window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[1].setSource('%%time\\n1')"
     )
     press.click()
     expect(picker.get_by_text("Inserted a new cell below.")).to_be_visible()
-    assert (source(notebook, 1), source(notebook, 2)) == ("%%modal_gpu L4:2\n", "%%time\n1")
+    assert (notebook.source(1), notebook.source(2)) == ("%%modal_gpu L4:2\n", "%%time\n1")
     assert notebook.page.locator(f"{notebook.PANEL} .jp-Cell").count() == cells + 1
     notebook.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.sharedModel.deleteCell(1)")
 
@@ -282,11 +274,63 @@ def test_insert_copies_where_a_front_end_gives_no_cells(picked: Callable[..., No
     notebook = picked("L4:2")
     picker = notebook.cell(0)
     notebook.page.evaluate("window.jupyterapp.shell.currentWidget.context.model.readOnly = true")
-    before = source(notebook, 1)
+    before = notebook.source(1)
     picker.get_by_role("button", name="Insert", exact=True).click()
     expect(picker.get_by_text("The line is copied: paste it as the first line of a cell.")).to_be_visible()
-    assert source(notebook, 1) == before
+    assert notebook.source(1) == before
     notebook.page.evaluate("window.jupyterapp.shell.currentWidget.context.model.readOnly = false")
+
+
+@pytest.mark.parametrize("how", ["dies", "is restarted"])
+def test_after_the_kernel_ended_strip_and_buttons_say_so_and_are_inert(
+    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], how: str
+) -> None:
+    opened = notebook(
+        "%load_ext modal_gpu_magic\npicker = %modal_gpu picker H100:2\npicker",
+        "%%modal_gpu H100:2\nprint('ran')",
+        "import os\nos._exit(1)",
+    )
+    opened.run(0)
+    opened.run(1)
+    picker = opened.cell(0).locator(".mgp")
+    strip = picker.get_by_role("region", name="Session")
+    expect(strip.get_by_text("idle, ends in")).to_be_visible()
+    if how == "dies":
+        opened.start(2)
+        opened.page.locator(".jp-Dialog .jp-mod-accept").click(timeout=30_000)  # JupyterLab says that it restarts it
+    else:
+        opened.restart()
+    expect(picker.get_by_text("The kernel has ended. Run this cell again.")).to_have_count(2, timeout=30_000)
+    for button in (use(opened), strip.get_by_role("button", name="Stop")):
+        expect(button).to_be_disabled()
+    card(opened, "L4").click()
+    expect(line(opened)).to_have_text("%%modal_gpu L4:2")
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        opened.theme(theme)
+        assert serious(".mgp") == []
+    opened.wait_until_ready()
+    opened.run(0)
+    expect(use(opened)).to_be_enabled()
+    expect(opened.cell(0).get_by_role("region", name="Session")).to_contain_text("No session yet")
+    expect(opened.cell(0).get_by_role("button", name="Stop")).to_be_disabled()
+
+
+def test_a_busy_kernel_is_said(notebook: Callable[..., Notebook]) -> None:
+    """A native cell blocks the kernel: Use is applied when the cell has ended."""
+    opened = notebook(
+        "%load_ext modal_gpu_magic\npicker = %modal_gpu picker L4\npicker",
+        "import time\ntime.sleep(4)",
+        "%modal_gpu status",
+    )
+    opened.run(0)
+    opened.start(1)
+    use(opened).click()
+    expect(opened.cell(0).get_by_text("The kernel is busy: Use is applied when its cell has ended.")).to_be_visible()
+    opened.ended(1)
+    expect(opened.cell(0).get_by_text("Cells with %%modal_gpu now run on this machine.")).to_be_visible()
+    card(opened, "L40S").click()
+    expect(opened.cell(0).get_by_text("Cells with %%modal_gpu now run on this machine.")).to_have_count(0)
+    assert "default: L4 " in opened.run(2).inner_text()
 
 
 def test_python_moves_it_and_refuses_what_is_not_offered(picked: Callable[..., Notebook]) -> None:
