@@ -53,7 +53,7 @@ export function priceText(found: Price, region: string): string {
   return region ? found[1] : found[0];
 }
 
-/** `$7.90/h`; with a dearer fallback `$7.90/h, up to $9.08/h`. */
+/** `$7.90/h`; with a dearer fallback `$7.90/h, up to $9.08/h`, as Python's `quote.rate` writes it. */
 export function totalText(choice: Choice, rows: readonly Row[]): string {
   const prices = choice.specs.flatMap((spec) => {
     const row = rowOf(spec.name, rows);
@@ -62,8 +62,8 @@ export function totalText(choice: Choice, rows: readonly Row[]): string {
   const first = prices[0];
   if (!first) return "";
   const dearest = prices.reduce((most, one) => (one[2] > most[2] ? one : most));
-  const text = priceText(first, choice.region);
-  return dearest[2] > first[2] ? `${text}, up to ${priceText(dearest, choice.region)}` : text;
+  const [text, most] = [priceText(first, choice.region), priceText(dearest, choice.region)];
+  return most === text ? text : `${text}, up to ${most}`;
 }
 
 export type Badge = "recommended" | "cheapest that fits";

@@ -167,7 +167,7 @@ class Picker {
       this.repaint();
     });
     const memory = h("span", { class: "mgp-pair" }, h("label", { for: range.id }, "Min. VRAM per GPU"), range, said);
-    const need = h("p", { class: "mgp-need", role: "status" });
+    const need = h("p", { class: "mgp-need" });
     this.repaints.push(() => {
       const { model, task } = this.view;
       const [gb, formula] = this.model.get("needs")[model]?.[task] ?? ["", ""];

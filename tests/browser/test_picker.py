@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.browser.lab import Notebook
 
 MAKE = "from modal_gpu_magic import GpuPicker\npicker = GpuPicker({spec!r})\npicker"
+WIDTHS = (1400, 800, 390)
 TELL = "print(picker.spec, '|', picker.nodes, '|', picker.image, '|', picker.line)"
 
 
@@ -364,13 +365,20 @@ def test_it_follows_the_theme_and_can_be_read_by_all(
 ) -> None:
     notebook = picked("H100:2,A100-80GB")
     notebook.theme(theme)
+    notebook.cell(0).get_by_label("Model", exact=True).select_option("70B")
     page_colour = notebook.page.locator("body").evaluate(
         "e => getComputedStyle(e).getPropertyValue('--jp-layout-color1')"
     )
     probe = f"e => {{ e.style.background = '{page_colour}'; const c = getComputedStyle(e).backgroundColor; e.style.background = ''; return c; }}"
     picker = notebook.cell(0).locator(".mgp")
     assert picker.evaluate("e => getComputedStyle(e).backgroundColor") == picker.evaluate(probe)
-    assert serious(".mgp") == []
+    notebook.command("application:toggle-left-area")
+    for width in WIDTHS:
+        notebook.page.set_viewport_size({"width": width, "height": 950})
+        assert serious(".mgp") == []
+        assert picker.evaluate("e => e.scrollWidth <= e.clientWidth"), f"nothing is cut off at {width} px"
+    notebook.page.set_viewport_size({"width": 1150, "height": 950})
+    notebook.command("application:toggle-left-area")
 
 
 def test_the_session_s_strip_moves_while_a_cell_runs_and_between_cells(notebook: Callable[..., Notebook]) -> None:
