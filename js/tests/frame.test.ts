@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { clock, decode, gpuText, mean, memoryText, shown, trouble } from "../src/frame";
 import { dollars } from "../src/dom";
 import { costText } from "../src/money";
+import dollarsCases from "./dollars_cases.json";
 import { runs, spentNow, stateText, type Strip } from "../src/strip";
 
 const packed = (...values: number[]): DataView => {
@@ -67,14 +68,7 @@ describe("numbers", () => {
     [-5, "0:00"],
   ])("%s s on the clock", (seconds, text) => expect(clock(seconds)).toBe(text));
 
-  it.each([
-    [null, "–"],
-    [NaN, "–"],
-    [0, "$0.00"],
-    [0.004, "<$0.01"],
-    [3.951, "$3.95"],
-    [126.4, "$126"],
-  ])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
+  it.each([...(dollarsCases as [number, string][]), [null, "–"], [undefined, "–"], [NaN, "–"]])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
 });
 
 describe("a GPU's line", () => {
@@ -120,7 +114,7 @@ describe("the strip", () => {
     got: "",
     backend: "cloud",
     simulated: false,
-    hourly: 3.6,
+    price: "$3.60/h",
     rate: 3.6,
     spent: 1,
     state: "running",
@@ -135,6 +129,7 @@ describe("the strip", () => {
     expect(stateText({ ...strip, state: "idle", idle_until: 425 }, 165)).toBe("idle, ends in 4:20");
     expect(stateText({ ...strip, state: "idle", idle_until: 160 }, 165)).toBe("ended");
     expect(stateText({ ...strip, state: "ended" }, 165)).toBe("ended");
+    expect(stateText({ ...strip, state: "new" }, 165)).toBe("nothing has run yet");
     expect(stateText({ ...strip, state: "waiting" }, 165)).toBe("waiting for GPU 1:05");
     expect(stateText({ ...strip, state: "building" }, 100 + 3725)).toBe("building image 1:02:05");
   });
@@ -145,7 +140,7 @@ describe("the strip", () => {
   );
 
   it("has none to stop when it is idle, ended or not there", () => {
-    expect([{ ...strip, state: "idle" }, { ...strip, state: "ended" }, null].map(runs)).toEqual([false, false, false]);
+    expect([{ ...strip, state: "idle" }, { ...strip, state: "ended" }, { ...strip, state: "new" }, null].map(runs)).toEqual([false, false, false, false]);
   });
 
   it.each([

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.recommend import per_hour
 from tests.e2e.slow_package import slow_package
 
 if TYPE_CHECKING:
@@ -249,5 +252,5 @@ def test_the_price_of_each_fallback_is_in_the_picker(notebook: Callable[..., Not
     opened.run(0)
     fallbacks = opened.cell(0).get_by_role("list", name="Fallbacks, in order").get_by_role("listitem")
     expect(fallbacks).to_have_count(2)
-    expect(fallbacks.nth(0)).to_contain_text("A100-80GB:2 $5.00/h")
-    expect(fallbacks.nth(1)).to_contain_text("L4 $0.80/h")
+    for place, spec in enumerate(("A100-80GB:2", "L4")):
+        expect(fallbacks.nth(place)).to_contain_text(f"{spec} {rate(per_hour(GpuSpec.parse(spec)))}")

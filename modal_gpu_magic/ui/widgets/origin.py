@@ -1,4 +1,4 @@
-"""The page and the notebook cell that a run comes from, by the cell's request."""
+"""The page and the notebook cell that a run or a picker comes from, by the cell's request."""
 
 from __future__ import annotations
 
