@@ -29,6 +29,7 @@ class Receipt:
         ended_at: end of the run, seconds since the epoch.
         price_date: date of the price list.
         sent_bytes: size of the sent values, bytes.
+        received_bytes: size of the returned values, bytes.
         stays: names whose values stayed in the container, each with the reason.
         wrote: files that the cell wrote outside Volumes, largest first: path and bytes. They end with the container.
         session: name of the session whose container has the files.
@@ -50,6 +51,7 @@ class Receipt:
     ended_at: float = 0.0
     price_date: str = ""
     sent_bytes: int = 0
+    received_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
     wrote: tuple[tuple[str, int], ...] = ()
     session: str = "default"
