@@ -210,6 +210,7 @@ def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, 
         session=run.session,
         got=_of_all(run.machine, str(sized.got)) if sized.got else None,
         uses=run.metrics.run.uses,
+        readings=run.metrics.run,
         advice=sized.advice,
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from modal_gpu_magic.metrics.history import Use
+from modal_gpu_magic.metrics.history import History, Use
 from modal_gpu_magic.plan.machine.advice import Advice
 from modal_gpu_magic.session.run.phases import PhaseTime
 
@@ -35,6 +35,7 @@ class Receipt:
         session: name of the session whose container has the files.
         got: the GPUs that arrived, `H200:2`; Modal may give better GPUs than the header asks for.
         uses: use of each GPU while the cell ran; empty for most cells shorter than one second.
+        readings: the readings of the GPUs while the cell ran.
         advice: a cheaper GPU with enough memory for the session so far.
         phases: the phases of the run in order, with their times; empty: not known.
     """
@@ -57,6 +58,7 @@ class Receipt:
     session: str = "default"
     got: str | None = None
     uses: tuple[Use, ...] = ()
+    readings: History = field(default_factory=History, compare=False)
     advice: Advice | None = None
     phases: tuple[PhaseTime, ...] = ()
 

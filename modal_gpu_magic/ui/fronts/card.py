@@ -26,11 +26,12 @@ GREY: Final = "#888888"
 
 _CARD: Final = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:4px 10px;margin:4px 0;font-size:13px;"
-    "line-height:1.6;font-family:system-ui,sans-serif"
+    "line-height:1.6;font-family:system-ui,sans-serif;overflow-wrap:anywhere"
 )
-_DOT: Final = "display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:4px;background-color:"
-_ROW: Final = "padding:2px 0 2px 16px"
-_LABEL: Final = "display:inline-block;min-width:56px;font-weight:600"
+_DOT: Final = "display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px;background-color:"
+_FACT: Final = "display:inline-block"
+_ROW: Final = "padding:2px 0 2px 76px;text-indent:-60px"
+_LABEL: Final = "display:inline-block;min-width:60px;font-weight:600;text-indent:0"
 _CHARTS: Final = "padding:4px 0 0 0"
 _CHART: Final = "margin:4px 14px 0 0;max-width:100%"
 
@@ -111,7 +112,8 @@ def card_text(card: Card, width: int = 0) -> str:
 
 def card_html(card: Card, charts: Sequence[Chart] = ()) -> str:
     """Return the card as HTML: the line is the summary of the details, and the charts are below."""
-    line = _dot(card.outcome) + SEPARATOR.join(_facts(card))
+    *most, last = _facts(card)
+    line = _dot(card.outcome) + " ".join(_whole(fact) for fact in (*(f"{fact} ·" for fact in most), last))
     rows = "".join(map(_row, card.details))
     shown = f'<details><summary style="cursor:pointer">{line}</summary>{rows}</details>' if rows else line
     images = "".join(map(_image, charts))
@@ -157,12 +159,17 @@ def _html(text: str) -> str:
 
 
 def _facts(card: Card) -> Iterable[str]:
-    """Yield the facts of the line as HTML; each is kept on one line where the page is wide enough."""
+    """Yield the facts of the line as HTML."""
     if card.outcome:
         yield f"<b>{_html(card.outcome)}</b>"
     yield from map(_html, card.facts)
     if card.moment is not None:
         yield _moment(card.moment)
+
+
+def _whole(fact: str) -> str:
+    """Return HTML that is broken only where the page is narrower than the fact."""
+    return f'<span style="{_FACT}">{fact}</span>'
 
 
 def _moment(moment: Moment) -> str:
@@ -179,7 +186,7 @@ def _dot(outcome: str) -> str:
 def _row(detail: Detail) -> str:
     facts = SEPARATOR.join(map(_html, detail.facts))
     command = f": <code>{_html(detail.command)}</code>" if detail.command else ""
-    return f'<div style="{_ROW}"><span style="{_LABEL}">{_html(detail.label)}</span> {facts}{command}</div>'
+    return f'<div style="{_ROW}"><span style="{_LABEL}">{_html(detail.label)}</span>{facts}{command}</div>'
 
 
 def _image(chart: Chart) -> str:

@@ -108,7 +108,8 @@ class NotebookFront(ShellFront):
         self._show_deferred_notes()
         if self.live is not None:
             self.live.end()
-            self._drawn = charts(self.live.history) if self._has_charts else ()
+        if self._receipt is not None and self._has_charts:
+            self._drawn = charts(self._receipt.readings)
         if self.status_id is not None and not self._is_last(raises=raises):
             self._status(EMPTY, "status")
             self.status_id = None

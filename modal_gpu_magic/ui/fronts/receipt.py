@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_NAMED_FILES = 3
 """Most written files that a receipt names."""
+SMALLEST_TRANSFER = 1_000
+"""Bytes below which a transfer is not listed: every answer has some."""
 SHORTEST_PHASE = 0.05
 """Seconds below which a phase is not listed."""
 _PHASES = {
@@ -158,8 +160,14 @@ def _phases(receipt: Receipt) -> list[str]:
 def _money(receipt: Receipt) -> str:
     """Return the estimated cost; a local run is free and shows the cost on Modal."""
     if receipt.backend == "local":
-        return "free" if receipt.cost is None else f"free (≈ {dollars(receipt.cost)} on Modal)"
+        return "free" if receipt.cost is None else f"free ({_about(receipt.cost)} on Modal)"
     return f"cost {UNKNOWN}" if receipt.cost is None else dollars(receipt.cost)
+
+
+def _about(amount: float) -> str:
+    """`≈ $0.04`, `<$0.01`."""
+    text = dollars(amount)
+    return text if text.startswith("<") else f"≈ {text}"
 
 
 def _prices(receipt: Receipt) -> list[str]:
@@ -202,7 +210,7 @@ def _load(receipt: Receipt) -> list[str]:
 def _transfers(receipt: Receipt) -> list[str]:
     """`sent 12 MB`, `received 2.5 kB`, `kept on the GPU: big (300 MB, over --fetch 256MB)`."""
     sizes = (("sent", receipt.sent_bytes), ("received", receipt.received_bytes))
-    words = [f"{word} {size_text(nbytes)}" for word, nbytes in sizes if nbytes]
+    words = [f"{word} {size_text(nbytes)}" for word, nbytes in sizes if nbytes >= SMALLEST_TRANSFER]
     if receipt.stays:
         words.append(f"kept on the GPU: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
     return words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import SetupError
@@ -12,6 +13,8 @@ from modal_gpu_magic.ui.magics.kernel_state import NAME, KernelState, ModalGpu
 from modal_gpu_magic.ui.magics.magic import Magics
 from modal_gpu_magic.wire.process.initial_state import at_start
 
+NOTE_WIDTH = 80
+"""Width of a note, columns: JupyterLab breaks longer lines within words."""
 FIRST_PYTHON = (3, 11)
 """The first Python of Modal's image builder 2026.10."""
 OLD_PYTHON = (
@@ -55,7 +58,7 @@ def register(shell: InteractiveShell) -> None:
     for line in (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend)):
         if line not in _said:
             _said.add(line)
-            print(line)
+            print(textwrap.fill(line, NOTE_WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def about_python(version: tuple[int, ...]) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ WHOLE = Card(
 
 
 def plain(html: str) -> str:
-    """HTML without its styles."""
-    return re.sub(r" style=(['\"]).*?\1", "", html)
+    """HTML without its styles, and without the spans of the line's facts."""
+    return re.sub(r" style=(['\"]).*?\1", "", re.sub(r'<span style="display:inline-block">(.*?)</span>', r"\1", html))
 
 
 def test_the_line_is_the_summary_of_the_details() -> None:
@@ -30,8 +30,8 @@ def test_the_line_is_the_summary_of_the_details() -> None:
         "<div><details><summary><span></span><b>done</b> · H100 · 12 s · $0.04 · idle until "
         '<time datetime="2026-01-01T14:05:00+00:00" title="2026-01-01 14:05 UTC">14:05 UTC</time> at the latest'
         "</summary>"
-        "<div><span>Files</span> wrote a&lt;b (2 B): <code>%modal_gpu get &#x27;session:a&lt;b&#x27; .</code></div>"
-        "<div><span>Ended</span> 2026-01-01 14:00 UTC</div></details></div>"
+        "<div><span>Files</span>wrote a&lt;b (2 B): <code>%modal_gpu get &#x27;session:a&lt;b&#x27; .</code></div>"
+        "<div><span>Ended</span>2026-01-01 14:00 UTC</div></details></div>"
     )
 
 

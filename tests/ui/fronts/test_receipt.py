@@ -123,6 +123,7 @@ def card(container: Container = UNTIL, **facts: Any) -> Card:
         # Money.
         (dict(ran=100.0, hourly=3.6), "done · H100 · 100 s · $0.10"),
         (dict(ran=100.0, hourly=3.6, **LOCAL), "done · H100 simulated on this CPU · 100 s · free (≈ $0.10 on Modal)"),
+        (dict(ran=1.0, hourly=3.6, **LOCAL), "done · H100 simulated on this CPU · 1.0 s · free (<$0.01 on Modal)"),
         # The GPUs' load.
         (dict(ran=3.0, uses=(USE,)), "done · H100 · 3.0 s · cost – · peak 9.8 of 80 GiB · utilisation 76 %"),
         (
@@ -204,6 +205,7 @@ def test_the_container_at_the_end_of_a_run(receipt: Receipt, container: Containe
         ),
         (dict(ran=1.0, uses=(Use("GPU-a", "Unheard of"),)), {}),
         (dict(ran=1.0, sent_bytes=12_000_000, received_bytes=2_500), {"Values": "sent 12 MB · received 2.5 kB"}),
+        (dict(ran=1.0, sent_bytes=999, received_bytes=97), {}),
         (
             dict(ran=1.0, stays=(("big", "300 MB, over --fetch 256MB"), ("n", "it is open"))),
             {"Values": "kept on the GPU: big (300 MB, over --fetch 256MB), n (it is open)"},

@@ -36,6 +36,7 @@ out["cell"] = run("%%modal_gpu H100 --backend local\\n1 + 1")
 )
 def test_it_is_said_once(tmp_path: Path, before: str, said: bool) -> None:
     shown = in_shell(tmp_path, SCRIPT.format(before=before))
-    assert shown["load"] == [f"{LOCAL_MESSAGE}\n" if said else "", ""]
+    assert " ".join(shown["load"][0].split()) == (LOCAL_MESSAGE if said else "")
+    assert max(map(len, shown["load"][0].splitlines()), default=0) <= 80
     assert shown["again"] == ["", ""]
     assert "token" not in shown["cell"][0]
