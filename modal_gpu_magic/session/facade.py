@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""

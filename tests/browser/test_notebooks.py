@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,7 +61,7 @@ def test_insert_writes_into_the_cell_below_and_an_ended_kernel_is_said(notebook:
     expect(picker.get_by_role("button", name="Stop")).to_be_disabled()
 
 
-def test_a_cell_is_seen_live_stopped_and_kept_as_a_picture(notebook: Callable[..., Notebook]) -> None:
+def test_a_cell_is_seen_live_stopped_and_kept_as_charts(notebook: Callable[..., Notebook]) -> None:
     opened = notebook("%load_ext modal_gpu_magic", SLOW, "%%modal_gpu\nprint('step', step < 399)")
     opened.run(0)
     opened.start(1)
@@ -69,12 +70,13 @@ def test_a_cell_is_seen_live_stopped_and_kept_as_a_picture(notebook: Callable[..
     expect(shown.get_by_text("simulated")).to_be_visible()
     state = shown.locator(".mgs-state")
     expect(state).to_contain_text("running on H100:2")
+    expect(state).to_have_text(re.compile(r" 0:0[5-9]$"), timeout=CELL_MS)  # enough readings for a chart
     shown.get_by_role("button", name="Stop").click()
     output = opened.ended(1)
     expect(output).to_contain_text("KeyboardInterrupt")
     expect(output).to_contain_text("stopped")
     expect(shown).to_have_count(0)
-    picture = output.locator("img[src^='data:image/svg+xml']")
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 100
+    chart = output.locator("img[src^='data:image/svg+xml']").first
+    expect(chart).to_be_visible()
+    assert chart.evaluate("image => image.naturalWidth") > 100
     expect(opened.run(2)).to_contain_text("step True")

@@ -77,11 +77,12 @@ def test_it_comes_back_and_every_line_is_in_the_file(reloaded: Callable[..., Not
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[*]:")
     expect(notebook.cell(1).locator(".jp-Cell-outputArea")).to_contain_text("step 1\n")
     enough.touch()
-    expect(notebook.cell(1).locator("img[src^='data:image/svg+xml']")).to_be_visible(timeout=60_000)
+    expect(notebook.cell(1).locator("img[src^='data:image/svg+xml']").first).to_be_visible(timeout=60_000)
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[2]:")
     last = int(notebook.run(2).inner_text())
-    picture, begun, printed, result = saved(notebook, lab)
-    assert "image/svg+xml" in picture["data"]["text/html"]
+    emptied, begun, printed, result, card = saved(notebook, lab)
+    assert emptied["data"] == {"text/plain": ""}
+    assert "image/svg+xml" in card["data"]["text/html"]
     assert begun["data"]["text/plain"] == "'ended'"
     assert printed["text"] == lines(last + 1)
     assert (result["output_type"], result["data"]["text/plain"]) == ("execute_result", str(last))
@@ -95,7 +96,8 @@ def test_what_was_never_saved_comes_back_too_and_an_error(
     enough.touch()
     expect(notebook.cell(1)).to_contain_text("ZeroDivisionError", timeout=60_000)
     last = int(notebook.run(2).inner_text())
-    _, _, printed, error = saved(notebook, lab)
+    _, _, printed, error, card = saved(notebook, lab)
+    assert card["data"]["text/plain"].startswith("failed · ")
     assert printed["text"] == lines(last + 1)
     assert (error["output_type"], error["ename"]) == ("error", "ZeroDivisionError")
 

@@ -51,7 +51,7 @@ def test_a_cell_becomes_a_service(kernel: Kernel) -> None:
     made = kernel.remote(EMBED, HEADER)
     assert made.ok, made.traceback
     assert made.stdout == "loading\n"
-    for part in ("embed · L40S", "L40S simulated", "up to 32 calls per batch", "clean only inside", "idle for 5m"):
+    for part in ("embed · L40S simulated on this CPU", "up to 32 calls per batch", "clean only inside", "idle for 5m"):
         assert part in made.said
     assert kernel.run("embed.predict('four')").value() == "8"
     assert "queue 0" in kernel.run("embed").value()

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modal_gpu_magic.plan.cell.cellsource import Transform
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.values.sync import Outgoing

@@ -217,7 +217,7 @@ class StayedValue:
     summary: str
     """One line: shape, dtype, device, size, or length."""
     why: str
-    """Why the value was not returned: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
+    """Why the value was not returned: `5.1 GB, over --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
