@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 80, 160
 """Bounds of the width of a table in a terminal, in columns."""
 
+EVERY = frozenset({"all", "*", "--all", "everything"})
+
 NO_MACHINE_OF_A_SESSION = (
     "Clusters keep no variables between cells, so a session cannot use one: write the cluster after "
     "%%modal_gpu in each cell."
@@ -63,7 +65,8 @@ def use(state: KernelState, rest: str) -> None:
     given = line.options.given("how")
     only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
     if only_cells:
-        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it after %%{NAME}.")
+        verb = "belongs" if len(only_cells) == 1 else "belong"
+        raise LineError(f"{' and '.join(only_cells)} {verb} to a cell; write %%{NAME} above the code.")
     front = front_for(state.shell, quiet=state.settings.quiet)
     line = state.choose(line, front)
     if state.name_of(line).endswith(CLUSTER):
@@ -115,6 +118,8 @@ def metrics(state: KernelState, rest: str) -> Metrics:
 def stop(state: KernelState, rest: str) -> None:
     """`stop [NAME]`: stop the containers of a session or service; variables kept only on the GPU are lost."""
     running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
+    if rest.lower() in EVERY:
+        raise LineError("stop alone stops every session and service; write %modal_gpu stop.")
     if rest and rest not in dict(running):
         names = ", ".join(name for name, _ in running)
         raise LineError(f"No session or service is named {rest!r}. Sessions and services: {names or 'none'}.")
@@ -126,10 +131,13 @@ def stop(state: KernelState, rest: str) -> None:
 
 def show_help(_state: KernelState, _rest: str) -> None:
     """`help`: show this text."""
-    print(help_text())
-    print("\nCommands:")
-    for word, command in COMMANDS.items():
-        print(f"  %modal_gpu {word:<10} {(command.__doc__ or '').partition(': ')[2]}")
+    print(user_help())
+
+
+def user_help() -> str:
+    """Return the whole help: the grammar of a header and the commands."""
+    commands = [f"  %modal_gpu {word:<10} {(each.__doc__ or '').partition(': ')[2]}" for word, each in COMMANDS.items()]
+    return "\n".join((help_text(), "Commands:", *commands))
 
 
 COMMANDS: dict[str, Command] = {
@@ -148,8 +156,38 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+MEANT = {
+    **dict.fromkeys(
+        ("kill", "exit", "quit", "shutdown", "terminate", "close", "end", "off", "restart", "reset"), "stop"
+    ),
+    **dict.fromkeys(("list", "sessions", "ps", "info", "state", "top", "running", "services"), "status"),
+    **dict.fromkeys(("pick", "choose", "select", "widget", "ui", "gui"), "picker"),
+    **dict.fromkeys(("upload", "push", "send", "cp", "copy"), "put"),
+    **dict.fromkeys(("download", "pull", "fetch"), "get"),
+    **dict.fromkeys(("gpu", "prices", "price", "cost", "costs", "types", "machines", "available"), "gpus"),
+    **dict.fromkeys(("set", "machine", "switch", "run", "start"), "use"),
+    **dict.fromkeys(("dir", "volumes", "volume", "files"), "ls"),
+    **dict.fromkeys(("suggest", "advise", "advice", "model"), "recommend"),
+    **dict.fromkeys(("smi", "nvidia-smi", "memory", "utilization"), "metrics"),
+    **dict.fromkeys(("receipt", "result", "output", "again"), "last"),
+    **dict.fromkeys(("usage", "docs", "man", "options", "commands"), "help"),
+}
+"""Other words for the commands."""
+ALONE = frozenset({"gpus", "status", "last"})
+"""Commands that take no words."""
+TOKEN_WORDS = frozenset({"login", "setup", "auth", "token", "connect", "configure"})
+
+
 def unknown(word: str) -> str:
     """Return the error message for an unknown command."""
-    near = nearest(word, COMMANDS, limit=1)
+    if word in TOKEN_WORDS:
+        return f"%modal_gpu has no command {word!r}; run `modal setup` in a terminal to connect to Modal."
+    near = [MEANT[word.lower()]] if word.lower() in MEANT else nearest(word, COMMANDS, limit=1)
     meant = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}."
     return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."
+
+
+def alone(word: str, rest: str, *, is_machine: bool) -> str:
+    """Return the sentence about the words after a command that takes none. `is_machine`: they name a GPU."""
+    other = f", or %modal_gpu {rest} to choose the GPU" if is_machine else ""
+    return f"{word} takes no words; write %modal_gpu {word}{other}."
