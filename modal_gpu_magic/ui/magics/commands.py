@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.line.help import help_text, table
 from modal_gpu_magic.plan.table import WIDTH, Table
 from modal_gpu_magic.ui.magics import copy_commands
 from modal_gpu_magic.ui.magics.advice import advice
@@ -38,7 +38,7 @@ Command = Callable[["KernelState", str], Any]
 
 
 def picker(state: KernelState, rest: str) -> GpuPicker:
-    """`picker [SPEC ...]`: choose a GPU in a widget and watch the session; `%modal_gpu` alone does the same."""
+    """`picker [SPEC ...]`: choose a GPU and watch the session in a widget; `%modal_gpu` alone does the same."""
     from modal_gpu_magic.plan.machine.definition import specs_text
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
@@ -50,14 +50,14 @@ def picker(state: KernelState, rest: str) -> GpuPicker:
 
 
 def last(state: KernelState, _rest: str) -> None:
-    """`last`: show the last cell's receipt, GPU chart and output again, e.g. after a page reload."""
+    """`last`: show the last cell's output, chart and receipt again."""
     if state.last is None:
         raise LineError("No cell has run yet in this kernel.")
     state.last.again()
 
 
 def use(state: KernelState, rest: str) -> None:
-    """`use SPEC ... [options]`: set the session's machine without starting it."""
+    """`use SPEC ... [options]`: choose the GPU of later cells; starts nothing."""
     from modal_gpu_magic.line.options import OPTIONS
     from modal_gpu_magic.ui.fronts.choose import front_for
 
@@ -77,12 +77,12 @@ def use(state: KernelState, rest: str) -> None:
 
 
 def gpus(_state: KernelState, _rest: str) -> None:
-    """`gpus`: list all GPUs with memory, counts, prices, bandwidth and typical uses."""
+    """`gpus`: list the GPUs with memory, counts, prices and typical uses."""
     _show(gpu_table())
 
 
 def recommend(_state: KernelState, rest: str) -> None:
-    """`recommend MODEL [TASK]`: list GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
+    """`recommend MODEL [TASK]`: list the GPUs that hold a model such as 13B; TASK: inference, lora, full, pretrain."""
     _show(advice(rest).table)
 
 
@@ -95,7 +95,7 @@ def _show(table: Table) -> None:
 
 
 def status(state: KernelState, _rest: str) -> None:
-    """`status`: list the sessions with their machines and the variables kept on the GPU, and the services."""
+    """`status`: list the sessions and services; names the variables that are only on the GPU."""
     if not (state.sessions or state.services):
         print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
@@ -108,7 +108,7 @@ def status(state: KernelState, _rest: str) -> None:
 
 
 def metrics(state: KernelState, rest: str) -> Metrics:
-    """`metrics [SESSION]`: return the GPU readings: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    """`metrics [SESSION]`: return the GPU readings: m = %modal_gpu metrics, then m.plot() or m.to_dataframe()."""
     name = rest or state.current
     if name not in state.sessions:
         raise LineError(f"No session is named {name!r}. Sessions: {', '.join(state.sessions) or 'none'}.")
@@ -116,7 +116,7 @@ def metrics(state: KernelState, rest: str) -> Metrics:
 
 
 def stop(state: KernelState, rest: str) -> None:
-    """`stop [NAME]`: stop the containers of a session or service; variables kept only on the GPU are lost."""
+    """`stop [NAME]`: stop the containers, or one session or service; variables only on the GPU are lost."""
     running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
     if rest.lower() in EVERY:
         raise LineError("stop alone stops every session and service; write %modal_gpu stop.")
@@ -136,8 +136,8 @@ def show_help(_state: KernelState, _rest: str) -> None:
 
 def user_help() -> str:
     """Return the whole help: the grammar of a header and the commands."""
-    commands = [f"  %modal_gpu {word:<10} {(each.__doc__ or '').partition(': ')[2]}" for word, each in COMMANDS.items()]
-    return "\n".join((help_text(), "Commands:", *commands))
+    commands = ((f"%modal_gpu {word}", (each.__doc__ or "").partition(": ")[2]) for word, each in COMMANDS.items())
+    return f"{help_text()}\n{table('Commands', commands)}".rstrip()
 
 
 COMMANDS: dict[str, Command] = {

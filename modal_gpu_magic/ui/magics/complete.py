@@ -17,6 +17,9 @@ STARTS = ("%%modal_gpu ", "%modal_gpu use ", RECOMMEND)
 COMMAND = "%modal_gpu "
 _USUAL = ("status", "gpus", "stop", "use", "recommend")
 """Commands that are offered first."""
+_ON_A_PAGE = {ord(" "): "\N{NO-BREAK SPACE}", ord("-"): "\N{NON-BREAKING HYPHEN}"}
+"""Characters at which JupyterLab 4.6 would break the text on the right, over the rows below. A terminal shows a
+no-break space underlined, so it gets plain text."""
 WIDTH = 60
 """Most characters beside a completion."""
 _NAMES = ("--in", "--no-in", "--out")
@@ -27,8 +30,10 @@ def matcher(shell: InteractiveShell, volumes: Callable[[], set[str]] = set) -> C
     """Return a matcher for `shell.Completer.custom_matchers`; `volumes()` returns the names of known Volumes."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
+    unbroken = _ON_A_PAGE if getattr(shell, "kernel", None) is not None else {}
+
     def answer(fragment: str, texts: list[tuple[str, str]]) -> dict[str, Any]:
-        completions = [SimpleCompletion(text, type=beside) for text, beside in texts]
+        completions = [SimpleCompletion(text, type=beside.translate(unbroken)) for text, beside in texts]
         return {
             "completions": completions,
             "matched_fragment": fragment,
