@@ -50,6 +50,7 @@ class Gpu:
         strict: Modal accepts `NAME!`, which prevents an upgrade.
         in_reference: the GPU is a row of Modal's GPU reference.
         gives: the GPUs that Modal may provide for this request; only its own name if the GPU is pinned.
+        cuda: CUDA version that Modal asks for, as text; empty: any of 12.x and 13.x.
         rdma: Modal links nodes with this GPU by RDMA (modal.com/docs/guide/multi-node-clusters).
     """
 
@@ -72,6 +73,7 @@ class Gpu:
     strict: bool = False
     in_reference: bool = True
     gives: tuple[str, ...] = ()
+    cuda: str = ""
     rdma: bool = False
 
     def __post_init__(self) -> None:
@@ -130,11 +132,11 @@ _ROWS = (
     Gpu("B200+", 192, 8, "A B200 or a B300, whichever is free first", "Blackwell / Blackwell Ultra", "10.0 or 10.3",
         8000, 2250, 0.001736, "2026-09-01", form="B200 or B300",
         notes="Always billed as a B200. Modal asks for CUDA 13.1 or newer.",
-        in_reference=False, gives=("B200", "B300"), rdma=True),
+        in_reference=False, gives=("B200", "B300"), cuda="13.1", rdma=True),
     Gpu("B300", 288, 8, "Models that need the most memory", "Blackwell Ultra", "10.3", 8000, 2250, 0.001972,
         "2026-09-01", nvidia_smi_name="NVIDIA B300 SXM6 AC", nvidia_smi_memory_mib=275040, form="SXM6, NVLink/NVSwitch",
         notes="Modal asks for CUDA 13.1 or newer; torch 2.14.0+cu130 was seen to work.",
-        in_reference=False, rdma=True),
+        in_reference=False, cuda="13.1", rdma=True),
 )
 # fmt: on
 

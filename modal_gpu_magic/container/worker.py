@@ -220,29 +220,8 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
-        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
-        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
-        self.phases.enter("restoring", restored)
-        if not isinstance(store, SharedStore):
-            self.sender.flush_now(0)
-        if request.clean:
-            self._clean()
-        if request.generation is None:
-            self.namespace_sync.forget()
-        if lacking_packages := installs.wanted(request.installs, request.imports):
-            self.phases.enter("installing", ", ".join(lacking_packages))
-            installs.install(lacking_packages, self._say)
-            self.phases.enter("restoring", restored)
-        self.workdir.enter(request.files.place)
-        self.process.begin_in(self.workdir.path)
-        if request.modules is not None:
-            self.modules.take(request.modules, self.shell.user_ns)
-        refused = self._take_files(request)
-        volumes.reload(self._say)
-        for line in self.versions.compare(request.versions):
-            self._say(line)
-        self.process.take(request.states)
-        self.shell.use_comms()
+        self._say_started(store)
+        refused = self._prepare(request, volumes)
         try:
             with unwarned():
                 failed = self.versions.explain(self.namespace_sync.arrive(request, store))
@@ -272,6 +251,35 @@ class Worker:
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
         return replace(answer, states=states, refused=refused)
+
+    def _say_started(self, store: Store) -> None:
+        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
+        if not isinstance(store, SharedStore):
+            self.sender.flush_now(0)
+
+    def _prepare(self, request: Request, volumes: Volumes) -> tuple[str, ...]:
+        """Bring the process into the notebook's state, without values; return files not overwritten."""
+        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
+        self.phases.enter("restoring", restored)
+        if request.clean:
+            self._clean()
+        if request.generation is None:
+            self.namespace_sync.forget()
+        if lacking_packages := installs.wanted(request.installs, request.imports):
+            self.phases.enter("installing", ", ".join(lacking_packages))
+            installs.install(lacking_packages, self._say)
+            self.phases.enter("restoring", restored)
+        self.workdir.enter(request.files.place)
+        self.process.begin_in(self.workdir.path)
+        if request.modules is not None:
+            self.modules.take(request.modules, self.shell.user_ns)
+        refused = self._take_files(request)
+        volumes.reload(self._say)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        self.process.take(request.states)
+        self.shell.use_comms()
+        return refused
 
     def _refused(self, lacking: dict[str, str]) -> Answer:
         """Build the answer of a cell that cannot begin because values that the cell reads could not be made."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,6 +286,36 @@ def test_a_notebook_of_ours_runs_and_shows_what_its_file_shows(home: Path, path:
     assert "Warning" not in done.stdout + done.stderr
     assert shown(path) == shown(saved), "run `python notebooks/run.py NOTEBOOK --save`"
     nbformat.validate(nbformat.read(path, 4))
+
+
+def test_the_lab_prints_its_address_and_hides_its_log(home: Path) -> None:
+    script, book = ROOT / "notebooks" / "lab.py", ROOT / "notebooks" / "01-first-cell.ipynb"
+    lab = pexpect.spawn(
+        sys.executable,
+        [str(script), str(book), "--no-browser", "--port=0"],
+        env={**clean_environ(home), "PYTHONPATH": str(ROOT)},
+        cwd=str(home),
+        encoding="utf-8",
+        timeout=90,
+    )
+    lab.expect(r"JupyterLab: (http\S+)\s+Stop with Ctrl\+C\. Log: \S+lab\.log")
+    assert not str(lab.before).strip()
+    with urllib.request.urlopen(str(lab.match.group(1)), timeout=30) as page:
+        assert page.status == 200
+        assert "01-first-cell.ipynb" in page.url
+    lab.sendintr()
+    lab.expect(pexpect.EOF)
+    assert str(lab.before).strip() in ("", "^C")
+    lab.close()
+    assert lab.exitstatus == 0
+
+
+def test_the_demo_ends_with_the_next_step() -> None:
+    """What `make demo` would run: its last commands print what to do next."""
+    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    *_, last = said.strip().splitlines()
+    assert "make lab" in said
+    assert "modal setup" in last
 
 
 def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:

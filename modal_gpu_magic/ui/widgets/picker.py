@@ -23,7 +23,6 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.plan.machine.clusters import refusal
-from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.ui.widgets import offers
 from modal_gpu_magic.ui.widgets.frames import frame, with_text
 from modal_gpu_magic.ui.widgets.origin import Origin
