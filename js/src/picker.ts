@@ -26,6 +26,8 @@ interface Traits {
   spec: string;
   nodes: number;
   image: string;
+  /** The image of the session, which a line without `--image` inherits. */
+  inherited_image: string;
   region: string;
   rows: Row[];
   images: string[];
@@ -120,8 +122,12 @@ class Picker {
     return rowOf(this.choice.specs[0]?.name, this.rows);
   }
 
+  private get line(): string {
+    return lineText(this.choice, this.model.get("inherited_image"));
+  }
+
   private get header(): string {
-    return `%%modal_gpu ${lineText(this.choice)}`.trimEnd();
+    return `%%modal_gpu ${this.line}`.trimEnd();
   }
 
   private set(choice: Choice): void {
@@ -283,7 +289,7 @@ class Picker {
   }
 
   private use(): void {
-    this.model.send({ type: "use", line: lineText(this.choice) });
+    this.model.send({ type: "use", line: this.line });
     clearTimeout(this.busy);
     this.busy = setTimeout(() => this.say(BUSY), BUSY_MS);
   }
@@ -304,7 +310,7 @@ export default {
     const root = h("div", { class: "mgp", role: "group", "aria-label": "GPU picker" });
     el.append(root);
     const picker = new Picker(model, root);
-    const traits = ["spec", "nodes", "image", "region", "said"] as const;
+    const traits = ["spec", "nodes", "image", "inherited_image", "region", "said"] as const;
     for (const trait of traits) model.on(`change:${trait}`, picker.repaint);
     model.on("msg:custom", picker.answered);
     picker.repaint();
