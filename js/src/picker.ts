@@ -22,6 +22,15 @@ import { price, priceText, ranked, rowOf, shortfall, totalText, type Entry, type
 import { lineText, parseSpecs, specText, specsText, type Choice } from "./spec";
 import { renderStrip } from "./strip";
 
+/** Facts of the catalog from Python, as JSON in the trait `offers`. */
+interface Offers {
+  rows: Row[];
+  /** Memory that a model needs and the formula, by model and task. */
+  needs: Record<string, Record<string, [string, string]>>;
+  /** Orders of the GPUs: without a model at the empty key, else by model and task. */
+  rankings: { "": Entry[] } & Record<string, Entry[] | Record<string, Entry[]>>;
+}
+
 interface Traits {
   spec: string;
   nodes: number;
@@ -29,14 +38,10 @@ interface Traits {
   /** The image of the session, which a line without `--image` inherits. */
   inherited_image: string;
   region: string;
-  rows: Row[];
+  offers: string;
   images: string[];
   regions: string[];
   tasks: [string, string][];
-  /** Memory that a model needs and the formula, by model and task. */
-  needs: Record<string, Record<string, [string, string]>>;
-  /** Orders of the GPUs: without a model at the empty key, else by model and task. */
-  rankings: { "": Entry[] } & Record<string, Entry[] | Record<string, Entry[]>>;
   most_nodes: number;
   prices_text: string;
   region_text: string;
@@ -72,7 +77,8 @@ interface View {
 
 class Picker {
   private readonly view: View = { model: ANY, task: "inference", each: 0, note: "", stale: false, ended: "" };
-  private readonly rows: Row[];
+  private readonly offers: Offers;
+  private readonly rows: readonly Row[];
   private readonly repaints: (() => void)[] = [];
   private busy: ReturnType<typeof setTimeout> | undefined;
 
@@ -80,7 +86,8 @@ class Picker {
     private readonly model: Model,
     private readonly root: HTMLElement,
   ) {
-    this.rows = model.get("rows");
+    this.offers = JSON.parse(model.get("offers")) as Offers;
+    this.rows = this.offers.rows;
     root.append(this.filters(), ...this.cards(), this.options(), this.footer());
     // JupyterLab's command mode would handle the keys: `dd` in a select deletes the cell.
     root.addEventListener("keydown", (event) => event.stopPropagation());
@@ -112,10 +119,10 @@ class Picker {
 
   private get need(): Need {
     const { model, task, each } = this.view;
-    const rankings = this.model.get("rankings");
+    const { rankings, needs } = this.offers;
     const found = rankings[model];
     const entries = (Array.isArray(found) ? found : found?.[task]) ?? rankings[""];
-    return { model, gb: this.model.get("needs")[model]?.[task]?.[0] ?? "", each, entries };
+    return { model, gb: needs[model]?.[task]?.[0] ?? "", each, entries };
   }
 
   private get row(): Row | undefined {
@@ -152,7 +159,7 @@ class Picker {
   }
 
   private filters(): HTMLElement {
-    const models = [ANY, ...Object.keys(this.model.get("needs"))];
+    const models = [ANY, ...Object.keys(this.offers.needs)];
     const filter = (change: Partial<View>): void => {
       Object.assign(this.view, change);
       const before = this.choice;
@@ -176,7 +183,7 @@ class Picker {
     const need = h("p", { class: "mgp-need" });
     this.repaints.push(() => {
       const { model, task } = this.view;
-      const [gb, formula] = this.model.get("needs")[model]?.[task] ?? ["", ""];
+      const [gb, formula] = this.offers.needs[model]?.[task] ?? ["", ""];
       setText(need, gb ? `${model} needs ${gb}: ${formula}` : "");
       need.hidden = !gb;
     });

@@ -82,12 +82,10 @@ class GpuPicker(anywidget.AnyWidget):
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
     strip: Any = Instance(dict, allow_none=True).tag(sync=True)
-    rows = List(Dict()).tag(sync=True)
+    offers = Unicode("").tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     regions = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
-    needs = Dict().tag(sync=True)
-    rankings = Dict().tag(sync=True)
     most_nodes = Int(CLUSTER_NODES).tag(sync=True)
     prices_text = Unicode(PRICES_TEXT).tag(sync=True)
     region_text = Unicode(REGION_TEXT).tag(sync=True)
@@ -109,12 +107,10 @@ class GpuPicker(anywidget.AnyWidget):
             traits = {"image": _image(session), "region": session.machine.region or "", **traits}
         super().__init__(
             spec=spec,
-            rows=offers.rows(),
+            offers=offers.offers_json(),
             images=list(PRESETS),
             regions=list(BROAD_REGIONS),
             tasks=[list(task) for task in offers.TASKS],
-            needs=offers.needs(),
-            rankings=offers.rankings(),
             cell=_running_cell(),
             **traits,
         )
@@ -124,6 +120,11 @@ class GpuPicker(anywidget.AnyWidget):
         WIDGET_COMM_IDS.add(self.model_id)
         if session is not None:
             self.follow(session)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The GPUs with their facts and prices, as the page shows them."""
+        return offers.rows()
 
     def follow(self, session: Session) -> None:
         """Show `session` from now on."""
