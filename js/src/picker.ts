@@ -22,19 +22,26 @@ import { price, priceText, ranked, rowOf, shortfall, totalText, type Entry, type
 import { lineText, parseSpecs, specText, specsText, type Choice } from "./spec";
 import { renderStrip } from "./strip";
 
-interface Traits {
-  spec: string;
-  nodes: number;
-  image: string;
-  region: string;
+/** Facts of the catalog from Python, as JSON in the trait `offers`. */
+interface Offers {
   rows: Row[];
-  images: string[];
-  regions: string[];
-  tasks: [string, string][];
   /** Memory that a model needs and the formula, by model and task. */
   needs: Record<string, Record<string, [string, string]>>;
   /** Orders of the GPUs: without a model at the empty key, else by model and task. */
   rankings: { "": Entry[] } & Record<string, Entry[] | Record<string, Entry[]>>;
+}
+
+interface Traits {
+  spec: string;
+  nodes: number;
+  image: string;
+  /** The image of the session, which a line without `--image` inherits. */
+  inherited_image: string;
+  region: string;
+  offers: string;
+  images: string[];
+  regions: string[];
+  tasks: [string, string][];
   most_nodes: number;
   prices_text: string;
   region_text: string;
@@ -70,7 +77,8 @@ interface View {
 
 class Picker {
   private readonly view: View = { model: ANY, task: "inference", each: 0, note: "", stale: false, ended: "" };
-  private readonly rows: Row[];
+  private readonly offers: Offers;
+  private readonly rows: readonly Row[];
   private readonly repaints: (() => void)[] = [];
   private busy: ReturnType<typeof setTimeout> | undefined;
 
@@ -78,7 +86,8 @@ class Picker {
     private readonly model: Model,
     private readonly root: HTMLElement,
   ) {
-    this.rows = model.get("rows");
+    this.offers = JSON.parse(model.get("offers")) as Offers;
+    this.rows = this.offers.rows;
     root.append(this.filters(), ...this.cards(), this.options(), this.footer());
     // JupyterLab's command mode would handle the keys: `dd` in a select deletes the cell.
     root.addEventListener("keydown", (event) => event.stopPropagation());
@@ -110,18 +119,22 @@ class Picker {
 
   private get need(): Need {
     const { model, task, each } = this.view;
-    const rankings = this.model.get("rankings");
+    const { rankings, needs } = this.offers;
     const found = rankings[model];
     const entries = (Array.isArray(found) ? found : found?.[task]) ?? rankings[""];
-    return { model, gb: this.model.get("needs")[model]?.[task]?.[0] ?? "", each, entries };
+    return { model, gb: needs[model]?.[task]?.[0] ?? "", each, entries };
   }
 
   private get row(): Row | undefined {
     return rowOf(this.choice.specs[0]?.name, this.rows);
   }
 
+  private get line(): string {
+    return lineText(this.choice, this.model.get("inherited_image"));
+  }
+
   private get header(): string {
-    return `%%modal_gpu ${lineText(this.choice)}`.trimEnd();
+    return `%%modal_gpu ${this.line}`.trimEnd();
   }
 
   private set(choice: Choice): void {
@@ -146,7 +159,7 @@ class Picker {
   }
 
   private filters(): HTMLElement {
-    const models = [ANY, ...Object.keys(this.model.get("needs"))];
+    const models = [ANY, ...Object.keys(this.offers.needs)];
     const filter = (change: Partial<View>): void => {
       Object.assign(this.view, change);
       const before = this.choice;
@@ -170,7 +183,7 @@ class Picker {
     const need = h("p", { class: "mgp-need" });
     this.repaints.push(() => {
       const { model, task } = this.view;
-      const [gb, formula] = this.model.get("needs")[model]?.[task] ?? ["", ""];
+      const [gb, formula] = this.offers.needs[model]?.[task] ?? ["", ""];
       setText(need, gb ? `${model} needs ${gb}: ${formula}` : "");
       need.hidden = !gb;
     });
@@ -283,7 +296,7 @@ class Picker {
   }
 
   private use(): void {
-    this.model.send({ type: "use", line: lineText(this.choice) });
+    this.model.send({ type: "use", line: this.line });
     clearTimeout(this.busy);
     this.busy = setTimeout(() => this.say(BUSY), BUSY_MS);
   }
@@ -304,7 +317,7 @@ export default {
     const root = h("div", { class: "mgp", role: "group", "aria-label": "GPU picker" });
     el.append(root);
     const picker = new Picker(model, root);
-    const traits = ["spec", "nodes", "image", "region", "said"] as const;
+    const traits = ["spec", "nodes", "image", "inherited_image", "region", "said"] as const;
     for (const trait of traits) model.on(`change:${trait}`, picker.repaint);
     model.on("msg:custom", picker.answered);
     picker.repaint();

@@ -39,11 +39,11 @@ export function specsText(specs: readonly Spec[]): string {
   return specs.map(specText).join(",");
 }
 
-/** The arguments of `%%modal_gpu` (and of `%modal_gpu use`). */
-export function lineText(choice: Choice): string {
+/** The arguments of `%%modal_gpu` (and of `%modal_gpu use`). `inherited`: image that a line without `--image` gets. */
+export function lineText(choice: Choice, inherited = DEFAULT_IMAGE): string {
   const words = choice.specs.map(specText);
   if (choice.nodes > 1) words.push("--nodes", String(choice.nodes), "--torchrun");
-  if (choice.image !== DEFAULT_IMAGE) words.push("--image", choice.image);
+  if (choice.image !== DEFAULT_IMAGE || inherited !== DEFAULT_IMAGE) words.push("--image", choice.image);
   if (choice.region) words.push("--region", choice.region);
   return words.join(" ");
 }

@@ -36,9 +36,9 @@ const of = (spec: string, nodes = 1, region = ""): Choice => ({ specs: parseSpec
 const text = (made: Choice): string => lineText(made);
 
 describe("the line", () => {
-  it.each(cases)("$line", ({ spec, nodes, image, region, line }) => {
+  it.each(cases)("$line", ({ spec, nodes, image, region, inherited, line }) => {
     const made = { specs: parseSpecs(spec), nodes, image, region };
-    expect(lineText(made)).toBe(line);
+    expect(lineText(made, inherited)).toBe(line);
     expect(specsText(made.specs)).toBe(spec);
   });
 

@@ -6,6 +6,7 @@ travel with the widget: the page needs them while the kernel is busy. `js/src/of
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,12 @@ def rankings() -> dict[str, Any]:
 def needs() -> dict[str, dict[str, list[str]]]:
     """Return the memory that a model needs and the formula, as texts, by model and task."""
     return {size: {task: _need(size, task) for task, _ in TASKS} for size in SIZES}
+
+
+@cache
+def offers_json() -> str:
+    """Return rows, rankings and needs as one text: a widget's state of lists is walked and copied at both ends."""
+    return json.dumps({"rows": rows(), "rankings": rankings(), "needs": needs()}, ensure_ascii=False)
 
 
 def price_text(spec: GpuSpec, nodes: int = 1) -> str:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
 
 STATIC = Path(__file__).parents[1] / "static"
+DEFAULT_IMAGE = "torch"
+"""Image of a line without `--image`, and without a session that has another."""
 METRIC_FIELDS = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Fields of a sample in the trait `metrics`."""
 
@@ -54,7 +56,7 @@ class GpuPicker(anywidget.AnyWidget):
     Args:
         spec: initial choice, such as `H100:2,A100-80GB`.
         use: called with the line when Use is pressed; None: `%modal_gpu use` in this kernel.
-        session: session to show; None: no session until `follow` is called.
+        session: session to show, whose image and region are chosen first; None: none until `follow` is called.
 
     Attributes:
         spec: the GPU and its fallbacks, as in `%%modal_gpu`; empty: no GPU. A spec that Modal does not offer raises
@@ -72,18 +74,17 @@ class GpuPicker(anywidget.AnyWidget):
 
     spec = Unicode("H100").tag(sync=True)
     nodes = Int(1, min=1, max=CLUSTER_NODES).tag(sync=True)
-    image = Unicode("torch").tag(sync=True)
+    image = Unicode(DEFAULT_IMAGE).tag(sync=True)
+    inherited_image = Unicode(DEFAULT_IMAGE, read_only=True).tag(sync=True)
     region = Unicode("").tag(sync=True)
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
     strip: Any = Instance(dict, allow_none=True).tag(sync=True)
-    rows = List(Dict()).tag(sync=True)
+    offers = Unicode("").tag(sync=True)
     images = List(Unicode()).tag(sync=True)
     regions = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
-    needs = Dict().tag(sync=True)
-    rankings = Dict().tag(sync=True)
     most_nodes = Int(CLUSTER_NODES).tag(sync=True)
     prices_text = Unicode(PRICES_TEXT).tag(sync=True)
     region_text = Unicode(REGION_TEXT).tag(sync=True)
@@ -101,23 +102,28 @@ class GpuPicker(anywidget.AnyWidget):
         self._session: Session | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._creation_context = contextvars.copy_context()
+        if session is not None:
+            traits = {"image": _image(session), "region": session.machine.region or "", **traits}
         super().__init__(
             spec=spec,
-            rows=offers.rows(),
+            offers=offers.offers_json(),
             images=list(PRESETS),
             regions=list(BROAD_REGIONS),
             tasks=[list(task) for task in offers.TASKS],
-            needs=offers.needs(),
-            rankings=offers.rankings(),
             cell=_running_cell(),
             **traits,
         )
         self.on_msg(self._on_message)
-        self.observe(self._write_line, ["spec", "nodes", "image", "region"])
+        self.observe(self._write_line, ["spec", "nodes", "image", "inherited_image", "region"])
         self._write_line()
         WIDGET_COMM_IDS.add(self.model_id)
         if session is not None:
             self.follow(session)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The GPUs with their facts and prices, as the page shows them."""
+        return offers.rows()
 
     def follow(self, session: Session) -> None:
         """Show `session` from now on."""
@@ -177,7 +183,7 @@ class GpuPicker(anywidget.AnyWidget):
     def _write_line(self, _change: object = None) -> None:
         words = self.spec.split(",") if self.spec else []
         words += ["--nodes", str(self.nodes), "--torchrun"] if self.nodes > 1 else []
-        words += ["--image", self.image] if self.image != "torch" else []
+        words += ["--image", self.image] if {self.image, self.inherited_image} != {DEFAULT_IMAGE} else []
         words += ["--region", self.region] if self.region else []
         self.set_trait("line", " ".join(words))
 
@@ -202,7 +208,8 @@ class GpuPicker(anywidget.AnyWidget):
             self._use(line)
         except ModalGpuError as error:
             return str(error)
-        return "Cells with %%modal_gpu now run on this machine."
+        kept = self._session.machine.region if self._session is not None and "--region" not in line else None
+        return f"Cells with %%modal_gpu now run on this machine{f', still in region {kept}' if kept else ''}."
 
     def _stop(self, session: Session, *, running: bool) -> None:
         """Handle Stop. `running`: the page showed a running cell; if that cell has ended, nothing is left to do."""
@@ -220,6 +227,7 @@ class GpuPicker(anywidget.AnyWidget):
         """Show a reading; None: show the session's state."""
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
+            self.set_trait("inherited_image", _image(self._session) if self._session else DEFAULT_IMAGE)
             return
         if self.strip and not self.strip["got"]:
             self.strip = _strip(self._session) if self._session else None
@@ -238,6 +246,11 @@ def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:
     why = refusal(specs, nodes)
     if why:
         raise TraitError(why)
+
+
+def _image(session: Session) -> str:
+    """Return the image of a session's machine as the line writes it."""
+    return session.machine.image.removeprefix("variable:")
 
 
 def _strip(session: Session) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def test_the_page_writes_amounts_as_python_does(amount: float, text: str) -> Non
 @pytest.mark.parametrize("case", CASES, ids=[case["line"] for case in CASES])
 def test_the_line_is_the_page_s(case: dict[str, Any]) -> None:
     picker = GpuPicker(case["spec"], nodes=case["nodes"], image=case["image"], region=case["region"])
+    picker.set_trait("inherited_image", case["inherited"])
     assert picker.line == case["line"]
     line = parse(picker.line)
     assert (",".join(map(str, line.specs)), line.options.nodes or 1) == (case["spec"], case["nodes"])
@@ -136,3 +137,22 @@ def test_use_is_answered_and_says_what_came_of_it() -> None:
         [{"type": "used"}],
         "Cells with %%modal_gpu now run on this machine.",
     )
+
+
+def test_a_session_s_image_and_region_are_chosen_and_another_image_is_written() -> None:
+    """A header inherits the session's image: `torch` must be written where the session has another."""
+    session = Session(Machine.of("L4", image="slim", region="eu"), backend="local")
+    picker = GpuPicker("L4", session=session)
+    assert picker.line == "L4 --image slim --region eu"
+    picker.image = "torch"
+    assert picker.line == "L4 --image torch --region eu"
+    session.machine = Machine.of("L4")
+    picker.follow(session)
+    assert picker.line == "L4 --region eu"
+
+
+def test_a_region_that_use_leaves_is_said() -> None:
+    session = Session(Machine.of("L4", region="eu"), backend="local")
+    picker = GpuPicker("L4", use=lambda _line: None, session=session, region="")
+    picker._on_message(picker, {"type": "use", "line": "L4"}, [])
+    assert picker.said == "Cells with %%modal_gpu now run on this machine, still in region eu."
