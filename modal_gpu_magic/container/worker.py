@@ -232,10 +232,7 @@ class Worker:
         lacking = {name: why for name, why in failed.items() if name not in request.maybe}
         if lacking:
             return self._refused(lacking)
-        if request.distributed is None:  # before the flush, which takes this event along
-            self.phases.enter("running")
-        if not (isinstance(store, SharedStore) and store.mark(request.run)):
-            self.sender.flush_now(BEGIN_SECONDS)
+        self._say_begun(request, store)
         self.process.begin()
         self.guard.user_code_began = True
         ran = self._ran(request, interrupt)
@@ -280,6 +277,13 @@ class Worker:
         self.process.take(request.states)
         self.shell.use_comms()
         return refused
+
+    def _say_begun(self, request: Request, store: Store) -> None:
+        """Tell the kernel that user code begins, so that no other container runs the cell, too."""
+        if request.distributed is None:  # ranks say themselves when their code begins
+            self.phases.enter("running")
+        if not (isinstance(store, SharedStore) and store.mark(request.run)):
+            self.sender.flush_now(BEGIN_SECONDS)
 
     def _refused(self, lacking: dict[str, str]) -> Answer:
         """Build the answer of a cell that cannot begin because values that the cell reads could not be made."""

@@ -16,6 +16,8 @@ from tests.e2e.kernel import Kernel, Result
 pytestmark = pytest.mark.timeout(300)
 PART: Final = 0.02
 """Largest difference between the two meters, as a part of the control plane's."""
+EXIT: Final = 0.3
+"""Seconds by which the end of a process, which the kernel does not wait for, may be off on a busy machine."""
 SOON: Final = 60.0
 SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions[{!r}]"
 
@@ -61,7 +63,7 @@ class Bill:
         """Compare the two meters; return the control plane's seconds."""
         theirs: float = sum(row["seconds"] for row in self.containers(count=count))
         mine = self.ours("container_seconds", session)
-        assert mine == pytest.approx(theirs, rel=PART), (mine, theirs)
+        assert mine == pytest.approx(theirs, rel=PART, abs=EXIT)
         return theirs
 
 
@@ -128,7 +130,9 @@ def test_a_stopped_cell(bill: Bill) -> None:
     source = "import time\ntime.sleep(6)\nprint('go')\ntime.sleep(60)"
     result = bill.kernel.remote(source, "H100", press=("go",), timeout=100)
     assert result.reply["ename"] == "KeyboardInterrupt"
-    assert bill.phases()["running"] == pytest.approx(6, abs=1.5)
+    phases = bill.phases()
+    assert list(phases) == ["waiting", "starting", "restoring", "running", "saving"]
+    assert phases["running"] == pytest.approx(6, abs=1.5)
     bill.stop()
     bill.agrees()
 
@@ -136,7 +140,8 @@ def test_a_stopped_cell(bill: Bill) -> None:
 def test_a_container_that_crashes(bill: Bill) -> None:
     result = bill.kernel.remote("import os, time\ntime.sleep(12)\nos.kill(os.getpid(), 9)", "H100", timeout=100)
     assert not result.ok
-    bill.agrees(count=1)
+    theirs = sum(row["seconds"] for row in bill.containers(count=1))
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=PART, abs=3 * EXIT), "as the failed call says"
     assert bill.phases()["running"] == pytest.approx(12, abs=1.5)
 
 
@@ -144,7 +149,15 @@ def test_a_container_that_crashes_at_once(bill: Bill) -> None:
     result = bill.kernel.remote("import os\nos.kill(os.getpid(), 9)", "H100", timeout=100)
     assert not result.ok
     theirs = sum(row["seconds"] for row in bill.containers(count=1))
-    assert bill.ours("container_seconds") == pytest.approx(theirs, abs=0.3)
+    assert bill.ours("container_seconds") == pytest.approx(theirs, abs=3 * EXIT)
+
+
+def hold(kernel: Kernel, seconds: float) -> None:
+    """Let a service use the machine's only GPU for so long from now on."""
+    made = kernel.remote("import time\ndef work(seconds): time.sleep(seconds)", "L4 --service worker", timeout=100)
+    assert made.ok, made.error
+    call = f"import threading\nthreading.Thread(target=worker.work, args=({seconds},), daemon=True).start()"
+    assert kernel.run(call).ok
 
 
 DRIVER: Final = """#!/bin/sh
@@ -154,7 +167,7 @@ DRIVER: Final = """#!/bin/sh
 
 
 def test_a_wait_for_a_gpu(tmp_path: Path) -> None:
-    """On a machine whose nvidia-smi lists one GPU, which another session holds for seconds."""
+    """On a machine whose nvidia-smi lists one GPU, which a service holds for seconds."""
     file, driver = tmp_path / "meter.json", tmp_path / "nvidia-smi"
     driver.write_text(DRIVER)
     driver.chmod(0o755)
@@ -162,13 +175,13 @@ def test_a_wait_for_a_gpu(tmp_path: Path) -> None:
         kernel.run(f"import os\nos.environ['PATH'] = {str(tmp_path)!r} + ':' + os.environ['PATH']")
         kernel.load()
         bill = Bill(kernel, file)
-        bill.remote("import threading, time, os\nthreading.Timer(9, os._exit, (3,)).start()", "L4 --session other")
+        hold(kernel, 6)
         bill.remote("import time\ntime.sleep(8)", "H100 --session own")
         phases = bill.phases("own")
         bill.stop()
         theirs = {row["gpu"]: row["seconds"] for row in bill.containers()}
-        assert bill.ours("container_seconds", "own") == pytest.approx(theirs["H100"], rel=PART)
-        assert phases["waiting"] > 1
+        assert phases["waiting"] > 3
+        assert bill.ours("container_seconds", "own") == pytest.approx(theirs["H100"], rel=PART, abs=EXIT)
 
 
 def test_two_cells_with_an_idle_gap(bill: Bill) -> None:
@@ -185,7 +198,7 @@ def test_two_cells_with_an_idle_gap(bill: Bill) -> None:
 def test_a_container_that_idles_to_its_end(bill: Bill) -> None:
     bill.remote("import time\ntime.sleep(6)", "H100 --keep-warm 3")
     theirs = sum(row["seconds"] for row in bill.containers(count=1))
-    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=2 * PART)
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=PART, abs=EXIT)
     assert bill.ours("standing.doing") == "ended"
 
 
@@ -212,7 +225,7 @@ def test_a_service(bill: Bill) -> None:
     assert bill.kernel.run("import time\ntime.sleep(2)\nworker.work(8)\ntime.sleep(2)", timeout=60).ok
     bill.stop()
     theirs = sum(row["seconds"] for row in bill.containers())
-    assert float(bill.kernel.print("worker.usage.seconds")) == pytest.approx(theirs, rel=PART)
+    assert float(bill.kernel.print("worker.usage.seconds")) == pytest.approx(theirs, rel=PART, abs=EXIT)
 
 
 def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
@@ -235,6 +248,7 @@ def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
 
 PREEMPTED: Final = """
 import threading
+import time
 from pathlib import Path
 
 place = Path({place!r})
@@ -246,6 +260,8 @@ def take_away():
     from modal_gpu_magic.sdk.client import connect
 
     client = synchronizer._translate_in(connect("local").client)
+    while not place.exists():
+        time.sleep(0.1)
     request = api_pb2.ContainerStopRequest(task_id=place.read_text())
 
     async def ask():
@@ -253,7 +269,7 @@ def take_away():
 
     synchronizer.create_blocking(ask)()
 
-threading.Timer(6, take_away).start()
+threading.Thread(target=take_away, daemon=True).start()
 """
 """`modal container stop` from beside the cell, as Modal does it at a preemption."""
 
@@ -262,7 +278,15 @@ def test_a_container_that_is_replaced_in_mid_run(bill: Bill, tmp_path: Path) -> 
     """The first one counts until the second begins: nobody says when it ended."""
     place = str(tmp_path / "task")
     assert bill.kernel.run(PREEMPTED.format(place=place)).ok
-    source = f"import os, time\nopen({place!r}, 'w').write(os.environ['MODAL_TASK_ID'])\ntime.sleep(8)"
+    source = (
+        "import os, time\n"
+        "time.sleep(4)\n"
+        f"if not os.path.exists({place!r}):\n"
+        f"    open({place + '~'!r}, 'w').write(os.environ['MODAL_TASK_ID'])\n"
+        f"    os.rename({place + '~'!r}, {place!r})\n"
+        "    time.sleep(60)\n"
+        "time.sleep(4)"
+    )
     bill.remote(source, "H100")
     phases, cost = bill.phases(), bill.ours("cost")
     bill.stop()
@@ -270,4 +294,4 @@ def test_a_container_that_is_replaced_in_mid_run(bill: Bill, tmp_path: Path) -> 
     theirs = sum(row["seconds"] for row in bill.containers())
     assert bill.ours("container_seconds") == pytest.approx(theirs, rel=3 * PART)
     assert cost == pytest.approx(3.9492 * theirs / 3600, rel=3 * PART)
-    assert phases["running"] > 9
+    assert phases["running"] > 11

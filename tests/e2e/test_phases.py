@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.kernel import OURS, Kernel, Result
+from tests.e2e.test_billed_time import DRIVER, hold
 
 pytestmark = pytest.mark.timeout(300)
 CLOCK: Final = re.compile(r" \d+:\d\d( · .*)?$")
@@ -77,14 +78,8 @@ def test_ranks_start_before_they_run(plain: Kernel) -> None:
     assert places["starting 2 ranks"] < places["running on H100:8"]
 
 
-DRIVER: Final = """#!/bin/sh
-[ "$*" = -L ] && printf 'GPU 0: NVIDIA A (UUID: GPU-a)\\n'
-[ "$*" = -L ] || exit 1
-"""
-
-
 def test_a_cell_waits_for_a_gpu(tmp_path: Path) -> None:
-    """On a machine whose nvidia-smi lists one GPU, which another session holds for seconds."""
+    """On a machine whose nvidia-smi lists one GPU, which a service holds for seconds."""
     driver = tmp_path / "nvidia-smi"
     driver.write_text(DRIVER)
     driver.chmod(0o755)
@@ -92,8 +87,7 @@ def test_a_cell_waits_for_a_gpu(tmp_path: Path) -> None:
         kernel.run(f"import os\nos.environ['PATH'] = {str(tmp_path)!r} + ':' + os.environ['PATH']")
         kernel.load()
         kernel.run("%config ModalGpu.dashboard = False")
-        held = "import os, threading\nthreading.Timer(9, os._exit, (3,)).start()"
-        assert kernel.remote(held, "L4 --session other").ok
+        hold(kernel, 6)
         result = kernel.remote("import time\ntime.sleep(2)", "H100 --session own", timeout=100)
         order(shown(result), "waiting for H100 since", "running on H100")
         assert "waiting for H100 since 0:0" in result.said

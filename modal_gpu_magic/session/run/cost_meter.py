@@ -114,7 +114,7 @@ class Meter:
         outcome: how the last cell ended; empty during a cell and before the first.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time, exits: float = EXIT_SECONDS) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, exits: float = 0.0) -> None:
         self._clock, self._exits = clock, exits
         self._lives: dict[tuple[int, str], _Life] = {}
         """The containers by node and generation; a generation is empty until the container has told it."""

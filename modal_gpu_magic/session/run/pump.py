@@ -95,7 +95,8 @@ class Pump:
         self.end: Answer | None = None
         self.lost: BaseException | None = None
         self.never_began = False
-        self.ended_at: float | None = None
+        self.answered_at: float | None = None
+        self.lost_at: float | None = None
         self.phase, self.phase_subject = _first_phase(call.request, subject)
         self.detail = ""
         now = time.monotonic()
@@ -138,7 +139,7 @@ class Pump:
             if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
         answer = self._whole_answer()
-        ended_at = self.ended_at or time.time()
+        ended_at = (self.lost_at if answer is None else self.answered_at) or time.time()
         if answer is not None:
             self.timing.answered(answer, ended_at)
         else:
@@ -291,7 +292,7 @@ class Pump:
             elif event.kind == "started":
                 self.timing.takes(event, frame.run, int(node))
             elif event.kind == "end" and self.end is None:
-                self.end, self.ended_at = event.content["answer"], self.ended_at or time.time()
+                self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
                 self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
         self._check_complete()
 
@@ -303,7 +304,7 @@ class Pump:
         elif event.kind == "phase":
             self._show_phase(event.content)
         elif event.kind == "end":
-            self.end, self.ended_at = event.content["answer"], self.ended_at or time.time()
+            self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
             self._feed(Message.END)
         elif event.kind == "stopping":
             self._feed(Message.HEARD)
@@ -356,7 +357,7 @@ class Pump:
         self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
 
     def _result(self, answer: Answer) -> None:
-        self.answer, self.ended_at = answer, self.ended_at or time.time()
+        self.answer, self.answered_at = answer, self.answered_at or time.time()
         self._feed(Message.RESULT)
         self._check_complete()
 
@@ -365,7 +366,7 @@ class Pump:
             self._feed(Message.COMPLETE)
 
     def _lose(self, error: BaseException) -> None:
-        self.lost, self.ended_at = error, self.ended_at or time.time()
+        self.lost, self.lost_at = error, self.lost_at or time.time()
         self._look_for_the_mark()
         if isinstance(error, BackendLost):
             self._feed(Message.UNREACHABLE)

@@ -6,7 +6,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.session.run.cost_meter import Meter
+from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS, Meter
 from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.session.run.interrupts import press
 
@@ -32,7 +32,7 @@ class Status:
     """
 
     def __init__(self, metrics: Metrics, hourly: Callable[[], float | None]) -> None:
-        self.meter = Meter()
+        self.meter = Meter(exits=EXIT_SECONDS)
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
         metrics.watch(lambda reading: self.meter.price(hourly()) if reading else None)

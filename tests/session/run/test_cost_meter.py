@@ -20,7 +20,7 @@ class Clock:
 
 def metered() -> tuple[Clock, Meter]:
     clock = Clock()
-    return clock, Meter(clock, exits=0.0)
+    return clock, Meter(clock)
 
 
 def test_a_container_costs_from_its_start_through_its_idling() -> None:
