@@ -60,7 +60,7 @@ export class Chart {
     private readonly history: History,
     private measure: Measure,
   ) {
-    this.element = h("div", { class: "mgd-chart" }, h("div", { class: "mgd-above" }, this.legend.element, this.reset), this.plotted, this.spoken);
+    this.element = h("div", { class: "mgd-chart" }, this.legend.element, h("div", { class: "mgd-framed" }, this.plotted, this.reset), this.spoken);
     this.reset.addEventListener("click", () => this.zoomTo(null));
     this.plotted.addEventListener("keydown", this.key);
     this.plotted.addEventListener("blur", () => this.point(null));
@@ -295,7 +295,7 @@ export class Chart {
 /** A number with as many digits as tell values apart: `0.04`, `1.2`, `48`. */
 export function precise(value: number): string {
   const size = Math.abs(value);
-  return value.toFixed(size >= 10 || size === 0 ? 0 : size >= 1 ? 1 : 2);
+  return value.toFixed(size >= 9.95 || size === 0 ? 0 : size >= 0.995 ? 1 : 2);
 }
 
 /** The top of an axis: above all values, and not so low that noise fills the chart. */
