@@ -38,6 +38,9 @@ def test_it_moves_while_the_cell_blocks_and_leaves_a_picture(
     expect(shown.get_by_role("listitem", name="GPU 1")).to_be_visible(timeout=20_000)
     state = shown.locator(".mgs-state")
     expect(state).to_contain_text("running on H100:2", timeout=20_000)
+    expect(shown.get_by_role("radio", name="CPU")).to_be_checked()
+    assert figures(shown) == ["CPU", "RAM", "Disk", "Network"], "real figures of the container, also where GPUs are not"
+    expect(shown.get_by_role("radio", name="RAM")).to_have_accessible_name(re.compile(r"RAM [\d.]+ [GM]iB of \d+"))
     said = state.inner_text()
     expect(state).not_to_have_text(said, timeout=10_000)
     assert serious(".mgd") == []
