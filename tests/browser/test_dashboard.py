@@ -154,6 +154,19 @@ def test_simulated_gpus_are_no_copies_and_said_once(notebook: Callable[..., Note
     expect(dashboard(opened, 2).locator(".mgn-cell")).to_have_count(2)
 
 
+def test_a_cell_without_a_gpu_shows_the_container(notebook: Callable[..., Notebook]) -> None:
+    opened = notebook(LOAD, "%%modal_gpu --session plain\nimport time\ntime.sleep(300)")
+    opened.run(0)
+    opened.start(1)
+    shown = dashboard(opened, 1)
+    expect(shown.get_by_role("radio", name="CPU")).to_be_checked(timeout=60_000)
+    assert figures(shown) == ["CPU", "RAM", "Disk", "Network"]
+    expect(shown.get_by_role("list", name="GPUs")).to_be_hidden()
+    expect(shown.get_by_text("simulated")).to_be_hidden()
+    shown.get_by_role("button", name="Stop").click()
+    opened.ended(1)
+
+
 def legend(shown: Locator) -> Locator:
     """The lines in the legend, each with its value."""
     return shown.get_by_role("list", name="Lines").get_by_role("button")
