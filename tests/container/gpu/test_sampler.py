@@ -135,7 +135,7 @@ def test_the_processes_of_the_gpus_come_with_the_next_reading(smi: Smi) -> None:
     heard = Heard()
     heard.sampler.begin(1)
     live.write(row())
-    eventually(lambda: smi.listed)
+    eventually(lambda: smi.listed and heard.told)
     (asked,) = smi.listed
     assert asked == "--query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits -lms 2000"
     processes.write("GPU-0, 4711, 2048, /usr/bin/python3\nGPU-0, 7, [N/A], [Not Found]\nGPU-0, 8, 12")
