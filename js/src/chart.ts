@@ -33,9 +33,9 @@ const ZOOM_STEP = 0.5;
 const WHOLE = new Set(["%", "W", "°C"]);
 const KEYS = "arrow keys read values, + and − zoom, Escape shows all";
 
-/** Colour of the n-th line: hues far apart, of equal lightness. */
-function colour(place: number, alpha = 1): string {
-  return `hsla(${(205 + place * 47) % 360}, 60%, 52%, ${alpha})`;
+/** Colour of the n-th line: hues far apart, of a lightness that the page's theme sets. */
+function colour(place: number, lightness: string, alpha = 1): string {
+  return `hsla(${(205 + place * 47) % 360}, 60%, ${lightness}, ${alpha})`;
 }
 
 export class Chart {
@@ -60,7 +60,7 @@ export class Chart {
     private readonly history: History,
     private measure: Measure,
   ) {
-    this.element = h("div", { class: "mgd-chart" }, h("div", { class: "mgd-above" }, this.legend.element, this.reset), this.plotted, this.spoken);
+    this.element = h("div", { class: "mgd-chart" }, this.legend.element, h("div", { class: "mgd-framed" }, this.plotted, this.reset), this.spoken);
     this.reset.addEventListener("click", () => this.zoomTo(null));
     this.plotted.addEventListener("keydown", this.key);
     this.plotted.addEventListener("blur", () => this.point(null));
@@ -145,6 +145,7 @@ export class Chart {
     this.plot?.destroy();
     const style = getComputedStyle(this.plotted);
     const [ink, grid] = [style.getPropertyValue("--mg-dim"), style.getPropertyValue("--mg-border")];
+    const lightness = style.getPropertyValue("--mg-line").trim();
     const axis = { stroke: ink, grid: { stroke: grid, width: 0.5 }, ticks: { show: false }, font: "11px system-ui" };
     const banded = lines.some((line) => line.most);
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
@@ -170,7 +171,7 @@ export class Chart {
         {},
         ...lines.map((line, place) => ({
           label: line.label,
-          stroke: colour(place),
+          stroke: colour(place, lightness),
           width: 1.5,
           points: { show: false },
           show: !this.hidden.has(place),
@@ -180,7 +181,7 @@ export class Chart {
       bands: banded
         ? lines.map((_, place) => {
             const first = 1 + lines.length + 2 * place;
-            return { series: [first, first + 1] as [number, number], fill: colour(place, 0.18) };
+            return { series: [first, first + 1] as [number, number], fill: colour(place, lightness, 0.18) };
           })
         : [],
       hooks: {
@@ -189,7 +190,7 @@ export class Chart {
         ready: [(plot) => plot.over.addEventListener("mousedown", () => (this.isBrushing = true))],
       },
     };
-    const entries = lines.map((line, place) => ({ label: line.label || this.measure.label, colour: colour(place), isShown: !this.hidden.has(place) }));
+    const entries = lines.map((line, place) => ({ label: line.label || this.measure.label, colour: colour(place, lightness), isShown: !this.hidden.has(place) }));
     this.legend.build(entries);
     this.plot = new uPlot(options, this.columns(drawing), this.plotted);
   }
@@ -295,7 +296,7 @@ export class Chart {
 /** A number with as many digits as tell values apart: `0.04`, `1.2`, `48`. */
 export function precise(value: number): string {
   const size = Math.abs(value);
-  return value.toFixed(size >= 10 || size === 0 ? 0 : size >= 1 ? 1 : 2);
+  return value.toFixed(size >= 9.95 || size === 0 ? 0 : size >= 0.995 ? 1 : 2);
 }
 
 /** The top of an axis: above all values, and not so low that noise fills the chart. */

@@ -98,7 +98,7 @@ class Dashboard {
     root.append(head, this.detail, this.notices, this.body);
     button.addEventListener("click", () => stop(model, true, (text) => setText(button, text)));
     root.addEventListener("keydown", (event) => event.stopPropagation());
-    this.tiles.element.addEventListener("mouseover", (event) => this.chart.highlight(this.tiles.place(event.target as Node)));
+    this.tiles.element.addEventListener("mouseover", (event) => this.highlight(this.tiles.place(event.target as Node)));
     this.tiles.element.addEventListener("mouseleave", () => this.chart.highlight(-1));
     this.heard();
   }
@@ -175,6 +175,13 @@ class Dashboard {
       first.radio.checked = true;
       this.choose(first.kpi);
     }
+  }
+
+  /** Highlight the line of a tile, if the chart has one line per tile. */
+  private highlight(place: number): void {
+    const isCluster = this.model.get("nodes") > 1;
+    const perTile = this.charted !== null && (isCluster ? this.charted.fields.length === 1 : this.charted.ofGpu);
+    if (perTile) this.chart.highlight(place);
   }
 
   private choose(kpi: Kpi): void {

@@ -6,26 +6,23 @@ import { memory as memoryText } from "./frame";
 /** A process: GPU, process id, GPU memory in MiB, name; null: unknown. */
 export type Process = [gpu: string, pid: number, memory: number | null, name: string | null];
 
-export class Processes {
-  private readonly rows = h("tbody");
-  readonly element = h(
-    "div",
-    { class: "mgd-processes", role: "group", "aria-label": "GPU processes", tabindex: "0", hidden: true },
-    h(
-      "table",
-      {},
-      h("caption", {}, "Processes on the GPUs"),
-      h("thead", {}, h("tr", {}, ...["GPU", "PID", "Process", "GPU memory"].map((name) => h("th", { scope: "col" }, name)))),
-      this.rows,
-    ),
-  );
+const COLUMNS = ["GPU", "PID", "Process", "GPU memory"];
 
+export class Processes {
+  readonly element = h("div", { class: "mgd-processes", role: "group", "aria-label": "GPU processes", tabindex: "0", hidden: true });
+
+  /** Show the table; no processes, no table. */
   show(processes: readonly Process[]): void {
     this.element.hidden = processes.length === 0;
-    this.rows.replaceChildren(
-      ...processes.map(([gpu, pid, memory, name]) =>
-        h("tr", {}, ...[gpu, String(pid), name ?? "–", memory === null ? "–" : memoryText(memory)].map((cell) => h("td", {}, cell))),
-      ),
-    );
+    this.element.replaceChildren(...(processes.length ? [table(processes)] : []));
   }
+}
+
+function table(processes: readonly Process[]): HTMLElement {
+  const head = h("tr", {}, ...COLUMNS.map((name) => h("th", { scope: "col" }, name)));
+  const rows = processes.map(([gpu, pid, memory, name]) => {
+    const cells = [gpu, String(pid), name ?? "–", memory === null ? "–" : memoryText(memory)];
+    return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
+  });
+  return h("table", {}, h("caption", {}, "Processes on the GPUs"), h("thead", {}, head), h("tbody", {}, ...rows));
 }

@@ -43,6 +43,7 @@ export class Tiles {
     else gpus.forEach((gpu, index) => this.tile(index).show(gpu, [names[index]!]));
     for (const tile of this.tiles.splice(areSimulated ? 1 : gpus.length)) tile.element.remove();
     this.element.dataset["count"] = String(this.tiles.length);
+    this.element.hidden = this.tiles.length === 0;
   }
 
   /** Return the index, in order of appearance, of the tile that contains `target`; -1: none. */

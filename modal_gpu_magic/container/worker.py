@@ -201,6 +201,8 @@ class Worker:
         current.publish(asked, read[-1].samples if read else (), os.environ)
         if asked.specs:
             self.sampler.begin(current.certain_count(asked))
+        else:
+            self.sampler.begin_without_gpus()
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - the sampler's callback signature
         place = {"time": reading.time, "node": self.place.node, "running": running}

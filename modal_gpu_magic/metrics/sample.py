@@ -7,7 +7,7 @@ Pure: the container starts nvidia-smi, and `metrics.history` records readings. A
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -118,32 +118,41 @@ class Reading:
     """The samples of one tick, one for each GPU.
 
     Attributes:
-        samples: one for each GPU.
+        samples: one for each GPU; empty: the container has no GPU.
         host: the container's CPU, memory, disk and network; None: not read at this tick.
         processes: the processes that use the GPUs, as far as nvidia-smi lists them.
+        moment: time of a reading without samples, seconds.
+        container: number of the container in its cluster, of a reading without samples.
     """
 
     samples: tuple[GpuSample, ...]
     host: HostSample | None = None
     processes: tuple[GpuProcess, ...] = ()
+    moment: float = field(default=0.0, compare=False)
+    container: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that the tick has a sample.
+        """Check that the tick has a sample, or figures of the container.
 
         Raises:
-            ValueError: `samples` is empty.
+            ValueError: neither is given.
         """
-        if not self.samples:
+        if not self.samples and self.host is None:
             raise ValueError("a reading needs at least one sample; if nvidia-smi printed none, make no reading.")
 
     @property
     def time(self) -> float:
-        """The time of the first sample, seconds."""
-        return self.samples[0].time
+        """The time of the reading, seconds."""
+        return self.samples[0].time if self.samples else self.moment
+
+    @property
+    def node(self) -> int:
+        """The number of the container in its cluster."""
+        return self.samples[0].node if self.samples else self.container
 
     def at(self, time: float) -> Reading:
         """Return a copy with another time."""
-        return replace(self, samples=tuple(replace(sample, time=time) for sample in self.samples))
+        return replace(self, samples=tuple(replace(sample, time=time) for sample in self.samples), moment=time)
 
     @property
     def rows(self) -> tuple[tuple[Any, ...], ...]:
@@ -179,10 +188,11 @@ class Reading:
             processes: `processes` of `Reading.beside`.
 
         Raises:
-            ValueError: no rows, or an invalid number.
+            ValueError: neither rows nor `host`, or an invalid number.
         """
         samples = (GpuSample(time=time, node=node, **dict(zip(_SENT_FIELDS, row, strict=False))) for row in rows)
-        return cls(tuple(samples), None if host is None else HostSample.of(host), processes_of(processes))
+        own = None if host is None else HostSample.of(host)
+        return cls(tuple(samples), own, processes_of(processes), time, node)
 
 
 _SENT_FIELDS = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))
@@ -257,9 +267,9 @@ def _sample(cells: list[str], query: tuple[str, ...], time: float) -> GpuSample 
     if len(cells) != len(query):
         return None
     values: dict[str, Any] = {}
-    for field, cell in zip(query, cells, strict=True):
-        if field in _FIELDS:
-            attribute, read = _FIELDS[field]
+    for column, cell in zip(query, cells, strict=True):
+        if column in _FIELDS:
+            attribute, read = _FIELDS[column]
             values[attribute] = read(cell)
     known = any(value is not None for value in values.values())
     return GpuSample(time=time, **values) if known else None

@@ -77,7 +77,7 @@ def states(page: Page, lab: Lab, folder: Path) -> None:
     for theme in ("Light", "Dark"):
         notebook.theme(f"JupyterLab {theme}")
         for width in (1400, 800, 390):
-            page.set_viewport_size({"width": width, "height": 1000})
+            page.set_viewport_size({"width": width, "height": 1600})
             page.wait_for_timeout(1500)  # a chart follows the width and the theme
             for cell, name in enumerate(STATES, 1):
                 notebook.cell(cell).locator(".mgd").screenshot(path=folder / f"{name}-{width}-{theme.lower()}.png")

@@ -38,6 +38,9 @@ def test_it_moves_while_the_cell_blocks_and_leaves_charts(
     expect(shown.get_by_role("listitem", name="GPU 1")).to_be_visible(timeout=20_000)
     state = shown.locator(".mgs-state")
     expect(state).to_contain_text("running on H100:2", timeout=20_000)
+    expect(shown.get_by_role("radio", name="CPU")).to_be_checked()
+    assert figures(shown) == ["CPU", "RAM", "Disk", "Network"], "real figures of the container, also where GPUs are not"
+    expect(shown.get_by_role("radio", name="RAM")).to_have_accessible_name(re.compile(r"RAM [\d.]+ [GM]iB of \d+"))
     said = state.inner_text()
     expect(state).not_to_have_text(said, timeout=10_000)
     assert serious(".mgd") == []
@@ -147,6 +150,19 @@ def test_simulated_gpus_are_no_copies_and_said_once(notebook: Callable[..., Note
     expect(legend(shown)).to_have_count(1)
     opened.run(2)
     expect(dashboard(opened, 2).locator(".mgn-cell")).to_have_count(2)
+
+
+def test_a_cell_without_a_gpu_shows_the_container(notebook: Callable[..., Notebook]) -> None:
+    opened = notebook(LOAD, "%%modal_gpu --session plain\nimport time\ntime.sleep(300)")
+    opened.run(0)
+    opened.start(1)
+    shown = dashboard(opened, 1)
+    expect(shown.get_by_role("radio", name="CPU")).to_be_checked(timeout=60_000)
+    assert figures(shown) == ["CPU", "RAM", "Disk", "Network"]
+    expect(shown.get_by_role("list", name="GPUs")).to_be_hidden()
+    expect(shown.get_by_text("simulated")).to_be_hidden()
+    shown.get_by_role("button", name="Stop").click()
+    opened.ended(1)
 
 
 def legend(shown: Locator) -> Locator:

@@ -34,6 +34,14 @@ def test_a_container_that_sends_none() -> None:
     assert Reading.of(bare.rows, 5.0, **bare.beside) == bare
 
 
+def test_a_container_without_gpus() -> None:
+    alone = Reading((), HOST, moment=5.0).at(7.0)
+    crossed = Reading.of(alone.rows, alone.time, 3, **alone.beside)
+    assert (crossed.samples, crossed.host, crossed.time, crossed.node) == ((), HOST, 7.0, 3)
+    with pytest.raises(ValueError, match="at least one sample"):
+        Reading.of((), 5.0)
+
+
 def test_other_versions_send_fewer_or_more_values() -> None:
     assert HostSample.of(ROW[:2]) == HostSample(50.0, 16.0)
     assert HostSample.of((*ROW, 7.0)) == HOST

@@ -1,7 +1,7 @@
 """Run nvidia-smi for the container's lifetime and read its output in a thread; each period gives one `Reading`.
 
-A second nvidia-smi lists the processes that use the GPUs, where the GPUs are real: a process of its own, because one
-nvidia-smi answers one query. The container's own CPU, memory, disk and network are read at each reading.
+A second nvidia-smi lists the processes that use the GPUs, since one nvidia-smi answers one query. The container's own
+CPU, memory, disk and network are read at each reading.
 
 Nothing waits for readings: a hanging nvidia-smi delays nothing, and without nvidia-smi no readings arrive. The program
 is not a child of this process, since a cell may wait for all of *its* children. nvidia-smi ends when its output pipe is
@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import os
 import subprocess
+import threading
 import time
 from collections import deque
 from dataclasses import replace
@@ -25,7 +26,6 @@ from modal_gpu_magic.metrics.processes import PROCESS_QUERY, ProcessTable
 from modal_gpu_magic.metrics.sample import OLD_QUERY, QUERY, SHORT_QUERY, Reading, SampleReader
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
 
 PERIOD_SECONDS: Final = 1.0
@@ -53,6 +53,7 @@ class Sampler:
         self._span = (inf, inf)
         self._thread: threading.Thread | None = None
         self._is_unsupported = self._closed = False
+        self._is_closed = threading.Event()
         self._host: HostReader | None = None
         self._processes = ProcessTable(PROCESSES_SECONDS)
         self._processes_thread: threading.Thread | None = None
@@ -69,9 +70,15 @@ class Sampler:
             return
         self._thread = daemon("modal-gpu-sampler", lambda: self._watch(gpus))
 
+    def begin_without_gpus(self) -> None:
+        """Start to read the container's own figures alone."""
+        if not self._closed and (self._thread is None or not self._thread.is_alive()):
+            self._thread = daemon("modal-gpu-sampler", self._watch_host)
+
     def close(self) -> None:
         """Stop reading: nvidia-smi ends at its next write."""
         self._closed = True
+        self._is_closed.set()
 
     def starts(self, at: float) -> None:
         """Record when user code begins, in Unix seconds."""
@@ -83,6 +90,7 @@ class Sampler:
 
     def _watch(self, gpus: int | None) -> None:
         self._host = self._host or HostReader()
+        self._begin_processes()
         for query in (QUERY, OLD_QUERY, SHORT_QUERY):  # a single unknown field makes a query fail
             if self._follow(query, gpus) or self._closed:
                 return
@@ -102,34 +110,48 @@ class Sampler:
         if not readings:
             return False
         now = time.time()
-        start, end = self._span
         for left, reading in zip(reversed(range(len(readings))), self._with_host(readings), strict=True):
-            timed = reading.at(now - left * self._period)
-            self.readings.append(timed)
-            self._tell(timed, start <= timed.time <= end)
+            self._report(reading.at(now - left * self._period))
         return True
+
+    def _report(self, reading: Reading) -> None:
+        start, end = self._span
+        self.readings.append(reading)
+        self._tell(reading, start <= reading.time <= end)
+
+    def _watch_host(self) -> None:
+        reader = HostReader()
+        while not self._is_closed.wait(self._period):
+            host = reader.read()
+            if host is None:  # a system without /proc
+                return
+            self._report(Reading((), host, moment=time.time()))
 
     def _with_host(self, readings: list[Reading]) -> list[Reading]:
         """Add to the last reading what is known beside the GPUs: the container's own use, and the GPUs' processes."""
         *earlier, last = readings
-        if not all(sample.simulated for sample in last.samples):
-            self._begin_processes()
         host = self._host.read() if self._host else None
         return [*earlier, replace(last, host=host, processes=self._processes.at(time.monotonic()))]
 
     def _begin_processes(self) -> None:
-        """Start the nvidia-smi that lists processes, if it is not running and has not refused."""
-        thread = self._processes_thread
-        if self._lists_processes and not self._closed and (thread is None or not thread.is_alive()):
-            self._processes_thread = daemon("modal-gpu-processes", self._watch_processes)
+        """Start the nvidia-smi that lists processes, if it is not running and has not refused.
 
-    def _watch_processes(self) -> None:
+        It is started before the one that gives readings, so that no shell is a child of this process any more when the
+        first reading arrives: a cell may wait for its children.
+        """
+        thread = self._processes_thread
+        if self._lists_processes and (thread is None or not thread.is_alive()):
+            pipe = _start(PROCESSES_COMMAND, PROCESSES_SECONDS)
+            if pipe is not None:
+                self._processes_thread = daemon("modal-gpu-processes", lambda: self._watch_processes(pipe))
+
+    def _watch_processes(self, pipe: int) -> None:
         began = time.monotonic()
-        for text in _output(PROCESSES_COMMAND, PROCESSES_SECONDS):
+        for text in _texts(pipe):
             self._processes.feed(text, time.monotonic())
             if self._closed:
                 return
-        # An old or a broken nvidia-smi ends at once; one that a cell has killed is started again.
+        # An old or a simulated nvidia-smi ends at once; one that a cell has killed is started again.
         self._lists_processes = time.monotonic() - began > PROCESSES_SECONDS
 
 
@@ -144,16 +166,28 @@ PROCESSES_COMMAND: Final = (
 
 
 def _output(program: tuple[str, ...], period: float) -> Iterator[str]:
-    """Yield the output of nvidia-smi, which repeats its answer, until it ends; nothing if it cannot be started."""
+    """Yield the output of nvidia-smi until it ends; nothing if it cannot be started."""
+    pipe = _start(program, period)
+    return iter(()) if pipe is None else _texts(pipe)
+
+
+def _start(program: tuple[str, ...], period: float) -> int | None:
+    """Start nvidia-smi, which repeats its answer; return the pipe that it writes to. None: it cannot be started."""
     arguments = (*program, "-lms", str(round(period * 1000)))
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb", buffering=0) as pipe:
-        try:
-            subprocess.run([*_IN_BACKGROUND, *arguments], stdin=subprocess.DEVNULL, stdout=writer, check=False)
-        except OSError:
-            return
-        finally:
-            os.close(writer)
-        while data := pipe.read(READ_BYTES):
+    try:
+        subprocess.run([*_IN_BACKGROUND, *arguments], stdin=subprocess.DEVNULL, stdout=writer, check=False)
+    except OSError:
+        os.close(reader)
+        return None
+    finally:
+        os.close(writer)
+    return reader
+
+
+def _texts(pipe: int) -> Iterator[str]:
+    """Yield what arrives in a pipe until its other end is closed, then close it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    with os.fdopen(pipe, "rb", buffering=0) as stream:
+        while data := stream.read(READ_BYTES):
             yield decoder.decode(data)

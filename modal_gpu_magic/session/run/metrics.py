@@ -59,7 +59,8 @@ class Metrics(History):
             self.add(reading)
             if content["running"] and not content.get("late"):
                 self.run.add(reading)
-        self.tell(reading)
+        if reading.samples:
+            self.tell(reading)
         return reading
 
     def watch(self, watcher: Callable[[Reading | None], None]) -> Callable[[], None]:

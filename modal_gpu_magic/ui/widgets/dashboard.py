@@ -112,7 +112,7 @@ class Dashboard(anywidget.AnyWidget):
         self.began = reading.time if self.began is None else self.began
         packed = frame(reading, self.began)
         self._frames.append(packed)
-        node, rows = reading.samples[0].node, process_rows(reading)
+        node, rows = reading.node, process_rows(reading)
         is_new = rows != self._processes.get(node, [])
         self._processes[node] = rows
         self.send({"type": "frame", **(self._process_table() if is_new else {})}, [packed])

@@ -31,7 +31,7 @@ def frame(reading: Reading, since: float) -> bytes:
     240 bytes for 8 GPUs.
     """
     samples = reading.samples
-    values = [reading.time - since, samples[0].node, len(samples)]
+    values = [reading.time - since, reading.node, len(samples)]
     values += [_number(value) for value in (reading.host or UNKNOWN_HOST).row]
     values += [_number(getattr(sample, field)) for field in FIELDS for sample in samples]
     return struct.pack(f"<{len(values)}f", *values)
