@@ -212,25 +212,28 @@ def test_the_container_at_the_end_of_a_run(receipt: Receipt, container: Containe
         ),
         (
             dict(ran=1.0, wrote=(("out/m.pt", 12_000_000),)),
-            {"Files": "wrote out/m.pt (12 MB) · %modal_gpu get session:out/m.pt ."},
+            {"Files": "wrote out/m.pt (12 MB): %modal_gpu get session:out/m.pt ."},
         ),
         (
             dict(ran=1.0, wrote=(("a b", 2), ("c", 1)), session="big"),
-            {"Files": "wrote a b (2 B), c (1 B) · %modal_gpu get 'session:a b' session:c . --session big"},
+            {"Files": "wrote a b (2 B), c (1 B): %modal_gpu get 'session:a b' session:c . --session big"},
         ),
         (
             dict(ran=1.0, wrote=tuple((f"out/{n}", 1) for n in range(5))),
-            {"Files": "wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more · %modal_gpu get session:out ."},
+            {"Files": "wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more: %modal_gpu get session:out ."},
         ),
         (
             dict(ran=1.0, wrote=tuple((f"{n}", 1) for n in range(5))),
-            {"Files": "wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more · %modal_gpu get session:0 session:1 session:2 ."},
+            {"Files": "wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more: %modal_gpu get session:0 session:1 session:2 ."},
         ),
         (dict(ran=1.0, advice=Advice(GpuSpec("L4"), 3.15)), {"Advice": "an L4 would fit: saves $3.15/h"}),
     ],
 )
 def test_the_details(facts: dict[str, Any], details: dict[str, str]) -> None:
-    assert {each.label: " · ".join(each.texts) for each in card(**facts).details} == {
+    found = {
+        each.label: " · ".join(each.facts) + f": {each.command}" * bool(each.command) for each in card(**facts).details
+    }
+    assert found == {
         **details,
         "Ended": "2026-01-01 14:00 UTC",
     }
