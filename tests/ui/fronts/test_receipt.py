@@ -101,6 +101,7 @@ def card(container: Container = UNTIL, **facts: Any) -> Card:
         (dict(ran=1.0, got="H100"), "done · H100 · 1.0 s · cost –"),
         (dict(ran=1.0, got="H200:2", asked="H100:2"), "done · H200:2 (asked H100:2) · 1.0 s · cost –"),
         (dict(ran=1.0, got="L4", asked="H100:2 L4"), "done · L4 (asked H100:2 L4) · 1.0 s · cost –"),
+        (dict(ran=1.0, got="H100:2", asked="H100:2 L4"), "done · H100:2 · 1.0 s · cost –"),
         (dict(ran=1.0, asked="H100:2 L4"), "done · H100:2 L4 · 1.0 s · cost –"),
         (dict(ran=1.0, asked="CPU", hourly=0.05), "done · CPU · 1.0 s · <$0.01"),
         (dict(ran=1.0, asked="4 x H100:8", got="4 x H100:8", hourly=126.0), "done · 4 x H100:8 · 1.0 s · $0.04"),
@@ -188,10 +189,12 @@ def test_the_container_at_the_end_of_a_run(receipt: Receipt, container: Containe
         (dict(ran=100.0, hourly=3.6), {"Cost": "prices of 2026-01-01"}),
         (
             dict(ran=100.0, hourly=3.6, idle_seconds=300),
-            {"Cost": "the idle time adds up to $0.30 · prices of 2026-01-01"},
+            {"Cost": "the idle time costs up to $0.30 · prices of 2026-01-01"},
         ),
         (dict(ran=100.0, hourly=3.6, idle_seconds=300, **LOCAL), {"Cost": "prices of 2026-01-01"}),
         (dict(ran=1.0, asked="H100:2 L4", **LOCAL), {"GPU": "asked H100:2 L4"}),
+        (dict(ran=1.0, asked="H100:2 L4", got="H100:2"), {"GPU": "asked H100:2 L4"}),
+        (dict(ran=1.0, asked="H100:2 L4", got="L4"), {}),
         (
             dict(ran=3.0, uses=(USE, replace(USE, peak_utilization=None, mean_power_w=None))),
             {"GPU": "80 GB nominal · mean utilisation 76 %, at most 98 % · mean power 512 W"},
@@ -244,7 +247,7 @@ def test_the_whole_text() -> None:
     assert card_text(shown) == (
         "done · H200:2 (asked H100:2) · 18 s (cell 12 s) · $0.04 · peak 9.8 of 80 GiB · utilisation 76 % · "
         "idle until 14:05 UTC at the latest · waiting 2.0 s (not billed), starting 4.0 s, running 12 s · "
-        "the idle time adds up to $0.66 · prices of 2026-01-01 · 80 GB nominal · mean utilisation 76 %, at most 98 % · "
+        "the idle time costs up to $0.66 · prices of 2026-01-01 · 80 GB nominal · mean utilisation 76 %, at most 98 % · "
         "mean power 512 W · sent 1.0 kB · ended 2026-01-01 14:00 UTC"
     )
 
