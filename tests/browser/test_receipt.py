@@ -26,7 +26,7 @@ WIDTHS = (390, 800, 1400)
 TOO_WIDE = """card => Array.from(card.querySelectorAll('*'))
   .filter(each => each.getBoundingClientRect().right > card.getBoundingClientRect().right)
   .map(each => each.outerHTML)"""
-ZONE = "(UTC|[A-Z]{2,5}|UTC[+-].*)"
+ZONE = "(?!JST)([A-Z]{2,5}|UTC[+-].*)"
 
 
 @pytest.fixture
@@ -80,6 +80,26 @@ def test_times_are_the_page_s_once_a_dashboard_was_shown(notebook: Callable[...,
     at = card(opened, 1).locator("time").get_attribute("datetime")
     local = opened.page.evaluate("at => new Date(at).toTimeString().slice(0, 5)", at)
     expect(card(opened, 1).locator("time")).to_have_text(re.compile(f"^{local} {ZONE}$"))
+
+
+FAR = """import os, sys, time
+from modal_gpu_magic.ui.widgets.preload import WIDGETS, import_widgets
+from modal_gpu_magic.ui.widgets.reader import READER
+os.environ["TZ"] = "Asia/Tokyo"
+time.tzset()
+READER.zone, READER.widget = "", None
+import_widgets()
+while not hasattr(sys.modules.get(WIDGETS), "GpuPicker"): time.sleep(0.05)"""
+"""A kernel in Japan that has not heard of this page yet."""
+
+
+def test_a_kernel_elsewhere_shows_the_page_s_time_also_after_a_short_cell(notebook: Callable[..., Notebook]) -> None:
+    opened = notebook(LOAD, FAR, CELL.format(seconds=0, last=""))
+    for cell in range(3):
+        opened.run(cell)
+    at = card(opened, 2).locator("time").get_attribute("datetime")
+    local = opened.page.evaluate("at => new Date(at).toTimeString().slice(0, 5)", at)
+    expect(card(opened, 2).locator("time")).to_have_text(re.compile(f"^{local} {ZONE}$"))
 
 
 def test_the_end_of_the_session_is_seen_and_saved(notebook: Callable[..., Notebook], lab: Any) -> None:

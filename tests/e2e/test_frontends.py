@@ -156,6 +156,8 @@ class TestRunners:
         assert "input" in done.stderr + done.stdout
 
 
+COLUMNS = 80
+"""Width of pexpect's terminal."""
 PROMPT = r"In \[\d+\]: $"
 
 
@@ -216,6 +218,16 @@ class TestTerminal:
         shown = typed(terminal, "%%modal_gpu H100\nvalue = 0\n1 / value")
         assert "ZeroDivisionError: division by zero" in shown
         assert "1 / value" in shown
+
+    def test_the_receipt_is_below_the_output_and_broken_between_facts(self, terminal: pexpect.spawn[str]) -> None:
+        for source, before, outcome in (("print('o' + 'ut')", "out", "done"), ("1 / 0", "division by zero", "failed")):
+            shown = typed(terminal, f"%%modal_gpu H100 A100-80GB\n{source}").replace("\r", "")
+            output, receipt = shown.split(f"{outcome} · H100 simulated on this CPU · ")
+            assert before in output
+            lines = receipt.strip().split("\n")
+            assert len(lines) > 1
+            assert max(map(len, lines)) <= COLUMNS
+            assert all(line.endswith(" ·") for line in lines[:-1]), lines
 
     def test_the_gpus_are_seen_while_the_cell_runs(self, home: Path) -> None:
         with in_terminal(home, "xterm") as terminal:

@@ -66,18 +66,13 @@ class Detail:
 
     Attributes:
         label: the row's heading.
-        texts: the facts.
+        facts: the facts.
         command: a line to copy into a cell; empty: none.
     """
 
     label: str
     facts: tuple[str, ...]
     command: str = ""
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The facts and the command."""
-        return (*self.facts, self.command) if self.command else self.facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +99,10 @@ class Card:
 
 def card_text(card: Card, width: int = 0) -> str:
     """Return all facts in one line, broken between facts or words where longer than `width` columns; 0: one line."""
-    moment = [card.moment.text] if card.moment else []
-    details = [text for each in card.details for text in _labelled(each)]
-    parts = [_visible(text) for text in (*card.line, *moment, *details)]
-    return "\n".join(_lines(parts, width)) if width else SEPARATOR.join(parts)
+    facts: list[tuple[str, ...]] = [(text,) for text in (*card.line, *([card.moment.text] if card.moment else []))]
+    facts += [fact for each in card.details for fact in _detail_facts(each)]
+    visible = [tuple(map(_visible, fact)) for fact in facts]
+    return "\n".join(_lines(visible, width)) if width else SEPARATOR.join(map(" ".join, visible))
 
 
 def card_html(card: Card, charts: Sequence[Chart] = ()) -> str:
@@ -125,26 +120,35 @@ def card_bundle(card: Card, charts: Sequence[Chart] = ()) -> dict[str, str]:
     return {"text/plain": card_text(card, TEXT_WIDTH), "text/html": card_html(card, charts)}
 
 
-def _labelled(detail: Detail) -> Iterable[str]:
-    """Return the facts of a detail as text; a fact that says little without its label gets the label."""
-    if detail.label == "Ended":
-        return (f"ended {detail.texts[0]}",)
-    return detail.texts
+def _detail_facts(detail: Detail) -> Iterable[tuple[str, ...]]:
+    """Yield the facts of a detail as text; the last one with the command, from which it is broken first."""
+    label = "ended " if detail.label == "Ended" else ""
+    *most, last = detail.facts
+    yield from ((f"{label}{fact}",) for fact in most)
+    yield (f"{label}{last}:", detail.command) if detail.command else (f"{label}{last}",)
 
 
-def _lines(parts: Sequence[str], width: int) -> Iterable[str]:
-    """Yield lines of whole facts; a fact longer than a line is broken between words."""
+def _lines(facts: Sequence[tuple[str, ...]], width: int) -> Iterable[str]:
+    """Yield lines of whole facts; a fact longer than a line is broken between its pieces, then between words.
+
+    A command ends its line, so that nothing is copied with it.
+    """
     line = ""
-    for number, part in enumerate(parts):
-        fact = part if number == len(parts) - 1 else f"{part}{SEPARATOR.rstrip()}"
-        if line and len(line) + 1 + len(fact) > width:
+    for number, pieces in enumerate(facts):
+        *most, last = pieces
+        ends = number == len(facts) - 1 or len(pieces) > 1
+        mark = "" if ends else SEPARATOR.rstrip()
+        fits = len(" ".join(pieces)) + len(mark) <= width
+        for piece in [" ".join((*most, last + mark))] if fits else [*most, last + mark]:
+            if line and len(line) + 1 + len(piece) > width:
+                yield line
+                line = ""
+            *whole, rest = textwrap.wrap(piece, width, break_long_words=False, break_on_hyphens=False) or [""]
+            yield from whole
+            line = f"{line} {rest}" if line else rest
+        if ends:
             yield line
             line = ""
-        if len(fact) > width:
-            *whole, fact = textwrap.wrap(fact, width, break_long_words=False, break_on_hyphens=False)
-            yield from whole
-        line = f"{line} {fact}" if line else fact
-    yield line
 
 
 def _visible(text: str) -> str:

@@ -124,7 +124,7 @@ def _machine(receipt: Receipt) -> str:
         return "this machine's CPU"
     place = " of this machine" if receipt.backend == "local" else ""
     if receipt.got:
-        return f"{receipt.got}{place}{'' if receipt.got == receipt.asked else f' (asked {receipt.asked})'}"
+        return f"{receipt.got}{place}{'' if receipt.got == first else f' (asked {receipt.asked})'}"
     return f"{first if place else receipt.asked}{place}"
 
 
@@ -178,7 +178,7 @@ def _prices(receipt: Receipt) -> list[str]:
     if receipt.cost is None:
         return []
     idle = receipt.backend == "cloud" and receipt.idle_seconds and receipt.idle_cost is not None
-    words = [f"the idle time adds up to {dollars(receipt.idle_cost)}"] if idle else []
+    words = [f"the idle time costs up to {dollars(receipt.idle_cost)}"] if idle else []
     return [*words, f"prices of {receipt.price_date}"]
 
 
@@ -193,7 +193,8 @@ def _peak(receipt: Receipt) -> list[str]:
 
 def _load(receipt: Receipt) -> list[str]:
     uses, words = receipt.uses, []
-    if receipt.simulated and _first_choice(receipt.asked) != receipt.asked:
+    first = _first_choice(receipt.asked)
+    if first != receipt.asked and (receipt.simulated or receipt.got == first):
         words.append(f"asked {receipt.asked}")
     sizes = {gpu.vram_gb for use in uses if (gpu := recognise(use.name or "", _whole(use.total_mib)))}
     if len(sizes) == 1:

@@ -111,6 +111,16 @@ def test_as_a_picture() -> None:
     plt.close("all")
 
 
+def test_a_picture_goes_forward_whatever_the_order_of_arrival() -> None:
+    from matplotlib import pyplot as plt
+
+    (axis,) = taken(sample(12, 5), sample(10, 7), sample(11, 6)).plot("memory_used_mib")
+    for line in axis.get_lines():
+        assert list(line.get_xdata()) == [0, 1, 2]
+        assert list(line.get_ydata()) == [1, 1, 1], "GiB"
+    plt.close("all")
+
+
 @pytest.mark.parametrize(
     "events, text",
     [

@@ -56,21 +56,31 @@ def test_it_asks_for_nothing_from_elsewhere() -> None:
 
 def test_the_text_has_the_same_facts() -> None:
     assert card_text(WHOLE) == (
-        "done · H100 · 12 s · $0.04 · idle until 14:05 UTC at the latest · wrote a<b (2 B) · "
+        "done · H100 · 12 s · $0.04 · idle until 14:05 UTC at the latest · wrote a<b (2 B): "
         "%modal_gpu get 'session:a<b' . · ended 2026-01-01 14:00 UTC"
     )
     bundle = card_bundle(WHOLE)
-    assert bundle["text/plain"].replace("\n", " ") == card_text(WHOLE)
+    assert bundle["text/plain"].split("\n") == [
+        "done · H100 · 12 s · $0.04 · idle until 14:05 UTC at the latest ·",
+        "wrote a<b (2 B): %modal_gpu get 'session:a<b' .",
+        "ended 2026-01-01 14:00 UTC",
+    ]
     assert max(map(len, bundle["text/plain"].split("\n"))) <= TEXT_WIDTH
 
 
 @pytest.mark.parametrize(
     "width, lines",
     [
-        (36, ["done · H100 · 12 s · $0.04 ·", "idle until 14:05 UTC at the latest ·", "wrote a<b (2 B) ·"]),
-        (30, ["done · H100 · 12 s · $0.04 ·", "idle until 14:05 UTC at the", "latest · wrote a<b (2 B) ·"]),
+        (36, ["done · H100 · 12 s · $0.04 ·", "idle until 14:05 UTC at the latest ·", "wrote a<b (2 B):"]),
+        (30, ["done · H100 · 12 s · $0.04 ·", "idle until 14:05 UTC at the", "latest · wrote a<b (2 B):"]),
         (3, ["done", "·", "H100"]),
     ],
 )
 def test_it_is_broken_between_facts_and_only_a_long_one_between_words(width: int, lines: list[str]) -> None:
     assert card_text(WHOLE, width).split("\n")[: len(lines)] == lines
+
+
+def test_a_command_is_whole_where_a_line_can_hold_it() -> None:
+    command = "%modal_gpu get session:" + "x" * 60 + " ."
+    card = Card("done", ("H100",), None, (Detail("Files", ("wrote a file with a long name (2 B)",), command),))
+    assert card_text(card, 90).split("\n") == ["done · H100 · wrote a file with a long name (2 B):", command]

@@ -105,6 +105,7 @@ def card(container: Container = UNTIL, **facts: Any) -> Card:
         (dict(ran=1.0, got="H100"), "done · H100 · 1.0 s · cost –"),
         (dict(ran=1.0, got="H200:2", asked="H100:2"), "done · H200:2 (asked H100:2) · 1.0 s · cost –"),
         (dict(ran=1.0, got="L4", asked="H100:2 L4"), "done · L4 (asked H100:2 L4) · 1.0 s · cost –"),
+        (dict(ran=1.0, got="H100:2", asked="H100:2 L4"), "done · H100:2 · 1.0 s · cost –"),
         (dict(ran=1.0, asked="H100:2 L4"), "done · H100:2 L4 · 1.0 s · cost –"),
         (dict(ran=1.0, asked="CPU", hourly=0.05), "done · CPU · 1.0 s · <$0.01"),
         (dict(ran=1.0, asked="4 x H100:8", got="4 x H100:8", hourly=126.0), "done · 4 x H100:8 · 1.0 s · $0.04"),
@@ -192,10 +193,12 @@ def test_the_container_at_the_end_of_a_run(receipt: Receipt, container: Containe
         (dict(ran=100.0, hourly=3.6), {"Cost": "prices of 2026-01-01"}),
         (
             dict(ran=100.0, hourly=3.6, idle_seconds=300),
-            {"Cost": "the idle time adds up to $0.30 · prices of 2026-01-01"},
+            {"Cost": "the idle time costs up to $0.30 · prices of 2026-01-01"},
         ),
         (dict(ran=100.0, hourly=3.6, idle_seconds=300, **LOCAL), {"Cost": "prices of 2026-01-01"}),
         (dict(ran=1.0, asked="H100:2 L4", **LOCAL), {"GPU": "asked H100:2 L4"}),
+        (dict(ran=1.0, asked="H100:2 L4", got="H100:2"), {"GPU": "asked H100:2 L4"}),
+        (dict(ran=1.0, asked="H100:2 L4", got="L4"), {}),
         (
             dict(ran=3.0, uses=(USE, replace(USE, peak_utilization=None, mean_power_w=None))),
             {"GPU": "80 GB nominal · mean utilisation 76 %, at most 98 % · mean power 512 W"},
@@ -216,25 +219,28 @@ def test_the_container_at_the_end_of_a_run(receipt: Receipt, container: Containe
         ),
         (
             dict(ran=1.0, wrote=(("out/m.pt", 12_000_000),)),
-            {"Files": "wrote out/m.pt (12 MB) · %modal_gpu get session:out/m.pt ."},
+            {"Files": "wrote out/m.pt (12 MB): %modal_gpu get session:out/m.pt ."},
         ),
         (
             dict(ran=1.0, wrote=(("a b", 2), ("c", 1)), session="big"),
-            {"Files": "wrote a b (2 B), c (1 B) · %modal_gpu get 'session:a b' session:c . --session big"},
+            {"Files": "wrote a b (2 B), c (1 B): %modal_gpu get 'session:a b' session:c . --session big"},
         ),
         (
             dict(ran=1.0, wrote=tuple((f"out/{n}", 1) for n in range(5))),
-            {"Files": "wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more · %modal_gpu get session:out ."},
+            {"Files": "wrote out/0 (1 B), out/1 (1 B), out/2 (1 B) and 2 more: %modal_gpu get session:out ."},
         ),
         (
             dict(ran=1.0, wrote=tuple((f"{n}", 1) for n in range(5))),
-            {"Files": "wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more · %modal_gpu get session:0 session:1 session:2 ."},
+            {"Files": "wrote 0 (1 B), 1 (1 B), 2 (1 B) and 2 more: %modal_gpu get session:0 session:1 session:2 ."},
         ),
         (dict(ran=1.0, advice=Advice(GpuSpec("L4"), 3.15)), {"Advice": "an L4 would fit: saves $3.15/h"}),
     ],
 )
 def test_the_details(facts: dict[str, Any], details: dict[str, str]) -> None:
-    assert {each.label: " · ".join(each.texts) for each in card(**facts).details} == {
+    found = {
+        each.label: " · ".join(each.facts) + f": {each.command}" * bool(each.command) for each in card(**facts).details
+    }
+    assert found == {
         **details,
         "Ended": "2026-01-01 14:00 UTC",
     }
@@ -245,7 +251,7 @@ def test_the_whole_text() -> None:
     assert card_text(shown) == (
         "done · H200:2 (asked H100:2) · 18 s (cell 12 s) · $0.04 · peak 9.8 of 80 GiB · utilisation 76 % · "
         "idle until 14:05 UTC at the latest · waiting 2.0 s (not billed), starting 4.0 s, running 12 s · "
-        "the idle time adds up to $0.66 · prices of 2026-01-01 · 80 GB nominal · mean utilisation 76 %, at most 98 % · "
+        "the idle time costs up to $0.66 · prices of 2026-01-01 · 80 GB nominal · mean utilisation 76 %, at most 98 % · "
         "mean power 512 W · sent 1.0 kB · ended 2026-01-01 14:00 UTC"
     )
 
