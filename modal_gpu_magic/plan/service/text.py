@@ -31,9 +31,9 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
     parts += map(str, serving.methods)
     if serving.helpers:
         parts.append(f"{', '.join(serving.helpers)} only inside (Modal: no other method beside a batched one)")
-    parts += [f"start {seconds:.1f} s", f"{rate(price.per_hour)} a container at Modal"]
+    parts += [f"start {seconds:.1f} s", f"{rate(price.per_hour)} per container at Modal"]
     if serving.min_containers:
-        parts.append(f"{serving.min_containers} always there, until {name}.stop()")
+        parts.append(f"{serving.min_containers} always running, until {name}.stop()")
     parts += [idle_words(price, machine.scaledown), f"prices of {price.date}"]
     return " · ".join(parts)
 
@@ -57,7 +57,7 @@ def state_text(
     else:
         containers, queued = state or (UNKNOWN, UNKNOWN)
         now = [f"containers {containers}", f"queue {queued}"]
-    where = "free here, at Modal about" if backend == "local" else "about"
-    spent = f"{where} {dollars(price.cost(seconds))} so far"
-    cost = f"{spent} ({rate(price.per_hour)} a container, prices of {price.date})"
+    spent = dollars(price.cost(seconds))
+    spent = f"free (≈ {spent} on Modal)" if backend == "local" else f"≈ {spent} so far"
+    cost = f"{spent} ({rate(price.per_hour)} per container, prices of {price.date})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))
