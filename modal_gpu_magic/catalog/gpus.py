@@ -119,9 +119,9 @@ _ROWS = (
     Gpu("B200", 192, 8, "Largest models, cutting-edge", "Blackwell", "10.0", 8000, 2250, 0.001736, "2026-09-01",
         nvidia_smi_name="NVIDIA B200", nvidia_smi_memory_mib=183359, form="SXM, NVLink/NVSwitch",
         notes="Of its 192 GB, 179 GiB are seen.", rdma=True),
-    Gpu("A100", 40, 8, "Training where 40 GB do and 80 GB are welcome", "Ampere", "8.0", 1555, 312, 0.000583,
+    Gpu("A100", 40, 8, "Training that fits in 40 GB and can use 80 GB", "Ampere", "8.0", 1555, 312, 0.000583,
         "2026-10-07", form="SXM4, NVLink",
-        notes="40 GB, which Modal may raise to 80 GB at no extra cost; A100-40GB pins 40 GB.",
+        notes="40 GB; Modal may give 80 GB at the same price. A100-40GB pins 40 GB.",
         in_reference=False, gives=("A100-40GB", "A100-80GB")),
     Gpu("RTX-PRO-6000", 96, 8, "Models of up to 96 GB on one PCIe card", "Blackwell (GB202)", "12.0", 1597, None,
         0.000842, "2026-09-01", nvidia_smi_name="NVIDIA RTX PRO 6000 Blackwell Server Edition",
@@ -149,7 +149,7 @@ SMI_NAMES: Mapping[str, str] = MappingProxyType({gpu.nvidia_smi_name: gpu.name f
 _BY_WORD = {word: gpu for gpu in _ROWS for word in (gpu.name, *gpu.aliases)}
 
 _NOT_A_TYPE = {
-    "ANY": "Modal's `any` has no price in advance; list what would do, such as L4 A10 T4.",
+    "ANY": "`any` has no known price; list the GPUs that you accept, such as L4 A10 T4.",
     "GB200": "GB200 is for reservations only; write B200 or B300.",
 }
 

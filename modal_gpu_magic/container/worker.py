@@ -194,7 +194,7 @@ class Worker:
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
-            raise CopyError("the container was replaced, and the files of the one before went with it.")
+            raise CopyError("the container was replaced, and the files of the earlier one are lost.")
 
     def _look_at_gpus(self, asked: Asked) -> None:
         read = self.sampler.readings

@@ -293,7 +293,7 @@ class Session:
         while not opening.ready:
             kind = _take(inbox)
             if kind == "press":
-                raise stopped("stopped while the machine was being made; that goes on, and the next cell uses it")
+                raise stopped("stopped; the machine is still being made, for the next cell")
             if opening.connected and phase == "connecting":
                 since, phase = opening.connected_at, "building"
                 self.status.enters("building")

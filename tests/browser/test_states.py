@@ -113,7 +113,7 @@ def test_building_an_image(
     opened.start(2)
     shown = dashboard(opened, 2)
     moves(shown.locator(".mgs-state"), "building image")
-    expect(shown.get_by_text("The image: torch with mg-slow. It is made once, and kept.")).to_be_visible()
+    expect(shown.get_by_text("The image: torch with mg-slow. Built once, then cached.")).to_be_visible()
     expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("building image 0:")
     readable(opened, serious, ".mgd")

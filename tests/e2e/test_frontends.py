@@ -119,7 +119,7 @@ def runner(home: Path, request: pytest.FixtureRequest) -> Runner:
 
 
 class TestRunners:
-    """A notebook run by a program: nobody can answer, and the file is what remains."""
+    """A notebook run by a program: no front end can answer, and the file is what remains."""
 
     @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"], indirect=True)
     def test_the_cells_work_and_are_saved_as_text_and_images(self, runner: Runner) -> None:

@@ -163,7 +163,7 @@ def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
 
 KILLED = {
     "killed": ("os.kill(os.getpid(), 9)", "SIGKILL"),
-    "left": ("os._exit(0)", "left before its cell had ended"),
+    "left": ("os._exit(0)", "exited before the cell ended"),
 }
 
 

@@ -26,7 +26,7 @@ WAYS_OUT = (
     "close the quotes",
     "remove it",
     "lists them",
-    "list what",
+    "list the",
     "there is",
     "a need has",
     "move the code",

@@ -28,9 +28,9 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
     parts += map(str, serving.methods)
     if serving.helpers:
         parts.append(f"{', '.join(serving.helpers)} only inside (Modal: no other method beside a batched one)")
-    parts += [f"start {seconds:.1f} s", f"{machine.price_text} a container at Modal"]
+    parts += [f"start {seconds:.1f} s", f"{machine.price_text} per container at Modal"]
     if serving.min_containers:
-        parts.append(f"{serving.min_containers} always there, until {name}.stop()")
+        parts.append(f"{serving.min_containers} always running, until {name}.stop()")
     parts += [idle_words(machine.per_hour, machine.scaledown), f"prices of {PRICE_DATE}"]
     return " · ".join(parts)
 
@@ -55,6 +55,6 @@ def state_text(
         containers, queued = state or (UNKNOWN, UNKNOWN)
         now = [f"containers {containers}", f"queue {queued}"]
     amount = dollars(price.cost(seconds))
-    spent = f"free (≈ {amount} on Modal)" if backend == "local" else f"about {amount}"
-    cost = f"{spent} so far ({machine.price_text} a container, prices of {PRICE_DATE})"
+    spent = f"free (≈ {amount} on Modal)" if backend == "local" else f"≈ {amount}"
+    cost = f"{spent} so far ({machine.price_text} per container, prices of {PRICE_DATE})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))

@@ -157,7 +157,7 @@ def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line
         more = replace(
             line, options=replace(line.options, env=None, memory=2 * (line.options.memory or MAIN_MEMORY_MIB))
         )
-        return f"More main memory, if that is what was missing: %%modal_gpu {more}"
+        return f"If main memory was missing, write: %%modal_gpu {more}"
     spec = sized.got or sized.billed or asked
     if spec is None or not is_out_of_memory(error):
         return None

@@ -167,7 +167,7 @@ class Service(RunningService):
             raise AttributeError(name)
         why = f"it has {', '.join(methods)}"
         if name in self.serving.helpers:
-            why = f"Modal gives a class with a batched method no other, and {', '.join(methods)} is batched"
+            why = f"Modal allows no method beside a batched one, and {', '.join(methods)} is batched"
         raise NoMethodError(f"{self.name} has no method {name}: {why}.")
 
     def __dir__(self) -> list[str]:

@@ -47,8 +47,8 @@ def register(shell: InteractiveShell) -> None:
     state = KernelState(shell)
     magics = Magics(state)
     table: Any = shell.magics_manager
-    table.register_function(Documented(magics.run_cell, state), "cell", NAME)
-    table.register_function(Documented(magics.run_line, state), "line", NAME)
+    table.register_function(Documented(magics, magics.run_cell), "cell", NAME)
+    table.register_function(Documented(magics, magics.run_line), "line", NAME)
     configurables: list[Any] = shell.configurables  # `%config ModalGpu` looks up the settings in this list
     configurables.append(state.settings)
     shell.input_transformers_cleanup.extend((allow_empty_body, header_first))
@@ -83,7 +83,7 @@ def unregister(shell: InteractiveShell) -> None:
 
     former: Any = shell.magics_manager.magics["cell"].get(NAME)
     if former is not None:
-        former.state.close()
+        former.__self__.state.close()
     shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ != ModalGpu.__name__]
     remote_errors.remove(shell)
     native_cells.remove(shell)
@@ -102,10 +102,14 @@ class Documented:
     """A magic whose documentation, `%%modal_gpu?`, is the user's help.
 
     IPython asks an object for `getdoc` before its docstring (IPython.core.oinspect.getdoc).
+
+    Args:
+        magics: the object with the two magics, which a bound method has as `__self__`, too.
+        run: one of its methods.
     """
 
-    def __init__(self, run: Callable[..., Any], state: KernelState) -> None:
-        self.state, self._run = state, run
+    def __init__(self, magics: Magics, run: Callable[..., Any]) -> None:
+        self.__self__, self._run = magics, run
         self.__name__ = NAME
 
     def __call__(self, *texts: str) -> Any:

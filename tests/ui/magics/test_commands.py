@@ -131,7 +131,7 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
         ("recommend 13B lorra", "did you mean lora?"),
         ("recommend 13B --dtyp int8", "did you mean --dtype?"),
         ("recommend 13B --budget", "--budget has no value"),
-        ("recommend 13B --budget x", "'x' is no budget"),
+        ("recommend 13B --budget x", "'x' is not a budget"),
         ("recommend 13B --budget 0.1", "the cheapest is "),
     ],
 )
