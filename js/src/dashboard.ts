@@ -10,7 +10,7 @@ import { KPIS, shownKpis, type Kpi } from "./kpis";
 import { costText } from "./money";
 import { NodeRows } from "./nodes";
 import { Processes, type Process } from "./processes";
-import { stop } from "./stop";
+import { canStop, stop } from "./stop";
 import { Tiles } from "./tiles";
 
 /** A run's state from Python; times in seconds since the epoch, by the kernel's clock. */
@@ -35,6 +35,7 @@ interface State {
 interface Traits {
   state: State;
   nodes: number;
+  hears: boolean;
   client: string;
   cell: string;
   code: string;
@@ -96,6 +97,7 @@ class Dashboard {
     const { dot, title, simulated, state, money, stop: button } = this.head;
     const head = h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button));
     root.append(head, this.detail, this.notices, this.body);
+    button.hidden = !canStop(model);
     button.addEventListener("click", () => stop(model, true, (text) => setText(button, text)));
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.tiles.element.addEventListener("mouseover", (event) => this.highlight(this.tiles.place(event.target as Node)));

@@ -34,6 +34,7 @@ interface Offers {
 interface Traits {
   spec: string;
   nodes: number;
+  hears: boolean;
   image: string;
   /** The image of the session, which a line without `--image` inherits. */
   inherited_image: string;

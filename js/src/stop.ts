@@ -35,6 +35,14 @@ export function stop<T extends object>(model: AnyModel<T>, running: boolean, say
   }, ANSWER_TIMEOUT_MS);
 }
 
+/**
+ * Whether Stop has an effect while a cell runs: the kernel hears messages then, or the front end gives widgets their
+ * kernel. VS Code and Colab do not, and ipykernel 6 hears nothing.
+ */
+export function canStop<T extends { hears: boolean }>(model: AnyModel<T>): boolean {
+  return model.get("hears") || kernelOf(model) !== undefined;
+}
+
 /** The kernel of a widget: front ends differ in how to access it, and some offer no access. */
 function kernelOf<T extends object>(model: AnyModel<T>): Kernel | undefined {
   const host = model.widget_manager as unknown as { kernel?: Partial<Kernel> } | undefined;

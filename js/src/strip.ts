@@ -3,7 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { dollars, h, setText } from "./dom";
 import { clock, decode } from "./frame";
-import { stop } from "./stop";
+import { canStop, stop } from "./stop";
 import { Tiles } from "./tiles";
 
 /** A session's state from Python. Times are seconds since the epoch, by the kernel's clock. */
@@ -29,6 +29,7 @@ export interface Strip {
 
 interface Traits {
   strip: Strip | null;
+  hears: boolean;
 }
 
 const STOP = "Stop";
@@ -68,6 +69,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): StripVi
     setText(state, ended || (strip ? stateText(strip, now) : NO_SESSION));
     if (!ended) setText(money, strip ? moneyText(strip, now) : ""); // else the last amount stays
     button.disabled = ended !== "" || !strip || ["new", "ended"].includes(strip.state);
+    button.hidden = runs(strip) && !canStop(model); // then the notebook's own stop button stops the cell
     button.title = button.disabled ? ended || NOTHING_RUNS : "";
   };
   let ran = false; // the button's text belongs to one cell, or to the idle time after it

@@ -1,7 +1,7 @@
 // Stop: the message where it is answered, the kernel's interrupt else, and a word where there is neither.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ANSWER_TIMEOUT_MS, stop } from "../src/stop";
+import { ANSWER_TIMEOUT_MS, canStop, stop } from "../src/stop";
 
 type Model = Parameters<typeof stop>[0];
 type Listener = (content: { type: string }) => void;
@@ -21,6 +21,24 @@ function widget(kernel?: { interrupt?: () => unknown }, hears = false) {
   };
   return { model: model as unknown as Model, sent, listeners };
 }
+
+describe("whether Stop can work", () => {
+  afterEach(() => vi.unstubAllGlobals());
+  const can = (hears: boolean, kernel?: { interrupt?: () => unknown }): boolean =>
+    canStop({ get: () => hears, widget_manager: { kernel } } as unknown as Parameters<typeof canStop>[0]);
+
+  it("does where the kernel hears a message, or the page reaches the kernel", () => {
+    expect(can(true)).toBe(true);
+    expect(can(false, { interrupt: () => undefined })).toBe(true);
+    vi.stubGlobal("Jupyter", { notebook: { kernel: { interrupt: () => undefined } } });
+    expect(can(false)).toBe(true);
+  });
+
+  it("does not in VS Code and Colab with ipykernel 6", () => {
+    expect(can(false)).toBe(false);
+    expect(can(false, {})).toBe(false);
+  });
+});
 
 describe("stop", () => {
   beforeEach(() => vi.useFakeTimers());

@@ -195,7 +195,7 @@ TOKEN_WORDS = frozenset({"login", "setup", "auth", "token", "connect", "configur
 def unknown(word: str) -> str:
     """Return the error message for an unknown command."""
     if word in TOKEN_WORDS:
-        return f"%modal_gpu has no command {word!r}; run `modal setup` in a terminal to connect to Modal."
+        return f"%modal_gpu has no command {word!r}; run `modal setup` in a terminal, or `!modal setup` in a cell."
     near = [MEANT[word.lower()]] if word.lower() in MEANT else nearest(word, COMMANDS, limit=1)
     meant = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}."
     return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."

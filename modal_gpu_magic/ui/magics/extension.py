@@ -25,7 +25,8 @@ OLD_PYTHON = (
 
 LOCAL_MESSAGE = (
     "No Modal token is configured, so cells run on the local backend: on this machine's CPU, with simulated GPUs. "
-    "Run `modal setup` in a terminal to connect to Modal."
+    "To use Modal, run `modal setup` in a terminal or `!modal setup` in a cell, or set MODAL_TOKEN_ID and "
+    "MODAL_TOKEN_SECRET, then restart the kernel."
 )
 
 if TYPE_CHECKING:

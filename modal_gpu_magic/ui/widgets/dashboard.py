@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget  # noqa: TID253 - this module is imported when a dashboard opens
-from traitlets import Dict, Int, Unicode
+from traitlets import Bool, Dict, Int, Unicode
 
 from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE, frame, process_rows, with_text
 from modal_gpu_magic.ui.widgets.origin import Origin
-from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
+from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS, hears
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,6 +84,7 @@ class Dashboard(anywidget.AnyWidget):
 
     state = Dict().tag(sync=True)
     nodes = Int(1).tag(sync=True)
+    hears = Bool(True).tag(sync=True)
     client = Unicode("").tag(sync=True)
     cell = Unicode("").tag(sync=True)
     code = Unicode("").tag(sync=True)
@@ -98,7 +99,7 @@ class Dashboard(anywidget.AnyWidget):
         self._frames: deque[bytes] = deque(maxlen=MAX_READINGS_PER_NODE * nodes)
         self.asked = threading.Event()
         origin = origin or Origin()
-        super().__init__(state=_state(shown), nodes=nodes, **asdict(origin))
+        super().__init__(state=_state(shown), nodes=nodes, hears=hears(), **asdict(origin))
         self.on_msg(self._on_message)
         WIDGET_COMM_IDS.add(self.model_id)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget  # noqa: TID253 - this module is imported when a picker opens
-from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Instance, Int, List, TraitError, Unicode, validate
 
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES
@@ -26,7 +26,7 @@ from modal_gpu_magic.plan.machine.clusters import refusal
 from modal_gpu_magic.ui.widgets import offers
 from modal_gpu_magic.ui.widgets.frames import frame, with_text
 from modal_gpu_magic.ui.widgets.origin import Origin
-from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
+from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS, hears
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +80,7 @@ class GpuPicker(anywidget.AnyWidget):
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
+    hears = Bool(True).tag(sync=True)
     strip: Any = Instance(dict, allow_none=True).tag(sync=True)
     offers = Unicode("").tag(sync=True)
     images = List(Unicode()).tag(sync=True)
@@ -111,6 +112,7 @@ class GpuPicker(anywidget.AnyWidget):
             regions=list(BROAD_REGIONS),
             tasks=[list(task) for task in offers.TASKS],
             cell=_running_cell(),
+            hears=hears(),
             **traits,
         )
         self.on_msg(self._on_message)

@@ -49,6 +49,13 @@ def answering(shell: InteractiveShell) -> Iterator[None]:
         ipykernel_channel.read_by_ipykernel(kernel)
 
 
+def hears() -> bool:
+    """Whether this kernel handles messages to widgets while a cell runs."""
+    from IPython.core.getipython import get_ipython
+
+    return ipykernel_channel.has_channel_thread(getattr(get_ipython(), "kernel", None))
+
+
 class Beside:
     """Answers requests on a kernel's shell channel or passes them on. Runs on the channel's thread."""
 
