@@ -138,7 +138,7 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            missing = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
+            missing = ServiceError(f"{', '.join(lacking)} is not a function after the cell's top level has run.")
             return self._answer(began, self._failure(missing), failed)
         return self._answer(began, None, failed)
 
@@ -177,7 +177,7 @@ class Host:
             got = f"a list of {len(results)}" if isinstance(results, list) else f"a {type(results).__name__}"
             raise ServiceError(
                 f"{name} was called with lists of {len(calls)} and returned {got}; "
-                "a batched function returns a list with one result a call."
+                "a batched function returns a list with one result per call."
             )
         following = iter(results)
         return [WAKE if row == WAKE else self._encoded(name, next(following)) for row in rows]

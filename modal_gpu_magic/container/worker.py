@@ -194,16 +194,19 @@ class Worker:
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
-            raise CopyError("the container was replaced, and the files of the one before went with it.")
+            raise CopyError("the container was replaced, and the files of the earlier one are lost.")
 
     def _look_at_gpus(self, asked: Asked) -> None:
         read = self.sampler.readings
         current.publish(asked, read[-1].samples if read else (), os.environ)
         if asked.specs:
             self.sampler.begin(current.certain_count(asked))
+        else:
+            self.sampler.begin_without_gpus()
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - the sampler's callback signature
-        self.sender.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
+        place = {"time": reading.time, "node": self.place.node, "running": running}
+        self.sender.emit("sample", **place, rows=reading.rows, **reading.beside)
 
     def _need(self, request: Request) -> Need | None:
         """Return the reason why this container cannot run the request, or None. No user code has run yet."""
@@ -219,29 +222,8 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
-        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
-        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
-        self.phases.enter("restoring", restored)
-        if not isinstance(store, SharedStore):
-            self.sender.flush_now(0)
-        if request.clean:
-            self._clean()
-        if request.generation is None:
-            self.namespace_sync.forget()
-        if lacking_packages := installs.wanted(request.installs, request.imports):
-            self.phases.enter("installing", ", ".join(lacking_packages))
-            installs.install(lacking_packages, self._say)
-            self.phases.enter("restoring", restored)
-        self.workdir.enter(request.files.place)
-        self.process.begin_in(self.workdir.path)
-        if request.modules is not None:
-            self.modules.take(request.modules, self.shell.user_ns)
-        refused = self._take_files(request)
-        volumes.reload(self._say)
-        for line in self.versions.compare(request.versions):
-            self._say(line)
-        self.process.take(request.states)
-        self.shell.use_comms()
+        self._say_started(store)
+        refused = self._prepare(request, volumes)
         try:
             with unwarned():
                 failed = self.versions.explain(self.namespace_sync.arrive(request, store))
@@ -268,6 +250,35 @@ class Worker:
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
         return replace(answer, states=states, refused=refused)
+
+    def _say_started(self, store: Store) -> None:
+        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
+        if not isinstance(store, SharedStore):
+            self.sender.flush_now(0)
+
+    def _prepare(self, request: Request, volumes: Volumes) -> tuple[str, ...]:
+        """Bring the process into the notebook's state, without values; return files not overwritten."""
+        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
+        self.phases.enter("restoring", restored)
+        if request.clean:
+            self._clean()
+        if request.generation is None:
+            self.namespace_sync.forget()
+        if lacking_packages := installs.wanted(request.installs, request.imports):
+            self.phases.enter("installing", ", ".join(lacking_packages))
+            installs.install(lacking_packages, self._say)
+            self.phases.enter("restoring", restored)
+        self.workdir.enter(request.files.place)
+        self.process.begin_in(self.workdir.path)
+        if request.modules is not None:
+            self.modules.take(request.modules, self.shell.user_ns)
+        refused = self._take_files(request)
+        volumes.reload(self._say)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        self.process.take(request.states)
+        self.shell.use_comms()
+        return refused
 
     def _say_begun(self, request: Request, store: Store) -> None:
         """Tell the kernel that user code begins, so that no other container runs the cell, too."""

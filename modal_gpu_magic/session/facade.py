@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
@@ -293,7 +293,7 @@ class Session:
         while not opening.ready:
             kind = _take(inbox)
             if kind == "press":
-                raise stopped("stopped while the machine was being made; that goes on, and the next cell uses it")
+                raise stopped("stopped; the machine is still being made, for the next cell")
             if opening.connected and phase == "connecting":
                 since, phase = opening.connected_at, "building"
                 self.status.enters("building")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_states import LOAD, UNTIL, dashboard, moves, readable, strip
+from tests.browser.test_states import IDLE, LOAD, UNTIL, dashboard, moves, readable, strip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,9 @@ def test_waiting_for_a_gpu(
         opened.run(cell)
     opened.start(3)
     shown = dashboard(opened, 3)
-    expect(shown.get_by_text("Other containers hold this machine's GPUs: it begins when")).to_be_visible(timeout=20_000)
+    expect(shown.get_by_text("Other containers hold this machine's GPUs: the cell starts when")).to_be_visible(
+        timeout=20_000
+    )
     moves(shown.locator(".mgs-state"), "waiting for H100")
     expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("waiting for GPU 0:")
@@ -93,7 +96,7 @@ def test_waiting_for_a_gpu(
     enough.touch()
     text = opened.ended(3).inner_text()
     assert "it came" in text
-    assert "● done, idle until" in text
+    assert re.search(rf"^\s*done · .* · {IDLE}$", text, re.MULTILINE)
 
 
 def test_a_gpu_that_is_hot_held_down_and_ill_is_marked(
@@ -108,7 +111,7 @@ def test_a_gpu_that_is_hot_held_down_and_ill_is_marked(
     shown = dashboard(opened, 1)
     expect(shown.locator(".mgs-title")).to_have_text("H200 (asked H100)", timeout=30_000)
     notices = shown.get_by_role("list", name="Notices")
-    expect(notices).to_contain_text("GPU fault; Modal leaves it to you")
+    expect(notices).to_contain_text("GPU fault; Modal does nothing")
     tile = shown.get_by_role("listitem", name="GPU 0")
     expect(tile).to_contain_text("60/140 GiB · 641 W · 71°")
     expect(tile.locator(".mgt-trouble")).to_be_empty()

@@ -52,11 +52,11 @@ def test_the_end_of_an_idle_app_is_said_by_the_next_cell_alone(kernel: Kernel, f
     assert not said
     result = kernel.remote("number + 1", "T4", timeout=100)
     assert result.value() == "2"
-    assert result.said.count("ended by Modal") == 1
+    assert result.said.count("Modal ended the App") == 1
     assert "stays" in result.said
     assert not result.stderr
     again = kernel.remote("number + 1", "T4")
-    assert (again.value(), "ended by Modal" in again.said) == ("2", False)
+    assert (again.value(), "Modal ended the App" in again.said) == ("2", False)
 
 
 def test_late_heartbeats_end_nothing(kernel: Kernel, far: Cloud) -> None:

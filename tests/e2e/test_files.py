@@ -111,10 +111,10 @@ def test_a_local_file_is_overwritten_only_with_force(desk: Desk) -> None:
         ("put errors session:x", "put copies to a Volume"),
         ("put errors errors:../x", "leads out of errors"),
         ("put errors errors: --forse", "put has no option --forse; did you mean --backend?"),
-        ("get errrs:/x .", "there is no Volume 'errrs'; did you mean errors?"),
-        ("get errors:/errors/fil .", "there is no errors:/errors/fil; did you mean errors:/errors/file?"),
+        ("get errrs:/x .", "No Volume is called 'errrs'; did you mean errors?"),
+        ("get errors:/errors/fil .", "errors:/errors/fil does not exist; did you mean errors:/errors/file?"),
         ("get", "get takes a source and a destination"),
-        ("ls errors:/nothing/near", "`%modal_gpu ls errors` shows what is there."),
+        ("ls errors:/nothing/near", "`%modal_gpu ls errors` lists its files."),
         ("ls errors errors", "ls takes one path"),
         ("ls --session nobody", "No session is named 'nobody'"),
         ("ls 'x", "a quote is not closed"),
@@ -175,8 +175,8 @@ def test_the_receipt_says_what_a_cell_wrote_and_how_to_fetch_it(desk: Desk) -> N
     said = desk.kernel.remote(
         "import os\nos.makedirs('out', exist_ok=True)\nfor n in (3, 5):\n    open(f'out/m{n}.pt', 'wb').write(b'1' * n * 10**6)"
     ).said
-    assert "wrote out/m5.pt (5.0 MB), out/m3.pt (3.0 MB): " in said
-    line = said.partition("%modal_gpu ")[2].partition(" · ")[0]
+    assert "wrote out/m5.pt (5.0 MB), out/m3.pt (3.0 MB):" in said
+    line = said.partition("%modal_gpu ")[2].splitlines()[0]
     assert line == "get session:out/m5.pt session:out/m3.pt ."
     assert desk.says(line).count("got 1 file") == 2
     assert (desk.folder / "m5.pt").read_bytes() == b"1" * 5_000_000

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def runner(home: Path, request: pytest.FixtureRequest) -> Runner:
 
 
 class TestRunners:
-    """A notebook run by a program: nobody can answer, and the file is what remains."""
+    """A notebook run by a program: no front end can answer, and the file is what remains."""
 
     @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"], indirect=True)
     def test_the_cells_work_and_are_saved_as_text_and_images(self, runner: Runner) -> None:
@@ -155,6 +156,8 @@ class TestRunners:
         assert "input" in done.stderr + done.stdout
 
 
+COLUMNS = 80
+"""Width of pexpect's terminal."""
 PROMPT = r"In \[\d+\]: $"
 
 
@@ -215,6 +218,16 @@ class TestTerminal:
         shown = typed(terminal, "%%modal_gpu H100\nvalue = 0\n1 / value")
         assert "ZeroDivisionError: division by zero" in shown
         assert "1 / value" in shown
+
+    def test_the_receipt_is_below_the_output_and_broken_between_facts(self, terminal: pexpect.spawn[str]) -> None:
+        for source, before, outcome in (("print('o' + 'ut')", "out", "done"), ("1 / 0", "division by zero", "failed")):
+            shown = typed(terminal, f"%%modal_gpu H100 A100-80GB\n{source}").replace("\r", "")
+            output, receipt = shown.split(f"{outcome} · H100 simulated on this CPU · ")
+            assert before in output
+            lines = receipt.strip().split("\n")
+            assert len(lines) > 1
+            assert max(map(len, lines)) <= COLUMNS
+            assert all(line.endswith(" ·") for line in lines[:-1]), lines
 
     def test_the_gpus_are_seen_while_the_cell_runs(self, home: Path) -> None:
         with in_terminal(home, "xterm") as terminal:
@@ -285,6 +298,36 @@ def test_a_notebook_of_ours_runs_and_shows_what_its_file_shows(home: Path, path:
     assert "Warning" not in done.stdout + done.stderr
     assert shown(path) == shown(saved), "run `python notebooks/run.py NOTEBOOK --save`"
     nbformat.validate(nbformat.read(path, 4))
+
+
+def test_the_lab_prints_its_address_and_hides_its_log(home: Path) -> None:
+    script, book = ROOT / "notebooks" / "lab.py", ROOT / "notebooks" / "01-first-cell.ipynb"
+    lab = pexpect.spawn(
+        sys.executable,
+        [str(script), str(book), "--no-browser", "--port=0"],
+        env={**clean_environ(home), "PYTHONPATH": str(ROOT)},
+        cwd=str(home),
+        encoding="utf-8",
+        timeout=90,
+    )
+    lab.expect(r"JupyterLab: (http\S+)\s+Stop with Ctrl\+C\. Log: \S+lab\.log")
+    assert not str(lab.before).strip()
+    with urllib.request.urlopen(str(lab.match.group(1)), timeout=30) as page:
+        assert page.status == 200
+        assert "01-first-cell.ipynb" in page.url
+    lab.sendintr()
+    lab.expect(pexpect.EOF)
+    assert str(lab.before).strip() in ("", "^C")
+    lab.close()
+    assert lab.exitstatus == 0
+
+
+def test_the_demo_ends_with_the_next_step() -> None:
+    """What `make demo` would run: its last commands print what to do next."""
+    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    *_, last = said.strip().splitlines()
+    assert "make lab" in said
+    assert "modal setup" in last
 
 
 def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:

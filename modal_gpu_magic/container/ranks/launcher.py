@@ -60,9 +60,7 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - files only this user can read
 """Directory in memory for the values' files, used if the directory exists and has enough space."""
 PREFIX: Final = "mgr-"
 """Prefix of the name of a run's directory; the session's process id follows."""
-NEEDS_TORCH = (
-    "torchrun is PyTorch's, and the image has none: use the image torch (--image torch), or add it with --pip torch."
-)
+NEEDS_TORCH = "torchrun needs PyTorch, which the image lacks; write --image torch, or add --pip torch."
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +341,7 @@ def _failure(rank_processes: RankProcesses, interrupt: Interrupt) -> Failure | N
     stopped = interrupt.asked or interrupt.timed_out
     if stopped:
         stopped_failures = [done.failure for _, done in sorted(rank_processes.dones.items()) if done.failure]
-        words = "stopped; ranks that sat in a call that does not return were ended"
+        words = "stopped; ranks that did not react were ended"
         return stopped_failures[0] if stopped_failures else failure_from(KeyboardInterrupt(words))
     if rank_processes.death is not None and len(rank_processes.dones) < rank_processes.size:
         return failure_from(RankLost(_describe(rank_processes.death)))
@@ -354,12 +352,12 @@ def _describe(death: Death) -> str:
     """Describe the death of a rank in one sentence, followed by its last output."""
     who = "torchrun" if death.rank is None else f"rank {death.rank}"
     if death.code is None:
-        how = "left before its cell had ended"
+        how = "exited before the cell ended"
     elif death.code >= 0:
-        how = f"left with exit status {death.code} before its cell had ended"
+        how = f"exited with status {death.code} before the cell ended"
     else:
         name = signal.Signals(-death.code).name
         how = f"died of {name}"
         if name == "SIGKILL":
-            how += ", most often for want of memory; give it more, e.g. --memory 32GB"
-    return f"{who} {how}." + (f" The last it wrote:\n{death.words.rstrip()}" if death.words.strip() else "")
+            how += ", probably out of memory; ask for more, for example --memory 32GB"
+    return f"{who} {how}." + (f" Its last output:\n{death.words.rstrip()}" if death.words.strip() else "")

@@ -74,7 +74,7 @@ class _Member:
     disconnected: bool = False
     """The rank has closed its socket."""
     died: bool = False
-    """The rank disconnected before its cell had ended, and the wait for torchrun's report is over."""
+    """The rank disconnected before the cell ended, and the wait for torchrun's report is over."""
 
 
 class RankProcesses:

@@ -340,7 +340,7 @@ class NamespaceSync:
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
-                chosen.stays[name] = f"{size_text(size)} does not fit --fetch {limit}"
+                chosen.stays[name] = f"{size_text(size)}, over --fetch {limit}"
                 continue
             chosen.values[name] = value
             left -= 0 if asked else size
@@ -348,7 +348,7 @@ class NamespaceSync:
             if group.print is None:
                 for name in group.names:
                     why = why_not(chosen.values.pop(name), self.namespace)
-                    chosen.stays[name] = f"it does not pickle: {why}"
+                    chosen.stays[name] = why or "cannot be pickled"
             else:
                 chosen.groups.append(group)
         return chosen

@@ -155,7 +155,7 @@ class SilentFront:
 
     def ask(self, prompt: str, *, password: bool) -> str:  # noqa: ARG002 - Front's
         """Raise EOFError: a silent front has no user."""
-        raise EOFError(f"nobody can answer {prompt!r}")
+        raise EOFError(f"no front end can answer {prompt!r}")
 
     def finished(self, receipt: Receipt) -> None:
         """Store the receipt."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from modal_gpu_magic.metrics.history import Use
+from modal_gpu_magic.metrics.history import History, Use
 from modal_gpu_magic.plan.machine.advice import Advice
 from modal_gpu_magic.session.run.phases import PhaseTime, billed_seconds
 
@@ -29,11 +29,13 @@ class Receipt:
         ended_at: end of the run, seconds since the epoch.
         price_date: date of the price list.
         sent_bytes: size of the sent values, bytes.
+        received_bytes: size of the returned values, bytes.
         stays: names whose values stayed in the container, each with the reason.
         wrote: files that the cell wrote outside Volumes, largest first: path and bytes. They end with the container.
         session: name of the session whose container has the files.
         got: the GPUs that arrived, `H200:2`; Modal may give better GPUs than the header asks for.
         uses: use of each GPU while the cell ran; empty for most cells shorter than one second.
+        readings: the readings of the GPUs while the cell ran.
         advice: a cheaper GPU with enough memory for the session so far.
         phases: the phases of the run in order, with their times; empty: not known.
     """
@@ -50,11 +52,13 @@ class Receipt:
     ended_at: float = 0.0
     price_date: str = ""
     sent_bytes: int = 0
+    received_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
     wrote: tuple[tuple[str, int], ...] = ()
     session: str = "default"
     got: str | None = None
     uses: tuple[Use, ...] = ()
+    readings: History = field(default_factory=History, compare=False)
     advice: Advice | None = None
     phases: tuple[PhaseTime, ...] = ()
 

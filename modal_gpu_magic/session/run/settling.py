@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer
 
-BEGAN_MESSAGE = "The cell that was stopped or given up before had begun: what it changed until then is in effect now."
-KEPT_MESSAGE = "Names bound in this kernel since then keep their values: {}."
+BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
+KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 _GONE: Any = object()
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 30.0
 """Seconds at 0 % utilisation after which a GPU is reported as idle (DESIGN decision 16)."""
 
-OUT_OF_SERVICE: Final = "takes the machine out of service"
-LEFT_TO_YOU: Final = "leaves it to you: run the cell again, on another machine if need be"
+OUT_OF_SERVICE: Final = "will stop using this machine"
+LEFT_TO_YOU: Final = "does nothing: run the cell again, if needed on another machine"
 
 _SAYS_CPU: Final = re.compile(
     r"""device\s*=\s*["']cpu["']|\.to\(\s*["']cpu["']\s*\)|torch\.device\(\s*["']cpu["']\s*\)|\.cpu\(\)"""

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modal_gpu_magic.plan.cell.cellsource import Transform
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.values.sync import Outgoing
@@ -166,7 +167,7 @@ class Service(RunningService):
             raise AttributeError(name)
         why = f"it has {', '.join(methods)}"
         if name in self.serving.helpers:
-            why = f"Modal gives a class with a batched method no other, and {', '.join(methods)} is batched"
+            why = f"Modal allows no method beside a batched one, and {', '.join(methods)} is batched"
         raise NoMethodError(f"{self.name} has no method {name}: {why}.")
 
     def __dir__(self) -> list[str]:

@@ -17,7 +17,8 @@ from modal_gpu_magic.wire.messages.log import Assembler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.wire.messages.events import Answer, Event, Failure, Frame

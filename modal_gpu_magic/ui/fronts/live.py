@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.machine.advice import arrived
-from modal_gpu_magic.ui.fronts.picture import summary_bundle
 from modal_gpu_magic.ui.fronts.receipt import status_words
 from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE
 
@@ -85,11 +84,10 @@ class Live:
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self, receipt: str, heading: tuple[str, str] | None = None) -> dict[str, str]:
-        """Return what replaces the dashboard after the run. Call `close` afterwards."""
+    def end(self) -> None:
+        """Show in the dashboard that the run has ended. Call `close` afterwards."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return summary_bundle(receipt, self.history, simulated=self.simulated, heading=heading)
 
     def close(self) -> None:
         """Close the widget, once no page shows it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import weakref
 from dataclasses import replace
@@ -34,13 +35,8 @@ SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
 """Suffix of the name of the session that runs the cluster cells of another session."""
-LOCAL_MESSAGE = (
-    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, with simulated GPUs. "
-    "Run `modal setup` in a terminal to connect to Modal."
-)
-
-
 NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a GPU, `%modal_gpu gpus` for the table."
+INSTALL_MESSAGE = "`pip install` lasts until this container ends; write {} in the header to install once, in the image."
 
 
 class ModalGpu(Configurable):
@@ -106,6 +102,19 @@ class KernelState:
             service.stop()
         self.sessions.clear()
         self.services.clear()
+
+    def note_installs(self, body: str, front: Any) -> None:
+        """Say once how to keep the packages that a cell installs by `!pip install`."""
+        from modal_gpu_magic.plan.cell.pip_lines import installed_by
+
+        packages = installed_by(body)
+        if packages is None:
+            return
+        option = f"--pip {','.join(map(shlex.quote, packages))}" if packages else "--pip PACKAGE,..."
+        text = INSTALL_MESSAGE.format(option)
+        if text not in self._announced:
+            self._announced.add(text)
+            front.say(text)
 
     def agree(self, session: Session, cell: Cell) -> None:
         """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
@@ -222,18 +231,14 @@ class KernelState:
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
-        """Return the backend; `explicit` is a line's `--backend`.
-
-        An automatic `local`, and an SDK that is newer than the tested ones, are announced once per kernel.
-        """
-        from modal_gpu_magic.sdk.client import choose, has_token
+        """Return the backend; `explicit` is a line's `--backend`. Announce once an SDK newer than the tested ones."""
+        from modal_gpu_magic.sdk.choice import choose, has_token
         from modal_gpu_magic.sdk.tested import newer_than_tested
 
         choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
-        for text in (LOCAL_MESSAGE if choice.automatic and choice.kind == "local" else "", newer_than_tested()):
-            if text and text not in self._announced:
-                self._announced.add(text)
-                front.say(text)
+        if (text := newer_than_tested()) and text not in self._announced:
+            self._announced.add(text)
+            front.say(text)
         return choice.kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:

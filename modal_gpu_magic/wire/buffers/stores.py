@@ -318,4 +318,4 @@ def _missing(key: str) -> TransferError:
 
 
 def _damaged(key: str) -> DamagedError:
-    return DamagedError(f"buffer {key[:8]}… of this transfer was damaged on its way; run the cell again.")
+    return DamagedError(f"buffer {key[:8]}… of this transfer was damaged in transit; run the cell again.")

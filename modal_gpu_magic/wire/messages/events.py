@@ -18,7 +18,7 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
-                       the last run
+                        the last run. If known, also `Reading.beside`: "host": HostSample.row, "processes": rows
   started              {"generation": str, "time": float, "booted_at": float}
                        the run has reached the container; both times are of the container's clock
   phase                {"phase": RunPhase, "subject": str, "time": float}   what the container does from `time` on
@@ -217,7 +217,7 @@ class StayedValue:
     summary: str
     """One line: shape, dtype, device, size, or length."""
     why: str
-    """Why the value was not returned: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
+    """Why the value was not returned: `5.1 GB, over --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
