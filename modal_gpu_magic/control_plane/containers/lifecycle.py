@@ -17,7 +17,6 @@ from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.control_plane.containers.root import ContainerRoot
     from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
     from modal_gpu_magic.control_plane.containers.usage_meter import UsageMeter
     from modal_gpu_magic.control_plane.rpc.listener import Rpc
@@ -90,12 +89,13 @@ class Containers:
         self._meter.end(container, code, child.ended)
         startup.cancel()
         server.close()
-        await asyncio.to_thread(self._clear_up, container, container_root)
+        await asyncio.to_thread(self._container_setup.clear_up, container)
         self._children.pop(container.id, None)
         result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
             container.log(result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
         self.on_end(container, result)
+        await asyncio.to_thread(container_root.remove)  # last, since it takes long: the caller waits for the result
 
     async def _set_up(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Write the container's files and send the standby process its definition."""
@@ -153,10 +153,6 @@ class Containers:
         """Wait until all containers have ended, at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
-
-    def _clear_up(self, container: Container, container_root: ContainerRoot) -> None:
-        self._container_setup.clear_up(container)
-        container_root.remove()
 
 
 async def _ended(child: Child, within: float) -> bool:
