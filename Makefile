@@ -1,7 +1,7 @@
 # What one does with this repository. All of it happens in .venv: set up once, again when pyproject.toml changes.
 #
 #   make demo     run the first notebook on the local backend, without a Modal account or a GPU
-#   make lab      open it in JupyterLab
+#   make lab      open it in JupyterLab; prints the address
 #   make check    formatting, lint, types, import laws, layout, words of messages
 #   make test     check, and every test beside it
 #   make bench    the figures, each beside its yardstick; make bench-quick: some of them, in a minute
@@ -18,10 +18,15 @@ COMPILE := $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
 .PHONY: demo lab check test bench bench-quick js chromium clean
 
 demo: .venv/.demo
-	$(BIN)/python notebooks/run.py notebooks/01-first-cell.ipynb
+	@$(BIN)/python notebooks/run.py notebooks/01-first-cell.ipynb
+	@echo
+	@echo 'Next: make lab opens this notebook in JupyterLab. In a notebook of your own, write'
+	@echo '    %load_ext modal_gpu_magic'
+	@echo '    %%modal_gpu H100        at the top of a cell'
+	@echo 'Run $(BIN)/modal setup to use GPUs of your Modal account.'
 
 lab: .venv/.demo
-	$(BIN)/jupyter lab notebooks/01-first-cell.ipynb
+	@$(BIN)/python notebooks/lab.py notebooks/01-first-cell.ipynb
 
 check: .venv/.dev
 	$(BIN)/ruff format --check

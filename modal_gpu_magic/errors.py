@@ -29,6 +29,8 @@ _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"?|'([^']*)'?|\\(.)""", re.DOTALL)
 _OPTION = re.compile(r"--?e[\w-]*(=?)")
 """`--env`, and what may have been meant for it."""
 _UPPER = re.compile(r"[A-Z_][A-Z0-9_]*")
+_SECRET = re.compile(r"(?=.*[a-z])(?=.*[0-9])\S{8,}")
+"""A word beside `--env KEY` that may be the value of KEY: no GPU is as long and has a small letter."""
 _BEGINNING = re.compile(r"""(?:^|(?<=[\s"'=]))(?:--?e[\w-]*|[A-Z_][A-Z0-9_]*=)""")
 """Where a variable may begin, whatever an open quote before it makes of it."""
 SHORTEST_MASKED = 4
@@ -61,6 +63,10 @@ def _values_from(line: str, beginning: int) -> list[tuple[int, int]]:
         elif word.startswith("-"):
             is_variable = False
         name, equals, value = line[start:end].partition("=")
+        if is_variable and not equals:  # `--env KEY:VALUE`, `--env KEY VALUE`
+            name, equals, value = line[start:end].partition(":")
+            if not equals and _SECRET.fullmatch(name):
+                name, equals, value = "", " ", name
         is_short = len(value) < SHORTEST_MASKED  # `H100=2` was meant for a GPU
         is_upper = _UPPER.fullmatch(_unquoted(name)) and not value.startswith("=")  # `X==1.2.3` is a requirement
         if equals and (is_variable or (is_upper and not is_short)):

@@ -50,6 +50,7 @@ class Gpu:
         strict: Modal accepts `NAME!`, which prevents an upgrade.
         in_reference: the GPU is a row of Modal's GPU reference.
         gives: the GPUs that Modal may provide for this request; only its own name if the GPU is pinned.
+        cuda: CUDA version that Modal asks for, as text; empty: any of 12.x and 13.x.
         rdma: Modal links nodes with this GPU by RDMA (modal.com/docs/guide/multi-node-clusters).
     """
 
@@ -72,6 +73,7 @@ class Gpu:
     strict: bool = False
     in_reference: bool = True
     gives: tuple[str, ...] = ()
+    cuda: str = ""
     rdma: bool = False
 
     def __post_init__(self) -> None:
@@ -117,9 +119,9 @@ _ROWS = (
     Gpu("B200", 192, 8, "Largest models, cutting-edge", "Blackwell", "10.0", 8000, 2250, 0.001736, "2026-09-01",
         nvidia_smi_name="NVIDIA B200", nvidia_smi_memory_mib=183359, form="SXM, NVLink/NVSwitch",
         notes="Of its 192 GB, 179 GiB are seen.", rdma=True),
-    Gpu("A100", 40, 8, "Training where 40 GB do and 80 GB are welcome", "Ampere", "8.0", 1555, 312, 0.000583,
+    Gpu("A100", 40, 8, "Training that fits in 40 GB and can use 80 GB", "Ampere", "8.0", 1555, 312, 0.000583,
         "2026-10-07", form="SXM4, NVLink",
-        notes="40 GB, which Modal may raise to 80 GB at no extra cost; A100-40GB pins 40 GB.",
+        notes="40 GB; Modal may give 80 GB at the same price. A100-40GB pins 40 GB.",
         in_reference=False, gives=("A100-40GB", "A100-80GB")),
     Gpu("RTX-PRO-6000", 96, 8, "Models of up to 96 GB on one PCIe card", "Blackwell (GB202)", "12.0", 1597, None,
         0.000842, "2026-09-01", nvidia_smi_name="NVIDIA RTX PRO 6000 Blackwell Server Edition",
@@ -130,11 +132,11 @@ _ROWS = (
     Gpu("B200+", 192, 8, "A B200 or a B300, whichever is free first", "Blackwell / Blackwell Ultra", "10.0 or 10.3",
         8000, 2250, 0.001736, "2026-09-01", form="B200 or B300",
         notes="Always billed as a B200. Modal asks for CUDA 13.1 or newer.",
-        in_reference=False, gives=("B200", "B300"), rdma=True),
+        in_reference=False, gives=("B200", "B300"), cuda="13.1", rdma=True),
     Gpu("B300", 288, 8, "Models that need the most memory", "Blackwell Ultra", "10.3", 8000, 2250, 0.001972,
         "2026-09-01", nvidia_smi_name="NVIDIA B300 SXM6 AC", nvidia_smi_memory_mib=275040, form="SXM6, NVLink/NVSwitch",
         notes="Modal asks for CUDA 13.1 or newer; torch 2.14.0+cu130 was seen to work.",
-        in_reference=False, rdma=True),
+        in_reference=False, cuda="13.1", rdma=True),
 )
 # fmt: on
 
@@ -147,7 +149,7 @@ SMI_NAMES: Mapping[str, str] = MappingProxyType({gpu.nvidia_smi_name: gpu.name f
 _BY_WORD = {word: gpu for gpu in _ROWS for word in (gpu.name, *gpu.aliases)}
 
 _NOT_A_TYPE = {
-    "ANY": "Modal's `any` has no price in advance; list what would do, such as L4 A10 T4.",
+    "ANY": "`any` has no known price; list the GPUs that you accept, such as L4 A10 T4.",
     "GB200": "GB200 is for reservations only; write B200 or B300.",
 }
 

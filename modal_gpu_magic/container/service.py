@@ -23,6 +23,7 @@ from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
+from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
@@ -45,6 +46,7 @@ class Host:
 
     def __init__(self, program: Program, post: Post) -> None:
         self.program = program
+        booted = began_at(os.environ)
         cache.settle(os.environ)
         current.publish(program.asked, (), os.environ)
         self._workdir = Workdir(Path.cwd())
@@ -53,9 +55,9 @@ class Host:
         self._shell: RemoteShell = make_shell(sender, StdinProxy(sender).ask)
         self._namespace: dict[str, Any] = self._shell.user_ns
         self._rendering = threading.Lock()
-        generation, booted = uuid.uuid4().hex[:12], time.time()
+        generation = uuid.uuid4().hex[:12]
         sender.begin(f"{program.service}/{generation}", post)
-        sender.emit("started", generation=generation)
+        sender.emit("started", generation=generation, time=time.time(), booted_at=booted)
         simulated = bool(program.asked.specs) and current.is_simulated(os.environ)
         answer = replace(self._start(), generation=generation, booted_at=booted, simulated=simulated)
         capture.drain()
@@ -136,7 +138,7 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            missing = ServiceError(f"{', '.join(lacking)} is no function after the cell's top level has run.")
+            missing = ServiceError(f"{', '.join(lacking)} is not a function after the cell's top level has run.")
             return self._answer(began, self._failure(missing), failed)
         return self._answer(began, None, failed)
 
@@ -175,7 +177,7 @@ class Host:
             got = f"a list of {len(results)}" if isinstance(results, list) else f"a {type(results).__name__}"
             raise ServiceError(
                 f"{name} was called with lists of {len(calls)} and returned {got}; "
-                "a batched function returns a list with one result a call."
+                "a batched function returns a list with one result per call."
             )
         following = iter(results)
         return [WAKE if row == WAKE else self._encoded(name, next(following)) for row in rows]

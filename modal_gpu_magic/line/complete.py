@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from modal_gpu_magic.catalog.gpus import GPUS, lookup
+from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.models import TASKS
 from modal_gpu_magic.line.options import OPTIONS, Option
 from modal_gpu_magic.line.scan import comment_start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+_Row = TypeVar("_Row")
 
 CompletionType = Literal["gpu", "count", "need", "machine", "option", "value"]
 
@@ -24,9 +27,9 @@ class Completion:
 
     Attributes:
         text: the text.
-        type: type of the completion, shown beside the text.
+        type: type of the completion.
         start: start of the replaced part in the line.
-        help: one line of help; may be empty.
+        help: what a list of completions shows beside the text; may be empty.
     """
 
     text: str
@@ -39,6 +42,15 @@ _NEEDS = ("16GB", "24GB", "40GB", "80GB", "24GB..80GB")
 
 _SIZES = ("350M", "1B", "3B", "7B", "8B", "13B", "32B", "70B", "405B")
 """Common numbers of parameters, which show the format."""
+
+_USUAL_GPUS = ("H100", "A100-80GB", "L40S", "A10", "L4", "T4", "H200", "B200")
+"""GPUs that are offered first, the most usual one at the top."""
+
+_USUAL_OPTIONS = (
+    *("--pip", "--timeout", "--keep-warm", "--image", "--volume", "--secret", "--env", "--fetch"),
+    *("--torchrun", "--model", "--dry-run"),
+)
+"""Options that are offered first."""
 
 RECOMMEND_FLAGS = ("--dtype", "--budget")
 """Options of `%modal_gpu recommend`, with the same meaning as in a header."""
@@ -96,6 +108,11 @@ def complete_recommend(line: str, cursor: int) -> list[Completion]:
     return [Completion(text, "value", start) for text in fits]
 
 
+def _usual_first(table: Mapping[str, _Row], usual: Collection[str]) -> list[_Row]:
+    """Return the rows of a table, those with a usual name first."""
+    return [table[name] for name in dict.fromkeys((*usual, *table))]
+
+
 def _starting_with(current: str, texts: Collection[str]) -> list[str]:
     return [text for text in texts if text.lower().startswith(current.lower())]
 
@@ -110,7 +127,13 @@ def _values(option: Option, current: str, cursor: int, values: Mapping[str, Coll
     last = current.rpartition(",")[2] if option.kind.cut else current
     known = dict.fromkeys((*option.kind.choices, *values.get(option.flag, ()))) or {option.kind.example: None}
     start = cursor - len(last)
-    return [Completion(text, "value", start, option.help) for text in known if text.startswith(last) and text != last]
+    return [
+        Completion(
+            text, "value", start, PRESETS[text].help if option.flag == "--image" and text in PRESETS else option.help
+        )
+        for text in known
+        if text.startswith(last) and text != last
+    ]
 
 
 def _options(current: str, cursor: int, others: list[str]) -> list[Completion]:
@@ -118,7 +141,7 @@ def _options(current: str, cursor: int, others: list[str]) -> list[Completion]:
     present = {word.partition("=")[0] for word in others}
     fits = [
         option
-        for option in OPTIONS.values()
+        for option in _usual_first(OPTIONS, _USUAL_OPTIONS)
         if option.flag.startswith(current) and (option.kind.many or option.flag not in present)
     ]
     return [Completion(option.flag, "option", cursor - len(current), option.help) for option in fits]
@@ -134,13 +157,19 @@ def _requests(current: str, cursor: int, machines: Collection[str]) -> list[Comp
         return [Completion(f"{name.upper()}:{number}", "count", start) for number in counts]
     prefix = current.upper()
     found = [
-        Completion(gpu.name, "gpu", start, f"{gpu.vram_gb} GB, ${gpu.price_per_hour:.2f}/h: {gpu.best_for}")
-        for gpu in GPUS.values()
+        Completion(gpu.name, "gpu", start, gpu.best_for)
+        for gpu in _usual_first(GPUS, _USUAL_GPUS)
         if gpu.name.startswith(prefix)
     ]
     if gpu and gpu.strict and gpu.name == prefix:
-        found.append(Completion(f"{gpu.name}!", "gpu", start, "no upgrade to another type"))
-    found += [Completion(machine, "machine", start) for machine in machines if machine.startswith(current)]
+        found.append(Completion(f"{gpu.name}!", "gpu", start, "no upgrade"))
+    found += [
+        Completion(machine, "machine", start, "a Machine of the notebook")
+        for machine in machines
+        if machine.startswith(current)
+    ]
     if re.fullmatch(r"[0-9]*", current):
-        found += [Completion(need, "need", start, "by memory") for need in _NEEDS if need.startswith(prefix)]
+        found += [
+            Completion(need, "need", start, "any GPU with this memory") for need in _NEEDS if need.startswith(prefix)
+        ]
     return found

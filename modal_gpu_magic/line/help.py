@@ -5,49 +5,61 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.catalog.gpus import GPUS, Gpu
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.options import OPTIONS, Option, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WIDTH = 100
-"""Width of the help text, characters."""
+WIDTH = 88
+"""Width of the help text, characters: what fits beside a notebook's side bar."""
 
 _INDENT = 32
 
 _HEAD = """\
 %%modal_gpu [SPEC ...] [options]
 
-Run this cell on a GPU at Modal. Without a SPEC it runs on the machine its session has.
-A \\ at the end of the line continues it, # begins a comment.
+Run this cell on a GPU at Modal. Without a SPEC, the cell runs on the session's GPU.
+End a line with \\ to continue the header on the next line; # starts a comment.
 """
+
+_EXAMPLES = (
+    ("%%modal_gpu H100", "one H100"),
+    ("%%modal_gpu H100 A100-80GB", "one H100, or one A100 where no H100 is free"),
+    ("%%modal_gpu L4 --pip einops", "one L4, with a package"),
+    ("%%modal_gpu", "the same GPU as the cell before"),
+)
 
 _SPECS = (
     ("H100", "one GPU"),
-    ("H100:2", "two in one container"),
+    ("H100:2", "two GPUs in one container"),
     ("H100!", "no upgrade to another type"),
-    ("24GB", "any GPU with at least so much memory, cheapest first"),
-    ("24GB..80GB:2", "two of them, none with more than 80 GB"),
+    ("24GB", "any GPU with at least 24 GB, the cheapest first"),
+    ("24GB..80GB:2", "two GPUs with 24 to 80 GB each"),
     ("NAME", "a variable that holds a Machine"),
 )
 
 _SCOPES: tuple[tuple[Scope, str], ...] = (
-    ("where", "Options of the machine; later cells of the session inherit them"),
-    ("how", "Options of this cell"),
+    ("where", "Options of the machine, kept for later cells"),
+    ("how", "Options of this cell only"),
 )
 
 
 def help_text() -> str:
     """Return the complete grammar of the magic, at most `WIDTH` characters wide."""
-    parts = [_HEAD, _table("SPEC, in any case; further ones are fallbacks, in order", _SPECS)]
-    parts.append(_table("GPUs", ((gpu.name, f"{gpu.vram_gb} GB, 1 to {gpu.max_count}") for gpu in GPUS.values())))
+    parts = [_HEAD, table("Examples", _EXAMPLES)]
+    parts.append(table("SPEC, in capital or small letters; write fallbacks after the first choice", _SPECS))
+    parts.append(table("GPUs", ((gpu.name, _about(gpu)) for gpu in GPUS.values())))
     for scope, title in _SCOPES:
         options = [option for option in OPTIONS.values() if option.scope == scope]
-        parts.append(_table(title, ((option.usage, option.help + _note(option)) for option in options)))
-    parts.append(_table("Presets of --image", ((preset.name, preset.help) for preset in PRESETS.values())))
+        parts.append(table(title, ((option.usage, option.help + _note(option)) for option in options)))
+    parts.append(table("Presets of --image", ((preset.name, preset.help) for preset in PRESETS.values())))
     return "\n".join(parts)
+
+
+def _about(gpu: Gpu) -> str:
+    return f"{gpu.vram_gb} GB, ${gpu.price_per_hour:.2f}/h, 1 to {gpu.max_count}"
 
 
 def _note(option: Option) -> str:
@@ -55,8 +67,8 @@ def _note(option: Option) -> str:
     return default + (" (repeatable)" if option.kind.many else "")
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Format a title and rows of two columns."""
+def table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Format a title and rows of two columns, at most `WIDTH` characters wide."""
     lines = [f"{title}:"]
     for left, right in rows:
         first, *rest = textwrap.wrap(right, WIDTH - _INDENT, break_on_hyphens=False)

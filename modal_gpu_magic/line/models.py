@@ -105,7 +105,7 @@ def read_budget(text: str) -> float:
     """
     match = re.fullmatch(r"\$?([0-9]{1,6}(?:\.[0-9]{1,4})?)(?:/h)?", text)
     if match is None or not float(match[1]):
-        raise LineError(f"{text!r} is no budget; write dollars an hour, such as 5.")
+        raise LineError(f"{text!r} is not a budget; write dollars an hour, such as 5.")
     return float(match[1])
 
 
@@ -115,5 +115,5 @@ def _known(kind: str, text: str, known: tuple[_Word, ...], slips: Mapping[str, s
             return word
     near = nearest(text, known)
     meant = slips.get(text.lower()) or (either(near) if near else "")
-    advice = f"did you mean {meant}?" if meant else f"there is {', '.join(known)}."
-    raise LineError(f"{text!r} is no {kind}; {advice}")
+    advice = f"did you mean {meant}?" if meant else f"write {either(known)}."
+    raise LineError(f"{text!r} is not a {kind}; {advice}")

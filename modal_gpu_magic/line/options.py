@@ -81,7 +81,7 @@ class Options:
     """
 
     image: str | None = _option("--image", "where", kinds.IMAGE,
-        "the container's image: a preset, a registry reference, or the variable of a modal.Image", "torch")
+        "the container's image: a preset, a registry reference, or a variable with a modal.Image", "torch")
     pip: tuple[str, ...] | None = _option("--pip", "where", kinds.PACKAGES,
         "Python packages to add", "what the cells import")
     apt: tuple[str, ...] | None = _option("--apt", "where", kinds.DEBIAN,
@@ -89,74 +89,74 @@ class Options:
     run: tuple[str, ...] | None = _option("--run", "where", kinds.COMMAND,
         "a shell command of the image's build")
     python: str | None = _option("--python", "where", kinds.PYTHON,
-        "the image's Python; its minor version must be the notebook's, since functions are sent", "the notebook's")
+        "the image's Python; has the notebook's minor version, because functions are sent", "the notebook's")
     volumes: tuple[tuple[str, str], ...] | None = _option("--volume", "where", kinds.VOLUMES,
         "Volumes to mount, created if missing")
     secrets: tuple[str, ...] | None = _option("--secret", "where", kinds.OBJECTS,
         "Modal Secrets, set as environment variables in the container")
     env: tuple[tuple[str, str | None], ...] | None = _option("--env", "where", kinds.ENV,
-        "an environment variable; NAME alone takes its value from the notebook", shown=False)
+        "an environment variable; NAME alone takes the notebook's value", shown=False)
     cpu: float | None = _option("--cpu", "where", kinds.CORES,
         "physical cores to reserve", "0.125")
     memory: int | None = _option("--memory", "where", kinds.MEMORY,
         "main memory to reserve", "128MiB")
     region: str | None = _option("--region", "where", kinds.REGION,
-        "region in which the container runs; costs more", "anywhere")
+        "where the container runs; costs more", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
-        "how long the idle container stays, and is paid for", "5m, or what $0.25 buys if that is less")
+        "how long an idle container stays, and is billed", "5m, or less where that would cost more than $0.25")
     start_timeout: int | None = _option("--start-timeout", "where", kinds.START_TIMEOUT,
-        "how long the container may take to start, and is paid for, until it is ended", "20m")
+        "how long the container may take to start, and is billed", "20m")
     model: str | None = _option("--model", "where", kinds.MODEL,
-        "a model's number of parameters: picks the GPU, or checks the requested one")
+        "a model's number of parameters: picks a GPU, or checks the one you chose")
     task: str | None = _option("--task", "where", kinds.TASK,
-        f"what is done with the model: {either(models.TASKS)}", "inference")
+        f"what you do with the model: {either(models.TASKS)}", "inference")
     dtype: str | None = _option("--dtype", "where", kinds.DTYPE,
-        f"of the model's weights: {either(models.BYTES)}", "bf16")
+        f"type of the model's weights: {either(models.BYTES)}", "bf16")
     budget: float | None = _option("--budget", "where", kinds.BUDGET,
-        "dollars an hour that the GPU for the model may cost")
+        "the most that the model's GPU may cost, in dollars an hour")
     session: str | None = _option("--session", "where", kinds.SESSION,
-        "name of the session, if you use several")
+        "name of the session, where you use several")
     backend: str | None = _option("--backend", "where", kinds.BACKEND,
         "Modal's cloud, or a control plane on this machine", "cloud with a Modal token, else local")
 
     timeout: int | None = _option("--timeout", "how", kinds.TIMEOUT,
         "how long the cell may run", "1h")
     in_: tuple[str, ...] | None = _option("--in", "how", kinds.VARIABLES,
-        "variables to send although the cell does not seem to read them")
+        "variables to send that the cell does not seem to read")
     no_in: tuple[str, ...] | None = _option("--no-in", "how", kinds.VARIABLES,
-        "variables and own modules not to send")
+        "variables and modules of yours not to send")
     out: tuple[str, ...] | None = _option("--out", "how", kinds.VARIABLES,
-        "variables to return whatever their size")
+        "variables to return, whatever their size")
     fetch: int | None = _option("--fetch", "how", kinds.SIZE,
-        "size limit of automatic returns; the rest stays in the container", "16MB from the cloud, 256MB locally")
+        "size limit of the values that return; the rest stays on the GPU", "16MB from the cloud, 256MB locally")
     send: int | None = _option("--send", "how", kinds.SIZE,
         "size limit of the values sent", "2GB to the cloud, 16GB locally")
     clean: bool | None = _option("--clean", "how", kinds.FLAG,
-        "start with an empty namespace")
+        "start without the variables of earlier cells")
     move: bool | None = _option("--move", "how", kinds.FLAG,
-        "move the session's values to the machine that replaces the old one")
+        "copy the session's variables to its new machine")
     torchrun: int | None = _option("--torchrun", "how", kinds.PROCESSES,
-        "run the cell by torchrun, in N processes on each node", "one a GPU")
+        "run the cell with torchrun, in N processes per node", "one per GPU")
     nodes: int | None = _option("--nodes", "how", kinds.NODES,
-        "run the cell on a cluster of N nodes, each with all its GPUs")
+        "run the cell on a cluster of N nodes, with all GPUs of each")
     no_rdma: bool | None = _option("--no-rdma", "how", kinds.FLAG,
-        "link the nodes without RDMA, which is used where the GPU supports it")
+        "connect the nodes without RDMA")
     ranks: tuple[str, ...] | None = _option("--ranks", "how", kinds.RANKS,
-        "further ranks whose output is shown", "rank 0 alone")
+        "more ranks to show the output of", "rank 0")
     service: str | None = _option("--service", "how", kinds.SERVICE,
-        "serve the cell's functions under this name: its top level runs once a container")
+        "serve the cell's functions under this name; its top level runs once per container")
     batch: int | None = _option("--batch", "how", kinds.BATCH,
-        "calls that the service's only function takes at once, as lists", "as @batched says")
+        "calls per batch; the service's only function takes lists", "as @batched says")
     wait_ms: int | None = _option("--wait-ms", "how", kinds.WAIT_MS,
-        "how long a batch waits for more calls", "100")
+        "how long a batch waits for calls, in milliseconds", "100")
     min_containers: int | None = _option("--min", "how", kinds.LEAST,
-        "containers of the service that always run, and are paid for", "0")
+        "containers of the service that always run, and are billed", "0")
     max_containers: int | None = _option("--max", "how", kinds.COUNT,
         "most containers of the service", "as many as Modal starts")
     concurrent: int | None = _option("--concurrent", "how", kinds.COUNT,
-        "calls that one container of the service takes at once", "1")
+        "calls that one container runs at the same time", "1")
     dry_run: bool | None = _option("--dry-run", "how", kinds.FLAG,
-        "show what would run and be sent, and run nothing")
+        "show what would be sent and run; run nothing")
     quiet: bool | None = _option("--quiet", "how", kinds.FLAG,
         "show the cell's own output only")
     allow_unknown_gpu: bool | None = _option("--allow-unknown-gpu", "how", kinds.FLAG,

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog.gpus import lookup
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.options import OPTIONS, Option, Options
 from modal_gpu_magic.line.requests import Request, asked_for
 from modal_gpu_magic.line.scan import Word, scan
-from modal_gpu_magic.line.slips import GPU_OPTIONS
+from modal_gpu_magic.line.slips import COUNT_OPTIONS, GPU_OPTIONS, HELP, OPTION_WORDS
 from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.line.units import is_size_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,6 +82,8 @@ def _parsed(line: str, machines: tuple[str, ...]) -> Line:
     return Line(specs, machine, options, line)
 
 
+_ARROW = "->"
+"""No option: an arrow between fallbacks."""
 _DASHES = ("-", "–", "—")
 """Starts of an option. Editors turn two hyphens into one of the long dashes, which are never valid."""
 
@@ -92,7 +96,7 @@ def _classify(words: list[Word]) -> tuple[list[Request], dict[Option, list[_Valu
     rest = iter(range(len(words)))
     for index in rest:
         word = words[index]
-        if not word.text.startswith(_DASHES):
+        if not word.text.startswith(_DASHES) or word.text == _ARROW:
             requests.append(Request(word, after))
             after = None
             continue
@@ -118,10 +122,8 @@ def _option(word: Word, following: list[Word]) -> tuple[Option, Word | None]:
     flag, equals, text = word.text.partition("=")
     option = OPTIONS.get(flag)
     named = word.part(0, len(flag))
-    if flag in GPU_OPTIONS:
-        raise named.refusal(f"A GPU needs no option; write {text or (following[0].text if following else 'H100')}.")
     if option is None:
-        raise named.refusal(f"There is no option {flag}; {_meant_option(flag)}")
+        raise named.refusal(_no_option(flag, text or " ".join(each.text for each in following), word))
     if not equals:
         return option, None
     if option.is_flag:
@@ -129,10 +131,35 @@ def _option(word: Word, following: list[Word]) -> tuple[Option, Word | None]:
     return option, word.part(len(flag) + 1, len(word.text))
 
 
+def _no_option(flag: str, following: str, word: Word) -> str:
+    """Return the sentence for a flag that is no option. `following`: its value, or the next word; may be empty."""
+    if flag in GPU_OPTIONS:
+        return f"A GPU needs no option; write {following or 'H100'}."
+    if flag in COUNT_OPTIONS:
+        gpus = (gpu.name for each in word.line.split() if (gpu := lookup(each)))
+        return f"A count follows its GPU; write {next(gpus, 'H100')}:{following if following.isdecimal() else 2}."
+    if not flag.strip("".join(_DASHES)):
+        return f"An option has no space after its hyphens; write {_without_space(word)}."
+    return f"No option is called {flag}; {_meant_option(flag)}"
+
+
+def _without_space(hyphens: Word) -> str:
+    """Return what `-- nodes 2` means."""
+    name, value, *_ = *hyphens.line[hyphens.at[-1] :].split(), "", ""
+    option = OPTIONS.get(f"--{name}")
+    if option is None:
+        return "for example --timeout 2h"
+    return option.flag if option.is_flag else f"{option.flag} {value or option.kind.example}"
+
+
 def _meant_option(flag: str) -> str:
     names = {known.removeprefix("--"): known for known in OPTIONS}
-    bare = flag.strip("".join(_DASHES)).replace("_", "-")
-    near = nearest(bare, names) or [name for name in names if bare and name.startswith(bare)]
+    bare = flag.strip("".join(_DASHES)).replace("_", "-").lower()
+    if bare in names:
+        return f"did you mean {names[bare]}?"
+    if bare in OPTION_WORDS:
+        return f"did you mean {OPTION_WORDS[bare]}?"
+    near = [] if flag in HELP else nearest(bare, names) or [name for name in names if bare and name.startswith(bare)]
     meant = either([names[name] for name in near]) if near else ""
     return f"did you mean {meant}?" if meant else "`%modal_gpu help` lists them."
 
@@ -171,6 +198,9 @@ def _read(option: Option, word: Word) -> Any:
     try:
         return option.kind.read(word.text)
     except LineError as error:
+        unit = next(iter(word.line[word.at[-1] :].split()), "")
+        if word.text.isdecimal() and is_size_unit(unit) and option.kind.unit in ("bytes", "MiB"):
+            raise word.refusal(f"A size has no space; write {option.flag} {word.text}{unit}.") from None
         raise word.placed(error) from None
 
 

@@ -129,12 +129,22 @@ def read_package(text: str) -> str:
     if option:
         package = text.partition(option)[0].strip() or "their names, such as torch,einops"
         raise refusal(f"{option} is an option for pip and --pip takes packages only; write {package}.", text)
-    if not re.fullmatch(_REQUIREMENT, text):
+    is_file = text.lower().endswith(_LISTS) and "://" not in text
+    if is_file or not re.fullmatch(_REQUIREMENT, text):
         raise refusal(f"{text} is not a package; {_meant_package(text)}", text)
     return text
 
 
+_LISTS = (".txt", ".toml", ".in", ".lock", ".yml", ".yaml", ".cfg")
+"""Endings of files that list packages."""
+
+
 def _meant_package(text: str) -> str:
+    if text.lower().endswith(_LISTS):
+        return "write the packages that the file names, such as torch,einops."
+    bare = text.strip("[](){}'\"")
+    if bare != text and re.fullmatch(_REQUIREMENT, bare):
+        return f"did you mean {bare}?"
     pinned = re.fullmatch(r"([\w.-]+)[=:@]([\w.]+)", text, re.ASCII)
     if pinned:
         return f"did you mean {pinned[1]}=={pinned[2]}?"
@@ -177,6 +187,9 @@ _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 def read_env(text: str) -> tuple[str, str | None]:
     """Parse `KEY=VALUE` into (key, value), and `NAME` into (name, None), for the notebook's value."""
     name, equals, value = text.partition("=")
+    colon = re.match(rf"({_VARIABLE}):", name)
+    if colon:
+        raise refusal(f"A variable has its value after a =; write --env {colon[1]}=VALUE.", text)
     if not re.fullmatch(_VARIABLE, name):
         names = re.findall(_VARIABLE, name) or ["NAME"]
         meant = f"{names[0]}=VALUE" if equals else " --env ".join(names)

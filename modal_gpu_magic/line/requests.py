@@ -14,7 +14,7 @@ from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.options import Option
 from modal_gpu_magic.line.scan import Word
-from modal_gpu_magic.line.slips import meant_by
+from modal_gpu_magic.line.slips import Slip, meant_by
 from modal_gpu_magic.line.spec import GpuSpec, Need
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def asked_for(
             raise word.refusal(f"{word.text} is {kind}, which stands alone; {meant}")
         return ((), word.text) if is_machine else (_need(word), None)
     specs: dict[GpuSpec, None] = {}
-    for request in parts:
-        spec = _spec(request, str(list(specs)[-1]) if specs else "", machines, allow_unknown=allow_unknown)
+    for index, request in enumerate(parts):
+        spec = _spec(parts, index, machines, allow_unknown=allow_unknown)
         if spec in specs:
-            raise request.word.refusal(f"{spec} is asked for twice; keep one.")
+            meant = f"write {spec}:2 for two of them, or " if spec.count == 1 else ""
+            raise request.word.refusal(f"{spec} is asked for twice; {meant}keep one.")
         specs[spec] = None
     return tuple(specs), None
 
@@ -78,7 +79,9 @@ def _is_machine(word: Word, machines: Collection[str]) -> bool:
 
 def _meant_together(before: str, text: str) -> str:
     name, colon, count = before.partition(":")
-    joined = lookup(f"{name}-{text}")
+    joined, gpu = lookup(f"{name}-{text}"), lookup(name)
+    if joined is None and gpu is not None and text.upper() == f"{gpu.vram_gb}GB":
+        joined = gpu
     return f"did you mean {joined.name}{colon}{count}?" if joined else f"write {text} without the rest."
 
 
@@ -89,18 +92,26 @@ def _need(word: Word) -> tuple[GpuSpec, ...]:
         raise word.placed(error) from None
 
 
-def _spec(request: Request, before: str, machines: Collection[str], *, allow_unknown: bool) -> GpuSpec:
+def _spec(parts: list[Request], index: int, machines: Collection[str], *, allow_unknown: bool) -> GpuSpec:
+    request = parts[index]
     word = request.word
     try:
         return GpuSpec.parse(word.text, allow_unknown=allow_unknown)
     except LineError as error:
+        if sentence := meant_by(_slip(parts, index)):
+            raise word.refusal(sentence) from None
         if not nearest(word.text, GPUS):
-            after = request.after and (request.after[0], request.after[1].text)
-            if sentence := meant_by(word.text, before, after):
-                raise word.refusal(sentence) from None
             _refuse_stray(request)
             _refuse_mistyped_machine(word, machines)
         raise word.placed(error) from None
+
+
+def _slip(parts: list[Request], index: int) -> Slip:
+    """Describe the word at fault to the rules of `slips`."""
+    request = parts[index]
+    after = request.after and (request.after[0], request.after[1].text)
+    word = request.word
+    return Slip(tuple(part.word.text for part in parts), index, after, word.line[word.at[0] :])
 
 
 def _refuse_mistyped_machine(word: Word, machines: Collection[str]) -> None:

@@ -125,24 +125,21 @@ def _shape(text: str) -> re.Match[str]:
 
 def _unknown(text: str, match: re.Match[str]) -> LineError:
     """Make the error for an unknown name, with the correction of a common misspelling if the text is one."""
-    corrected = _corrected(text)
-    message = (
-        f"No GPU is called {match['name']}; did you mean {corrected}?" if corrected else unknown(match["name"]).message
-    )
+    meant = corrected(text)
+    message = f"No GPU is called {match['name']}; did you mean {meant}?" if meant else unknown(match["name"]).message
     return UnknownGpuError(message, text, *match.span("name"))
 
 
 def _meant(text: str) -> str:
-    corrected = _corrected(text)
-    near = nearest(text, GPUS, limit=1)
-    if corrected or near:
-        return f"did you mean {corrected or near[0]}?"
+    meant = corrected(text) or next(iter(nearest(text, GPUS, limit=1)), "")
+    if meant:
+        return f"did you mean {meant}?"
     if re.fullmatch(r"[0-9]{1,3}", text):
         return f"a need has its unit: {text}GB."
     return "write a name and perhaps a count, such as H100 or H100:2."
 
 
-def _corrected(text: str) -> str | None:
+def corrected(text: str) -> str | None:
     """Return the probable meaning of a misspelled text, if that is a GPU that Modal offers."""
     for pattern, template in _MISWRITTEN:
         match = re.fullmatch(pattern, text.upper())

@@ -55,11 +55,16 @@ def unit_of(word: str) -> str:
     return unit if unit in _SECONDS else ""
 
 
+_ENDLESS = frozenset({"forever", "inf", "infinite", "infinity", "max", "never", "none", "unlimited"})
+
+
 def _meant_duration(text: str) -> str:
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) *([a-z]+)", text, re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,9}(?:[.,][0-9]{1,3})?) *([a-z]+)", text, re.IGNORECASE)
     unit = unit_of(match[2]) if match else ""
     if match and unit:
-        return f"did you mean {write_duration(round(float(match[1]) * _SECONDS[unit]))}?"
+        return f"did you mean {write_duration(round(float(match[1].replace(',', '.')) * _SECONDS[unit]))}?"
+    if text.lower() in _ENDLESS:
+        return "write the longest time that you need, such as 2h."
     return "write 300 (seconds), 90m, 12h or 1h30m."
 
 
@@ -83,6 +88,11 @@ def read_size(text: str) -> int:
     return size
 
 
+def is_size_unit(word: str) -> bool:
+    """Whether a word is a unit of sizes, `GB`, in any case."""
+    return word.upper() in _SIZES
+
+
 def write_size(size: int) -> str:
     """Format bytes as `16GB`, `1536MiB` or `17B`: in the largest unit without a remainder, powers of 1,000 first."""
     if not size:
@@ -92,9 +102,15 @@ def write_size(size: int) -> str:
     return f"{size // _SIZES[unit.upper()]}{unit}"
 
 
+_LARGE, _LARGEST = 1_024, 1_000_000
+"""Numbers without a unit from which on MiB were meant, Modal's `memory=16384`, and bytes."""
+
+
 def _meant_size(match: re.Match[str] | None) -> str:
-    """Suggest `16GB` for `16`, `16G` and `16gigs`."""
+    """Suggest `16GB` for `16`, `16G` and `16gigs`, `16384MiB` for `16384`."""
     letter = match[3][:1].upper() if match else ""
+    if match and not match[3] and not match[2] and int(match[1]) >= _LARGE:
+        return f"did you mean {match[1]}{'MiB' if int(match[1]) < _LARGEST else 'B'}?"
     if match and letter in ("", "K", "M", "G", "T"):
         return f"did you mean {match[0][: match.start(3)]}{letter or 'G'}B?"
     return "write 16GB or 512MB."

@@ -13,7 +13,7 @@ class HealthEvent:
     """A fault of a GPU that Modal wrote into the container's log.
 
     Attributes:
-        critical: Modal takes the machine out of service; False: a warning, on which the user must act.
+        critical: Modal will stop using this machine; False: a warning, on which the user must act.
         uuid: UUID of the GPU.
         message: Modal's message.
         xid: NVIDIA's error number; None: the message has none.

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIGNALS = {
-    "SIGKILL": "it was killed (SIGKILL), most often for want of memory; give it more, e.g. --memory 32GB",
-    "SIGSEGV": "native code crashed (SIGSEGV)",
-    "SIGABRT": "native code gave up (SIGABRT)",
-    "SIGBUS": "native code crashed (SIGBUS)",
-    "SIGTERM": "it was asked to end (SIGTERM)",
-    "SIGILL": "it met an instruction its CPU does not have (SIGILL)",
+    "SIGKILL": "killed (SIGKILL), probably out of memory; ask for more, for example --memory 32GB",
+    "SIGSEGV": "crashed in native code (SIGSEGV)",
+    "SIGABRT": "aborted (SIGABRT)",
+    "SIGBUS": "crashed in native code (SIGBUS)",
+    "SIGTERM": "terminated (SIGTERM)",
+    "SIGILL": "used an instruction that the CPU does not have (SIGILL)",
 }
 _NUMBERS = {"-9": "SIGKILL", "-11": "SIGSEGV", "-6": "SIGABRT", "137": "SIGKILL", "139": "SIGSEGV"}
-_GONE = "Its variables are gone; the next cell gets a new container."
+_GONE = "Its variables are lost; the next cell starts a new container."
 
 
 def _lost(error: BaseException) -> ModalGpuError:
     if _exit_code(error) == str(EXIT_STATUS):
-        return CellTimeout(f"the cell ran into its timeout and did not react, so its container was ended. {_GONE}")
-    died = "the container died under the cell" if _exit_code(error) else "the container was lost"
+        return CellTimeout(f"the cell exceeded its timeout and did not react, so its container was ended. {_GONE}")
+    died = "the container died while the cell ran" if _exit_code(error) else "the container was lost"
     return ContainerLost(f"{died}: {why_lost(error)}. {_GONE}")
 
 
@@ -39,8 +39,8 @@ def why_lost(error: BaseException) -> str:
         return str(error).strip() or type(error).__name__
     signal = re.search(r"\((SIG\w+)\)", str(error))
     name = signal[1] if signal else _NUMBERS.get(code, "")
-    by_status = WHY.get(int(code), f"the process left with exit code {code}")
-    return _SIGNALS.get(name) or (f"signal {name} ended it" if name else by_status)
+    by_status = WHY.get(int(code), f"exit code {code}")
+    return _SIGNALS.get(name) or (f"ended by the signal {name}" if name else by_status)
 
 
 def _exit_code(error: BaseException) -> str:
@@ -51,10 +51,10 @@ def _exit_code(error: BaseException) -> str:
 def _timed_out(error: BaseException) -> ModalGpuError:
     if "start" in str(error).lower():
         return MachineError(
-            f"the container did not start in time and was ended ({str(error).strip().rstrip('.')}). Give it more with "
+            f"the container did not start in time ({str(error).strip().rstrip('.')}). Give it more with "
             "--start-timeout, e.g. --start-timeout 1h; the image's own start-up code may hang."
         )
-    return CellTimeout(f"the container ran into Modal's limit of 24 hours. {_GONE}")
+    return CellTimeout(f"the container reached Modal's limit of 24 hours. {_GONE}")
 
 
 def _refused(error: BaseException) -> ModalGpuError:
@@ -62,7 +62,7 @@ def _refused(error: BaseException) -> ModalGpuError:
 
 
 def _internal(error: BaseException) -> ModalGpuError:
-    return BackendLost(f"Modal had an error of its own: {error}")
+    return BackendLost(f"Modal had an internal error: {error}")
 
 
 _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (

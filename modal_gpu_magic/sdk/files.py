@@ -109,7 +109,7 @@ class VolumeFiles:
         siblings = await self.entries(place.above.path, recursive=False) or []
         near = nearest(place.name, [each.file.path.rpartition("/")[2] for each in siblings])
         meant = f"did you mean {either([str(place.above.below(each)) for each in near])}?" if near else None
-        return f"there is no {place}; {meant or f'`%modal_gpu ls {place.volume}` shows what is there.'}"
+        return f"{place} does not exist; {meant or f'`%modal_gpu ls {place.volume}` lists its files.'}"
 
 
 def _translated(error: Exception) -> BaseException:
@@ -133,5 +133,5 @@ async def _no_volume(backend: Backend, name: str) -> str:
     with suppress(Exception):  # without names, the message has no hint
         known = await names(backend)
     near = nearest(name, known)
-    meant = f"did you mean {either(near)}?" if near else f"there is: {', '.join(known[:10]) or 'none yet'}."
-    return f"there is no Volume {name!r}; {meant} `%modal_gpu put` creates one."
+    meant = f"did you mean {either(near)}?" if near else f"Volumes: {', '.join(known[:10]) or 'none yet'}."
+    return f"No Volume is called {name!r}; {meant} `%modal_gpu put` creates one."

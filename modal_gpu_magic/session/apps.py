@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.choice import Kind
 
-ENDED_BY_MODAL = "The App was ended by Modal, and its container with it; a new one is opened."
-STOPPED = "The App of this machine was stopped, and its container with it; a new one is opened."
+ENDED_BY_MODAL = "Modal ended the App and its container; a new container starts."
+STOPPED = "The App of this machine and its container were stopped; a new container starts."
 
 Key = tuple["Machine", str]
 

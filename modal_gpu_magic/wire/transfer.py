@@ -166,7 +166,7 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
         try:
             pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
         except Exception as error:
-            raise TransferError(f"`{name}` cannot be sent: {why_unpicklable(value, error)}.") from error
+            raise TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.") from error
         yield Segment(name, _device(value, pickler.met))
 
 

@@ -39,6 +39,8 @@ for text in texts:
 LIVE = """
 import time
 from IPython.display import display
+from modal_gpu_magic.metrics.host import HostSample
+from modal_gpu_magic.metrics.processes import GpuProcess
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.ui.fronts.ranks import Tabs
 from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
@@ -49,7 +51,8 @@ for text in texts:
     state = Shown("running", text, time.time(), text, text, got=text, detail=text, notices=(text, text))
     dashboard = Dashboard(state, print)
     display(dashboard)
-    dashboard.sample(Reading((GpuSample(time.time(), 0, text, text, driver=text, utilization=5.0),)))
+    gpu = GpuSample(time.time(), 0, text, text, driver=text, utilization=5.0)
+    dashboard.sample(Reading((gpu,), HostSample(5.0), (GpuProcess(text, 1, 5.0, text), GpuProcess("GPU-x", 2, None, text))))
     dashboard.show(phase=text, detail=text + text)
     picker = GpuPicker(image=text, said=text)
     picker.images = ["torch", text]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.lab import Notebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.browser.lab import Lab, Notebook
+    from playwright.sync_api import BrowserContext
+
+    from tests.browser.lab import Lab
 
 STEPS = """%%modal_gpu H100:2
 import os, time
@@ -101,3 +106,35 @@ def test_stop_in_a_page_that_was_loaded_anew(reloaded: Callable[..., Notebook]) 
     notebook = reloaded("", save=True)
     notebook.cell(1).get_by_role("button", name="Stop").click(timeout=60_000)
     expect(notebook.cell(1)).to_contain_text("KeyboardInterrupt", timeout=60_000)
+
+
+@pytest.mark.parametrize("minor", [5, 4], ids=["with ids of cells", "without"])
+def test_a_notebook_that_was_never_saved_and_is_not_trusted(
+    context: BrowserContext, lab: Lab, enough: Path, minor: int
+) -> None:
+    """JupyterLab trusts a cell that the page itself has run; a page that is loaded anew trusts none of this file."""
+    source = STEPS.format(enough=str(enough), last="")
+    name = lab.write("never_saved.ipynb", ["%load_ext modal_gpu_magic", source])
+    if minor < 5:
+        file = json.loads((lab.folder / name).read_text())
+        cells = [{key: value for key, value in cell.items() if key != "id"} for cell in file["cells"]]
+        (lab.folder / name).write_text(json.dumps({**file, "nbformat_minor": minor, "cells": cells}))
+    page = context.new_page()
+    try:
+        notebook = Notebook(page, lab.address(name))
+        page.once("dialog", lambda dialog: dialog.accept())
+        notebook.run(0)
+        notebook.start(1)
+        notebook.cell(1).get_by_role("listitem", name="GPU 1").wait_for(timeout=60_000)
+        page.reload()
+        shown = notebook.cell(1).get_by_role("region", name="GPU dashboard")
+        expect(shown).to_be_visible(timeout=60_000)
+        expect(shown.locator(".mgs-state")).to_contain_text("running on H100:2")
+        expect(notebook.cell(1)).to_contain_text("step 1\n")
+        assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets[0].model.trusted") is False
+        enough.touch()
+        expect(shown).to_have_count(0, timeout=60_000)
+        expect(notebook.cell(1)).to_contain_text("ended")
+        notebook.end()
+    finally:
+        page.close()

@@ -86,7 +86,9 @@ def test_waiting_for_a_gpu(
         opened.run(cell)
     opened.start(3)
     shown = dashboard(opened, 3)
-    expect(shown.get_by_text("Other containers hold this machine's GPUs: it begins when")).to_be_visible(timeout=20_000)
+    expect(shown.get_by_text("Other containers hold this machine's GPUs: the cell starts when")).to_be_visible(
+        timeout=20_000
+    )
     moves(shown.locator(".mgs-state"), "waiting for H100")
     expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("waiting for GPU 0:")
@@ -109,7 +111,7 @@ def test_a_gpu_that_is_hot_held_down_and_ill_is_marked(
     shown = dashboard(opened, 1)
     expect(shown.locator(".mgs-title")).to_have_text("H200 (asked H100)", timeout=30_000)
     notices = shown.get_by_role("list", name="Notices")
-    expect(notices).to_contain_text("GPU fault; Modal leaves it to you")
+    expect(notices).to_contain_text("GPU fault; Modal does nothing")
     tile = shown.get_by_role("listitem", name="GPU 0")
     expect(tile).to_contain_text("60/140 GiB · 641 W · 71°")
     expect(tile.locator(".mgt-trouble")).to_be_empty()

@@ -115,7 +115,7 @@ def test_names_in_any_case(text: str, name: str) -> None:
         ("A100-80", "No GPU is called A100-80; did you mean A100-80GB?"),
         ("A1000", "No GPU is called A1000; did you mean A100?"),
         ("gb200", "GB200 is for reservations only; write B200 or B300."),
-        ("any", "Modal's `any` has no price in advance; list what would do, such as L4 A10 T4."),
+        ("any", "`any` has no known price; list the GPUs that you accept, such as L4 A10 T4."),
         ("x", f"No GPU is called x; Modal has {', '.join(GPUS)}."),
     ],
 )

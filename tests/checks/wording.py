@@ -29,10 +29,19 @@ FORBIDDEN = {
     "is gone": "has ended, no longer exists",
     "lives in": "is in",
     "anew": "again",
+    "travel": "send",
+    "travels": "is sent",
+    "for want of": "out of",
+    "would do": "would run",
+    "gave up": "aborted, stopped waiting",
+    "goes on": "is still running",
+    "on its way": "in transit",
+    "be paid for": "be billed",
+    "is paid for": "is billed",
 }
 """Words that a message must not use, each with the plain wording."""
 
-SPEAKERS = frozenset({"say", "remark", "note", "warn", "tell", "show", "show_text", "print"})
+SPEAKERS = frozenset({"say", "remark", "note", "warn", "tell", "show", "show_text", "print", "refusal", "stopped"})
 """Names of functions and methods whose string arguments the user sees."""
 
 NO_ERRORS_OF_USERS = frozenset({"KeyError", "AttributeError", "StopIteration"})

@@ -39,7 +39,7 @@ def test_what_is_beside_the_run_does_not_end_it(far: Far, rpc: str, cell: str, s
 def test_the_log_of_a_lost_container_that_cannot_be_read(far: Far) -> None:
     far.cloud.gates.fail("AppGetLogs", "AppFetchLogs")
     result = far.kernel.remote("import os\nos._exit(3)", "T4", timeout=100)
-    assert result.error.startswith("ContainerLost: the container died under the cell")
+    assert result.error.startswith("ContainerLost: the container died while the cell ran")
     assert is_plain(result)
 
 

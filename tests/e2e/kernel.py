@@ -273,6 +273,12 @@ class Kernel:
         """Start a cell and do not wait for it."""
         self._client.execute(source)
 
+    def complete(self, text: str) -> dict[str, Any]:
+        """The kernel's answer to a page that asks what may stand at the end of a text."""
+        reply: dict[str, Any] = self._client.complete(text, len(text), reply=True, timeout=60)
+        content: dict[str, Any] = reply["content"]
+        return content
+
     def beside(self, source: str, *requests: tuple[str, dict[str, Any]]) -> tuple[list[str], list[str]]:
         """Start a cell, and make these requests once it prints.
 

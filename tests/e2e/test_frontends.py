@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def runner(home: Path, request: pytest.FixtureRequest) -> Runner:
 
 
 class TestRunners:
-    """A notebook run by a program: nobody can answer, and the file is what remains."""
+    """A notebook run by a program: no front end can answer, and the file is what remains."""
 
     @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"], indirect=True)
     def test_the_cells_work_and_are_saved_as_text_and_images(self, runner: Runner) -> None:
@@ -271,13 +272,62 @@ def test_plain_python(home: Path) -> None:
     assert done.stdout == "42\ndivision by zero\n", done.stderr
 
 
+def shown(path: Path) -> list[list[tuple[str, Any]]]:
+    """What the cells of a notebook's file show, less the magic's own words, times and numbers: runs differ in these."""
+    return [
+        [
+            (output.output_type, NUMBER.sub("#", output.text) if "text" in output else sorted(output.data))
+            for output in cell
+            if OURS not in output.get("metadata", {})
+        ]
+        for cell in outputs(path)
+    ]
+
+
+NUMBER = re.compile(r"\d[\d.,]*")
+
+
 @pytest.mark.timeout(360)
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
-    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), timeout=300)
+def test_a_notebook_of_ours_runs_and_shows_what_its_file_shows(home: Path, path: Path) -> None:
+    """The file carries the outputs of a real run, made by `notebooks/run.py --save`, so that GitHub shows them."""
+    saved = home / "saved.ipynb"
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), f"--save={saved}", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated" in done.stdout, "a receipt"
     assert "Warning" not in done.stdout + done.stderr
+    assert shown(path) == shown(saved), "run `python notebooks/run.py NOTEBOOK --save`"
+    nbformat.validate(nbformat.read(path, 4))
+
+
+def test_the_lab_prints_its_address_and_hides_its_log(home: Path) -> None:
+    script, book = ROOT / "notebooks" / "lab.py", ROOT / "notebooks" / "01-first-cell.ipynb"
+    lab = pexpect.spawn(
+        sys.executable,
+        [str(script), str(book), "--no-browser", "--port=0"],
+        env={**clean_environ(home), "PYTHONPATH": str(ROOT)},
+        cwd=str(home),
+        encoding="utf-8",
+        timeout=90,
+    )
+    lab.expect(r"JupyterLab: (http\S+)\s+Stop with Ctrl\+C\. Log: \S+lab\.log")
+    assert not str(lab.before).strip()
+    with urllib.request.urlopen(str(lab.match.group(1)), timeout=30) as page:
+        assert page.status == 200
+        assert "01-first-cell.ipynb" in page.url
+    lab.sendintr()
+    lab.expect(pexpect.EOF)
+    assert str(lab.before).strip() in ("", "^C")
+    lab.close()
+    assert lab.exitstatus == 0
+
+
+def test_the_demo_ends_with_the_next_step() -> None:
+    """What `make demo` would run: its last commands print what to do next."""
+    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    *_, last = said.strip().splitlines()
+    assert "make lab" in said
+    assert "modal setup" in last
 
 
 def test_a_notebook_that_fails_fails_the_run(home: Path) -> None:

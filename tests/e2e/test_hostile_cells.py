@@ -30,7 +30,7 @@ PUT_BACK = {
 def test_what_the_container_needs_is_put_back(kernel: Kernel, names: str) -> None:
     kernel.remote("kept = 1")
     ended = kernel.remote(PUT_BACK[names], timeout=40)
-    assert f"The container needs {names}, which the cell replaced or removed: put back." in ended.said
+    assert f"Restored {names}: the cell had replaced or removed what the container needs." in ended.said
     after = kernel.remote("print(len([1]), isinstance(1, int), kept)\nmade = [2]")
     assert after.stdout == "1 True 1\n", after.error
     assert kernel.print("made") == "[2]"

@@ -24,9 +24,11 @@ def texts(line: str, cursor: int | None = None) -> list[str]:
         ("H2", ["H200"]),
         ("h", ["H100", "H200", "h1"]),
         ("H100", ["H100", "H100!"]),
-        ("a100", ["A100-40GB", "A100-80GB", "A100"]),
+        ("a100", ["A100-80GB", "A100-40GB", "A100"]),
+        ("L", ["L40S", "L4"]),
+        ("--t", ["--timeout", "--torchrun", "--task"]),
         ("T4, b200", ["B200", "B200+"]),
-        ("T4,l", ["L4", "L40S"]),
+        ("T4,l", ["L40S", "L4"]),
         ("A10:", ["A10:2", "A10:3", "A10:4"]),
         ("a10g:", ["A10G:2", "A10G:3", "A10G:4"]),
         ("H100!:8", ["H100!:8"]),
@@ -79,12 +81,14 @@ def test_recommend_begins_with_the_form_of_a_size() -> None:
 
 
 def test_an_empty_line_offers_gpus_machines_and_needs() -> None:
-    assert texts("")[: len(GPUS)] == list(GPUS)
+    assert sorted(texts("")[: len(GPUS)]) == sorted(GPUS)
+    assert texts("")[:2] == ["H100", "A100-80GB"]
     assert {completion.type for completion in complete("", machines=("big",))} == {"gpu", "machine", "need"}
 
 
 def test_every_option_is_offered_once() -> None:
-    assert texts("--") == list(OPTIONS)
+    assert sorted(texts("--")) == sorted(OPTIONS)
+    assert texts("--")[:2] == ["--pip", "--timeout"]
 
 
 def test_in_the_middle_of_a_line() -> None:

@@ -26,9 +26,10 @@ WAYS_OUT = (
     "close the quotes",
     "remove it",
     "lists them",
-    "list what",
+    "list the",
     "there is",
     "a need has",
+    "move the code",
 )
 """Every sentence has one of these."""
 
@@ -41,7 +42,7 @@ def test_one_sentence_a_caret_and_a_way_out(line: str, caret: str, message: str)
 
 
 def test_the_table_is_long_enough_and_says_nothing_twice() -> None:
-    assert len({line for line, _, _ in WRONG_LINES}) == len(WRONG_LINES) >= 60
+    assert len({line for line, _, _ in WRONG_LINES}) == len(WRONG_LINES) >= 200
 
 
 @pytest.mark.parametrize("message", sorted({message for _, _, message in WRONG_LINES}))
@@ -59,10 +60,10 @@ SUGGESTED = [
 @pytest.mark.parametrize("line, caret, meant", SUGGESTED)
 def test_what_is_suggested_is_right(line: str, caret: str, meant: str) -> None:
     """A flag is one of the table; a value is read in the place of the fault, a request by itself."""
-    first, *rest = line.split()
+    _, *rest = line.split()
     if meant.startswith("--"):
         assert meant in OPTIONS
-    elif first.startswith("--"):
+    elif "--" in line[: caret.index("^")]:
         parse(line[: caret.index("^")] + meant + line[len(caret) :])
     else:
         parse(" ".join((meant, *(word for word in rest if word.startswith("--")))), machines=("big", "trainer"))

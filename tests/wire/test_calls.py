@@ -64,7 +64,7 @@ def test_a_function_of_the_notebook_gets_the_other_sides_globals(namespace: dict
 
 
 def test_what_cannot_travel_is_said() -> None:
-    with pytest.raises(TransferError, match=r"`what f is called with` cannot be sent: it holds a lock"):
+    with pytest.raises(TransferError, match=r"Cannot send `what f is called with`: it holds a lock"):
         encode([threading.Lock()], {}, "what f is called with")
 
 

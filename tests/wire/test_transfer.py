@@ -272,15 +272,15 @@ TEXT_FILE = io.TextIOWrapper(io.BufferedReader(io.FileIO(__file__)))
 @pytest.mark.parametrize(
     "value, reason",
     [
-        (threading.Lock(), "it is a lock (_thread.lock)"),
+        (threading.Lock(), "locks cannot be pickled"),
         ([threading.Lock()], "it holds a lock (_thread.lock) at `[0]`"),
-        ((n for n in "a"), "it is a running generator (generator)"),
-        (__import__("sys")._getframe(), "it is a running function's frame (frame)"),
-        (__import__("socket").socket.__new__(__import__("socket").socket), "it is a socket"),
-        (__import__("sqlite3").connect(":memory:"), "it is a database connection (sqlite3.Connection)"),
-        (threading.local(), "it is thread-local values (_thread._local)"),
-        (__import__("weakref").ref(Counted), "it is a weak reference"),
-        (TEXT_FILE, "it is an open file (_io.TextIOWrapper)"),
+        ((n for n in "a"), "running generators cannot be pickled"),
+        (__import__("sys")._getframe(), "running functions' frames cannot be pickled"),
+        (__import__("socket").socket.__new__(__import__("socket").socket), "sockets cannot be pickled"),
+        (__import__("sqlite3").connect(":memory:"), "database connections cannot be pickled"),
+        (threading.local(), "thread-local values cannot be pickled"),
+        (__import__("weakref").ref(Counted), "weak references cannot be pickled"),
+        (TEXT_FILE, "open files cannot be pickled"),
         ({"f": TEXT_FILE.buffer}, "it holds an open file ("),
         (memoryview(b"ab"), None),
         (len, None),
@@ -310,7 +310,7 @@ def test_nesting_too_deep_is_said() -> None:
 
 
 def test_pack_names_what_does_not_travel() -> None:
-    with pytest.raises(TransferError, match=r"`bad` cannot be sent: it holds a lock"):
+    with pytest.raises(TransferError, match=r"Cannot send `bad`: it holds a lock"):
         pack({"good": 1, "bad": [threading.Lock()]}, {}, InlineStore())
 
 

@@ -153,7 +153,9 @@ class ZMQInteractiveShell(InteractiveShell):
     def _say_what_was_put_back(self) -> None:
         if names := essentials.cell_ends():
             words = ", ".join(names)
-            self.sender.emit("note", text=f"The container needs {words}, which the cell replaced or removed: put back.")
+            self.sender.emit(
+                "note", text=f"Restored {words}: the cell had replaced or removed what the container needs."
+            )
 
     def set_parent(self, parent: dict[str, Any]) -> None:
         """Do nothing: `ipywidgets.Output` passes the result of `get_parent` to this method."""
@@ -299,7 +301,7 @@ class ZMQInteractiveShell(InteractiveShell):
             UsageError: a cell asks for a GUI.
         """
         if gui not in {None, "inline"}:
-            raise UsageError(f"a container has no display: {gui!r} cannot be used; use `%matplotlib inline`")
+            raise UsageError(f"{gui!r} needs a display, which a container does not have; write `%matplotlib inline`")
 
     def ask_exit(self) -> None:
         """Do nothing on `exit()`: the session ends with the notebook's kernel."""
@@ -307,7 +309,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def set_next_input(self, s: str, replace: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - IPython's signature
         """Send a note for `%load` and `%recall`: the container cannot write into the notebook's cells."""
         self.sender.emit(
-            "note", text="A remote cell cannot write into the notebook's cells; run this line in a local cell."
+            "note",
+            text="A remote cell cannot write into the notebook's cells; run this line in a cell without %%modal_gpu.",
         )
 
     @contextlib.contextmanager

@@ -25,7 +25,7 @@ UNABLE_STATUS: Final = 193
 WHY: Final = {
     CLOSED_STATUS: "the cell closed file descriptors that the container needs, as os.closerange does",
     BROKEN_STATUS: "the cell replaced built-ins or modules that the container's threads need",
-    UNABLE_STATUS: "the cell left its process unable to go on, for want of memory or by what the cell replaced",
+    UNABLE_STATUS: "the cell's process cannot go on: it is out of memory, or the cell replaced what it needs",
 }
 """Clauses by exit status, for the error in the notebook."""
 LOOK_SECONDS: Final = 0.25

@@ -48,6 +48,7 @@ from modal_gpu_magic.wire.values.referenced_globals import reach
 if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import RemoteShell
     from modal_gpu_magic.container.output.event_sender import EventSender
+    from modal_gpu_magic.container.output.phase_log import PhaseLog
     from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
@@ -59,9 +60,7 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - files only this user can read
 """Directory in memory for the values' files, used if the directory exists and has enough space."""
 PREFIX: Final = "mgr-"
 """Prefix of the name of a run's directory; the session's process id follows."""
-NEEDS_TORCH = (
-    "torchrun is PyTorch's, and the image has none: use the image torch (--image torch), or add it with --pip torch."
-)
+NEEDS_TORCH = "torchrun needs PyTorch, which the image lacks; write --image torch, or add --pip torch."
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,7 @@ def run(
     sender: EventSender,
     input_proxy: StdinProxy,
     interrupt: Interrupt,
+    phases: PhaseLog,
 ) -> Ran:
     """Run a cell in ranks, until it ends or the user presses ■. Never raises when a rank fails or dies."""
     began = time.time()
@@ -126,6 +126,7 @@ def run(
     if refusal:
         return Ran((), failure_from(MachineError(refusal)), (), began, time.time())
     size = (distributed.processes or devices.count() or 1) if distributed.torchrun else 1
+    phases.enter("starting ranks", f"{place.nodes * size} {'rank' if place.nodes * size == 1 else 'ranks'}")
     parent = _directory_for_values(request, namespace)
     remove_abandoned(parent)
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
@@ -133,7 +134,11 @@ def run(
         table = IdentityTable(side=0)
         order = _order(request, place, shell, sender, directory, table)
         events = _RankEvents(distributed, sender, input_proxy)
-        with RankProcesses(order, size, directory, events.forward) as rank_processes:
+
+        def begun(at: float) -> None:
+            phases.enter("running", at=at)
+
+        with RankProcesses(order, size, directory, events.forward, begun) as rank_processes:
             events.rank_processes = rank_processes
             rank_processes.start(
                 _command(distributed, place, size, request.run, directory), _variables(distributed, place)
@@ -290,9 +295,11 @@ def _collect(
 ) -> Ran:
     done = rank_processes.dones.get(0)
     result, lost = _take_variables(done, namespace, store, table, place) if done else ((), ())
-    started = done.started_at if done else began
-    ended = max(started, done.ended_at if done else time.time())
-    return Ran(result, _failure(rank_processes, interrupt), lost, started, ended, done.states if done else {})
+    started = began if rank_processes.began_at is None else rank_processes.began_at
+    dones = rank_processes.dones.values()
+    ended = max(each.ended_at for each in dones) if len(dones) == rank_processes.size else time.time()
+    failure = _failure(rank_processes, interrupt)
+    return Ran(result, failure, lost, started, max(started, ended), done.states if done else {})
 
 
 def _take_variables(
@@ -334,7 +341,7 @@ def _failure(rank_processes: RankProcesses, interrupt: Interrupt) -> Failure | N
     stopped = interrupt.asked or interrupt.timed_out
     if stopped:
         stopped_failures = [done.failure for _, done in sorted(rank_processes.dones.items()) if done.failure]
-        words = "stopped; ranks that sat in a call that does not return were ended"
+        words = "stopped; ranks that did not react were ended"
         return stopped_failures[0] if stopped_failures else failure_from(KeyboardInterrupt(words))
     if rank_processes.death is not None and len(rank_processes.dones) < rank_processes.size:
         return failure_from(RankLost(_describe(rank_processes.death)))
@@ -345,12 +352,12 @@ def _describe(death: Death) -> str:
     """Describe the death of a rank in one sentence, followed by its last output."""
     who = "torchrun" if death.rank is None else f"rank {death.rank}"
     if death.code is None:
-        how = "left before its cell had ended"
+        how = "exited before the cell ended"
     elif death.code >= 0:
-        how = f"left with exit status {death.code} before its cell had ended"
+        how = f"exited with status {death.code} before the cell ended"
     else:
         name = signal.Signals(-death.code).name
         how = f"died of {name}"
         if name == "SIGKILL":
-            how += ", most often for want of memory; give it more, e.g. --memory 32GB"
-    return f"{who} {how}." + (f" The last it wrote:\n{death.words.rstrip()}" if death.words.strip() else "")
+            how += ", probably out of memory; ask for more, for example --memory 32GB"
+    return f"{who} {how}." + (f" Its last output:\n{death.words.rstrip()}" if death.words.strip() else "")

@@ -348,7 +348,7 @@ class NamespaceSync:
             if group.print is None:
                 for name in group.names:
                     why = why_not(chosen.values.pop(name), self.namespace)
-                    chosen.stays[name] = f"it does not pickle: {why}"
+                    chosen.stays[name] = why or "cannot be pickled"
             else:
                 chosen.groups.append(group)
         return chosen

@@ -38,9 +38,11 @@ class Place:
         """
         name, colon, path = text.partition(":")
         if not colon:
-            raise CopyError(f"{text!r} is no place on a Volume; write VOLUME:/path, such as data:/{text.strip('/')}.")
+            raise CopyError(
+                f"{text!r} is not a place on a Volume; write VOLUME:/path, such as data:/{text.strip('/')}."
+            )
         if not _NAME.fullmatch(name):
-            raise CopyError(f"{name!r} is no name of a Volume: letters, digits, '.', '_' and '-', at most 64.")
+            raise CopyError(f"{name!r} is not the name of a Volume; use up to 64 letters, digits, '.', '_' and '-'.")
         if ".." in path.split("/") and name != SESSION:
             raise CopyError(f"{text} leads out of {name}: a path on a Volume has no '..'.")
         clean = posixpath.normpath(path).strip("/") if path else ""

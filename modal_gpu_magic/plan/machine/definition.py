@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.catalog.limits import SCALEDOWN_SECONDS
+from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.machine import clusters
-from modal_gpu_magic.plan.machine.quote import Quote, default_keep_warm, hourly, quote
+from modal_gpu_magic.plan.machine import clusters, toolkit
+from modal_gpu_magic.plan.machine.quote import Quote, default_keep_warm, hourly, quote, rate
 from modal_gpu_magic.wire.messages import cache
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Machine:
         paths = [path for _, path in self.volumes]
         if len(paths) != len(set(paths)):
             raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
-        refused = clusters.refusal(self.gpus, self.nodes, rdma=self.rdma)
+        refused = clusters.refusal(self.gpus, self.nodes, rdma=self.rdma) or toolkit.refusal(self.gpus, self.image)
         if refused:
             raise MachineError(refused)
 
@@ -119,8 +120,19 @@ class Machine:
     @property
     def per_hour(self) -> float | None:
         """USD per hour of all nodes with the most expensive fallback; None: unknown."""
-        price = hourly(self.gpus)
+        price = hourly(self.gpus, cpu=self.cpu, memory_mib=self.memory)
         return None if price is None else price * self.nodes
+
+    @property
+    def first_per_hour(self) -> float | None:
+        """USD per hour of all nodes with the first choice; None: unknown."""
+        price = quote_of(self).per_hour
+        return None if price is None else price * self.nodes
+
+    @property
+    def price_text(self) -> str:
+        """`$3.95/h` for the first choice and all nodes; with a dearer fallback: `$1.10/h, up to $3.95/h`."""
+        return rate(self.first_per_hour, self.per_hour)
 
     @property
     def gpu_argument(self) -> str | list[str] | None:
@@ -185,6 +197,7 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
         changed["env"] = tuple((key, _value(key, value, environ)) for key, value in line.options.env)
     if name := line.options.image:
         held = images.get(name)
+        _refuse_mistyped_preset(name, is_variable=held is not None)
         changed.update(image=name if held is None else f"variable:{name}", image_object=held)
     gpus = changed.get("gpus", start.gpus)
     clusters.check(line, gpus)
@@ -192,6 +205,16 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
     linked = nodes > 1 and not line.options.no_rdma and clusters.has_rdma(gpus)
     changed.update(nodes=nodes, rdma=linked and (start.rdma or not line.machine or start.nodes == 1))
     return replace(start, **changed)
+
+
+def _refuse_mistyped_preset(name: str, *, is_variable: bool) -> None:
+    """Refuse a plain word that is similar to a preset: Docker Hub's image of this name needs a tag to be meant."""
+    near = nearest(name, PRESETS, limit=1)
+    if not is_variable and name not in PRESETS and name.isidentifier() and near:
+        raise MachineError(
+            f"No preset and no variable with a modal.Image is called {name}; did you mean --image {near[0]}? "
+            f"For Docker Hub's image of this name, write --image {name}:latest."
+        )
 
 
 def _frozen(value: Any) -> Any:
@@ -202,9 +225,7 @@ def _value(key: str, value: str | None, environ: Mapping[str, str]) -> str:
     if value is not None:
         return value
     if key not in environ:
-        raise MachineError(
-            f"--env {key} reads {key} from the kernel's environment, which lacks it; write --env {key}=VALUE."
-        )
+        raise MachineError(f"The kernel's environment has no {key}; write --env {key}=VALUE.")
     return environ[key]
 
 

@@ -83,7 +83,7 @@ def put(local: str | Path, remote: str, *, backend: Kind | None = None, show: Sh
     """
     place, source = Place.read(remote), Path(local).expanduser()
     if place.is_session:
-        raise CopyError("put copies to a Volume; a small file that a cell names literally is sent automatically.")
+        raise CopyError("put copies to a Volume; a small file that a cell names is sent without it.")
     if not source.exists():
         raise CopyError(_missing(source))
     progress, kind = Progress(), chosen(backend)

@@ -25,22 +25,50 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.sizing import Sizing
 
 DISTRIBUTIONS: Final = {
+    "Bio": "biopython",
+    "Levenshtein": "levenshtein",
+    "MySQLdb": "mysqlclient",
+    "OpenGL": "pyopengl",
+    "absl": "absl-py",
     "attr": "attrs",
     "bs4": "beautifulsoup4",
+    "cairo": "pycairo",
+    "clr": "pythonnet",
     "cv2": "opencv-python-headless",
     "Crypto": "pycryptodome",
     "dateutil": "python-dateutil",
+    "docx": "python-docx",
     "dotenv": "python-dotenv",
     "faiss": "faiss-cpu",
     "fitz": "pymupdf",
     "git": "gitpython",
+    "haiku": "dm-haiku",
+    "hydra": "hydra-core",
+    "imblearn": "imbalanced-learn",
+    "jose": "python-jose",
     "jwt": "pyjwt",
+    "kafka": "kafka-python",
+    "llama_cpp": "llama-cpp-python",
+    "magic": "python-magic",
+    "mpl_toolkits": "matplotlib",
+    "multipart": "python-multipart",
+    "osgeo": "gdal",
+    "pkg_resources": "setuptools",
+    "pptx": "python-pptx",
+    "psycopg2": "psycopg2-binary",
+    "ruamel": "ruamel.yaml",
+    "serial": "pyserial",
     "OpenSSL": "pyopenssl",
     "PIL": "pillow",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
+    "tree": "dm-tree",
     "umap": "umap-learn",
+    "usb": "pyusb",
+    "whisper": "openai-whisper",
     "yaml": "pyyaml",
+    "zmq": "pyzmq",
 }
 """The distribution that provides a module, where the names differ."""
 MAIN_MEMORY_MIB = 16 << 10
@@ -129,7 +157,7 @@ def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line
         more = replace(
             line, options=replace(line.options, env=None, memory=2 * (line.options.memory or MAIN_MEMORY_MIB))
         )
-        return f"More main memory, if that is what was missing: %%modal_gpu {more}"
+        return f"If main memory was missing, write: %%modal_gpu {more}"
     spec = sized.got or sized.billed or asked
     if spec is None or not is_out_of_memory(error):
         return None

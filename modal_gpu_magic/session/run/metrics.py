@@ -53,12 +53,14 @@ class Metrics(History):
     def take(self, event: Event) -> Reading:
         """Store the reading of a `sample` event; callable from any thread."""
         content = event.content
-        reading = Reading.of(content["rows"], content["time"], content["node"])
+        beside = {key: content[key] for key in ("host", "processes") if key in content}
+        reading = Reading.of(content["rows"], content["time"], content["node"], **beside)
         with self._lock:
             self.add(reading)
             if content["running"] and not content.get("late"):
                 self.run.add(reading)
-        self.tell(reading)
+        if reading.samples:
+            self.tell(reading)
         return reading
 
     def watch(self, watcher: Callable[[Reading | None], None]) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from modal_gpu_magic.metrics.history import History, Use
 from modal_gpu_magic.plan.machine.advice import Advice
-from modal_gpu_magic.session.run.phases import PhaseTime
+from modal_gpu_magic.session.run.phases import PhaseTime, billed_seconds
 
 Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 
@@ -21,9 +21,9 @@ class Receipt:
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
         backend: `cloud` or `local`.
         simulated: whether the GPUs were simulated: `local` without an NVIDIA driver.
-        waited: time from the spawn to the container's start, seconds.
-        started: start-up time of the container, seconds.
-        ran: run time of the cell, seconds.
+        waited: time from the spawn to the container's start, or in a running one to its phases, seconds.
+        started: start-up time of a container that was started for the run, seconds.
+        ran: run time of the user's code, seconds.
         hourly: billed price, USD per hour; an H200 that Modal gives for an H100 is billed as an H100.
         idle_seconds: idle time after which the container ends, seconds.
         ended_at: end of the run, seconds since the epoch.
@@ -64,10 +64,11 @@ class Receipt:
 
     @property
     def cost(self) -> float | None:
-        """Estimated cost of start-up and run at the list price, USD. For a local run, the price on Modal."""
-        if self.hourly is None or self.ran is None:
+        """Estimated cost of all billed phases at the list price, USD. For a local run, the price on Modal."""
+        if self.hourly is None or (self.ran is None and not self.phases):
             return None
-        return self.hourly * (self.ran + (self.started or 0.0)) / 3600
+        billed = billed_seconds(self.phases) if self.phases else (self.ran or 0.0) + (self.started or 0.0)
+        return self.hourly * billed / 3600
 
     @property
     def idle_cost(self) -> float | None:

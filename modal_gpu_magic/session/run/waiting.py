@@ -21,19 +21,19 @@ def queue_words(machine: Machine, kind: Kind) -> str:
     """Explain a run without a container: `Modal has given no container yet. A100-80GB would do, too.`."""
     if kind == "local":
         return (
-            "Other containers hold this machine's GPUs: it begins when enough of them are free." if machine.gpus else ""
+            "Other containers hold this machine's GPUs: the cell starts when enough are free." if machine.gpus else ""
         )
     first, *fallbacks = machine.gpus or (None,)
     words = ["Modal has given no container yet"]
     if machine.nodes > 1:
         words.append(f"All {machine.nodes} nodes come together")
     if fallbacks:
-        words.append(f"{specs_text(tuple(machine.gpus[1:]))} would do, too")
+        words.append(f"{specs_text(tuple(machine.gpus[1:]))} would run it, too")
     elif other := _other(first, machine.nodes):
         words.append(f"A fallback may come sooner: `{first} {other}`")
     if first is not None and first.strict and first.gpu is not None:
         others = " or ".join(name for name in first.gpu.gives if name != first.name)
-        words.append(f"Without the `!`, {others} would do")
+        words.append(f"Without the `!`, {others} could run it")
     if machine.region is not None:
         words.append(f"Only {machine.region} is asked")
     return f"{'. '.join(words)}."
@@ -56,4 +56,4 @@ def image_words(machine: Machine) -> str:
     """Describe the content of an image that is being built."""
     what = "your own" if machine.image_object is not None else machine.image
     added = [*machine.pip, *machine.apt, *(["your commands"] if machine.run else [])]
-    return f"The image: {what}{' with ' + ', '.join(added) if added else ''}. It is made once, and kept."
+    return f"The image: {what}{' with ' + ', '.join(added) if added else ''}. Built once, then cached."

@@ -6,20 +6,19 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modal_gpu_magic.metrics.health import HealthEvent
     from modal_gpu_magic.metrics.history import History
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.session.run.front import Phase
     from modal_gpu_magic.session.run.metrics import Metrics
     from modal_gpu_magic.wire.messages.events import Event
 
 IDLE_SECONDS: Final = 30.0
 """Seconds at 0 % utilisation after which a GPU is reported as idle (DESIGN decision 16)."""
 
-OUT_OF_SERVICE: Final = "takes the machine out of service"
-LEFT_TO_YOU: Final = "leaves it to you: run the cell again, on another machine if need be"
+OUT_OF_SERVICE: Final = "will stop using this machine"
+LEFT_TO_YOU: Final = "does nothing: run the cell again, if needed on another machine"
 
 _SAYS_CPU: Final = re.compile(
     r"""device\s*=\s*["']cpu["']|\.to\(\s*["']cpu["']\s*\)|torch\.device\(\s*["']cpu["']\s*\)|\.cpu\(\)"""
@@ -34,18 +33,10 @@ class Watch:
         metrics: stores the readings.
         source: the cell's source.
         values: the notebook's values of the names that the cell reads, by name.
-        entered: called with each phase that the run enters.
     """
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        source: str,
-        values: Mapping[str, Any],
-        entered: Callable[[Phase], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, metrics: Metrics, source: str, values: Mapping[str, Any]) -> None:
         self._metrics, self._source, self._values = metrics, source, values
-        self.entered = entered
         self.begin()
 
     def begin(self) -> None:

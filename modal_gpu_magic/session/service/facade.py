@@ -14,6 +14,7 @@ from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
 from modal_gpu_magic.plan.service.text import started_text, state_text
 from modal_gpu_magic.session.run.conclude import own_error
+from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
 from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
 from modal_gpu_magic.session.service.contents import Contents, Source
@@ -133,7 +134,8 @@ class Service(RunningService):
             raise
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be loaded in the container: {why}.")
-        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
+        least, alive_since = self.serving.min_containers or 0, starting.alive_since
+        self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
         front.settled(started_text(self.name, self.machine, self.serving, place, took))
@@ -165,7 +167,7 @@ class Service(RunningService):
             raise AttributeError(name)
         why = f"it has {', '.join(methods)}"
         if name in self.serving.helpers:
-            why = f"Modal gives a class with a batched method no other, and {', '.join(methods)} is batched"
+            why = f"Modal allows no method beside a batched one, and {', '.join(methods)} is batched"
         raise NoMethodError(f"{self.name} has no method {name}: {why}.")
 
     def __dir__(self) -> list[str]:

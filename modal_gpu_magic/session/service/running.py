@@ -71,7 +71,7 @@ class RunningService:
         ours = translate(error)
         if isinstance(ours, CellTimeout):
             limit = write_duration(self.serving.timeout)
-            return CellTimeout(f"a call of {self.name} ran into its timeout of {limit}; give it more with --timeout.")
+            return CellTimeout(f"a call of {self.name} exceeded its timeout of {limit}; allow more with --timeout.")
         if isinstance(ours, ContainerLost):
             return ContainerLost(
                 f"a container of {self.name} was lost in the call: {why_lost(error)}. "

@@ -211,6 +211,8 @@ class NotebookFront(ShellFront):
 
     def _show_ranks(self, bundle: dict[str, Any], *, update: bool) -> None:
         self._flush()
+        if not update:  # a display of a known id would replace the display before
+            self._ranks_id = uuid.uuid4().hex
         self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
 
     def _error(self, content: dict[str, Any]) -> None:

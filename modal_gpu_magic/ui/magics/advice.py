@@ -21,7 +21,7 @@ def advice(text: str) -> Recommendations:
     given = read(text, dict.fromkeys(RECOMMEND_FLAGS, True), USAGE)
     words, flags = given.plain, given.flags
     if not 1 <= len(words) <= 2:  # noqa: PLR2004 - a model, and perhaps a task
-        raise LineError(f"A model and perhaps a task, not {len(words)} words; write %modal_gpu {USAGE}.")
+        raise LineError(f"recommend takes a model and perhaps a task; write %modal_gpu {USAGE}.")
     model, task = words[0], read_task(words[1] if words[1:] else "inference")
     dtype = read_dtype(flags.get("--dtype", "bf16"))
     budget = read_budget(flags["--budget"]) if "--budget" in flags else None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
-from modal_gpu_magic.line.help import help_text
+from modal_gpu_magic.line.help import help_text, table
+from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import WIDTH, Table
 from modal_gpu_magic.ui.magics import copy_commands
 from modal_gpu_magic.ui.magics.advice import advice
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 80, 160
 """Bounds of the width of a table in a terminal, in columns."""
 
+EVERY = frozenset({"all", "*", "--all", "everything"})
+
 NO_MACHINE_OF_A_SESSION = (
     "Clusters keep no variables between cells, so a session cannot use one: write the cluster after "
     "%%modal_gpu in each cell."
@@ -36,7 +39,7 @@ Command = Callable[["KernelState", str], Any]
 
 
 def picker(state: KernelState, rest: str) -> GpuPicker:
-    """`picker [SPEC ...]`: choose a GPU in a widget and watch the session; `%modal_gpu` alone does the same."""
+    """`picker [SPEC ...]`: choose a GPU and watch the session in a widget; `%modal_gpu` alone does the same."""
     from modal_gpu_magic.plan.machine.definition import specs_text
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
 
@@ -48,14 +51,14 @@ def picker(state: KernelState, rest: str) -> GpuPicker:
 
 
 def last(state: KernelState, _rest: str) -> None:
-    """`last`: show the last cell's receipt, GPU chart and output again, e.g. after a page reload."""
+    """`last`: show the last cell's output, chart and receipt again."""
     if state.last is None:
         raise LineError("No cell has run yet in this kernel.")
     state.last.again()
 
 
 def use(state: KernelState, rest: str) -> None:
-    """`use SPEC ... [options]`: set the session's machine without starting it."""
+    """`use SPEC ... [options]`: choose the GPU of later cells; starts nothing."""
     from modal_gpu_magic.line.options import OPTIONS
     from modal_gpu_magic.ui.fronts.choose import front_for
 
@@ -63,7 +66,8 @@ def use(state: KernelState, rest: str) -> None:
     given = line.options.given("how")
     only_cells = [flag for flag, option in OPTIONS.items() if option.field in given]
     if only_cells:
-        raise LineError(f"{', '.join(only_cells)} belongs to a cell: write it after %%{NAME}.")
+        verb = "belongs" if len(only_cells) == 1 else "belong"
+        raise LineError(f"{' and '.join(only_cells)} {verb} to a cell; write %%{NAME} above the code.")
     front = front_for(state.shell, quiet=state.settings.quiet)
     line = state.choose(line, front)
     if state.name_of(line).endswith(CLUSTER):
@@ -74,12 +78,12 @@ def use(state: KernelState, rest: str) -> None:
 
 
 def gpus(_state: KernelState, _rest: str) -> None:
-    """`gpus`: list all GPUs with memory, counts, prices, bandwidth and typical uses."""
+    """`gpus`: list the GPUs with memory, counts, prices and typical uses."""
     _show(gpu_table())
 
 
 def recommend(_state: KernelState, rest: str) -> None:
-    """`recommend MODEL [TASK]`: list GPUs for a model such as 13B; TASK: inference, lora, full or pretrain."""
+    """`recommend MODEL [TASK]`: list the GPUs that hold a model such as 13B; TASK: inference, lora, full, pretrain."""
     _show(advice(rest).table)
 
 
@@ -92,20 +96,33 @@ def _show(table: Table) -> None:
 
 
 def status(state: KernelState, _rest: str) -> None:
-    """`status`: list the sessions with their machines and the variables kept on the GPU, and the services."""
+    """`status`: list the sessions and services; names the variables that are only on the GPU."""
     if not (state.sessions or state.services):
         print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
-        until = session.status.standing.idle_until
-        idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
         kept = ", ".join(session.values.remote_names()) or "none"
-        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · only on the GPU: {kept}")
+        now = (session.machine.title, session.backend, *standing_words(session), f"only on the GPU: {kept}")
+        print(f"{name}: {' · '.join(now)}")
     for service in state.services.values():
         print(f"service {service!r}")
 
 
+def standing_words(session: Session) -> tuple[str, ...]:
+    """Return what a session's container does, and what the session has cost so far, as the picker's strip shows it."""
+    standing = session.status.standing
+    if standing.idle_until is not None:
+        now = f"idle until {time.strftime('%H:%M', time.localtime(standing.idle_until))}"
+    else:
+        now = "not running" if standing.doing == "ended" else standing.doing
+    if standing.spent == 0:
+        return (now,)
+    spent = f"{dollars(standing.spent)} so far"
+    price = session.price_text
+    return now, f"free (≈ {price} on Modal, {spent})" if session.backend == "local" else f"{price}, {spent}"
+
+
 def metrics(state: KernelState, rest: str) -> Metrics:
-    """`metrics [SESSION]`: return the GPU readings: `m = %modal_gpu metrics`, then m.to_dataframe(), m.plot()."""
+    """`metrics [SESSION]`: return the GPU readings: m = %modal_gpu metrics, then m.plot() or m.to_dataframe()."""
     name = rest or state.current
     if name not in state.sessions:
         raise LineError(f"No session is named {name!r}. Sessions: {', '.join(state.sessions) or 'none'}.")
@@ -113,8 +130,10 @@ def metrics(state: KernelState, rest: str) -> Metrics:
 
 
 def stop(state: KernelState, rest: str) -> None:
-    """`stop [NAME]`: stop the containers of a session or service; variables kept only on the GPU are lost."""
+    """`stop [NAME]`: stop the containers, or one session or service; variables only on the GPU are lost."""
     running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
+    if rest.lower() in EVERY:
+        raise LineError("stop alone stops every session and service; write %modal_gpu stop.")
     if rest and rest not in dict(running):
         names = ", ".join(name for name, _ in running)
         raise LineError(f"No session or service is named {rest!r}. Sessions and services: {names or 'none'}.")
@@ -126,10 +145,13 @@ def stop(state: KernelState, rest: str) -> None:
 
 def show_help(_state: KernelState, _rest: str) -> None:
     """`help`: show this text."""
-    print(help_text())
-    print("\nCommands:")
-    for word, command in COMMANDS.items():
-        print(f"  %modal_gpu {word:<10} {(command.__doc__ or '').partition(': ')[2]}")
+    print(user_help())
+
+
+def user_help() -> str:
+    """Return the whole help: the grammar of a header and the commands."""
+    commands = ((f"%modal_gpu {word}", (each.__doc__ or "").partition(": ")[2]) for word, each in COMMANDS.items())
+    return f"{help_text()}\n{table('Commands', commands)}".rstrip()
 
 
 COMMANDS: dict[str, Command] = {
@@ -148,8 +170,38 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+MEANT = {
+    **dict.fromkeys(
+        ("kill", "exit", "quit", "shutdown", "terminate", "close", "end", "off", "restart", "reset"), "stop"
+    ),
+    **dict.fromkeys(("list", "sessions", "ps", "info", "state", "top", "running", "services"), "status"),
+    **dict.fromkeys(("pick", "choose", "select", "widget", "ui", "gui"), "picker"),
+    **dict.fromkeys(("upload", "push", "send", "cp", "copy"), "put"),
+    **dict.fromkeys(("download", "pull", "fetch"), "get"),
+    **dict.fromkeys(("gpu", "prices", "price", "cost", "costs", "types", "machines", "available"), "gpus"),
+    **dict.fromkeys(("set", "machine", "switch", "run", "start"), "use"),
+    **dict.fromkeys(("dir", "volumes", "volume", "files"), "ls"),
+    **dict.fromkeys(("suggest", "advise", "advice", "model"), "recommend"),
+    **dict.fromkeys(("smi", "nvidia-smi", "memory", "utilization"), "metrics"),
+    **dict.fromkeys(("receipt", "result", "output", "again"), "last"),
+    **dict.fromkeys(("usage", "docs", "man", "options", "commands"), "help"),
+}
+"""Other words for the commands."""
+ALONE = frozenset({"gpus", "status", "last"})
+"""Commands that take no words."""
+TOKEN_WORDS = frozenset({"login", "setup", "auth", "token", "connect", "configure"})
+
+
 def unknown(word: str) -> str:
     """Return the error message for an unknown command."""
-    near = nearest(word, COMMANDS, limit=1)
+    if word in TOKEN_WORDS:
+        return f"%modal_gpu has no command {word!r}; run `modal setup` in a terminal to connect to Modal."
+    near = [MEANT[word.lower()]] if word.lower() in MEANT else nearest(word, COMMANDS, limit=1)
     meant = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}."
     return f"%modal_gpu has no command {word!r}; {meant} To run a cell, start it with %%modal_gpu."
+
+
+def alone(word: str, rest: str, *, is_machine: bool) -> str:
+    """Return the sentence about the words after a command that takes none. `is_machine`: they name a GPU."""
+    other = f", or %modal_gpu {rest} to choose the GPU" if is_machine else ""
+    return f"{word} takes no words; write %modal_gpu {word}{other}."

@@ -29,7 +29,7 @@ LOCAL_MESSAGE = (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -47,11 +47,12 @@ def register(shell: InteractiveShell) -> None:
     state = KernelState(shell)
     magics = Magics(state)
     table: Any = shell.magics_manager
-    table.register_function(magics.run_cell, "cell", NAME)
-    table.register_function(magics.run_line, "line", NAME)
+    table.register_function(Documented(magics, magics.run_cell), "cell", NAME)
+    table.register_function(Documented(magics, magics.run_line), "line", NAME)
     configurables: list[Any] = shell.configurables  # `%config ModalGpu` looks up the settings in this list
     configurables.append(state.settings)
-    shell.input_transformers_cleanup.append(header_first)
+    shell.input_transformers_cleanup.extend((allow_empty_body, header_first))
+    shell.input_transformers_post.append(refuse_misplaced(shell))
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
     native_cells.install(shell)
@@ -90,9 +91,75 @@ def unregister(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[kind].pop(NAME, None)
     for hooks, name in (
         (shell.input_transformers_cleanup, header_first.__name__),
+        (shell.input_transformers_cleanup, allow_empty_body.__name__),
+        (shell.input_transformers_post, REFUSE),
         (shell.Completer.custom_matchers, NAME),
     ):
         hooks[:] = [hook for hook in hooks if getattr(hook, "__name__", "") != name]
+
+
+class Documented:
+    """A magic whose documentation, `%%modal_gpu?`, is the user's help.
+
+    IPython asks an object for `getdoc` before its docstring (IPython.core.oinspect.getdoc).
+
+    Args:
+        magics: the object with the two magics, which a bound method has as `__self__`, too.
+        run: one of its methods.
+    """
+
+    def __init__(self, magics: Magics, run: Callable[..., Any]) -> None:
+        self.__self__, self._run = magics, run
+        self.__name__ = NAME
+
+    def __call__(self, *texts: str) -> Any:
+        """Run the magic."""
+        return self._run(*texts)
+
+    def getdoc(self) -> str:
+        """Return the user's help."""
+        from modal_gpu_magic.ui.magics.commands import user_help
+
+        return user_help()
+
+
+REFUSE = "refuse_misplaced_headers"
+
+
+def refuse_misplaced(shell: InteractiveShell) -> Callable[[list[str]], list[str]]:
+    """Return an input transformer that refuses a header below code or with another name, before the cell runs."""
+
+    def refuse(lines: list[str]) -> list[str]:
+        from modal_gpu_magic.line.misplaced import refusal_in
+
+        error = refusal_in("".join(lines), lambda name: is_magic(shell, name))
+        if error is not None:
+            raise error
+        return lines
+
+    refuse.__name__ = REFUSE
+    return refuse
+
+
+def is_magic(shell: InteractiveShell, name: str) -> bool:
+    """Whether `shell` has the magic `name`, which begins with `%%` or `%`."""
+    bare = name.lstrip("%")
+    found = shell.find_cell_magic(bare) if name.startswith("%%") else shell.find_line_magic(bare)
+    return found is not None
+
+
+def allow_empty_body(lines: list[str]) -> list[str]:
+    """Give a header without code a blank line as its body: IPython refuses an empty one with a sentence of its own."""
+    text = "".join(lines)
+    if f"%%{NAME}" not in text:
+        return lines
+    from modal_gpu_magic.line.cell import split_cell
+
+    parts = split_cell(text)
+    return lines if parts is None or parts.body.strip() else [f"%%{NAME} {parts.line}".rstrip() + "\n", "\n"]
+
+
+allow_empty_body.has_side_effects = True  # type: ignore[attr-defined]  # a terminal asks for code below the header
 
 
 def header_first(lines: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import weakref
 from dataclasses import replace
@@ -35,6 +36,7 @@ DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
 """Suffix of the name of the session that runs the cluster cells of another session."""
 NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a GPU, `%modal_gpu gpus` for the table."
+INSTALL_MESSAGE = "`pip install` lasts until this container ends; write {} in the header to install once, in the image."
 
 
 class ModalGpu(Configurable):
@@ -100,6 +102,19 @@ class KernelState:
             service.stop()
         self.sessions.clear()
         self.services.clear()
+
+    def note_installs(self, body: str, front: Any) -> None:
+        """Say once how to keep the packages that a cell installs by `!pip install`."""
+        from modal_gpu_magic.plan.cell.pip_lines import installed_by
+
+        packages = installed_by(body)
+        if packages is None:
+            return
+        option = f"--pip {','.join(map(shlex.quote, packages))}" if packages else "--pip PACKAGE,..."
+        text = INSTALL_MESSAGE.format(option)
+        if text not in self._announced:
+            self._announced.add(text)
+            front.say(text)
 
     def agree(self, session: Session, cell: Cell) -> None:
         """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
@@ -176,12 +191,12 @@ class KernelState:
 
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
         """Show what the keep-warm time of a header costs, if the time is new."""
-        from modal_gpu_magic.plan.machine.definition import quote_of
+        from modal_gpu_magic.catalog.prices import PRICE_DATE
         from modal_gpu_magic.plan.machine.quote import idle_words
 
         if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
-            price = quote_of(machine)
-            front.say(f"{machine.title} stays {idle_words(price, machine.scaledown)} at Modal, prices of {price.date}.")
+            stays = idle_words(machine.per_hour, machine.scaledown)
+            front.say(f"{machine.title} stays {stays} at Modal, prices of {PRICE_DATE}.")
 
     def rehearsal(self, line: Line, front: Any) -> Session:
         """Return a session as the header would configure it, without changing the existing session."""

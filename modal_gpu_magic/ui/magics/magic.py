@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import LineError, MachineError
+from modal_gpu_magic.catalog.gpus import GPUS
+from modal_gpu_magic.catalog.nearest import nearest
+from modal_gpu_magic.errors import LineError, MachineError, masked
+from modal_gpu_magic.line.cell import split_cell
+from modal_gpu_magic.line.misplaced import NAME, empty_cell, refusal_in, second_header
+from modal_gpu_magic.line.slips import HELP
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.values.sync import CellResult
@@ -30,6 +37,13 @@ class Magics:
         """
         from modal_gpu_magic.ui.widgets.shell_channel import answering
 
+        if asks_for_help(text):
+            from modal_gpu_magic.ui.magics.commands import user_help
+
+            print(user_help())
+            if body.strip():
+                print(f"\n{NOT_RUN}")
+            return
         try:
             with answering(self.state.shell), Presses() as presses:
                 outcome = self._run(text, body, presses.inbox)
@@ -47,6 +61,7 @@ class Magics:
 
         state = self.state
         line = state.parse(text)
+        refuse_body(state, text, body)
         quiet = state.settings.quiet or bool(line.options.quiet)
         front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
         line = state.choose(line, front)
@@ -63,6 +78,7 @@ class Magics:
         machine = before.machine if before is not None else None
         session = state.session_for(line, front)
         state.show(session)
+        state.note_installs(body, front)
         cell = state.cell_of(line, body, session)
         state.agree(session, cell)
         try:
@@ -93,17 +109,38 @@ class Magics:
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu [picker] | use | gpus | recommend | put | get | ls | status | last | metrics | stop | help`."""
-        from modal_gpu_magic.ui.fronts.asking import can_ask
-        from modal_gpu_magic.ui.magics.commands import COMMANDS, unknown
+        from modal_gpu_magic.ui.magics.commands import ALONE, COMMANDS, MEANT, alone, unknown
 
         word, _, rest = text.strip().partition(" ")
-        has_page = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
-        command = COMMANDS.get(word or ("picker" if has_page else "help"))
+        rest = rest.strip()
+        if asks_for_help(text):
+            word, rest = "help", ""
+        command = COMMANDS.get(word or self._first_command())
         if command is not None:
-            return command(self.state, rest.strip())
+            if word in ALONE and rest:
+                raise LineError(alone(word, rest, is_machine=self._is_machine(rest)), text, len(word) + 1, len(text))
+            return command(self.state, rest)
         if self._is_machine(text):
+            self._note_native_code(text.strip())
             return COMMANDS["use"](self.state, text.strip())
+        if word.lower() not in MEANT and lookup_like(word):
+            self.state.parse(text)  # raises the error about the GPU
         raise LineError(unknown(word), text, 0, len(word))
+
+    def _first_command(self) -> str:
+        """Return what `%modal_gpu` alone does."""
+        from modal_gpu_magic.ui.fronts.asking import can_ask
+
+        has_page = getattr(self.state.shell, "kernel", None) is not None and can_ask(self.state.shell)
+        return "picker" if has_page else "help"
+
+    def _note_native_code(self, machine: str) -> None:
+        """Say that the code below `%modal_gpu H100` runs in the notebook, if a cell begins with that line."""
+        first, *code = [line for line in source_of(self.state.shell) if not line.lstrip().startswith("#")] or [""]
+        if first.startswith(f"%{NAME}") and any(not line.startswith("%") for line in code):
+            from modal_gpu_magic.ui.fronts.choose import front_for
+
+            front_for(self.state.shell, quiet=self.state.settings.quiet).say(NATIVE.format(masked(machine)))
 
     def _is_machine(self, text: str) -> bool:
         """Whether a line names a machine, as `%modal_gpu H100:2` does, which means `use`."""
@@ -112,3 +149,45 @@ class Magics:
         except LineError:
             return False
         return bool(line.specs or line.machine)
+
+
+NOT_RUN = "The cell did not run; remove the word that asks for help to run it."
+NATIVE = (
+    "This cell runs in the notebook's kernel: `%modal_gpu {0}` chooses the GPU of later cells. "
+    "Write `%%modal_gpu {0}` to run this cell on the GPU."
+)
+
+
+def asks_for_help(text: str) -> bool:
+    """Whether a word of a line asks for the help."""
+    return not HELP.isdisjoint(text.split())
+
+
+def refuse_body(state: KernelState, text: str, body: str) -> None:
+    """Refuse a cell without code, and one with a second header.
+
+    Raises:
+        LineError: the sentence that says what to do.
+    """
+    if not body.strip():
+        raise empty_cell(text.strip())
+    if f"%%{NAME}" not in body:
+        return
+    if (second := split_cell(body)) is not None:
+        raise second_header(second.line)
+    error = refusal_in(state.shell.transform_cell(body), lambda _: True)
+    if error is not None:
+        raise error
+
+
+def source_of(shell: InteractiveShell) -> list[str]:
+    """Return the lines with text of the cell that runs, as typed."""
+    history: Any = shell.history_manager
+    typed = history.input_hist_raw if history is not None else [""]
+    return [line for line in str(typed[-1]).splitlines() if line.strip()]
+
+
+def lookup_like(word: str) -> bool:
+    """Whether a word was probably meant for a GPU: `H100x2`, `H100:9`, `V100`, `500GB`."""
+    has_number = any(letter.isdigit() for letter in word) and "(" not in word  # `print(1)` is code
+    return has_number or bool(nearest(word, GPUS))

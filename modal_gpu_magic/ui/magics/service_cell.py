@@ -70,7 +70,7 @@ def start(state: KernelState, service: Service, front: Front, inbox: Inbox) -> N
         front.say(text)
     former = state.services.get(service.name)
     if former is not None and former.running and service.machine.gpus:
-        front.say(f"Stopping the running {service.name} first: two at once would need twice the GPUs.")
+        front.say(f"Stopping the running {service.name} first: two would need twice the GPUs.")
         former.stop()
     service.start(front, inbox)
     if former is not None and former.running:

@@ -43,14 +43,14 @@ def opened(blob: bytes) -> Any:
         DamagedError: it is not what `sealed` made.
     """
     if not isinstance(blob, _BYTES):
-        raise DamagedError("a message was damaged on its way: its content is no bytes; run the cell again.")
+        raise DamagedError("a message was damaged in transit: its content is no bytes; run the cell again.")
     content = memoryview(blob)[:-SEAL_BYTES]
     try:
         if digest(content) == blob[-SEAL_BYTES:]:
             return pickle.loads(content)
     except _NO_PICKLE:  # sealed, and no pickle
         pass
-    raise DamagedError(f"a message of {len(blob)} bytes was damaged on its way; run the cell again.")
+    raise DamagedError(f"a message of {len(blob)} bytes was damaged in transit; run the cell again.")
 
 
 def digest(*parts: bytes | memoryview) -> bytes:
@@ -80,7 +80,7 @@ def check(transfer: Transfer, store: Store) -> None:
     if transfer.body and not damaged:
         damaged = digest(memoryview(store.get(transfer.body))).hex() != transfer.body
     if damaged or len(transfer.stream) + sum(map(store.size, set(transfer.buffers))) != transfer.nbytes:
-        raise DamagedError("the values were damaged on their way; run the cell again.")
+        raise DamagedError("the values were damaged in transit; run the cell again.")
 
 
 @functools.cache

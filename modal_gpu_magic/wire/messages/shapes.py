@@ -25,7 +25,7 @@ def checked(value: object, kind: type[_Message]) -> _Message:
     """
     hint: Any = kind
     if not _test(hint)(value):
-        raise DamagedError(f"what arrived is no {kind.__name__}: it was damaged on its way; run the cell again.")
+        raise DamagedError(f"a {kind.__name__} was damaged in transit; run the cell again.")
     return value  # type: ignore[return-value]  # the test has proved the type
 
 

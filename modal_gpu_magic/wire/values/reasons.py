@@ -20,38 +20,38 @@ LONGEST = 200
 _CANNOT = re.compile(r"cannot (?:pickle|serialize) '?([\w.]+)'? (?:object|instances)")
 
 _NOUNS = {
-    "_thread.lock": "a lock",
-    "_thread.RLock": "a lock",
-    "_thread._local": "thread-local values",
-    "generator": "a running generator",
-    "async_generator": "a running generator",
-    "coroutine": "a running coroutine",
-    "frame": "a running function's frame",
-    "traceback": "a traceback",
-    "TextIOWrapper": "an open file",
-    "BufferedReader": "an open file",
-    "BufferedWriter": "an open file",
-    "BufferedRandom": "an open file",
-    "FileIO": "an open file",
-    "socket": "a socket",
-    "socket.socket": "a socket",
-    "SSLContext": "a TLS context",
-    "sqlite3.Connection": "a database connection",
-    "sqlite3.Cursor": "a database cursor",
-    "weakref.ReferenceType": "a weak reference",
-    "weakref": "a weak reference",
-    "weakref.ProxyType": "a weak reference",
-    "weakref.CallableProxyType": "a weak reference",
-    "weakref.WeakKeyDictionary": "weak references",
-    "weakref.WeakValueDictionary": "weak references",
-    "_queue.SimpleQueue": "a queue between threads",
-    "mmap.mmap": "a mapped file",
-    "_cffi_backend._CDataBase": "memory of a C library",
-    "module": "a module made at run time",
-    "select.epoll": "an event loop's poll",
-    "memoryview": "a view of memory",
+    "_thread.lock": ("a lock", "locks"),
+    "_thread.RLock": ("a lock", "locks"),
+    "_thread._local": ("thread-local values", "thread-local values"),
+    "generator": ("a running generator", "running generators"),
+    "async_generator": ("a running generator", "running generators"),
+    "coroutine": ("a running coroutine", "running coroutines"),
+    "frame": ("a running function's frame", "running functions' frames"),
+    "traceback": ("a traceback", "tracebacks"),
+    "TextIOWrapper": ("an open file", "open files"),
+    "BufferedReader": ("an open file", "open files"),
+    "BufferedWriter": ("an open file", "open files"),
+    "BufferedRandom": ("an open file", "open files"),
+    "FileIO": ("an open file", "open files"),
+    "socket": ("a socket", "sockets"),
+    "socket.socket": ("a socket", "sockets"),
+    "SSLContext": ("a TLS context", "TLS contexts"),
+    "sqlite3.Connection": ("a database connection", "database connections"),
+    "sqlite3.Cursor": ("a database cursor", "database cursors"),
+    "weakref.ReferenceType": ("a weak reference", "weak references"),
+    "weakref": ("a weak reference", "weak references"),
+    "weakref.ProxyType": ("a weak reference", "weak references"),
+    "weakref.CallableProxyType": ("a weak reference", "weak references"),
+    "weakref.WeakKeyDictionary": ("weak references", "weak references"),
+    "weakref.WeakValueDictionary": ("weak references", "weak references"),
+    "_queue.SimpleQueue": ("a queue between threads", "queues between threads"),
+    "mmap.mmap": ("a mapped file", "mapped files"),
+    "_cffi_backend._CDataBase": ("memory of a C library", "pieces of a C library's memory"),
+    "module": ("a module made at run time", "modules made at run time"),
+    "select.epoll": ("an event loop's poll", "polls of event loops"),
+    "memoryview": ("a view of memory", "views of memory"),
 }
-"""Nouns for the types that pickle refuses most often."""
+"""Nouns, one and many, for the types that pickle refuses most often."""
 
 
 class NotHereError(pickle.UnpicklingError):
@@ -73,7 +73,7 @@ class RefusedError(pickle.PicklingError):
 
 
 def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
-    """Return a clause about a value: ``it holds a lock (_thread.lock) at `trainer.lock` ``.
+    """Return a clause about a value: `locks cannot be pickled`, ``it holds a lock (_thread.lock) at `trainer.lock` ``.
 
     Args:
         value: the value.
@@ -93,11 +93,13 @@ def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
     kind = refused[1]
     names = {f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
     verb = "is" if kind in names else "holds"
-    noun = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2])
+    one, many = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2]) or ("", "")
+    if many and verb == "is":
+        return f"{many} cannot be pickled"
     place = _at(name, value, functools.partial(_is_named, kind))
     return (
-        f"it {verb} {noun} ({kind}){place}"
-        if noun
+        f"it holds {one} ({kind}){place}"
+        if one
         else f"it {verb} {_article(kind)} {kind}{place}, which cannot be pickled"
     )
 

@@ -82,7 +82,7 @@ def test_a_fresh_process_with_the_values_that_the_cell_reads() -> None:
     text = "".join(event.content["text"] for event in events if event.kind == "stream")
     assert text == "42 __main__\n"
     (note,) = [event.content["text"] for event in events if event.kind == "note"]
-    assert note.startswith("`held` is not in the ranks: it is an open file")
+    assert note.startswith("`held` is not in the ranks: open files cannot be pickled")
     (result,) = [event.content["data"]["text/plain"] for event in events if event.kind == "execute_result"]
     assert result == "(False, False)"
     assert answer.failure is None
@@ -110,7 +110,7 @@ def test_a_crash_names_the_rank_and_where_it_was() -> None:
     )
     assert answer.failure is not None
     assert answer.failure.ename == "RankLost"
-    assert answer.failure.evalue.startswith("rank 0 died of SIGSEGV. The last it wrote:\nlast words\n")
+    assert answer.failure.evalue.startswith("rank 0 died of SIGSEGV. Its last output:\nlast words\n")
     assert "line 4 in <module>" in answer.failure.evalue
 
 

@@ -148,8 +148,8 @@ def test_other_errors_and_cpu_containers_have_no_such_hint() -> None:
 
 
 def test_a_container_killed_for_memory_names_a_line_with_more() -> None:
-    killed = ContainerLost("the container died under the cell: it was killed (SIGKILL), most often for want of memory")
+    killed = ContainerLost("the container died while the cell ran: killed (SIGKILL), probably out of memory")
     for header, line in (("H100", "H100 --memory 32GiB"), ("H100 --memory 64GiB", "H100 --memory 128GiB")):
         words = memory_hint(killed, sized(), GpuSpec("H100"), parse(header))
-        assert words == f"More main memory, if that is what was missing: %%modal_gpu {line}"
-    assert memory_hint(ContainerLost("native code crashed (SIGSEGV)"), sized(), None, parse("")) is None
+        assert words == f"If main memory was missing, write: %%modal_gpu {line}"
+    assert memory_hint(ContainerLost("crashed in native code (SIGSEGV)"), sized(), None, parse("")) is None

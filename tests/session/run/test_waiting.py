@@ -18,16 +18,16 @@ NONE_YET = "Modal has given no container yet."
     [
         ("cloud", ["H100:2"], {}, f"{NONE_YET} A fallback may come sooner: `H100:2 A100-80GB:2`."),
         ("cloud", ["L4"], {}, f"{NONE_YET} A fallback may come sooner: `L4 A10`."),
-        ("cloud", ["H100", "L4", "T4"], {}, f"{NONE_YET} L4 T4 would do, too."),
+        ("cloud", ["H100", "L4", "T4"], {}, f"{NONE_YET} L4 T4 would run it, too."),
         (
             "cloud",
             ["H100!", "L4"],
             {"region": "us-east"},
-            f"{NONE_YET} L4 would do, too. Without the `!`, H200 would do. Only us-east is asked.",
+            f"{NONE_YET} L4 would run it, too. Without the `!`, H200 could run it. Only us-east is asked.",
         ),
         ("cloud", ["H100:8"], {"nodes": 2}, f"{NONE_YET} All 2 nodes come together."),
         ("cloud", [], {}, NONE_YET),
-        ("local", ["H100"], {}, "Other containers hold this machine's GPUs: it begins when enough of them are free."),
+        ("local", ["H100"], {}, "Other containers hold this machine's GPUs: the cell starts when enough are free."),
         ("local", [], {}, ""),
     ],
 )
@@ -38,13 +38,13 @@ def test_what_it_waits_for(kind: Kind, specs: list[str], options: dict[str, Any]
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({}, "The image: torch. It is made once, and kept."),
+        ({}, "The image: torch. Built once, then cached."),
         (
             {"pip": ["einops"], "apt": ["git"], "run": ["echo"]},
-            "The image: torch with einops, git, your commands. It is made once, and kept.",
+            "The image: torch with einops, git, your commands. Built once, then cached.",
         ),
-        ({"image": "slim"}, "The image: slim. It is made once, and kept."),
-        ({"image_object": object()}, "The image: your own. It is made once, and kept."),
+        ({"image": "slim"}, "The image: slim. Built once, then cached."),
+        ({"image_object": object()}, "The image: your own. Built once, then cached."),
     ],
 )
 def test_what_the_image_is_made_of(options: dict[str, Any], words: str) -> None:

@@ -143,9 +143,9 @@ def test_a_fault_in_the_output_or_the_log_is_said_once() -> None:
     watch = Watch(Metrics(), "", {})
     printed = Event(0, "stream", {"name": "stderr", "text": FAULT})
     assert list(watch.output(printed)) == [
-        "GPU fault; Modal leaves it to you: run the cell again, on another machine if need be. GPU-a: XID: 13, pid=7"
+        "GPU fault; Modal does nothing: run the cell again, if needed on another machine. GPU-a: XID: 13, pid=7"
     ]
     assert list(watch.log(FAULT)) == []
     (line,) = watch.log("[gpu-health] [CRITICAL] GPU-b: XID: 79: off the bus")
-    assert line == "GPU fault; Modal takes the machine out of service. GPU-b: XID: 79: off the bus"
+    assert line == "GPU fault; Modal will stop using this machine. GPU-b: XID: 79: off the bus"
     assert list(watch.output(Event(1, "clear_output", {"wait": False}))) == []

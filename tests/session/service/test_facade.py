@@ -214,7 +214,7 @@ def test_a_class_of_the_notebook_is_the_same_there_and_back(service: Service) ->
 
 
 def test_a_result_that_cannot_travel(service: Service) -> None:
-    with pytest.raises(TransferError, match=r"the result of unpicklable.*a lock"):
+    with pytest.raises(TransferError, match=r"the result of unpicklable.*locks"):
         service.unpicklable()
 
 
@@ -305,7 +305,7 @@ def test_what_it_says_of_itself(service: Service) -> None:
 def test_a_container_that_dies(service: Service) -> None:
     pid = service.where()[0]
     with pytest.raises(
-        ContainerLost, match=r"tests was lost in the call: it was killed \(SIGKILL\).*next call starts another"
+        ContainerLost, match=r"tests was lost in the call: killed \(SIGKILL\).*next call starts another"
     ):
         service.die()
     assert service.where()[0] != pid
@@ -347,5 +347,5 @@ def test_arrays_cross_and_the_timeout_is_held() -> None:
     namespace = {"__name__": "__main__", "offset": np.ones(300_000)}
     with Service(source, name="arrays", namespace=namespace, timeout=2) as service:
         assert np.array_equal(service.sum(np.ones(300_000)), np.full(300_000, 2.0))
-        with pytest.raises(CellTimeout, match="arrays ran into its timeout of 2s; give it more with --timeout"):
+        with pytest.raises(CellTimeout, match="arrays exceeded its timeout of 2s; allow more with --timeout"):
             service.slow()

@@ -49,7 +49,7 @@ def test_a_value_that_lives_in_a_session_is_no_services() -> None:
 
 
 def test_a_function_that_the_cell_takes_away_again() -> None:
-    with pytest.raises(ServiceError, match="f is no function after"):
+    with pytest.raises(ServiceError, match="f is not a function after"):
         Service("def f(): ...\ndel f", name="gone").start()
 
 
@@ -91,7 +91,7 @@ def test_several_containers_may_start_at_once() -> None:
     with Service("print('loading')\ndef f(): return 1", name="two", min_containers=2).start(front) as service:
         assert service.f() == 1
     assert front.text == "loading\n", "of one of them"
-    assert any("2 always there" in note for note in front.notes)
+    assert any("2 always running" in note for note in front.notes)
 
 
 def test_values_that_are_too_large_for_a_definition() -> None:

@@ -58,9 +58,13 @@ def test_duration(seconds: float | None, text: str) -> None:
     [
         ("connecting", "connecting 0:12"),
         ("building", "building image 0:12"),
-        ("waiting", "waiting for H100:2 0:12"),
+        ("waiting", "waiting for H100:2 since 0:12"),
         ("starting", "starting H100:2 0:12"),
+        ("restoring", "restoring H100:2 0:12"),
+        ("installing", "installing H100:2 0:12"),
+        ("starting ranks", "starting H100:2 0:12"),
         ("running", "running on H100:2 0:12"),
+        ("saving", "saving values on H100:2 0:12"),
         ("restarted", "restarted by Modal, running on H100:2 0:12"),
         ("stopping", "stopping on H100:2 0:12"),
     ],
@@ -70,7 +74,7 @@ def test_status(phase: Phase, text: str) -> None:
 
 
 def test_a_status_has_what_is_known_of_it() -> None:
-    assert status_text(State("waiting", "L4", 75, "A10 would do.")) == "waiting for L4 1:15 · A10 would do."
+    assert status_text(State("waiting", "L4", 75, "A10 would do.")) == "waiting for L4 since 1:15 · A10 would do."
 
 
 ENDED = datetime(2026, 1, 1, 14, 0, tzinfo=timezone.utc).timestamp()

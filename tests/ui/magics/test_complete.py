@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
+from tests.e2e.kernel import Kernel
 from tests.ui.shell import in_shell
 
 TEXTS = [
@@ -20,6 +24,7 @@ TEXTS = [
     "my_d",
     "%%modal_gpu H100\nmy_d",
     "%modal_gpu pu",
+    "%modal_gpu H10",
     "%modal_gpu put no",
     "%modal_gpu put notes/",
     "%modal_gpu put notes da",
@@ -64,6 +69,7 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("my_d", "my_data"),
         ("%%modal_gpu H100\nmy_d", "%%modal_gpu H100\nmy_data"),
         ("%modal_gpu pu", "%modal_gpu put"),
+        ("%modal_gpu H10", "%modal_gpu H100"),
         ("%modal_gpu put no", "%modal_gpu put notes/"),
         ("%modal_gpu put notes/", "%modal_gpu put 'notes/a b.txt'"),
         ("%modal_gpu put notes da", "%modal_gpu put notes data:/"),
@@ -89,6 +95,49 @@ def test_only_gpus_stand_where_gpus_stand(offered: dict[str, list[str]]) -> None
 @pytest.mark.parametrize("text", ["%modal_gpu put x --f", "%modal_gpu status x"])
 def test_a_word_s_own_options_only(offered: dict[str, list[str]], text: str) -> None:
     assert not [each for each in offered[text] if each.startswith(("%modal_gpu put x --force", "%modal_gpu status x/"))]
+
+
+BESIDE = [
+    ("%%modal_gpu ", "H100", "80 GB · $3.95/h"),
+    ("%%modal_gpu ", "A100-80GB", "80 GB · $2.50/h"),
+    ("%%modal_gpu H100:", "H100:8", "640 GB · $31.59/h"),
+    ("%%modal_gpu H100", "H100!", "80 GB · $3.95/h · no upgrade"),
+    ("%%modal_gpu 2", "24GB", "any GPU with this memory"),
+    ("%%modal_gpu H100 --", "--pip", "Python packages to add"),
+    ("%%modal_gpu H100 --py", "--python", "the image's Python"),
+    ("%%modal_gpu --image ", "slim", "a slim Debian with Python and nothing else"),
+    ("%%modal_gpu --in my", "my_list", "list"),
+    ("%modal_gpu H", "H100", "80 GB · $3.95/h"),
+    ("%modal_gpu sto", "stop", "stop the containers, or one session or service"),
+]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    with Kernel() as kernel:
+        kernel.load()
+        kernel.run("my_list = []")
+        yield kernel
+
+
+@pytest.mark.parametrize("text, offered, beside", BESIDE)
+def test_a_page_shows_price_or_sentence_on_the_right(kernel: Kernel, text: str, offered: str, beside: str) -> None:
+    """What a front end shows beside a text is the type in the reply's experimental metadata."""
+    shown = {each["text"]: each["type"] for each in kernel.complete(text)["metadata"]["_jupyter_types_experimental"]}
+    assert re.sub(r"\s", " ", shown[offered]) == beside
+    assert " " not in shown[offered], "JupyterLab would break the text, over the row below"
+
+
+@pytest.mark.parametrize(
+    "text, first",
+    [
+        ("%%modal_gpu ", ["H100", "A100-80GB", "L40S"]),
+        ("%%modal_gpu --", ["--pip", "--timeout", "--keep-warm"]),
+        ("%modal_gpu ", ["status", "gpus", "stop"]),
+    ],
+)
+def test_the_usual_is_first(kernel: Kernel, text: str, first: list[str]) -> None:
+    assert kernel.complete(text)["matches"][:3] == first
 
 
 def test_nothing_is_offered_when_the_extension_is_gone(offered: dict[str, list[str]]) -> None:

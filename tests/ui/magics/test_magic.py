@@ -17,6 +17,7 @@ def marks():
         [kind.__name__ for kind in shell.custom_exceptions],
         [type(each).__name__ for each in shell.configurables],
         sorted([*magics["cell"], *magics["line"]]),
+        [getattr(hook, "__name__", repr(hook)) for hook in shell.input_transformers_post],
     ]
 
 run("%unload_ext nothing")  # IPython makes magics of its own when they are first used
@@ -60,8 +61,8 @@ def test_loading_adds_one_of_each(found: dict[str, Any]) -> None:
         [name for name in after if name not in before]
         for before, after in zip(found["before"], found["loaded"], strict=True)
     ]
-    assert added[:2] == [["header_first"], ["modal_gpu"]]
-    assert added[3:] == [["ModalGpu"], ["modal_gpu", "modal_gpu"]]
+    assert added[:2] == [["allow_empty_body", "header_first"], ["modal_gpu"]]
+    assert added[3:] == [["ModalGpu"], ["modal_gpu", "modal_gpu"], ["refuse_misplaced_headers"]]
     assert "SyntaxError" in added[2]
 
 

@@ -73,7 +73,7 @@ PLACES: list[tuple[Any, str]] = [
     (variable(threading.Lock()), "it holds a lock (_thread.lock) at `.__closure__ (lock)`"),
     (functools.partial(print, threading.Lock()), "it holds a lock (_thread.lock) at `.args[0]`"),
     (Held(lock=threading.Lock()).__init__, "it holds a lock (_thread.lock) at `.__self__.lock`"),  # type: ignore[misc]
-    (weakref.proxy(KEPT), "it is a weak reference (weakref.ProxyType)"),
+    (weakref.proxy(KEPT), "weak references cannot be pickled"),
     (Held(of=weakref.ref(KEPT)), "it holds a weak reference (weakref.ReferenceType) at `.of`"),
     ([weakref.WeakKeyDictionary({KEPT: 1})], "it holds weak references (weakref.WeakKeyDictionary) at `[0]`"),
     (Held(it=(number for number in [1])), "it holds a running generator (generator) at `.it`"),
