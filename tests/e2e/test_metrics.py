@@ -62,7 +62,7 @@ def test_a_cell_sees_what_arrived_and_its_receipt_says_it(machine: Kernel) -> No
     receipt = " ".join(result.notes[-1].text.split("\n"))
     assert receipt.startswith("done · H200 of this machine (asked H100 A100-80GB) · ")
     assert "peak 9.8 of 140 GiB · utilisation 60 %" in receipt
-    assert "141 GB nominal · mean utilisation 60 %, at most 80 % · mean power 500 W" in receipt
+    assert "141 GB nominal · utilisation at most 80 % · mean power 500 W" in receipt
     assert "an L4 would fit: saves $3.15/h" in receipt
 
 

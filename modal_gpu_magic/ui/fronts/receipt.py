@@ -199,16 +199,11 @@ def _load(receipt: Receipt) -> list[str]:
     sizes = {gpu.vram_gb for use in uses if (gpu := recognise(use.name or "", _whole(use.total_mib)))}
     if len(sizes) == 1:
         words.append(f"{sizes.pop()} GB nominal")
-    means, most = (
-        _span([use.mean_utilization for use in uses]),
-        _span([use.peak_utilization for use in uses]),
-    )
-    if means and most:
-        words.append(f"mean utilisation {means} %, at most {most} %")
+    most = _span([use.peak_utilization for use in uses])
+    if most and most != _span([use.mean_utilization for use in uses]):
+        words.append(f"utilisation at most {most} %")
     if power := _span([use.mean_power_w for use in uses]):
         words.append(f"mean power {power} W")
-    if receipt.simulated and means:
-        words.append("figures of this machine's memory and processors")
     return words
 
 
