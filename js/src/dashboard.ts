@@ -1,13 +1,15 @@
 // The dashboard of a run: phase, GPUs provided, cost, GPUs now and over time, Stop.
 
 import type { AnyModel } from "@anywidget/types";
-import { Chart, type Measure } from "./chart";
+import { Chart } from "./chart";
 import { h, marked, setText, uniqueId } from "./dom";
 import { follow } from "./follow";
-import { clock, decode, mean, shown } from "./frame";
+import { clock, decode } from "./frame";
 import { History } from "./history";
+import { KPIS, shownKpis, type Kpi } from "./kpis";
 import { costText } from "./money";
 import { NodeRows } from "./nodes";
+import { Processes, type Process } from "./processes";
 import { stop } from "./stop";
 import { Tiles } from "./tiles";
 
@@ -35,69 +37,42 @@ interface Traits {
   nodes: number;
   client: string;
   cell: string;
+  code: string;
 }
 
 type Model = AnyModel<Traits>;
 
-interface Kpi extends Measure {
-  label: string;
-  words: (history: History) => [string, string];
+/** A message from Python: readings, all of them or the newest, and the processes of the GPUs. */
+interface Message {
+  type: string;
+  processes?: Process[];
 }
 
-const GB = 1 / 1024;
+/** A figure's card, which is a radio button that charts its measure. */
+interface Card {
+  kpi: Kpi;
+  element: HTMLElement;
+  radio: HTMLInputElement;
+  update: () => void;
+}
 
-const sum = (values: number[]): number => {
-  const known = values.filter((value) => !Number.isNaN(value));
-  return known.length ? known.reduce((total, value) => total + value, 0) : NaN;
-};
-const most = (values: number[]): number => values.reduce((a, b) => (Number.isNaN(a) || b > a ? b : a), NaN);
-
-const KPIS: readonly Kpi[] = [
-  {
-    label: "Utilisation",
-    field: "utilisation",
-    unit: "%",
-    scale: 1,
-    top: 100,
-    words: (history) => [`${shown(mean(history.latest("utilisation")))} %`, "mean"],
-  },
-  {
-    label: "Memory",
-    field: "used",
-    unit: "GiB",
-    scale: GB,
-    top: null,
-    words: (history) => {
-      const used = sum(history.latest("used")) * GB;
-      return [`${shown(used, used < 100 ? 1 : 0)} GiB`, `of ${shown(sum(history.latest("total")) * GB)}`];
-    },
-  },
-  {
-    label: "Power",
-    field: "power",
-    unit: "W",
-    scale: 1,
-    top: null,
-    words: (history) => [`${shown(sum(history.latest("power")))} W`, "in all"],
-  },
-  {
-    label: "Temperature",
-    field: "temperature",
-    unit: "°C",
-    scale: 1,
-    top: 100,
-    words: (history) => [`${shown(most(history.latest("temperature")))} °C`, "hottest"],
-  },
-];
+/** Fewest GPUs whose tiles stand beside the chart: fewer would leave a hole below them. */
+const BESIDE = 3;
 
 class Dashboard {
   private readonly history: History;
   private readonly tiles: Tiles | NodeRows;
   private readonly chart: Chart;
+  private readonly processes = new Processes();
+  private readonly cards = new Map<Kpi, Card>();
+  private readonly radios = h("div", { class: "mgd-kpis", role: "radiogroup", "aria-label": "Charted" });
+  private readonly panels: HTMLElement;
+  private readonly group = uniqueId();
+  private charted: Kpi | null = null;
   private readonly head = {
     dot: h("span", { class: "mgs-dot", "aria-hidden": "true" }),
     title: h("span", { class: "mgs-title" }),
-    simulated: h("span", { class: "mgs-simulated" }, "simulated"),
+    simulated: h("span", { class: "mgs-simulated" }, "simulated: this machine's CPU"),
     state: h("span", { class: "mgs-state", role: "status" }),
     money: h("span", { class: "mgs-money" }),
     stop: h("button", { type: "button", class: "mgs-stop" }, "Stop"),
@@ -105,7 +80,6 @@ class Dashboard {
   private readonly detail = h("p", { class: "mgd-detail" });
   private readonly notices = h("ul", { class: "mgd-notices", "aria-label": "Notices" });
   private readonly body: HTMLElement;
-  private readonly numbers: (() => void)[] = [];
   private ahead = 0;
   private dirty = false;
 
@@ -116,15 +90,15 @@ class Dashboard {
     const isCluster = model.get("nodes") > 1;
     this.history = new History(isCluster);
     this.tiles = isCluster ? new NodeRows() : new Tiles();
-    const plot = h("div", { class: "mgd-plot", role: "img", "aria-label": "History of the chosen measure" });
-    this.chart = new Chart(plot, this.history, KPIS[0]!);
-    this.body = h("div", { hidden: true }, this.kpis(), h("div", { class: "mgd-body" }, this.tiles.element, plot));
+    this.chart = new Chart(this.history, KPIS[0]!);
+    this.panels = h("div", { class: "mgd-body" }, this.tiles.element, this.chart.element);
+    this.body = h("div", { hidden: true }, this.radios, this.panels, this.processes.element);
     const { dot, title, simulated, state, money, stop: button } = this.head;
     const head = h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button));
     root.append(head, this.detail, this.notices, this.body);
     button.addEventListener("click", () => stop(model, true, (text) => setText(button, text)));
     root.addEventListener("keydown", (event) => event.stopPropagation());
-    this.tiles.element.addEventListener("mouseover", (event) => this.chart.highlight(this.tiles.place(event.target as Node)));
+    this.tiles.element.addEventListener("mouseover", (event) => this.highlight(this.tiles.place(event.target as Node)));
     this.tiles.element.addEventListener("mouseleave", () => this.chart.highlight(-1));
     this.heard();
   }
@@ -154,13 +128,18 @@ class Dashboard {
     }
   };
 
-  message = (content: { type: string }, buffers: DataView[]): void => {
+  message = (content: Message, buffers: DataView[]): void => {
     if (content.type === "history") this.history.clear();
     else if (content.type !== "frame") return;
+    if (content.processes) this.processes.show(content.processes);
     const frames = buffers.flatMap(decode);
     for (const frame of frames) this.history.add(frame);
     const newest = new Map(frames.map((frame) => [frame.node, frame.gpus]));
-    for (const [node, gpus] of newest) this.tiles.show(node, gpus);
+    const areSimulated = this.model.get("state").simulated;
+    for (const [node, gpus] of newest) this.tiles.show(node, gpus, areSimulated);
+    const count = areSimulated || this.model.get("nodes") > 1 ? 1 : this.history.latest("total").length;
+    this.panels.classList.toggle("mgd-beside", count >= BESIDE);
+    this.panels.classList.toggle("mgd-pairs", count > 4);
     if (frames.length) this.draw();
   };
 
@@ -175,25 +154,56 @@ class Dashboard {
     requestAnimationFrame(() => {
       this.dirty = false;
       this.body.hidden = false;
-      for (const number of this.numbers) number();
+      this.showFigures();
       this.chart.update();
     });
   }
 
-  private kpis(): HTMLElement {
-    const name = uniqueId();
-    const cards = KPIS.map((kpi, place) => {
-      const radio = h("input", { type: "radio", name, id: uniqueId(), checked: place === 0 });
-      const [value, note] = [h("b", {}, "–"), h("small")];
-      radio.addEventListener("change", () => this.chart.show(kpi));
-      this.numbers.push(() => {
-        const [number, words] = kpi.words(this.history);
-        setText(value, number);
-        setText(note, words);
-      });
-      return h("span", { class: "mgd-kpi" }, radio, h("label", { for: radio.id }, h("span", {}, kpi.label), h("span", {}, value, " ", note)));
-    });
-    return h("div", { class: "mgd-kpis", role: "radiogroup", "aria-label": "Charted" }, ...cards);
+  /** Show the figures that are known; the first of them is charted until another one is chosen. */
+  private showFigures(): void {
+    const shown = shownKpis(this.history, this.model.get("state").simulated).map((kpi) => this.card(kpi));
+    const elements = shown.map(({ element }) => element);
+    if (elements.some((element, place) => this.radios.children[place] !== element) || elements.length !== this.radios.children.length) {
+      const focused = document.activeElement;
+      this.radios.replaceChildren(...elements);
+      if (focused instanceof HTMLElement && this.radios.contains(focused)) focused.focus();
+      this.radios.dataset["count"] = String(elements.length);
+    }
+    for (const { update } of shown) update();
+    const first = shown[0];
+    if (first && !shown.some(({ kpi }) => kpi === this.charted)) {
+      first.radio.checked = true;
+      this.choose(first.kpi);
+    }
+  }
+
+  /** Highlight the line of a tile, if the chart has one line per tile. */
+  private highlight(place: number): void {
+    const isCluster = this.model.get("nodes") > 1;
+    const perTile = this.charted !== null && (isCluster ? this.charted.fields.length === 1 : this.charted.ofGpu);
+    if (perTile) this.chart.highlight(place);
+  }
+
+  private choose(kpi: Kpi): void {
+    this.charted = kpi;
+    this.chart.show(kpi);
+  }
+
+  private card(kpi: Kpi): Card {
+    const found = this.cards.get(kpi);
+    if (found) return found;
+    const radio = h("input", { type: "radio", name: this.group, id: uniqueId() });
+    const [value, note] = [h("b"), h("small")];
+    radio.addEventListener("change", () => this.choose(kpi));
+    const label = h("label", { for: radio.id }, h("span", {}, kpi.label), h("span", {}, value, " ", note));
+    const update = (): void => {
+      const [number, words] = kpi.words(this.history);
+      setText(value, number);
+      setText(note, words);
+    };
+    const card = { kpi, radio, update, element: h("span", { class: "mgd-kpi" }, radio, label) };
+    this.cards.set(kpi, card);
+    return card;
   }
 }
 

@@ -36,9 +36,10 @@ export function marked(text: string): Child[] {
   return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 }
 
-/** `$3.95`, `$126`; `–` if unknown. */
+/** `$3.95`, `$126`, `<$0.01`; `–` if unknown: Python's `plan.machine.quote.dollars`, held by `dollars_cases.json`. */
 export function dollars(amount: number | null | undefined): string {
   if (amount === null || amount === undefined || Number.isNaN(amount)) return "–";
-  if (amount > 0 && amount < 0.01) return "<$0.01";
-  return amount >= 100 ? `$${Math.round(amount)}` : `$${amount.toFixed(2)}`;
+  if (amount > 0 && amount < 0.005) return "<$0.01";
+  const digits = amount < 99.995 ? 2 : 0; // three digits, then no cents
+  return `$${amount.toFixed(digits).replace(/\B(?=(\d{3})+$)/, ",")}`;
 }

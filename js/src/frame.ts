@@ -1,8 +1,9 @@
-// One reading of a node's GPUs: little-endian float32, NaN for unknown values. Pure.
+// One reading of a node: little-endian float32, NaN for unknown values. Pure.
 //
-// Layout: time (s since the run or session began), node, number of GPUs n, then n each of utilisation (%),
-// memory used (MiB), total memory (MiB), power (W), temperature (°C), 1 if the clocks are throttled, else 0.
-// `ui/widgets/frames.py` packs the reading.
+// Layout: time (s since the first reading), node, number of GPUs n, then of the container CPU (%), cores, memory used
+// (MiB), total memory (MiB), disk (bytes/s), used space (MiB), size of the file system (MiB), received (bytes/s), sent
+// (bytes/s), then n each of utilisation (%), memory used (MiB), total memory (MiB), power (W), temperature (°C), 1 if the
+// clocks are throttled, else 0. `ui/widgets/frames.py` packs the reading.
 
 export interface Gpu {
   utilisation: number;
@@ -12,6 +13,19 @@ export interface Gpu {
   temperature: number;
   /** Whether the clocks are throttled; false if unknown. */
   throttled: boolean;
+}
+
+/** A container's own use of its machine. */
+export interface Host {
+  cpu: number;
+  cores: number;
+  memory: number;
+  memoryTotal: number;
+  disk: number;
+  space: number;
+  spaceTotal: number;
+  received: number;
+  sent: number;
 }
 
 /** Temperature in °C from which a GPU is marked as hot, since throttling is near (Modal's guide: from the mid-70s on). */
@@ -25,10 +39,13 @@ export function trouble(gpu: Gpu): string {
 export interface Frame {
   time: number;
   node: number;
+  host: Host;
   gpus: Gpu[];
 }
 
-const HEAD = 3;
+const HOST: readonly (keyof Host)[] = ["cpu", "cores", "memory", "memoryTotal", "disk", "space", "spaceTotal", "received", "sent"];
+const PLACE = 3;
+const HEAD = PLACE + HOST.length;
 const FIELDS = 6;
 
 /** Decode the readings in a message's buffer; an incomplete last one is dropped. */
@@ -45,7 +62,9 @@ export function decode(view: DataView): Frame[] {
       const [utilisation, used, total, power, temperature] = [value(0), value(1), value(2), value(3), value(4)];
       return { utilisation, used, total, power, temperature, throttled: value(5) === 1 };
     });
-    frames.push({ time: at(start), node: at(start + 1), gpus });
+    const from = start + PLACE;
+    const host = Object.fromEntries(HOST.map((field, place) => [field, at(from + place)])) as unknown as Host;
+    frames.push({ time: at(start), node: at(start + 1), host, gpus });
     start = end;
   }
   return frames;
@@ -62,10 +81,33 @@ export function shown(value: number, digits = 0): string {
   return Number.isNaN(value) ? "–" : value.toFixed(digits);
 }
 
-/** `9.8/80 GiB`, from MiB. */
+/** `9.8/80 GiB`, from MiB; `30 MiB/80 GiB`; `80 GiB` if only the size is known, empty if nothing is. */
 export function memoryText(gpu: Gpu): string {
-  const gb = (mib: number): string => (Number.isNaN(mib) ? "–" : mib < 10 * 1024 ? (mib / 1024).toFixed(1) : String(Math.round(mib / 1024)));
-  return `${gb(gpu.used)}/${gb(gpu.total)} GiB`;
+  const known = [gpu.used, gpu.total].filter((mib) => !Number.isNaN(mib)).map(memory);
+  const unit = known.every((text) => text.endsWith(" GiB")) ? " GiB" : "";
+  return known.length === 2 ? `${known[0]!.slice(0, unit ? -unit.length : undefined)}/${known[1]}` : (known[0] ?? "");
+}
+
+/** A GPU's numbers in a line, without the unknown ones: `9.8/80 GiB · 410 W · 64°`. */
+export function gpuText(gpu: Gpu): string {
+  const parts = [memoryText(gpu), valueText(gpu.power, " W"), valueText(gpu.temperature, "°")];
+  return parts.filter((part) => part).join(" · ");
+}
+
+/** A whole number with its unit; empty if unknown. */
+export function valueText(value: number, unit: string): string {
+  return Number.isNaN(value) ? "" : `${shown(value)}${unit}`;
+}
+
+/** `9.8`, `80`: GiB of MiB. */
+export function gib(mib: number): string {
+  return shown(mib / 1024, Math.round((mib / 1024) * 10) < 100 ? 1 : 0);
+}
+
+/** `9.8 GiB`, `30 MiB`: an amount below 0.05 GiB is shown in MiB, as `metrics/memory_text.py` does. */
+export function memory(mib: number): string {
+  if (mib / 1024 >= 0.05) return `${gib(mib)} GiB`;
+  return mib > 0 && mib < 0.5 ? "<1 MiB" : `${shown(mib)} MiB`;
 }
 
 /** `0:41`, `1:02:03`. */

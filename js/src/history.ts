@@ -1,8 +1,10 @@
 // The readings of a run in columns, the format of the chart. Pure.
 
-import { mean, type Frame, type Gpu } from "./frame";
+import { mean, type Frame, type Gpu, type Host } from "./frame";
 
-export type Field = "utilisation" | "used" | "power" | "temperature";
+export type GpuField = "utilisation" | "used" | "power" | "temperature";
+export type HostField = "cpu" | "memory" | "disk" | "space" | "received" | "sent";
+export type Field = GpuField | HostField;
 
 type Values = (number | null)[];
 type Reduce = (known: readonly number[]) => number;
@@ -21,15 +23,17 @@ export interface Drawing {
   lines: Line[];
 }
 
-/** Values of a GPU, or of a node, aligned with the history's times; null without a reading. */
+/** Values of a GPU, of a node's GPUs, or of a node itself (index -1), aligned with the times; null without a reading. */
 interface Row {
   label: string;
   node: number;
   index: number;
-  parts: Record<Field, Values[]>;
+  parts: Partial<Record<Field, Values[]>>;
 }
 
-const FIELDS: readonly Field[] = ["utilisation", "used", "power", "temperature"];
+const GPU_FIELDS: readonly GpuField[] = ["utilisation", "used", "power", "temperature"];
+const HOST_FIELDS: readonly HostField[] = ["cpu", "memory", "disk", "space", "received", "sent"];
+const ITSELF = -1;
 
 const least: Reduce = (known) => Math.min(...known);
 const most: Reduce = (known) => Math.max(...known);
@@ -37,13 +41,20 @@ const most: Reduce = (known) => Math.max(...known);
 /** Data of a node's line: the values, and the band around them. */
 const PARTS: readonly Reduce[] = [mean, least, most];
 
+/** Fields whose peak is drawn where readings share a point, because the peak decides whether a run fails. */
+const PEAKS: ReadonlySet<Field> = new Set(["used", "memory", "space"]);
+
+/** Names of lines of which a chart has several per node. */
+const LABELS: Partial<Record<Field, string>> = { received: "received", sent: "sent" };
+
 /** Readings of different nodes within this time, in seconds, share a column. */
 const TOGETHER = 0.5;
 
 export class History {
   private readonly times: number[] = [];
   private readonly rows: Row[] = [];
-  private readonly newest = new Map<number, { gpus: readonly Gpu[]; column: number }>();
+  private readonly newest = new Map<number, { gpus: readonly Gpu[]; host: Host; column: number }>();
+  private readonly seen = new Set<Field>();
   private forgotten = 0;
 
   /** `byNode`: one line per node instead of per GPU. `capacity`: most columns; beyond, the oldest tenth is dropped. */
@@ -56,48 +67,82 @@ export class History {
   clear(): void {
     this.times.length = this.rows.length = this.forgotten = 0;
     this.newest.clear();
+    this.seen.clear();
   }
 
   add(frame: Frame): void {
     const column = this.column(frame);
-    this.newest.set(frame.node, { gpus: frame.gpus, column: this.forgotten + column });
+    this.newest.set(frame.node, { gpus: frame.gpus, host: frame.host, column: this.forgotten + column });
     const groups = this.byNode ? [frame.gpus] : frame.gpus.map((gpu) => [gpu]);
     groups.forEach((gpus, index) => {
       const { parts } = this.row(frame.node, index);
-      for (const field of FIELDS) {
-        const known = gpus.map((gpu) => gpu[field]).filter((value) => !Number.isNaN(value));
-        parts[field].forEach((values, part) => (values[column] = known.length ? PARTS[part]!(known) : null));
-      }
+      for (const field of GPU_FIELDS) this.put(parts, field, column, gpus.map((gpu) => gpu[field]));
     });
+    const { parts } = this.row(frame.node, ITSELF);
+    for (const field of HOST_FIELDS) this.put(parts, field, column, [frame.host[field]]);
+  }
+
+  /** The time of the newest reading; 0 without any. */
+  get end(): number {
+    return this.times.at(-1) ?? 0;
+  }
+
+  /** Whether a value of the field has ever been known. */
+  knows(field: Field): boolean {
+    return this.seen.has(field);
   }
 
   /** The latest value of a field of every GPU, in order of node and index; NaN if unknown. */
   latest(field: Exclude<keyof Gpu, "throttled">): number[] {
-    return [...this.newest].sort(([a], [b]) => a - b).flatMap(([, { gpus }]) => gpus.map((gpu) => gpu[field]));
+    return this.ordered().flatMap(({ gpus }) => gpus.map((gpu) => gpu[field]));
+  }
+
+  /** The latest value of a field of every node; NaN if unknown. */
+  latestOfNodes(field: keyof Host): number[] {
+    return this.ordered().map(({ host }) => host[field]);
   }
 
   /**
-   * The lines of a field in about `points` points: readings that would share a pixel become one, at the time of the
-   * last. The point is the mean, or for a single GPU's memory the maximum, because the peak decides whether a run fails.
+   * The lines of some fields in about `points` points between the times `from` and `to`: readings that would share a
+   * pixel become one, at the time of the last. The point is the mean, or of memory the maximum.
    */
-  drawing(field: Field, points = Infinity): Drawing {
-    const spans = this.spans(points);
-    const lines = this.rows.map(({ label, node, parts }): Line => {
-      const [first, ...band] = parts[field].map((values, part) => {
-        const reduce = field === "used" && !this.byNode ? most : PARTS[part]!;
-        return spans.map(([from, to]) => over(values, from, to, reduce));
-      });
-      return { label, node, values: first!, ...(band.length ? { least: band[0]!, most: band[1]! } : {}) };
+  drawing(fields: Field | readonly Field[], points = Infinity, from = -Infinity, to = Infinity): Drawing {
+    const spans = this.spans(points, from, to);
+    const list = typeof fields === "string" ? [fields] : fields;
+    const lines = this.rows.flatMap((row) => list.flatMap((field) => this.line(row, field, spans)));
+    return { times: spans.map(([, end]) => this.times[end - 1]!), lines };
+  }
+
+  private line({ label, node, parts }: Row, field: Field, spans: [number, number][]): Line[] {
+    const columns = parts[field];
+    if (!columns) return [];
+    const [first, ...band] = columns.map((values, part) => {
+      const reduce = PEAKS.has(field) && columns.length === 1 ? most : PARTS[part]!;
+      return spans.map(([start, end]) => over(values, start, end, reduce));
     });
-    return { times: spans.map(([, to]) => this.times[to - 1]!), lines };
+    const words = [label, LABELS[field]].filter((word) => word).join(" ");
+    return [{ label: words, node, values: first!, ...(band.length ? { least: band[0]!, most: band[1]! } : {}) }];
+  }
+
+  private ordered(): { gpus: readonly Gpu[]; host: Host }[] {
+    return [...this.newest].sort(([a], [b]) => a - b).map(([, reading]) => reading);
+  }
+
+  private put(parts: Row["parts"], field: Field, column: number, values: readonly number[]): void {
+    const known = values.filter((value) => !Number.isNaN(value));
+    if (known.length) this.seen.add(field);
+    parts[field]!.forEach((list, part) => (list[column] = known.length ? PARTS[part]!(known) : null));
   }
 
   /** Return which columns share a point, counted from the first reading ever, so that drawn points do not change. */
-  private spans(points: number): [number, number][] {
-    const step = 2 ** Math.ceil(Math.log2(Math.max(1, this.times.length / points)));
+  private spans(points: number, after: number, before: number): [number, number][] {
+    const start = Math.max(0, this.times.findIndex((time) => time >= after) - 1);
+    const later = this.times.findIndex((time) => time > before);
+    const end = later < 0 ? this.times.length : later + 1;
+    const step = 2 ** Math.ceil(Math.log2(Math.max(1, (end - start) / points)));
     const spans: [number, number][] = [];
-    for (let from = 0; from < this.times.length; ) {
-      const to = Math.min(this.times.length, from + step - ((this.forgotten + from) % step));
+    for (let from = start; from < end; ) {
+      const to = Math.min(end, from + step - ((this.forgotten + from) % step));
       spans.push([from, to]);
       from = to;
     }
@@ -109,7 +154,7 @@ export class History {
     const time = this.times[last];
     const isNew = this.newest.get(frame.node)?.column !== this.forgotten + last;
     if (time !== undefined && isNew && frame.time - time < TOGETHER) return last;
-    this.times.push(Math.max(frame.time, time ?? frame.time)); // the nodes' clocks differ
+    this.times.push(Math.max(frame.time, time ?? 0)); // the nodes' clocks differ
     for (const values of this.columns()) values.push(null);
     if (this.times.length > this.capacity) this.forget(Math.ceil(this.capacity / 10));
     return this.times.length - 1;
@@ -118,9 +163,12 @@ export class History {
   private row(node: number, index: number): Row {
     const found = this.rows.find((row) => row.node === node && row.index === index);
     if (found) return found;
-    const empty = (): Values[] => (this.byNode ? PARTS : PARTS.slice(0, 1)).map(() => this.times.map(() => null));
-    const parts = { utilisation: empty(), used: empty(), power: empty(), temperature: empty() };
-    const row = { label: this.byNode ? `node ${node}` : `GPU ${index}`, node, index, parts };
+    const itself = index === ITSELF;
+    const count = this.byNode && !itself ? PARTS.length : 1;
+    const empty = (): Values[] => Array.from({ length: count }, () => this.times.map(() => null));
+    const fields: readonly Field[] = itself ? HOST_FIELDS : GPU_FIELDS;
+    const label = this.byNode ? `node ${node}` : itself ? "" : `GPU ${index}`;
+    const row = { label, node, index, parts: Object.fromEntries(fields.map((field) => [field, empty()])) };
     this.rows.push(row);
     this.rows.sort((a, b) => a.node - b.node || a.index - b.index);
     return row;
@@ -133,7 +181,7 @@ export class History {
   }
 
   private columns(): Values[] {
-    return this.rows.flatMap((row) => FIELDS.flatMap((field) => row.parts[field]));
+    return this.rows.flatMap((row) => Object.values(row.parts).flat());
   }
 }
 

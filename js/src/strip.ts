@@ -1,7 +1,7 @@
 // The live strip of a session below the picker: GPUs provided, readings, cost, idle time, Stop.
 
 import type { AnyModel } from "@anywidget/types";
-import { dollars, h } from "./dom";
+import { dollars, h, setText } from "./dom";
 import { clock, decode } from "./frame";
 import { stop } from "./stop";
 import { Tiles } from "./tiles";
@@ -13,10 +13,12 @@ export interface Strip {
   got: string;
   backend: string;
   simulated: boolean;
-  hourly: number | null;
+  /** Price of an hour as text. */
+  price: string;
   /** Dollars per hour that are added to the cost now: 0 while the session waits for a GPU. */
   rate: number | null;
   spent: number | null;
+  /** Phase of the cell; `new`: nothing has run; `idle`, `ended`. */
   state: string;
   since: number;
   idle_until: number | null;
@@ -30,9 +32,18 @@ interface Traits {
 }
 
 const STOP = "Stop";
+const NO_SESSION = "No session yet: the first %%modal_gpu cell starts one.";
+const NOTHING_RUNS = "Nothing runs";
 
-/** Draw the strip into `root`; return a function that ends it. */
-export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => void {
+/** The strip in the page. */
+export interface StripView {
+  /** Say why the kernel does not answer, and disable Stop; empty: the kernel answers. */
+  inert(why: string): void;
+  end(): void;
+}
+
+/** Draw the strip into `root`. */
+export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): StripView {
   const tiles = new Tiles();
   const dot = h("span", { class: "mgs-dot", "aria-hidden": "true" });
   const title = h("span", { class: "mgs-title" });
@@ -45,20 +56,19 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   root.append(box);
 
   let ahead = 0; // seconds by which the kernel's clock is ahead of the page's
+  let ended = ""; // why the kernel does not answer
   const paint = (): void => {
     const strip = model.get("strip");
-    box.hidden = strip === null;
-    if (!strip) return;
     const now = Date.now() / 1000 + ahead;
-    dot.dataset["state"] = strip.state;
-    dot.toggleAttribute("data-bad", !["", "done"].includes(strip.outcome));
-    title.textContent = strip.got && strip.got !== strip.title ? `${strip.got} (asked ${strip.title})` : strip.title;
-    simulated.hidden = !strip.simulated;
-    state.textContent = stateText(strip, now);
-    const spent = strip.spent === null ? "–" : dollars(spentNow(strip, now));
-    const price = `${dollars(strip.hourly)}/h`;
-    money.textContent = strip.backend === "local" ? `free (≈ ${price} on Modal, ${spent} so far)` : `${price}, ${spent} so far`;
-    button.hidden = strip.state === "ended";
+    dot.dataset["state"] = ended || !strip ? "ended" : strip.state;
+    dot.toggleAttribute("data-bad", !ended && strip !== null && !["", "done"].includes(strip.outcome));
+    setText(title, strip ? titleText(strip) : "");
+    title.hidden = !strip;
+    simulated.hidden = !strip?.simulated;
+    setText(state, ended || (strip ? stateText(strip, now) : NO_SESSION));
+    if (!ended) setText(money, strip ? moneyText(strip, now) : ""); // else the last amount stays
+    button.disabled = ended !== "" || !strip || ["new", "ended"].includes(strip.state);
+    button.title = button.disabled ? ended || NOTHING_RUNS : "";
   };
   let ran = false; // the button's text belongs to one cell, or to the idle time after it
   const update = (): void => {
@@ -69,23 +79,39 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): () => v
   };
   const message = (content: { type: string }, buffers: DataView[]): void => {
     if (content.type !== "frame") return;
-    for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus);
+    for (const buffer of buffers) for (const frame of decode(buffer)) tiles.show(frame.node, frame.gpus, model.get("strip")?.simulated);
   };
   model.on("change:strip", update);
   model.on("msg:custom", message);
   const timer = setInterval(paint, 1000);
   update();
   model.send({ type: "hello" });
-  return () => {
-    clearInterval(timer);
-    model.off("change:strip", update);
-    model.off("msg:custom", message);
+  return {
+    inert: (why) => {
+      ended = why;
+      paint();
+    },
+    end: () => {
+      clearInterval(timer);
+      model.off("change:strip", update);
+      model.off("msg:custom", message);
+    },
   };
+}
+
+function titleText(strip: Strip): string {
+  return strip.got && strip.got !== strip.title ? `${strip.got} (asked ${strip.title})` : strip.title;
+}
+
+/** The price of an hour, and the cost so far once something has run. */
+function moneyText(strip: Strip, now: number): string {
+  const spent = strip.state === "new" ? "" : `, ${dollars(spentNow(strip, now))} so far`;
+  return strip.backend === "local" ? `free (≈ ${strip.price} on Modal${spent})` : `${strip.price}${spent}`;
 }
 
 /** Whether a cell runs, in any phase from connecting to stopping. */
 export function runs(strip: Strip | null): boolean {
-  return strip !== null && strip.state !== "idle" && strip.state !== "ended";
+  return strip !== null && !["new", "idle", "ended"].includes(strip.state);
 }
 
 const WORDS: Record<string, string> = {
@@ -96,8 +122,9 @@ const WORDS: Record<string, string> = {
 };
 const LAST: Record<string, string> = { stopped: "was stopped", lost: "lost its container" };
 
-/** `running 0:41`, `idle, ends in 4:12`, `ended, the last cell failed`. */
+/** `nothing has run yet`, `running 0:41`, `idle, ends in 4:12`, `ended, the last cell failed`. */
 export function stateText(strip: Strip, now: number): string {
+  if (strip.state === "new") return "nothing has run yet";
   if (runs(strip)) return `${WORDS[strip.state] ?? strip.state} ${clock(now - strip.since)}`;
   const last = ["", "done"].includes(strip.outcome) ? "" : `, the last cell ${LAST[strip.outcome] ?? strip.outcome}`;
   const over = strip.state === "ended" || (strip.idle_until !== null && now >= strip.idle_until);

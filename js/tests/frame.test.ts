@@ -1,9 +1,10 @@
 // Readings as they cross, and the texts of numbers; unknown is a dash, never 0.
 
 import { describe, expect, it } from "vitest";
-import { clock, decode, mean, memoryText, shown, trouble } from "../src/frame";
+import { clock, decode, gpuText, mean, memoryText, shown, trouble } from "../src/frame";
 import { dollars } from "../src/dom";
 import { costText } from "../src/money";
+import dollarsCases from "./dollars_cases.json";
 import { runs, spentNow, stateText, type Strip } from "../src/strip";
 
 const packed = (...values: number[]): DataView => {
@@ -14,17 +15,20 @@ const packed = (...values: number[]): DataView => {
 
 describe("decode", () => {
   it("reads the frames behind each other, field by field", () => {
-    const frames = decode(packed(1, 0, 2, 50, 60, 100, 200, 1000, 1000, 300, NaN, 40, 41, 1, NaN, 2, 3, 1, 9, 8, 7, 6, 5, 0));
+    const host = [48, 16, 1024, 65536, 5e6, 100, 200, 1000, NaN];
+    const unknown = host.map(() => NaN);
+    const frames = decode(packed(1, 0, 2, ...host, 50, 60, 100, 200, 1000, 1000, 300, NaN, 40, 41, 1, NaN, 2, 3, 1, ...unknown, 9, 8, 7, 6, 5, 0));
     expect(frames).toHaveLength(2);
     expect(frames[0]).toEqual({
       time: 1,
       node: 0,
+      host: { cpu: 48, cores: 16, memory: 1024, memoryTotal: 65536, disk: 5e6, space: 100, spaceTotal: 200, received: 1000, sent: NaN },
       gpus: [
         { utilisation: 50, used: 100, total: 1000, power: 300, temperature: 40, throttled: true },
         { utilisation: 60, used: 200, total: 1000, power: NaN, temperature: 41, throttled: false },
       ],
     });
-    expect(frames[1]).toMatchObject({ time: 2, node: 3, gpus: [{ utilisation: 9 }] });
+    expect(frames[1]).toMatchObject({ time: 2, node: 3, host: { cpu: NaN }, gpus: [{ utilisation: 9 }] });
   });
 
   it.each([[[]], [[1, 0]], [[1, 0, 2, 50, 60]], [[1, 0, NaN, 4]], [[1, 0, -1, 4]]])("leaves out what is cut off: %s", (values) => {
@@ -46,8 +50,13 @@ describe("numbers", () => {
 
   it.each([
     [500, 81559, "0.5/80 GiB"],
+    [30, 81559, "30 MiB/80 GiB"],
+    [0.2, 81559, "<1 MiB/80 GiB"],
+    [0, 81559, "0 MiB/80 GiB"],
+    [10230, 81559, "10/80 GiB"],
     [20480, 81559, "20/80 GiB"],
-    [NaN, NaN, "–/– GiB"],
+    [NaN, NaN, ""],
+    [NaN, 81559, "80 GiB"],
   ])("memory %s of %s", (used, total, text) => {
     expect(memoryText({ utilisation: 0, power: 0, temperature: 0, throttled: false, used, total })).toBe(text);
   });
@@ -59,14 +68,17 @@ describe("numbers", () => {
     [-5, "0:00"],
   ])("%s s on the clock", (seconds, text) => expect(clock(seconds)).toBe(text));
 
+  it.each([...(dollarsCases as [number, string][]), [null, "–"], [undefined, "–"], [NaN, "–"]])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
+});
+
+describe("a GPU's line", () => {
+  const gpu = { utilisation: 5, used: 2048, total: 81920, power: 410.4, temperature: 64, throttled: false };
   it.each([
-    [null, "–"],
-    [NaN, "–"],
-    [0, "$0.00"],
-    [0.004, "<$0.01"],
-    [3.951, "$3.95"],
-    [126.4, "$126"],
-  ])("%s dollars", (amount, text) => expect(dollars(amount)).toBe(text));
+    [{}, "2.0/80 GiB · 410 W · 64°"],
+    [{ power: NaN }, "2.0/80 GiB · 64°"],
+    [{ power: NaN, temperature: NaN }, "2.0/80 GiB"],
+    [{ used: NaN, total: NaN, power: NaN, temperature: NaN }, ""],
+  ])("leaves out what is unknown: %s", (change, text) => expect(gpuText({ ...gpu, ...change })).toBe(text));
 });
 
 describe("a GPU in trouble", () => {
@@ -102,7 +114,7 @@ describe("the strip", () => {
     got: "",
     backend: "cloud",
     simulated: false,
-    hourly: 3.6,
+    price: "$3.60/h",
     rate: 3.6,
     spent: 1,
     state: "running",
@@ -117,6 +129,7 @@ describe("the strip", () => {
     expect(stateText({ ...strip, state: "idle", idle_until: 425 }, 165)).toBe("idle, ends in 4:20");
     expect(stateText({ ...strip, state: "idle", idle_until: 160 }, 165)).toBe("ended");
     expect(stateText({ ...strip, state: "ended" }, 165)).toBe("ended");
+    expect(stateText({ ...strip, state: "new" }, 165)).toBe("nothing has run yet");
     expect(stateText({ ...strip, state: "waiting" }, 165)).toBe("waiting for GPU 1:05");
     expect(stateText({ ...strip, state: "building" }, 100 + 3725)).toBe("building image 1:02:05");
   });
@@ -127,7 +140,7 @@ describe("the strip", () => {
   );
 
   it("has none to stop when it is idle, ended or not there", () => {
-    expect([{ ...strip, state: "idle" }, { ...strip, state: "ended" }, null].map(runs)).toEqual([false, false, false]);
+    expect([{ ...strip, state: "idle" }, { ...strip, state: "ended" }, { ...strip, state: "new" }, null].map(runs)).toEqual([false, false, false, false]);
   });
 
   it.each([

@@ -1,11 +1,13 @@
 // Readings by column: gaps stay gaps, nodes share a column, a long run forgets its beginning and is drawn in few points.
 
 import { describe, expect, it } from "vitest";
-import type { Frame, Gpu } from "../src/frame";
+import type { Frame, Gpu, Host } from "../src/frame";
 import { History } from "../src/history";
+import { KPIS, shownKpis } from "../src/kpis";
 
 const gpu = (utilisation: number, more: Partial<Gpu> = {}): Gpu => ({ utilisation, used: 1, total: 2, power: 3, temperature: 4, throttled: false, ...more });
-const frame = (time: number, node: number, ...loads: number[]): Frame => ({ time, node, gpus: loads.map((load) => gpu(load)) });
+const NONE: Host = { cpu: NaN, cores: NaN, memory: NaN, memoryTotal: NaN, disk: NaN, space: NaN, spaceTotal: NaN, received: NaN, sent: NaN };
+const frame = (time: number, node: number, ...loads: number[]): Frame => ({ time, node, host: NONE, gpus: loads.map((load) => gpu(load)) });
 
 describe("one node", () => {
   it("has a line a GPU, with gaps where one said nothing", () => {
@@ -58,7 +60,7 @@ describe("one node", () => {
 describe("few points", () => {
   it("are means, and of memory the most; what is unknown does not count", () => {
     const history = new History();
-    [10, NaN, 30, 50, NaN, NaN, 90].forEach((load, at) => history.add({ time: at, node: 0, gpus: [gpu(load, { used: load })] }));
+    [10, NaN, 30, 50, NaN, NaN, 90].forEach((load, at) => history.add({ ...frame(at, 0), gpus: [gpu(load, { used: load })] }));
     expect(history.drawing("utilisation", 4)).toEqual({
       times: [1, 3, 5, 6],
       lines: [{ label: "GPU 0", node: 0, values: [10, 40, null, 90] }],
@@ -114,5 +116,75 @@ describe("several nodes", () => {
     history.add(frame(2, 1, 20));
     history.add(frame(3, 1, 20));
     expect(history.drawing("utilisation").times).toEqual([5, 5]);
+    const early = new History(true);
+    early.add(frame(-3, 0, 10));
+    expect(early.drawing("utilisation").times).toEqual([0]);
+  });
+});
+
+describe("a part of the time axis", () => {
+  const history = new History();
+  for (let at = 0; at < 100; at += 1) history.add(frame(at, 0, at));
+
+  it("has its own points, and one more on each side", () => {
+    expect(history.drawing("utilisation", 50, 10, 20).times).toEqual([9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
+  });
+
+  it("is drawn in few points, too", () => {
+    expect(history.drawing("utilisation", 20, 10, 90).times.length).toBeLessThanOrEqual(22);
+    expect(history.end).toBe(99);
+  });
+});
+
+describe("the container itself", () => {
+  const host = (change: Partial<Host>): Host => ({ ...NONE, cpu: 48, cores: 16, memory: 2048, memoryTotal: 65536, ...change });
+  const labels = (history: History, areSimulated = false): string[] => shownKpis(history, areSimulated).map(({ label }) => label);
+
+  it("has lines of its own, received and sent beside each other", () => {
+    const history = new History();
+    history.add({ ...frame(0, 0, 10), host: host({ received: 1, sent: 2 }) });
+    expect(history.drawing("cpu").lines).toEqual([{ label: "", node: 0, values: [48] }]);
+    expect(history.drawing(["received", "sent"]).lines.map(({ label, values }) => [label, values])).toEqual([
+      ["received", [1]],
+      ["sent", [2]],
+    ]);
+    expect(history.drawing("utilisation").lines).toHaveLength(1);
+  });
+
+  it("takes the place of what is unknown", () => {
+    const history = new History();
+    history.add({ ...frame(0, 0), host: host({}), gpus: [gpu(5, { power: NaN, temperature: NaN })] });
+    expect(labels(history)).toEqual(["Utilisation", "Memory", "CPU", "RAM"]);
+    history.add({ ...frame(1, 0), host: host({ space: 5, received: 1, sent: 1 }), gpus: [gpu(5)] });
+    expect(labels(history)).toEqual(["Utilisation", "Memory", "Power", "Temperature", "CPU", "RAM", "Disk", "Network"]);
+    expect(shownKpis(history, false).find(({ label }) => label === "Disk")?.fields).toEqual(["space"]);
+    history.add({ ...frame(2, 0), host: host({ disk: 7 }), gpus: [gpu(5)] });
+    expect(shownKpis(history, false).find(({ label }) => label === "Disk")?.fields).toEqual(["disk"]);
+  });
+
+  it("stands for simulated GPUs, which are its copies", () => {
+    const history = new History();
+    history.add({ ...frame(0, 0, 48, 48), host: NONE });
+    expect(labels(history, true)).toContain("Utilisation");
+    history.add({ ...frame(1, 0, 48, 48), host: host({}) });
+    expect(labels(history, true)).toEqual(["CPU", "RAM"]);
+  });
+
+  it.each([
+    ["CPU", {}, ["48 %", "of 16 cores"]],
+    ["CPU", { cores: 1 }, ["48 %", "of 1 core"]],
+    ["CPU", { cores: 1.5 }, ["48 %", "of 1.5 cores"]],
+    ["CPU", { cores: NaN }, ["48 %", ""]],
+    ["RAM", {}, ["2.0 GiB", "of 64"]],
+    ["RAM", { memoryTotal: NaN }, ["2.0 GiB", ""]],
+    ["Disk", { disk: 4.2e6, space: 26624, spaceTotal: 103424 }, ["4.2 MB/s", "26 of 101 GiB"]],
+    ["Disk", { disk: 42e6 }, ["42 MB/s", ""]],
+    ["Network", { received: 12e6, sent: 3e5 }, ["12 MB/s", "in, 0.3 MB/s out"]],
+    ["Network", { received: 3e4, sent: 10 }, ["30 kB/s", "in, 1 kB/s out"]],
+    ["Network", { received: 0, sent: NaN }, ["0 MB/s", "in, – out"]],
+  ])("%s of %s", (label, change, words) => {
+    const history = new History();
+    history.add({ ...frame(0, 0), host: host(change) });
+    expect(KPIS.find((kpi) => kpi.label === label)!.words(history)).toEqual(words);
   });
 });

@@ -38,8 +38,20 @@ DEFAULT_CORES = 0.125
 DEFAULT_MEMORY_MIB = 128
 """Default memory of a container, MiB."""
 
-REGION_NOTE = "pinning a region costs more, 1.15 to 1.75 times as much by what Modal has published"
-"""No single figure: the region guide says 1.5 for a broad and 1.75 for a narrow one, a note of 2026-10-07 1.15."""
+REGION_FACTORS = (1.15, 1.75)
+"""Least and most that a pinned region multiplies a price by.
+
+The region guide says 1.5 for a broad region and 1.75 for a narrow one; a note of 2026-10-07 says 1.15.
+"""
+
+REGION_SOURCE = "modal.com/docs/guide/region-selection"
+
+REGION_NOTE = (
+    f"pinning a region costs more, {REGION_FACTORS[0]} to {REGION_FACTORS[1]} times as much by what Modal has published"
+)
+
+BROAD_REGIONS = ("us", "eu", "uk", "ap")
+"""Regions that Modal's guide recommends before narrow ones such as `us-east`: more GPUs, shorter waits."""
 
 PRICE_DATE = "2026-09-01"
 """Date shown with estimates: day on which the whole price table was checked (unchanged since 2026-07-18)."""

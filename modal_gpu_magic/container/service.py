@@ -23,6 +23,7 @@ from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
+from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
@@ -45,6 +46,7 @@ class Host:
 
     def __init__(self, program: Program, post: Post) -> None:
         self.program = program
+        booted = began_at(os.environ)
         cache.settle(os.environ)
         current.publish(program.asked, (), os.environ)
         self._workdir = Workdir(Path.cwd())
@@ -53,9 +55,9 @@ class Host:
         self._shell: RemoteShell = make_shell(sender, StdinProxy(sender).ask)
         self._namespace: dict[str, Any] = self._shell.user_ns
         self._rendering = threading.Lock()
-        generation, booted = uuid.uuid4().hex[:12], time.time()
+        generation = uuid.uuid4().hex[:12]
         sender.begin(f"{program.service}/{generation}", post)
-        sender.emit("started", generation=generation)
+        sender.emit("started", generation=generation, time=time.time(), booted_at=booted)
         simulated = bool(program.asked.specs) and current.is_simulated(os.environ)
         answer = replace(self._start(), generation=generation, booted_at=booted, simulated=simulated)
         capture.drain()

@@ -24,7 +24,9 @@ from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.phase_log import PhaseLog
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
+from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.process.guard import Guard
 from modal_gpu_magic.container.process.interrupt import Interrupt
 from modal_gpu_magic.container.process.watchdog import Watchdog
@@ -39,6 +41,7 @@ from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import CopyError, TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
+from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.compact import size_of
 from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, Need, RemoteFile, Request, Transfer
 from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
@@ -51,7 +54,13 @@ if TYPE_CHECKING:
 
 Post = Callable[[list[bytes]], None]
 BEGIN_SECONDS = 1.0
-"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread."""
+"""Seconds that user code waits for `started` to be sent: a C call that holds the GIL stops the sender's thread.
+
+With a shared store, a mark in the store replaces the wait: a round trip takes longer than a short cell."""
+SAVING_SECONDS = 0.25
+"""Seconds after user code for which events wait for the answer, which takes them along; a longer `saving` is shown."""
+LARGE_BYTES = 1_000_000
+"""Size of the sent values from which the status names the size."""
 EVENT_BYTES = QUEUE_ITEM_BYTES
 """Largest answer that is sent as an event."""
 LOOP_THREAD = "(thread_inner)"
@@ -70,10 +79,11 @@ class Worker:
     def __init__(self, session: str, place: Place | None = None) -> None:
         self.session, self.place = session, place or Place()
         self.generation = uuid.uuid4().hex[:12]
-        self.booted_at = time.time()
+        self.booted_at = began_at(os.environ)
         cache.settle(os.environ)
         self.workdir = Workdir(Path.cwd())
         self.sender = EventSender()
+        self.phases = PhaseLog(self.sender)
         self.capture = Capture(self.sender)
         self.sampler = Sampler(self._sample)
         self.input_proxy = StdinProxy(self.sender)
@@ -101,6 +111,7 @@ class Worker:
                 return self._answer(need=need)
             self.last = None  # free its values, which may be large: no request asks for them again
             self.sender.begin(f"{request.run}/{self.generation}", post)
+            self.phases.clear()
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
             self.input_proxy.begin(answer if request.stdin else None)
@@ -190,9 +201,12 @@ class Worker:
         current.publish(asked, read[-1].samples if read else (), os.environ)
         if asked.specs:
             self.sampler.begin(current.certain_count(asked))
+        else:
+            self.sampler.begin_without_gpus()
 
     def _sample(self, reading: Reading, running: bool) -> None:  # noqa: FBT001 - the sampler's callback signature
-        self.sender.emit("sample", time=reading.time, node=self.place.node, running=running, rows=reading.rows)
+        place = {"time": reading.time, "node": self.place.node, "running": running}
+        self.sender.emit("sample", **place, rows=reading.rows, **reading.beside)
 
     def _need(self, request: Request) -> Need | None:
         """Return the reason why this container cannot run the request, or None. No user code has run yet."""
@@ -208,23 +222,8 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
-        self.sender.emit("started", generation=self.generation)
-        self.sender.flush_now(0)
-        if request.clean:
-            self._clean()
-        if request.generation is None:
-            self.namespace_sync.forget()
-        installs.install(request.installs, request.imports, self._say)
-        self.workdir.enter(request.files.place)
-        self.process.begin_in(self.workdir.path)
-        if request.modules is not None:
-            self.modules.take(request.modules, self.shell.user_ns)
-        refused = self._take_files(request)
-        volumes.reload(self._say)
-        for line in self.versions.compare(request.versions):
-            self._say(line)
-        self.process.take(request.states)
-        self.shell.use_comms()
+        self._say_started(store)
+        refused = self._prepare(request, volumes)
         try:
             with unwarned():
                 failed = self.versions.explain(self.namespace_sync.arrive(request, store))
@@ -235,10 +234,12 @@ class Worker:
         lacking = {name: why for name, why in failed.items() if name not in request.maybe}
         if lacking:
             return self._refused(lacking)
-        self.sender.flush_now(BEGIN_SECONDS)
+        self._say_begun(request, store)
         self.process.begin()
         self.guard.user_code_began = True
         ran = self._ran(request, interrupt)
+        self.sender.hold(SAVING_SECONDS)
+        self.phases.enter("saving", at=ran.ended_at)
         states = self.process.changes()
         volumes.commit(self._say)
         written = () if self.place.stateless else self.namespace_sync.watch.written(ran.started_at)
@@ -249,6 +250,42 @@ class Worker:
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
         return replace(answer, states=states, refused=refused)
+
+    def _say_started(self, store: Store) -> None:
+        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=self.booted_at)
+        if not isinstance(store, SharedStore):
+            self.sender.flush_now(0)
+
+    def _prepare(self, request: Request, volumes: Volumes) -> tuple[str, ...]:
+        """Bring the process into the notebook's state, without values; return files not overwritten."""
+        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
+        self.phases.enter("restoring", restored)
+        if request.clean:
+            self._clean()
+        if request.generation is None:
+            self.namespace_sync.forget()
+        if lacking_packages := installs.wanted(request.installs, request.imports):
+            self.phases.enter("installing", ", ".join(lacking_packages))
+            installs.install(lacking_packages, self._say)
+            self.phases.enter("restoring", restored)
+        self.workdir.enter(request.files.place)
+        self.process.begin_in(self.workdir.path)
+        if request.modules is not None:
+            self.modules.take(request.modules, self.shell.user_ns)
+        refused = self._take_files(request)
+        volumes.reload(self._say)
+        for line in self.versions.compare(request.versions):
+            self._say(line)
+        self.process.take(request.states)
+        self.shell.use_comms()
+        return refused
+
+    def _say_begun(self, request: Request, store: Store) -> None:
+        """Tell the kernel that user code begins, so that no other container runs the cell, too."""
+        if request.distributed is None:  # ranks say themselves when their code begins
+            self.phases.enter("running")
+        if not (isinstance(store, SharedStore) and store.mark(request.run)):
+            self.sender.flush_now(BEGIN_SECONDS)
 
     def _refused(self, lacking: dict[str, str]) -> Answer:
         """Build the answer of a cell that cannot begin because values that the cell reads could not be made."""
@@ -275,10 +312,12 @@ class Worker:
     def _ran(self, request: Request, interrupt: Interrupt) -> Ran:
         """Run user code: in this process, or in ranks."""
         started = time.time()
+        if request.distributed is None:
+            self.phases.enter("running", at=started)
         self.sampler.starts(started)
         if request.distributed is not None:
             ranked = replace(request, states=self.process.everything())
-            ran = launcher.run(ranked, self.place, self.shell, self.sender, self.input_proxy, interrupt)
+            ran = launcher.run(ranked, self.place, self.shell, self.sender, self.input_proxy, interrupt, self.phases)
             self.process.take(ran.states)
         else:
             outcome = self.shell.run(request.source, request.execution_count, interrupt)
@@ -306,7 +345,7 @@ class Worker:
 
     def _with_tail(self, ended: Answer) -> Answer:
         finished = self.sender.finish()
-        return replace(ended, frames=finished.frames, events=finished.events, tail=finished.tail)
+        return replace(ended, frames=finished.frames, events=finished.events, tail=finished.tail, made_at=time.time())
 
     def _answer(
         self,
@@ -340,6 +379,8 @@ class Worker:
             started_at=ran.started_at if ran else 0.0,
             ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,
+            phases=self.phases.began,
+            made_at=time.time(),
             names=self.namespace_sync.names,
             simulated=current.is_simulated(os.environ),
         )

@@ -12,6 +12,7 @@ from modal_gpu_magic.control_plane.containers.lifecycle import Containers
 from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs, clear_dead
 from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
 from modal_gpu_magic.control_plane.containers.standby import REFILL, WarmProcess, WarmProcesses
+from modal_gpu_magic.control_plane.containers.usage_meter import UsageMeter
 from modal_gpu_magic.control_plane.files.loopback import Loopback
 from modal_gpu_magic.control_plane.images.contents import Contents
 from modal_gpu_magic.control_plane.rpc.credentials import Token
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from grpclib.server import Server as GrpcServer
 
 METER = "MODAL_GPU_METER"
-"""Environment variable with the path of a file to which the server writes the container-seconds when it stops."""
+"""Environment variable with the path of a file to which the server writes the container-seconds."""
 
 STOP_SECONDS = 0.5
 """Longest time that a stopping server waits for its containers to end."""
@@ -56,7 +57,8 @@ class ControlPlane:
         contents = Contents(directories.root / "contents")
         container_setup = ContainerSetup(self.state, pool, contents, images.images, directories.root)
         standby = WarmProcesses(directories.root, first, refilled=os.environ.get(REFILL) != "0")
-        self._containers = Containers(standby, container_setup)
+        self._meter = UsageMeter(Path(path) if (path := os.environ.get(METER)) else None)
+        self._containers = Containers(standby, container_setup, self._meter)
         self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
         self._loopback = Loopback()
         blobs = Blobs(directories.root / "blobs", self._loopback)
@@ -104,6 +106,5 @@ class ControlPlane:
         self._containers.end_all()
         await self._loopback.close()
         await self._containers.all_gone(STOP_SECONDS)
-        if path := os.environ.get(METER):
-            self._containers.write_meter(Path(path))
+        self._meter.close()
         self.directories.remove()

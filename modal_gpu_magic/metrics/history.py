@@ -5,6 +5,7 @@ Other modules derive advice from the history (a smaller GPU would suffice, a GPU
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -82,9 +83,9 @@ class History:
         self._totals: dict[str, dict[Measure, _Total]] = {}
 
     def add(self, reading: Reading) -> None:
-        """Add a reading. Readings must be in the order of their time."""
+        """Add a reading in the order of time. One older than all samples of a full history is dropped."""
         for sample in reading.samples:
-            self._samples.setdefault(sample.gpu, deque(maxlen=self._capacity)).append(sample)
+            _insert(self._samples.setdefault(sample.gpu, deque(maxlen=self._capacity)), sample)
             totals = self._totals.setdefault(sample.gpu, {measure: _Total() for measure in MEASURES})
             for measure, total in totals.items():
                 total.add(getattr(sample, measure))
@@ -151,3 +152,19 @@ class History:
     def _known(self, measure: Measure, gpu: str | None) -> list[_Total]:
         totals = list(self._totals.values()) if gpu is None else [self._totals[gpu]] if gpu in self._totals else []
         return [each[measure] for each in totals if each[measure].count]
+
+
+def _insert(samples: deque[GpuSample], sample: GpuSample) -> None:
+    """Insert a sample by its time, behind those of the same time."""
+    if not samples or samples[-1].time <= sample.time:
+        samples.append(sample)
+        return
+    if len(samples) == samples.maxlen:
+        if sample.time < samples[0].time:
+            return
+        samples.popleft()  # a full deque refuses an insertion
+    samples.insert(bisect_right(samples, sample.time, key=_time), sample)
+
+
+def _time(sample: GpuSample) -> float:
+    return sample.time

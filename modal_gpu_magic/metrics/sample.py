@@ -7,14 +7,16 @@ Pure: the container starts nvidia-smi, and `metrics.history` records readings. A
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.clocks import slowdowns
+from modal_gpu_magic.metrics.host import HostSample
+from modal_gpu_magic.metrics.processes import GpuProcess, processes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 QUERY = (
     *("index", "uuid", "utilization.gpu", "utilization.memory", "memory.used", "memory.total", "power.draw"),
@@ -113,41 +115,84 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The samples of one tick, one for each GPU."""
+    """The samples of one tick, one for each GPU.
+
+    Attributes:
+        samples: one for each GPU; empty: the container has no GPU.
+        host: the container's CPU, memory, disk and network; None: not read at this tick.
+        processes: the processes that use the GPUs, as far as nvidia-smi lists them.
+        moment: time of a reading without samples, seconds.
+        container: number of the container in its cluster, of a reading without samples.
+    """
 
     samples: tuple[GpuSample, ...]
+    host: HostSample | None = None
+    processes: tuple[GpuProcess, ...] = ()
+    moment: float = field(default=0.0, compare=False)
+    container: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that the tick has a sample.
+        """Check that the tick has a sample, or figures of the container.
 
         Raises:
-            ValueError: `samples` is empty.
+            ValueError: neither is given.
         """
-        if not self.samples:
+        if not self.samples and self.host is None:
             raise ValueError("a reading needs at least one sample; if nvidia-smi printed none, make no reading.")
 
     @property
     def time(self) -> float:
-        """The time of the first sample, seconds."""
-        return self.samples[0].time
+        """The time of the reading, seconds."""
+        return self.samples[0].time if self.samples else self.moment
+
+    @property
+    def node(self) -> int:
+        """The number of the container in its cluster."""
+        return self.samples[0].node if self.samples else self.container
 
     def at(self, time: float) -> Reading:
         """Return a copy with another time."""
-        return Reading(tuple(replace(sample, time=time) for sample in self.samples))
+        return replace(self, samples=tuple(replace(sample, time=time) for sample in self.samples), moment=time)
 
     @property
     def rows(self) -> tuple[tuple[Any, ...], ...]:
         """The samples as plain tuples, to send from the container to the kernel."""
         return tuple(tuple(getattr(sample, name) for name in _SENT_FIELDS) for sample in self.samples)
 
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What is known beside the GPUs' rows, as plain values: `host` and `processes`; without unknown ones."""
+        rows = tuple(process.row for process in self.processes)
+        return {**({"host": self.host.row} if self.host else {}), **({"processes": rows} if rows else {})}
+
     @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]], time: float, node: int = 0) -> Reading:
+    def of(
+        cls,
+        rows: Iterable[tuple[Any, ...]],
+        time: float,
+        node: int = 0,
+        *,
+        host: Sequence[float | None] | None = None,
+        processes: Sequence[Sequence[object]] = (),
+    ) -> Reading:
         """Create a reading from `rows`, with `time` and the number of the container in its cluster.
 
+        A container of another version may send rows with fewer or more values: a missing value is unknown, and a
+        surplus one is ignored.
+
+        Args:
+            rows: `Reading.rows`.
+            time: time of the reading.
+            node: number of the container in its cluster.
+            host: `host` of `Reading.beside`.
+            processes: `processes` of `Reading.beside`.
+
         Raises:
-            ValueError: no rows, or an invalid number.
+            ValueError: neither rows nor `host`, or an invalid number.
         """
-        return cls(tuple(GpuSample(*(time, *row, node)) for row in rows))
+        samples = (GpuSample(time=time, node=node, **dict(zip(_SENT_FIELDS, row, strict=False))) for row in rows)
+        own = None if host is None else HostSample.of(host)
+        return cls(tuple(samples), own, processes_of(processes), time, node)
 
 
 _SENT_FIELDS = tuple(each.name for each in fields(GpuSample) if each.name not in ("time", "node"))
@@ -222,9 +267,9 @@ def _sample(cells: list[str], query: tuple[str, ...], time: float) -> GpuSample 
     if len(cells) != len(query):
         return None
     values: dict[str, Any] = {}
-    for field, cell in zip(query, cells, strict=True):
-        if field in _FIELDS:
-            attribute, read = _FIELDS[field]
+    for column, cell in zip(query, cells, strict=True):
+        if column in _FIELDS:
+            attribute, read = _FIELDS[column]
             values[attribute] = read(cell)
     known = any(value is not None for value in values.values())
     return GpuSample(time=time, **values) if known else None

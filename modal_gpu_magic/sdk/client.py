@@ -1,4 +1,4 @@
-"""Choose one of the two backends, and connect the `modal.Client` of the backend.
+"""Connect the `modal.Client` of a backend.
 
 `cloud` and `local` differ in two things only: the client, and the directory in which large buffers are shared.
 """
@@ -17,33 +17,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
+from modal_gpu_magic.sdk.choice import Kind
 from modal_gpu_magic.sdk.modal_client import client_at
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 
-Kind = Literal["cloud", "local"]
-KINDS: tuple[Kind, ...] = ("cloud", "local")
 ROOT = Path(__file__).parents[2]
 """The directory that contains this package."""
 START_SECONDS = 30
 """Seconds that the local control plane may take to send its first message; measured: less than two."""
 CONNECT_SECONDS = 10
 """Seconds that the first connection to Modal may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen backend.
-
-    Attributes:
-        kind: the backend.
-        automatic: whether the choice is a default; the magics report a default once per kernel.
-    """
-
-    kind: Kind
-    automatic: bool
 
 
 @dataclass(slots=True)
@@ -96,63 +82,6 @@ class Backend:
             )
             for tell in tuple(self._watchers):
                 tell(self.lost)
-
-
-def choose(
-    explicit: str | None, configured: str | None, environ: Mapping[str, str], *, token: Callable[[], bool]
-) -> Choice:
-    """Choose by `--backend`, `%config ModalGpu.backend`, `MODAL_GPU_BACKEND`, in this order; else cloud with a token.
-
-    Raises:
-        SetupError: the named backend does not exist.
-    """
-    for value, source in (
-        (explicit, "--backend"),
-        (configured, "%config ModalGpu.backend"),
-        (environ.get("MODAL_GPU_BACKEND"), "MODAL_GPU_BACKEND"),
-    ):
-        if value:
-            if value not in KINDS:
-                raise SetupError(f"{source} is {value!r}; a backend is one of: {', '.join(KINDS)}.")
-            return Choice(value, automatic=False)
-    return Choice("cloud" if token() else "local", automatic=True)
-
-
-def chosen(explicit: str | None = None) -> Kind:
-    """Return the backend for plain Python: as named, else by the environment, else cloud if a token exists.
-
-    Raises:
-        SetupError: the named backend does not exist.
-    """
-    return choose(explicit, None, os.environ, token=lambda: has_token(os.environ)).kind
-
-
-def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether the SDK would find a token: each half in the environment, else in the file's active profile.
-
-    Does not load the SDK, which reads the same file with the same parser.
-    """
-    if all(environ.get(variable) for variable in _TOKEN.values()):
-        return True
-    found = {**_profile(environ), **{name: environ[each] for name, each in _TOKEN.items() if each in environ}}
-    return all(found.get(name) for name in _TOKEN)
-
-
-_TOKEN = {"token_id": "MODAL_TOKEN_ID", "token_secret": "MODAL_TOKEN_SECRET"}
-
-
-def _profile(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the active profile of Modal's configuration file: MODAL_PROFILE, else the one marked, else `default`."""
-    import toml
-
-    path = Path(environ.get("MODAL_CONFIG_PATH") or Path.home() / ".modal.toml")
-    try:
-        profiles = toml.loads(path.read_text(encoding="utf-8"))
-    except Exception:  # noqa: BLE001 - toml raises IndexError and others; the SDK then finds no token
-        return {}
-    marked = (name for name, profile in profiles.items() if isinstance(profile, dict) and profile.get("active") is True)
-    profile = profiles.get(environ.get("MODAL_PROFILE") or next(marked, "default"), {})
-    return profile if isinstance(profile, dict) else {}
 
 
 _open: dict[Kind, Backend] = {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.app import OpenApp
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
 
 ENDED_BY_MODAL = "Modal ended the App and its container; a new container starts."
 STOPPED = "The App of this machine and its container were stopped; a new container starts."

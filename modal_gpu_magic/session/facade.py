@@ -15,7 +15,7 @@ from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
-from modal_gpu_magic.plan.machine.quote import hourly, quote, rate
+from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
 from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
@@ -24,12 +24,13 @@ from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, lacks_parts, never_ran
 from modal_gpu_magic.session.run.error_frames import clear_frames
-from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront, State
+from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
 from modal_gpu_magic.session.run.settling import OpenRun, receive, settle
+from modal_gpu_magic.session.run.sizing import hourly_of
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.waiting import image_words
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
@@ -89,7 +90,7 @@ class Session:
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
-        self.status = Status(self.metrics)
+        self.status = Status(self.metrics, self._hourly)
         self.generation: str | None = None
         self.patience = PATIENCE_SECONDS
         """Seconds without a connection after which a run is given up."""
@@ -132,7 +133,7 @@ class Session:
             front.say(note)
         try:
             with self.process.held():
-                with self.status.running(front, inbox, self.about.hourly, self._idle_until):
+                with self.status.running(front, inbox, self._hourly(), self.machine.nodes, self._idle_until):
                     if self.open_run is not None:
                         self._open(cell, front, inbox)
                         settle(self, front, inbox)
@@ -149,7 +150,7 @@ class Session:
         lost = self.values.remote_names()
         changes = ", ".join(differences(self.machine, machine)) or f"what {machine.image} builds"
         front.say(
-            f"New machine ({changes}): a new container starts, {rate(hourly(machine.gpus))} at Modal"
+            f"New machine ({changes}): a new container starts, {machine.price_text} at Modal"
             + (f"; lost with the old one: {', '.join(lost)}" if lost else "")
             + ". --session NAME keeps both, --move carries the values over."
         )
@@ -233,13 +234,24 @@ class Session:
     @property
     def about(self) -> About:
         """Facts of the session's next run: GPUs, backend, price, nodes."""
-        gpus = self.machine.gpus
-        hourly = quote(gpus[0] if gpus else None, cpu=self.machine.cpu, memory_mib=self.machine.memory).per_hour
-        nodes = self.machine.nodes
-        billed = None if hourly is None else hourly * nodes
+        gpus, nodes = self.machine.gpus, self.machine.nodes
+        known = self._hourly()
+        billed = self.machine.first_per_hour if known is None else known
         measured = self.metrics.simulated
         simulated = bool(gpus) and (self.backend == "local" if measured is None else measured)
         return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
+
+    @property
+    def price_text(self) -> str:
+        """The price of the GPUs that arrived; before, that of the first choice, and of the dearest: `$3.95/h`."""
+        read = self.backend == "cloud" and self.metrics.latest
+        known = self._hourly() if read else None
+        return self.machine.price_text if known is None else rate(known)
+
+    def _hourly(self) -> float | None:
+        """The price of the GPUs that arrived, or will for certain, all nodes together; None: not known."""
+        own = tuple(sample for sample in self.metrics.latest if sample.node == 0)
+        return hourly_of(self.machine, self.backend, own)
 
     @property
     def is_open(self) -> bool:
@@ -287,7 +299,7 @@ class Session:
                 self.status.enters("building")
             if kind == "tick":
                 words = image_words(self.machine) if phase == "building" else ""
-                front.show(State(phase, self.machine.title, time.monotonic() - since, words))
+                front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
         self.store = app.store(self.name)
         self.values.unwritten = self.store.unwritten if self.store else None
@@ -343,14 +355,16 @@ class Session:
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._last_run = request.run
         self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
+        self.status.meter.sent()
         return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
 
     def _pump(self, call: Call, cell: Cell, facts: CellFacts, front: Front, inbox: Inbox, *, again: bool) -> Ended:
         """Take in all that happens to the run until it has ended."""
         values = {name: self.namespace.get(name) for name in facts.names.reads}
-        watch = Watch(self.metrics, cell.source, values, self.status.enters)
+        watch = Watch(self.metrics, cell.source, values)
         try:
-            ended = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, again=again).run()
+            pump = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, self.status, again=again)
+            ended = pump.run()
         finally:
             call.app.listen(call.request.run, self._keep_late_samples)
             watch.end()

@@ -9,9 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
+
 from tests.benchmarks.table import Row, ratio, seconds
 from tests.e2e.kernel import Kernel
 
+FILLING_CELLS = 1500
+"""Cells until the memory pools of gRPC and the tables of closed streams have their size."""
 HEADER = "%%modal_gpu H100"
 LOAD = "%load_ext modal_gpu_magic"
 
@@ -121,4 +125,25 @@ def output() -> Iterator[Row]:
     yield ratio("100,000 lines", remote, ("native", native), 2.0, 1.3)
 
 
-MEASURES: tuple[Callable[[], Iterator[Row]], ...] = (load_ext, warm, cold, output)
+def growth() -> Iterator[Row]:
+    """How much 1,000 warm cells enlarge the kernel and the control plane, once pools and caches are full."""
+    repeat = (
+        "def repeat(count):\n    for _ in range(count):\n"
+        "        get_ipython().run_cell('%%modal_gpu H100 --quiet\\npass', store_history=False)"
+    )
+    with Kernel() as kernel:
+        kernel.run(LOAD)
+        kernel.run(f"{HEADER}\npass")
+        kernel.run(repeat)
+        here = psutil.Process(kernel.pid)
+        server = next(each for each in here.children() if "modal_gpu_magic.control_plane" in each.cmdline())
+        kernel.run(f"repeat({FILLING_CELLS})", timeout=300)
+        before = [each.memory_full_info().uss for each in (here, server)]
+        kernel.run("repeat(1000)", timeout=300)
+        after = [each.memory_full_info().uss for each in (here, server)]
+    for name, first, last in zip(("kernel", "control plane"), before, after, strict=True):
+        grown = (last - first) / 1e6
+        yield Row(f"1,000 warm cells enlarge the {name}", f"{grown:.2f} MB", "–", grown, " MB", 0.5, 0.1)
+
+
+MEASURES: tuple[Callable[[], Iterator[Row]], ...] = (load_ext, warm, cold, output, growth)

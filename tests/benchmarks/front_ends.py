@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import sin
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
-from modal_gpu_magic.ui.fronts.picture import summary_bundle
+from modal_gpu_magic.ui.fronts.card import Card, card_html
+from modal_gpu_magic.ui.fronts.picture import charts
 from modal_gpu_magic.ui.widgets.dashboard import STATIC
 from tests.benchmarks.table import Row, seconds
 from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
@@ -228,7 +229,7 @@ def sizes() -> Iterator[Row]:
     yield _size("the page's scripts and styles", sum(path.stat().st_size for path in files), 120, 90)
     for gpus in (8, 32):
         largest = max(len(_kept(gpus, readings)) for readings in (239, RATE * 300 - 1, KEPT))
-        yield _size(f"the picture of {gpus} GPUs, up to ten minutes", largest, 60, 50)
+        yield _size(f"the charts of {gpus} GPUs, up to ten minutes", largest, 60, 50)
 
 
 def _size(what: str, size: int, limit: float, aim: float) -> Row:
@@ -253,8 +254,7 @@ def _kept(gpus: int, readings: int) -> str:
             for gpu in range(gpus)
         ]
         history.add(Reading(tuple(samples)))
-    bundle: dict[str, Any] = summary_bundle("H100:8 · done", history, simulated=False)
-    return str(bundle["text/html"])
+    return card_html(Card("done", ("H100:8",)), charts(history))
 
 
 MEASURES: tuple[Callable[[], Iterator[Row]], ...] = (sizes, pickers, dashboards)

@@ -32,4 +32,6 @@ class Classic(Notebook):
       cell.events.on('finished_execute.CodeCell', ended);
       cell.execute();
     }"""
+    SOURCE = "index => Jupyter.notebook.get_cell(index).get_text()"
+    RESTART = "new Promise(done => Jupyter.notebook.kernel.restart(done, done)).then(() => true)"
     END = "Jupyter.notebook.session.delete()"

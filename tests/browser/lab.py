@@ -186,6 +186,8 @@ OPEN: Final = """async path => {
   const panel = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' });
   await panel.revealed;
 }"""
+SOURCE: Final = "index => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index].getSource()"
+RESTART: Final = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 FILL: Final = """cells => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
   notebook.widgets.forEach((cell, index) => {
@@ -203,8 +205,9 @@ class Notebook:
     CELL, OUTPUT = ".jp-Cell.jp-CodeCell", ".jp-Cell-outputArea"
     OWN_ERRORS: frozenset[str] = frozenset()
     """What the front end's console says whatever a notebook does."""
-    READY, FILL, RUN, END = READY, FILL, RUN, END
-    """Scripts of the page: is it ready; put sources into the cells; run a cell and set `ran` of it; end the kernel."""
+    READY, FILL, RUN, END, SOURCE, RESTART = READY, FILL, RUN, END, SOURCE, RESTART
+    """Scripts of the page: whether the page is ready, put sources into the cells, run a cell and set `ran` of the cell,
+    end the kernel, return the source of a cell, restart the kernel."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -253,6 +256,15 @@ class Notebook:
         """Run a cell to its end; returns its output area."""
         self.start(index)
         return self.ended(index)
+
+    def source(self, index: int) -> str:
+        """The source of a cell."""
+        return str(self.page.evaluate(self.SOURCE, index))
+
+    def restart(self) -> None:
+        """Restart the notebook's kernel."""
+        self.page.evaluate(self.RESTART)
+        self.page.wait_for_function(self.READY, timeout=CELL_MS)
 
     def text(self, index: int) -> str:
         """What a cell shows."""

@@ -1,18 +1,26 @@
 """Pictures of real runs, light and dark: `python -m tests.browser.shots FOLDER`. Look at them, and mend what is ugly.
 
-Those that README shows are in notebooks/images.
+Those that README shows are in notebooks/images. `python -m tests.browser.shots FOLDER states` takes every state of the
+dashboard, from made-up readings, at three widths of the page.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from playwright.sync_api import sync_playwright
 
+from tests.browser.feed import FEED, STATES
 from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
 
 TRAIN: Final = """\
 %%modal_gpu {line}
@@ -43,9 +51,42 @@ def take(notebook: Notebook, cell: int, to: Path) -> None:
         notebook.cell(cell).screenshot(path=to.with_name(f"{to.name}-{theme.lower()}.png"))
 
 
-def main(folder: Path) -> None:
-    """Take them all."""
-    folder.mkdir(parents=True, exist_ok=True)
+def runs(page: Page, lab: Lab, folder: Path) -> None:
+    """Real runs: while they go on, and what they leave."""
+    notebook = Notebook(page, lab.address(lab.write("shots.ipynb", CELLS)))
+    notebook.run(0)
+    notebook.run(1)
+    for cell, name, line in ((2, "dashboard", "40 "), (3, "cluster", "20 ")):
+        notebook.start(cell)
+        notebook.cell(cell).get_by_text(f"epoch {line}").first.wait_for(timeout=120_000)
+        take(notebook, cell, folder / name)
+        if cell == 2:
+            notebook.cell(1).get_by_label("Model", exact=True).select_option("34B")
+            take(notebook, 1, folder / "picker")
+        notebook.ended(cell)
+        take(notebook, cell, folder / f"{name}-kept")
+    notebook.end()
+
+
+def states(page: Page, lab: Lab, folder: Path) -> None:
+    """Every state of the dashboard at three widths."""
+    notebook = Notebook(page, lab.address(lab.write("states.ipynb", [FEED, *STATES.values()])))
+    notebook.command("application:toggle-left-area")
+    for cell in range(len(STATES) + 1):
+        notebook.run(cell)
+    for theme in ("Light", "Dark"):
+        notebook.theme(f"JupyterLab {theme}")
+        for width in (1400, 800, 390):
+            page.set_viewport_size({"width": width, "height": 1600})
+            page.wait_for_timeout(1500)  # a chart follows the width and the theme
+            for cell, name in enumerate(STATES, 1):
+                notebook.cell(cell).locator(".mgd").screenshot(path=folder / f"{name}-{width}-{theme.lower()}.png")
+    notebook.end()
+
+
+@contextmanager
+def browser_page() -> Iterator[tuple[Page, Lab]]:
+    """A page, and a JupyterLab of its own."""
     with (
         tempfile.TemporaryDirectory() as files,
         tempfile.TemporaryDirectory() as home,
@@ -53,22 +94,16 @@ def main(folder: Path) -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        page = browser.new_page(viewport={"width": 1150, "height": 1400})
-        notebook = Notebook(page, lab.address(lab.write("shots.ipynb", CELLS)))
-        notebook.run(0)
-        notebook.run(1)
-        for cell, name, line in ((2, "dashboard", "40 "), (3, "cluster", "20 ")):
-            notebook.start(cell)
-            notebook.cell(cell).get_by_text(f"epoch {line}").first.wait_for(timeout=120_000)
-            take(notebook, cell, folder / name)
-            if cell == 2:
-                notebook.cell(1).get_by_label("Model", exact=True).select_option("34B")
-                take(notebook, 1, folder / "picker")
-            notebook.ended(cell)
-            take(notebook, cell, folder / f"{name}-kept")
-        notebook.end()
+        yield browser.new_page(viewport={"width": 1150, "height": 1400}), lab
         browser.close()
 
 
+def main(folder: Path, kind: str = "runs") -> None:
+    """Take them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser_page() as (page, lab):
+        {"runs": runs, "states": states}[kind](page, lab, folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

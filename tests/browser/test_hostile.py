@@ -21,14 +21,17 @@ from IPython.display import display
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.plan.table import Column, Row, Table
-from modal_gpu_magic.ui.fronts.picture import summary_bundle
+from modal_gpu_magic.ui.fronts.card import Card, Detail, Moment, card_bundle
+from modal_gpu_magic.ui.fronts.picture import charts
 from modal_gpu_magic.ui.fronts.ranks import bundle
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
 for text in texts:
     history = History()
-    history.add(Reading((GpuSample(1.0, 0, f"GPU-{text}", text, driver=text, pstate=text, utilization=5.0),)))
-    display(summary_bundle(text, history, simulated=True, heading=(text, text)), raw=True)
+    for at in range(3):
+        history.add(Reading((GpuSample(at, 0, f"GPU-{text}", text, driver=text, pstate=text, utilization=5.0),)))
+    card = Card(text, (text, text), Moment(text, text, text, text, text), (Detail(text, (text,), text),))
+    display(card_bundle(card, charts(history)), raw=True)
     display(bundle({0: text, 1: text}), raw=True)
     display(Table((Column(text), Column(text)), (Row((text, text), text),), (text,)))
     display(RemoteValue(text, text, text, text, text, {"text/html": "<p>own</p>"}))
@@ -36,6 +39,8 @@ for text in texts:
 LIVE = """
 import time
 from IPython.display import display
+from modal_gpu_magic.metrics.host import HostSample
+from modal_gpu_magic.metrics.processes import GpuProcess
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 from modal_gpu_magic.ui.fronts.ranks import Tabs
 from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
@@ -46,7 +51,8 @@ for text in texts:
     state = Shown("running", text, time.time(), text, text, got=text, detail=text, notices=(text, text))
     dashboard = Dashboard(state, print)
     display(dashboard)
-    dashboard.sample(Reading((GpuSample(time.time(), 0, text, text, driver=text, utilization=5.0),)))
+    gpu = GpuSample(time.time(), 0, text, text, driver=text, utilization=5.0)
+    dashboard.sample(Reading((gpu,), HostSample(5.0), (GpuProcess(text, 1, 5.0, text), GpuProcess("GPU-x", 2, None, text))))
     dashboard.show(phase=text, detail=text + text)
     picker = GpuPicker(image=text, said=text)
     picker.images = ["torch", text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,13 +38,30 @@ def test_the_picker_by_mouse(notebook: Callable[..., Notebook]) -> None:
     picker.locator(".mgp-card", has=opened.page.get_by_text("L40S", exact=True)).click(timeout=CELL_MS)
     picker.get_by_role("button", name="More GPUs").click()
     expect(picker.locator(".mgp-line")).to_have_text("%%modal_gpu L40S:2")
-    expect(picker.get_by_role("region", name="Session")).to_have_count(0)
+    strip = picker.get_by_role("region", name="Session")
+    expect(strip).to_contain_text("No session yet")
+    expect(strip.get_by_role("button", name="Stop")).to_be_disabled()
     picker.get_by_role("button", name="Use").click()
     expect(picker.get_by_text("Cells with %%modal_gpu now run on this machine.")).to_be_visible(timeout=CELL_MS)
     expect(opened.run(1)).to_contain_text("default: L40S:2")
+    expect(strip).to_contain_text("nothing has run yet")
+    expect(strip.get_by_role("button", name="Stop")).to_be_disabled()
 
 
-def test_a_cell_is_seen_live_stopped_and_kept_as_a_picture(notebook: Callable[..., Notebook]) -> None:
+def test_insert_writes_into_the_cell_below_and_an_ended_kernel_is_said(notebook: Callable[..., Notebook]) -> None:
+    opened = notebook("%load_ext modal_gpu_magic\n%modal_gpu picker L40S", "x = 1", "y = 2")
+    picker = opened.run(0).get_by_role("group", name="GPU picker")
+    picker.get_by_role("button", name="Insert", exact=True).click()
+    expect(picker.get_by_text("Inserted into the cell below.")).to_be_visible()
+    assert [opened.source(1), opened.source(2)] == ["%%modal_gpu L40S\nx = 1", "y = 2"]
+    opened.restart()
+    ended = picker.get_by_text("The kernel has ended. Run this cell again.")
+    expect(ended).to_have_count(2)
+    expect(picker.get_by_role("button", name="Use")).to_be_disabled()
+    expect(picker.get_by_role("button", name="Stop")).to_be_disabled()
+
+
+def test_a_cell_is_seen_live_stopped_and_kept_as_charts(notebook: Callable[..., Notebook]) -> None:
     opened = notebook("%load_ext modal_gpu_magic", SLOW, "%%modal_gpu\nprint('step', step < 399)")
     opened.run(0)
     opened.start(1)
@@ -52,12 +70,13 @@ def test_a_cell_is_seen_live_stopped_and_kept_as_a_picture(notebook: Callable[..
     expect(shown.get_by_text("simulated")).to_be_visible()
     state = shown.locator(".mgs-state")
     expect(state).to_contain_text("running on H100:2")
+    expect(state).to_have_text(re.compile(r" 0:0[5-9]$"), timeout=CELL_MS)  # enough readings for a chart
     shown.get_by_role("button", name="Stop").click()
     output = opened.ended(1)
     expect(output).to_contain_text("KeyboardInterrupt")
     expect(output).to_contain_text("stopped")
     expect(shown).to_have_count(0)
-    picture = output.locator("img[src^='data:image/svg+xml']")
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 100
+    chart = output.locator("img[src^='data:image/svg+xml']").first
+    expect(chart).to_be_visible()
+    assert chart.evaluate("image => image.naturalWidth") > 100
     expect(opened.run(2)).to_contain_text("step True")

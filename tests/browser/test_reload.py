@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.lab import Notebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.browser.lab import Lab, Notebook
+    from playwright.sync_api import BrowserContext
+
+    from tests.browser.lab import Lab
 
 STEPS = """%%modal_gpu H100:2
 import os, time
@@ -72,11 +77,12 @@ def test_it_comes_back_and_every_line_is_in_the_file(reloaded: Callable[..., Not
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[*]:")
     expect(notebook.cell(1).locator(".jp-Cell-outputArea")).to_contain_text("step 1\n")
     enough.touch()
-    expect(notebook.cell(1).locator("img[src^='data:image/svg+xml']")).to_be_visible(timeout=60_000)
+    expect(notebook.cell(1).locator("img[src^='data:image/svg+xml']").first).to_be_visible(timeout=60_000)
     expect(notebook.cell(1).locator(".jp-InputPrompt")).to_have_text("[2]:")
     last = int(notebook.run(2).inner_text())
-    picture, begun, printed, result = saved(notebook, lab)
-    assert "image/svg+xml" in picture["data"]["text/html"]
+    emptied, begun, printed, result, card = saved(notebook, lab)
+    assert emptied["data"] == {"text/plain": ""}
+    assert "image/svg+xml" in card["data"]["text/html"]
     assert begun["data"]["text/plain"] == "'ended'"
     assert printed["text"] == lines(last + 1)
     assert (result["output_type"], result["data"]["text/plain"]) == ("execute_result", str(last))
@@ -90,7 +96,8 @@ def test_what_was_never_saved_comes_back_too_and_an_error(
     enough.touch()
     expect(notebook.cell(1)).to_contain_text("ZeroDivisionError", timeout=60_000)
     last = int(notebook.run(2).inner_text())
-    _, _, printed, error = saved(notebook, lab)
+    _, _, printed, error, card = saved(notebook, lab)
+    assert card["data"]["text/plain"].startswith("failed · ")
     assert printed["text"] == lines(last + 1)
     assert (error["output_type"], error["ename"]) == ("error", "ZeroDivisionError")
 
@@ -99,3 +106,35 @@ def test_stop_in_a_page_that_was_loaded_anew(reloaded: Callable[..., Notebook]) 
     notebook = reloaded("", save=True)
     notebook.cell(1).get_by_role("button", name="Stop").click(timeout=60_000)
     expect(notebook.cell(1)).to_contain_text("KeyboardInterrupt", timeout=60_000)
+
+
+@pytest.mark.parametrize("minor", [5, 4], ids=["with ids of cells", "without"])
+def test_a_notebook_that_was_never_saved_and_is_not_trusted(
+    context: BrowserContext, lab: Lab, enough: Path, minor: int
+) -> None:
+    """JupyterLab trusts a cell that the page itself has run; a page that is loaded anew trusts none of this file."""
+    source = STEPS.format(enough=str(enough), last="")
+    name = lab.write("never_saved.ipynb", ["%load_ext modal_gpu_magic", source])
+    if minor < 5:
+        file = json.loads((lab.folder / name).read_text())
+        cells = [{key: value for key, value in cell.items() if key != "id"} for cell in file["cells"]]
+        (lab.folder / name).write_text(json.dumps({**file, "nbformat_minor": minor, "cells": cells}))
+    page = context.new_page()
+    try:
+        notebook = Notebook(page, lab.address(name))
+        page.once("dialog", lambda dialog: dialog.accept())
+        notebook.run(0)
+        notebook.start(1)
+        notebook.cell(1).get_by_role("listitem", name="GPU 1").wait_for(timeout=60_000)
+        page.reload()
+        shown = notebook.cell(1).get_by_role("region", name="GPU dashboard")
+        expect(shown).to_be_visible(timeout=60_000)
+        expect(shown.locator(".mgs-state")).to_contain_text("running on H100:2")
+        expect(notebook.cell(1)).to_contain_text("step 1\n")
+        assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets[0].model.trusted") is False
+        enough.touch()
+        expect(shown).to_have_count(0, timeout=60_000)
+        expect(notebook.cell(1)).to_contain_text("ended")
+        notebook.end()
+    finally:
+        page.close()

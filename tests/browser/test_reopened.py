@@ -39,7 +39,7 @@ def received(tabs: list[Tab], notebook: Callable[..., Notebook], lab: Lab, page:
     mine = notebook(*CELLS)
     mine.run(0)
     mine.run(1)
-    receipt = next(line for line in mine.text(1).splitlines() if line.startswith("H100:2 · "))
+    receipt = mine.output(1).locator("summary").inner_text()
     mine.save()
     file: Any = nbformat.read(lab.folder / "test_reopened.ipynb", as_version=4)
     file.metadata["sent"] = "by another"
@@ -48,12 +48,14 @@ def received(tabs: list[Tab], notebook: Callable[..., Notebook], lab: Lab, page:
     return tabs[0], receipt
 
 
-def test_it_shows_the_picture_and_words_instead_of_widgets(received: tuple[Notebook, str], errors: list[str]) -> None:
+def test_it_shows_the_charts_and_words_instead_of_widgets(received: tuple[Notebook, str], errors: list[str]) -> None:
     theirs, receipt = received
     assert not theirs.page.evaluate(TRUSTED)
-    picture = theirs.output(1).locator("img[src^='data:image/svg+xml']")
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 100
+    chart = theirs.output(1).locator("img[src^='data:image/svg+xml']").first
+    expect(chart).to_be_visible()
+    assert chart.evaluate("image => image.naturalWidth") > 100
+    assert receipt.startswith("done · H100:2 simulated on this CPU · ")
+    assert " at the latest" in receipt
     expect(theirs.output(1)).to_contain_text(receipt)
     expect(theirs.output(1)).to_contain_text("kept")
     expect(theirs.output(0)).to_contain_text("%%modal_gpu L40S:2")

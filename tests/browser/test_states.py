@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.recommend import per_hour
 from tests.e2e.slow_package import slow_package
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ while not os.path.exists({path!r}) and time.monotonic() < end:
     time.sleep(0.1)
 {last}"""
 """A cell that runs until the test makes the file."""
+IDLE = r"idle until \d\d:\d\d \S+ at the latest"
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 
 PREEMPT = """
@@ -67,6 +71,11 @@ def dashboard(notebook: Notebook, cell: int) -> Locator:
     shown = notebook.cell(cell).get_by_role("region", name="GPU dashboard")
     expect(shown).to_be_visible(timeout=90_000)
     return shown
+
+
+def card(notebook: Notebook, cell: int) -> Locator:
+    """The line of a cell's receipt."""
+    return notebook.output(cell).locator("summary").last
 
 
 def strip(notebook: Notebook) -> Locator:
@@ -111,7 +120,7 @@ def test_building_an_image(
     shown.get_by_role("button", name="Stop").click()
     opened.ended(2)
     expect(shown).to_have_count(0)
-    assert "H100:2 · stopped before the cell ran" in opened.text(2)
+    expect(opened.output(2)).to_contain_text("stopped · H100:2 · before the cell ran")
     assert "never" not in opened.text(2).replace("print('never')", "")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
@@ -133,7 +142,7 @@ def test_running_and_done_and_idle(
     assert wide == drawn, "the chart has its width again after a change of theme"
     enough.touch()
     opened.ended(1)
-    assert re.match(r"● done, idle until \d\d:\d\d\n", opened.text(1))
+    expect(card(opened, 1)).to_have_text(re.compile(rf"^done · H100:2 .* · {IDLE}$"))
     idle = strip(opened).locator(".mgs-state")
     expect(idle).to_have_text(re.compile(r"^idle, ends in \d:\d\d$"))
     left = idle.inner_text()
@@ -156,7 +165,7 @@ def test_a_failure_and_the_idle_time_before_it_are_told(
     expect(money).to_have_text(re.compile(r"^free \(≈ \S+ on Modal\) · session \$\d\.\d\d with idle$"))
     enough.touch()
     opened.ended(1)
-    assert re.search(r"^● failed, idle until \d\d:\d\d\n", opened.text(1))
+    expect(card(opened, 1)).to_have_text(re.compile(rf"^failed · H100:2 .* · {IDLE}$"))
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell failed")
     readable(opened, serious, ".mgs")
     strip(opened).get_by_role("button", name="Stop").click()
@@ -176,7 +185,7 @@ def test_stopping_and_stopped(notebook: Callable[..., Notebook], serious: Callab
     expect(strip(opened).locator(".mgs-state")).to_contain_text("stopping 0:")
     assert serious(".mgd") == []
     opened.ended(1)
-    assert re.search(r"^● stopped, idle until \d\d:\d\d\n", opened.text(1))
+    expect(card(opened, 1)).to_have_text(re.compile(rf"^stopped · H100:2 .* · {IDLE}$"))
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
 
@@ -200,7 +209,7 @@ def test_restarted_by_modal(
     (tmp_path / "task-enough").touch()
     opened.ended(2)
     assert "the second" in opened.text(2)
-    assert "● done" in opened.text(2)
+    expect(card(opened, 2)).to_contain_text("done · ")
 
 
 @pytest.mark.timeout(300)
@@ -223,15 +232,25 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     expect(shown.locator(".mgs-title")).to_have_text("2 x H100:8")
     for node in ("node 0", "node 1"):
         expect(shown.get_by_role("listitem", name=node)).to_be_visible(timeout=60_000)
-    expect(shown.locator(".mgn-cell")).to_have_count(16)
+    expect(shown.locator(".mgn-cell")).to_have_count(2)
     tab = opened.cell(1).get_by_role("tab", name="rank 1")
     expect(tab).to_be_visible(timeout=60_000)
     expect(opened.cell(1).get_by_text("rank 1 begins")).to_be_visible(timeout=30_000)
     readable(opened, serious, ".mgd")
     enough.touch()
     text = opened.ended(1).inner_text()
-    assert "● done" in text
+    expect(card(opened, 1)).to_contain_text("done · 2 x H100:8 simulated on this CPU · ")
     assert "rank 0 ends" in text
+    expect(tab).to_have_count(0)
+    summary = opened.cell(1).locator("details > summary").filter(has_text="rank 1")
+    expect(summary).to_have_text("rank 1 · rank 1 ends")
+    expect(opened.cell(1).locator("details[open] pre")).to_have_text("rank 1 begins\nrank 1 ends\n")
+    own = opened.cell(1).get_by_text("rank 0 ends").last.bounding_box()
+    below = summary.bounding_box()
+    assert own is not None
+    assert below is not None
+    assert below["y"] > own["y"]
+    assert serious(".jp-Cell-outputArea") == []
 
 
 def test_the_price_of_each_fallback_is_in_the_picker(notebook: Callable[..., Notebook]) -> None:
@@ -239,5 +258,5 @@ def test_the_price_of_each_fallback_is_in_the_picker(notebook: Callable[..., Not
     opened.run(0)
     fallbacks = opened.cell(0).get_by_role("list", name="Fallbacks, in order").get_by_role("listitem")
     expect(fallbacks).to_have_count(2)
-    expect(fallbacks.nth(0)).to_contain_text("A100-80GB:2 $5.00/h")
-    expect(fallbacks.nth(1)).to_contain_text("L4 $0.80/h")
+    for place, spec in enumerate(("A100-80GB:2", "L4")):
+        expect(fallbacks.nth(place)).to_contain_text(f"{spec} {rate(per_hour(GpuSpec.parse(spec)))}")

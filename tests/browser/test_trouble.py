@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_states import LOAD, UNTIL, dashboard, moves, readable, strip
+from tests.browser.test_states import IDLE, LOAD, UNTIL, dashboard, moves, readable, strip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ def test_waiting_for_a_gpu(
     enough.touch()
     text = opened.ended(3).inner_text()
     assert "it came" in text
-    assert "● done, idle until" in text
+    assert re.search(rf"^\s*done · .* · {IDLE}$", text, re.MULTILINE)
 
 
 def test_a_gpu_that_is_hot_held_down_and_ill_is_marked(

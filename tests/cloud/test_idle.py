@@ -57,3 +57,19 @@ def test_the_end_of_an_idle_app_is_said_by_the_next_cell_alone(kernel: Kernel, f
     assert not result.stderr
     again = kernel.remote("number + 1", "T4")
     assert (again.value(), "Modal ended the App" in again.said) == ("2", False)
+
+
+def test_late_heartbeats_end_nothing(kernel: Kernel, far: Cloud) -> None:
+    """Heartbeats are held up during two cells, for many of their intervals."""
+    names = ("AppHeartbeat", "QueueHeartbeat", "ContainerHeartbeat")
+    for name in names:
+        far.gates.close(name)
+    source = "import time\nfor step in range(8):\n    print(step, flush=True)\n    time.sleep(0.3)\nnumber += 1\nnumber"
+    results = [kernel.remote(source, "T4") for _ in range(2)]
+    assert far.gates.reached("AppHeartbeat")
+    for name in names:
+        far.gates.open(name)
+    assert [result.value() for result in results] == ["2", "3"]
+    assert {result.stdout for result in results} == {"".join(f"{step}\n" for step in range(8))}
+    assert not [m for m in kernel.listen(SECONDS) if m.kind != "status"]
+    assert kernel.remote("number", "T4").value() == "3"

@@ -2,7 +2,8 @@
 
 full, short   what it prints for the long and the short query, then it ends; a pipe there is read to its end.
               Without the file the query has a field that it does not know.
-asked         the arguments of every start, a line each
+processes     what it prints for the list of processes; without the file it does not know that query
+asked         the arguments of every start for GPUs, a line each; listed: of every start for processes
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.metrics.sample import Reading
 
 PROGRAM = """#!/bin/sh
+case "$1" in *query-compute-apps*)
+    echo "$@" >> {folder}/listed
+    [ -e {folder}/processes ] || {{ echo 'Invalid combination of input arguments.'; exit 2; }}
+    exec cat {folder}/processes;;
+esac
 echo "$@" >> {folder}/asked
 case "$1" in *power.draw*) kind=full;; *) kind=short;; esac
 [ -e {folder}/$kind ] || {{ echo 'Field "pstate" is not a valid field to query.'; exit 2; }}
@@ -43,7 +49,14 @@ class Smi:
 
     @property
     def asked(self) -> list[str]:
-        file = self.folder / "asked"
+        return self._lines("asked")
+
+    @property
+    def listed(self) -> list[str]:
+        return self._lines("listed")
+
+    def _lines(self, name: str) -> list[str]:
+        file = self.folder / name
         return file.read_text().splitlines() if file.exists() else []
 
     def says(self, kind: str, text: str) -> None:

@@ -135,8 +135,23 @@ def test_container_seconds_are_accounted_for(places: dict[str, str], tmp_path: P
         made.Box.with_options(gpu="L4:2")().add.remote()
     plane.leave()
     (row,) = json.loads(account.read_text())
-    assert (row["function"], row["gpu"]) == ("Box.*", "L4:2")
-    assert 0 < row["ended_at"] - row["started_at"] < 30
+    assert (row["function"], row["gpu"], row["node"]) == ("Box.*", "L4:2", 0)
+    assert 0 < row["seconds"] < 30
+    assert row["ended_at"] - row["started_at"] == pytest.approx(row["seconds"], abs=1e-3)
+
+
+def test_the_account_names_a_container_from_its_start(places: dict[str, str], tmp_path: Path) -> None:
+    account = tmp_path / "meter.json"
+    plane = Plane({**places, "MODAL_GPU_METER": str(account)})
+    made = make_subjects()
+    with made.app.run(client=plane.client()):
+        made.Box().add.remote()
+        (row,) = json.loads(account.read_text())
+        assert (row["ended_at"], row["seconds"], row["exit_code"]) == (None, None, None)
+    eventually(lambda: json.loads(account.read_text())[0]["seconds"])
+    (row,) = json.loads(account.read_text())
+    assert row["exit_code"] == 0
+    plane.leave()
 
 
 DRIVER = """#!/bin/sh

@@ -48,6 +48,16 @@ def test_a_death_is_named(kernel: Kernel, source: str, error: str, words: list[s
     assert kernel.remote("'next'").value() == "'next'"
 
 
+def test_a_cell_that_dies_at_its_first_line_is_not_run_again(kernel: Kernel, tmp_path: Path) -> None:
+    """The event that the cell has begun dies with the container; the mark in shared memory stays."""
+    ran = tmp_path / "ran"
+    result = kernel.remote(
+        f"import os\nfile = os.open({str(ran)!r}, os.O_CREAT | os.O_WRONLY | os.O_APPEND)\nos.write(file, b'once ')\nos._exit(3)"
+    )
+    assert result.reply.get("ename") == "ContainerLost"
+    assert ran.read_text() == "once "
+
+
 def test_a_segmentation_fault_shows_its_python_stack(kernel: Kernel) -> None:
     result = kernel.remote("import ctypes\n\ndef crash():\n    ctypes.string_at(0)\n\ncrash()")
     assert "Segmentation fault" in result.stderr

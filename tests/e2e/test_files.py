@@ -175,8 +175,8 @@ def test_the_receipt_says_what_a_cell_wrote_and_how_to_fetch_it(desk: Desk) -> N
     said = desk.kernel.remote(
         "import os\nos.makedirs('out', exist_ok=True)\nfor n in (3, 5):\n    open(f'out/m{n}.pt', 'wb').write(b'1' * n * 10**6)"
     ).said
-    assert "wrote out/m5.pt (5.0 MB), out/m3.pt (3.0 MB): " in said
-    line = said.partition("%modal_gpu ")[2].partition(" · ")[0]
+    assert "wrote out/m5.pt (5.0 MB), out/m3.pt (3.0 MB):" in said
+    line = said.partition("%modal_gpu ")[2].splitlines()[0]
     assert line == "get session:out/m5.pt session:out/m3.pt ."
     assert desk.says(line).count("got 1 file") == 2
     assert (desk.folder / "m5.pt").read_bytes() == b"1" * 5_000_000

@@ -156,6 +156,8 @@ class TestRunners:
         assert "input" in done.stderr + done.stdout
 
 
+COLUMNS = 80
+"""Width of pexpect's terminal."""
 PROMPT = r"In \[\d+\]: $"
 
 
@@ -217,6 +219,16 @@ class TestTerminal:
         assert "ZeroDivisionError: division by zero" in shown
         assert "1 / value" in shown
 
+    def test_the_receipt_is_below_the_output_and_broken_between_facts(self, terminal: pexpect.spawn[str]) -> None:
+        for source, before, outcome in (("print('o' + 'ut')", "out", "done"), ("1 / 0", "division by zero", "failed")):
+            shown = typed(terminal, f"%%modal_gpu H100 A100-80GB\n{source}").replace("\r", "")
+            output, receipt = shown.split(f"{outcome} · H100 simulated on this CPU · ")
+            assert before in output
+            lines = receipt.strip().split("\n")
+            assert len(lines) > 1
+            assert max(map(len, lines)) <= COLUMNS
+            assert all(line.endswith(" ·") for line in lines[:-1]), lines
+
     def test_the_gpus_are_seen_while_the_cell_runs(self, home: Path) -> None:
         with in_terminal(home, "xterm") as terminal:
             type_in(terminal, "%%modal_gpu H100:2\nimport time\ntime.sleep(5)\nprint('af' + 'ter')")
@@ -260,13 +272,32 @@ def test_plain_python(home: Path) -> None:
     assert done.stdout == "42\ndivision by zero\n", done.stderr
 
 
+def shown(path: Path) -> list[list[tuple[str, Any]]]:
+    """What the cells of a notebook's file show, less the magic's own words, times and numbers: runs differ in these."""
+    return [
+        [
+            (output.output_type, NUMBER.sub("#", output.text) if "text" in output else sorted(output.data))
+            for output in cell
+            if OURS not in output.get("metadata", {})
+        ]
+        for cell in outputs(path)
+    ]
+
+
+NUMBER = re.compile(r"\d[\d.,]*")
+
+
 @pytest.mark.timeout(360)
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_of_ours_runs(home: Path, path: Path) -> None:
-    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), timeout=300)
+def test_a_notebook_of_ours_runs_and_shows_what_its_file_shows(home: Path, path: Path) -> None:
+    """The file carries the outputs of a real run, made by `notebooks/run.py --save`, so that GitHub shows them."""
+    saved = home / "saved.ipynb"
+    done = run(home, str(ROOT / "notebooks" / "run.py"), str(path), f"--save={saved}", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated" in done.stdout, "a receipt"
     assert "Warning" not in done.stdout + done.stderr
+    assert shown(path) == shown(saved), "run `python notebooks/run.py NOTEBOOK --save`"
+    nbformat.validate(nbformat.read(path, 4))
 
 
 def test_the_lab_prints_its_address_and_hides_its_log(home: Path) -> None:

@@ -16,6 +16,7 @@ from tests.e2e.kernel import Kernel
 PROGRAM = """#!/bin/sh
 case "$*" in
 *-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-tape)"; exit;;
+*query-compute-apps*) while echo "GPU-tape, 4711, 4096, /usr/bin/python3"; do sleep 0.2; done; exit;;
 *uuid,memory.total,name*) echo "0, GPU-tape, 143771, NVIDIA H200"; exit;;
 esac
 echo "$*" >> {folder}/asked
@@ -58,10 +59,11 @@ def test_a_cell_sees_what_arrived_and_its_receipt_says_it(machine: Kernel) -> No
     )
     result = machine.remote(cell, HEADER)
     assert result.value() == "('H200', ('H100', 'A100-80GB'), 'GPU-tape', 'local', False)"
-    receipt = result.notes[-1].text
-    assert receipt.startswith("H200 (asked H100 A100-80GB) · local · queue")
-    assert "peak 9.8/140 GB · mean 60 %, peak 80 % · mean 500 W" in receipt
-    assert receipt.endswith("an L4 would fit: saves $3.15/h"), receipt
+    receipt = " ".join(result.notes[-1].text.split("\n"))
+    assert receipt.startswith("done · H200 of this machine (asked H100 A100-80GB) · ")
+    assert "peak 9.8 of 140 GiB · utilisation 60 %" in receipt
+    assert "141 GB nominal · mean utilisation 60 %, at most 80 % · mean power 500 W" in receipt
+    assert "an L4 would fit: saves $3.15/h" in receipt
 
 
 def test_the_session_s_metrics_have_the_script_s_numbers(machine: Kernel) -> None:
@@ -92,7 +94,7 @@ def test_out_of_memory_names_the_peak_the_next_larger_gpu_and_the_line(machine: 
     result = machine.remote(cell, HEADER)
     assert result.error.startswith("OutOfMemoryError")
     assert (
-        "H200 ran out of memory at a peak of 9.8 GB. The next larger is B200 (192 GB, $6.25/h): %%modal_gpu B200 --timeout 1h30m"
+        "H200 ran out of memory at a peak of 9.8 GiB. The next larger is B200 (192 GB, $6.25/h): %%modal_gpu B200 --timeout 1h30m"
     ) in result.said
 
 

@@ -218,7 +218,10 @@ def test_a_notebook_shows_tabs_and_keeps_what_needs_no_widgets(kernel: Kernel) -
     assert "comm_open" in kinds
     tabs = [m for m in result.notes if m.content["metadata"]["modal_gpu"]["kind"] == "ranks"]
     kept = tabs[-1]
-    assert kept.kind == "update_display_data"
-    assert "<details><summary>rank 1</summary>" in kept.content["data"]["text/html"]
+    assert kept.kind == "display_data", "it stands below the output of rank 0"
+    assert tabs[-2].content["data"] == {"text/plain": ""}, "the tabs are gone"
+    assert kept.content["transient"]["display_id"] != tabs[-2].content["transient"]["display_id"]
+    assert "<details open>" in kept.content["data"]["text/html"]
+    assert "rank 1 · <code>&lt;hello&gt;</code></summary>" in kept.content["data"]["text/html"]
     assert "&lt;hello&gt;" in kept.content["data"]["text/html"]
     assert kept.text == "[rank 1] <hello>"

@@ -51,17 +51,22 @@ def test_a_cell_becomes_a_service(kernel: Kernel) -> None:
     made = kernel.remote(EMBED, HEADER)
     assert made.ok, made.traceback
     assert made.stdout == "loading\n"
-    for part in ("embed · L40S", "L40S simulated", "up to 32 calls per batch", "clean only inside", "idle for 5m"):
+    for part in ("embed · L40S simulated on this CPU", "up to 32 calls per batch", "clean only inside", "idle for 5m"):
         assert part in made.said
     assert kernel.run("embed.predict('four')").value() == "8"
     assert "queue 0" in kernel.run("embed").value()
 
 
-def test_batches_form_and_a_bar_moves(kernel: Kernel) -> None:
+def test_batches_form_and_one_line_says_how_far_the_map_is(kernel: Kernel) -> None:
     done = kernel.run("answers = list(embed.predict.map(['w' * i for i in range(64)]))\nsum(answers)")
     assert done.value() == str(sum(2 * i for i in range(64)))
-    assert "embed.predict: 100%" in done.stderr
-    assert "64/64" in done.stderr
+    assert done.stderr == ""
+    lines = [message for message in done.messages if message.kind in ("display_data", "update_display_data")]
+    assert [message.kind for message in lines[:1]] == ["display_data"]
+    assert {message.kind for message in lines[1:]} == {"update_display_data"}
+    assert len({message.content["transient"]["display_id"] for message in lines}) == 1
+    assert lines[0].text == "embed.predict 0/64"
+    assert lines[-1].text.startswith("embed.predict 64/64 in ")
 
 
 def test_a_generator_in_a_cell(kernel: Kernel) -> None:

@@ -218,7 +218,7 @@ def test_quiet_shows_the_cell_alone(kernel: Kernel) -> None:
 
 def test_the_receipt_is_honest_about_where_it_ran(kernel: Kernel) -> None:
     receipt = kernel.remote("print(1)", "H100").notes[-1].text
-    assert all(part in receipt for part in ("H100", "local", "simulated", "run")), receipt
+    assert receipt.startswith("done · H100 simulated on this CPU · "), receipt
 
 
 def test_keep_warm_changes_without_a_new_machine(renewed: Kernel) -> None:

@@ -114,3 +114,37 @@ def test_whether_gpus_are_simulated_is_known_from_the_first_reading_on() -> None
     for driver, simulated in (("simulated", True), ("580.95.05", False)):
         kept.add(Reading((GpuSample(0, uuid="GPU-a", driver=driver),)))
         assert kept.simulated is simulated
+
+
+def at(*times: float, capacity: int = 3600) -> History:
+    """A history of readings that arrive in this order; a sample's load is its time."""
+    kept = History(capacity)
+    for time in times:
+        kept.add(Reading((GpuSample(time, uuid="GPU-a", utilization=time),)))
+    return kept
+
+
+@pytest.mark.parametrize(
+    "times, capacity, kept",
+    [
+        ((0, 1, 2), 9, [0, 1, 2]),
+        ((2, 1, 0), 9, [0, 1, 2]),
+        ((0, 5, 3, 4, 1), 9, [0, 1, 3, 4, 5]),
+        ((1, 1, 1), 9, [1, 1, 1]),
+        ((5, 6, 7, 1), 3, [5, 6, 7]),
+        ((5, 6, 8, 7), 3, [6, 7, 8]),
+        ((5, 4), 1, [5]),
+    ],
+)
+def test_samples_are_in_the_order_of_their_time_whatever_that_of_their_arrival(
+    times: tuple[float, ...], capacity: int, kept: list[float]
+) -> None:
+    history = at(*times, capacity=capacity)
+    assert [sample.time for sample in history.samples("GPU-a")] == kept
+    assert history.latest[0].time == max(times)
+    assert history.peak("utilization") == max(times), "of all, also of those dropped"
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=40), st.integers(1, 50))
+def test_any_order_of_arrival(times: list[float], capacity: int) -> None:
+    assert [sample.time for sample in at(*times, capacity=capacity).samples("GPU-a")] == sorted(times)[-capacity:]

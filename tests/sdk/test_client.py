@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modal_gpu_magic.errors import SetupError
-from modal_gpu_magic.sdk.client import Choice, choose, has_token
+from modal_gpu_magic.sdk.choice import Choice, choose, has_token
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class EventSender:
         self._unsent: dict[_Run, None] = {}
         self._lock = threading.Condition(threading.RLock())
         self._idle = self._urgent = self._posting = self._stalled = self._forked = self._closed = False
-        self._interval, self._posted_at = QUIET_SECONDS, 0.0
+        self._interval, self._posted_at, self._held_until = QUIET_SECONDS, 0.0, 0.0
         os.register_at_fork(after_in_child=self._fork)
         self.thread = daemon("modal-gpu-sender", self._send)
 
@@ -107,7 +107,7 @@ class EventSender:
                 self._current.log.forget(self._current.sent)
             self._current = _Run(run, post)
             self._stalled = self._urgent = False
-            self._interval = QUIET_SECONDS
+            self._interval, self._held_until = QUIET_SECONDS, 0.0
 
     def claim(self) -> None:
         """Make the current run the owner of all output of this context and of the asyncio tasks created in it."""
@@ -125,6 +125,10 @@ class EventSender:
         self._waiting.append((self._current, "stopping", {}))
         with self._lock:
             self._lock.notify_all()
+
+    def hold(self, seconds: float) -> None:
+        """Post nothing for so long, unless asked to: the answer will take the events along, which saves a post."""
+        self._held_until = monotonic() + seconds
 
     def from_child(self, kind: EventKind, content: dict[str, Any]) -> None:
         """Send an event of a forked child. Its run is unknown, so the event belongs to the current or last run."""
@@ -155,7 +159,7 @@ class EventSender:
             self._seal()
             self._lock.wait_for(lambda: not self._posting, 1.0)
             tail = run.log.since(run.sent)
-            run.sent, run.ended = run.log.next_number, True
+            run.sent, run.ended, self._held_until = run.log.next_number, True, 0.0
             return Finished(run.frames, run.log.next_number, tail)
 
     def flush_now(self, timeout: float = 5.0) -> bool:
@@ -272,7 +276,7 @@ class EventSender:
         gathered = monotonic() + GATHER_SECONDS
         while not (self._urgent or self._closed or (self._size > HIGH_WATER_BYTES and not self._stalled)):
             begun = self._current.begun + LINGER_SECONDS if self._current else 0.0
-            delay = max(begun, self._posted_at + self._interval, gathered) - monotonic()
+            delay = max(begun, self._posted_at + self._interval, gathered, self._held_until) - monotonic()
             if delay <= 0:
                 break
             self._lock.wait(delay)

@@ -48,6 +48,7 @@ from modal_gpu_magic.wire.values.referenced_globals import reach
 if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import RemoteShell
     from modal_gpu_magic.container.output.event_sender import EventSender
+    from modal_gpu_magic.container.output.phase_log import PhaseLog
     from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
     from modal_gpu_magic.container.process.interrupt import Interrupt
 
@@ -116,6 +117,7 @@ def run(
     sender: EventSender,
     input_proxy: StdinProxy,
     interrupt: Interrupt,
+    phases: PhaseLog,
 ) -> Ran:
     """Run a cell in ranks, until it ends or the user presses ■. Never raises when a rank fails or dies."""
     began = time.time()
@@ -124,6 +126,7 @@ def run(
     if refusal:
         return Ran((), failure_from(MachineError(refusal)), (), began, time.time())
     size = (distributed.processes or devices.count() or 1) if distributed.torchrun else 1
+    phases.enter("starting ranks", f"{place.nodes * size} {'rank' if place.nodes * size == 1 else 'ranks'}")
     parent = _directory_for_values(request, namespace)
     remove_abandoned(parent)
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
@@ -131,7 +134,11 @@ def run(
         table = IdentityTable(side=0)
         order = _order(request, place, shell, sender, directory, table)
         events = _RankEvents(distributed, sender, input_proxy)
-        with RankProcesses(order, size, directory, events.forward) as rank_processes:
+
+        def begun(at: float) -> None:
+            phases.enter("running", at=at)
+
+        with RankProcesses(order, size, directory, events.forward, begun) as rank_processes:
             events.rank_processes = rank_processes
             rank_processes.start(
                 _command(distributed, place, size, request.run, directory), _variables(distributed, place)
@@ -288,9 +295,11 @@ def _collect(
 ) -> Ran:
     done = rank_processes.dones.get(0)
     result, lost = _take_variables(done, namespace, store, table, place) if done else ((), ())
-    started = done.started_at if done else began
-    ended = max(started, done.ended_at if done else time.time())
-    return Ran(result, _failure(rank_processes, interrupt), lost, started, ended, done.states if done else {})
+    started = began if rank_processes.began_at is None else rank_processes.began_at
+    dones = rank_processes.dones.values()
+    ended = max(each.ended_at for each in dones) if len(dones) == rank_processes.size else time.time()
+    failure = _failure(rank_processes, interrupt)
+    return Ran(result, failure, lost, started, max(started, ended), done.states if done else {})
 
 
 def _take_variables(

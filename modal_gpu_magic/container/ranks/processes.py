@@ -85,10 +85,20 @@ class RankProcesses:
         size: number of ranks on this node.
         directory: holds the socket and the log; its path must be short. The caller removes it.
         hear: receives each rank's number and event; called from threads.
+        begun: receives the time when user code began in the first rank, in Unix seconds; called from a thread.
     """
 
-    def __init__(self, order: Order, size: int, directory: Path, hear: Callable[[int, Event], None]) -> None:
-        self.order, self.size, self.directory, self.hear = order, size, directory, hear
+    def __init__(
+        self,
+        order: Order,
+        size: int,
+        directory: Path,
+        hear: Callable[[int, Event], None],
+        begun: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self.order, self.size, self.directory, self.hear, self._begun = order, size, directory, hear, begun
+        self.began_at: float | None = None
+        """When user code began in the first rank, in Unix seconds."""
         self._members: dict[int, _Member] = {}
         self.exited: int | None = None
         """Exit status of the launcher."""
@@ -241,6 +251,11 @@ class RankProcesses:
                 self._events(rank, member, blob)
             return
         with self._changed:
+            if kind == "began":
+                if self.began_at is None:
+                    self.began_at = body
+                    self._begun(body)
+                return
             if kind == "done":
                 member.done = body
             else:

@@ -10,6 +10,7 @@ From a rank:
 
   hello    (rank, process id)      the first message
   frames   [pickled wire Frame]    output of the cell
+  began    float                   user code begins, in Unix seconds
   stuck    bool                    one second after `stop`: whether the main thread has not handled the signal
   done     Done                    the cell has ended
 """

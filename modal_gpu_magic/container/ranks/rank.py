@@ -89,6 +89,7 @@ class Rank:
             before = namespace_sync.before(request, store)
         process.begin()
         started = time.time()
+        self._tell("began", started)
         outcome = shell.run(request.source, request.execution_count, self.interrupt)
         done = Done(started, time.time(), self._failure(outcome, namespace), self.interrupt.asked, None, failed)
         if self.rank == 0:

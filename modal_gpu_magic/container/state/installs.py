@@ -24,14 +24,16 @@ def missing(imports: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(requirement for module, requirement in imports.items() if not _found(module))
 
 
-def install(installs: tuple[str, ...], imports: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Install the missing packages of `--pip` and of the cell's imports.
+def wanted(installs: tuple[str, ...], imports: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the requirements of `--pip` and of the cell's imports that are not installed yet."""
+    return tuple(dict.fromkeys(r for r in (*installs, *missing(imports)) if r not in _done))
+
+
+def install(wanted: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Install packages.
 
     A failure is reported with `say` and not raised: the cell's own import then names the package.
     """
-    wanted = tuple(dict.fromkeys(r for r in (*installs, *missing(imports)) if r not in _done))
-    if not wanted:
-        return
     began = time.monotonic()
     before = versions(sys.modules)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]

@@ -340,7 +340,7 @@ class NamespaceSync:
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
-                chosen.stays[name] = f"{size_text(size)} does not fit --fetch {limit}"
+                chosen.stays[name] = f"{size_text(size)}, over --fetch {limit}"
                 continue
             chosen.values[name] = value
             left -= 0 if asked else size

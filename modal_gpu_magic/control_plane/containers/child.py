@@ -7,6 +7,7 @@ import codecs
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,15 @@ DRAIN_SECONDS = 0.5
 
 
 class Child:
-    """The process of one container."""
+    """The process of one container.
+
+    Attributes:
+        ended: when the process ended, seconds of the monotonic clock; 0: it runs.
+    """
 
     def __init__(self, warm_process: WarmProcess) -> None:
         self.warm_process = warm_process
+        self.ended = 0.0
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
         self._pipes: list[_Pipe] = []
@@ -47,6 +53,7 @@ class Child:
     def _wait(self) -> None:
         """Wait for the end. In a thread, since asyncio's child watchers differ between systems and Python versions."""
         code = self.warm_process.process.wait()
+        self.ended = time.monotonic()
         end_family(str(self.warm_process.container_root.path), self.warm_process.process.pid)
         with suppress(RuntimeError):  # the server has stopped
             self._loop.call_soon_threadsafe(self._note_end, code)

@@ -1,10 +1,8 @@
-"""Child processes of containers: start, logging, end, and metering."""
+"""Child processes of containers: start, logging and end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,17 +16,18 @@ from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from modal_gpu_magic.control_plane.containers.root import ContainerRoot
     from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
+    from modal_gpu_magic.control_plane.containers.usage_meter import UsageMeter
     from modal_gpu_magic.control_plane.rpc.listener import Rpc
     from modal_gpu_magic.control_plane.scheduling.state import Container
 
 BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
 """Prefixes of variables that take effect before Python code runs, so a standby process cannot receive them."""
-"""Seconds between the cancellation of inputs and SIGINT to their container. The SDK polls once a second."""
 
+STARTED = "MODAL_GPU_STARTED"
+"""Environment variable with the container's start on the monotonic clock: its process may be older, or younger."""
 CANCELLATION = 2.0
 """Seconds that cancelled inputs have to end before their container gets SIGINT. The SDK polls once a second."""
 
@@ -43,11 +42,10 @@ class Containers:
     arguments: Callable[[Container], bytes]
     on_end: Callable[[Container, api_pb2.GenericResult], None]
 
-    def __init__(self, warm_processes: WarmProcesses, container_setup: ContainerSetup) -> None:
-        self._warm_processes, self._container_setup = warm_processes, container_setup
+    def __init__(self, warm_processes: WarmProcesses, container_setup: ContainerSetup, meter: UsageMeter) -> None:
+        self._warm_processes, self._container_setup, self._meter = warm_processes, container_setup, meter
         self._children: dict[str, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.meter: list[dict[str, object]] = []
 
     def connect(
         self,
@@ -60,6 +58,7 @@ class Containers:
 
     def start(self, container: Container) -> None:
         """Start a process for `container`. `on_end` is called when the process has ended."""
+        self._meter.begin(container)
         variables = self._container_setup.variables(container)
         warm_process = self._warm_processes.take(
             {name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)}
@@ -72,7 +71,7 @@ class Containers:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, container: Container, child: Child, variables: dict[str, str]) -> None:
-        """Run one container from its setup to its metering."""
+        """Run one container from its setup to its end."""
         container_root = child.warm_process.container_root
         await child.watch(container.log)
         token = ContainerToken()
@@ -88,6 +87,7 @@ class Containers:
             container.startup_failure = failure(f"The container cannot be set up: {error}.")
             child.end()
         code = await child.gone()
+        self._meter.end(container, code, child.ended)
         startup.cancel()
         server.close()
         await asyncio.to_thread(self._clear_up, container, container_root)
@@ -95,7 +95,6 @@ class Containers:
         result = failure(child.describe_end(code, was_ready=container.ready), code)
         if container.running:
             container.log(result.exception + "\n", api_pb2.FILE_DESCRIPTOR_INFO)
-        self._record_usage(container, code)
         self.on_end(container, result)
 
     async def _set_up(self, container: Container, child: Child, variables: dict[str, str]) -> None:
@@ -109,6 +108,7 @@ class Containers:
             "MODAL_SERVER_URL": f"unix://{container_root.socket}",
             "MODAL_DISABLE_API_PROXY": "1",  # else the SDK also uses a proxy for loopback
             "MODAL_TASK_ID": container.id,
+            STARTED: repr(container.started),
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(container_root.arguments),
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
             "MODAL_REGION": "local",
@@ -157,23 +157,6 @@ class Containers:
     def _clear_up(self, container: Container, container_root: ContainerRoot) -> None:
         self._container_setup.clear_up(container)
         container_root.remove()
-
-    def _record_usage(self, container: Container, code: int) -> None:
-        """Record the container-seconds that Modal would bill."""
-        self.meter.append(
-            {
-                "container": container.id,
-                "function": container.function.definition.function_name,
-                "gpu": str(container.function.gpus[0]) if container.function.gpus else None,
-                "started_at": container.started_at,
-                "ended_at": time.time(),
-                "exit_code": code,
-            }
-        )
-
-    def write_meter(self, path: Path) -> None:
-        """Write the usage of all ended containers as JSON."""
-        path.write_text(json.dumps(self.meter, indent=1))
 
 
 async def _ended(child: Child, within: float) -> bool:

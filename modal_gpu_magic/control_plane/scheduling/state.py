@@ -215,6 +215,8 @@ class Container:
     idle_since: float | None = None
     startup_failure: api_pb2.GenericResult | None = None
     started_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
+    """As `started_at`, on the monotonic clock."""
     ended_at: float | None = None
 
     def log(self, text: str, descriptor: api_pb2.FileDescriptor.ValueType) -> None:

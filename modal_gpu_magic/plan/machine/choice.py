@@ -9,7 +9,7 @@ from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.line.models import Dtype, Task, read_dtype, read_model, read_task, write_model
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.quote import rate
-from modal_gpu_magic.plan.machine.recommend import Recommendations, gigabytes, memory, recommend
+from modal_gpu_magic.plan.machine.recommend import Recommendations, gigabytes, memory, per_hour, recommend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,9 +69,9 @@ def _remarks(model: str, task: Task, dtype: Dtype, budget: float | None, asked: 
         has = ", ".join(f"{spec} has {spec.vram_gb:,} GB" for spec in small)
         subject = f"{write_model(read_model(model))} {task} in {dtype}"
         yield f"{has}, and {subject} needs {gigabytes(need)} ({formula}); {_alternative(model, task, dtype)}"
-    dear = [spec for spec in asked if budget is not None and (spec.price_per_hour or 0) > budget]
+    dear = [spec for spec in asked if budget is not None and (per_hour(spec) or 0) > budget]
     if dear:
-        costs = ", ".join(f"{spec} costs {rate(spec.price_per_hour)}" for spec in dear)
+        costs = ", ".join(f"{spec} costs {rate(per_hour(spec))}" for spec in dear)
         yield f"{costs}, more than --budget {budget:g}."
 
 

@@ -15,7 +15,7 @@ from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine import clusters, toolkit
-from modal_gpu_magic.plan.machine.quote import Quote, default_keep_warm, hourly, quote
+from modal_gpu_magic.plan.machine.quote import Quote, default_keep_warm, hourly, quote, rate
 from modal_gpu_magic.wire.messages import cache
 
 if TYPE_CHECKING:
@@ -120,8 +120,19 @@ class Machine:
     @property
     def per_hour(self) -> float | None:
         """USD per hour of all nodes with the most expensive fallback; None: unknown."""
-        price = hourly(self.gpus)
+        price = hourly(self.gpus, cpu=self.cpu, memory_mib=self.memory)
         return None if price is None else price * self.nodes
+
+    @property
+    def first_per_hour(self) -> float | None:
+        """USD per hour of all nodes with the first choice; None: unknown."""
+        price = quote_of(self).per_hour
+        return None if price is None else price * self.nodes
+
+    @property
+    def price_text(self) -> str:
+        """`$3.95/h` for the first choice and all nodes; with a dearer fallback: `$1.10/h, up to $3.95/h`."""
+        return rate(self.first_per_hour, self.per_hour)
 
     @property
     def gpu_argument(self) -> str | list[str] | None:

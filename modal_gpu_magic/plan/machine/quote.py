@@ -1,5 +1,7 @@
 """Estimated cost of a request per second, hour, run and idle time, with the date of the prices.
 
+A machine's price is that of its GPUs, as Modal lists it, plus that of the CPU and memory that the header asks for. What
+Modal gives every container (an eighth of a core and 128 MiB, 0.7 cents an hour) counts where no GPU is asked for only.
 Prices are the catalog's. None means unknown, shown as `–`; an unknown price is never 0 and never a guess.
 """
 
@@ -70,27 +72,34 @@ def quote(
 
     Args:
         spec: GPUs of the container; None: no GPUs.
-        cpu: requested physical cores; None: Modal's default. Modal bills the higher of request and use.
-        memory_mib: requested memory, MiB; None: Modal's default.
+        cpu: requested physical cores; None: none. Modal bills the higher of request and use.
+        memory_mib: requested memory, MiB; None: none.
         region: a pinned region. Its price is not published as one figure, so the quote has a note only.
     """
     gpus = spec.price_per_second if spec else 0.0
-    rest = CPU.usd * (DEFAULT_CORES if cpu is None else cpu)
-    rest += MEMORY.usd * (DEFAULT_MEMORY_MIB if memory_mib is None else memory_mib) / 1024
+    least_cores, least_mib = (0.0, 0) if spec else (DEFAULT_CORES, DEFAULT_MEMORY_MIB)
+    rest = CPU.usd * (least_cores if cpu is None else cpu)
+    rest += MEMORY.usd * (least_mib if memory_mib is None else memory_mib) / 1024
     return Quote(spec, None if gpus is None else gpus + rest, note=REGION_NOTE if region else "")
 
 
-def idle_words(price: Quote, seconds: int) -> str:
-    """Return the cost of idle time as a phrase: `idle for 5m after the last call, up to $0.16 each time`."""
-    return f"idle for {write_duration(seconds)} after the last call, up to {dollars(price.cost(seconds))} each time"
+def idle_words(dearest: float | None, seconds: int) -> str:
+    """Return the cost of idle time as a phrase: `idle for 5m after the last call, up to $0.16 each time`.
+
+    Args:
+        dearest: USD per hour of the machine with its dearest fallback; None: unknown.
+        seconds: the idle time.
+    """
+    most = None if dearest is None else dearest * seconds / 3600
+    return f"idle for {write_duration(seconds)} after the last call, up to {dollars(most)} each time"
 
 
-def hourly(specs: Sequence[GpuSpec]) -> float | None:
+def hourly(specs: Sequence[GpuSpec], *, cpu: float | None = None, memory_mib: int | None = None) -> float | None:
     """Return USD per hour for the most expensive of the specs, because Modal may choose any; None: a price is unknown.
 
-    Without specs: the price of a container without GPUs.
+    Without specs: the price of a container without GPUs. `cpu` and `memory_mib` are those of `quote`.
     """
-    prices = [quote(spec).per_hour for spec in specs or (None,)]
+    prices = [quote(spec, cpu=cpu, memory_mib=memory_mib).per_hour for spec in specs or (None,)]
     known = [price for price in prices if price is not None]
     return max(known) if len(known) == len(prices) else None
 
@@ -141,6 +150,9 @@ def dollars(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount < 99.995 else f"${amount:,.0f}"  # noqa: PLR2004 - three digits, then no cents
 
 
-def rate(amount: float | None) -> str:
-    """Format USD per hour: `$3.95/h`, or `–`."""
-    return UNKNOWN if amount is None else f"{dollars(amount)}/h"
+def rate(amount: float | None, dearest: float | None = None) -> str:
+    """Format USD per hour: `$3.95/h`, or `–`; with a dearer fallback: `$1.10/h, up to $3.95/h`."""
+    if amount is None:
+        return UNKNOWN
+    first, last = f"{dollars(amount)}/h", f"{dollars(dearest)}/h"
+    return first if dearest is None or dearest <= amount or first == last else f"{first}, up to {last}"

@@ -1,12 +1,13 @@
 """Recommend GPUs for a model: by the reference's guidelines, then by arithmetic whose formula is shown.
 
 `catalog.guidelines` has the guidelines; `ui.magics.advice` prints the rows. The arithmetic is an estimate: batch size,
-sequence length and library change the real need by more than the rounding.
+sequence length and library change the real need by more than the rounding. `ranking` is the only place that orders
+GPUs: `recommend` and the picker's cards both take its order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.line.models import BYTES, Dtype, Task, read_dtype, read_model, read_task, write_model
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.plan.machine.clusters import has_rdma, refusal
+from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.plan.table import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -44,6 +46,30 @@ _BESIDE: Mapping[Task, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One GPU of the catalog, judged for an amount of memory.
+
+    Attributes:
+        spec: the GPUs of one node: as many as are needed, or a whole node if one node is too small.
+        nodes: nodes that hold the model; 0: no number of nodes does.
+        least: GPUs with enough memory, on all nodes together.
+        reason: why the GPU is proposed, or why it is too small.
+        guideline: the reference recommends this GPU for the task.
+    """
+
+    spec: GpuSpec
+    nodes: int
+    least: int
+    reason: str = ""
+    guideline: bool = False
+
+    @property
+    def per_hour(self) -> float | None:
+        """USD per hour for the GPUs of all nodes; None: unknown."""
+        return per_hour(self.spec, max(self.nodes, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """One machine for a model.
 
@@ -52,7 +78,7 @@ class Recommendation:
         reason: short reason for the recommendation.
         need_gb: GB that the model needs by the arithmetic, on all GPUs together.
         formula: the arithmetic in words.
-        per_hour: USD per hour for all GPUs; None: unknown.
+        per_hour: USD per hour for all GPUs, as `quote` has it; None: unknown.
         guideline: the reference recommends this GPU for the task.
     """
 
@@ -86,8 +112,8 @@ class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple wi
     @property
     def table(self) -> Table:
         """A table of GPUs, prices and reasons, with the formula and the date of the prices."""
-        columns = (Column("GPU"), Column("VRAM", right=True), Column("$/h", right=True), Column("why"))
-        rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", _cents(row), row.reason)) for row in self)
+        columns = (Column("GPU"), Column("VRAM", right=True), Column("price", right=True), Column("why"))
+        rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", rate(row.per_hour), row.reason)) for row in self)
         foot = (f"{self.subject}: {self[0].formula}.", f"Prices of the GPUs, as of {PRICE_DATE}.")
         return Table(columns, rows, foot)
 
@@ -117,17 +143,41 @@ def recommend(
     """
     params, task, dtype = read_model(model), read_task(task), read_dtype(dtype)
     need, formula = memory(params, task, dtype)
-    recommended = list(_recommended(guideline(task, params), params, need))
-    specs = [spec for spec, _ in recommended]
-    computed = sorted((spec for spec in _computed(need) if spec not in specs), key=_price)
-    others = [(spec, f"{spec.vram_gb:,} GB for the {gigabytes(need)} it needs") for spec in computed]
     rows = [
-        Recommendation(spec, reason + _bf16_note(spec, dtype), need, formula, spec.price_per_hour, place < len(specs))
-        for place, (spec, reason) in enumerate(recommended + others)
+        Recommendation(each.spec, each.reason, need, formula, each.per_hour, each.guideline)
+        for each in ranking(params, task, dtype)
+        if each.nodes == 1 and each.spec.gpu is not None and each.spec.gpu.pinned
     ]
     if not rows:
-        raise MachineError(_too_large(params, task, need))
+        raise MachineError(_too_large(params, task, dtype, need))
     return Recommendations(_affordable(rows, budget), f"{write_model(params)} {task} in {dtype}")
+
+
+def ranking(params: float, task: Task, dtype: Dtype = "bf16") -> tuple[Candidate, ...]:
+    """Return every GPU of the catalog, the best for the model first.
+
+    The reference's GPUs come first, in its order; then the others of which one node is enough, the cheapest first; then
+    clusters, the cheapest first; then the GPUs that are too small, the cheapest first.
+
+    Raises:
+        LineError: weights of that dtype cannot be trained.
+    """
+    need, _ = memory(params, task, dtype)
+    recommended = list(_recommended(guideline(task, params), params, need))
+    names = {each.spec.name for each in recommended}
+    others = [_computed(gpu, need) for gpu in GPUS.values() if gpu.name not in names]
+    return tuple(_with_note(each, dtype) for each in (*recommended, *sorted(others, key=_place)))
+
+
+def by_price() -> tuple[Candidate, ...]:
+    """Return every GPU of the catalog, the cheapest first: the order without a model."""
+    return tuple(sorted((Candidate(GpuSpec(name), 1, 1) for name in GPUS), key=_place))
+
+
+def per_hour(spec: GpuSpec, nodes: int = 1) -> float | None:
+    """Return USD per hour of `nodes` containers with these GPUs; None: unknown."""
+    price = quote(spec).per_hour
+    return None if price is None else price * nodes
 
 
 def memory(params: float, task: Task, dtype: Dtype) -> tuple[float, str]:
@@ -155,7 +205,7 @@ def memory(params: float, task: Task, dtype: Dtype) -> tuple[float, str]:
     return need, f"{terms}, + {MARGIN:.0%} {_BESIDE[task]} = {gigabytes(need)}"
 
 
-def _recommended(row: Guideline, params: float, need: float) -> Iterator[tuple[GpuSpec, str]]:
+def _recommended(row: Guideline, params: float, need: float) -> Iterator[Candidate]:
     """Yield the GPUs of a guideline in a sufficient number, with reasons; too small GPUs are left out."""
     tie = f", which {write_model(params)} is counted in" if params in (13e9, 70e9) and row.least else ""
     for text in row.gpus:
@@ -167,14 +217,26 @@ def _recommended(row: Guideline, params: float, need: float) -> Iterator[tuple[G
         reason = f"the reference's {text} for {row.label!r}{tie}"
         if least > written:
             reason += f"; {least} of them, as {written} {'has' if written == 1 else 'have'} {gpu.vram_gb * written} GB"
-        yield GpuSpec(gpu.name, max(written, least)), reason
+        yield Candidate(GpuSpec(gpu.name, max(written, least)), 1, least, reason, guideline=True)
 
 
-def _computed(need: float) -> Iterator[GpuSpec]:
-    """Yield every GPU in a sufficient number, without names that mean one of several GPUs."""
-    for gpu in GPUS.values():
-        if gpu.pinned and _count(gpu, need) <= gpu.max_count:
-            yield GpuSpec(gpu.name, _count(gpu, need))
+def _computed(gpu: Gpu, need: float) -> Candidate:
+    """Judge a GPU by its memory: a part of a node, a cluster of nodes with RDMA, or too small."""
+    least = _count(gpu, need)
+    if least <= gpu.max_count:
+        spec = GpuSpec(gpu.name, least)
+        return Candidate(spec, 1, least, f"{spec.vram_gb:,} GB for the {gigabytes(need)} it needs")
+    spec, nodes = GpuSpec(gpu.name, gpu.max_count), -(-least // gpu.max_count)
+    node = spec.vram_gb or 0
+    if has_rdma([spec]) and refusal([spec], nodes) is None:
+        return Candidate(spec, nodes, least, f"{node * nodes:,} GB on {nodes} nodes for the {gigabytes(need)} it needs")
+    return Candidate(spec, 0, least, f"too small: {gpu.max_count} have {node:,} GB")
+
+
+def _place(each: Candidate) -> tuple[bool, bool, float, bool]:
+    """Return the sort key of `ranking`. Of two GPUs with one price, the name that means one GPU comes first."""
+    price, gpu = each.per_hour if each.nodes else per_hour(GpuSpec(each.spec.name)), each.spec.gpu
+    return each.nodes == 0, each.nodes > 1, float("inf") if price is None else price, gpu is None or not gpu.pinned
 
 
 def _count(gpu: Gpu, need: float) -> int:
@@ -190,35 +252,29 @@ def _affordable(rows: list[Recommendation], budget: float | None) -> list[Recomm
     within = [row for row in rows if row.per_hour is not None and row.per_hour <= budget]
     if within:
         return within
-    cheapest = min(rows, key=lambda row: _price(row.spec)).spec
+    cheapest = min(rows, key=lambda row: float("inf") if row.per_hour is None else row.per_hour)
     raise MachineError(
         f"No machine with enough memory costs ${budget:g}/h or less; "
-        f"the cheapest is {cheapest} at ${_price(cheapest):.2f}/h."
+        f"the cheapest is {cheapest.spec} at {rate(cheapest.per_hour)}."
     )
 
 
-def _too_large(params: float, task: Task, need: float) -> str:
+def _too_large(params: float, task: Task, dtype: Dtype, need: float) -> str:
     most = max((GpuSpec(gpu.name, gpu.max_count) for gpu in GPUS.values() if gpu.pinned), key=lambda s: s.vram_gb or 0)
     frozen = "a smaller dtype such as int4" if task in ("inference", "lora") else "the task lora"
+    first = ranking(params, task, dtype)[0]
+    cluster = f"a cluster such as {first.spec} --nodes {first.nodes}, " if first.nodes else ""
     return (
         f"{write_model(params)} for {task} needs {gigabytes(need)}, and one container has {most.vram_gb:,} GB at most "
-        f"({most}); try {frozen}, or a smaller model."
+        f"({most}); try {cluster}{frozen}, or a smaller model."
     )
 
 
-def _bf16_note(spec: GpuSpec, dtype: Dtype) -> str:
-    """Return the remark for a GPU without bf16, which needs compute capability 8; empty: no remark."""
-    old = dtype == "bf16" and spec.gpu is not None and float(spec.gpu.compute_capability) < 8  # noqa: PLR2004
-    return "; no bf16, use fp16" if old else ""
-
-
-def _price(spec: GpuSpec) -> float:
-    price = spec.price_per_hour
-    return float("inf") if price is None else price
-
-
-def _cents(row: Recommendation) -> str:
-    return UNKNOWN if row.per_hour is None else f"{row.per_hour:.2f}"
+def _with_note(each: Candidate, dtype: Dtype) -> Candidate:
+    """Add the remark about a GPU without bf16, which needs compute capability 8."""
+    gpu = each.spec.gpu
+    old = dtype == "bf16" and gpu is not None and float(gpu.compute_capability.split()[0]) < 8  # noqa: PLR2004
+    return replace(each, reason=f"{each.reason}; no bf16, use fp16") if old and each.nodes else each
 
 
 def gigabytes(amount: float) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.plan.machine.definition import quote_of
-from modal_gpu_magic.plan.machine.quote import UNKNOWN, dollars, idle_words, rate
+from modal_gpu_magic.plan.machine.quote import UNKNOWN, dollars, idle_words
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
@@ -22,19 +23,15 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
         place: `local`; `simulated`: local without real GPUs; empty: at Modal.
         seconds: duration of the start, seconds.
     """
-    price = quote_of(machine)
-    parts = [name, machine.title]
-    if place == "simulated":
-        parts += ["local", "CPU", f"{machine.title} simulated"]
-    elif place:
-        parts.append(place)
+    where = {"simulated": " simulated on this CPU", "local": " of this machine"}.get(place, "")
+    parts = [name, f"{machine.title}{where}"]
     parts += map(str, serving.methods)
     if serving.helpers:
         parts.append(f"{', '.join(serving.helpers)} only inside (Modal: no other method beside a batched one)")
-    parts += [f"start {seconds:.1f} s", f"{rate(price.per_hour)} per container at Modal"]
+    parts += [f"start {seconds:.1f} s", f"{machine.price_text} per container at Modal"]
     if serving.min_containers:
         parts.append(f"{serving.min_containers} always running, until {name}.stop()")
-    parts += [idle_words(price, machine.scaledown), f"prices of {price.date}"]
+    parts += [idle_words(machine.per_hour, machine.scaledown), f"prices of {PRICE_DATE}"]
     return " · ".join(parts)
 
 
@@ -57,7 +54,7 @@ def state_text(
     else:
         containers, queued = state or (UNKNOWN, UNKNOWN)
         now = [f"containers {containers}", f"queue {queued}"]
-    spent = dollars(price.cost(seconds))
-    spent = f"free (≈ {spent} on Modal)" if backend == "local" else f"≈ {spent} so far"
-    cost = f"{spent} ({rate(price.per_hour)} per container, prices of {price.date})"
+    amount = dollars(price.cost(seconds))
+    spent = f"free (≈ {amount} on Modal)" if backend == "local" else f"≈ {amount}"
+    cost = f"{spent} so far ({machine.price_text} per container, prices of {PRICE_DATE})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))

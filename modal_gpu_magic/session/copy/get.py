@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.plan.copy.copies import SECOND, FileHere, Standing, is_unchanged, standing
 from modal_gpu_magic.plan.copy.places import Place, goes_into
-from modal_gpu_magic.sdk.client import chosen, connect
+from modal_gpu_magic.sdk.choice import chosen
+from modal_gpu_magic.sdk.client import connect
 from modal_gpu_magic.sdk.files import Entry, VolumeFiles, names
 from modal_gpu_magic.session.copy.background import Job, Progress, Show, silent, together
 from modal_gpu_magic.session.copy.put import Copied
@@ -24,7 +25,7 @@ from modal_gpu_magic.wire.messages.events import RemoteFile
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.session.facade import Session
 
 PARALLEL_BYTES = 8 << 20

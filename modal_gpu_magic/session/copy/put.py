@@ -13,7 +13,8 @@ from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import CopyError
 from modal_gpu_magic.plan.copy.copies import Note, is_unchanged
 from modal_gpu_magic.plan.copy.places import Place
-from modal_gpu_magic.sdk.client import chosen, connect
+from modal_gpu_magic.sdk.choice import chosen
+from modal_gpu_magic.sdk.client import connect
 from modal_gpu_magic.sdk.files import VolumeFiles
 from modal_gpu_magic.session.copy.background import Job, Progress, Show, silent
 from modal_gpu_magic.session.copy.upload_index import Notes, digest_of
@@ -21,7 +22,7 @@ from modal_gpu_magic.session.copy.upload_index import Notes, digest_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.wire.messages.events import RemoteFile
 
 BATCH_BYTES, BATCH_FILES = 64_000_000, 200

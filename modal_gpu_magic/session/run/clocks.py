@@ -1,58 +1,104 @@
-"""The times of a run from two clocks, the kernel's and the container's, which may be minutes apart. Pure functions.
+"""Translate the container's times to the kernel's clock: the two may be minutes apart.
 
-Each duration is a difference of one clock. What happened in the container is dated in the kernel by the arrival of its
-messages, which come later than what they report by the network's delay.
+Each duration is a difference of one clock. A message arrives later than it was sent, by the network's delay: of all
+messages of a container, the one with the shortest delay tells best how far its clock is from the kernel's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.session.run.phases import Mark
+
 if TYPE_CHECKING:
-    from modal_gpu_magic.wire.messages.events import Answer
+    from collections.abc import Callable
+
+    from modal_gpu_magic.session.run.cost_meter import Meter
+    from modal_gpu_magic.wire.messages.events import Answer, Event
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Durations of a run, seconds. None: not known.
+@dataclass(slots=True)
+class Clock:
+    """The clock of one container. `behind`: seconds to add for the kernel's, at most; infinite: not known."""
 
-    Attributes:
-        waited: from the spawn to the container's start, or to the cell's in a container that ran before.
-        started: start-up of a container that was started for the run.
-        ran: the cell's run.
-        booted_at: the container's start, seconds since the epoch on the kernel's clock.
-    """
+    behind: float = float("inf")
 
-    waited: float | None = None
-    started: float | None = None
-    ran: float | None = None
-    booted_at: float | None = None
+    def hears(self, sent: float, arrived: float) -> None:
+        """Take a message into account: when it was sent, by the container's clock, and when it arrived here."""
+        self.behind = min(self.behind, arrived - sent)
+
+    def here(self, there: float) -> float:
+        """Return a time of the container's clock on the kernel's."""
+        return there + self.behind
 
 
-NO_TIMES = Times()
+@dataclass(slots=True)
+class _Container:
+    """What a container has told of its times, by its own clock."""
+
+    node: int
+    clock: Clock = field(default_factory=Clock)
+    booted_at: float = 0.0
+    marks: tuple[Mark, ...] = ()
 
 
-def times(answer: Answer | None, spawned_at: float, began_at: float | None, answered_at: float) -> Times:
-    """Return the durations of a run.
+class Timing:
+    """Tells the meter what the containers of one run report, by the kernel's clock.
 
     Args:
-        answer: the answer, whose times are of the container's clock; None: the run ended without one.
-        spawned_at: when the run was sent, on the kernel's clock, as the next two.
-        began_at: when the event of the cell's begin arrived; None: only the answer tells of it.
-        answered_at: when the answer arrived.
+        meter: the session's meter.
+        clock: returns seconds since the epoch.
     """
-    if answer is None:
-        return NO_TIMES
-    ran = max(0.0, answer.ended_at - answer.started_at)
-    if not answer.started_at:
-        return Times(ran=ran)
-    began = answered_at - ran if began_at is None else min(began_at, answered_at - ran)
-    lived = max(0.0, answer.started_at - answer.booted_at)
-    is_new = lived < began - spawned_at
-    return Times(
-        waited=max(0.0, began - spawned_at - (lived if is_new else 0.0)),
-        started=lived if is_new else None,
-        ran=ran,
-        booted_at=began - lived,
-    )
+
+    def __init__(self, meter: Meter, clock: Callable[[], float] = time.time) -> None:
+        self._meter, self._clock = meter, clock
+        self._containers: dict[str, _Container] = {}
+        """By generation."""
+        self._unseen = clock()
+        """The latest time at which no container was known to exist."""
+
+    def queued(self) -> None:
+        """Note that no container exists yet."""
+        self._unseen = self._clock()
+
+    def exists(self) -> None:
+        """Note that a container exists, which may never tell its times."""
+        self._meter.boots(self._unseen)
+
+    def takes(self, event: Event, generation: str, node: int = 0) -> None:
+        """Take in the event `started`, or of the first node `phase`."""
+        content = event.content
+        container = self._containers.setdefault(generation, _Container(node))
+        container.clock.hears(content["time"], self._clock())
+        if event.kind == "started":
+            container.booted_at = content["booted_at"]
+        else:
+            container.marks = (*container.marks, (content["phase"], content["time"]))
+        self._report(container, generation)
+
+    def replaced(self) -> None:
+        """Note that Modal has replaced the run's container."""
+        self._meter.sent(continued=True)
+
+    def answered(self, answer: Answer, at: float) -> None:
+        """Take in the run's answer, whose times are whole; `at`: when it arrived."""
+        container = self._containers.setdefault(answer.generation, _Container(0))
+        container.clock.hears(answer.made_at, at)
+        container.booted_at, container.marks = answer.booted_at, answer.phases
+        self._report(container, answer.generation)
+        self._meter.over(at)
+
+    def lost(self, at: float, *, existed: bool) -> None:
+        """Note the end of a run without an answer. `existed`: a container had it."""
+        if existed:
+            self.exists()
+        self._meter.over(at)
+
+    def _report(self, container: _Container, generation: str) -> None:
+        here = container.clock.here
+        if container.booted_at:
+            self._meter.lives(here(container.booted_at), container.node, generation)
+        if container.node == 0:
+            self._meter.marks((phase, here(at)) for phase, at in container.marks)

@@ -17,6 +17,7 @@ from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.session.run.metrics import Metrics
+from modal_gpu_magic.session.run.phases import seconds_of
 from modal_gpu_magic.session.run.pump import Ended
 from modal_gpu_magic.session.run.receipt import Outcome, Receipt
 from modal_gpu_magic.session.run.sizing import Sizing, sizing
@@ -190,26 +191,31 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
 
 def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = run.app, run.ended
-    answer, took = ended.answer, ended.times
+    answer, meter = ended.answer, run.status.meter
+    meter.price(sized.hourly)
+    phases = meter.phases
     return Receipt(
         outcome=_outcome(ended, error),
         asked=_of_all(run.machine, specs_text(run.machine.gpus) or "CPU"),
         backend=app.backend.kind,
         simulated=sized.simulated,
-        waited=took.waited,
-        started=took.started,
-        ran=took.ran,
+        waited=seconds_of(phases, "waiting"),
+        started=seconds_of(phases, "starting"),
+        ran=seconds_of(phases, "running"),
         hourly=sized.hourly,
         idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),
         price_date=PRICE_DATE,
-        sent_bytes=run.outgoing.nbytes,
+        sent_bytes=run.packed.transfer.nbytes,
+        received_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=result.stays,
         wrote=answer.wrote if answer else (),
         session=run.session,
         got=_of_all(run.machine, str(sized.got)) if sized.got else None,
         uses=run.metrics.run.uses,
+        readings=run.metrics.run,
         advice=sized.advice,
+        phases=phases,
     )
 
 

@@ -21,7 +21,11 @@ Phase = Literal[
     "sending",
     "waiting",
     "starting",
+    "restoring",
+    "installing",
+    "starting ranks",
     "running",
+    "saving",
     "restarted",
     "stopping",
     "copying",
@@ -35,15 +39,19 @@ class State:
 
     Attributes:
         phase: the current phase.
-        subject: the object of the phase, such as the machine `H100:2`.
+        subject: the object of the phase: the machine `H100:2`, the packages that are installed, `8 ranks`.
         seconds: time since the phase began, seconds.
         detail: the known reason of a long phase, and a remedy; often empty.
+        cost: estimated cost of the run so far, USD; None: not known.
+        hourly: what the run adds now, USD per hour; 0 while it waits; None: not known.
     """
 
     phase: Phase
     subject: str
     seconds: float
     detail: str = ""
+    cost: float | None = None
+    hourly: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

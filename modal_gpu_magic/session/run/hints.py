@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.errors import ContainerLost, RemoteError
+from modal_gpu_magic.metrics.memory_text import memory_text
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.session.project.module_origin import own_locations
@@ -160,7 +161,7 @@ def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line
     spec = sized.got or sized.billed or asked
     if spec is None or not is_out_of_memory(error):
         return None
-    seen = "" if sized.peak_mib is None else f" at a peak of {sized.peak_mib / 1024:.1f} GB"
+    seen = "" if sized.peak_mib is None else f" at a peak of {memory_text(sized.peak_mib)}"
     seen += " of this machine's memory (the GPU is simulated)" if seen and sized.simulated else ""
     tried = _TRIED.search(str(error))
     need = (sized.peak_mib or 0.0) + float(tried[1]) * _MIB[tried[2]] if tried and not sized.simulated else 0.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.errors import SetupError
 from modal_gpu_magic.metrics.health import HealthEvent, health_events
 from modal_gpu_magic.metrics.history import History, Measure
+from modal_gpu_magic.metrics.memory_text import GIB, memory_text
 from modal_gpu_magic.metrics.sample import GpuSample, Reading
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SHOWN: Final[tuple[Measure, ...]] = ("utilization", "memory_used_mib", "power_w"
 LABELS: Final[dict[Measure, str]] = {
     "utilization": "utilization, %",
     "memory_utilization": "memory utilization, %",
-    "memory_used_mib": "memory, MiB",
+    "memory_used_mib": "memory, GiB",
     "power_w": "power, W",
     "temperature_c": "temperature, °C",
     "clock_sm_mhz": "SM clock, MHz",
@@ -52,12 +53,14 @@ class Metrics(History):
     def take(self, event: Event) -> Reading:
         """Store the reading of a `sample` event; callable from any thread."""
         content = event.content
-        reading = Reading.of(content["rows"], content["time"], content["node"])
+        beside = {key: content[key] for key in ("host", "processes") if key in content}
+        reading = Reading.of(content["rows"], content["time"], content["node"], **beside)
         with self._lock:
             self.add(reading)
             if content["running"] and not content.get("late"):
                 self.run.add(reading)
-        self.tell(reading)
+        if reading.samples:
+            self.tell(reading)
         return reading
 
     def watch(self, watcher: Callable[[Reading | None], None]) -> Callable[[], None]:
@@ -132,7 +135,8 @@ class Metrics(History):
         first = min(samples[0].time for gpu in self.gpus if (samples := self.samples(gpu)))
         for gpu in self.gpus:
             samples = self.samples(gpu)
-            values = [getattr(sample, measure) for sample in samples]
+            scale = GIB if measure == "memory_used_mib" else 1
+            values = [None if (value := getattr(sample, measure)) is None else value / scale for sample in samples]
             label = f"{samples[-1].name or 'GPU'} {samples[-1].index if samples[-1].index is not None else ''}"
             axis.plot(
                 [sample.time - first for sample in samples],
@@ -143,13 +147,13 @@ class Metrics(History):
         axis.set_ylim(bottom=0)
 
     def __repr__(self) -> str:
-        """`<metrics of 2 GPUs: 240 samples, peak 9.8 GB, mean 76 %>`."""
+        """`<metrics of 2 GPUs: 240 samples, peak 9.8 GiB, mean 76 %>`."""
         if not self.gpus:
             return "<metrics: no GPU has been read yet>"
         samples, count = sum(len(self.samples(gpu)) for gpu in self.gpus), len(self.gpus)
         words = [f"{samples} sample{'' if samples == 1 else 's'}"]
         peak, mean = self.peak("memory_used_mib"), self.mean("utilization")
-        words += [f"peak {peak / 1024:.1f} GB"] if peak is not None else []
+        words += [f"peak {memory_text(peak)}"] if peak is not None else []
         words += [f"mean {mean:.0f} %"] if mean is not None else []
         faults = len(self.health)
         words += [f"{faults} fault{'' if faults == 1 else 's'}"] if faults else []

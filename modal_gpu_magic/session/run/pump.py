@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost
-from modal_gpu_magic.session.run.clocks import NO_TIMES, Times, times
-from modal_gpu_magic.session.run.front import Front, Phase, State
+from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
 from modal_gpu_magic.session.run.waiting import queue_words
+from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -26,14 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.sdk.app import Call
+    from modal_gpu_magic.session.run.front import Front, Phase
+    from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.run.watch import Watch
+    from modal_gpu_magic.wire.messages.events import Request
 
 UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
+LIVE_SECONDS = 2.0
+"""Seconds after which a front may show a live view; the end of a shorter run opens none."""
 LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
+BEFORE_RUNNING = ("sending", "waiting", "starting")
+"""Phases in which the container has told nothing."""
+LARGE_BYTES = 1_000_000
+"""Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
@@ -48,15 +57,14 @@ class Ended:
     stopped: bool
     terminated: bool
     timed_out: bool = False
-    spawned_at: float = 0.0
+    ended_at: float = 0.0
+    """When the answer arrived or the container was lost, seconds since the epoch."""
     began: bool = False
-    """Whether user code began. The container queues `started` before it runs user code."""
+    """Whether user code began. The container queues `started`, or marks the shared store, before it runs user code."""
     words: str = ""
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
     """The cell did not begin and never will: the run was not sent, or the container refused it."""
-    times: Times = NO_TIMES
-    """Durations of the run."""
 
 
 class Pump:
@@ -70,11 +78,13 @@ class Pump:
         subject: str,
         timeout: float | None,
         watch: Watch,
+        status: Status,
         *,
         again: bool = False,
     ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
-        self.watch, self.again = watch, again
+        self.watch, self.status, self.again = watch, status, again
+        self.timing = Timing(status.meter)
         self.life = Lifecycle(time.monotonic(), timeout)
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
@@ -85,16 +95,15 @@ class Pump:
         self.end: Answer | None = None
         self.lost: BaseException | None = None
         self.never_began = False
-        self.spawned_at = time.time()
-        self.began_at: float | None = None
         self.answered_at: float | None = None
-        self.phase: Phase = "waiting"
+        self.lost_at: float | None = None
+        self.phase, self.phase_subject = _first_phase(call.request, subject)
         self.detail = ""
         now = time.monotonic()
-        self.phase_since = self.ticked = self.log_read_at = now
+        self.began = self.phase_since = self.ticked = self.log_read_at = now
         self.frames = 0
-        self._before_outage: tuple[Phase, float, str] = (self.phase, now, "")
-        """Phase, its beginning and detail before the connection was lost."""
+        self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, self.phase_subject, "")
+        """Phase, its beginning, subject and detail before the connection was lost."""
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
         self._handlers: dict[str, Callable[[Any], None]] = {
@@ -117,7 +126,7 @@ class Pump:
 
     def run(self) -> Ended:
         """Handle messages until the run is over."""
-        self.watch.entered(self.phase)
+        self.status.enters(self.phase)
         while not self.life.is_over:
             wait = min(UPDATE_SECONDS, self.life.seconds_left(time.monotonic()))
             try:
@@ -130,6 +139,13 @@ class Pump:
             if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
         answer = self._whole_answer()
+        ended_at = (self.lost_at if answer is None else self.answered_at) or time.time()
+        if answer is not None:
+            self.timing.answered(answer, ended_at)
+        else:
+            self.timing.lost(ended_at, existed=self.life.begun)
+        if self.ticked >= self.began + LIVE_SECONDS:
+            self._show()  # a live view ends with the figure of the receipt
         for event in self._missing(answer):
             self._event(event)
         last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""
@@ -141,11 +157,10 @@ class Pump:
             self.life.presses > 0,
             self.life.terminated,
             self.life.timed_out,
-            self.spawned_at,
+            ended_at,
             self.life.begun,
             last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
-            times(answer, self.spawned_at, self.began_at, self.answered_at or time.time()),
         )
 
     def _whole_answer(self) -> Answer | None:
@@ -242,7 +257,9 @@ class Pump:
     # Handlers of messages. Each takes the body of the message.
 
     def _spawned(self, _: str) -> None:
-        self.spawned_at = time.time()
+        self.status.meter.spawned()
+        if self.phase == "sending" and self.call.request.generation is None:
+            self._enter("waiting")
 
     def _frame(self, frame: Frame) -> None:
         _, *node, life = frame.run.split("/")
@@ -263,6 +280,7 @@ class Pump:
         self.front.say("The container was replaced by Modal: the cell began again.")
         self.assembler, self.frames = Assembler(), 0
         self.watch.begin()
+        self.timing.replaced()
         self.again = True
 
     def _other_frame(self, node: str, frame: Frame) -> None:
@@ -271,16 +289,22 @@ class Pump:
         for event in self.others.setdefault(node, Assembler()).feed(frame):
             if event.kind in ("rank", "sample"):
                 self._event(event)
+            elif event.kind == "started":
+                self.timing.takes(event, frame.run, int(node))
             elif event.kind == "end" and self.end is None:
-                self.end = event.content["answer"]
+                self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
                 self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
         self._check_complete()
 
     def _event(self, event: Event) -> None:
+        if event.kind in ("started", "phase") and not self.life.is_over:
+            self.timing.takes(event, self.container)
         if event.kind == "started":
             self._begun()
+        elif event.kind == "phase":
+            self._show_phase(event.content)
         elif event.kind == "end":
-            self.end = event.content["answer"]
+            self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
             self._feed(Message.END)
         elif event.kind == "stopping":
             self._feed(Message.HEARD)
@@ -299,16 +323,29 @@ class Pump:
         for line in lines:
             self.front.say(line)
 
+    def _look_for_the_mark(self) -> None:
+        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container."""
+        store = self.call.app.store(self.call.session)
+        if not self.life.begun and store is not None and store.is_marked(self.call.request.run):
+            self.timing.exists()
+            self._begun()
+            if self.phase in BEFORE_RUNNING and self.call.request.distributed is None:
+                self._enter("running")
+
     def _begun(self) -> None:
-        self.began_at = time.time()
         self._feed(Message.BEGUN)
         self.log_read_at = time.monotonic()
+        if self.life.is_over:  # the event came with the answer
+            return
         if self.life.presses:
             self._enter("stopping")
         elif self.again:
             self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
-        else:
-            self._enter("running")
+
+    def _show_phase(self, content: dict[str, Any]) -> None:
+        """Show what the container does, unless the run has ended, or more must be said about it."""
+        if not (self.life.is_over or self.life.presses or self.phase == "restarted"):
+            self._enter(content["phase"], subject=content["subject"])
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:
@@ -320,7 +357,7 @@ class Pump:
         self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
 
     def _result(self, answer: Answer) -> None:
-        self.answer, self.answered_at = answer, time.time()
+        self.answer, self.answered_at = answer, self.answered_at or time.time()
         self._feed(Message.RESULT)
         self._check_complete()
 
@@ -329,7 +366,8 @@ class Pump:
             self._feed(Message.COMPLETE)
 
     def _lose(self, error: BaseException) -> None:
-        self.lost = error
+        self.lost, self.lost_at = error, self.lost_at or time.time()
+        self._look_for_the_mark()
         if isinstance(error, BackendLost):
             self._feed(Message.UNREACHABLE)
         elif not self.call.sent:
@@ -341,13 +379,15 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
+        self._look_for_the_mark()
         self._feed(Message.PRESS)
         self._enter("stopping")
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
+        self._look_for_the_mark()
         self._show()
-        if self.phase in ("waiting", "starting"):
+        if self.phase in BEFORE_RUNNING:
             self._in_thread("poll", self._poll)
         elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
@@ -356,17 +396,18 @@ class Pump:
     def _outage(self, _: object) -> None:
         """Show that events do not arrive; the run goes on, and its output and result come later."""
         if self.phase != "reconnecting":
-            self._before_outage = self.phase, self.phase_since, self.detail
+            self._before_outage = self.phase, self.phase_since, self.phase_subject, self.detail
             self._enter("reconnecting", "The run goes on; its output comes when the connection is back.")
 
     def _contact(self, _: object) -> None:
         if self.phase == "reconnecting":
-            self.phase, self.phase_since, self.detail = self._before_outage
-            self.watch.entered(self.phase)
+            self.phase, self.phase_since, self.phase_subject, self.detail = self._before_outage
+            self.status.enters(self.phase)
             self._show()
 
     def _show(self) -> None:
-        self.front.show(State(self.phase, self.subject, time.monotonic() - self.phase_since, self.detail))
+        seconds = time.monotonic() - self.phase_since
+        self.front.show(self.status.state(self.phase, self.phase_subject, seconds, self.detail))
 
     def _poll(self) -> None:
         running = self.call.running() if self.call.id is not None else None
@@ -375,17 +416,22 @@ class Pump:
 
     def _booting(self, _: object) -> None:
         if self.phase == "waiting":
+            self.timing.exists()
             self._enter("starting")
 
     def _queued(self, _: object) -> None:
+        if self.phase == "sending":  # the container of the session has ended
+            self._enter("waiting")
         if self.phase == "waiting":
+            self.timing.queued()
             self.detail = queue_words(self.call.app.machine, self.call.app.backend.kind)
 
-    def _enter(self, phase: Phase, detail: str = "") -> None:
+    def _enter(self, phase: Phase, detail: str = "", subject: str = "") -> None:
         if phase != self.phase or detail:
             self.phase, self.phase_since, self.detail = phase, time.monotonic(), detail
-            self.watch.entered(phase)
-            self.front.show(State(phase, self.subject, 0.0, detail))
+            self.phase_subject = subject or self.subject
+            self.status.enters(phase)
+            self._show()
 
     def _in_thread(self, name: str, action: Callable[[], None]) -> None:
         """Run `action` in a thread, unless a thread for `name` is still running: a network may stall for minutes."""
@@ -400,3 +446,10 @@ class Pump:
                 self._in_progress.discard(name)
 
         threading.Thread(target=run, name="modal-gpu-request", daemon=True).start()
+
+
+def _first_phase(request: Request, subject: str) -> tuple[Phase, str]:
+    """Return the first phase of a run, and its subject: large values are sent before Modal has the run."""
+    if request.store is None and request.values.nbytes >= LARGE_BYTES:
+        return "sending", size_text(request.values.nbytes)
+    return "waiting", subject

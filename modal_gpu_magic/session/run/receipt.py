@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from modal_gpu_magic.metrics.history import Use
+from modal_gpu_magic.metrics.history import History, Use
 from modal_gpu_magic.plan.machine.advice import Advice
-from modal_gpu_magic.session.run.phases import PhaseTime
+from modal_gpu_magic.session.run.phases import PhaseTime, billed_seconds
 
 Outcome = Literal["done", "failed", "stopped", "timed out", "lost"]
 
@@ -21,19 +21,21 @@ class Receipt:
         asked: the specs of the header, `H100:2 A100-80GB`; `CPU` without any.
         backend: `cloud` or `local`.
         simulated: whether the GPUs were simulated: `local` without an NVIDIA driver.
-        waited: time from the spawn to the container's start, seconds.
-        started: start-up time of the container, seconds.
-        ran: run time of the cell, seconds.
+        waited: time from the spawn to the container's start, or in a running one to its phases, seconds.
+        started: start-up time of a container that was started for the run, seconds.
+        ran: run time of the user's code, seconds.
         hourly: billed price, USD per hour; an H200 that Modal gives for an H100 is billed as an H100.
         idle_seconds: idle time after which the container ends, seconds.
         ended_at: end of the run, seconds since the epoch.
         price_date: date of the price list.
         sent_bytes: size of the sent values, bytes.
+        received_bytes: size of the returned values, bytes.
         stays: names whose values stayed in the container, each with the reason.
         wrote: files that the cell wrote outside Volumes, largest first: path and bytes. They end with the container.
         session: name of the session whose container has the files.
         got: the GPUs that arrived, `H200:2`; Modal may give better GPUs than the header asks for.
         uses: use of each GPU while the cell ran; empty for most cells shorter than one second.
+        readings: the readings of the GPUs while the cell ran.
         advice: a cheaper GPU with enough memory for the session so far.
         phases: the phases of the run in order, with their times; empty: not known.
     """
@@ -50,20 +52,23 @@ class Receipt:
     ended_at: float = 0.0
     price_date: str = ""
     sent_bytes: int = 0
+    received_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()
     wrote: tuple[tuple[str, int], ...] = ()
     session: str = "default"
     got: str | None = None
     uses: tuple[Use, ...] = ()
+    readings: History = field(default_factory=History, compare=False)
     advice: Advice | None = None
     phases: tuple[PhaseTime, ...] = ()
 
     @property
     def cost(self) -> float | None:
-        """Estimated cost of start-up and run at the list price, USD. For a local run, the price on Modal."""
-        if self.hourly is None or self.ran is None:
+        """Estimated cost of all billed phases at the list price, USD. For a local run, the price on Modal."""
+        if self.hourly is None or (self.ran is None and not self.phases):
             return None
-        return self.hourly * (self.ran + (self.started or 0.0)) / 3600
+        billed = billed_seconds(self.phases) if self.phases else (self.ran or 0.0) + (self.started or 0.0)
+        return self.hourly * billed / 3600
 
     @property
     def idle_cost(self) -> float | None:

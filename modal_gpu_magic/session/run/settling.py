@@ -106,26 +106,19 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     """Apply the answer of a finished run. Without one: keep the run open, or discard the run or the container."""
     ended, run = finished.ended, session.open_run
     if ended.answer is not None and ended.answer.need is None and run is not None:
-        return apply_answer(session, run, ended.answer, ended.times.booted_at)
+        return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:
         session.open_run = None
     elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
         session.forget()
-        session.status.meter.ends()
+        session.status.meter.ends(ended.ended_at)
     elif run is not None:
         run.bindings.update(session.namespace)
     return CellResult()
 
 
-def apply_answer(session: Sender, run: OpenRun, answer: Answer, booted_at: float | None = None) -> CellResult:
-    """Record that the container has the sent values, and write the values that the run changed into the notebook.
-
-    Args:
-        session: the session.
-        run: the run.
-        answer: its answer.
-        booted_at: the container's start on the kernel's clock; None: now, if it was not known before.
-    """
+def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
+    """Record that the container has the sent values, and write the values that the run changed into the notebook."""
     if session.machine.nodes == 1:
         session.generation = answer.generation
     session.values.sent(run.outgoing, run.packed)
@@ -133,7 +126,6 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, booted_at: float
     session.modules.arrived()
     session.versions.arrived()
     session.process.arrived(answer.states)
-    session.status.meter.lives(time.time() if booted_at is None else booted_at)
     store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
     unlike = session.versions.unlike(answer.versions, session.machine)
     with whole():
@@ -182,6 +174,7 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
     if answer is None or answer.need is not None:
         session.open_run = None
         return
+    session.status.meter.lives(time.time() - (answer.made_at - answer.booted_at), generation=answer.generation)
     newer = run.rebound(session.namespace)
     apply_answer(session, run, answer)
     kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]

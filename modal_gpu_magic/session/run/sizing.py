@@ -47,13 +47,26 @@ def sizing(machine: Machine, metrics: Metrics, backend: str, answer: Answer | No
     simulated = answer.simulated if answer else all(sample.simulated for sample in seen) if seen else guess
     got = None if simulated or not own else advice.arrived(own[0].name, own[0].memory_total_mib, len(own))
     billed = _billed(machine.gpus, backend, own)
-    cost = None if billed is None and machine.gpus else quote(billed, cpu=machine.cpu, memory_mib=machine.memory)
     peaks = [metrics.peak("memory_used_mib", sample.gpu) for sample in seen]
     known = [peak for peak in peaks if peak is not None]
     peak = max(known) if known and len(known) == len(peaks) else None
     smaller = advice.smaller(got, billed, peak) if got and billed and peak is not None else None
-    node = cost.per_hour if cost else None
-    return Sizing(got, billed, None if node is None else node * machine.nodes, peak, smaller, simulated)
+    return Sizing(got, billed, hourly_of(machine, backend, own), peak, smaller, simulated)
+
+
+def hourly_of(machine: Machine, backend: str, own: Sequence[GpuSample]) -> float | None:
+    """Return the price of a machine, all nodes together, USD per hour; None: not known.
+
+    Args:
+        machine: the machine.
+        backend: `cloud` or `local`.
+        own: the latest reading of one node's GPUs; empty: none was read.
+    """
+    billed = _billed(machine.gpus, backend, own)
+    if billed is None and machine.gpus:
+        return None
+    node = quote(billed, cpu=machine.cpu, memory_mib=machine.memory).per_hour
+    return None if node is None else node * machine.nodes
 
 
 def _billed(specs: Sequence[GpuSpec], backend: str, own: Sequence[GpuSample]) -> GpuSpec | None:

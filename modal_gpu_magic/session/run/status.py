@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.session.run.cost_meter import Meter
+from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS, Meter
+from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.session.run.interrupts import press
 
 if TYPE_CHECKING:
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 class Status:
     """The status of one session. Each change calls the watchers of `metrics`.
 
+    Args:
+        metrics: the readings of the session's GPUs.
+        hourly: returns the price of the machine by the GPUs that arrived, USD per hour; None: not known.
+
     Attributes:
         meter: the phase of the run and the cost so far.
         press: stops the running cell as ■ does, callable from any thread; None: no cell runs.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self.meter = Meter()
+    def __init__(self, metrics: Metrics, hourly: Callable[[], float | None]) -> None:
+        self.meter = Meter(exits=EXIT_SECONDS)
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
-        metrics.watch(lambda reading: self.meter.lives(time.time()) if reading else None)
+        metrics.watch(lambda reading: self.meter.price(hourly()) if reading else None)
 
     @property
     def standing(self) -> Standing:
@@ -40,18 +44,19 @@ class Status:
 
     @contextlib.contextmanager
     def running(
-        self, front: Front, inbox: Inbox, hourly: float | None, idle_until: Callable[[], float | None]
+        self, front: Front, inbox: Inbox, hourly: float | None, nodes: int, idle_until: Callable[[], float | None]
     ) -> Iterator[None]:
         """Report a running cell inside the block, and allow stopping it; an exception ends the cell without a receipt.
 
         Args:
             front: shows the run.
             inbox: gets the presses of ■.
-            hourly: price of the machine, USD per hour; None: not known.
+            hourly: price of the machine, all nodes together, USD per hour; None: not known.
+            nodes: number of its containers.
             idle_until: called after the run; returns when the idle container ends, seconds since the epoch, or None.
         """
         self.press = partial(press, inbox)
-        self.meter.runs(hourly)
+        self.meter.runs(hourly, nodes)
         self._metrics.tell()
         try:
             yield
@@ -63,6 +68,10 @@ class Status:
             self.press = None
             self.meter.ran(idle_until())
             self._metrics.tell()
+
+    def state(self, phase: Phase, subject: str, seconds: float, detail: str = "") -> State:
+        """Return the state of the run for its front, with the cost so far."""
+        return State(phase, subject, seconds, detail, self.meter.cost, self.meter.adds)
 
     def enters(self, phase: Phase) -> None:
         """Set the phase of the run."""

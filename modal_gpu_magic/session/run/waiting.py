@@ -14,7 +14,7 @@ from modal_gpu_magic.plan.machine.definition import specs_text
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
 
 
 def queue_words(machine: Machine, kind: Kind) -> str:

@@ -6,12 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modal_gpu_magic.metrics.health import HealthEvent
     from modal_gpu_magic.metrics.history import History
     from modal_gpu_magic.metrics.sample import Reading
-    from modal_gpu_magic.session.run.front import Phase
     from modal_gpu_magic.session.run.metrics import Metrics
     from modal_gpu_magic.wire.messages.events import Event
 
@@ -34,18 +33,10 @@ class Watch:
         metrics: stores the readings.
         source: the cell's source.
         values: the notebook's values of the names that the cell reads, by name.
-        entered: called with each phase that the run enters.
     """
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        source: str,
-        values: Mapping[str, Any],
-        entered: Callable[[Phase], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, metrics: Metrics, source: str, values: Mapping[str, Any]) -> None:
         self._metrics, self._source, self._values = metrics, source, values
-        self.entered = entered
         self.begin()
 
     def begin(self) -> None:

@@ -25,7 +25,8 @@ from modal_gpu_magic.wire.values.remote import RemoteValue, facts
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.cellsource import Transform
     from modal_gpu_magic.plan.machine.definition import Machine
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
 
 Source = str | Iterable[Callable[..., Any]]
 DEFINITION_BYTES = 16 << 20

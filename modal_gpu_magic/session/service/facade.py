@@ -14,6 +14,7 @@ from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
 from modal_gpu_magic.plan.service.text import started_text, state_text
 from modal_gpu_magic.session.run.conclude import own_error
+from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
 from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
 from modal_gpu_magic.session.service.contents import Contents, Source
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modal_gpu_magic.plan.cell.cellsource import Transform
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.values.sync import Outgoing
@@ -132,7 +134,8 @@ class Service(RunningService):
             raise
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be loaded in the container: {why}.")
-        self.usage = Usage(self.machine.scaledown, self.serving.min_containers or 0)
+        least, alive_since = self.serving.min_containers or 0, starting.alive_since
+        self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
         front.settled(started_text(self.name, self.machine, self.serving, place, took))

@@ -17,7 +17,8 @@ from modal_gpu_magic.wire.messages.log import Assembler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.sdk.client import Backend, Kind
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.wire.messages.events import Answer, Event, Failure, Frame
@@ -43,6 +44,8 @@ class Starting:
         self.kind, self.make, self.subject, self.front, self.inbox = kind, make, subject, front, inbox
         self.app: ServiceApp | None = None
         self.answer: Answer | None = None
+        self.alive_since: float | None = None
+        """When the first container began, on the monotonic clock; None: not known."""
         self.awake = False
         self.lost: BaseException | None = None
         self._given_up = False
@@ -141,6 +144,7 @@ class Starting:
 
     def _event(self, event: Event) -> None:
         if event.kind == "started":
+            self.alive_since = time.monotonic() - (event.content["time"] - event.content["booted_at"])
             self._enter("starting")
         elif event.kind == "end":
             self.answer = event.content["answer"]

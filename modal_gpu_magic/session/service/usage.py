@@ -18,15 +18,26 @@ class Usage:
         window: idle time of a container, seconds.
         least: number of containers that always run.
         clock: returns monotonic seconds.
+        alive_since: when the first container began, by that clock, if one has started; its idle time has begun now.
+        exits: seconds that a container takes to end.
     """
 
-    def __init__(self, window: int, least: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._window, self._least, self._clock = window, least, clock
+    def __init__(
+        self,
+        window: int,
+        least: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        alive_since: float | None = None,
+        exits: float = 0.0,
+    ) -> None:
+        self._window, self._least, self._clock, self._exits = window, least, clock, exits
         self._containers = max(1, least)
         self._lock = threading.Lock()
         self._running = 0
         self._seconds = 0.0
         self._since = self._warm_until = clock()
+        if alive_since is not None:
+            self._seconds, self._warm_until = self._since - alive_since, self._since + window
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
@@ -47,6 +58,8 @@ class Usage:
         """Record the end of all containers."""
         with self._lock:
             self._settle()
+            alive = self._containers if self._running or self._since < self._warm_until else self._least
+            self._seconds += alive * self._exits
             self._least, self._running, self._warm_until = 0, 0, self._since
 
     @property

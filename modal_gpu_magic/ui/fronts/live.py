@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.machine.advice import arrived
-from modal_gpu_magic.ui.fronts.picture import summary_bundle
 from modal_gpu_magic.ui.fronts.receipt import status_words
 from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 DASHBOARD_DELAY_SECONDS = 2.0
 """Run time before a dashboard opens (DESIGN section 5)."""
-BILLED_PHASES = frozenset({"starting", "running", "restarted", "stopping", "reconnecting"})
-"""Phases in which a container exists and is billed."""
 
 
 class Live:
@@ -36,7 +33,6 @@ class Live:
         self.dashboard: Dashboard | None = None
         self._readings: deque[Reading] = deque(maxlen=MAX_READINGS_PER_NODE)
         self._notices: list[str] = []
-        self._spent, self._since, self._billed = 0.0, time.time(), False
 
     @property
     def due(self) -> bool:
@@ -63,16 +59,14 @@ class Live:
 
     def show(self, state: State) -> None:
         """Show a new state of the run."""
-        self._add_cost(billed=state.phase in BILLED_PHASES)
         if self.dashboard is not None:
-            hourly = self.about.hourly
             self.dashboard.show(
                 phase=state.phase,
                 text=status_words(state),
                 detail=state.detail,
                 since=time.time() - state.seconds,
-                hourly=hourly if self._billed else 0.0,
-                cost=None if hourly is None else self._spent,
+                hourly=state.hourly,
+                cost=state.cost,
             )
 
     def sample(self, reading: Reading) -> None:
@@ -90,23 +84,16 @@ class Live:
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self, receipt: str, heading: tuple[str, str] | None = None) -> dict[str, str]:
-        """Return what replaces the dashboard after the run. Call `close` afterwards."""
+    def end(self) -> None:
+        """Show in the dashboard that the run has ended. Call `close` afterwards."""
         if self.dashboard is not None:
             self.dashboard.show(over=True)
-        return summary_bundle(receipt, self.history, simulated=self.simulated, heading=heading)
 
     def close(self) -> None:
         """Close the widget, once no page shows it."""
         if self.dashboard is not None:
             self.dashboard.close()
             self.dashboard = None
-
-    def _add_cost(self, *, billed: bool) -> None:
-        now = time.time()
-        if self._billed and self.about.hourly is not None:
-            self._spent += self.about.hourly * (now - self._since) / 3600
-        self._since, self._billed = now, billed
 
     @property
     def simulated(self) -> bool:

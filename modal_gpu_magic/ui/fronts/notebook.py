@@ -1,4 +1,4 @@
-"""The notebook front: a status line that becomes a dashboard, and the cell's events as iopub messages."""
+"""The notebook front: a status line that becomes a dashboard, the cell's events as iopub messages, and a card below."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.fronts.captures import Captures
+from modal_gpu_magic.ui.fronts.card import Card
 from modal_gpu_magic.ui.fronts.pages import Pages
+from modal_gpu_magic.ui.fronts.picture import charts
 from modal_gpu_magic.ui.fronts.ranks import Tabs
 from modal_gpu_magic.ui.fronts.receipt import status_text
 from modal_gpu_magic.ui.fronts.shell import MARK, QUIET_SECONDS, ShellFront, cell_number
 from modal_gpu_magic.ui.widgets.journal import Act
 from modal_gpu_magic.ui.widgets.preload import import_widgets
+from modal_gpu_magic.ui.widgets.reader import ask_time_zone
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.session.run.front import State
     from modal_gpu_magic.ui.fronts.live import Live
+    from modal_gpu_magic.ui.fronts.picture import Chart
     from modal_gpu_magic.ui.fronts.ranks import RankOutput
+    from modal_gpu_magic.ui.fronts.receipt import Container
 
+EMPTY = {"text/plain": ""}
+"""Replaces the status line after the run: front ends give it no height."""
 MAX_REPLAYED_BYTES = 1 << 20
 """Most output that is published again below a new dashboard; with more output, the dashboard opens below."""
 
@@ -35,6 +42,9 @@ class NotebookFront(ShellFront):
         self.widgets = widgets
         self.status_id: str | None = None
         self._has_dashboard = dashboard and widgets and not quiet
+        self._has_charts = dashboard
+        self._drawn: tuple[Chart, ...] = ()
+        self._card_id: str | None = None
         self._pages = Pages(shell)
         self._captures = Captures()
         self._deferred_notes: list[str] = []
@@ -72,27 +82,55 @@ class NotebookFront(ShellFront):
             self.live.notice(text)
 
     def broke_off(self, outcome: str) -> None:
-        """Replace the status by the outcome; if no status was shown, the error alone is enough."""
+        """Show the outcome below the error; if no status was shown, the error alone is enough."""
         self._finish_ranks()
         if self.status_id is not None:
-            asked = f"{self.live.about.asked} · " if self.live is not None else ""
-            self._end(f"{asked}{outcome} before the cell ran")
+            asked = (self.live.about.asked,) if self.live is not None else ()
+            self._card = Card(outcome, (*asked, "before the cell ran"))
+            self._end(raises=True)
 
-    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
-        """Replace the status line by the final line, or the dashboard by the final line and a picture."""
+    def update(self, container: Container | None = None) -> None:
+        """Show the card again in its place. Called from any thread."""
+        super().update(container)
+        if self._card_id is not None and self.kept is not None:
+            transient = {"display_id": self._card_id}
+            self.shell.display_pub.publish(self.kept, {MARK: {"kind": "receipt"}}, transient=transient, update=True)
+
+    @property
+    def _charts(self) -> tuple[Chart, ...]:
+        """The charts of the run, unless refused; drawn once, since later readings are not the run's."""
+        return self._drawn
+
+    def _end_live(self, *, raises: bool) -> None:
+        """Empty the status line or the dashboard, unless the card can replace it because nothing is below."""
         for content in self._captures.end():
             self._comm("comm_msg", {"content": content, "metadata": {}, "buffers": None})
         self._show_deferred_notes()
-        line = {"text/plain": text}
-        self.kept = self.live.end(text, heading) if self.live is not None else line
-        if not self.quiet:
-            self._status(self.kept if self._is_open else line, "receipt")
-        if self._clear_next:
+        if self.live is not None:
+            self.live.end()
+        if self._receipt is not None and self._has_charts:
+            self._drawn = charts(self._receipt.readings)
+        if self.status_id is not None and not self._is_last(raises=raises):
+            self._status(EMPTY, "status")
+            self.status_id = None
+        if raises and self._clear_next:
             self._clear_output(wait=True)
         if self.live is not None:
             self._pages.end(self.live.close)
         if self.widgets:
             import_widgets()
+            ask_time_zone()
+
+    def _is_last(self, *, raises: bool) -> bool:
+        """Whether the status line is below all output of the cell."""
+        return not raises and self._ranks is None and not self._journal.size
+
+    def _show_card(self) -> None:
+        if self.kept is not None:
+            self._status(self.kept, "receipt")
+            self._card_id = self.status_id
+        if self._clear_next:
+            self._clear_output(wait=True)
 
     def _serve_new_pages(self) -> None:
         """Send all output so far to pages loaded since the last call; they receive later output as it is published."""
@@ -112,6 +150,7 @@ class NotebookFront(ShellFront):
         if replayed:
             self._clear_all(wait=True)
         bundle, metadata = live.open(state)
+        ask_time_zone()
         self._status(bundle, "dashboard", metadata)
         for act in replayed:
             self._publishers[act.kind](act.content)
@@ -172,6 +211,8 @@ class NotebookFront(ShellFront):
 
     def _show_ranks(self, bundle: dict[str, Any], *, update: bool) -> None:
         self._flush()
+        if not update:  # a display of a known id would replace the display before
+            self._ranks_id = uuid.uuid4().hex
         self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
 
     def _error(self, content: dict[str, Any]) -> None:

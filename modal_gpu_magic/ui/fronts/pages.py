@@ -25,6 +25,8 @@ class Pages:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._dashboard: Dashboard | None = None
+        self._late: list[Act] | None = None
+        """Publications after the end of the run, which belong below its error; None: the run goes on."""
 
     def ask(self, dashboard: Dashboard | None) -> bool:
         """Return whether a page has asked since the last call; the page follows from now on."""
@@ -35,8 +37,10 @@ class Pages:
         return True
 
     def tell(self, *acts: Act) -> None:
-        """Send publications to the pages."""
-        if self._dashboard is not None:
+        """Send publications to the pages; after the end of the run, once IPython has shown its error."""
+        if self._late is not None:
+            self._late += acts
+        elif self._dashboard is not None:
             self._dashboard.tell(acts)
 
     def end(self, close: Callable[[], None]) -> None:
@@ -44,19 +48,20 @@ class Pages:
         if self._dashboard is None:
             close()
             return
+        self._late = []
 
         def last(result: Any) -> None:
             self._shell.events.unregister("post_run_cell", last)
-            self.tell(*self._last_acts(result))
+            late, self._late = self._late or [], None
+            self.tell(*self._error(result), *late, Act("done", {"execution_count": result.execution_count}))
             self._dashboard = None
             close()
 
         self._shell.events.register("post_run_cell", last)
 
-    def _last_acts(self, result: Any) -> Iterable[Act]:
+    def _error(self, result: Any) -> Iterable[Act]:
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             name, words = type(error).__name__, str(error)
             lines = getattr(self._shell, "_last_traceback", None) or [f"{name}: {words}"]
             yield Act("error", {"ename": name, "evalue": words, "traceback": list(lines)})
-        yield Act("done", {"execution_count": result.execution_count})

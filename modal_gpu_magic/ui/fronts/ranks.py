@@ -1,6 +1,7 @@
 """Output of ranks other than 0: prefixed lines in text, live tabs in a notebook, static HTML at the end.
 
-The tabs are widgets, which a saved notebook cannot show without the kernel, so plain HTML replaces them at the end.
+The tabs are widgets, which a saved notebook cannot show without the kernel, so plain HTML replaces them at the end, in
+the same order, and below the output of rank 0: the tabs open at the first output of any other rank.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ LIVE_CHARACTERS: Final = 10_000
 """Most characters of a rank in a live tab; each update sends all of them."""
 LIVE_SECONDS: Final = 0.25
 """Shortest time between two updates of the tabs."""
+OPEN_LINES: Final = 12
+"""Most lines of a rank whose output stays open after the run."""
+SUMMARY_CHARACTERS: Final = 100
+"""Most characters of a rank's last line in its summary."""
+EMPTY: Final = {"text/plain": ""}
+"""Replaces the tabs after the run: front ends give an empty text no height."""
 _ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 _CUT = "… earlier output dropped\n"
 
@@ -87,6 +94,8 @@ class Tabs:
         self._texts: dict[int, str] = {}
         self._pages: dict[int, Any] = {}
         self._tab: Any = None
+        self._kept: dict[str, Any] | None = None
+        """What remains after the run."""
         self._stale: set[int] = set()
         self._updated = 0.0
 
@@ -100,14 +109,19 @@ class Tabs:
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """The mime bundle of the tabs."""
+        """The mime bundle of the tabs, and after the run of the static HTML."""
+        if self._kept is not None:
+            return self._kept
         return dict(self._tab._repr_mimebundle_()) if self._tab is not None else None
 
     def finish(self) -> None:
-        """Replace the tabs by static HTML."""
+        """Empty the tabs, and show static HTML below all output so far."""
         if not self._texts:
             return
-        self._publish(bundle(self._texts), update=self._tab is not None)
+        if self._tab is not None:
+            self._publish(EMPTY, update=True)
+        self._kept = dict(bundle(self._texts))
+        self._publish(self._kept, update=False)
         for widget in (self._tab, *self._pages.values()):
             if widget is not None:
                 widget.close()
@@ -119,7 +133,7 @@ class Tabs:
             for rank in self._stale - self._pages.keys():
                 self._pages[rank] = HTML()
             first, self._tab = self._tab is None, self._tab or Tab()
-            self._tab.children = tuple(self._pages[rank] for rank in sorted(self._pages))
+            self._set_pages(self._tab)
             for index, rank in enumerate(sorted(self._pages)):
                 self._tab.set_title(index, f"rank {rank}")
             if first:
@@ -129,22 +143,49 @@ class Tabs:
         self._stale.clear()
         self._updated = time.monotonic()
 
+    def _set_pages(self, tab: Any) -> None:
+        """Show the pages in the order of the ranks, and keep the selected rank: a new rank may come before it."""
+        chosen = None if tab.selected_index is None else tab.children[tab.selected_index]
+        tab.children = tuple(self._pages[rank] for rank in sorted(self._pages))
+        if chosen is not None:
+            tab.selected_index = tab.children.index(chosen)
+
 
 def bundle(texts: Mapping[int, str]) -> dict[str, str]:
     """Return the output of all ranks as a mime bundle that needs no kernel."""
-    folded = "".join(f"<details><summary>rank {rank}</summary>{page(text)}</details>" for rank, text in _ordered(texts))
+    folded = "".join(_section(rank, text) for rank, text in _ordered(texts))
     lines = [line for rank, text in _ordered(texts) for line in prefixed(rank, _ANSI.sub("", text).splitlines())]
     return {"text/html": folded, "text/plain": "\n".join(lines)}
 
 
+def _section(rank: int, text: str) -> str:
+    """Return a rank's output with its last line in the summary; a short output is open."""
+    lines = [line for line in settled(text) if line.strip()]
+    last = lines[-1].strip() if lines else ""
+    cut = last if len(last) <= SUMMARY_CHARACTERS else f"{last[: SUMMARY_CHARACTERS - 1]}…"
+    words = f" · <code>{html.escape(cut)}</code>" if cut else ""
+    state = " open" if len(lines) <= OPEN_LINES else ""
+    return f'<details{state}><summary style="cursor: pointer">rank {rank}{words}</summary>{page(text)}</details>'
+
+
 def page(text: str) -> str:
     """Return text as HTML, without ANSI colours."""
-    return f'<pre style="max-height: 24em; overflow: auto">{html.escape(_ANSI.sub("", text))}</pre>'
+    words = html.escape("\n".join(settled(text)))
+    return f'<pre style="max-height: 24em; overflow: auto" tabindex="0">{words}</pre>'
+
+
+def settled(text: str) -> list[str]:
+    """Return the lines of a text as a terminal leaves them: of a progress bar, the last state; without colours."""
+    return [_last_state(line) for line in _ANSI.sub("", text).split("\n")]
 
 
 def prefixed(rank: int, lines: list[str]) -> list[str]:
     """Return lines prefixed with their rank; of a progress bar, the last state."""
-    return [f"[rank {rank}] {line.rstrip(chr(13)).rpartition(chr(13))[2]}" for line in lines]
+    return [f"[rank {rank}] {_last_state(line)}" for line in lines]
+
+
+def _last_state(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _ordered(texts: Mapping[int, str]) -> list[tuple[int, str]]:

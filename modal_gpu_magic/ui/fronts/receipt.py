@@ -4,53 +4,48 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final, Literal
 
+from modal_gpu_magic.catalog.gpus import recognise
+from modal_gpu_magic.metrics.memory_text import memory_of
 from modal_gpu_magic.plan.machine.quote import dollars, rate
+from modal_gpu_magic.session.run.phases import NOT_BILLED
+from modal_gpu_magic.ui.fronts.card import Card, Detail, Moment
+from modal_gpu_magic.ui.fronts.durations import UNKNOWN, clock, duration
+from modal_gpu_magic.ui.fronts.moments import date_text, time_text
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from datetime import tzinfo
 
     from modal_gpu_magic.session.run.front import State
     from modal_gpu_magic.session.run.receipt import Receipt
 
-UNKNOWN = "–"
 MAX_NAMED_FILES = 3
 """Most written files that a receipt names."""
-TENTHS_BELOW, SECONDS_BELOW = 10, 120
-"""Seconds below which a duration shows tenths, and whole seconds; longer ones show `m:ss`."""
+SMALLEST_TRANSFER = 1_000
+"""Bytes below which a transfer is not listed: every answer has some."""
+SHORTEST_PHASE = 0.05
+"""Seconds below which a phase is not listed."""
 _PHASES = {
     "connecting": "connecting",
     "building": "building image",
     "sending": "sending {subject}",
-    "waiting": "waiting for {subject}",
+    "waiting": "waiting for {subject} since",
     "starting": "starting {subject}",
+    "restoring": "restoring {subject}",
+    "installing": "installing {subject}",
+    "starting ranks": "starting {subject}",
     "running": "running on {subject}",
+    "saving": "saving values on {subject}",
     "restarted": "restarted by Modal, running on {subject}",
     "stopping": "stopping on {subject}",
     "reconnecting": "reconnecting to {subject}",
     "copying": "copying {subject}",
 }
-
-
-def clock(seconds: float) -> str:
-    """`0:41`, `1:02:03`."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def duration(seconds: float | None) -> str:
-    """`12 ms`, `1.4 s`, `12 s`, `3:05`; `–` for None."""
-    if seconds is None:
-        return UNKNOWN
-    if round(seconds, 3) < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if round(seconds, 1) < TENTHS_BELOW:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if round(seconds) < SECONDS_BELOW else clock(seconds)
 
 
 def status_words(state: State) -> str:
@@ -63,15 +58,31 @@ def status_text(state: State) -> str:
     return f"{status_words(state)} {clock(state.seconds)}{' · ' + state.detail if state.detail else ''}"
 
 
-def heading(receipt: Receipt) -> tuple[str, str]:
-    """Return the outcome and the container's state after the run: `done`, `idle until 14:05`."""
-    until = receipt.ended_at + receipt.idle_seconds
-    return receipt.outcome, f"idle until {hour(until)}" if receipt.idle_seconds else "container stopped"
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What became of a run's container.
+
+    Attributes:
+        state: `idle`: it waits for the next cell; `reused`: the next cell has begun; `ended`.
+        at: when the idle container ends at the latest, when the next cell began, or when the container ended; seconds
+            since the epoch; None: not known.
+    """
+
+    state: Literal["idle", "reused", "ended"]
+    at: float | None = None
 
 
-def hour(at: float) -> str:
-    """`14:05`, in this machine's time zone."""
-    return time.strftime("%H:%M", time.localtime(at))
+_CONTAINER: Final = {
+    "idle": ("idle until ", " at the latest"),
+    "reused": ("idle until the next cell at ", ""),
+    "ended": ("container ended at ", ""),
+}
+"""The words before and after the time. `at the latest` stays true in a file that was saved before the end."""
+
+
+def container_after(receipt: Receipt) -> Container:
+    """Return the container's state at the end of a run."""
+    return Container("idle", receipt.ended_at + receipt.idle_seconds) if receipt.idle_seconds else Container("ended")
 
 
 def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:
@@ -79,89 +90,164 @@ def question_text(machine: str, hourly: float | None, seconds: float, worst: flo
     return f"{machine} ({rate(hourly)}) for up to {duration(seconds)} may cost {dollars(worst)}. Run it? [y/N] "
 
 
-def receipt_text(receipt: Receipt) -> str:
-    """Return the receipt in one line, from the GPUs provided to advice on smaller ones.
+def receipt_card(receipt: Receipt, container: Container, zone: tzinfo | None = None) -> Card:
+    """Return the receipt of a run as a card. A fact that is not known is left out, but for time and cost.
 
-    `H100:2 (asked H100:2) · queue 2.0 s · start 4.0 s · run 12 s · peak 9.8/80 GB · mean 76 %, peak 98 % · mean 512 W
-    · cost $0.04 · idle until 14:05 adds up to $0.66 · prices of 2026-09-01 · L4:2 would fit: saves $6.30/h`
+    Args:
+        receipt: the facts of the run.
+        container: what became of the container since.
+        zone: time zone of the reader; None: that of this machine.
     """
-    parts = [f"{receipt.got} (asked {receipt.asked})" if receipt.got else receipt.asked]
+    rows = (
+        ("Time", _phases(receipt), ""),
+        ("Cost", _prices(receipt), ""),
+        ("GPU", _load(receipt), ""),
+        ("Values", _transfers(receipt), ""),
+        ("Files", *_wrote(receipt)),
+        ("Advice", [str(receipt.advice)] if receipt.advice else [], ""),
+        ("Ended", [date_text(receipt.ended_at, zone)] if receipt.ended_at else [], ""),
+    )
+    return Card(
+        outcome=receipt.outcome,
+        facts=(_machine(receipt), _time(receipt), _money(receipt), *_peak(receipt)),
+        moment=_moment(container, zone),
+        details=tuple(Detail(label, tuple(facts), command) for label, facts, command in rows if facts),
+    )
+
+
+def _machine(receipt: Receipt) -> str:
+    """`H100:2`, `H200 (asked H100)`, `H100:2 simulated on this CPU`: what ran the cell, and where unless at Modal."""
+    first = _first_choice(receipt.asked)
+    if receipt.simulated:
+        return f"{first} simulated on this CPU"
+    if receipt.backend == "local" and receipt.asked == "CPU":
+        return "this machine's CPU"
+    place = " of this machine" if receipt.backend == "local" else ""
+    if receipt.got:
+        return f"{receipt.got}{place}{'' if receipt.got == first else f' (asked {receipt.asked})'}"
+    return f"{first if place else receipt.asked}{place}"
+
+
+def _first_choice(asked: str) -> str:
+    """`2 x H100:8` of `2 x H100:8 A100-80GB:8`."""
+    nodes, times, specs = asked.rpartition(" x ")
+    return f"{nodes}{times}{specs.split(maxsplit=1)[0] if specs.split() else specs}"
+
+
+def _seconds(receipt: Receipt) -> dict[str, float]:
+    """Return the time of each phase in order, seconds."""
+    if receipt.phases:
+        seconds: dict[str, float] = {}
+        for each in receipt.phases:
+            seconds[each.phase] = seconds.get(each.phase, 0.0) + each.seconds
+        return seconds
+    known = {"waiting": receipt.waited, "starting": receipt.started, "running": receipt.ran}
+    return {phase: seconds for phase, seconds in known.items() if seconds is not None}
+
+
+def _time(receipt: Receipt) -> str:
+    """`18 s (cell 12 s)`: time of the whole run, and of the cell's code if that took less."""
+    seconds = _seconds(receipt)
+    if not seconds:
+        return f"time {UNKNOWN}"
+    whole, cell = duration(sum(seconds.values())), duration(receipt.ran)
+    return whole if receipt.ran is None or whole == cell else f"{whole} (cell {cell})"
+
+
+def _phases(receipt: Receipt) -> list[str]:
+    """`waiting 2.0 s (not billed), starting 4.0 s, running 12 s`; empty if the run had one phase."""
+    long = [(phase, seconds) for phase, seconds in _seconds(receipt).items() if seconds >= SHORTEST_PHASE]
+    words = (f"{phase} {duration(each)}{' (not billed)' if phase in NOT_BILLED else ''}" for phase, each in long)
+    return [", ".join(words)] if len(long) > 1 else []
+
+
+def _money(receipt: Receipt) -> str:
+    """Return the estimated cost; a local run is free and shows the cost on Modal."""
     if receipt.backend == "local":
-        parts.append(_location(receipt))
-    parts += [
-        f"{word} {duration(seconds)}"
-        for word, seconds in (("queue", receipt.waited), ("start", receipt.started), ("run", receipt.ran))
-        if seconds is not None or word == "run"
-    ]
-    if receipt.outcome != "done":
-        parts.append(receipt.outcome)
-    parts += _load(receipt)
+        return "free" if receipt.cost is None else f"free ({_about(receipt.cost)} on Modal)"
+    return f"cost {UNKNOWN}" if receipt.cost is None else dollars(receipt.cost)
+
+
+def _about(amount: float) -> str:
+    """`≈ $0.04`, `<$0.01`."""
+    text = dollars(amount)
+    return text if text.startswith("<") else f"≈ {text}"
+
+
+def _prices(receipt: Receipt) -> list[str]:
+    if receipt.cost is None:
+        return []
+    idle = receipt.backend == "cloud" and receipt.idle_seconds and receipt.idle_cost is not None
+    words = [f"the idle time costs up to {dollars(receipt.idle_cost)}"] if idle else []
+    return [*words, f"prices of {receipt.price_date}"]
+
+
+def _peak(receipt: Receipt) -> list[str]:
+    """Return peak memory and mean utilisation of the GPUs, `a to b` where GPUs differ; empty without readings."""
+    words = {
+        "peak {}": memory_of((use.peak_mib for use in receipt.uses), (use.total_mib for use in receipt.uses)),
+        "utilisation {} %": _span([use.mean_utilization for use in receipt.uses]),
+    }
+    return [word.format(value) for word, value in words.items() if value]
+
+
+def _load(receipt: Receipt) -> list[str]:
+    uses, words = receipt.uses, []
+    first = _first_choice(receipt.asked)
+    if first != receipt.asked and (receipt.simulated or receipt.got == first):
+        words.append(f"asked {receipt.asked}")
+    sizes = {gpu.vram_gb for use in uses if (gpu := recognise(use.name or "", _whole(use.total_mib)))}
+    if len(sizes) == 1:
+        words.append(f"{sizes.pop()} GB nominal")
+    means, most = (
+        _span([use.mean_utilization for use in uses]),
+        _span([use.peak_utilization for use in uses]),
+    )
+    if means and most:
+        words.append(f"mean utilisation {means} %, at most {most} %")
+    if power := _span([use.mean_power_w for use in uses]):
+        words.append(f"mean power {power} W")
+    if receipt.simulated and means:
+        words.append("figures of this machine's memory and processors")
+    return words
+
+
+def _transfers(receipt: Receipt) -> list[str]:
+    """`sent 12 MB`, `received 2.5 kB`, `kept on the GPU: big (300 MB, over --fetch 256MB)`."""
+    sizes = (("sent", receipt.sent_bytes), ("received", receipt.received_bytes))
+    words = [f"{word} {size_text(nbytes)}" for word, nbytes in sizes if nbytes >= SMALLEST_TRANSFER]
     if receipt.stays:
-        parts.append(f"kept on the GPU: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
-    if receipt.wrote:
-        parts.append(_wrote(receipt))
-    parts += _money(receipt)
-    if receipt.advice:
-        parts.append(str(receipt.advice))
-    return " · ".join(parts)
+        words.append(f"kept on the GPU: {', '.join(f'{name} ({why})' for name, why in receipt.stays)}")
+    return words
 
 
-def _wrote(receipt: Receipt) -> str:
-    """`wrote model.pt (12 MB): %modal_gpu get session:model.pt .`; many files by their common folder, if any."""
+def _wrote(receipt: Receipt) -> tuple[list[str], str]:
+    """Return `wrote model.pt (12 MB)` and the line that gets the files; many files by their common folder, if any."""
+    if not receipt.wrote:
+        return [], ""
     named, more = receipt.wrote[:MAX_NAMED_FILES], len(receipt.wrote) - MAX_NAMED_FILES
     files = ", ".join(f"{path} ({size_text(nbytes)})" for path, nbytes in named)
     folder = posixpath.commonpath([posixpath.dirname(path) for path, _ in receipt.wrote])
     fetched = [folder] if folder and more > 0 else [path for path, _ in named]
     sources = " ".join(shlex.quote(f"session:{path}") for path in fetched)
     session = "" if receipt.session == "default" else f" --session {receipt.session}"
-    return f"wrote {files}{f' and {more} more' if more > 0 else ''}: %modal_gpu get {sources} .{session}"
+    return [f"wrote {files}{f' and {more} more' if more > 0 else ''}"], f"%modal_gpu get {sources} .{session}"
 
 
-def _location(receipt: Receipt) -> str:
-    """Return where a local run took place: on this machine's CPU, or on its GPUs if it has any."""
-    if receipt.simulated:
-        return f"local · CPU · {receipt.asked.rpartition(' x ')[2].split()[0]} simulated"
-    return "local · CPU" if receipt.asked == "CPU" else "local"
+def _moment(container: Container, zone: tzinfo | None) -> Moment:
+    before, after = _CONTAINER[container.state]
+    if container.at is None:
+        return Moment("container ended")
+    iso = datetime.fromtimestamp(container.at, timezone.utc).isoformat(timespec="seconds")
+    return Moment(before, time_text(container.at, zone), after, iso, date_text(container.at, zone))
 
 
-def _money(receipt: Receipt) -> list[str]:
-    """Return the estimated cost and the price date; a local run is free and shows the cost on Modal."""
-    local = receipt.backend == "local"
-    if receipt.cost is None:
-        return ["free" if local else f"cost {UNKNOWN}"]
-    cost = f"free (≈ {dollars(receipt.cost)} on Modal)" if local else f"cost {dollars(receipt.cost)}"
-    money = [cost]
-    if not local and receipt.idle_seconds and receipt.idle_cost is not None:
-        until = hour(receipt.ended_at + receipt.idle_seconds)
-        money.append(f"idle until {until} adds up to {dollars(receipt.idle_cost)}")
-    return [*money, f"prices of {receipt.price_date}"]
-
-
-def _load(receipt: Receipt) -> list[str]:
-    """Return peak memory, utilisation and power of the GPUs, `a to b` where GPUs differ; empty without readings."""
-    uses = receipt.uses
-    if not uses:
-        return []
-    peak, total = _span([use.peak_mib for use in uses], _gb), _span([use.total_mib for use in uses], _whole_gb)
-    mean, most = _span([use.mean_utilization for use in uses]), _span([use.peak_utilization for use in uses])
-    power = _span([use.mean_power_w for use in uses])
-    memory, load = f"peak {peak}/{total} GB", f"mean {mean} %, peak {most} %"
-    if receipt.simulated:
-        return [f"{memory}, {load} of this machine's memory and processors"]
-    return [memory, load, f"mean {power} W"]
-
-
-def _span(values: Sequence[float | None], text: Callable[[float], str] = "{:.0f}".format) -> str:
-    """`9.8`, `0.4 to 9.8`, `–`."""
+def _span(values: Sequence[float | None]) -> str | None:
+    """`76`, `0 to 76`; None: no value is known."""
     known = [value for value in values if value is not None]
-    texts = [text(min(known)), text(max(known))] if known else [UNKNOWN]
-    return " to ".join(dict.fromkeys(texts))
+    texts = [f"{min(known):.0f}", f"{max(known):.0f}"] if known else []
+    return " to ".join(dict.fromkeys(texts)) or None
 
 
-def _gb(mib: float) -> str:
-    """Format MiB as vendors do: nvidia-smi's 81559 MiB are an H100's 80 GB."""
-    return f"{mib / 1024:.1f}" if round(mib / 1024, 1) or not mib else f"{mib / 1024:.2f}"
-
-
-def _whole_gb(mib: float) -> str:
-    return f"{mib / 1024:.0f}"
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

@@ -7,11 +7,14 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.ui.fronts.card import SEPARATOR, Card, card_bundle
 from modal_gpu_magic.ui.fronts.live import Live
+from modal_gpu_magic.ui.fronts.moments import zone_named
 from modal_gpu_magic.ui.fronts.ranks import Prefixed
-from modal_gpu_magic.ui.fronts.receipt import heading, receipt_text
+from modal_gpu_magic.ui.fronts.receipt import Container, container_after, receipt_card
 from modal_gpu_magic.ui.widgets.journal import Act, Journal
 from modal_gpu_magic.ui.widgets.origin import Origin
+from modal_gpu_magic.ui.widgets.reader import READER
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.metrics.sample import Reading
     from modal_gpu_magic.session.run.front import About, State
     from modal_gpu_magic.session.run.receipt import Receipt
+    from modal_gpu_magic.ui.fronts.picture import Chart
     from modal_gpu_magic.ui.fronts.ranks import RankOutput
     from modal_gpu_magic.wire.messages.events import Event
 
@@ -42,13 +46,15 @@ class ShellFront(abc.ABC):
         shell: the shell in which the cell runs.
         quiet: hide status and receipt.
         live: state of the run and its dashboard.
-        kept: mime bundle that remains after the run: the final line and a picture of the GPUs.
+        container: what became of the run's container.
     """
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
         self.shell, self.quiet = shell, quiet
         self.live: Live | None = None
-        self.kept: dict[str, Any] | None = None
+        self.container = Container("ended")
+        self._receipt: Receipt | None = None
+        self._card: Card | None = None
         self._journal = Journal()
         self._clear_next = False
         """The cell called `clear_output(wait=True)` and has put out nothing since."""
@@ -129,28 +135,70 @@ class ShellFront(abc.ABC):
         return getpass.getpass(prompt) if password else input(prompt)
 
     def finished(self, receipt: Receipt) -> None:
-        """Replace the status line by the receipt."""
+        """Show the receipt below the cell's output; below the error if one follows."""
         self._finish_ranks()
-        self._end(receipt_text(receipt), heading(receipt))
+        self._receipt, self.container = receipt, container_after(receipt)
+        self._end(raises=receipt.outcome != "done")
 
     def settled(self, text: str) -> None:
-        """Replace the status line by a final line."""
-        self._end(text)
+        """Show the card of a service below the cell's output."""
+        self._card = Card("", tuple(text.split(SEPARATOR)))
+        self._end(raises=False)
+
+    @property
+    def card(self) -> Card | None:
+        """The card that ends the run, as of now; None: the run has not ended, or no card was due."""
+        if self._receipt is not None:
+            return receipt_card(self._receipt, self.container, zone_named(READER.zone))
+        return self._card
+
+    @property
+    def kept(self) -> dict[str, str] | None:
+        """Mime bundle of the card with its charts."""
+        card = self.card
+        return None if card is None else card_bundle(card, self._charts)
+
+    def update(self, container: Container | None = None) -> None:
+        """Show the card again in its place: another time zone, or news of the container. Called from any thread."""
+        self.container = container or self.container
 
     def again(self) -> None:
-        """Show the run's output again in the current cell."""
-        if self.kept is not None:
-            self._publish(self.kept, {MARK: {"kind": "receipt"}})
+        """Show the run's output and its card again in the current cell."""
         acts = self._journal.acts
         if acts is None:
             words = f"The output was not kept ({size_text(self._journal.size)}, too large)."
             self._publish({"text/plain": words}, {MARK: {"kind": "note"}})
         for act in acts or ():
             self._publishers[act.kind](act.content)
+        if self.kept is not None:
+            self._publish(self.kept, {MARK: {"kind": "receipt"}})
+
+    def _end(self, *, raises: bool) -> None:
+        """End the display of the run, then show the card. `raises`: an error follows, which IPython shows first."""
+        self._end_live(raises=raises)
+        if self.quiet:
+            return
+        if raises:
+            self.shell.events.register("post_execute", self._show_card_once)
+        else:
+            self._show_card()
+
+    def _show_card_once(self) -> None:
+        self.shell.events.unregister("post_execute", self._show_card_once)
+        self._show_card()
+
+    @property
+    def _charts(self) -> tuple[Chart, ...]:
+        """The charts of the card."""
+        return ()
 
     @abc.abstractmethod
-    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:
-        """Replace the status line by the final line."""
+    def _end_live(self, *, raises: bool) -> None:
+        """Remove the status line or the dashboard."""
+
+    @abc.abstractmethod
+    def _show_card(self) -> None:
+        """Show the card below all output."""
 
     @property
     def _is_captured(self) -> bool:

@@ -1,11 +1,14 @@
-"""The terminal front: a live table of the GPUs while a cell runs, erased before output; then the receipt."""
+"""The terminal front: a live table of the GPUs while a cell runs, erased before output; then the receipt as text."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.metrics.memory_text import memory_of
 from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.ui.fronts.card import card_text
 from modal_gpu_magic.ui.fronts.receipt import status_text
 from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS, ShellFront, cell_number
 
@@ -18,10 +21,9 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.metrics.sample import GpuSample
     from modal_gpu_magic.session.run.front import State
-    from modal_gpu_magic.session.run.receipt import Receipt
     from modal_gpu_magic.wire.messages.events import Event
 
-MIB_A_GIB = 1024
+SIMULATED = " · figures of this machine's CPU and memory, the GPUs are simulated"
 
 
 class TextFront(ShellFront):
@@ -56,21 +58,18 @@ class TextFront(ShellFront):
             self._area.start()
         self._area.update(gpu_table(status_text(state), self.live.history.latest if self.live else ()), refresh=True)
 
-    def finished(self, receipt: Receipt) -> None:
-        """Print the receipt."""
-        self._wipe()
-        super().finished(receipt)
-
     def broke_off(self, outcome: str) -> None:  # noqa: ARG002 - Front's
         """Erase the live table; the error is shown by IPython."""
         self._wipe()
 
-    def _end(self, text: str, heading: tuple[str, str] | None = None) -> None:  # noqa: ARG002 - a line has no head
-        """Print the final line."""
+    def _end_live(self, *, raises: bool) -> None:  # noqa: ARG002 - ShellFront's
         self._wipe()
-        self.kept = {"text/plain": text}
-        if not self.quiet:
-            print(text, file=sys.stderr)
+
+    def _show_card(self) -> None:
+        """Print the facts, broken at the terminal's width."""
+        if self.card is not None:
+            self._flush()
+            print(card_text(self.card, shutil.get_terminal_size().columns), file=sys.stderr)
 
     def _wipe(self) -> None:
         if self._area is not None:
@@ -102,17 +101,13 @@ def gpu_table(title: str, samples: Sequence[GpuSample]) -> Group:
         table.add_row(
             f"{node}GPU {UNKNOWN if sample.index is None else sample.index}",
             f"{_text(sample.utilization)} %",
-            f"{_gib(sample.memory_used_mib, 1)}/{_gib(sample.memory_total_mib)} GiB",
+            memory_of([sample.memory_used_mib], [sample.memory_total_mib]) or UNKNOWN,
             f"{_text(sample.power_w)} W",
             f"{_text(sample.temperature_c)} °C",
-            "simulated" if sample.simulated else "",
         )
-    return Group(Text(title), *([table] if samples else []))
+    simulated = any(sample.simulated for sample in samples)
+    return Group(Text(f"{title}{SIMULATED if simulated else ''}"), *([table] if samples else []))
 
 
-def _gib(mib: float | None, digits: int = 0) -> str:
-    return _text(None if mib is None else mib / MIB_A_GIB, digits)
-
-
-def _text(value: float | None, digits: int = 0) -> str:
-    return UNKNOWN if value is None else f"{value:.{digits}f}"
+def _text(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.0f}"

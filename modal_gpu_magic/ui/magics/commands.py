@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text, table
+from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import WIDTH, Table
 from modal_gpu_magic.ui.magics import copy_commands
 from modal_gpu_magic.ui.magics.advice import advice
@@ -99,12 +100,25 @@ def status(state: KernelState, _rest: str) -> None:
     if not (state.sessions or state.services):
         print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
-        until = session.status.standing.idle_until
-        idle = "not running" if until is None else f"idle until {time.strftime('%H:%M', time.localtime(until))}"
         kept = ", ".join(session.values.remote_names()) or "none"
-        print(f"{name}: {session.machine.title} · {session.backend} · {idle} · only on the GPU: {kept}")
+        now = (session.machine.title, session.backend, *standing_words(session), f"only on the GPU: {kept}")
+        print(f"{name}: {' · '.join(now)}")
     for service in state.services.values():
         print(f"service {service!r}")
+
+
+def standing_words(session: Session) -> tuple[str, ...]:
+    """Return what a session's container does, and what the session has cost so far, as the picker's strip shows it."""
+    standing = session.status.standing
+    if standing.idle_until is not None:
+        now = f"idle until {time.strftime('%H:%M', time.localtime(standing.idle_until))}"
+    else:
+        now = "not running" if standing.doing == "ended" else standing.doing
+    if standing.spent == 0:
+        return (now,)
+    spent = f"{dollars(standing.spent)} so far"
+    price = session.price_text
+    return now, f"free (≈ {price} on Modal, {spent})" if session.backend == "local" else f"{price}, {spent}"
 
 
 def metrics(state: KernelState, rest: str) -> Metrics:

@@ -13,14 +13,14 @@ from modal_gpu_magic.line.command import Words, read
 from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.choose import front_for
-from modal_gpu_magic.ui.fronts.receipt import duration
+from modal_gpu_magic.ui.fronts.durations import duration
 from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS
 from modal_gpu_magic.wire.inspection.size import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from modal_gpu_magic.sdk.client import Kind
+    from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.files import Entry
     from modal_gpu_magic.session.copy.background import Progress, Show
     from modal_gpu_magic.session.copy.put import Copied

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.errors import SetupError
 from modal_gpu_magic.ui.magics.kernel_state import NAME, KernelState, ModalGpu
 from modal_gpu_magic.ui.magics.magic import Magics
 from modal_gpu_magic.wire.process.initial_state import at_start
 
+NOTE_WIDTH = 80
+"""Width of a note, columns: JupyterLab breaks longer lines within words."""
 FIRST_PYTHON = (3, 11)
 """The first Python of Modal's image builder 2026.10."""
 OLD_PYTHON = (
@@ -17,10 +23,18 @@ OLD_PYTHON = (
     "builder 2025.06 works (MODAL_IMAGE_BUILDER_VERSION=2025.06), and so does --backend local."
 )
 
+LOCAL_MESSAGE = (
+    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, with simulated GPUs. "
+    "Run `modal setup` in a terminal to connect to Modal."
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from IPython.core.interactiveshell import InteractiveShell
+
+_said: set[str] = set()
+"""Notes that this kernel has shown; they are not repeated when the extension is loaded again."""
 
 
 def register(shell: InteractiveShell) -> None:
@@ -42,13 +56,25 @@ def register(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
     native_cells.install(shell)
-    for line in about_python(sys.version_info[:2]):
-        print(line)
+    for line in (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend)):
+        if line not in _said:
+            _said.add(line)
+            print(textwrap.fill(line, NOTE_WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def about_python(version: tuple[int, ...]) -> tuple[str, ...]:
     """Return what a user of this Python must know before the first cell, as lines."""
     return (OLD_PYTHON,) if version < FIRST_PYTHON else ()
+
+
+def about_backend(configured: str) -> Iterator[str]:
+    """Yield what a user without a Modal token must know; `configured` is `%config ModalGpu.backend`."""
+    from modal_gpu_magic.sdk.choice import choose, has_token
+
+    with contextlib.suppress(SetupError):  # a wrong name is refused where a cell needs the backend
+        choice = choose(None, configured, os.environ, token=lambda: has_token(os.environ))
+        if choice.automatic and choice.kind == "local":
+            yield LOCAL_MESSAGE
 
 
 def unregister(shell: InteractiveShell) -> None:

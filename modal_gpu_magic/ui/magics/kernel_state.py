@@ -35,11 +35,6 @@ SEND_BYTES = {"cloud": 2_000_000_000, "local": 16_000_000_000}
 DEFAULT_TIMEOUT = 3600.0
 CLUSTER = ".cluster"
 """Suffix of the name of the session that runs the cluster cells of another session."""
-LOCAL_MESSAGE = (
-    "No Modal token is configured, so cells run on the local backend: on this machine's CPU, with simulated GPUs. "
-    "Run `modal setup` in a terminal to connect to Modal."
-)
-
 NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a GPU, `%modal_gpu gpus` for the table."
 INSTALL_MESSAGE = "`pip install` lasts until this container ends; write {} in the header to install once, in the image."
 
@@ -196,12 +191,12 @@ class KernelState:
 
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
         """Show what the keep-warm time of a header costs, if the time is new."""
-        from modal_gpu_magic.plan.machine.definition import quote_of
+        from modal_gpu_magic.catalog.prices import PRICE_DATE
         from modal_gpu_magic.plan.machine.quote import idle_words
 
         if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
-            price = quote_of(machine)
-            front.say(f"{machine.title} stays {idle_words(price, machine.scaledown)} at Modal, prices of {price.date}.")
+            stays = idle_words(machine.per_hour, machine.scaledown)
+            front.say(f"{machine.title} stays {stays} at Modal, prices of {PRICE_DATE}.")
 
     def rehearsal(self, line: Line, front: Any) -> Session:
         """Return a session as the header would configure it, without changing the existing session."""
@@ -236,18 +231,14 @@ class KernelState:
         return inherit(base, line, images, os.environ)
 
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
-        """Return the backend; `explicit` is a line's `--backend`.
-
-        An automatic `local`, and an SDK that is newer than the tested ones, are announced once per kernel.
-        """
-        from modal_gpu_magic.sdk.client import choose, has_token
+        """Return the backend; `explicit` is a line's `--backend`. Announce once an SDK newer than the tested ones."""
+        from modal_gpu_magic.sdk.choice import choose, has_token
         from modal_gpu_magic.sdk.tested import newer_than_tested
 
         choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
-        for text in (LOCAL_MESSAGE if choice.automatic and choice.kind == "local" else "", newer_than_tested()):
-            if text and text not in self._announced:
-                self._announced.add(text)
-                front.say(text)
+        if (text := newer_than_tested()) and text not in self._announced:
+            self._announced.add(text)
+            front.say(text)
         return choice.kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:

@@ -57,6 +57,7 @@ class Magics:
 
     def _run(self, text: str, body: str, inbox: Inbox) -> CellResult | None:
         from modal_gpu_magic.ui.fronts.choose import front_for
+        from modal_gpu_magic.ui.fronts.upkeep import keep_true
 
         state = self.state
         line = state.parse(text)
@@ -88,7 +89,9 @@ class Magics:
                 session.fall_back(machine)
             raise
         finally:
-            state.last = front if front.kept is not None else state.last
+            if front.card is not None:
+                state.last = front
+                keep_true(front, session)
 
     def _serve(self, line: Line, body: str, front: Any, inbox: Inbox) -> None:
         """Run a cell with `--service`: its machine inherits from the session's, and the session does not change."""

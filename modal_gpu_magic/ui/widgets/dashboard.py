@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a dashboard opens
 from traitlets import Dict, Int, Unicode
 
-from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE, frame, with_text
+from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE, frame, process_rows, with_text
 from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parents[1] / "static"
 FALLBACK_TEXT = """{shown}
-This front end does not show the dashboard. It needs Jupyter widgets and, in JupyterLab, a trusted notebook.
-Interrupt the kernel (■) to stop the cell."""
+To see the dashboard, trust the notebook: in JupyterLab, View > Activate Command Palette > Trust Notebook.
+Outside JupyterLab, the dashboard needs Jupyter widgets. Interrupt the kernel (■) to stop the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,19 @@ class Dashboard(anywidget.AnyWidget):
     nodes = Int(1).tag(sync=True)
     client = Unicode("").tag(sync=True)
     cell = Unicode("").tag(sync=True)
+    code = Unicode("").tag(sync=True)
 
     def __init__(self, shown: Shown, press: Callable[[], None], nodes: int = 1, origin: Origin | None = None) -> None:
         self.shown = shown
-        self.began = time.time()
+        self.began: float | None = None
+        """Time of the first reading, at which the chart's time axis begins."""
+        self._processes: dict[int, list[list[Any]]] = {}
+        """The processes on the GPUs of each node."""
         self._press = press
         self._frames: deque[bytes] = deque(maxlen=MAX_READINGS_PER_NODE * nodes)
         self.asked = threading.Event()
         origin = origin or Origin()
-        super().__init__(state=_state(shown), nodes=nodes, client=origin.client, cell=origin.cell)
+        super().__init__(state=_state(shown), nodes=nodes, **asdict(origin))
         self.on_msg(self._on_message)
         WIDGET_COMM_IDS.add(self.model_id)
 
@@ -105,9 +109,13 @@ class Dashboard(anywidget.AnyWidget):
 
     def sample(self, reading: Reading) -> None:
         """Show a reading. Called from any thread."""
+        self.began = reading.time if self.began is None else self.began
         packed = frame(reading, self.began)
         self._frames.append(packed)
-        self.send({"type": "frame"}, [packed])
+        node, rows = reading.node, process_rows(reading)
+        is_new = rows != self._processes.get(node, [])
+        self._processes[node] = rows
+        self.send({"type": "frame", **(self._process_table() if is_new else {})}, [packed])
 
     def notice(self, text: str) -> None:
         """Add a warning."""
@@ -126,12 +134,18 @@ class Dashboard(anywidget.AnyWidget):
         fallback = FALLBACK_TEXT.format(shown=self.shown.text or self.shown.phase)
         return with_text(super()._repr_mimebundle_(**kwargs), fallback)
 
+    def _process_table(self) -> dict[str, Any]:
+        """Return the processes on all GPUs; in a cluster, with the node before the GPU."""
+        tables = sorted(self._processes.items())
+        prefixes = {node: f"node {node} GPU " if self.nodes > 1 else "GPU " for node, _ in tables}
+        return {"processes": [[f"{prefixes[node]}{gpu}", *rest] for node, rows in tables for gpu, *rest in rows]}
+
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "stop":
             self._press()
             self.send({"type": "stopping"})
         elif content.get("type") == "hello":  # a view opened, maybe after some or all readings
-            self.send({"type": "history"}, [b"".join(tuple(self._frames))])
+            self.send({"type": "history", **self._process_table()}, [b"".join(tuple(self._frames))])
         elif content.get("type") == "follow":
             self.asked.set()
 

@@ -1,7 +1,7 @@
 """The picker: an anywidget made from the catalog. Python holds and validates its state; `js/` draws it.
 
-The page receives all facts (GPUs, prices, memory of models) with the widget. It computes only the line, which must be
-correct while the kernel is busy.
+The page receives all facts (GPUs, prices, rankings by model) with the widget, from `offers`. It computes only the line,
+which must be correct while the kernel is busy.
 """
 
 from __future__ import annotations
@@ -14,40 +14,34 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a picker opens
 from traitlets import Dict, Instance, Int, List, TraitError, Unicode, validate
 
-from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES
-from modal_gpu_magic.catalog.prices import PRICE_DATE
-from modal_gpu_magic.errors import ModalGpuError
-from modal_gpu_magic.line.models import read_model
+from modal_gpu_magic.catalog.prices import BROAD_REGIONS, PRICE_DATE, REGION_NOTE, REGION_SOURCE
+from modal_gpu_magic.errors import LineError, ModalGpuError
+from modal_gpu_magic.line.kinds import REGION
 from modal_gpu_magic.line.parse import parse
-from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.plan.machine.clusters import refusal
-from modal_gpu_magic.plan.machine.recommend import memory
+from modal_gpu_magic.ui.widgets import offers
 from modal_gpu_magic.ui.widgets.frames import frame, with_text
+from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.shell_channel import WIDGET_COMM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from modal_gpu_magic.catalog.gpus import Gpu
-    from modal_gpu_magic.line.models import Task
+    from modal_gpu_magic.line.spec import GpuSpec
     from modal_gpu_magic.session.facade import Session
 
 STATIC = Path(__file__).parents[1] / "static"
-SIZES = ("1B", "3B", "7B", "13B", "34B", "70B", "180B", "405B")
-"""Model sizes to filter by: common sizes of open models."""
-TASKS: tuple[tuple[Task, str], ...] = (
-    ("inference", "Inference"),
-    ("lora", "LoRA"),
-    ("full", "Full"),
-    ("pretrain", "Pre-train"),
-)
+DEFAULT_IMAGE = "torch"
+"""Image of a line without `--image`, and without a session that has another."""
 METRIC_FIELDS = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Fields of a sample in the trait `metrics`."""
 
+PRICES_TEXT = f"Modal's list prices of {PRICE_DATE}, an estimate"
+REGION_TEXT = f"{REGION_NOTE[0].upper()}{REGION_NOTE[1:]} ({REGION_SOURCE})."
 
 FALLBACK_TEXT = """%%modal_gpu {line}
 This front end does not show the picker, which needs Jupyter widgets. Write a line like the one above instead.
@@ -62,13 +56,14 @@ class GpuPicker(anywidget.AnyWidget):
     Args:
         spec: initial choice, such as `H100:2,A100-80GB`.
         use: called with the line when Use is pressed; None: `%modal_gpu use` in this kernel.
-        session: session to show; None: no session until `follow` is called.
+        session: session to show, whose image and region are chosen first; None: none until `follow` is called.
 
     Attributes:
         spec: the GPU and its fallbacks, as in `%%modal_gpu`; empty: no GPU. A spec that Modal does not offer raises
             `TraitError` and changes nothing.
         nodes: containers of a cluster; 1: no cluster. A number that Modal does not offer raises `TraitError`.
         image: a preset or a registry reference.
+        region: a region to pin, which costs more; empty: anywhere. What is no region's name raises `TraitError`.
         line: arguments for `%%modal_gpu`; read-only, observable.
         metrics: the latest reading of the session's first GPU and the number of GPUs: `gpus`, `utilization` (%),
             `memory_used_mib`, `power_w`, `temperature_c`; None for unknown values. Read-only, observable.
@@ -79,17 +74,21 @@ class GpuPicker(anywidget.AnyWidget):
 
     spec = Unicode("H100").tag(sync=True)
     nodes = Int(1, min=1, max=CLUSTER_NODES).tag(sync=True)
-    image = Unicode("torch").tag(sync=True)
+    image = Unicode(DEFAULT_IMAGE).tag(sync=True)
+    inherited_image = Unicode(DEFAULT_IMAGE, read_only=True).tag(sync=True)
+    region = Unicode("").tag(sync=True)
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
     strip: Any = Instance(dict, allow_none=True).tag(sync=True)
-    rows = List(Dict()).tag(sync=True)
+    offers = Unicode("").tag(sync=True)
     images = List(Unicode()).tag(sync=True)
+    regions = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
-    needs = Dict().tag(sync=True)
     most_nodes = Int(CLUSTER_NODES).tag(sync=True)
-    price_date = Unicode(PRICE_DATE).tag(sync=True)
+    prices_text = Unicode(PRICES_TEXT).tag(sync=True)
+    region_text = Unicode(REGION_TEXT).tag(sync=True)
+    cell = Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -103,20 +102,28 @@ class GpuPicker(anywidget.AnyWidget):
         self._session: Session | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._creation_context = contextvars.copy_context()
+        if session is not None:
+            traits = {"image": _image(session), "region": session.machine.region or "", **traits}
         super().__init__(
             spec=spec,
-            rows=[_row(gpu) for gpu in GPUS.values()],
+            offers=offers.offers_json(),
             images=list(PRESETS),
-            tasks=[list(task) for task in TASKS],
-            needs={size: {task: memory(read_model(size), task, "bf16")[0] for task, _ in TASKS} for size in SIZES},
+            regions=list(BROAD_REGIONS),
+            tasks=[list(task) for task in offers.TASKS],
+            cell=_running_cell(),
             **traits,
         )
         self.on_msg(self._on_message)
-        self.observe(self._write_line, ["spec", "nodes", "image"])
+        self.observe(self._write_line, ["spec", "nodes", "image", "inherited_image", "region"])
         self._write_line()
         WIDGET_COMM_IDS.add(self.model_id)
         if session is not None:
             self.follow(session)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The GPUs with their facts and prices, as the page shows them."""
+        return offers.rows()
 
     def follow(self, session: Session) -> None:
         """Show `session` from now on."""
@@ -160,10 +167,24 @@ class GpuPicker(anywidget.AnyWidget):
         _check_cluster(parse(self.spec).specs, nodes)
         return nodes
 
+    @validate("region")
+    def _validate_region(self, proposal: Any) -> str:
+        """Return the region in Modal's spelling.
+
+        Raises:
+            TraitError: not the name of a region.
+        """
+        text = str(proposal["value"])
+        try:
+            return str(REGION.read(text)) if text else ""
+        except LineError as error:
+            raise TraitError(str(error)) from None
+
     def _write_line(self, _change: object = None) -> None:
         words = self.spec.split(",") if self.spec else []
         words += ["--nodes", str(self.nodes), "--torchrun"] if self.nodes > 1 else []
-        words += ["--image", self.image] if self.image != "torch" else []
+        words += ["--image", self.image] if {self.image, self.inherited_image} != {DEFAULT_IMAGE} else []
+        words += ["--region", self.region] if self.region else []
         self.set_trait("line", " ".join(words))
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
@@ -171,6 +192,7 @@ class GpuPicker(anywidget.AnyWidget):
         kind, session = content.get("type"), self._session
         if kind == "use":
             self.said = self._apply_line(str(content["line"]))
+            self.send({"type": "used"})
         elif kind == "stop" and session is not None:
             self._stop(session, running=bool(content.get("running")))
         elif kind == "hello" and session is not None:
@@ -186,7 +208,8 @@ class GpuPicker(anywidget.AnyWidget):
             self._use(line)
         except ModalGpuError as error:
             return str(error)
-        return "Cells with %%modal_gpu now run on this machine."
+        kept = self._session.machine.region if self._session is not None and "--region" not in line else None
+        return f"Cells with %%modal_gpu now run on this machine{f', still in region {kept}' if kept else ''}."
 
     def _stop(self, session: Session, *, running: bool) -> None:
         """Handle Stop. `running`: the page showed a running cell; if that cell has ended, nothing is left to do."""
@@ -204,6 +227,7 @@ class GpuPicker(anywidget.AnyWidget):
         """Show a reading; None: show the session's state."""
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
+            self.set_trait("inherited_image", _image(self._session) if self._session else DEFAULT_IMAGE)
             return
         if self.strip and not self.strip["got"]:
             self.strip = _strip(self._session) if self._session else None
@@ -224,6 +248,11 @@ def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:
         raise TraitError(why)
 
 
+def _image(session: Session) -> str:
+    """Return the image of a session's machine as the line writes it."""
+    return session.machine.image.removeprefix("variable:")
+
+
 def _strip(session: Session) -> dict[str, Any]:
     """Return a session's state in the format of `js/src/strip.ts`."""
     standing, about = session.status.standing, session.about
@@ -235,15 +264,23 @@ def _strip(session: Session) -> dict[str, Any]:
         "got": str(got) if got else "",
         "backend": session.backend,
         "simulated": about.simulated,
-        "hourly": about.hourly,
+        "price": session.price_text,
         "rate": standing.hourly,
         "spent": standing.spent,
-        "state": standing.doing,
+        "state": "new" if standing.doing == "ended" and not standing.outcome else standing.doing,
         "since": standing.since,
         "idle_until": standing.idle_until,
         "outcome": standing.outcome,
         "now": time.time(),
     }
+
+
+def _running_cell() -> str:
+    """Return the id of the notebook cell that runs now; empty: unknown."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return Origin.of(shell).cell if shell is not None else ""
 
 
 def _use(line: str) -> None:
@@ -258,19 +295,3 @@ def _use(line: str) -> None:
     if shell is None or "modal_gpu" not in shell.magics_manager.magics["line"]:
         raise ModalGpuError("the extension is not loaded; run %load_ext modal_gpu_magic.")
     shell.run_line_magic("modal_gpu", f"use {line}")
-
-
-def _row(gpu: Gpu) -> dict[str, Any]:
-    """Return a row of the catalog in the format of `js/src/choice.ts`."""
-    return {
-        "name": gpu.name,
-        "vram": gpu.vram_gb,
-        "max": gpu.max_count,
-        "price": round(gpu.price_per_hour, 4),
-        "best": gpu.best_for,
-        "architecture": gpu.architecture,
-        "bandwidth": gpu.bandwidth_gbps,
-        "notes": gpu.notes,
-        "strict": gpu.strict,
-        "cluster": refusal((GpuSpec(gpu.name, gpu.max_count),), 2) is None,
-    }

@@ -214,6 +214,18 @@ class SharedStore:
         """Return the digest of a buffer from `get` if nothing was written to the buffer since; None: unknown."""
         return MAPPINGS.unwritten(view)
 
+    def mark(self, run: str) -> bool:
+        """Note for the process on the other side that a run has begun; return whether the note was written."""
+        try:
+            (self.directory / f".begun-{run}").touch(mode=0o600)
+        except OSError:
+            return False
+        return True
+
+    def is_marked(self, run: str) -> bool:
+        """Whether the other side has noted that a run has begun, and the files were not cleared since."""
+        return (self.directory / f".begun-{run}").exists()
+
     def clear(self) -> None:
         """Remove all files, unfinished ones too: no transfer is under way. Existing mappings stay valid."""
         for _, _, name in list(self._files()):

@@ -18,8 +18,10 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
-                       the last run
-  started              {"generation": str}    user code is about to start
+                        the last run. If known, also `Reading.beside`: "host": HostSample.row, "processes": rows
+  started              {"generation": str, "time": float, "booted_at": float}
+                       the run has reached the container; both times are of the container's clock
+  phase                {"phase": RunPhase, "subject": str, "time": float}   what the container does from `time` on
   stopping             {}                     the ■ has arrived in the container
   end                  {"answer": Answer}     the whole answer, after a stop (the server discards the result then)
 
@@ -53,9 +55,13 @@ EventKind = Literal[
     "rank",
     "sample",
     "started",
+    "phase",
     "stopping",
     "end",
 ]
+
+RunPhase = Literal["waiting", "starting", "restoring", "installing", "starting ranks", "running", "saving"]
+"""What a container does for a run. The container itself reports the phases from `restoring` on."""
 
 RESULT = "<result>"
 """Key of the value of the last expression among the transferred values; no variable has this name."""
@@ -211,7 +217,7 @@ class StayedValue:
     summary: str
     """One line: shape, dtype, device, size, or length."""
     why: str
-    """Why the value was not returned: `5.1 GB does not fit --fetch 256MB`, `it does not pickle: it holds a lock`."""
+    """Why the value was not returned: `5.1 GB, over --fetch 256MB`, `it does not pickle: it holds a lock`."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
@@ -388,6 +394,11 @@ class Answer(Compact):
     started_at: float = 0.0
     ended_at: float = 0.0
     booted_at: float = 0.0
+    """When the container began; this and all other times are of the container's clock."""
+    phases: tuple[tuple[RunPhase, float], ...] = ()
+    """The phases of the run, each with the time when it began."""
+    made_at: float = 0.0
+    """When the answer was made."""
     names: tuple[str, ...] = ()
     """User names in the container's namespace after the run."""
     is_event: bool = False

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from modal_gpu_magic.metrics.processes import GpuProcess
 from modal_gpu_magic.metrics.sample import OLD_QUERY, QUERY, SHORT_QUERY, parse
 from tests.container.smi_double import Heard, Smi, eventually, row
 
@@ -127,6 +128,72 @@ def test_whatever_it_prints(smi: Smi, capture: Path) -> None:
     told = [sample for reading in heard.sampler.readings for sample in reading.samples]
     whole = parse(text) or parse(text, SHORT_QUERY)
     assert [replace(sample, time=0) for sample in told] == [replace(sample, time=0) for sample in whole]
+
+
+def test_the_processes_of_the_gpus_come_with_the_next_reading(smi: Smi) -> None:
+    live, processes = smi.live(), smi.live("processes")
+    heard = Heard()
+    heard.sampler.begin(1)
+    live.write(row())
+    eventually(lambda: smi.listed and heard.told)
+    (asked,) = smi.listed
+    assert asked == "--query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits -lms 2000"
+    processes.write("GPU-0, 4711, 2048, /usr/bin/python3\nGPU-0, 7, [N/A], [Not Found]\nGPU-0, 8, 12")
+    eventually(lambda: heard.sampler._processes.at(time.monotonic()))
+    live.write(row())
+    eventually(lambda: len(heard.told) == 2)
+    assert [reading.processes for reading, _ in heard.told] == [
+        (),
+        (GpuProcess("GPU-0", 4711, 2048.0, "/usr/bin/python3"), GpuProcess("GPU-0", 7)),
+    ]
+    for pipe in (live, processes):
+        pipe.close()
+
+
+def test_an_nvidia_smi_that_lists_no_processes_is_asked_for_them_once(smi: Smi) -> None:
+    live = smi.live()
+    heard = Heard()
+    heard.sampler.begin(1)
+    for count in range(1, 4):
+        live.write(row())
+        eventually(lambda count=count: len(heard.told) == count)  # type: ignore[misc]  # the loop's own
+        eventually(lambda: not heard.sampler._lists_processes)
+    assert len(smi.listed) == 1
+    live.close()
+
+
+def test_simulated_gpus_have_no_processes_and_the_container_has_its_own_figures(smi: Smi) -> None:
+    live = smi.live()
+    heard = Heard()
+    heard.sampler.begin(1)
+    for count in range(1, 3):
+        live.write(row().replace("580.95.05", "simulated"))
+        eventually(lambda count=count: len(heard.told) == count)  # type: ignore[misc]  # the loop's own
+    assert heard.told[-1][0].processes == ()
+    host = heard.told[-1][0].host
+    assert host is not None
+    assert host.memory_used_mib is not None
+    assert abs(host.memory_used_mib - psutil.Process().memory_info().rss / 2**20) < 200
+    assert host.cpu is not None
+    live.close()
+
+
+def test_a_container_without_gpus_reads_its_own_figures_until_it_is_closed(smi: Smi) -> None:
+    heard = Heard(0.02)
+    heard.sampler.begin_without_gpus()
+    first = heard.sampler._thread
+    heard.sampler.begin_without_gpus()
+    assert heard.sampler._thread is first
+    heard.sampler.starts(time.time())
+    eventually(lambda: len(heard.told) > 2)
+    reading, is_running = heard.told[-1]
+    assert is_running
+    assert (reading.samples, reading.node) == ((), 0)
+    assert abs(reading.time - time.time()) < 5
+    assert reading.host is not None
+    assert not smi.asked
+    heard.sampler.close()
+    eventually(lambda: heard.over)
 
 
 class Machine(RuleBasedStateMachine):

@@ -6,8 +6,10 @@ import pytest
 
 from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.line.parse import parse
+from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.choice import Choice, choose
-from modal_gpu_magic.plan.machine.recommend import recommend
+from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.recommend import per_hour, recommend
 
 
 def chosen(line: str) -> Choice:
@@ -53,7 +55,7 @@ def test_a_gpu_that_holds_the_model_needs_no_word(line: str) -> None:
         ("H100 L4 --model 13B", "L4 has 24 GB, and 13B inference in bf16 needs 31 GB "),
         ("T4 L4 --model 13B", "T4 has 16 GB, L4 has 24 GB, and"),
         ("H100:8 --model 900B --task full", "; no single container has enough memory."),
-        ("H100 --model 7B --budget 2", "H100 costs $3.95/h, more than --budget 2."),
+        ("H100 --model 7B --budget 2", f"H100 costs {rate(per_hour(GpuSpec('H100')))}, more than --budget 2."),
     ],
 )
 def test_one_that_does_not_is_a_remark(line: str, said: str) -> None:

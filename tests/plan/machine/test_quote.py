@@ -23,17 +23,20 @@ def specs(text: str) -> tuple[GpuSpec, ...]:
     return tuple(GpuSpec.parse(word, allow_unknown=True) for word in text.split())
 
 
-def test_a_container_costs_its_gpus_and_the_least_cpu_and_memory() -> None:
+def test_a_container_costs_its_gpus() -> None:
     price = quote(GpuSpec("H100", 2))
-    assert price.per_second == pytest.approx(2 * 0.001097 + 0.125 * 0.0000131 + 0.125 * 0.00000222)
-    assert price.per_hour == pytest.approx(7.8984 + 0.006894)
+    assert price.per_second == pytest.approx(2 * 0.001097)
+    assert price.per_hour == pytest.approx(7.8984)
     assert price.date == "2026-09-01"
     assert price.note == ""
-    assert str(price) == "H100:2 $7.91/h"
+    assert str(price) == "H100:2 $7.90/h"
+    assert str(quote(GpuSpec("H100", 8))) == "H100:8 $31.59/h", "as the picker shows it: eight times the list's price"
 
 
 def test_cpu_and_memory_asked_for() -> None:
-    assert quote(None, cpu=4, memory_mib=16384).per_second == pytest.approx(4 * 0.0000131 + 16 * 0.00000222)
+    rest = 4 * 0.0000131 + 16 * 0.00000222
+    assert quote(None, cpu=4, memory_mib=16384).per_second == pytest.approx(rest)
+    assert quote(GpuSpec("T4"), cpu=4, memory_mib=16384).per_second == pytest.approx(0.000164 + rest)
     assert str(quote(None)) == "CPU $0.01/h"
 
 
@@ -58,8 +61,8 @@ def test_an_unknown_price_stays_unknown() -> None:
         ("T4", 300),
         ("L40S", 300),
         ("A100-80GB", 300),
-        ("H100", 227),  # $0.25 at $0.001099 a second
-        ("H200", 197),
+        ("H100", 227),  # $0.25 at $0.001097 a second
+        ("H200", 198),
         ("H100:2", 113),
         ("H100:8", 60),
         ("T4 H100:2", 113),  # the fallback may be the one that idles
@@ -72,7 +75,7 @@ def test_how_long_a_container_is_kept_by_default(text: str, seconds: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "text, dollars_an_hour", [("", 0.0069), ("T4", 0.5973), ("T4 H100 L4", 3.9561), ("T4 R100", None)]
+    "text, dollars_an_hour", [("", 0.0069), ("T4", 0.5904), ("T4 H100 L4", 3.9492), ("T4 R100", None)]
 )
 def test_an_hour_of_the_dearest(text: str, dollars_an_hour: float | None) -> None:
     assert hourly(specs(text)) == (None if dollars_an_hour is None else pytest.approx(dollars_an_hour, abs=1e-4))
@@ -136,6 +139,17 @@ def test_dollars(amount: float | None, text: str) -> None:
     assert dollars(amount) == text
 
 
-@pytest.mark.parametrize("amount, text", [(None, "–"), (3.9492, "$3.95/h"), (126.37, "$126/h")])
-def test_a_rate(amount: float | None, text: str) -> None:
-    assert rate(amount) == text
+@pytest.mark.parametrize(
+    "amount, dearest, text",
+    [
+        (None, None, "–"),
+        (None, 3.9492, "–"),
+        (3.9492, None, "$3.95/h"),
+        (126.37, 126.37, "$126/h"),
+        (3.9492, 0.8, "$3.95/h"),
+        (0.8, 3.9492, "$0.80/h, up to $3.95/h"),
+        (126.1, 126.2, "$126/h"),
+    ],
+)
+def test_a_rate(amount: float | None, dearest: float | None, text: str) -> None:
+    assert rate(amount, dearest) == text

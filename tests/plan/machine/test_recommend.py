@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.errors import LineError, MachineError
-from modal_gpu_magic.line.models import Dtype, Task, read_model
-from modal_gpu_magic.plan.machine.recommend import memory, recommend
+from modal_gpu_magic.line.models import TASKS, Dtype, Task, read_model
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine.clusters import refusal
+from modal_gpu_magic.plan.machine.quote import quote, rate
+from modal_gpu_magic.plan.machine.recommend import by_price, memory, per_hour, ranking, recommend
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_a_budget_drops_what_is_dearer() -> None:
 def test_a_budget_too_small_names_the_cheapest() -> None:
     cheapest = min(recommend("13B", "full"), key=lambda row: row.per_hour or 0)
     with pytest.raises(
-        MachineError, match=rf"\$1/h or less; the cheapest is {cheapest.spec} at \${cheapest.per_hour:.2f}/h"
+        MachineError, match=rf"\$1/h or less; the cheapest is {cheapest.spec} at \{rate(cheapest.per_hour)}"
     ):
         recommend("13B", "full", budget=1.0)
     assert cheapest in recommend("13B", "full", budget=cheapest.per_hour)
@@ -165,7 +168,66 @@ def test_what_is_refused(asked: tuple[Any, ...], message: str) -> None:
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", ["350M", "7B", "13B", "34B", "70B", "180B", "405B", "900B"])
+def test_the_ranking_is_recommend_s_with_every_other_gpu(model: str, task: Task) -> None:
+    ranked = ranking(read_model(model), task)
+    assert sorted(each.spec.name for each in ranked) == sorted(GPUS)
+    one_node = [each for each in ranked if each.nodes == 1]
+    pinned = [each for each in one_node if GPUS[each.spec.name].pinned]
+    with contextlib.suppress(MachineError):  # none is large enough
+        assert [(each.spec, each.reason, each.per_hour) for each in pinned] == [
+            (row.spec, row.reason, row.per_hour) for row in recommend(model, task)
+        ]
+    assert bool(pinned) == (memory(read_model(model), task, "bf16")[0] <= 8 * 288)
+    for group in (one_node, [each for each in ranked if each.nodes > 1], [each for each in ranked if not each.nodes]):
+        prices = [(each if each.nodes else _one(each.spec.name)).per_hour for each in group if not each.guideline]
+        assert prices == sorted(prices, key=lambda price: price or 0.0)
+    kinds = [0 if each.nodes == 1 else 1 if each.nodes else 2 for each in ranked]
+    assert kinds == sorted(kinds), "one node, then clusters, then what is too small"
+
+
+def _one(name: str) -> Any:
+    return next(each for each in by_price() if each.spec.name == name)
+
+
+@pytest.mark.parametrize(
+    "model, task, cluster",
+    [
+        ("405B", "inference", {"H100": 2}),
+        ("180B", "full", {"B300": 2, "B200": 3, "B200+": 3, "H200": 4, "H100": 6}),
+        ("405B", "pretrain", {"B300": 4, "B200": 6, "B200+": 6, "H200": 7, "H100": 13}),
+        ("2T", "inference", {"B300": 3, "B200": 4, "B200+": 4, "H200": 5, "H100": 8}),
+        ("13B", "full", {}),
+    ],
+)
+def test_where_one_node_is_too_small_nodes_are_proposed(model: str, task: Task, cluster: dict[str, int]) -> None:
+    params = read_model(model)
+    need, _ = memory(params, task, "bf16")
+    proposed = {each.spec.name: each for each in ranking(params, task) if each.nodes > 1}
+    assert {name: each.nodes for name, each in proposed.items()} == cluster
+    for each in proposed.values():
+        assert refusal([each.spec], each.nodes) is None
+        assert (each.spec.vram_gb or 0) * each.nodes >= need > (each.spec.vram_gb or 0) * (each.nodes - 1)
+        assert each.per_hour == per_hour(each.spec, each.nodes)
+        assert f"on {each.nodes} nodes" in each.reason
+    small = {each.spec.name: each for each in ranking(params, task) if not each.nodes}
+    for name, each in small.items():
+        assert each.reason == f"too small: {GPUS[name].max_count} have {each.spec.vram_gb:,} GB"
+
+
+def test_without_a_model_the_cheapest_comes_first() -> None:
+    order = [each.spec.name for each in by_price()]
+    assert order[:4] == ["T4", "L4", "A10", "L40S"]
+    assert order.index("A100-40GB") < order.index("A100"), "of one price, the name that means one GPU comes first"
+    assert [per_hour(GpuSpec(name)) for name in order] == sorted(per_hour(GpuSpec(name)) or 0 for name in GPUS)
+
+
 def test_a_model_no_machine_holds() -> None:
+    with pytest.raises(MachineError, match=r"try a cluster such as B300:8 --nodes 3, a smaller dtype such as int4"):
+        recommend("2T")
+    with pytest.raises(MachineError, match=r"\(B300:8\); try a smaller dtype such as int4"):
+        recommend("100T")
     with pytest.raises(
         MachineError, match=r"2T for inference needs 4,800 GB, .* 2,304 GB at most \(B300:8\); try .* int4"
     ):
@@ -187,7 +249,7 @@ def test_what_is_recommended_holds_the_model(params: float, task: Task, dtype: D
         return
     for row in recommend(params, task, dtype):
         assert (row.spec.vram_gb or 0) >= row.need_gb == need
-        assert row.per_hour == row.spec.price_per_hour
+        assert row.per_hour == quote(row.spec).per_hour
 
 
 @given(

@@ -1,13 +1,27 @@
-"""Durations of a run whose container has another clock."""
+"""The times of a run whose container has another clock."""
 
 from __future__ import annotations
 
 import pytest
 
-from modal_gpu_magic.session.run.clocks import NO_TIMES, Times, times
-from modal_gpu_magic.wire.messages.events import Answer
+from modal_gpu_magic.session.run.clocks import Clock, Timing
+from modal_gpu_magic.session.run.cost_meter import Meter
+from modal_gpu_magic.wire.messages.events import Answer, Event
 
-SPAWNED = 1_000_000.0
+SENT = 1_000_000.0
+
+
+class Now:
+    """The kernel's clock, which only the test moves."""
+
+    at = SENT
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def started(at: float, booted: float) -> Event:
+    return Event(0, "started", {"generation": "g", "time": at, "booted_at": booted})
 
 
 @pytest.mark.parametrize("ahead", [-120.0, 0.0, 120.0, 1e6])
@@ -15,22 +29,79 @@ SPAWNED = 1_000_000.0
 @pytest.mark.parametrize(
     "booted, expected",
     [
-        (2.0, Times(2.0, 3.0, 4.0, SPAWNED + 2)),  # started for the run: 2 s of waiting, 3 s of starting
-        (-600.0, Times(5.0, None, 4.0, SPAWNED - 600)),  # it ran before
+        (2.0, {"waiting": 2.0, "starting": 3.0, "restoring": 1.0, "running": 4.0, "saving": 1.0}),
+        (-600.0, {"waiting": 5.0, "restoring": 1.0, "running": 4.0, "saving": 1.0}),  # it ran before
     ],
 )
 def test_the_difference_of_the_clocks_is_in_no_duration(
-    ahead: float, is_seen: bool, booted: float, expected: Times
+    ahead: float, is_seen: bool, booted: float, expected: dict[str, float]
 ) -> None:
-    there = SPAWNED + ahead
-    answer = Answer("g", "v", booted_at=there + booted, started_at=there + 5, ended_at=there + 9)
-    assert times(answer, SPAWNED, SPAWNED + 5 if is_seen else None, SPAWNED + 9) == expected
+    there, now = SENT + ahead, Now()
+    meter = Meter(now)
+    meter.runs(3.6)
+    timing = Timing(meter, now)
+    meter.sent()
+    now.at = SENT + 5
+    if is_seen:
+        timing.takes(started(there + 5, there + booted), "g")
+        timing.takes(Event(1, "phase", {"phase": "restoring", "subject": "", "time": there + 5}), "g")
+    phases = (("restoring", there + 5), ("running", there + 6), ("saving", there + 10))
+    now.at = SENT + 11
+    answer = Answer("g", "v", booted_at=there + booted, phases=phases, made_at=there + 11)  # type: ignore[arg-type]  # pairs
+    timing.answered(answer, now.at)
+    assert {each.phase: each.seconds for each in meter.phases} == pytest.approx(expected)
+    assert meter.container_seconds == pytest.approx(11 - booted)
+    billed = sum(expected.values()) - expected["waiting"]
+    assert meter.cost == pytest.approx(billed * 0.001)
 
 
-def test_a_begin_that_is_heard_late_is_dated_by_the_answer() -> None:
-    answer = Answer("g", "v", booted_at=1.0, started_at=101.0, ended_at=102.0)
-    assert times(answer, SPAWNED, SPAWNED + 8, SPAWNED + 2).waited == 1.0
+def test_the_message_with_the_shortest_delay_tells_the_time() -> None:
+    clock = Clock()
+    for sent, arrived in ((10.0, 112.0), (20.0, 121.0), (30.0, 139.0)):
+        clock.hears(sent, arrived)
+    assert clock.here(20.0) == 121.0
 
 
-def test_without_an_answer_nothing_is_known() -> None:
-    assert times(None, SPAWNED, None, SPAWNED) is NO_TIMES
+def test_a_container_that_is_lost_has_the_times_of_its_events() -> None:
+    now = Now()
+    meter = Meter(now)
+    meter.runs(3.6)
+    meter.sent()
+    timing = Timing(meter, now)
+    now.at += 4
+    timing.takes(started(1004.0, 1001.0), "g")
+    now.at += 1
+    timing.takes(Event(1, "phase", {"phase": "running", "subject": "", "time": 1005.0}), "g")
+    now.at = SENT + 20
+    timing.lost(SENT + 15, existed=True)
+    assert {each.phase: each.seconds for each in meter.phases} == pytest.approx(
+        {"waiting": 1.0, "starting": 4.0, "running": 10.0}
+    )
+    meter.ends(SENT + 15)
+    assert meter.container_seconds == pytest.approx(14.0)
+
+
+def test_a_container_that_is_lost_before_it_has_told_its_start_counts_from_when_none_was_known() -> None:
+    now = Now()
+    meter = Meter(now)
+    meter.runs(3.6)
+    meter.sent()
+    timing = Timing(meter, now)
+    now.at += 10
+    timing.queued()
+    now.at += 3
+    timing.lost(now.at, existed=True)
+    meter.ends(now.at)
+    assert {each.phase: each.seconds for each in meter.phases} == pytest.approx({"waiting": 10.0, "starting": 3.0})
+    assert meter.container_seconds == pytest.approx(3.0)
+
+
+def test_a_run_that_no_container_had_is_free() -> None:
+    now = Now()
+    meter = Meter(now)
+    meter.runs(3.6)
+    meter.sent()
+    timing = Timing(meter, now)
+    now.at += 10
+    timing.lost(now.at, existed=False)
+    assert meter.cost == meter.spent == 0.0

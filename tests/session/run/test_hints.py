@@ -113,17 +113,17 @@ def sized(got: str = "", peak: float | None = None, simulated: bool = False) -> 
             TORCH,
             sized("A100-40GB", 30 * 1024),
             "A100-40GB --timeout 2h --pip einops",
-            "A100-40GB ran out of memory at a peak of 30.0 GB. The next larger is A100-80GB (80 GB, $2.50/h): "
+            "A100-40GB ran out of memory at a peak of 30 GiB. The next larger is A100-80GB (80 GB, $2.50/h): "
             "%%modal_gpu A100-80GB --pip einops --timeout 2h",
         ),
         (JAX, sized("L4:2"), "L4:2", "L4:2 ran out of memory. The next larger is A100-40GB:2 (40 GB each, $4.20/h): %%modal_gpu A100-40GB:2"),
-        (OutOfMemoryError("gone"), sized("L4", 22000), "--clean", "L4 ran out of memory at a peak of 21.5 GB. The next larger is A100-40GB (40 GB, $2.10/h): %%modal_gpu A100-40GB --clean"),
-        (TORCH, sized("B300", 270_000), "B300", "B300 ran out of memory at a peak of 263.7 GB, and Modal has no larger GPU: use more of them, or a smaller batch."),
+        (OutOfMemoryError("gone"), sized("L4", 22000), "--clean", "L4 ran out of memory at a peak of 21 GiB. The next larger is A100-40GB (40 GB, $2.10/h): %%modal_gpu A100-40GB --clean"),
+        (TORCH, sized("B300", 270_000), "B300", "B300 ran out of memory at a peak of 264 GiB, and Modal has no larger GPU: use more of them, or a smaller batch."),
         (
             TORCH,
             sized(peak=300, simulated=True),
             "H100",
-            "H100 ran out of memory at a peak of 0.3 GB of this machine's memory (the GPU is simulated). "
+            "H100 ran out of memory at a peak of 0.3 GiB of this machine's memory (the GPU is simulated). "
             "The next larger is RTX-PRO-6000 (96 GB, $3.03/h): %%modal_gpu RTX-PRO-6000",
         ),
     ],

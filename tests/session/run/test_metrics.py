@@ -100,7 +100,7 @@ def test_as_a_picture() -> None:
 
     metrics = taken(sample(10, 5, 6), sample(12, None, 8))
     shown = metrics.plot()
-    assert [axis.get_ylabel() for axis in shown] == ["utilization, %", "memory, MiB"], "power was never known"
+    assert [axis.get_ylabel() for axis in shown] == ["utilization, %", "memory, GiB"], "power was never known"
     first, second = shown[0].get_lines()
     assert list(first.get_xdata()) == [0, 2]
     assert [first.get_ydata()[0], math.isnan(first.get_ydata()[1])] == [5, True]
@@ -111,12 +111,22 @@ def test_as_a_picture() -> None:
     plt.close("all")
 
 
+def test_a_picture_goes_forward_whatever_the_order_of_arrival() -> None:
+    from matplotlib import pyplot as plt
+
+    (axis,) = taken(sample(12, 5), sample(10, 7), sample(11, 6)).plot("memory_used_mib")
+    for line in axis.get_lines():
+        assert list(line.get_xdata()) == [0, 1, 2]
+        assert list(line.get_ydata()) == [1, 1, 1], "GiB"
+    plt.close("all")
+
+
 @pytest.mark.parametrize(
     "events, text",
     [
-        ([sample(1, 50, 30)], "<metrics of 2 GPUs: 2 samples, peak 1.0 GB, mean 40 %>"),
+        ([sample(1, 50, 30)], "<metrics of 2 GPUs: 2 samples, peak 1.0 GiB, mean 40 %>"),
         ([sample(1, None, memory_used_mib=None)], "<metrics of 1 GPU: 1 sample>"),
-        ([sample(1, 5, driver="simulated")], "<metrics of 1 simulated GPU: 1 sample, peak 1.0 GB, mean 5 %>"),
+        ([sample(1, 5, driver="simulated")], "<metrics of 1 simulated GPU: 1 sample, peak 1.0 GiB, mean 5 %>"),
     ],
 )
 def test_what_it_says_of_itself(events: list[Event], text: str) -> None:

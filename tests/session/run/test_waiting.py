@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.sdk.client import Kind
+from modal_gpu_magic.sdk.choice import Kind
 from modal_gpu_magic.session.run.waiting import image_words, queue_words
 
 NONE_YET = "Modal has given no container yet."

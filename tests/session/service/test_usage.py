@@ -59,3 +59,22 @@ def test_the_end_ends_it() -> None:
         usage.end()
         clock.now = 50.0
     assert usage.seconds == 5
+
+
+def test_the_first_container_counts_from_its_start_and_to_its_end() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    usage = Usage(window=60, clock=clock, alive_since=88.0, exits=0.5)
+    clock.now = 110.0
+    assert usage.seconds == 12 + 10
+    usage.end()
+    clock.now = 120.0
+    assert usage.seconds == 22.5
+
+
+def test_a_service_whose_containers_have_ended_ends_none() -> None:
+    clock = Clock()
+    usage = Usage(window=5, clock=clock, alive_since=0.0, exits=0.5)
+    clock.now = 100.0
+    usage.end()
+    assert usage.seconds == 5

@@ -18,12 +18,19 @@ def _shown(*samples: GpuSample) -> list[str]:
 
 def test_a_row_a_gpu_below_the_status() -> None:
     first = GpuSample(index=0, utilization=87.4, memory_used_mib=10035, memory_total_mib=81559, power_w=590.2)
-    second = GpuSample(index=1, driver="simulated", temperature_c=64)
+    second = GpuSample(index=1, temperature_c=64)
     assert _shown(first, second) == [
         "running on H100:2 0:41",
-        "GPU 0 87 % 9.8/80 GiB 590 W – °C",
-        "GPU 1 – % –/– GiB – W 64 °C simulated",
+        "GPU 0 87 % 9.8 of 80 GiB 590 W – °C",
+        "GPU 1 – % – – W 64 °C",
     ]
+
+
+def test_simulated_is_said_once() -> None:
+    lines = _shown(*(GpuSample(index=index, driver="simulated", memory_used_mib=30) for index in range(8)))
+    assert lines[0] == "running on H100:2 0:41 · figures of this machine's CPU and memory, the GPUs are simulated"
+    assert lines[1] == "GPU 0 – % 30 MiB – W – °C"
+    assert " ".join(lines).count("simulated") == 1
 
 
 def test_nodes_are_named_where_there_are_several() -> None:

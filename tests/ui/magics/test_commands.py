@@ -9,10 +9,13 @@ import pytest
 
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.line.options import OPTIONS
+from modal_gpu_magic.line.spec import GpuSpec
+from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.ui.magics.catalog import gpu_table
 from modal_gpu_magic.ui.magics.commands import COMMANDS
 from tests.ui.shell import in_shell
 
+A100_RATE = rate(quote(GpuSpec("A100-40GB")).per_hour)
 SCRIPT = """
 run("%load_ext modal_gpu_magic")
 for line in ["help", "", "gpus", "status", "stop", "stop nobody", "stopp", "zzz", "last", "use H100:2 --session big --pip einops",
@@ -79,7 +82,7 @@ def test_a_notebook_gets_a_rich_table_beside_the_text(said: dict[str, Any], line
 def test_a_model_on_the_line_picks_the_machine(said: dict[str, list[str]]) -> None:
     printed, error = said["use --model 13B --task lora --session picked"]
     assert error == ""
-    assert "Picked A100-40GB ($2.10/h) for 13B lora in bf16: the reference's A100-40GB" in printed
+    assert f"Picked A100-40GB ({A100_RATE}) for 13B lora in bf16: the reference's A100-40GB" in printed
     assert "picked: A100-40GB · local" in said["status of the picked"][0]
 
 
@@ -99,7 +102,10 @@ def test_a_gpu_of_a_machine_variable_is_checked(said: dict[str, list[str]]) -> N
         ("two", "other: L4 · local · not running"),
         ("stop one", "other: stopped"),
         ("metrics", "<metrics: no GPU has been read yet>"),
-        ("recommend 13B lora", "A100-40GB      40 GB  2.10  the reference's A100-40GB for 'Fine-tuning (LoRA)'\nL40S "),
+        (
+            "recommend 13B lora",
+            f"A100-40GB      40 GB  {A100_RATE}  the reference's A100-40GB for 'Fine-tuning (LoRA)'\nL40S ",
+        ),
         ("recommend 13B lora", "13B lora in bf16: 13B × 2 bytes = 26 GB frozen weights + "),
         ("recommend 13B lora", "Prices of the GPUs, as of 2026-09-01."),
         ("recommend 13B lora --dtype=int8 --budget $1/h", "13B lora in int8: 13B × 1 byte = 13 GB"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from modal._image import SUPPORTED_PYTHON_SERIES
 
-from modal_gpu_magic.ui.magics.extension import FIRST_PYTHON, about_python, register, unregister
+from modal_gpu_magic.ui.magics.extension import FIRST_PYTHON, about_python
+from tests.ui.shell import in_shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("version, lines", [((3, 10), 1), ((3, 11), 0), ((3, 14), 0)])
@@ -22,9 +26,6 @@ def test_the_sdk_says_the_same() -> None:
     assert f"{FIRST_PYTHON[0]}.{FIRST_PYTHON[1]}" == SUPPORTED_PYTHON_SERIES["2026.10"][0]
 
 
-def test_load_ext_says_what_its_python_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    shell = InteractiveShell.instance()
-    register(shell)
-    unregister(shell)
-    InteractiveShell.clear_instance()
-    assert capsys.readouterr().out.splitlines() == list(about_python(sys.version_info[:2]))
+def test_load_ext_says_what_its_python_needs(tmp_path: Path) -> None:
+    (printed, _) = in_shell(tmp_path, 'out["load"] = run("%load_ext modal_gpu_magic")')["load"]
+    assert " ".join(printed.split()) == " ".join(about_python(sys.version_info[:2]))

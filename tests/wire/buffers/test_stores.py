@@ -157,6 +157,30 @@ for number in range(300):
 """
 
 
+class TestMarks:
+    """A container notes in the store that a run has begun; the note is no buffer, and goes with the buffers."""
+
+    def test_the_other_side_sees_a_mark(self, tmp_path: Path) -> None:
+        kernel, container = SharedStore(tmp_path), SharedStore(tmp_path)
+        assert not kernel.is_marked("1-2")
+        assert container.mark("1-2")
+        assert (kernel.is_marked("1-2"), kernel.is_marked("1-3")) == (True, False)
+        kernel.clear()
+        assert not kernel.is_marked("1-2")
+
+    def test_a_mark_outlives_a_need_of_room(self, tmp_path: Path) -> None:
+        store = SharedStore(tmp_path, limit_bytes=250 * KB)
+        store.mark("1-2")
+        for byte in range(5):
+            store.put(view(byte))
+        assert store.is_marked("1-2")
+
+    def test_a_store_that_cannot_be_written_has_no_mark(self, tmp_path: Path) -> None:
+        store = SharedStore(tmp_path / "store")
+        store.remove()
+        assert not store.mark("1-2")
+
+
 class TestUnwritten:
     """A mapping nobody wrote to is known by the page table."""
 

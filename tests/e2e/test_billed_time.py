@@ -1,0 +1,297 @@
+"""The session's meter beside the control plane's, which counts the container-seconds that Modal would bill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.kernel import Kernel, Result
+
+pytestmark = pytest.mark.timeout(300)
+PART: Final = 0.02
+"""Largest difference between the two meters, as a part of the control plane's."""
+EXIT: Final = 0.3
+"""Seconds by which the end of a process, which the kernel does not wait for, may be off on a busy machine."""
+SOON: Final = 60.0
+SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions[{!r}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A kernel, and the file with its control plane's meter."""
+
+    kernel: Kernel
+    file: Path
+
+    def remote(self, source: str, header: str, **how: Any) -> Result:
+        """Run a cell, which must end as it should."""
+        result = self.kernel.remote(source, header, timeout=120, **how)
+        assert result.ok, result.error
+        return result
+
+    def containers(self, *, count: int | None = None) -> list[dict[str, Any]]:
+        """The control plane's containers, once all have ended, or once `count` of them have."""
+        until = time.monotonic() + SOON
+        while time.monotonic() < until:
+            rows: list[dict[str, Any]] = json.loads(self.file.read_text())
+            ended = [row for row in rows if row["ended_at"]]
+            if len(ended) == (len(rows) if count is None else count):
+                return ended
+            time.sleep(0.02)
+        raise AssertionError(f"{rows} run on")
+
+    def ours(self, what: str, session: str = "default") -> Any:
+        """An attribute of the session's meter."""
+        return json.loads(self.kernel.print(f"__import__('json').dumps({SESSION.format(session)}.status.meter.{what})"))
+
+    def phases(self, session: str = "default") -> dict[str, float]:
+        """The seconds of each phase of the last run."""
+        pairs = f"[(each.phase, each.seconds) for each in {SESSION.format(session)}.status.meter.phases]"
+        return dict(json.loads(self.kernel.print(f"__import__('json').dumps({pairs})")))
+
+    def stop(self) -> None:
+        """End the containers of all sessions."""
+        assert self.kernel.run("%modal_gpu stop").ok
+
+    def agrees(self, session: str = "default", *, count: int | None = None) -> float:
+        """Compare the two meters; return the control plane's seconds."""
+        theirs: float = sum(row["seconds"] for row in self.containers(count=count))
+        mine = self.ours("container_seconds", session)
+        assert mine == pytest.approx(theirs, rel=PART, abs=EXIT)
+        return theirs
+
+
+@pytest.fixture
+def bill(tmp_path: Path) -> Iterator[Bill]:
+    """A kernel with a control plane of its own."""
+    file = tmp_path / "meter.json"
+    with Kernel(env={"MODAL_GPU_METER": str(file)}) as kernel:
+        kernel.load()
+        yield Bill(kernel, file)
+
+
+def test_a_plain_cell(bill: Bill) -> None:
+    bill.remote("import time\ntime.sleep(6)", "H100")
+    phases = bill.phases()
+    assert bill.ours("standing.spent") == pytest.approx(3.9492 * bill.ours("container_seconds") / 3600, rel=0.01)
+    bill.stop()
+    assert bill.agrees() == pytest.approx(sum(phases.values()) - phases.get("waiting", 0.0), abs=1.0)
+    assert list(phases) == ["waiting", "starting", "restoring", "running", "saving"]
+    assert phases["running"] == pytest.approx(6.0, abs=0.2)
+    assert phases["starting"] > 0.2
+
+
+def test_packages_on_a_warm_container(bill: Bill) -> None:
+    bill.remote("1", "H100")
+    bill.remote("import einops, time\ntime.sleep(4)", "H100 --pip einops==0.8.0")
+    phases = bill.phases()
+    bill.stop()
+    bill.agrees()
+    assert phases["installing"] > 0.5
+    assert phases["running"] == pytest.approx(4.0, abs=0.4)
+
+
+def test_ranks(bill: Bill) -> None:
+    bill.remote("import time\ntime.sleep(3)", "H100:8 --torchrun 2")
+    phases = bill.phases()
+    bill.stop()
+    bill.agrees()
+    assert phases["starting ranks"] > 1
+    assert phases["running"] == pytest.approx(3.0, abs=1.5)
+
+
+def test_values_that_are_packed_and_saved(bill: Bill) -> None:
+    source = "import time\nclass Slow:\n    def __reduce__(self):\n        time.sleep(2)\n        return (list, ())\nheld = Slow()"
+    bill.remote(source, "H100")
+    saving = bill.phases()["saving"]
+    bill.stop()
+    bill.agrees()
+    assert saving > 2
+
+
+def test_a_cluster_of_two_nodes(bill: Bill) -> None:
+    bill.remote("import time\ntime.sleep(8)", "H100:8 --nodes 2")
+    phases = bill.phases("default.cluster")
+    cost = bill.ours("cost", "default.cluster")
+    bill.stop()
+    theirs = bill.agrees("default.cluster")
+    assert len(bill.containers()) == 2
+    assert cost == pytest.approx(2 * 8 * 3.9492 * sum(s for p, s in phases.items() if p != "waiting") / 3600, rel=PART)
+    assert cost == pytest.approx(8 * 3.9492 * theirs / 3600, rel=0.15), "each node has a moment of idle time"
+
+
+def test_a_stopped_cell(bill: Bill) -> None:
+    source = "import time\ntime.sleep(6)\nprint('go')\ntime.sleep(60)"
+    result = bill.kernel.remote(source, "H100", press=("go",), timeout=100)
+    assert result.reply["ename"] == "KeyboardInterrupt"
+    phases = bill.phases()
+    assert list(phases) == ["waiting", "starting", "restoring", "running", "saving"]
+    assert phases["running"] == pytest.approx(6, abs=1.5)
+    bill.stop()
+    bill.agrees()
+
+
+def test_a_container_that_crashes(bill: Bill) -> None:
+    result = bill.kernel.remote("import os, time\ntime.sleep(12)\nos.kill(os.getpid(), 9)", "H100", timeout=100)
+    assert not result.ok
+    theirs = sum(row["seconds"] for row in bill.containers(count=1))
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=PART, abs=3 * EXIT), "as the failed call says"
+    assert bill.phases()["running"] == pytest.approx(12, abs=1.5)
+
+
+def test_a_container_that_crashes_at_once(bill: Bill) -> None:
+    result = bill.kernel.remote("import os\nos.kill(os.getpid(), 9)", "H100", timeout=100)
+    assert not result.ok
+    theirs = sum(row["seconds"] for row in bill.containers(count=1))
+    assert bill.ours("container_seconds") == pytest.approx(theirs, abs=3 * EXIT)
+
+
+def hold(kernel: Kernel, seconds: float) -> None:
+    """Let a service use the machine's only GPU for so long from now on."""
+    made = kernel.remote("import time\ndef work(seconds): time.sleep(seconds)", "L4 --service worker", timeout=100)
+    assert made.ok, made.error
+    call = f"import threading\nthreading.Thread(target=worker.work, args=({seconds},), daemon=True).start()"
+    assert kernel.run(call).ok
+
+
+DRIVER: Final = """#!/bin/sh
+[ "$*" = -L ] && printf 'GPU 0: NVIDIA A (UUID: GPU-a)\\n'
+[ "$*" = -L ] || exit 1
+"""
+
+
+def test_a_wait_for_a_gpu(tmp_path: Path) -> None:
+    """On a machine whose nvidia-smi lists one GPU, which a service holds for seconds."""
+    file, driver = tmp_path / "meter.json", tmp_path / "nvidia-smi"
+    driver.write_text(DRIVER)
+    driver.chmod(0o755)
+    with Kernel(env={"MODAL_GPU_METER": str(file)}) as kernel:
+        kernel.run(f"import os\nos.environ['PATH'] = {str(tmp_path)!r} + ':' + os.environ['PATH']")
+        kernel.load()
+        bill = Bill(kernel, file)
+        hold(kernel, 6)
+        bill.remote("import time\ntime.sleep(8)", "H100 --session own")
+        phases = bill.phases("own")
+        bill.stop()
+        theirs = {row["gpu"]: row["seconds"] for row in bill.containers()}
+        assert phases["waiting"] > 3
+        assert bill.ours("container_seconds", "own") == pytest.approx(theirs["H100"], rel=PART, abs=EXIT)
+
+
+def test_two_cells_with_an_idle_gap(bill: Bill) -> None:
+    bill.remote("import time\ntime.sleep(4)", "H100")
+    first = bill.ours("cost")
+    bill.kernel.run("import time\ntime.sleep(4)")
+    bill.remote("time.sleep(3)", "H100")
+    second = bill.ours("cost")
+    bill.stop()
+    theirs = bill.agrees()
+    assert first + second < 3.9492 * (theirs - 3.5) / 3600
+
+
+def test_a_container_that_idles_to_its_end(bill: Bill) -> None:
+    bill.remote("import time\ntime.sleep(6)", "H100 --keep-warm 3")
+    theirs = sum(row["seconds"] for row in bill.containers(count=1))
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=PART, abs=EXIT)
+    assert bill.ours("standing.doing") == "ended"
+
+
+def test_a_container_that_was_replaced(bill: Bill) -> None:
+    """The second cell finds its container ended by somebody else, and starts another one.
+
+    Nobody tells the kernel when the first one ended: it counts as idle until the second begins.
+    """
+    bill.remote("import os, time\npid = os.getpid()\ntime.sleep(3)", "H100")
+    bill.kernel.run("import os\nos.kill(pid, 9)")
+    bill.containers(count=1)
+    bill.remote("import time\ntime.sleep(3)", "H100")
+    phases = bill.phases()
+    bill.stop()
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert bill.ours("container_seconds") == pytest.approx(theirs, abs=1.5)
+    assert phases["starting"] > 0.2
+
+
+def test_a_service(bill: Bill) -> None:
+    """Its functions' calls, its start and its idle time: estimated, since calls may run in many containers."""
+    made = bill.kernel.remote("import time\ndef work(seconds): time.sleep(seconds)", "L4 --service worker", timeout=100)
+    assert made.ok, made.error
+    assert bill.kernel.run("import time\ntime.sleep(2)\nworker.work(8)\ntime.sleep(2)", timeout=60).ok
+    bill.stop()
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert float(bill.kernel.print("worker.usage.seconds")) == pytest.approx(theirs, rel=PART, abs=EXIT)
+
+
+def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
+    """A cluster, whose nodes are all billed: the dashboard and the receipt say one amount."""
+    seen = (
+        "from modal_gpu_magic.ui.widgets.dashboard import Dashboard\n"
+        "figures, show = [], Dashboard.show\n"
+        "def watched(self, **changes):\n"
+        "    show(self, **changes)\n"
+        "    figures.append((self.shown.cost, self.shown.hourly, self.shown.over))\n"
+        "Dashboard.show = watched"
+    )
+    assert bill.kernel.run(seen).ok
+    result = bill.remote("import time\ntime.sleep(3)", "H100:8 --nodes 2", answers=())
+    last = json.loads(bill.kernel.print("__import__('json').dumps(figures[-1])"))
+    cost = bill.ours("cost", "default.cluster")
+    assert last == pytest.approx([cost, 0.0, True])
+    assert f"≈ ${cost:.2f} on Modal" in result.said
+
+
+PREEMPTED: Final = """
+import threading
+import time
+from pathlib import Path
+
+place = Path({place!r})
+
+def take_away():
+    from modal_proto import api_pb2
+
+    from modal._utils.async_utils import synchronizer
+    from modal_gpu_magic.sdk.client import connect
+
+    client = synchronizer._translate_in(connect("local").client)
+    while not place.exists():
+        time.sleep(0.1)
+    request = api_pb2.ContainerStopRequest(task_id=place.read_text())
+
+    async def ask():
+        await client._stub.ContainerStop(request)
+
+    synchronizer.create_blocking(ask)()
+
+threading.Thread(target=take_away, daemon=True).start()
+"""
+"""`modal container stop` from beside the cell, as Modal does it at a preemption."""
+
+
+def test_a_container_that_is_replaced_in_mid_run(bill: Bill, tmp_path: Path) -> None:
+    """The first one counts until the second begins: nobody says when it ended."""
+    place = str(tmp_path / "task")
+    assert bill.kernel.run(PREEMPTED.format(place=place)).ok
+    source = (
+        "import os, time\n"
+        "time.sleep(4)\n"
+        f"if not os.path.exists({place!r}):\n"
+        f"    open({place + '~'!r}, 'w').write(os.environ['MODAL_TASK_ID'])\n"
+        f"    os.rename({place + '~'!r}, {place!r})\n"
+        "    time.sleep(60)\n"
+        "time.sleep(4)"
+    )
+    bill.remote(source, "H100")
+    phases, cost = bill.phases(), bill.ours("cost")
+    bill.stop()
+    assert len(bill.containers()) == 2
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert bill.ours("container_seconds") == pytest.approx(theirs, rel=3 * PART)
+    assert cost == pytest.approx(3.9492 * theirs / 3600, rel=3 * PART)
+    assert phases["running"] > 11
