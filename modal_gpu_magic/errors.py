@@ -68,7 +68,8 @@ def _values_from(line: str, beginning: int) -> list[tuple[int, int]]:
             if not equals and _SECRET.fullmatch(name):
                 name, equals, value = "", " ", name
         is_short = len(value) < SHORTEST_MASKED  # `H100=2` was meant for a GPU
-        is_upper = _UPPER.fullmatch(_unquoted(name)) and not value.startswith("=")  # `X==1.2.3` is a requirement
+        is_upper = _UPPER.fullmatch(_unquoted(name)) and name != "GPU"
+        is_upper = is_upper and not value.startswith("=")  # `X==1.2.3` is a requirement
         if equals and (is_variable or (is_upper and not is_short)):
             found.append((end - len(value), end))
     return found

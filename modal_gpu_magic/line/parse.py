@@ -18,7 +18,7 @@ from modal_gpu_magic.line.requests import Request, asked_for
 from modal_gpu_magic.line.scan import Word, scan
 from modal_gpu_magic.line.slips import COUNT_OPTIONS, GPU_OPTIONS, HELP, OPTION_WORDS
 from modal_gpu_magic.line.spec import GpuSpec
-from modal_gpu_magic.line.units import is_size_unit
+from modal_gpu_magic.line.units import size_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -140,6 +140,8 @@ def _no_option(flag: str, following: str, word: Word) -> str:
         return f"A count follows its GPU; write {next(gpus, 'H100')}:{following if following.isdecimal() else 2}."
     if not flag.strip("".join(_DASHES)):
         return f"An option has no space after its hyphens; write {_without_space(word)}."
+    if gpu := lookup(flag.strip("".join(_DASHES))):
+        return f"A GPU has no hyphens before its name; write {gpu.name}."
     return f"No option is called {flag}; {_meant_option(flag)}"
 
 
@@ -198,8 +200,8 @@ def _read(option: Option, word: Word) -> Any:
     try:
         return option.kind.read(word.text)
     except LineError as error:
-        unit = next(iter(word.line[word.at[-1] :].split()), "")
-        if word.text.isdecimal() and is_size_unit(unit) and option.kind.unit in ("bytes", "MiB"):
+        unit = size_unit(next(iter(word.line[word.at[-1] :].split()), ""))
+        if word.text.isdecimal() and unit and option.kind.unit in ("bytes", "MiB"):
             raise word.refusal(f"A size has no space; write {option.flag} {word.text}{unit}.") from None
         raise word.placed(error) from None
 

@@ -50,6 +50,9 @@ def asked_for(
         word, is_machine = request.word, _is_machine(request.word, machines)
         if not is_machine and not Need.looks_like(word.text):
             continue
+        if request.after and request.after[0].flag == "--pip" and word.text[0].isdigit() and "." in word.text:
+            flag, package = request.after[0].flag, request.after[1].text
+            raise word.refusal(f"A version follows its package without a space: write {flag} {package}=={word.text}.")
         if len(parts) > 1:
             kind = "the name of a Machine" if is_machine else "a need"
             meant = _meant_together(parts[index - 1].word.text if index else "", word.text)
@@ -78,11 +81,13 @@ def _is_machine(word: Word, machines: Collection[str]) -> bool:
 
 
 def _meant_together(before: str, text: str) -> str:
-    name, colon, count = before.partition(":")
-    joined, gpu = lookup(f"{name}-{text}"), lookup(name)
-    if joined is None and gpu is not None and text.upper() == f"{gpu.vram_gb}GB":
+    name, _, count = before.partition(":")
+    size, _, own_count = text.partition(":")
+    joined, gpu = lookup(f"{name}-{size}"), lookup(name)
+    if joined is None and gpu is not None and size.upper() == f"{gpu.vram_gb}GB":
         joined = gpu
-    return f"did you mean {joined.name}{colon}{count}?" if joined else f"write {text} without the rest."
+    counts = f":{count or own_count}" if count or own_count else ""
+    return f"did you mean {joined.name}{counts}?" if joined else f"write {text} without the rest."
 
 
 def _need(word: Word) -> tuple[GpuSpec, ...]:

@@ -82,6 +82,30 @@ def _duration(slip: Slip) -> str | None:
     return f"{slip.text} is a word of its own: write {option.flag} {duration}."
 
 
+_CORES: Final = frozenset({"core", "cores", "cpu", "cpus", "vcpu", "vcpus"})
+_JOINED_BY: Final = {"--region": "-", "--session": "-", "--service": "_"}
+"""Options whose value is one word, and what joins several."""
+
+
+def _one_word(slip: Slip) -> str | None:
+    """`--cpu 4 cores`, `--region europe west`, `--session my session`."""
+    option, value = slip.after or (None, "")
+    if option is None or lookup(slip.text):
+        return None
+    if option.kind.unit == "cores" and slip.text.lower() in _CORES:
+        return f"{option.flag} takes a number only: write {option.flag} {value}."
+    sign = _JOINED_BY.get(option.flag)
+    return f"{option.flag} takes one word: write {option.flag} {value}{sign}{slip.text}." if sign else None
+
+
+_ANSWERS: Final = frozenset({"true", "false", "yes", "no", "on", "off"})
+
+
+def _answer(slip: Slip) -> str | None:
+    """`--quiet yes`."""
+    return f"{slip.text} is no GPU; write an option such as --quiet alone." if slip.text.lower() in _ANSWERS else None
+
+
 def _environment(slip: Slip) -> str | None:
     """`--env KEY VALUE`: the sentence has no value, which may be a secret."""
     option, name = slip.after or (None, "")
@@ -101,18 +125,21 @@ def _joined(slip: Slip) -> str | None:
             return f"A size has no space: write {meant}."
         if meant := _count(words):
             return meant
+        if (joined := lookup("".join(words))) and not any(lookup(word) for word in words):
+            return f"A GPU's name has no space: write {joined.name}."
     return None
 
 
 _NAME = r"(?P<name>[A-Za-z][A-Za-z0-9+-]*!?)"
+_DIGITS: Final = {"one": "1", "two": "2", "three": "3", "four": "4", "six": "6", "eight": "8"}
 _NUMBER = r"(?P<number>[0-9]{1,9})"
 _TIMES = r"\s*[xX×*:@=]?\s*"
-_COUNTS = (re.compile(rf"{_NAME}{_TIMES}{_NUMBER}"), re.compile(rf"{_NUMBER}{_TIMES}{_NAME}"))
+_COUNTS = (re.compile(rf"{_NAME}{_TIMES}{_NUMBER}[xX]?"), re.compile(rf"{_NUMBER}{_TIMES}{_NAME}"))
 
 
 def _count(words: tuple[str, ...]) -> str | None:
     for pattern in _COUNTS:
-        match = pattern.fullmatch(" ".join(words))
+        match = pattern.fullmatch(" ".join(_DIGITS.get(word.lower(), word) for word in words))
         if match is None or lookup(match["name"].rstrip("!")) is None:
             continue
         try:
@@ -138,8 +165,10 @@ _COUNT_WORDS = frozenset({"count", "gpu_count", "num_gpus", "ngpus", "n_gpus", "
 
 def _keyword(slip: Slip) -> str | None:
     """`gpu="H100:2"`, `gpu:H100`, `count=2`."""
-    name, sign, value = _partition(slip.text)
-    if not sign or not value:
+    name, _, value = _partition(slip.text)
+    following = "".join(slip.words[slip.at + 1 : slip.at + 2])
+    value = value or (following if name.lower() in _GPU_WORDS else "")
+    if not value:
         return None
     if name.lower() in _GPU_WORDS and (meant := _gpu(value)):
         return f"A GPU needs no {name}; write {meant}."
@@ -153,7 +182,8 @@ def _option(slip: Slip) -> str | None:
     """`timeout=60`, `timeout 60`, `timeout:60`."""
     name, _, value = _partition(slip.text)
     option = OPTIONS.get(f"--{name.replace('_', '-').lower()}")
-    is_item = slip.text == name and slip.after is not None and slip.after[0].kind.many  # `--in data out`
+    after = slip.after[0] if slip.after else None
+    is_item = slip.text == name and after is not None and (after.kind.many or after is option)  # `--in data out`
     if option is None or is_item:
         return None
     following = slip.words[slip.at + 1 : slip.at + 2]
@@ -273,7 +303,20 @@ def _is_statement(node: ast.stmt | None) -> bool:
 
 
 _RULES: Final[tuple[Callable[[Slip], str | None], ...]] = (
-    *(_command, _duration, _environment, _joined, _keyword, _known, _option, _code, _fallbacks, _marks),
+    *(
+        _command,
+        _duration,
+        _one_word,
+        _answer,
+        _environment,
+        _joined,
+        _keyword,
+        _known,
+        _option,
+        _code,
+        _fallbacks,
+        _marks,
+    ),
     *(_maker, _memory),
 )
 

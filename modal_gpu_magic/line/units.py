@@ -63,6 +63,12 @@ def _meant_duration(text: str) -> str:
     unit = unit_of(match[2]) if match else ""
     if match and unit:
         return f"did you mean {write_duration(round(float(match[1].replace(',', '.')) * _SECONDS[unit]))}?"
+    clock = re.fullmatch(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})", text) or re.fullmatch(
+        r"([0-9]{1,3})h([0-9]{1,2})", text
+    )
+    if clock:
+        seconds = sum(int(part) * unit for part, unit in zip(clock.groups(), (3_600, 60, 1), strict=False))
+        return f"did you mean {write_duration(seconds)}?"
     if text.lower() in _ENDLESS:
         return "write the longest time that you need, such as 2h."
     return "write 300 (seconds), 90m, 12h or 1h30m."
@@ -88,9 +94,10 @@ def read_size(text: str) -> int:
     return size
 
 
-def is_size_unit(word: str) -> bool:
-    """Whether a word is a unit of sizes, `GB`, in any case."""
-    return word.upper() in _SIZES
+def size_unit(word: str) -> str:
+    """Return the unit of a size, `GB`, that a word stands for, `gigs`; empty: none."""
+    full = re.fullmatch(r"([kmgt])(?:ilo|ega|iga|era|ig|eg)?(?:byte)?s?", word, re.IGNORECASE)
+    return f"{full[1].upper()}B" if full else word if word.upper() in _SIZES else ""
 
 
 def write_size(size: int) -> str:

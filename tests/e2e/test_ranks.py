@@ -175,7 +175,7 @@ def test_a_rank_that_dies_is_named_with_its_last_words(kernel: Kernel, source: s
         TWO,
     )
     assert result.reply["ename"] == "RankLost"
-    assert f"rank 1 {'died' if '9' in source else 'left'}" in result.error
+    assert f"rank 1 {'died' if '9' in source else 'exited'}" in result.error
     assert how in result.error
     assert "rank 1" in result.error.rpartition("wrote:")[2]
     assert kernel.remote("1 + 1", SAME).value() == "2"
