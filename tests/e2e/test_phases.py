@@ -96,5 +96,5 @@ def test_a_cell_waits_for_a_gpu(tmp_path: Path) -> None:
 def test_the_status_command_has_the_phase_and_the_cost(plain: Kernel) -> None:
     plain.remote("import time\ntime.sleep(1)", "H100 --session s")
     listed = plain.run("%modal_gpu status").stdout
-    words = r"s: H100 · local · idle until \d\d:\d\d · free \(≈ \$3\.95/h on Modal, <?\$0\.0\d so far\) · only on the GPU: none"
+    words = r"s: H100 · local · idle until \d\d:\d\d [A-Z]+ · free \(≈ \$3\.95/h on Modal, <?\$0\.0\d so far\) · only on the GPU: none"
     assert re.search(f"^{words}$", listed, re.MULTILINE), listed

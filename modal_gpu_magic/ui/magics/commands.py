@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,12 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text, table
 from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import WIDTH, Table
+from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
 from modal_gpu_magic.ui.magics import copy_commands
 from modal_gpu_magic.ui.magics.advice import advice
 from modal_gpu_magic.ui.magics.catalog import gpu_table
 from modal_gpu_magic.ui.magics.kernel_state import CLUSTER, NAME
+from modal_gpu_magic.ui.widgets.reader import READER
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
@@ -111,7 +112,7 @@ def standing_words(session: Session) -> tuple[str, ...]:
     """Return what a session's container does, and what the session has cost so far, as the picker's strip shows it."""
     standing = session.status.standing
     if standing.idle_until is not None:
-        now = f"idle until {time.strftime('%H:%M', time.localtime(standing.idle_until))}"
+        now = f"idle until {time_text(standing.idle_until, zone_named(READER.zone))}"
     else:
         now = "not running" if standing.doing == "ended" else standing.doing
     if standing.spent == 0:
