@@ -274,6 +274,7 @@ class Session:
         opening = self._opening
         if opening is not None and opening.dead:
             self._opening = None
+            self.status.ended()
             lost = self.forget()
             if opening.why_dead:
                 say(_with_lost(opening.why_dead, lost))
