@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from modal_gpu_magic.catalog.gpus import recognise
 from modal_gpu_magic.metrics.memory_text import memory_of
-from modal_gpu_magic.plan.machine.quote import dollars, rate
+from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.session.run.phases import NOT_BILLED
 from modal_gpu_magic.ui.fronts.card import Card, Detail, Moment
 from modal_gpu_magic.ui.fronts.durations import UNKNOWN, clock, duration
@@ -85,9 +85,9 @@ def container_after(receipt: Receipt) -> Container:
     return Container("idle", receipt.ended_at + receipt.idle_seconds) if receipt.idle_seconds else Container("ended")
 
 
-def question_text(machine: str, hourly: float | None, seconds: float, worst: float) -> str:
+def question_text(machine: str, price: str, seconds: float, worst: float) -> str:
     """Return the question: `4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] `."""
-    return f"{machine} ({rate(hourly)}) for up to {duration(seconds)} may cost {dollars(worst)}. Run it? [y/N] "
+    return f"{machine} ({price}) for up to {duration(seconds)} may cost {dollars(worst)}. Run it? [y/N] "
 
 
 def receipt_card(receipt: Receipt, container: Container, zone: tzinfo | None = None) -> Card:

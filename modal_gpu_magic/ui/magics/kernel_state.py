@@ -130,7 +130,7 @@ class KernelState:
             return
         if worst is not None and worst > self.settings.ask_limit:
             with interruptible():
-                answer = input(question_text(session.machine.title, price, seconds, worst))
+                answer = input(question_text(session.machine.title, session.machine.price_text, seconds, worst))
             if not answer.strip().lower().startswith("y"):
                 raise MachineError("not run. To lower the maximum cost, set a shorter --timeout or use a smaller GPU.")
         self._confirmed.add(session.machine)

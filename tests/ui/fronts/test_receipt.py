@@ -282,5 +282,5 @@ def test_characters_that_would_move_a_terminal_s_cursor_are_shown_by_number() ->
 def test_the_question_before_a_dear_cell_counts_all_nodes() -> None:
     machine = Machine.of("H100:8", nodes=4)
     assert machine.per_hour is not None
-    text = question_text(machine.title, machine.per_hour, 3600, machine.per_hour)
+    text = question_text(machine.title, machine.price_text, 3600, machine.per_hour)
     assert text == "4 x H100:8 ($126/h) for up to 1:00:00 may cost $126. Run it? [y/N] "
