@@ -272,19 +272,21 @@ def test_plain_python(home: Path) -> None:
     assert done.stdout == "42\ndivision by zero\n", done.stderr
 
 
-def shown(path: Path) -> list[list[tuple[str, Any]]]:
-    """What the cells of a notebook's file show, less the magic's own words, times and numbers: runs differ in these."""
+NUMBER = re.compile(r"\d[\d.,]*")
+
+
+def shown(path: Path) -> list[tuple[list[str], list[list[str]]]]:
+    """What the cells of a notebook's file show: lines of text, and kinds of each display.
+
+    Less what differs from run to run: numbers, the order of lines of several ranks, the magic's own words.
+    """
     return [
-        [
-            (output.output_type, NUMBER.sub("#", output.text) if "text" in output else sorted(output.data))
-            for output in cell
-            if OURS not in output.get("metadata", {})
-        ]
+        (
+            sorted(NUMBER.sub("#", "".join(output.get("text", "") for output in cell)).splitlines()),
+            [sorted(output.data) for output in cell if "data" in output and OURS not in output.metadata],
+        )
         for cell in outputs(path)
     ]
-
-
-NUMBER = re.compile(r"\d[\d.,]*")
 
 
 @pytest.mark.timeout(360)

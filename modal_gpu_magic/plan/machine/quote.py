@@ -150,6 +150,12 @@ def dollars(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount < 99.995 else f"${amount:,.0f}"  # noqa: PLR2004 - three digits, then no cents
 
 
+def about(amount: float | None) -> str:
+    """Format an estimate: `≈ $0.04`, `<$0.01`, `–`."""
+    text = dollars(amount)
+    return f"≈ {text}" if text.startswith("$") else text
+
+
 def rate(amount: float | None, dearest: float | None = None) -> str:
     """Format USD per hour: `$3.95/h`, or `–`; with a dearer fallback: `$1.10/h, up to $3.95/h`."""
     if amount is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.plan.machine.definition import quote_of
-from modal_gpu_magic.plan.machine.quote import UNKNOWN, dollars, idle_words
+from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, idle_words
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
@@ -54,7 +54,7 @@ def state_text(
     else:
         containers, queued = state or (UNKNOWN, UNKNOWN)
         now = [f"containers {containers}", f"queue {queued}"]
-    amount = dollars(price.cost(seconds))
-    spent = f"free (≈ {amount} on Modal)" if backend == "local" else f"≈ {amount}"
+    amount = about(price.cost(seconds))
+    spent = f"free ({amount} on Modal)" if backend == "local" else amount
     cost = f"{spent} so far ({machine.price_text} per container, prices of {PRICE_DATE})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))

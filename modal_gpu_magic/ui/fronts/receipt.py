@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from modal_gpu_magic.catalog.gpus import recognise
 from modal_gpu_magic.metrics.memory_text import memory_of
-from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.machine.quote import about, dollars
 from modal_gpu_magic.session.run.phases import NOT_BILLED
 from modal_gpu_magic.ui.fronts.card import Card, Detail, Moment
 from modal_gpu_magic.ui.fronts.durations import UNKNOWN, clock, duration
@@ -164,14 +164,8 @@ def _phases(receipt: Receipt) -> list[str]:
 def _money(receipt: Receipt) -> str:
     """Return the estimated cost; a local run is free and shows the cost on Modal."""
     if receipt.backend == "local":
-        return "free" if receipt.cost is None else f"free ({_about(receipt.cost)} on Modal)"
+        return "free" if receipt.cost is None else f"free ({about(receipt.cost)} on Modal)"
     return f"cost {UNKNOWN}" if receipt.cost is None else dollars(receipt.cost)
-
-
-def _about(amount: float) -> str:
-    """`≈ $0.04`, `<$0.01`."""
-    text = dollars(amount)
-    return text if text.startswith("<") else f"≈ {text}"
 
 
 def _prices(receipt: Receipt) -> list[str]:
