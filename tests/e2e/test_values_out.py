@@ -300,3 +300,18 @@ def test_a_kernel_without_torch_names_the_module_it_could_not_bind(bare: Kernel)
     missing = bare.run("np.ones(1)").reply
     assert missing["ename"] == "ModuleNotFoundError"
     assert "%%modal_gpu" in missing["evalue"]
+
+
+def test_a_result_whose_graph_has_ended_keeps_no_cell_from_running(renewed: Kernel) -> None:
+    """A training cell that is run again, in a new container, may read the loss of before: its loop could be empty."""
+    train = (
+        "import torch\nmodel = torch.nn.Linear(2, 1)\nfor step in range(2):\n    loss = model(torch.ones(1, 2)).sum()\n"
+        "    loss.backward()\nprint(loss.shape)"
+    )
+    for header in ("T4", "T4 --session other"):
+        result = renewed.remote(train, header)
+        assert (result.error, result.stdout) == ("", "torch.Size([])\n")
+    assert renewed.run("%modal_gpu stop").ok
+    assert renewed.remote(train, "T4").error == ""
+    refused = renewed.remote("print(loss)", "T4 --session other")
+    assert "Cannot send `loss`: it is the result of an autograd graph" in refused.error

@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.inspection.size import nbytes_of
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, token_in
 from modal_gpu_magic.wire.messages.versions import explained
-from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
+from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
@@ -133,7 +133,7 @@ class Values:
             elif not self.marks.agrees(group):
                 groups.append(group)
         for name, value in last.items():
-            if fingerprint(value, self.namespace, hasher) is None:
+            if look((value,), self.namespace, hasher, table=self.table) is None:
                 held[name] = self._why_not(name, value)
         sent = {name: (values | last)[name] for name in sorted(names_of(groups) | (last.keys() - held.keys()))}
         self._check(

@@ -105,6 +105,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
     """Implements `protocol.Pickler` for the reducers; counts buffers and elements without reading them."""
 
     sends_graphs = True
+    is_fingerprint = False
     session = None
 
     def __init__(self, counter: Counter) -> None:

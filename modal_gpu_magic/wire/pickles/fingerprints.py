@@ -153,6 +153,8 @@ def _look(
     file = HashingFile(hasher)
     pickler = HashPickler(file, namespace, lambda view, temporary: hasher.digest(view, remember=not temporary))
     pickler.rules, pickler.sends_graphs = hasher.rules, graphs
+    if table is not None:
+        pickler.both_have = table.token
     try:
         for value in values:
             pickler.dump(_outermost(value, table))
@@ -186,10 +188,11 @@ def fingerprint(value: Any, namespace: dict[str, Any], hasher: Hasher | None = N
 
 @deep
 def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
-    """Return why a value cannot be pickled: `it holds a lock (_thread.lock)`. None: the value can be pickled."""
+    """Return why a value cannot be sent as a whole: `it holds a lock (_thread.lock)`. None: the value can be sent."""
     from modal_gpu_magic.wire.pickles.pickling import HashPickler, outermost
 
     pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
+    pickler.both_have = lambda _: False
     try:
         pickler.dump(outermost(value))
     except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled

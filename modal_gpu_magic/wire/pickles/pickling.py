@@ -135,6 +135,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         is_stale: whether the receiver has newer content of a cell; None: the receiver has none.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
+        both_have: whether the other side has an object too; without a table, all objects count as such.
         owner: the array or storage whose buffer comes next.
         memory: arrays of the stream by address and size of their memory, which a torch storage may share.
         carriers: by `id` of an array that is pickled as a view, the array that it is a view of.
@@ -153,6 +154,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.modules: set[str] = set()
         self.tensors: set[int] = set()
         self.sends_graphs = self.is_fingerprint = False
+        self.both_have: Callable[[Any], Any] = lambda _: True
         self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Pickler(Protocol):
@@ -17,6 +20,7 @@ class Pickler(Protocol):
         modules: modules of the functions and classes that are pickled by name.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
+        both_have: whether the other side has an object too, so that a token stands for the object.
     """
 
     namespace: dict[str, Any]
@@ -27,6 +31,7 @@ class Pickler(Protocol):
     modules: set[str]
     sends_graphs: bool
     is_fingerprint: bool
+    both_have: Callable[[Any], Any]
 
     def reduce(self, obj: Any) -> Any:
         """Return the reduction of an object, always as a tuple."""

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from modal_gpu_magic.errors import RemoteValueError
-from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, look, why_not
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.pickles.loading import Known, Loader
 from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
@@ -46,6 +47,17 @@ def test_is_refused_on_the_way_there(make: Any, clause: str) -> None:
     assert clause in str(why_not(value, {}))
     assert str(why_not(value, {})).endswith("compute it in the cell, or send its elements with .detach()")
     assert fingerprint(value, {}) is None
+
+
+def test_a_result_from_a_container_is_known_to_that_container_alone() -> None:
+    """Another session's container, or a new one, has no graph for it: then the value cannot be sent."""
+    weight, loss = a_loss()
+    result = home({"weight": weight, "loss": loss})["loss"]
+    known, other = IdentityTable(side=0), IdentityTable(side=0)
+    known.bind(known.next_base(), result)
+    assert look([result], {}, table=known) is not None
+    assert look([result], {}, table=other) is None
+    assert "a graph cannot be sent" in str(why_not(result, {}))
 
 
 def test_what_is_no_result_is_not_refused() -> None:

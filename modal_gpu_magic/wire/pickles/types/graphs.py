@@ -42,7 +42,8 @@ def reduce_result(pickler: Any, tensor: Any) -> Any:
         RefusedError: the pickler does not send results of graphs (`sends_graphs`).
     """
     node = tensor.grad_fn.name()
-    stays = pickler.sends_graphs or (pickler.is_fingerprint and has_remote_graph(tensor))
+    named = pickler.is_fingerprint and has_remote_graph(tensor) and pickler.both_have(tensor)
+    stays = pickler.sends_graphs or named
     if not stays and not node.startswith(_COMPUTED_ANEW):
         raise RefusedError(
             tensor,
