@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -326,7 +327,9 @@ def test_the_lab_prints_its_address_and_hides_its_log(home: Path) -> None:
 
 def test_the_demo_ends_with_the_next_step() -> None:
     """What `make demo` would run: its last commands print what to do next."""
-    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "--dry-run", "demo"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    said = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True).stdout
     *_, last = said.strip().splitlines()
     assert "make lab" in said
     assert "modal setup" in last
