@@ -48,7 +48,7 @@ def check_schedule(schedule: api_pb2.Schedule) -> None:
     if schedule.HasField("period"):
         units = [number(getattr(schedule.period, name), 0, MOST, f"A period's {name}") for name in _PERIODS]
         if not any(units):
-            raise Invalid("A schedule's period is longer than nothing: write modal.Period(hours=1).")
+            raise Invalid("A schedule's period must be positive: write modal.Period(hours=1).")
 
 
 def _check_cron(line: str) -> None:

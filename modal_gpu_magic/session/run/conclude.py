@@ -163,11 +163,11 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
 
 
 def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
-    kept = "Its variables are kept" if survives else "It did not react, so its container was ended with its variables"
-    limit = cell.timeout or 0
-    return CellTimeout(
-        f"the cell ran into its timeout of {limit:g} s. {kept}; give it more with --timeout, e.g. --timeout 2h."
+    kept = (
+        "its variables are kept" if survives else "it did not react, so its container ended, and its variables are lost"
     )
+    limit = cell.timeout or 0
+    return CellTimeout(f"the cell reached its timeout of {limit:g} s; {kept}. Set a longer one, such as --timeout 2h.")
 
 
 @unwarned()
