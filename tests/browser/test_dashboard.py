@@ -97,11 +97,16 @@ def test_a_short_cell_has_a_line_and_no_dashboard(notebook: Callable[..., Notebo
 def test_it_can_be_refused(notebook: Callable[..., Notebook]) -> None:
     slow = "import time\ntime.sleep(3)\nprint('alone')"
     opened = notebook(
-        LOAD, f"%%modal_gpu --quiet\n{slow}", "%config ModalGpu.dashboard = False", f"%%modal_gpu\n{slow}"
+        LOAD,
+        f"%%modal_gpu --quiet\n{slow}",
+        "%config ModalGpu.dashboard = False",
+        f"%%modal_gpu\n{slow}",
+        "%config ModalGpu.dashboard = True",
     )
     assert opened.run(1).inner_text().strip() == "alone"
     opened.run(2)
     opened.run(3)
+    opened.run(4)  # other tests share the kernel
     assert re.match(r"\s*alone\s+done · .* · 3\.\d s", opened.text(3))
     for cell in (1, 3):
         assert dashboard(opened, cell).count() == 0

@@ -35,6 +35,8 @@ UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
 LIVE_SECONDS = 2.0
 """Seconds after which a front may show a live view; the end of a shorter run opens none."""
+UNHEARD_SECONDS = 10.0
+"""Seconds without the event `started` after which the mark in the shared store is looked for."""
 LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
@@ -324,9 +326,14 @@ class Pump:
             self.front.say(line)
 
     def _look_for_the_mark(self) -> None:
-        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container."""
+        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container.
+
+        Not once ■ was pressed: a stopped run that is not heard of returns the prompt, and the next cell asks about it.
+        """
         store = self.call.app.store(self.call.session)
-        if not self.life.begun and store is not None and store.is_marked(self.call.request.run):
+        if self.life.begun or self.life.presses or store is None:
+            return
+        if store.is_marked(self.call.request.run):
             self.timing.exists()
             self._begun()
             if self.phase in BEFORE_RUNNING and self.call.request.distributed is None:
@@ -379,13 +386,13 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
-        self._look_for_the_mark()
         self._feed(Message.PRESS)
         self._enter("stopping")
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
-        self._look_for_the_mark()
+        if now > self.began + UNHEARD_SECONDS:  # a C call that holds the GIL must not escape its timeout
+            self._look_for_the_mark()
         self._show()
         if self.phase in BEFORE_RUNNING:
             self._in_thread("poll", self._poll)

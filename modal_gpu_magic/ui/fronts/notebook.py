@@ -119,6 +119,7 @@ class NotebookFront(ShellFront):
             self._pages.end(self.live.close)
         if self.widgets:
             import_widgets()
+        if self._has_dashboard:
             ask_time_zone()
 
     def _is_last(self, *, raises: bool) -> bool:
