@@ -37,7 +37,7 @@ for text in texts:
     display(RemoteValue(text, text, text, text, text, {"text/html": "<p>own</p>"}))
 """
 LIVE = """
-import time
+import json, time
 from IPython.display import display
 from modal_gpu_magic.metrics.host import HostSample
 from modal_gpu_magic.metrics.processes import GpuProcess
@@ -56,9 +56,12 @@ for text in texts:
     dashboard.show(phase=text, detail=text + text)
     picker = GpuPicker(image=text, said=text)
     picker.images = ["torch", text]
-    picker.strip = dict(session=text, title=text, got=text, backend=text, simulated=True, hourly=1.0, rate=1.0,
+    picker.strip = dict(session=text, title=text, got=text, backend=text, simulated=True, price=text, rate=1.0,
                         spent=1.0, state=text, since=time.time(), idle_until=None, outcome=text, now=time.time())
-    picker.rows = [{**row, "best": text, "architecture": text, "notes": text} for row in picker.rows]
+    offers = json.loads(picker.offers)
+    for row in offers["rows"]:
+        row.update(best=text, facts=[[text, text], *row["facts"]], prices=[[text, text, place] for *_, place in row["prices"]])
+    picker.offers = json.dumps(offers)
     display(picker)
     tabs = Tabs(lambda bundle, update: display(bundle, raw=True))
     tabs.take(0, "stream", {"name": "stdout", "text": text})

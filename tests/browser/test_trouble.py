@@ -89,7 +89,7 @@ def test_waiting_for_a_gpu(
     expect(shown.get_by_text("Other containers hold this machine's GPUs: the cell starts when")).to_be_visible(
         timeout=20_000
     )
-    moves(shown.locator(".mgs-state"), "waiting for H100")
+    moves(shown.locator(".mgs-state"), "waiting for H100 since")
     expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("waiting for GPU 0:")
     readable(opened, serious, ".mgd")
