@@ -216,7 +216,7 @@ def test_a_press_is_noticed_while_the_main_thread_is_in_c_code() -> None:
     def call() -> None:
         with Interrupt(lambda: noticed.append(threading.current_thread().name)) as interrupt, interrupt.window():
             begun.set()
-            hashlib.pbkdf2_hmac("sha256", b"long", b"call", 4_000_000)
+            hashlib.pbkdf2_hmac("sha256", b"long", b"call", 10_000_000)
             time.sleep(30)
 
     threading.Thread(target=press).start()
