@@ -6,13 +6,11 @@ Look at them, and mend what is ugly.
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from playwright.sync_api import sync_playwright
-
-from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
+from tests.browser.lab import Notebook
+from tests.browser.shots import browser_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,14 +72,7 @@ def take(notebook: Notebook, folder: Path, name: str) -> None:
 def main(folder: Path) -> None:
     """Take them all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as files,
-        tempfile.TemporaryDirectory() as home,
-        Lab(Path(files), Path(home)) as lab,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        page = browser.new_page(viewport={"width": 1150, "height": 1300})
+    with browser_page(1150, 1300) as (page, lab):
         notebook = Notebook(page, lab.address(lab.write("shots.ipynb", CELLS)))
         notebook.command("application:toggle-left-area")
         notebook.run(0)
@@ -94,7 +85,6 @@ def main(folder: Path) -> None:
         notebook.end()
         picker.get_by_text("The kernel has ended").first.wait_for()
         take(notebook, folder, "ended")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,11 @@ Look at the pictures, and mend what is ugly.
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import sync_playwright
-
-from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook
+from tests.browser.lab import Notebook
+from tests.browser.shots import browser_page
 
 STATES: Final = """\
 import math, time
@@ -67,14 +65,7 @@ SIZES: Final = ((390, 5600), (800, 2800), (1400, 2000))
 def main(folder: Path) -> None:
     """Take them all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as files,
-        tempfile.TemporaryDirectory() as home,
-        Lab(Path(files), Path(home)) as lab,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+    with browser_page(1400, 900) as (page, lab):
         notebook = Notebook(page, lab.address(lab.write("receipts.ipynb", [STATES])))
         notebook.run(0)
         notebook.page.evaluate("window.jupyterapp.shell.collapseLeft()")
@@ -89,7 +80,6 @@ def main(folder: Path) -> None:
                     to = folder / f"{width}-{theme.lower()}-{name}.png"
                     notebook.output(0).screenshot(path=to)
         notebook.end()
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def states(page: Page, lab: Lab, folder: Path) -> None:
 
 
 @contextmanager
-def browser_page() -> Iterator[tuple[Page, Lab]]:
+def browser_page(width: int = 1150, height: int = 1400) -> Iterator[tuple[Page, Lab]]:
     """A page, and a JupyterLab of its own."""
     with (
         tempfile.TemporaryDirectory() as files,
@@ -94,7 +94,7 @@ def browser_page() -> Iterator[tuple[Page, Lab]]:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        yield browser.new_page(viewport={"width": 1150, "height": 1400}), lab
+        yield browser.new_page(viewport={"width": width, "height": height}), lab
         browser.close()
 
 

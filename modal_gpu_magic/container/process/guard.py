@@ -75,7 +75,7 @@ class Guard:
         self.user_code_began = False
         try:
             yield
-        except Exception:
+        except Exception:  # any error of ours after user code means that the process cannot be trusted
             if not self.user_code_began:
                 raise
             self.look()

@@ -1,7 +1,7 @@
 """Translate the container's times to the kernel's clock: the two may be minutes apart.
 
 Each duration is a difference of one clock. A message arrives later than it was sent, by the network's delay: of all
-messages of a container, the one with the shortest delay tells best how far its clock is from the kernel's.
+messages of a container, the one with the shortest delay gives the best estimate of the difference of the two clocks.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Clock:
     behind: float = float("inf")
 
     def hears(self, sent: float, arrived: float) -> None:
-        """Take a message into account: when it was sent, by the container's clock, and when it arrived here."""
+        """Take in a message: when it was sent, by the container's clock, and when it arrived, by the kernel's."""
         self.behind = min(self.behind, arrived - sent)
 
-    def here(self, there: float) -> float:
+    def on_kernel_clock(self, time_in_container: float) -> float:
         """Return a time of the container's clock on the kernel's."""
-        return there + self.behind
+        return time_in_container + self.behind
 
 
 @dataclass(slots=True)
 class _Container:
-    """What a container has told of its times, by its own clock."""
+    """The times that a container has reported, by its own clock."""
 
     node: int
     clock: Clock = field(default_factory=Clock)
@@ -45,7 +45,7 @@ class _Container:
 
 
 class Timing:
-    """Tells the meter what the containers of one run report, by the kernel's clock.
+    """Passes the times that the containers of one run report to the meter, by the kernel's clock.
 
     Args:
         meter: the session's meter.
@@ -64,7 +64,7 @@ class Timing:
         self._unseen = self._clock()
 
     def exists(self) -> None:
-        """Note that a container exists, which may never tell its times."""
+        """Note that a container exists, which may never report its times."""
         self._meter.boots(self._unseen)
 
     def takes(self, event: Event, generation: str, node: int = 0) -> None:
@@ -97,8 +97,8 @@ class Timing:
         self._meter.over(at)
 
     def _report(self, container: _Container, generation: str) -> None:
-        here = container.clock.here
+        convert = container.clock.on_kernel_clock
         if container.booted_at:
-            self._meter.lives(here(container.booted_at), container.node, generation)
+            self._meter.lives(convert(container.booted_at), container.node, generation)
         if container.node == 0:
-            self._meter.marks((phase, here(at)) for phase, at in container.marks)
+            self._meter.marks((phase, convert(at)) for phase, at in container.marks)

@@ -117,7 +117,7 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.time, exits: float = 0.0) -> None:
         self._clock, self._exits = clock, exits
         self._lives: dict[tuple[int, str], _Life] = {}
-        """The containers by node and generation; a generation is empty until the container has told it."""
+        """The containers by node and generation; a generation is empty until the container has reported it."""
         self._former: list[_Life] = []
         """Containers that have ended, and of which another one has the key."""
         self._node_hourly: float | None = 0.0
@@ -189,7 +189,7 @@ class Meter:
     # Containers.
 
     def boots(self, since: float) -> None:
-        """Note that containers exist which have told nothing yet, or never will: the run has ended before."""
+        """Note that containers exist that have reported nothing: not yet, or never, because the run has ended."""
         now = self._clock()
         if not any(life.is_open(now) for life in self._lives.values()):
             for node in range(self._nodes):
@@ -201,7 +201,7 @@ class Meter:
         Args:
             since: its start; of a container that is known, the earliest counts.
             node: its number in a cluster.
-            generation: tells its lives apart; empty: the container has not told it.
+            generation: id of the container's life; empty: not reported yet.
         """
         life = self._known(node, generation)
         if life is None:
@@ -216,7 +216,7 @@ class Meter:
             self._attempts[-1].lives[node] = life
 
     def _known(self, node: int, generation: str) -> _Life | None:
-        """Return the container, if it was noted before; one that has now told its generation takes its place."""
+        """Return the container if it was noted before; an entry without a generation ends once it is known."""
         nameless = self._lives.get((node, ""))
         if nameless is not None and not nameless.is_open(self._clock()):
             self._former.append(self._lives.pop((node, "")))

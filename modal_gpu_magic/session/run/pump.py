@@ -42,7 +42,7 @@ LOG_LIMIT = 3.0
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
 BEFORE_RUNNING = ("sending", "waiting", "starting")
-"""Phases in which the container has told nothing."""
+"""Phases before the container's first event."""
 LARGE_BYTES = 1_000_000
 """Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."

@@ -59,7 +59,7 @@ def test_the_message_with_the_shortest_delay_tells_the_time() -> None:
     clock = Clock()
     for sent, arrived in ((10.0, 112.0), (20.0, 121.0), (30.0, 139.0)):
         clock.hears(sent, arrived)
-    assert clock.here(20.0) == 121.0
+    assert clock.on_kernel_clock(20.0) == 121.0
 
 
 def test_a_container_that_is_lost_has_the_times_of_its_events() -> None:
@@ -81,7 +81,7 @@ def test_a_container_that_is_lost_has_the_times_of_its_events() -> None:
     assert meter.container_seconds == pytest.approx(14.0)
 
 
-def test_a_container_that_is_lost_before_it_has_told_its_start_counts_from_when_none_was_known() -> None:
+def test_a_container_that_is_lost_before_it_has_reported_its_start_counts_from_when_none_was_known() -> None:
     now = Now()
     meter = Meter(now)
     meter.runs(3.6)
