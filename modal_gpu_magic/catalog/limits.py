@@ -44,3 +44,6 @@ INLINE_BYTES: Final = 2 << 20
 """Arguments and results above this size go as blobs, over HTTP."""
 SPAWN_BYTES: Final = 8 << 10
 """The same for a call that is spawned (modal/_utils/blob_utils.py)."""
+
+SESSION_MOUNT: Final = "/modal-gpu-session"
+"""Where a container has the Volume of its sessions: the logs of detached runs, and saved state."""
