@@ -64,11 +64,9 @@ def fresh() -> Iterator[Kernel]:
 def renewed(kernel: Kernel) -> Kernel:
     """The module's kernel without a name and without a session, as before its first remote cell.
 
-    For a test that takes containers of its own and leaves the kernel's process as it was: a new kernel costs more.
+    For a test that takes containers of its own and leaves the kernel's process as it was.
     """
-    for source in ("%unload_ext modal_gpu_magic", "%reset -f", "%load_ext modal_gpu_magic"):
-        done = kernel.run(source)
-        assert done.ok, done.traceback
+    kernel.renew()
     return kernel
 
 

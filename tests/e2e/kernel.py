@@ -239,6 +239,12 @@ class Kernel:
         loaded = self.run("%load_ext modal_gpu_magic")
         assert loaded.ok, loaded.traceback
 
+    def renew(self) -> None:
+        """Take all names and sessions away, as before the first remote cell: a new kernel costs more."""
+        for source in ("%unload_ext modal_gpu_magic", "%reset -f", "%load_ext modal_gpu_magic"):
+            done = self.run(source)
+            assert done.ok, done.traceback
+
     def shutdown(self) -> None:
         """As the notebook's Shut Down does."""
         self._manager.shutdown_kernel()

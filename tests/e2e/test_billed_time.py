@@ -24,10 +24,15 @@ SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__sel
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A kernel, and the file with its control plane's meter."""
+    """A kernel, and the file with its control plane's meter.
+
+    Attributes:
+        earlier: ids of the containers that ran before the test.
+    """
 
     kernel: Kernel
     file: Path
+    earlier: frozenset[str] = frozenset()
 
     def remote(self, source: str, header: str, **how: Any) -> Result:
         """Run a cell, which must end as it should."""
@@ -39,7 +44,7 @@ class Bill:
         """The control plane's containers, once all have ended, or once `count` of them have."""
         until = time.monotonic() + SOON
         while time.monotonic() < until:
-            rows: list[dict[str, Any]] = json.loads(self.file.read_text())
+            rows = [row for row in rows_of(self.file) if row["container"] not in self.earlier]
             ended = [row for row in rows if row["ended_at"]]
             if len(ended) == (len(rows) if count is None else count):
                 return ended
@@ -67,13 +72,27 @@ class Bill:
         return theirs
 
 
-@pytest.fixture
-def bill(tmp_path: Path) -> Iterator[Bill]:
-    """A kernel with a control plane of its own."""
-    file = tmp_path / "meter.json"
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """The containers in a meter's file; none before the first one."""
+    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    return rows
+
+
+@pytest.fixture(scope="module")
+def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bill]:
+    """A kernel whose control plane keeps its meter in a file. The tests of the module share it."""
+    file = tmp_path_factory.mktemp("meter") / "meter.json"
     with Kernel(env={"MODAL_GPU_METER": str(file)}) as kernel:
         kernel.load()
         yield Bill(kernel, file)
+
+
+@pytest.fixture
+def bill(metered: Bill) -> Bill:
+    """The kernel without a name and without a session, and the containers of this test alone."""
+    metered.kernel.renew()
+    metered.containers()
+    return Bill(metered.kernel, metered.file, frozenset(row["container"] for row in rows_of(metered.file)))
 
 
 def test_a_plain_cell(bill: Bill) -> None:
@@ -240,6 +259,7 @@ def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
     )
     assert bill.kernel.run(seen).ok
     result = bill.remote("import time\ntime.sleep(3)", "H100:8 --nodes 2", answers=())
+    bill.kernel.run("Dashboard.show = show")
     last = json.loads(bill.kernel.print("__import__('json').dumps(figures[-1])"))
     cost = bill.ours("cost", "default.cluster")
     assert last == pytest.approx([cost, 0.0, True])
