@@ -88,10 +88,13 @@ export function memoryText(gpu: Gpu): string {
   return known.length === 2 ? `${known[0]!.slice(0, unit ? -unit.length : undefined)}/${known[1]}` : (known[0] ?? "");
 }
 
-/** A GPU's numbers in a line, without the unknown ones: `9.8/80 GiB · 410 W · 64°`. */
+const NO_BREAK = "\u00a0";
+
+/** A GPU's numbers without the unknown ones, `9.8/80 GiB · 410 W · 64°`; a narrow tile breaks the line behind a dot. */
 export function gpuText(gpu: Gpu): string {
   const parts = [memoryText(gpu), valueText(gpu.power, " W"), valueText(gpu.temperature, "°")];
-  return parts.filter((part) => part).join(" · ");
+  const whole = parts.filter((part) => part).map((part) => part.replaceAll(" ", NO_BREAK));
+  return whole.join(`${NO_BREAK}· `);
 }
 
 /** A whole number with its unit; empty if unknown. */

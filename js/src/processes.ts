@@ -21,7 +21,8 @@ export class Processes {
 function table(processes: readonly Process[]): HTMLElement {
   const head = h("tr", {}, ...COLUMNS.map((name) => h("th", { scope: "col" }, name)));
   const rows = processes.map(([gpu, pid, memory, name]) => {
-    const cells = [gpu, String(pid), name ?? "–", memory === null ? "–" : memoryText(memory)];
+    const program = h("span", { title: name ?? "" }, name?.split("/").at(-1) || name || "–");
+    const cells = [gpu, String(pid), program, memory === null ? "–" : memoryText(memory)];
     return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
   });
   return h("table", {}, h("caption", {}, "Processes on the GPUs"), h("thead", {}, head), h("tbody", {}, ...rows));

@@ -78,7 +78,9 @@ describe("a GPU's line", () => {
     [{ power: NaN }, "2.0/80 GiB · 64°"],
     [{ power: NaN, temperature: NaN }, "2.0/80 GiB"],
     [{ used: NaN, total: NaN, power: NaN, temperature: NaN }, ""],
-  ])("leaves out what is unknown: %s", (change, text) => expect(gpuText({ ...gpu, ...change })).toBe(text));
+  ])("leaves out what is unknown: %s", (change, text) => expect(gpuText({ ...gpu, ...change }).replaceAll("\u00a0", " ")).toBe(text));
+
+  it("breaks behind a dot alone", () => expect(gpuText(gpu).split(" ")).toEqual(["2.0/80\u00a0GiB\u00a0·", "410\u00a0W\u00a0·", "64°"]));
 });
 
 describe("a GPU in trouble", () => {

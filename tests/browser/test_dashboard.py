@@ -52,7 +52,7 @@ def test_it_moves_while_the_cell_blocks_and_leaves_charts(
     chart = opened.cell(1).locator("img[src^='data:image/svg+xml']").first
     expect(chart).to_be_visible()
     assert chart.evaluate("image => image.naturalWidth") > 100
-    assert re.search(r"first\nlast\s+done · H100:2 simulated on this CPU · 8", opened.text(1))
+    assert re.search(r"first\nlast\s+done · H100:2 simulated on this CPU · \d", opened.text(1))
 
 
 def test_stop_ends_the_cell(notebook: Callable[..., Notebook]) -> None:
@@ -284,7 +284,7 @@ def test_the_processes_of_the_gpus_have_a_table(notebook: Callable[..., Notebook
     opened.run(1)
     shown = dashboard(opened, 1)
     expect(shown.get_by_role("row")).to_have_count(4)
-    expect(shown.get_by_role("row").nth(1)).to_have_text("GPU 04711/usr/bin/python320 GiB")
+    expect(shown.get_by_role("row").nth(1)).to_have_text("GPU 04711python320 GiB")
     opened.run(2)
     expect(shown.get_by_role("row")).to_have_count(0)
 
