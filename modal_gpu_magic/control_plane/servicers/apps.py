@@ -57,7 +57,7 @@ class Apps:
                 "Run it without --detach, or on Modal."
             )
         initializing = request.app_state == api_pb2.APP_STATE_INITIALIZING
-        app = App(new_id("ap"), detached, request.description, initializing, tags=dict(request.tags))
+        app = App(new_id("ap"), detached, request.description, initializing=initializing, tags=dict(request.tags))
         self._state.apps[app.id] = app
         return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=page_of(app))
 
@@ -124,7 +124,11 @@ class Apps:
         while True:
             await asyncio.sleep(HEARTBEAT_LIMIT / 10)
             for app in list(self._state.apps.values()):
-                if not app.outlives_client and not app.stopped and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT:
+                if (
+                    not app.outlives_client
+                    and not app.stopped
+                    and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT
+                ):
                     self._stop(app)
 
     def _app(self, app_id: str) -> App:
