@@ -52,7 +52,7 @@ async def run_lasting(dirs: ServerDirs, first: WarmProcess, cancel_grace: float,
     held: int | None = None
     try:
         leave = _leave_on(signal.SIGTERM, signal.SIGINT)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # the terminal may close
         await plane.start()
         place.write({**plane.hello, "meter": str(plane.meter_path)})
         os.close(lock)
@@ -71,6 +71,8 @@ async def _until_unused(plane: ControlPlane, place: LastingDir, linger: float, l
     while not leave.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(leave.wait(), min(linger / 10, UNUSED_CHECK))
+        if not plane.socket.exists():  # a cleaner of temporary files was here: no client and no container can connect
+            break
         if plane.idle_seconds() < linger:
             continue
         with suppress(NotPrivate):

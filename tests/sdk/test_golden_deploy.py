@@ -15,6 +15,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.sdk.app import define
 from modal_gpu_magic.sdk.files import VolumeFiles
+from tests.control_plane.plane import stop_app
 from tests.sdk.recorder import Recorder
 
 DEPLOY = (
@@ -150,7 +151,7 @@ def test_a_lookup(recorder: Recorder) -> None:
         ]
         (bound,) = recorder.requests["FunctionBindParams"]
         asked.append((list(recorder.order), texts, bound.serialized_params, bound.function_options))
-        modal.App.lookup(name, client=recorder.client).stop(client=recorder.client)
+        stop_app(name, recorder.client)
     assert asked[0] == asked[1]
     assert sorted(asked[0][0]) == ["ClassGet", "FunctionBindParams", "FunctionGet"]
 
