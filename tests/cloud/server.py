@@ -86,20 +86,22 @@ def _cloud_plane() -> Any:
     from modal_gpu_magic.control_plane.files.loopback import Span
     from modal_gpu_magic.control_plane.rpc.listener import WINDOW, RpcEndpoint
     from modal_gpu_magic.control_plane.server import ControlPlane
-    from modal_gpu_magic.control_plane.servicers import definitions
 
-    functions: Any = importlib.import_module("modal_gpu_magic.control_plane.servicers.functions")
+    servicers = "modal_gpu_magic.control_plane.servicers"
+    functions: Any = importlib.import_module(f"{servicers}.functions")
+    definitions: Any = importlib.import_module(f"{servicers}.definitions")
     handle_of = definitions.handle_of
 
-    def handle_with_limits(function: Any) -> Any:
+    def handle_with_limits(*arguments: Any) -> Any:
         """Leave the limits of payloads to the SDK, as Modal does."""
-        handle = handle_of(function)
+        handle = handle_of(*arguments)
         for each in (handle, *handle.method_handle_metadata.values()):
             each.ClearField("max_object_size_bytes")
             each.ClearField("max_async_object_size_bytes")
         return handle
 
-    functions.handle_of = handle_with_limits
+    for module in (functions, definitions):
+        module.handle_of = handle_with_limits
 
     class CloudPlane(ControlPlane):
         """Listens on TCP, too."""
