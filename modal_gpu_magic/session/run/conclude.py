@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
-from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
@@ -131,7 +131,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
     if error is not None:
         asked = run.machine.gpus[0] if run.machine.gpus else None
         words = hint(error, run.namespace, run.outgoing.held, run.project)
-        words = words or memory_hint(error, sized, asked, cell.line)
+        words = words or memory_hint(error, sized, asked, cell.line, run.machine.region)
         if words:
             front.say(words)
     receipt = _receipt(run, result, error, sized)
@@ -205,7 +205,7 @@ def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, 
         hourly=sized.hourly,
         idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),
-        price_date=PRICE_DATE,
+        prices=rates.current().words,
         sent_bytes=run.packed.transfer.nbytes,
         received_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=result.stays,

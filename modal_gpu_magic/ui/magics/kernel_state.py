@@ -191,12 +191,12 @@ class KernelState:
 
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
         """Show what the keep-warm time of a header costs, if the time is new."""
-        from modal_gpu_magic.catalog.prices import PRICE_DATE
+        from modal_gpu_magic.catalog import rates
         from modal_gpu_magic.plan.machine.quote import idle_words
 
         if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
             stays = idle_words(machine.per_hour, machine.scaledown)
-            front.say(f"{machine.title} stays {stays} at Modal, prices of {PRICE_DATE}.")
+            front.say(f"{machine.title} stays {stays} at Modal, {rates.current().words}.")
 
     def rehearsal(self, line: Line, front: Any) -> Session:
         """Return a session as the header would configure it, without changing the existing session."""
