@@ -29,13 +29,15 @@ class UsageMeter:
 
     @property
     def rows(self) -> list[Row]:
-        """One row a container: id, function, GPUs, node, start and end, seconds, exit code; None: it runs."""
+        """One row a container: id, App, function, GPUs, node, start and end, seconds, exit code; None: it runs."""
         return list(self._rows.values())
 
     def begin(self, container: Container) -> None:
         """Begin to count a container."""
         self._rows[container.id] = {
             "container": container.id,
+            "app": container.function.app.id,
+            "app_name": container.function.app.description,
             "function": container.function.definition.function_name,
             "gpu": str(container.function.gpus[0]) if container.function.gpus else None,
             "node": container.rank,

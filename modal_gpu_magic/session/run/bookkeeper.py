@@ -66,6 +66,7 @@ class Bookkeeper:
             lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
         """
         with self._lock:
+            self.ran("failed")  # the receipt of the run before was never made
             self._close_idle()
             now = self._clock()
             self._run, self._lives_to = self._new(template, "run", now), lives_to

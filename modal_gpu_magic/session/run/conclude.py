@@ -135,7 +135,9 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
         if words:
             front.say(words)
     receipt = _receipt(run, result, error, sized)
-    run.status.concluded(receipt.outcome)
+    run.status.concluded(receipt.outcome, sized.billed.name if sized.billed else "")
+    for line in run.status.book.news():
+        front.say(line)
     front.finished(receipt)
     if error is not None:
         raise error
@@ -145,7 +147,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
 def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     app, ended = run.app, run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
-        return _timeout(cell, survives=not ended.terminated)
+        return _timeout(cell, ended.answer.over if ended.answer else cell.budget, survives=not ended.terminated)
     if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None and ended.answer.need is None:
@@ -159,13 +161,18 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
     error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
-    return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
+    return _timeout(cell, cell.budget, survives=False) if isinstance(error, CellTimeout) else error
 
 
-def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
+def _timeout(cell: Cell, budget: str, *, survives: bool) -> CellTimeout:
+    """Return the error of a run that was stopped at its timeout, or at a budget: its words, else empty."""
     kept = (
         "its variables are kept" if survives else "it did not react, so its container ended, and its variables are lost"
     )
+    if budget:
+        return CellTimeout(
+            f"the cell reached {budget}; {kept}. Raise it by %config ModalGpu.{budget.partition(' ')[0]}."
+        )
     limit = cell.timeout or 0
     return CellTimeout(f"the cell reached its timeout of {limit:g} s; {kept}. Set a longer one, such as --timeout 2h.")
 

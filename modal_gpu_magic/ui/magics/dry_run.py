@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog import rates
+from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
@@ -37,6 +38,8 @@ def show(session: Session, cell: Cell) -> None:
         processes = cell.distributed.processes or "one per GPU"
         print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
     print(f"# costs {session.machine.price_text} at Modal while its container exists, {rates.current().words}")
+    if cell.budget:
+        print(f"# stops after {write_duration(int(cell.limit or 0))} at the latest, by {cell.budget}")
     _show_values(session, cell, outgoing)
 
 
