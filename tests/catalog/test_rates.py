@@ -93,7 +93,7 @@ def test_they_reach_every_price() -> None:
     assert GpuSpec("H100", 8).price_per_hour == pytest.approx(24)
     assert "80 GB, $3.00/h" in help_text()
     assert "3.00  2026-11-27" in gpu_table().text()
-    assert found.words in recommend("13B", "lora").table.foot[-1]
+    assert recommend("13B", "lora").table.foot[-1] == "Your account's rates of 2026-11-27."
     assert offers.offers_json() != before
     assert prices_text() == "Your account's rates of 2026-11-27"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.containers.usage_meter import Row, UsageMeter
     from modal_gpu_magic.control_plane.scheduling.state import Container
 
-RESOLUTIONS: Final = {"d": 24 * 3600, "h": 3600}
+RESOLUTIONS: Final = {"d": 86_400, "h": 3_600}
 """Seconds of an interval of a report."""
 MOST_INTERVALS: Final = 10_000
 _KEYS: Final = {"A10": "a10g", "RTX-PRO-6000": "rtx6000"}

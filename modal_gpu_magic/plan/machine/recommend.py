@@ -114,7 +114,8 @@ class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple wi
         """A table of GPUs, prices and reasons, with the formula and the date of the prices."""
         columns = (Column("GPU"), Column("VRAM", right=True), Column("price", right=True), Column("why"))
         rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", rate(row.per_hour), row.reason)) for row in self)
-        foot = (f"{self.subject}: {self[0].formula}.", f"Prices of the GPUs: {rates.current().words}.")
+        now = rates.current().words
+        foot = (f"{self.subject}: {self[0].formula}.", f"{now[0].upper()}{now[1:]}.")
         return Table(columns, rows, foot)
 
     def __repr__(self) -> str:

@@ -21,10 +21,7 @@ COLUMNS = (
 
 def gpu_table() -> Table:
     """Return a table of all GPUs that Modal offers."""
-    foot = (
-        "$/h: price of one GPU, last seen on that day; more in a pinned region. GB/s: memory bandwidth. "
-        "max: in one container."
-    )
+    foot = "$/h: price of one GPU in any region, seen that day. GB/s: memory bandwidth. max: in one container."
     return Table(COLUMNS, tuple(_row(gpu) for gpu in GPUS.values()), (foot,))
 
 
