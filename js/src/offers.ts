@@ -5,8 +5,8 @@
 
 import { specText, type Choice, type Spec } from "./spec";
 
-/** A price of an hour: anywhere, in a pinned region, and its place among all prices; a larger place costs more. */
-export type Price = readonly [text: string, regional: string, place: number];
+/** A price of an hour: anywhere, in a broad region, in a narrow one, and its place among all prices; a larger place costs more. */
+export type Price = readonly [text: string, broad: string, narrow: string, place: number];
 
 /** One GPU of the catalog, from Python. Memory in GB. */
 export interface Row {
@@ -46,11 +46,11 @@ export function fit(row: Row, need: Need): Fit {
 
 /** The price of a spec on a number of nodes. */
 export function price(row: Row, count: number, nodes = 1): Price {
-  return (nodes > 1 ? row.cluster_prices[nodes - 2] : row.prices[count - 1]) ?? ["–", "–", 0];
+  return (nodes > 1 ? row.cluster_prices[nodes - 2] : row.prices[count - 1]) ?? ["–", "–", "–", 0];
 }
 
 export function priceText(found: Price, region: string): string {
-  return region ? found[1] : found[0];
+  return found[region.includes("-") ? 2 : region ? 1 : 0];
 }
 
 /** `$7.90/h`; with a dearer fallback `$7.90/h, up to $9.08/h`, as Python's `quote.rate` writes it. */
@@ -61,7 +61,7 @@ export function totalText(choice: Choice, rows: readonly Row[]): string {
   });
   const first = prices[0];
   if (!first) return "";
-  const dearest = prices.reduce((most, one) => (one[2] > most[2] ? one : most));
+  const dearest = prices.reduce((most, one) => (one[3] > most[3] ? one : most));
   const [text, most] = [priceText(first, choice.region), priceText(dearest, choice.region)];
   return most === text ? text : `${text}, up to ${most}`;
 }
@@ -81,7 +81,7 @@ export function ranked(rows: readonly Row[], need: Need): { row: Row; found: Fit
 }
 
 function cheapest<T extends { row: Row; found: Fit }>(cards: readonly T[]): T | undefined {
-  const place = ({ row, found }: T): number => (found.ok ? price(row, found.count, found.nodes)[2] : Infinity);
+  const place = ({ row, found }: T): number => (found.ok ? price(row, found.count, found.nodes)[3] : Infinity);
   return cards.reduce<T | undefined>((least, one) => (least && place(least) <= place(one) ? least : one), undefined);
 }
 

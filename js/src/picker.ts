@@ -38,6 +38,7 @@ interface Traits {
   image: string;
   /** The image of the session, which a line without `--image` inherits. */
   inherited_image: string;
+  inherited_region: string;
   region: string;
   offers: string;
   images: string[];
@@ -131,7 +132,7 @@ class Picker {
   }
 
   private get line(): string {
-    return lineText(this.choice, this.model.get("inherited_image"));
+    return lineText(this.choice, this.model.get("inherited_image"), this.model.get("inherited_region"));
   }
 
   private get header(): string {
@@ -318,7 +319,7 @@ export default {
     const root = h("div", { class: "mgp", role: "group", "aria-label": "GPU picker" });
     el.append(root);
     const picker = new Picker(model, root);
-    const traits = ["spec", "nodes", "image", "inherited_image", "region", "said"] as const;
+    const traits = ["spec", "nodes", "image", "inherited_image", "region", "inherited_region", "said"] as const;
     for (const trait of traits) model.on(`change:${trait}`, picker.repaint);
     model.on("msg:custom", picker.answered);
     picker.repaint();

@@ -39,11 +39,12 @@ export function specsText(specs: readonly Spec[]): string {
   return specs.map(specText).join(",");
 }
 
-/** The arguments of `%%modal_gpu` (and of `%modal_gpu use`). `inherited`: image that a line without `--image` gets. */
-export function lineText(choice: Choice, inherited = DEFAULT_IMAGE): string {
+/** The arguments of `%%modal_gpu` (and of `%modal_gpu use`). `inherited`: image that a line without `--image` gets; `inheritedRegion`: likewise of `--region`, empty: none. */
+export function lineText(choice: Choice, inherited = DEFAULT_IMAGE, inheritedRegion = ""): string {
   const words = choice.specs.map(specText);
   if (choice.nodes > 1) words.push("--nodes", String(choice.nodes), "--torchrun");
   if (choice.image !== DEFAULT_IMAGE || inherited !== DEFAULT_IMAGE) words.push("--image", choice.image);
-  if (choice.region) words.push("--region", choice.region);
+  const region = choice.region || (inheritedRegion && "any");
+  if (region) words.push("--region", region);
   return words.join(" ");
 }

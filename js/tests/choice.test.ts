@@ -8,7 +8,7 @@ import cases from "./line_cases.json";
 
 /** A GPU whose prices are `$1/h` for each of its GPUs times `dear`. */
 const row = (name: string, vram: number, max = 8, more: Partial<Row> = {}, dear = 1): Row => {
-  const cost = (gpus: number): Price => [`$${gpus * dear}/h`, `$${gpus * dear} to $${2 * gpus * dear}/h`, gpus * dear * 100];
+  const cost = (gpus: number): Price => [`$${gpus * dear}/h`, `$${2 * gpus * dear}/h`, `$${3 * gpus * dear}/h`, gpus * dear * 100];
   return {
     name,
     vram,
@@ -36,9 +36,9 @@ const of = (spec: string, nodes = 1, region = ""): Choice => ({ specs: parseSpec
 const text = (made: Choice): string => lineText(made);
 
 describe("the line", () => {
-  it.each(cases)("$line", ({ spec, nodes, image, region, inherited, line }) => {
+  it.each(cases)("$line", ({ spec, nodes, image, region, inherited, inherited_region, line }) => {
     const made = { specs: parseSpecs(spec), nodes, image, region };
-    expect(lineText(made, inherited)).toBe(line);
+    expect(lineText(made, inherited, inherited_region)).toBe(line);
     expect(specsText(made.specs)).toBe(spec);
   });
 
@@ -87,7 +87,9 @@ describe("prices", () => {
     ["H100:8", 2, "", "$64/h"],
     ["L4:2,H100:2,A10", 1, "", "$1/h, up to $8/h"],
     ["H100,L4:2", 1, "", "$4/h"],
-    ["H100", 1, "eu", "$4 to $8/h"],
+    ["H100", 1, "eu", "$8/h"],
+    ["H100", 1, "us-west", "$12/h"],
+    ["L4:2,H100:2", 1, "us", "$2/h, up to $16/h"],
     ["", 1, "", ""],
     ["R100", 1, "", ""],
   ])("of %s on %s nodes %s are Python's texts", (spec, nodes, region, total) => {

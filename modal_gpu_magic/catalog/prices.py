@@ -38,16 +38,19 @@ DEFAULT_CORES = 0.125
 DEFAULT_MEMORY_MIB = 128
 """Default memory of a container, MiB."""
 
-REGION_FACTORS = (1.15, 1.75)
-"""Least and most that a pinned region multiplies a price by.
+BROAD_FACTOR, NARROW_FACTOR = 1.5, 1.75
+"""What a pinned region multiplies the whole price by: a broad one such as `us`, and a narrow one such as `us-west`.
 
-The region guide says 1.5 for a broad region and 1.75 for a narrow one; a note of 2026-10-07 says 1.15.
+The table of REGION_SOURCE, as last seen on REGION_DATE. A note of 2026-10-07 says 1.15 for broad regions, and an older
+copy of the guide has other figures: an estimate for a pinned region may be too high.
 """
 
 REGION_SOURCE = "modal.com/docs/guide/region-selection"
+REGION_DATE = "2026-09-01"
 
 REGION_NOTE = (
-    f"pinning a region costs more, {REGION_FACTORS[0]} to {REGION_FACTORS[1]} times as much by what Modal has published"
+    f"pinning a region costs more: {BROAD_FACTOR:g} times as much in a broad region such as us, "
+    f"{NARROW_FACTOR:g} times in a narrow one such as us-west (seen {REGION_DATE})"
 )
 
 BROAD_REGIONS = ("us", "eu", "uk", "ap")
@@ -55,3 +58,13 @@ BROAD_REGIONS = ("us", "eu", "uk", "ap")
 
 PRICE_DATE = "2026-09-01"
 """Date shown with estimates: day on which the whole price table was checked (unchanged since 2026-07-18)."""
+
+
+def region_factor(region: str | None) -> float:
+    """Return what a region multiplies a price by; None: no region is pinned.
+
+    The guide writes narrow regions with a hyphen (`us-west`), broad ones without (`us`).
+    """
+    if region is None:
+        return 1.0
+    return NARROW_FACTOR if "-" in region else BROAD_FACTOR

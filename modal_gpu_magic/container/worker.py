@@ -29,7 +29,7 @@ from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.process.guard import Guard
 from modal_gpu_magic.container.process.interrupt import Interrupt
-from modal_gpu_magic.container.process.watchdog import Watchdog
+from modal_gpu_magic.container.process.watchdog import Watchdog, limit
 from modal_gpu_magic.container.ranks import launcher
 from modal_gpu_magic.container.ranks.launcher import Place, Ran
 from modal_gpu_magic.container.state import cache, files, installs
@@ -94,6 +94,7 @@ class Worker:
         self.process = ProcessState(self.shell)
         self.guard = Guard((self.sender.thread, *_threads_of_the_sdk()))
         self.guard.start()
+        self._has_run = False
         self.last: Answer | None = None
         self.last_run = ""
         self._abandoned: set[str] = set()
@@ -115,7 +116,9 @@ class Worker:
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
             self.input_proxy.begin(answer if request.stdin else None)
-            with Watchdog(interrupt, request.timeout, self.sender.flush_now), self.guard.ends_if_unable():
+            seconds, budget = limit(request.timeout, request.spending, self._billed())
+            watchdog = Watchdog(interrupt, seconds, self.sender.flush_now, budget=budget)
+            with watchdog, self.guard.ends_if_unable():
                 ended = self._cell(request, interrupt, volumes)
                 self.capture.drain()
                 is_event = self._close(request, ended, interrupt)
@@ -123,6 +126,11 @@ class Worker:
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames)
         return self.last
+
+    def _billed(self) -> float:
+        """Return the seconds that were billed for a run before it arrived: the container's start, for its first run."""
+        is_first, self._has_run = not self._has_run, True
+        return max(0.0, time.time() - self.booted_at) if is_first and self.booted_at else 0.0
 
     def known(self, run: str) -> Answer | None:
         """Return the answer of a run that Modal delivers twice, or that must not begin; None: the run is new."""
@@ -376,6 +384,7 @@ class Worker:
             failure=ran.failure if ran else None,
             stopped=bool(interrupt and interrupt.asked),
             timed_out=bool(interrupt and interrupt.timed_out),
+            over=interrupt.over if interrupt else "",
             started_at=ran.started_at if ran else 0.0,
             ended_at=ran.ended_at if ran else 0.0,
             booted_at=self.booted_at,

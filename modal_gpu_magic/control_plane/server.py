@@ -34,6 +34,7 @@ from modal_gpu_magic.control_plane.servicers.queues import Queues
 from modal_gpu_magic.control_plane.servicers.secrets import Secrets
 from modal_gpu_magic.control_plane.servicers.volume_files import VolumeFiles
 from modal_gpu_magic.control_plane.servicers.volumes import Volumes
+from modal_gpu_magic.control_plane.servicers.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from grpclib.server import Server as GrpcServer
@@ -104,6 +105,7 @@ class ControlPlane:
             Dicts(),
             Secrets(self.state),
             Volumes(self.state, directories.root / "volumes"),
+            Workspaces(self._meter),
             VolumeFiles(self.state, contents, self._loopback),
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)

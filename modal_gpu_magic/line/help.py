@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import GPUS, Gpu
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.line.options import OPTIONS, Option, Scope
@@ -59,7 +60,7 @@ def help_text() -> str:
 
 
 def _about(gpu: Gpu) -> str:
-    return f"{gpu.vram_gb} GB, ${gpu.price_per_hour:.2f}/h, 1 to {gpu.max_count}"
+    return f"{gpu.vram_gb} GB, ${(rates.current().gpu(gpu.name) or 0.0) * 3600:.2f}/h, 1 to {gpu.max_count}"
 
 
 def _note(option: Option) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from modal_gpu_magic.catalog import limits
 from modal_gpu_magic.catalog.images import PRESETS
+from modal_gpu_magic.catalog.prices import BROAD_REGIONS
 from modal_gpu_magic.line import models, readers
 from modal_gpu_magic.line.scan import Span
 from modal_gpu_magic.line.units import read_duration, read_size, write_duration, write_size
@@ -109,7 +110,7 @@ MEMORY = Kind(
     lambda mib: write_size(mib * _MIB),
     unit="MiB",  # Modal's unit
 )
-REGION = Kind("REGION", "us-east", readers.read_region)
+REGION = Kind("REGION|any", "us-east", readers.read_region, choices=(*BROAD_REGIONS, readers.ANY_REGION))
 KEEP_WARM = Kind(
     "DURATION",
     "10m",

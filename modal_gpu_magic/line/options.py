@@ -101,7 +101,7 @@ class Options:
     memory: int | None = _option("--memory", "where", kinds.MEMORY,
         "main memory to reserve", "128MiB")
     region: str | None = _option("--region", "where", kinds.REGION,
-        "where the container runs; costs more", "anywhere")
+        "where the container runs, which costs more; any takes a session's region back", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
         "how long an idle container stays, and is billed", "5m, or less where that would cost more than $0.25")
     start_timeout: int | None = _option("--start-timeout", "where", kinds.START_TIMEOUT,

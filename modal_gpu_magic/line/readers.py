@@ -85,7 +85,19 @@ read_session = shaped(
     "big",
 )
 
-read_region = shaped(r"[a-z]+(-[a-z0-9]+)*", "a region", lambda text: re.sub(r"[_.\s]+", "-", text.lower()), "us-east")
+ANY_REGION = "any"
+"""The value of `--region` that takes back a session's region."""
+_ANYWHERE = frozenset({"any", "anywhere", "none", "auto", "*"})
+
+_read_named_region = shaped(
+    r"[a-z]+(-[a-z0-9]+)*", "a region", lambda text: re.sub(r"[_.\s]+", "-", text.lower()), "us-east"
+)
+
+
+def read_region(text: str) -> str:
+    """Parse a region; `any`, `anywhere` and the like mean ANY_REGION."""
+    return ANY_REGION if text.lower() in _ANYWHERE else str(_read_named_region(text))
+
 
 read_debian = shaped(
     r"[a-z0-9][a-z0-9.+-]*(=[a-zA-Z0-9.+:~-]+)?",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import GPUS, Gpu, lookup, unknown
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError, UnknownGpuError
@@ -84,13 +85,15 @@ class GpuSpec:
 
     @property
     def price_per_second(self) -> float | None:
-        """USD per second for all GPUs of the spec; None for an unknown GPU."""
-        return self.gpu.price_per_second * self.count if self.gpu else None
+        """USD per second for all GPUs of the spec, in any region; None for an unknown GPU."""
+        price = rates.current().gpu(self.name)
+        return None if price is None else price * self.count
 
     @property
     def price_per_hour(self) -> float | None:
-        """USD per hour for all GPUs of the spec; None for an unknown GPU."""
-        return self.gpu.price_per_hour * self.count if self.gpu else None
+        """USD per hour for all GPUs of the spec, in any region; None for an unknown GPU."""
+        price = self.price_per_second
+        return None if price is None else price * 3600
 
     @property
     def vram_gb(self) -> int | None:

@@ -5,6 +5,7 @@ The SDK is not loaded.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,13 @@ def has_token(environ: Mapping[str, str]) -> bool:
         return True
     found = {**_profile(environ), **{name: environ[each] for name, each in _TOKEN.items() if each in environ}}
     return all(found.get(name) for name in _TOKEN)
+
+
+def account_key(environ: Mapping[str, str]) -> str:
+    """Return a name of the account, by which its rates are kept; it does not tell the token. Empty: no token."""
+    token = environ.get(_TOKEN["token_id"]) or str(_profile(environ).get("token_id") or "")
+    where = f"{environ.get('MODAL_SERVER_URL', '')} {token}"
+    return hashlib.sha256(where.encode()).hexdigest()[:16] if token else ""
 
 
 _TOKEN = {"token_id": "MODAL_TOKEN_ID", "token_secret": "MODAL_TOKEN_SECRET"}

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
@@ -19,6 +20,7 @@ from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
 from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
+from modal_gpu_magic.session.costs.ledger import Record
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
@@ -90,7 +92,9 @@ class Session:
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
-        self.status = Status(self.metrics, self._hourly)
+        self.notebook = ""
+        """File name of the notebook, for the ledger; empty: not known."""
+        self.status = Status(self.metrics, self._hourly, self._record)
         self.generation: str | None = None
         self.patience = PATIENCE_SECONDS
         """Seconds without a connection after which a run is given up."""
@@ -253,6 +257,27 @@ class Session:
         own = tuple(sample for sample in self.metrics.latest if sample.node == 0)
         return hourly_of(self.machine, self.backend, own)
 
+    def _record(self) -> Record:
+        """The facts of the session for the ledger."""
+        gpus, prices, hourly = self.machine.gpus, rates.current(), self._hourly()
+        asked = specs_text(gpus) or "CPU"
+        return Record(
+            id="",
+            kind="run",
+            began=0.0,
+            ended=0.0,
+            until=0.0,
+            backend=self.backend,
+            session=self.name,
+            machine=f"{self.machine.nodes} x {asked}" if self.machine.nodes > 1 else asked,
+            gpu=gpus[0].name if gpus else "CPU",
+            nodes=self.machine.nodes,
+            notebook=self.notebook,
+            hourly=hourly,
+            price_date=prices.date,
+            price_source=prices.source,
+        )
+
     @property
     def is_open(self) -> bool:
         """Whether the session has an App that starts, runs or is idle."""
@@ -364,7 +389,7 @@ class Session:
         values = {name: self.namespace.get(name) for name in facts.names.reads}
         watch = Watch(self.metrics, cell.source, values)
         try:
-            pump = Pump(call, inbox, front, self.machine.title, cell.timeout, watch, self.status, again=again)
+            pump = Pump(call, inbox, front, self.machine.title, cell.limit, watch, self.status, again=again)
             ended = pump.run()
         finally:
             call.app.listen(call.request.run, self._keep_late_samples)
@@ -445,6 +470,7 @@ class Session:
             fetch_names=cell.fetch_names,
             clean=cell.clean,
             timeout=cell.timeout,
+            spending=cell.spending,
             store=str(self.store.directory) if self.store else None,
             stdin=cell.stdin,
             distributed=cell.distributed,

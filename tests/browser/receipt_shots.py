@@ -39,7 +39,7 @@ def readings(gpus, nodes=1, seconds=90, **facts):
 
 def show(outcome="done", asked="H100", backend="cloud", simulated=False, container=None, readings=History(), **facts):
     base = dict(waited=2.0, started=4.0, ran=90.0, hourly=3.95, idle_seconds=300, ended_at=time.time(),
-                price_date="2026-09-01", readings=readings, uses=readings.uses)
+                prices="prices of 2026-09-01", readings=readings, uses=readings.uses)
     receipt = Receipt(outcome, asked, backend, simulated, **{**base, **facts})
     display(card_bundle(receipt_card(receipt, container or container_after(receipt), timezone.utc), charts(readings)), raw=True)
 

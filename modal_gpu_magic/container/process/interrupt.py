@@ -82,12 +82,14 @@ class Interrupt:
     Attributes:
         asked: the user pressed ■.
         timed_out: the watchdog's time is over.
+        over: the budget that gave this time; empty: the timeout did.
     """
 
     def __init__(self, on_press: Callable[[], object] = lambda: None) -> None:
         self._on_press = on_press
         self.asked = False
         self.timed_out = False
+        self.over = ""
         self._open = self._held = self._is_retrying = False
         self._lock = threading.Lock()
         self._again = _retries()
@@ -137,8 +139,13 @@ class Interrupt:
         """Report that a ■ has arrived."""
         self._on_press()
 
-    def expire(self) -> None:
-        """Interrupt user code as ■ does, at the timeout. Any thread may call this; after the run it has no effect."""
+    def expire(self, over: str = "") -> None:
+        """Interrupt user code as ■ does, at the timeout, or at the budget `over`.
+
+        Any thread may call this; after the run it has no effect.
+        """
+        if self._held and not self.timed_out:
+            self.over = over
         self.timed_out = self.timed_out or self._held
         self._wait()
         self.strike()

@@ -1,4 +1,4 @@
-"""Enforce a cell's `--timeout` in the container: interrupt the cell first, then end the container.
+"""Enforce a cell's `--timeout` and budget in the container: interrupt the cell first, then end the container.
 
 The client has a watchdog as well: while C code holds the GIL, no thread of this process runs.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modal_gpu_magic.container.process.interrupt import Interrupt
+    from modal_gpu_magic.wire.messages.events import Spending
 
 GRACE_SECONDS: Final = 10.0
 """Seconds that a cell may take to end after its interruption."""
@@ -28,7 +29,7 @@ EXIT_STATUS: Final = 124
 
 
 class Watchdog:
-    """Limits one run to `seconds` (None: no limit).
+    """Limits one run to `seconds` (None: no limit). `budget`: the budget that gives the limit; empty: the timeout.
 
     If the cell does not end within `grace` seconds of its interruption, the watchdog calls `last_words`, which may take
     5 s to post the remaining output, and then `end` with exit status 124.
@@ -40,11 +41,12 @@ class Watchdog:
         seconds: float | None,
         last_words: Callable[[], object] | None = None,
         *,
+        budget: str = "",
         grace: float = GRACE_SECONDS,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         self._interrupt, self._seconds, self._grace = interrupt, seconds, grace
-        self._last_words, self._end = last_words, end
+        self._last_words, self._end, self._budget = last_words, end, budget
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -60,9 +62,23 @@ class Watchdog:
     def _watch(self) -> None:
         if self._over.wait(self._seconds):
             return
-        self._interrupt.expire()
+        self._interrupt.expire(self._budget)
         if self._over.wait(self._grace):
             return
         if self._last_words:
             daemon("modal-gpu-last-words", self._last_words).join(FINAL_POST_SECONDS)
         self._end(EXIT_STATUS)
+
+
+def limit(timeout: float | None, spending: Spending | None, billed: float) -> tuple[float | None, str]:
+    """Return the seconds that a run may take from now on, and the budget that gives them; empty: the timeout.
+
+    Args:
+        timeout: the run's timeout, seconds; None: none.
+        spending: the run's budget; None: none.
+        billed: seconds that were billed for the run before now: the start of its container.
+    """
+    if spending is None:
+        return timeout, ""
+    left = max(0.0, spending.seconds - billed)
+    return (left, spending.words) if timeout is None or left < timeout else (timeout, "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.gpus import GPUS, Gpu, recognise
+from modal_gpu_magic.catalog.prices import region_factor
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.quote import rate
 
@@ -52,7 +53,7 @@ def arrived(smi_name: str | None, memory_mib: float | None, count: int) -> GpuSp
     return GpuSpec(gpu.name, count) if gpu and 1 <= count <= gpu.max_count else None
 
 
-def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float) -> Advice | None:
+def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float, region: str | None = None) -> Advice | None:
     """Return the cheapest GPU, in the same number, with memory for the peak; None: no GPU saves money.
 
     A GPU without bf16 is not recommended after a run on a GPU with bf16, because the run may use bf16.
@@ -61,6 +62,7 @@ def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float) -> Advice | None:
         got: the GPUs of the container.
         billed: the spec that is billed.
         peak_mib: the largest memory in use on any of the GPUs, MiB.
+        region: a pinned region; None: any.
     """
     if got.gpu is None or billed.price_per_hour is None:
         return None
@@ -73,7 +75,7 @@ def smaller(got: GpuSpec, billed: GpuSpec, peak_mib: float) -> Advice | None:
         and min(_capability(got.gpu), BF16) <= _capability(gpu)
     ]
     spec = min(fits, key=lambda each: each.price_per_hour or 0.0, default=None)
-    saving = billed.price_per_hour - (spec.price_per_hour or 0.0) if spec else 0.0
+    saving = (billed.price_per_hour - (spec.price_per_hour or 0.0)) * region_factor(region) if spec else 0.0
     return Advice(spec, saving) if spec and saving > 0 else None
 
 

@@ -13,6 +13,7 @@ from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.catalog.limits import SCALEDOWN_SECONDS
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.line.readers import ANY_REGION
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine import clusters, toolkit
 from modal_gpu_magic.plan.machine.quote import Quote, default_keep_warm, hourly, quote, rate
@@ -120,7 +121,7 @@ class Machine:
     @property
     def per_hour(self) -> float | None:
         """USD per hour of all nodes with the most expensive fallback; None: unknown."""
-        price = hourly(self.gpus, cpu=self.cpu, memory_mib=self.memory)
+        price = hourly(self.gpus, cpu=self.cpu, memory_mib=self.memory, region=self.region)
         return None if price is None else price * self.nodes
 
     @property
@@ -149,7 +150,7 @@ class Machine:
     @property
     def scaledown(self) -> int:
         """Seconds that an idle container is kept: `keep_warm`, or the default for the GPUs."""
-        return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes)
+        return self.keep_warm if self.keep_warm is not None else default_keep_warm(self.gpus, self.nodes, self.region)
 
     @property
     def startup(self) -> int:
@@ -195,6 +196,8 @@ def inherit(base: Machine | None, line: Line, images: Mapping[str, Any], environ
         changed["pip"] = tuple(dict.fromkeys((*start.pip, *line.options.pip)))
     if line.options.env:
         changed["env"] = tuple((key, _value(key, value, environ)) for key, value in line.options.env)
+    if line.options.region == ANY_REGION:
+        changed["region"] = None
     if name := line.options.image:
         held = images.get(name)
         _refuse_mistyped_preset(name, is_variable=held is not None)

@@ -2,7 +2,8 @@
 
 A machine's price is that of its GPUs, as Modal lists it, plus that of the CPU and memory that the header asks for. What
 Modal gives every container (an eighth of a core and 128 MiB, 0.7 cents an hour) counts where no GPU is asked for only.
-Prices are the catalog's. None means unknown, shown as `–`; an unknown price is never 0 and never a guess.
+Prices are those of `catalog.rates`; a pinned region multiplies all of them. None means unknown, shown as `–`; an
+unknown price is never 0 and never a guess.
 """
 
 from __future__ import annotations
@@ -10,15 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import recognise
-from modal_gpu_magic.catalog.prices import (
-    CPU,
-    DEFAULT_CORES,
-    DEFAULT_MEMORY_MIB,
-    MEMORY,
-    PRICE_DATE,
-    REGION_NOTE,
-)
+from modal_gpu_magic.catalog.prices import DEFAULT_CORES, DEFAULT_MEMORY_MIB, region_factor
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.line.units import write_duration
 
@@ -43,13 +38,11 @@ class Quote:
         spec: GPUs of the container; None: no GPUs.
         per_second: USD per second for the requested GPUs, CPU and memory; None: unknown.
         date: day on which the prices were checked, ISO 8601.
-        note: why the bill will be higher; empty: the bill should agree.
     """
 
     spec: GpuSpec | None
     per_second: float | None
-    date: str = PRICE_DATE
-    note: str = ""
+    date: str = ""
 
     @property
     def per_hour(self) -> float | None:
@@ -74,13 +67,14 @@ def quote(
         spec: GPUs of the container; None: no GPUs.
         cpu: requested physical cores; None: none. Modal bills the higher of request and use.
         memory_mib: requested memory, MiB; None: none.
-        region: a pinned region. Its price is not published as one figure, so the quote has a note only.
+        region: a pinned region, which multiplies the price; None: any.
     """
+    prices = rates.current()
     gpus = spec.price_per_second if spec else 0.0
     least_cores, least_mib = (0.0, 0) if spec else (DEFAULT_CORES, DEFAULT_MEMORY_MIB)
-    rest = CPU.usd * (least_cores if cpu is None else cpu)
-    rest += MEMORY.usd * (least_mib if memory_mib is None else memory_mib) / 1024
-    return Quote(spec, None if gpus is None else gpus + rest, note=REGION_NOTE if region else "")
+    rest = prices.cpu * (least_cores if cpu is None else cpu)
+    rest += prices.memory * (least_mib if memory_mib is None else memory_mib) / 1024
+    return Quote(spec, None if gpus is None else (gpus + rest) * region_factor(region), prices.date)
 
 
 def idle_words(dearest: float | None, seconds: int) -> str:
@@ -94,23 +88,25 @@ def idle_words(dearest: float | None, seconds: int) -> str:
     return f"idle for {write_duration(seconds)} after the last call, up to {dollars(most)} each time"
 
 
-def hourly(specs: Sequence[GpuSpec], *, cpu: float | None = None, memory_mib: int | None = None) -> float | None:
+def hourly(
+    specs: Sequence[GpuSpec], *, cpu: float | None = None, memory_mib: int | None = None, region: str | None = None
+) -> float | None:
     """Return USD per hour for the most expensive of the specs, because Modal may choose any; None: a price is unknown.
 
-    Without specs: the price of a container without GPUs. `cpu` and `memory_mib` are those of `quote`.
+    Without specs: the price of a container without GPUs. `cpu`, `memory_mib` and `region` are those of `quote`.
     """
-    prices = [quote(spec, cpu=cpu, memory_mib=memory_mib).per_hour for spec in specs or (None,)]
+    prices = [quote(spec, cpu=cpu, memory_mib=memory_mib, region=region).per_hour for spec in specs or (None,)]
     known = [price for price in prices if price is not None]
     return max(known) if len(known) == len(prices) else None
 
 
-def default_keep_warm(specs: Sequence[GpuSpec], nodes: int = 1) -> int:
+def default_keep_warm(specs: Sequence[GpuSpec], nodes: int = 1, region: str | None = None) -> int:
     """Return the seconds to keep an idle container: 300 s, or the time that costs $0.25 if shorter, at least 60 s.
 
     The most expensive fallback decides, because Modal may choose any; with an unknown price: 60 s.
     """
     least, most = KEEP_WARM
-    price = hourly(specs)
+    price = hourly(specs, region=region)
     bought = 0.0 if price is None else IDLE_BUDGET / (price * nodes) * 3600
     return int(min(max(bought, least), most))
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import GPUS, Gpu, find
 from modal_gpu_magic.catalog.guidelines import Guideline, guideline
-from modal_gpu_magic.catalog.prices import PRICE_DATE
 from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.line.models import BYTES, Dtype, Task, read_dtype, read_model, read_task, write_model
 from modal_gpu_magic.line.spec import GpuSpec
@@ -114,7 +114,8 @@ class Recommendations(tuple[Recommendation, ...]):  # noqa: SLOT001 - a tuple wi
         """A table of GPUs, prices and reasons, with the formula and the date of the prices."""
         columns = (Column("GPU"), Column("VRAM", right=True), Column("price", right=True), Column("why"))
         rows = tuple(Row((str(row.spec), f"{row.spec.vram_gb:,} GB", rate(row.per_hour), row.reason)) for row in self)
-        foot = (f"{self.subject}: {self[0].formula}.", f"Prices of the GPUs, as of {PRICE_DATE}.")
+        now = rates.current().words
+        foot = (f"{self.subject}: {self[0].formula}.", f"{now[0].upper()}{now[1:]}.")
         return Table(columns, rows, foot)
 
     def __repr__(self) -> str:

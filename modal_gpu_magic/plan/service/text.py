@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.plan.machine.definition import quote_of
 from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, idle_words
 
@@ -31,7 +31,7 @@ def started_text(name: str, machine: Machine, serving: Serving, place: str, seco
     parts += [f"start {seconds:.1f} s", f"{machine.price_text} per container at Modal"]
     if serving.min_containers:
         parts.append(f"{serving.min_containers} always running, until {name}.stop()")
-    parts += [idle_words(machine.per_hour, machine.scaledown), f"prices of {PRICE_DATE}"]
+    parts += [idle_words(machine.per_hour, machine.scaledown), rates.current().words]
     return " · ".join(parts)
 
 
@@ -56,5 +56,5 @@ def state_text(
         now = [f"containers {containers}", f"queue {queued}"]
     amount = about(price.cost(seconds))
     spent = f"free ({amount} on Modal)" if backend == "local" else amount
-    cost = f"{spent} so far ({machine.price_text} per container, prices of {PRICE_DATE})"
+    cost = f"{spent} so far ({machine.price_text} per container, {rates.current().words})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))

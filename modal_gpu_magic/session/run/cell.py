@@ -9,7 +9,7 @@ from modal_gpu_magic.plan.cell.facts import CellFacts
 from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.project.sent_files import FoundFiles
 from modal_gpu_magic.session.values.sync import TransferOptions
-from modal_gpu_magic.wire.messages.events import DistributedOptions, Kernel
+from modal_gpu_magic.wire.messages.events import DistributedOptions, Kernel, Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Cell:
         facts: what the source says; None: the session reads the source.
         transfer_options: which variables are sent.
         timeout: limit of the run, seconds; None: Modal's limit for a Function.
+        spending: the run's budget; None: no budget is set.
         fetch_bytes: size limit of the returned values, bytes.
         fetch_names: names that are returned whatever their size.
         clean: start with an empty namespace.
@@ -40,6 +41,7 @@ class Cell:
     facts: CellFacts | None = None
     transfer_options: TransferOptions = field(default_factory=TransferOptions)
     timeout: float | None = 3600.0
+    spending: Spending | None = None
     fetch_bytes: int = 256 << 20
     fetch_names: tuple[str, ...] = ()
     clean: bool = False
@@ -49,6 +51,18 @@ class Cell:
     packages: tuple[str, ...] = ()
     distributed: DistributedOptions | None = None
     kernel: Kernel = field(default_factory=Kernel)
+
+    @property
+    def limit(self) -> float | None:
+        """The seconds that the run may take: the timeout, or less if a budget buys less; None: no limit."""
+        if self.spending is None:
+            return self.timeout
+        return self.spending.seconds if self.timeout is None else min(self.timeout, self.spending.seconds)
+
+    @property
+    def budget(self) -> str:
+        """The words of the budget that gives the limit; empty: the timeout does."""
+        return self.spending.words if self.spending and self.spending.seconds == self.limit else ""
 
     @property
     def names(self) -> Names:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
-from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.sdk.app import OpenApp
@@ -131,11 +131,13 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
     if error is not None:
         asked = run.machine.gpus[0] if run.machine.gpus else None
         words = hint(error, run.namespace, run.outgoing.held, run.project)
-        words = words or memory_hint(error, sized, asked, cell.line)
+        words = words or memory_hint(error, sized, asked, cell.line, run.machine.region)
         if words:
             front.say(words)
     receipt = _receipt(run, result, error, sized)
-    run.status.concluded(receipt.outcome)
+    run.status.concluded(receipt.outcome, sized.billed.name if sized.billed else "")
+    for line in run.status.book.news():
+        front.say(line)
     front.finished(receipt)
     if error is not None:
         raise error
@@ -145,7 +147,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
 def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     app, ended = run.app, run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
-        return _timeout(cell, survives=not ended.terminated)
+        return _timeout(cell, ended.answer.over if ended.answer else cell.budget, survives=not ended.terminated)
     if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None and ended.answer.need is None:
@@ -159,13 +161,18 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
     error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
-    return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
+    return _timeout(cell, cell.budget, survives=False) if isinstance(error, CellTimeout) else error
 
 
-def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
+def _timeout(cell: Cell, budget: str, *, survives: bool) -> CellTimeout:
+    """Return the error of a run that was stopped at its timeout, or at a budget: its words, else empty."""
     kept = (
         "its variables are kept" if survives else "it did not react, so its container ended, and its variables are lost"
     )
+    if budget:
+        return CellTimeout(
+            f"the cell reached {budget}; {kept}. Raise it by %config ModalGpu.{budget.partition(' ')[0]}."
+        )
     limit = cell.timeout or 0
     return CellTimeout(f"the cell reached its timeout of {limit:g} s; {kept}. Set a longer one, such as --timeout 2h.")
 
@@ -205,7 +212,7 @@ def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, 
         hourly=sized.hourly,
         idle_seconds=run.machine.scaledown if answer else 0,
         ended_at=time.time(),
-        price_date=PRICE_DATE,
+        prices=rates.current().words,
         sent_bytes=run.packed.transfer.nbytes,
         received_bytes=answer.values.nbytes if answer and answer.values else 0,
         stays=result.stays,

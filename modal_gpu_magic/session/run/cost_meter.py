@@ -274,6 +274,14 @@ class Meter:
         return _total(life.cost(now) for life in (*self._former, *self._lives.values()))
 
     @property
+    def ends_at(self) -> float:
+        """When the last container has ended, or will have if it stays idle; now, if a cell runs in one."""
+        now = self._clock()
+        return max(
+            (now if each.until is None else each.until + each.exits for each in self._lives.values()), default=now
+        )
+
+    @property
     def standing(self) -> Standing:
         """The state of the session now."""
         now = self._clock()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.metrics.memory_text import memory_text
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
-from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.session.project.module_origin import own_locations
 from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
 
@@ -151,7 +151,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None) -> str | None:
+def memory_hint(
+    error: BaseException, sized: Sizing, asked: GpuSpec | None, line: Line | None, region: str | None = None
+) -> str | None:
     """Memory in use, the next larger GPU and the header that asks for it; None: the error has another cause."""
     if isinstance(error, ContainerLost) and "SIGKILL" in str(error) and line is not None:
         more = replace(
@@ -171,5 +173,5 @@ def memory_hint(error: BaseException, sized: Sizing, asked: GpuSpec | None, line
     room = (
         f"{best.gpu.vram_gb} GB each" if best.gpu and best.count > 1 else f"{best.gpu.vram_gb} GB" if best.gpu else ""
     )
-    price = rate(best.price_per_hour)
+    price = rate(quote(best, region=region).per_hour)
     return f"{spec} ran out of memory{seen}. The next larger is {best} ({room}, {price}): {ready_line(line, best)}"

@@ -27,7 +27,7 @@ class Receipt:
         hourly: billed price, USD per hour; an H200 that Modal gives for an H100 is billed as an H100.
         idle_seconds: idle time after which the container ends, seconds.
         ended_at: end of the run, seconds since the epoch.
-        price_date: date of the price list.
+        prices: whose prices these are, with their date: `prices of 2026-09-01`.
         sent_bytes: size of the sent values, bytes.
         received_bytes: size of the returned values, bytes.
         stays: names whose values stayed in the container, each with the reason.
@@ -50,7 +50,7 @@ class Receipt:
     hourly: float | None = None
     idle_seconds: int = 0
     ended_at: float = 0.0
-    price_date: str = ""
+    prices: str = ""
     sent_bytes: int = 0
     received_bytes: int = 0
     stays: tuple[tuple[str, str], ...] = ()

@@ -50,7 +50,7 @@ def sizing(machine: Machine, metrics: Metrics, backend: str, answer: Answer | No
     peaks = [metrics.peak("memory_used_mib", sample.gpu) for sample in seen]
     known = [peak for peak in peaks if peak is not None]
     peak = max(known) if known and len(known) == len(peaks) else None
-    smaller = advice.smaller(got, billed, peak) if got and billed and peak is not None else None
+    smaller = advice.smaller(got, billed, peak, machine.region) if got and billed and peak is not None else None
     return Sizing(got, billed, hourly_of(machine, backend, own), peak, smaller, simulated)
 
 
@@ -65,7 +65,7 @@ def hourly_of(machine: Machine, backend: str, own: Sequence[GpuSample]) -> float
     billed = _billed(machine.gpus, backend, own)
     if billed is None and machine.gpus:
         return None
-    node = quote(billed, cpu=machine.cpu, memory_mib=machine.memory).per_hour
+    node = quote(billed, cpu=machine.cpu, memory_mib=machine.memory, region=machine.region).per_hour
     return None if node is None else node * machine.nodes
 
 

@@ -6,6 +6,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.session.run.bookkeeper import Bookkeeper
 from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS, Meter
 from modal_gpu_magic.session.run.front import State
 from modal_gpu_magic.session.run.interrupts import press
@@ -13,6 +14,7 @@ from modal_gpu_magic.session.run.interrupts import press
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.run.cost_meter import Standing
     from modal_gpu_magic.session.run.front import Front, Phase
     from modal_gpu_magic.session.run.interrupts import Inbox
@@ -25,14 +27,20 @@ class Status:
     Args:
         metrics: the readings of the session's GPUs.
         hourly: returns the price of the machine by the GPUs that arrived, USD per hour; None: not known.
+        record: returns the facts of the session for the ledger; None: nothing is written.
 
     Attributes:
         meter: the phase of the run and the cost so far.
+        book: writes the ledger.
         press: stops the running cell as ■ does, callable from any thread; None: no cell runs.
     """
 
-    def __init__(self, metrics: Metrics, hourly: Callable[[], float | None]) -> None:
+    def __init__(
+        self, metrics: Metrics, hourly: Callable[[], float | None], record: Callable[[], Record] | None = None
+    ) -> None:
         self.meter = Meter(exits=EXIT_SECONDS)
+        self.book = Bookkeeper(self.meter)
+        self._record = record
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
         metrics.watch(lambda reading: self.meter.price(hourly()) if reading else None)
@@ -56,6 +64,8 @@ class Status:
             idle_until: called after the run; returns when the idle container ends, seconds since the epoch, or None.
         """
         self.press = partial(press, inbox)
+        if self._record is not None:
+            self.book.begins(self._record())
         self.meter.runs(hourly, nodes)
         self._metrics.tell()
         try:
@@ -67,10 +77,13 @@ class Status:
         finally:
             self.press = None
             self.meter.ran(idle_until())
+            if self.meter.outcome:  # else the receipt follows
+                self.book.ran(self.meter.outcome)
             self._metrics.tell()
 
     def state(self, phase: Phase, subject: str, seconds: float, detail: str = "") -> State:
         """Return the state of the run for its front, with the cost so far."""
+        self.book.tick()
         return State(phase, subject, seconds, detail, self.meter.cost, self.meter.adds)
 
     def enters(self, phase: Phase) -> None:
@@ -78,12 +91,14 @@ class Status:
         self.meter.enters(phase)
         self._metrics.tell()
 
-    def concluded(self, outcome: str) -> None:
-        """Set how the cell ended."""
+    def concluded(self, outcome: str, gpu: str = "") -> None:
+        """Set how the cell ended. `gpu`: the GPU that is billed; empty: the first that was asked for."""
         self.meter.outcome = outcome
+        self.book.ran(outcome, gpu)
         self._metrics.tell()
 
     def ended(self) -> None:
         """Record the end of the container after the session was stopped."""
         self.meter.ends()
+        self.book.ended()
         self._metrics.tell()

@@ -28,6 +28,7 @@ _CARD: Final = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:4px 10px;margin:4px 0;font-size:13px;"
     "line-height:1.6;font-family:system-ui,sans-serif;overflow-wrap:anywhere"
 )
+_NOTE: Final = "margin:2px 0;line-height:1.4;font-family:monospace;overflow-wrap:anywhere"
 _DOT: Final = "display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px;background-color:"
 _FACT: Final = "display:inline-block"
 _ROW: Final = "padding:2px 0 2px 76px;text-indent:-60px"
@@ -118,6 +119,20 @@ def card_html(card: Card, charts: Sequence[Chart] = ()) -> str:
 def card_bundle(card: Card, charts: Sequence[Chart] = ()) -> dict[str, str]:
     """Return the mime bundle of a card."""
     return {"text/plain": card_text(card, TEXT_WIDTH), "text/html": card_html(card, charts)}
+
+
+def note_bundle(text: str) -> dict[str, str]:
+    """Return the mime bundle of a note: pages break plain text within words, and HTML between them."""
+    lines = "<br>".join(map(_html, text.split("\n")))
+    return {"text/plain": text, "text/html": f'<div style="{_NOTE}">{lines}</div>'}
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a note broken between words where longer than `width` columns; its own lines stay."""
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        for line in text.split("\n")
+    )
 
 
 def _detail_facts(detail: Detail) -> Iterable[tuple[str, ...]]:

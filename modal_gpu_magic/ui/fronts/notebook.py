@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.fronts.captures import Captures
-from modal_gpu_magic.ui.fronts.card import Card
+from modal_gpu_magic.ui.fronts.card import Card, note_bundle
 from modal_gpu_magic.ui.fronts.pages import Pages
 from modal_gpu_magic.ui.fronts.picture import charts
 from modal_gpu_magic.ui.fronts.ranks import Tabs
@@ -75,7 +75,7 @@ class NotebookFront(ShellFront):
             self._deferred_notes.append(text)
             return
         self._flush()
-        note = _displayed({"text/plain": text}, "note")
+        note = _displayed(note_bundle(text), "note")
         self._display(note.content)
         self._journal.add(note)
         if self.live is not None:

@@ -173,7 +173,7 @@ def _prices(receipt: Receipt) -> list[str]:
         return []
     idle = receipt.backend == "cloud" and receipt.idle_seconds and receipt.idle_cost is not None
     words = [f"the idle time costs up to {dollars(receipt.idle_cost)}"] if idle else []
-    return [*words, f"prices of {receipt.price_date}"]
+    return [*words, receipt.prices]
 
 
 def _peak(receipt: Receipt) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.memory_text import memory_of
 from modal_gpu_magic.plan.machine.quote import UNKNOWN
-from modal_gpu_magic.ui.fronts.card import card_text
+from modal_gpu_magic.ui.fronts.card import card_text, wrapped
 from modal_gpu_magic.ui.fronts.receipt import status_text
 from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS, ShellFront, cell_number
 
@@ -41,7 +41,8 @@ class TextFront(ShellFront):
     def say(self, text: str) -> None:
         """Print a note."""
         self._wipe()
-        print(text, file=sys.stderr)
+        shown = wrapped(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
+        print(shown, file=sys.stderr)
 
     def show(self, state: State) -> None:
         """Show the status and the latest readings, rewritten in place."""

@@ -122,6 +122,15 @@ def standing_words(session: Session) -> tuple[str, ...]:
     return now, f"free (≈ {price} on Modal, {spent})" if session.backend == "local" else f"{price}, {spent}"
 
 
+def costs(state: KernelState, rest: str) -> None:
+    """`costs [today|week|month] [--bill]`: what cells have cost by day, notebook and GPU; beside Modal's bill."""
+    from modal_gpu_magic.ui.fronts.choose import front_for
+    from modal_gpu_magic.ui.magics.costs import show
+
+    backend = state.kind_of_backend(None, front_for(state.shell, quiet=state.settings.quiet))
+    show(rest, backend, has_ledger=state.settings.ledger)
+
+
 def metrics(state: KernelState, rest: str) -> Metrics:
     """`metrics [SESSION]`: return the GPU readings: m = %modal_gpu metrics, then m.plot() or m.to_dataframe()."""
     name = rest or state.current
@@ -166,6 +175,7 @@ COMMANDS: dict[str, Command] = {
     "status": status,
     "last": last,
     "metrics": metrics,
+    "costs": costs,
     "stop": stop,
     "help": show_help,
 }
@@ -179,11 +189,12 @@ MEANT = {
     **dict.fromkeys(("pick", "choose", "select", "widget", "ui", "gui"), "picker"),
     **dict.fromkeys(("upload", "push", "send", "cp", "copy"), "put"),
     **dict.fromkeys(("download", "pull", "fetch"), "get"),
-    **dict.fromkeys(("gpu", "prices", "price", "cost", "costs", "types", "machines", "available"), "gpus"),
+    **dict.fromkeys(("gpu", "prices", "price", "types", "machines", "available"), "gpus"),
     **dict.fromkeys(("set", "machine", "switch", "run", "start"), "use"),
     **dict.fromkeys(("dir", "volumes", "volume", "files"), "ls"),
     **dict.fromkeys(("suggest", "advise", "advice", "model"), "recommend"),
     **dict.fromkeys(("smi", "nvidia-smi", "memory", "utilization"), "metrics"),
+    **dict.fromkeys(("cost", "bill", "billing", "money", "spending", "spent", "ledger", "budget"), "costs"),
     **dict.fromkeys(("receipt", "result", "output", "again"), "last"),
     **dict.fromkeys(("usage", "docs", "man", "options", "commands"), "help"),
 }

@@ -105,13 +105,17 @@ def _short(sentence: str) -> str:
 
 def _words(before: str, volumes: Callable[[], set[str]]) -> tuple[str, list[str]]:
     """Return the word under the cursor after `%modal_gpu `, and its completions."""
+    from modal_gpu_magic.session.costs.summary import SPANS
     from modal_gpu_magic.ui.magics import copy_commands
     from modal_gpu_magic.ui.magics.commands import COMMANDS
+    from modal_gpu_magic.ui.magics.costs import BILL
 
     words = before.split()
     current = words.pop() if before[-1:].strip() else ""
     if not words:
         return current, [word for word in dict.fromkeys((*_USUAL, *COMMANDS)) if word.startswith(current)]
+    if words[0] == "costs":
+        return current, [word for word in (*SPANS, BILL) if word.startswith(current) and word not in words]
     if words[0] not in ("put", "get", "ls"):
         return current, []
     return current, copy_commands.complete(words[0], words[1:], current, volumes())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.catalog import rates
+from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
@@ -36,7 +37,9 @@ def show(session: Session, cell: Cell) -> None:
     if cell.distributed is not None and cell.distributed.torchrun:
         processes = cell.distributed.processes or "one per GPU"
         print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
-    print(f"# costs {session.machine.price_text} at Modal while its container exists, prices of {PRICE_DATE}")
+    print(f"# costs {session.machine.price_text} at Modal while its container exists, {rates.current().words}")
+    if cell.budget:
+        print(f"# stops after {write_duration(int(cell.limit or 0))} at the latest, by {cell.budget}")
     _show_values(session, cell, outgoing)
 
 
@@ -55,7 +58,7 @@ def show_service(service: Service, session: Session, cell: Cell) -> None:
     reads, binds = sorted(outgoing.values), sorted(cell.names.binds)
     machine, serving = service.machine, service.serving
     print(service_program(machine, serving, service.name, cell.source, reads, binds, cell.packages, local_version))
-    print(f"# costs {machine.price_text} at Modal for each container, prices of {PRICE_DATE}")
+    print(f"# costs {machine.price_text} at Modal for each container, {rates.current().words}")
     _show_values(session, cell, outgoing)
 
 

@@ -46,6 +46,8 @@ def register(shell: InteractiveShell) -> None:
     unregister(shell)
     at_start()
     state = KernelState(shell)
+    if state.rates is not None:
+        state.rates.adopt_kept()
     magics = Magics(state)
     table: Any = shell.magics_manager
     table.register_function(Documented(magics, magics.run_cell), "cell", NAME)

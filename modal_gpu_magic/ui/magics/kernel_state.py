@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 import weakref
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Float
@@ -17,17 +19,20 @@ from modal_gpu_magic.errors import MachineError, masked
 from modal_gpu_magic.session.run.interrupts import interruptible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.session.costs.account_rates import AccountRates
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
-    from modal_gpu_magic.wire.messages.events import DistributedOptions
+    from modal_gpu_magic.wire.messages.events import DistributedOptions, Spending
 
 NAME = "modal_gpu"
 FETCH_BYTES = {"cloud": 16_000_000, "local": 256_000_000}
@@ -50,12 +55,29 @@ class ModalGpu(Configurable):
     ask_limit = Float(
         5.0, help="Ask before running a cell that could cost more than this many dollars, if someone can answer."
     ).tag(config=True)
+    budget_cell = Float(
+        None,
+        allow_none=True,
+        min=0.0,
+        help="Stop a cell, in its container, before it costs more than this many dollars; refuse one that must. "
+        "Locally, the simulated cost counts.",
+    ).tag(config=True)
+    budget_day = Float(
+        None,
+        allow_none=True,
+        min=0.0,
+        help="The same for a day, with the idle time after the cell, by the ledger and what runs now. Local and real "
+        "costs are counted apart.",
+    ).tag(config=True)
     cache = Bool(True, help="Mount the Volume modal-gpu-magic-cache on GPU machines, for HF_HOME and TORCH_HOME.").tag(
         config=True
     )
     dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than 2 seconds.").tag(
         config=True
     )
+    ledger = Bool(
+        True, help="Write what each run and idle time costs to a file in your state directory, for %modal_gpu costs."
+    ).tag(config=True)
     patience = Float(
         600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
     ).tag(config=True)
@@ -124,7 +146,7 @@ class KernelState:
         """
         from modal_gpu_magic.ui.fronts.receipt import question_text
 
-        price, seconds = session.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT
+        price, seconds = session.machine.per_hour, cell.limit or FUNCTION_TIMEOUT
         worst = None if price is None else price * seconds / 3600
         if session.backend != "cloud" or session.machine in self._confirmed or not cell.stdin:
             return
@@ -176,9 +198,9 @@ class KernelState:
             if session is None and not (machine.gpus or self.sessions):
                 front.say(NO_GPU_MESSAGE)
             session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
-            session.cache, session.patience = self.settings.cache, self.settings.patience
+            self._configure(session)
             return session
-        session.cache, session.patience = self.settings.cache, self.settings.patience
+        self._configure(session)
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
@@ -189,14 +211,61 @@ class KernelState:
                 session.keep_warm(machine.scaledown, front.say)
         return session
 
+    def _configure(self, session: Session) -> None:
+        """Give a session the settings of `%config ModalGpu`."""
+        from modal_gpu_magic.session.costs.ledger import Ledger
+        from modal_gpu_magic.ui.magics.kernel_facts import notebook_name
+
+        if session.backend == "cloud" and self.rates is not None:
+            threading.Thread(target=self.rates.refresh, name="modal-gpu-rates", daemon=True).start()
+        session.cache, session.patience = self.settings.cache, self.settings.patience
+        session.notebook = notebook_name(self.shell.user_ns, os.environ)
+        session.status.book.write = Ledger().append if self.settings.ledger else None
+
+    @cached_property
+    def rates(self) -> AccountRates | None:
+        """The account's own rates; None: no account is configured."""
+        from modal_gpu_magic.sdk.choice import account_key
+        from modal_gpu_magic.session.costs.account_rates import AccountRates
+
+        def ask() -> Mapping[str, object]:
+            from modal_gpu_magic.sdk.billing import rates
+
+            return rates()
+
+        account = account_key(os.environ)
+        return AccountRates(account, ask) if account else None
+
+    def spending(self, line: Line, front: Any) -> Spending | None:
+        """Return the budget of the header's cell; None: none is set.
+
+        Raises:
+            MachineError: the cell may cost more than a budget allows.
+        """
+        from modal_gpu_magic.ui.magics.budgets import spending
+
+        settings = self.settings
+        if settings.budget_cell is None and settings.budget_day is None:
+            return None
+        kind = self.kind_of_backend(line.options.backend, front)
+        timeout = None if line.options.service else line.options.timeout
+        return spending(
+            settings.budget_cell,
+            settings.budget_day,
+            has_ledger=settings.ledger,
+            machine=self._machine(line, self.sessions.get(self.name_of(line))),
+            backend=kind,
+            timeout=timeout,
+        )
+
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
         """Show what the keep-warm time of a header costs, if the time is new."""
-        from modal_gpu_magic.catalog.prices import PRICE_DATE
+        from modal_gpu_magic.catalog import rates
         from modal_gpu_magic.plan.machine.quote import idle_words
 
         if line.options.keep_warm is not None and (before is None or before.scaledown != machine.scaledown):
             stays = idle_words(machine.per_hour, machine.scaledown)
-            front.say(f"{machine.title} stays {stays} at Modal, prices of {PRICE_DATE}.")
+            front.say(f"{machine.title} stays {stays} at Modal, {rates.current().words}.")
 
     def rehearsal(self, line: Line, front: Any) -> Session:
         """Return a session as the header would configure it, without changing the existing session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.gpus import GPUS
@@ -65,6 +66,7 @@ class Magics:
         quiet = state.settings.quiet or bool(line.options.quiet)
         front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
         line = state.choose(line, front)
+        spending = state.spending(line, front)
         if line.options.service:
             self._serve(line, body, front, inbox)
             return None
@@ -72,14 +74,14 @@ class Magics:
             from modal_gpu_magic.ui.magics.dry_run import show
 
             session = state.rehearsal(line, front)
-            show(session, state.cell_of(line, body, session))
+            show(session, replace(state.cell_of(line, body, session), spending=spending))
             return None
         before = state.sessions.get(state.name_of(line))
         machine = before.machine if before is not None else None
         session = state.session_for(line, front)
         state.show(session)
         state.note_installs(body, front)
-        cell = state.cell_of(line, body, session)
+        cell = replace(state.cell_of(line, body, session), spending=spending)
         state.agree(session, cell)
         try:
             return session.execute(cell, front, inbox)
@@ -108,7 +110,7 @@ class Magics:
             service_cell.start(state, made, front, inbox)
 
     def run_line(self, text: str) -> Any:
-        """`%modal_gpu [picker] | use | gpus | recommend | put | get | ls | status | last | metrics | stop | help`."""
+        """`%modal_gpu WORD ...`: run a command; without a word, show the picker, or the help in a terminal."""
         from modal_gpu_magic.ui.magics.commands import ALONE, COMMANDS, MEANT, alone, unknown
 
         word, _, rest = text.strip().partition(" ")

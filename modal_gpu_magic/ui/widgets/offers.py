@@ -7,22 +7,24 @@ travel with the widget: the page needs them while the kernel is busy. `js/src/of
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES
-from modal_gpu_magic.catalog.prices import REGION_FACTORS, REGION_SOURCE
+from modal_gpu_magic.catalog.prices import BROAD_FACTOR, NARROW_FACTOR, REGION_SOURCE
 from modal_gpu_magic.line.models import read_model
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.clusters import refusal
-from modal_gpu_magic.plan.machine.quote import dollars, rate
+from modal_gpu_magic.plan.machine.quote import rate
 from modal_gpu_magic.plan.machine.recommend import by_price, gigabytes, memory, per_hour, ranking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from modal_gpu_magic.catalog.gpus import Gpu
+    from modal_gpu_magic.catalog.rates import Rates
     from modal_gpu_magic.line.models import Task
     from modal_gpu_magic.plan.machine.recommend import Candidate
 
@@ -38,16 +40,24 @@ NO_MODEL = ""
 """Key of the ranking without a model."""
 
 
-@cache
 def rows() -> list[dict[str, Any]]:
     """Return the GPUs with their facts and prices: `prices` of 1, 2, ... GPUs, `cluster_prices` of 2, 3, ... nodes."""
+    return _rows(rates.current())
+
+
+@lru_cache(maxsize=1)
+def _rows(_prices: Rates) -> list[dict[str, Any]]:
     places: dict[float | None, int] = {price: place for place, price in enumerate(sorted(_all_prices()))}
     return [_row(gpu, places) for gpu in GPUS.values()]
 
 
-@cache
 def rankings() -> dict[str, Any]:
     """Return the order of all GPUs, by model and task; the order without a model is at `NO_MODEL`."""
+    return _rankings(rates.current())
+
+
+@lru_cache(maxsize=1)
+def _rankings(_prices: Rates) -> dict[str, Any]:
     made: dict[str, Any] = {
         size: {task: _ranked(ranking(read_model(size), task)) for task, _ in TASKS} for size in SIZES
     }
@@ -60,9 +70,13 @@ def needs() -> dict[str, dict[str, list[str]]]:
     return {size: {task: _need(size, task) for task, _ in TASKS} for size in SIZES}
 
 
-@cache
 def offers_json() -> str:
     """Return rows, rankings and needs as one text: a widget's state of lists is walked and copied at both ends."""
+    return _offers_json(rates.current())
+
+
+@lru_cache(maxsize=1)
+def _offers_json(_prices: Rates) -> str:
     return json.dumps({"rows": rows(), "rankings": rankings(), "needs": needs()}, ensure_ascii=False)
 
 
@@ -71,11 +85,10 @@ def price_text(spec: GpuSpec, nodes: int = 1) -> str:
     return rate(per_hour(spec, nodes))
 
 
-def region_text(spec: GpuSpec, nodes: int = 1) -> str:
-    """Return the price of an hour in a pinned region: `$9.08 to $13.82/h`."""
+def region_text(spec: GpuSpec, nodes: int, factor: float) -> str:
+    """Return the price of an hour in a pinned region, which multiplies it by `factor`: `$11.85/h`."""
     price = per_hour(spec, nodes)
-    least, most = REGION_FACTORS
-    return rate(None) if price is None else f"{dollars(price * least)} to {rate(price * most)}"
+    return rate(None if price is None else price * factor)
 
 
 def _need(size: str, task: Task) -> list[str]:
@@ -104,8 +117,9 @@ def _row(gpu: Gpu, places: dict[float | None, int]) -> dict[str, Any]:
 
 
 def _price(spec: GpuSpec, nodes: int, places: dict[float | None, int]) -> list[Any]:
-    """Return `[price, price in a pinned region, place]`; a larger place means a higher price."""
-    return [price_text(spec, nodes), region_text(spec, nodes), places[per_hour(spec, nodes)]]
+    """Return `[price, price in a broad region, price in a narrow one, place]`; a larger place means a higher price."""
+    regional = (region_text(spec, nodes, factor) for factor in (BROAD_FACTOR, NARROW_FACTOR))
+    return [price_text(spec, nodes), *regional, places[per_hour(spec, nodes)]]
 
 
 def _all_prices() -> set[float]:
@@ -132,5 +146,7 @@ def _facts(gpu: Gpu) -> Iterator[tuple[str, str]]:
     if gpu.notes:
         yield "Note", gpu.notes
     one = GpuSpec(gpu.name)
-    yield "Price of one", f"{price_text(one)}; in a pinned region {region_text(one)} ({REGION_SOURCE})"
-    yield "Price seen", f"{gpu.price_date}, {gpu.price_source}"
+    broad, narrow = (region_text(one, 1, factor) for factor in (BROAD_FACTOR, NARROW_FACTOR))
+    yield "Price of one", f"{price_text(one)}; in a broad region {broad}, in a narrow one {narrow} ({REGION_SOURCE})"
+    now = rates.current()
+    yield "Price seen", f"{gpu.price_date}, {gpu.price_source}" if now.source == rates.LIST else now.words

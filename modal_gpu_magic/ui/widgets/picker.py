@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import anywidget  # noqa: TID253 - this module is imported when a picker opens
 from traitlets import Bool, Dict, Instance, Int, List, TraitError, Unicode, validate
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.images import PRESETS
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES
-from modal_gpu_magic.catalog.prices import BROAD_REGIONS, PRICE_DATE, REGION_NOTE, REGION_SOURCE
+from modal_gpu_magic.catalog.prices import BROAD_REGIONS, REGION_NOTE, REGION_SOURCE
 from modal_gpu_magic.errors import LineError, ModalGpuError
 from modal_gpu_magic.line.kinds import REGION
 from modal_gpu_magic.line.parse import parse
+from modal_gpu_magic.line.readers import ANY_REGION
 from modal_gpu_magic.metrics.sample import Reading
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.plan.machine.clusters import refusal
@@ -40,7 +42,6 @@ DEFAULT_IMAGE = "torch"
 METRIC_FIELDS = ("utilization", "memory_used_mib", "power_w", "temperature_c")
 """Fields of a sample in the trait `metrics`."""
 
-PRICES_TEXT = f"Modal's list prices of {PRICE_DATE}, an estimate"
 REGION_TEXT = f"{REGION_NOTE[0].upper()}{REGION_NOTE[1:]} ({REGION_SOURCE})."
 
 FALLBACK_TEXT = """%%modal_gpu {line}
@@ -77,6 +78,7 @@ class GpuPicker(anywidget.AnyWidget):
     image = Unicode(DEFAULT_IMAGE).tag(sync=True)
     inherited_image = Unicode(DEFAULT_IMAGE, read_only=True).tag(sync=True)
     region = Unicode("").tag(sync=True)
+    inherited_region = Unicode("", read_only=True).tag(sync=True)
     line = Unicode("H100", read_only=True)
     metrics = Dict(read_only=True)
     said = Unicode("").tag(sync=True)
@@ -87,7 +89,7 @@ class GpuPicker(anywidget.AnyWidget):
     regions = List(Unicode()).tag(sync=True)
     tasks: Any = List().tag(sync=True)
     most_nodes = Int(CLUSTER_NODES).tag(sync=True)
-    prices_text = Unicode(PRICES_TEXT).tag(sync=True)
+    prices_text = Unicode("").tag(sync=True)
     region_text = Unicode(REGION_TEXT).tag(sync=True)
     cell = Unicode("").tag(sync=True)
 
@@ -112,11 +114,12 @@ class GpuPicker(anywidget.AnyWidget):
             regions=list(BROAD_REGIONS),
             tasks=[list(task) for task in offers.TASKS],
             cell=_running_cell(),
+            prices_text=prices_text(),
             hears=hears(),
             **traits,
         )
         self.on_msg(self._on_message)
-        self.observe(self._write_line, ["spec", "nodes", "image", "inherited_image", "region"])
+        self.observe(self._write_line, ["spec", "nodes", "image", "inherited_image", "region", "inherited_region"])
         self._write_line()
         WIDGET_COMM_IDS.add(self.model_id)
         if session is not None:
@@ -178,7 +181,7 @@ class GpuPicker(anywidget.AnyWidget):
         """
         text = str(proposal["value"])
         try:
-            return str(REGION.read(text)) if text else ""
+            return str(REGION.read(text)).replace(ANY_REGION, "") if text else ""
         except LineError as error:
             raise TraitError(str(error)) from None
 
@@ -186,7 +189,8 @@ class GpuPicker(anywidget.AnyWidget):
         words = self.spec.split(",") if self.spec else []
         words += ["--nodes", str(self.nodes), "--torchrun"] if self.nodes > 1 else []
         words += ["--image", self.image] if {self.image, self.inherited_image} != {DEFAULT_IMAGE} else []
-        words += ["--region", self.region] if self.region else []
+        region = self.region or (ANY_REGION if self.inherited_region else "")
+        words += ["--region", region] if region else []
         self.set_trait("line", " ".join(words))
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
@@ -210,8 +214,7 @@ class GpuPicker(anywidget.AnyWidget):
             self._use(line)
         except ModalGpuError as error:
             return str(error)
-        kept = self._session.machine.region if self._session is not None and "--region" not in line else None
-        return f"Cells with %%modal_gpu now run on this machine{f', still in region {kept}' if kept else ''}."
+        return "Cells with %%modal_gpu now run on this machine."
 
     def _stop(self, session: Session, *, running: bool) -> None:
         """Handle Stop. `running`: the page showed a running cell; if that cell has ended, nothing is left to do."""
@@ -230,6 +233,7 @@ class GpuPicker(anywidget.AnyWidget):
         if reading is None:
             self.strip = _strip(self._session) if self._session else None
             self.set_trait("inherited_image", _image(self._session) if self._session else DEFAULT_IMAGE)
+            self.set_trait("inherited_region", (self._session.machine.region or "") if self._session else "")
             return
         if self.strip and not self.strip["got"]:
             self.strip = _strip(self._session) if self._session else None
@@ -242,6 +246,14 @@ class GpuPicker(anywidget.AnyWidget):
         latest = self._session.metrics.latest if self._session else ()
         nodes = sorted({sample.node for sample in latest})
         return tuple(Reading(tuple(sample for sample in latest if sample.node == node)) for node in nodes)
+
+
+def prices_text() -> str:
+    """Return whose prices the page shows, and their date."""
+    now = rates.current()
+    return (
+        f"Modal's list prices of {now.date}, an estimate" if now.source == rates.LIST else f"{now.words.capitalize()}"
+    )
 
 
 def _check_cluster(specs: Sequence[GpuSpec], nodes: int) -> None:

@@ -294,6 +294,16 @@ class DistributedOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run may cost, as time: the container itself stops the run at a budget, also while no kernel watches."""
+
+    seconds: float
+    """Seconds that the run may be billed, the start of a container for it included."""
+    words: str
+    """The budget: `budget_cell of $5.00`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request(Compact):
     """The kernel's request to execute one cell."""
 
@@ -343,6 +353,8 @@ class Request(Compact):
     """Names of the user's mounted Volumes: reloaded before the cell, committed after the cell."""
     clean: bool = False
     timeout: float | None = 3600.0
+    spending: Spending | None = None
+    """The run's budget; None: no budget is set."""
     store: str | None = None
     """Directory of shared buffers (local backend); None: the buffers are in the message."""
     stdin: bool = False
@@ -391,6 +403,8 @@ class Answer(Compact):
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
+    over: str = ""
+    """The budget that ended the run; empty: the timeout, or neither. `timed_out` is set as well."""
     started_at: float = 0.0
     ended_at: float = 0.0
     booted_at: float = 0.0

@@ -12,6 +12,7 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.definition import Machine, differences, inherit, not_applied, specs_text
 from modal_gpu_magic.plan.machine.quote import default_keep_warm
+from modal_gpu_magic.session.run.sizing import hourly_of
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -116,6 +117,21 @@ def test_packages_are_added_once_and_need_no_other_machine() -> None:
 def test_a_session_keeps_what_a_header_does_not_name() -> None:
     machine = after("H100 --region us-east --cpu 4 --keep-warm 90", "A10", "--memory 2GiB")
     assert machine == Machine.of("A10", region="us-east", cpu=4.0, keep_warm=90, memory=2048)
+
+
+@pytest.mark.parametrize("word", ["any", "anywhere", "Any"])
+def test_a_header_takes_back_a_session_s_region(word: str) -> None:
+    assert after("H100 --region us-east", f"--region {word}") == Machine.of("H100")
+    assert after("H100", f"--region {word}") == Machine.of("H100")
+    assert differences(after("H100 --region eu"), after("H100 --region eu", "--region any")) == ("region eu -> none",)
+
+
+def test_a_region_multiplies_every_price_of_a_machine() -> None:
+    anywhere, broad = (Machine.of("H100:8", "H200:8", nodes=2, region=region) for region in (None, "us"))
+    assert broad.per_hour == pytest.approx((anywhere.per_hour or 0) * 1.5)
+    assert broad.first_per_hour == pytest.approx((anywhere.first_per_hour or 0) * 1.5)
+    assert Machine.of("H100", region="us").price_text == "$5.92/h"
+    assert hourly_of(Machine.of("T4", region="us-west"), "cloud", ()) == pytest.approx(0.5904 * 1.75)
 
 
 def test_a_value_of_the_environment_comes_from_here() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from modal_gpu_magic.line.spec import GpuSpec
@@ -28,7 +30,6 @@ def test_a_container_costs_its_gpus() -> None:
     assert price.per_second == pytest.approx(2 * 0.001097)
     assert price.per_hour == pytest.approx(7.8984)
     assert price.date == "2026-09-01"
-    assert price.note == ""
     assert str(price) == "H100:2 $7.90/h"
     assert str(quote(GpuSpec("H100", 8))) == "H100:8 $31.59/h", "as the picker shows it: eight times the list's price"
 
@@ -40,9 +41,14 @@ def test_cpu_and_memory_asked_for() -> None:
     assert str(quote(None)) == "CPU $0.01/h"
 
 
-def test_a_region_costs_more_and_nobody_says_exactly_how_much() -> None:
-    assert "costs more" in quote(GpuSpec("T4"), region="eu").note
-    assert quote(GpuSpec("T4"), region="eu").per_second == quote(GpuSpec("T4")).per_second
+@pytest.mark.parametrize(
+    "region, factor", [(None, 1.0), ("us", 1.5), ("eu", 1.5), ("us-west", 1.75), ("eu-west", 1.75)]
+)
+@pytest.mark.parametrize("how", [{}, {"cpu": 4.0}, {"memory_mib": 2048}])
+def test_a_region_multiplies_the_whole_price(region: str | None, factor: float, how: dict[str, Any]) -> None:
+    anywhere = quote(GpuSpec("T4"), **how).per_second or 0
+    assert quote(GpuSpec("T4"), region=region, **how).per_second == pytest.approx(anywhere * factor)
+    assert hourly([GpuSpec("T4")], region=region, **how) == pytest.approx(anywhere * factor * 3600)
 
 
 def test_running_and_idling_cost_the_same_a_second() -> None:

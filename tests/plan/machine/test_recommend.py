@@ -125,7 +125,7 @@ def test_it_is_a_tuple_that_shows_itself_as_a_table_with_the_formula() -> None:
     for shown in (repr(rows), html.unescape(rows._repr_html_())):
         assert [str(row.spec) for row in rows if str(row.spec) not in shown or row.reason not in shown] == []
         assert "13B × 2 bytes = 26 GB frozen weights" in shown
-        assert "as of 2026-09-01" in shown
+        assert "Prices of 2026-09-01." in shown
 
 
 def test_a_budget_drops_what_is_dearer() -> None:

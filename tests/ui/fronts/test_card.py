@@ -6,7 +6,17 @@ import re
 
 import pytest
 
-from modal_gpu_magic.ui.fronts.card import TEXT_WIDTH, Card, Detail, Moment, card_bundle, card_html, card_text
+from modal_gpu_magic.ui.fronts.card import (
+    TEXT_WIDTH,
+    Card,
+    Detail,
+    Moment,
+    card_bundle,
+    card_html,
+    card_text,
+    note_bundle,
+    wrapped,
+)
 from modal_gpu_magic.ui.fronts.picture import Chart
 
 WHOLE = Card(
@@ -52,6 +62,16 @@ def test_a_chart_is_an_image_with_its_figures_in_words() -> None:
 def test_it_asks_for_nothing_from_elsewhere() -> None:
     html = card_html(WHOLE, (Chart("<svg/>", ""),))
     assert not re.search(r"<(script|style|link|svg)|class=|var\(|https?:", html)
+
+
+def test_a_note_is_broken_between_words() -> None:
+    bundle = note_bundle("one <b> two\n  three")
+    assert bundle["text/plain"] == "one <b> two\n  three"
+    assert plain(bundle["text/html"]) == "<div>one &lt;b&gt; two<br>  three</div>"
+    assert "white-space" not in bundle["text/html"]
+    assert wrapped("a sentence of words --with-options\nand a line", 12) == (
+        "a sentence\nof words\n--with-options\nand a line"
+    )
 
 
 def test_the_text_has_the_same_facts() -> None:

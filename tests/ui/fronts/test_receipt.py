@@ -81,7 +81,7 @@ ENDED = datetime(2026, 1, 1, 14, 0, tzinfo=timezone.utc).timestamp()
 UNTIL = Container("idle", ENDED + 300)
 USE = Use("GPU-a", "NVIDIA H100 80GB HBM3", 10035, 81559, 76.4, 98, 512.3, 700)
 PLAIN: dict[str, Any] = dict(
-    outcome="done", asked="H100", backend="cloud", simulated=False, price_date="2026-01-01", ended_at=ENDED
+    outcome="done", asked="H100", backend="cloud", simulated=False, prices="prices of 2026-01-01", ended_at=ENDED
 )
 LOCAL: dict[str, Any] = dict(backend="local", simulated=True)
 WAITED: dict[str, Any] = dict(waited=2.0, started=4.0, ran=12.0)

@@ -14,7 +14,7 @@ from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.clusters import refusal
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.plan.machine.quote import dollars, rate
+from modal_gpu_magic.plan.machine.quote import dollars, quote, rate
 from modal_gpu_magic.plan.machine.recommend import per_hour, ranking
 from modal_gpu_magic.session.facade import Session
 from modal_gpu_magic.ui.widgets import offers
@@ -35,6 +35,7 @@ def test_the_page_writes_amounts_as_python_does(amount: float, text: str) -> Non
 def test_the_line_is_the_page_s(case: dict[str, Any]) -> None:
     picker = GpuPicker(case["spec"], nodes=case["nodes"], image=case["image"], region=case["region"])
     picker.set_trait("inherited_image", case["inherited"])
+    picker.set_trait("inherited_region", case["inherited_region"])
     assert picker.line == case["line"]
     line = parse(picker.line)
     assert (",".join(map(str, line.specs)), line.options.nodes or 1) == (case["spec"], case["nodes"])
@@ -88,10 +89,11 @@ def test_every_price_of_the_page_is_the_quote_of_what_it_stands_for() -> None:
         clusters = [(whole, nodes) for nodes in range(2, 33) if refusal([whole], nodes) is None]
         for offered, prices in ((single, row["prices"]), (clusters, row["cluster_prices"])):
             assert len(offered) == len(prices)
-            for (spec, nodes), (text, regional, place) in zip(offered, prices, strict=True):
+            for (spec, nodes), (text, broad, narrow, place) in zip(offered, prices, strict=True):
                 price = per_hour(spec, nodes) or 0
                 assert text == rate(price)
-                assert regional == f"{dollars(price * 1.15)} to {rate(price * 1.75)}"
+                assert (broad, narrow) == (rate(price * 1.5), rate(price * 1.75))
+                assert broad == rate((quote(spec, region="eu").per_hour or 0) * nodes)
                 assert seen.setdefault(place, price) == price
     assert [seen[place] for place in sorted(seen)] == sorted(seen.values())
 
@@ -113,7 +115,7 @@ def test_a_card_says_bandwidth_interconnect_capability_and_last_the_date(name: s
     assert facts["Compute capability"] == gpu.compute_capability
     assert facts["Interconnect"].startswith(gpu.form)
     assert ("RDMA" in facts["Interconnect"]) == gpu.rdma
-    assert "in a pinned region $" in facts["Price of one"]
+    assert "in a broad region $" in facts["Price of one"]
     assert "modal.com/docs/guide/region-selection" in facts["Price of one"]
     assert row["facts"][-1] == ["Price seen", f"{gpu.price_date}, modal.com/pricing"]
 
@@ -151,8 +153,11 @@ def test_a_session_s_image_and_region_are_chosen_and_another_image_is_written() 
     assert picker.line == "L4 --region eu"
 
 
-def test_a_region_that_use_leaves_is_said() -> None:
+def test_anywhere_takes_back_a_session_s_region() -> None:
     session = Session(Machine.of("L4", region="eu"), backend="local")
-    picker = GpuPicker("L4", use=lambda _line: None, session=session, region="")
-    picker._on_message(picker, {"type": "use", "line": "L4"}, [])
-    assert picker.said == "Cells with %%modal_gpu now run on this machine, still in region eu."
+    picker = GpuPicker("L4", use=lambda _line: None, session=session)
+    picker.region = ""
+    assert picker.line == "L4 --region any"
+    session.machine = Machine.of("L4")
+    picker._update(None)
+    assert picker.line == "L4"

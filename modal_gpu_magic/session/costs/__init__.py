@@ -1,0 +1,1 @@
+"""What sessions have cost over days: the ledger on disk, sums over it, the account's rates."""

@@ -1,0 +1,207 @@
+"""Writes what the meter of a session measures into the ledger: one record a run, and one for each idle time.
+
+The records of a session add up to its meter: a run's record has what its receipt shows, and the idle time that follows
+has all that the meter counts beside it. A running cell is written down every CHECKPOINT_SECONDS, and an idle time when
+it begins, with the time to which it may cost: a kernel that dies leaves what was known.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import threading
+import time
+import uuid
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modal_gpu_magic.session.costs.ledger import Kind, Record
+    from modal_gpu_magic.session.run.cost_meter import Meter
+
+CHECKPOINT_SECONDS: Final = 30.0
+"""Seconds between two records of a running cell."""
+LEAST_DOLLARS: Final = 1e-9
+"""A smaller difference is one of floating point."""
+
+_keepers: weakref.WeakSet[Bookkeeper] = weakref.WeakSet()
+
+
+class Bookkeeper:
+    """Writes the records of one session.
+
+    Args:
+        meter: the session's meter.
+        clock: returns seconds since the epoch.
+
+    Attributes:
+        write: writes a record; None: the ledger is off.
+    """
+
+    def __init__(self, meter: Meter, clock: Callable[[], float] = time.time) -> None:
+        self._meter, self._clock = meter, clock
+        self.write: Callable[[Record], None] | None = None
+        self._process = os.getpid()
+        self._name, self._numbers = uuid.uuid4().hex[:12], itertools.count(1)
+        self._booked = self._booked_seconds = 0.0
+        """USD and container-seconds in closed records."""
+        self._run: Record | None = None
+        self._idle: Record | None = None
+        self._lives_to: float | None = None
+        self._checkpoint_at = 0.0
+        self._trouble = ""
+        self._has_told = False
+        self._lock = threading.RLock()
+        _keepers.add(self)
+
+    def begins(self, template: Record, lives_to: float | None = None) -> None:
+        """Begin a run: the idle time before it ends.
+
+        Args:
+            template: the facts of the session, for this run and the idle time after it.
+            lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
+        """
+        with self._lock:
+            self.ran("failed")  # the receipt of the run before was never made
+            self._close_idle()
+            now = self._clock()
+            self._run, self._lives_to = self._new(template, "run", now), lives_to
+            self._checkpoint_at = now
+
+    def tick(self) -> None:
+        """Write the running cell down, if that is due and a container exists."""
+        with self._lock:
+            run, now = self._run, self._clock()
+            if run is not None and now >= self._checkpoint_at and self._meter.adds != 0.0:
+                self._checkpoint_at = now + CHECKPOINT_SECONDS
+                self._put(self._current(run))
+
+    def ran(self, outcome: str, gpu: str = "") -> None:
+        """End the run: its receipt is made. `gpu`: the GPU that is billed, once known."""
+        with self._lock:
+            run, self._run = self._run, None
+            if run is None:
+                return
+            if self._meter.phases:
+                whole = replace(self._current(run), outcome=outcome, gpu=gpu or run.gpu)
+                self._put(replace(whole, until=whole.ended))
+                self._book(whole)
+            self._open_idle(replace(run, gpu=gpu or run.gpu))
+
+    def ended(self) -> None:
+        """Note that the session's containers end. Their processes take a moment, which is billed."""
+        with self._lock:
+            if self._idle is not None:
+                now = self._clock()
+                until = max(now, self._meter.ends_at)
+                self._idle = replace(self._idle, ended=now, until=until, dollars=self._rest, phases=self._idle_phases)
+                self._put(self._idle)
+
+    def close(self) -> None:
+        """Write down what is known at the end of this kernel, whose containers end with it."""
+        with self._lock:
+            if os.getpid() != self._process or self._lives_to is not None:
+                return
+            if self._run is not None:
+                self.ran("lost")
+            self._close_idle()
+
+    def news(self) -> Iterator[str]:
+        """Yield once that the ledger could not be written."""
+        if self._trouble and not self._has_told:
+            self._has_told = True
+            yield (
+                f"The ledger of costs cannot be written: {self._trouble}. "
+                "`%modal_gpu costs` and budget_day lack this run. `%config ModalGpu.ledger = False` switches it off."
+            )
+
+    def open_records(self) -> tuple[Record, ...]:
+        """Return the records of what runs or idles now, up to this moment."""
+        with self._lock:
+            run, idle = self._run, self._idle
+            now = self._clock()
+            current = [self._current(run)] if run is not None and self._meter.phases else []
+            return (*(replace(each, until=now) for each in current), *([idle] if idle is not None else []))
+
+    def _new(self, template: Record, kind: Kind, now: float) -> Record:
+        name = f"{self._name}-{next(self._numbers)}"
+        return replace(
+            template, id=name, kind=kind, began=now, ended=now, until=now, dollars=0.0, outcome="", phases={}
+        )
+
+    def _current(self, run: Record) -> Record:
+        """Return the record of the run up to now. It costs on for a while: this kernel may not live to write again."""
+        now, phases = self._clock(), self._meter.phases
+        most = now + 2 * CHECKPOINT_SECONDS if self._lives_to is None else self._lives_to
+        return replace(
+            run,
+            ended=now,
+            until=now if self._meter.adds == 0.0 else max(now, most),
+            phases={each.phase: each.seconds * run.nodes for each in phases if each.is_billed},
+            dollars=self._meter.cost,
+            hourly=self._meter.hourly,
+        )
+
+    def _open_idle(self, run: Record) -> None:
+        """Begin an idle time: its record has what the meter counts beside the run, and when it ends at the latest."""
+        idle_until = self._meter.standing.idle_until
+        idle = self._new(run, "idle", self._clock())
+        if idle_until is None:
+            self._idle = None
+            self._settle(idle)
+        else:
+            most = self._meter.ends_at
+            self._idle = replace(idle, until=max(idle.ended, most), dollars=self._rest, hourly=self._meter.rate)
+            self._put(self._idle)
+
+    def _close_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            self._settle(idle)
+
+    def _settle(self, idle: Record) -> None:
+        """Write an idle time that has ended, with all that no other record has; none, if nothing is left."""
+        now, rest = self._clock(), self._rest
+        ended = max(idle.began, min(now, self._meter.ends_at))
+        whole = replace(idle, ended=ended, until=ended, dollars=rest, phases=self._idle_phases)
+        if idle.until > idle.ended or rest is None or abs(rest) > LEAST_DOLLARS:
+            self._put(whole)
+            self._book(whole)
+
+    @property
+    def _idle_phases(self) -> dict[str, float]:
+        """The container-seconds that no closed record has."""
+        return {"idle": max(0.0, self._meter.container_seconds - self._booked_seconds)}
+
+    @property
+    def _rest(self) -> float | None:
+        """USD that the meter counts and no closed record has; None: not known."""
+        spent = self._meter.spent
+        return None if spent is None else spent - self._booked
+
+    def _book(self, record: Record) -> None:
+        self._booked += record.dollars or 0.0
+        self._booked_seconds += sum(record.phases.values())
+
+    def _put(self, record: Record) -> None:
+        if self.write is None:
+            return
+        try:
+            self.write(record)
+        except (OSError, ValueError) as error:
+            self._trouble = str(error)
+
+
+def running_now() -> tuple[Record, ...]:
+    """Return the records of all that runs or idles in this kernel's sessions."""
+    return tuple(record for each in tuple(_keepers) for record in each.open_records())
+
+
+@atexit.register
+def _close_all() -> None:
+    for each in tuple(_keepers):
+        each.close()

@@ -1,0 +1,111 @@
+"""The report of `%modal_gpu costs`: one card a backend with charts and tables, and the same as text. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.table import Column, Row, Table
+from modal_gpu_magic.session.costs.summary import Summary
+from modal_gpu_magic.ui.fronts.bars import columns, rows
+from modal_gpu_magic.ui.fronts.card import Card, card_html, card_text
+from modal_gpu_magic.ui.fronts.durations import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+
+    from modal_gpu_magic.session.costs.ledger import Record
+    from modal_gpu_magic.session.costs.summary import Amount
+    from modal_gpu_magic.ui.fronts.picture import Chart
+
+TITLES: Final = {"today": "costs of today", "week": "costs of the last 7 days", "month": "costs of this month"}
+BAR_WIDTH: Final = 20
+"""Longest bar of a text, characters."""
+_GROUPS: Final = ("day", "notebook", "GPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The part of a report about one backend.
+
+    Attributes:
+        title: what it is about.
+        summary: the sums.
+        notes: sentences below.
+        is_simulated: whether the money is simulated.
+    """
+
+    title: str
+    summary: Summary
+    notes: tuple[str, ...] = ()
+    is_simulated: bool = False
+
+    @property
+    def card(self) -> Card:
+        """The line of facts."""
+        total = self.summary.total
+        amount = dollars(total.dollars)
+        money = f"free (≈ {amount} on Modal)" if self.is_simulated else f"≈ {amount}"
+        runs = f"{total.runs} run{'' if total.runs == 1 else 's'}"
+        return Card("", (self.title, money, runs, f"{clock(total.seconds)} of containers", *self.notes))
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The sums by day, notebook and GPU; a day without costs is left out."""
+        days = {str(day): amount for day, amount in self.summary.days.items() if amount.runs or amount.seconds}
+        groups = (days, self.summary.notebooks, self.summary.gpus)
+        return tuple(_table(name, group) for name, group in zip(_GROUPS, groups, strict=True) if group)
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """The same sums as pictures."""
+        days = [(_day(day), amount.dollars) for day, amount in self.summary.days.items()]
+        made = (columns("By day", days),) if len(days) > 1 else ()
+        return (*made, rows("By notebook", _bars(self.summary.notebooks)), rows("By GPU", _bars(self.summary.gpus)))
+
+
+def report_html(sections: Sequence[Section], extra: Sequence[Table] = ()) -> str:
+    """Return the report as HTML; `extra`: more tables, below."""
+    cards = (
+        f"{card_html(section.card, section.charts)}{''.join(table.html() for table in section.tables)}"
+        for section in sections
+    )
+    return "".join((*cards, *(table.html() for table in extra)))
+
+
+def report_text(sections: Sequence[Section], width: int, extra: Sequence[Table] = ()) -> str:
+    """Return the report as text of a width, in columns."""
+    parts = [
+        "\n\n".join((card_text(section.card, width), *(table.text(width) for table in section.tables)))
+        for section in sections
+    ]
+    return "\n\n".join((*parts, *(table.text(width) for table in extra)))
+
+
+def price_notes(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return where the prices of the records come from, with their dates: estimates carry their date."""
+    found = sorted({(each.price_source, each.price_date) for each in records if each.price_date})
+    return tuple(f"estimates by {source} of {date}" for source, date in found)
+
+
+def _table(name: str, amounts: Mapping[str, Amount]) -> Table:
+    most = max((each.dollars for each in amounts.values()), default=0.0)
+    heads = (Column(name), Column("cost", right=True), Column("runs", right=True), Column("containers", right=True))
+    return Table((*heads, Column("")), tuple(_row(name, amount, most) for name, amount in amounts.items()))
+
+
+def _row(name: str, amount: Amount, most: float) -> Row:
+    bar = "█" * round(BAR_WIDTH * max(0.0, amount.dollars) / most) if most > 0 else ""
+    unknown = f"without {amount.unknown} whose price is not known" if amount.unknown else ""
+    text = "".join(each if each.isprintable() else "?" for each in name)
+    return Row((text, dollars(amount.dollars), str(amount.runs), clock(amount.seconds), bar), unknown)
+
+
+def _bars(amounts: Mapping[str, Amount]) -> list[tuple[str, float]]:
+    return [(name, amount.dollars) for name, amount in amounts.items()]
+
+
+def _day(day: date) -> str:
+    return f"{day:%m-%d}"

@@ -1,0 +1,259 @@
+"""What the ledger has of a session is what its meter counts, at any moment, whatever happens to its containers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modal_gpu_magic.session.costs.ledger import Ledger, Record
+from modal_gpu_magic.session.run.bookkeeper import CHECKPOINT_SECONDS, Bookkeeper, running_now
+from modal_gpu_magic.session.run.cost_meter import Meter
+
+START: Final = 1_795_780_800.0
+TEMPLATE: Final = Record("", "run", 0, 0, 0, "cloud", "default", "H100", "H100", hourly=3.6)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Desk:
+    """A meter, its bookkeeper, and what the ledger has, by id."""
+
+    def __init__(self, exits: float = 0.2, hourly: float | None = 3.6) -> None:
+        self.clock = Clock()
+        self.meter = Meter(self.clock, exits)
+        self.book = Bookkeeper(self.meter, self.clock)
+        self.records: dict[str, Record] = {}
+        self.written = 0
+        self.hourly = hourly
+        self.book.write = self._write
+        self.generation = 0
+
+    def _write(self, record: Record) -> None:
+        self.records[record.id] = record
+        self.written += 1
+
+    def begin(self) -> None:
+        self.book.begins(TEMPLATE)
+        self.meter.runs(self.hourly)
+
+    def run(self, seconds: float, *, idle: float | None = 300.0, cold: bool = False, outcome: str = "done") -> None:
+        """A whole run, in a new container or in the one that is known."""
+        self.begin()
+        self.meter.sent()
+        self.meter.spawned()
+        if cold or not self.generation:
+            self.clock.now += 3
+            self.generation += 1
+            self.meter.lives(self.clock.now, 0, str(self.generation))
+            self.clock.now += 2
+        else:
+            self.meter.lives(self.clock.now, 0, str(self.generation))
+        self.meter.marks([("running", self.clock.now)])
+        for _ in range(int(seconds)):
+            self.clock.now += 1
+            self.book.tick()
+        self.meter.over()
+        self.meter.ran(None if idle is None else self.clock.now + idle)
+        if idle is None:
+            self.generation += 1
+        self.book.ran(outcome)
+
+    @property
+    def total(self) -> float:
+        return sum(each.dollars_at(self.clock.now) or 0.0 for each in self.records.values())
+
+    def kinds(self) -> list[str]:
+        return [each.kind for each in self.records.values()]
+
+
+def test_a_run_and_its_idle_time() -> None:
+    desk = Desk()
+    desk.run(10)
+    run, idle = desk.records.values()
+    assert (run.outcome, run.phases) == ("done", {"starting": 2.0, "running": 10.0})
+    assert run.dollars == pytest.approx(0.012)
+    assert (run.until, run.began) == (run.ended, START)
+    assert idle.kind == "idle"
+    assert idle.dollars == pytest.approx(0.0)
+    desk.clock.now += 100
+    assert desk.total == pytest.approx(desk.meter.spent) == pytest.approx(0.112)
+    desk.clock.now += 1000  # the container has ended by itself
+    assert desk.total == pytest.approx(desk.meter.spent) == pytest.approx(0.3122)
+    desk.run(5, cold=True)
+    assert desk.total == pytest.approx(desk.meter.spent)
+    assert desk.kinds() == ["run", "idle", "run", "idle"]
+    desk.book.close()
+    assert all(each.until == each.ended for each in desk.records.values())
+
+
+def test_a_kernel_that_dies_leaves_what_was_known() -> None:
+    desk = Desk()
+    desk.begin()
+    desk.meter.sent()
+    desk.meter.lives(desk.clock.now, 0, "a")
+    desk.meter.marks([("running", desk.clock.now)])
+    for _ in range(100):
+        desk.clock.now += 1
+        desk.book.tick()
+    (record,) = desk.records.values()
+    assert desk.written == 1 + 99 // CHECKPOINT_SECONDS
+    assert record.outcome == ""
+    assert record.dollars_at(desk.clock.now) == pytest.approx(0.1)
+    assert record.dollars_at(START + 1e9) == pytest.approx((91 + 2 * CHECKPOINT_SECONDS) / 1000)  # and no more
+
+
+def test_a_detached_run_costs_to_its_limit() -> None:
+    desk = Desk()
+    desk.book.begins(TEMPLATE, lives_to=START + 3600)
+    desk.meter.runs(3.6)
+    desk.meter.sent()
+    desk.meter.lives(desk.clock.now, 0, "a")
+    desk.clock.now += 1
+    desk.book.tick()
+    desk.book.close()  # this kernel ends, the container does not
+    (record,) = desk.records.values()
+    assert record.dollars_at(START + 1e9) == pytest.approx(3.6)
+
+
+def test_a_kernel_s_end_closes_its_records() -> None:
+    desk = Desk()
+    desk.run(10)
+    desk.clock.now += 50
+    desk.book.close()
+    desk.clock.now += 1000
+    assert desk.total == pytest.approx(0.062)
+
+
+def test_a_kernel_s_end_in_a_cell_closes_its_record() -> None:
+    desk = Desk()
+    desk.begin()
+    desk.meter.sent()
+    desk.meter.lives(desk.clock.now, 0, "a")
+    desk.meter.marks([("running", desk.clock.now)])
+    desk.clock.now += 7
+    desk.book.close()
+    (record,) = desk.records.values()
+    assert (record.outcome, record.until) == ("lost", desk.clock.now)
+    assert record.dollars == pytest.approx(0.007)
+
+
+def test_a_run_that_was_never_sent_has_no_record() -> None:
+    desk = Desk()
+    desk.begin()
+    desk.clock.now += 10
+    desk.book.tick()
+    desk.meter.ran(None)
+    desk.book.ran("stopped")
+    assert desk.records == {}
+
+
+def test_a_lost_container_leaves_no_idle_time() -> None:
+    desk = Desk()
+    desk.run(10, idle=None, outcome="lost")
+    assert desk.kinds() == ["run"]
+    assert desk.total == pytest.approx(desk.meter.spent)
+
+
+def test_an_unknown_price_stays_unknown() -> None:
+    desk = Desk(hourly=None)
+    desk.run(10)
+    assert [each.dollars for each in desk.records.values()] == [None, None]
+    assert desk.meter.spent is None
+
+
+def test_switched_off_nothing_is_written_and_later_costs_stand_alone() -> None:
+    desk = Desk()
+    desk.book.write = None
+    desk.run(10)
+    desk.book.write = desk._write
+    desk.run(10)
+    assert [each.dollars for each in desk.records.values() if each.kind == "run"] == [pytest.approx(0.010)]
+
+
+def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    desk = Desk()
+    (tmp_path / "ledger").write_text("a file, where the folder should be")
+    desk.book.write = Ledger(tmp_path / "ledger").append
+    desk.run(3)
+    (text,) = desk.book.news()
+    assert "cannot be written" in text
+    assert list(desk.book.news()) == []
+
+
+def test_what_runs_now_is_known_to_the_moment() -> None:
+    desk = Desk()
+    desk.run(10)
+    desk.begin()
+    desk.meter.sent()
+    desk.meter.lives(desk.clock.now, 0, "1")
+    desk.meter.marks([("running", desk.clock.now)])
+    desk.clock.now += 20
+    known = {**desk.records, **{each.id: each for each in desk.book.open_records()}}
+    assert all(each in running_now() for each in desk.book.open_records())
+    assert sum(each.dollars_at(desk.clock.now) or 0.0 for each in known.values()) == pytest.approx(desk.meter.spent)
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.integers(0, 90), st.booleans(), st.sampled_from((None, 5.0, 300.0))),
+        st.tuples(st.just("wait"), st.integers(0, 500)),
+        st.tuples(st.just("stop")),
+        st.tuples(st.just("unsent")),
+        st.tuples(st.just("price"), st.sampled_from((1.0, 3.6, 8.0))),
+        st.tuples(st.just("replaced")),
+    ),
+    max_size=14,
+)
+
+
+@given(steps)
+@settings(deadline=None, max_examples=200)
+def test_records_add_up_to_the_meter(history: list[Any]) -> None:
+    """At any moment between two cells, from the ledger alone."""
+    desk = Desk()
+    for step in history:
+        match step:
+            case ("run", seconds, cold, idle):
+                desk.run(seconds, cold=cold, idle=idle)
+            case ("wait", seconds):
+                desk.clock.now += seconds
+            case ("stop",):
+                desk.meter.ends()
+                desk.book.ended()
+                desk.clock.now += 1  # its process has ended
+            case ("unsent",):
+                desk.begin()
+                desk.meter.ran(None)
+                desk.book.ran("stopped")
+            case ("price", hourly):
+                desk.hourly = hourly
+            case ("replaced",):
+                desk.generation += 1
+    desk.book.begins(TEMPLATE)
+    assert desk.total == pytest.approx(desk.meter.spent, abs=1e-6)
+
+
+@given(steps)
+@settings(deadline=None, max_examples=100)
+def test_the_ledger_never_has_an_open_end_after_the_containers(history: list[Any]) -> None:
+    desk = Desk()
+    for step in history:
+        if step[0] == "run":
+            desk.run(step[1], cold=step[2], idle=step[3])
+        elif step[0] == "wait":
+            desk.clock.now += step[1]
+    desk.clock.now += 10_000
+    total = desk.total
+    desk.clock.now += 10_000
+    assert desk.total == total
+    assert total == pytest.approx(desk.meter.spent, abs=1e-3)
