@@ -68,7 +68,7 @@ class Workspaces:
         for row in self._meter.rows:
             for number, dollars in _intervals(row, seconds):
                 if first <= number and number * seconds < end:
-                    costs[number, str(row["app"]), str(row["app_name"])][str(row["gpu"] or "CPU")] += dollars
+                    costs[number, str(row["app_id"]), str(row["app"])][str(row["gpu"] or "CPU")] += dollars
         for (number, app, name), parts in sorted(costs.items()):
             item = known(
                 api_pb2.WorkspaceBillingReportItem,
