@@ -114,7 +114,7 @@ class Worker:
             self.phases.clear()
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
-            self.input_proxy.begin(answer if request.stdin else None)
+            self.input_proxy.begin(answer if request.stdin else None, request.background)
             with Watchdog(interrupt, request.timeout, self.sender.flush_now), self.guard.ends_if_unable():
                 ended = self._cell(request, interrupt, volumes)
                 self.capture.drain()

@@ -39,6 +39,12 @@ NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a 
 INSTALL_MESSAGE = "`pip install` lasts until this container ends; write {} in the header to install once, in the image."
 
 
+BUSY = (
+    "{0} runs in session {1} and would lose its machine. Give this cell a container of its own with --session NAME, "
+    "or wait: {0}.result()."
+)
+
+
 class ModalGpu(Configurable):
     """Settings of this kernel: `%config ModalGpu`."""
 
@@ -169,6 +175,8 @@ class KernelState:
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         self._announce_idle_cost(line, machine, session.machine if session is not None else None, front)
+        if session is not None and session.backend != kind and session.backlog.runs:
+            raise MachineError(BUSY.format(session.backlog.runs[0].name, name))
         if session is not None and session.backend != kind:
             front.say(f"Session {name} moves to the {kind} backend; its {session.backend} container stops.")
             session.stop()
@@ -179,7 +187,10 @@ class KernelState:
             session.cache, session.patience = self.settings.cache, self.settings.patience
             return session
         session.cache, session.patience = self.settings.cache, self.settings.patience
+        busy = session.backlog.runs
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
+        if replaced and busy:
+            raise MachineError(BUSY.format(busy[0].name, name))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
         elif machine != session.machine:
