@@ -6,10 +6,22 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import pytest
 
-    from tests.e2e.kernel import Kernel, Message, Result
+from tests.e2e.kernel import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.e2e.kernel import Kernel, Message
+
+
+@pytest.fixture(scope="module")
+def page(kernel: Kernel) -> Iterator[Listener]:
+    """What a page receives, whichever cell runs."""
+    with Listener(kernel) as listener:
+        yield listener
+
 
 UNTIL_FILE = """\
 import pathlib, time
@@ -22,17 +34,17 @@ while not pathlib.Path({path!r}).exists():
 def holding(kernel: Kernel, name: str) -> tuple[str, Callable[[], None]]:
     """Lines that hold a cell, and a function that lets it go on."""
     path = kernel.home / name
-    return UNTIL_FILE.format(path=str(path)), lambda: path.touch()
+    return UNTIL_FILE.format(path=str(path)), path.touch
 
 
-def heard(kernel: Kernel, until: Callable[[list[Message]], bool], within: float = 30.0) -> list[Message]:
-    """What arrives between cells, until a condition holds."""
-    arrived: list[Message] = []
-    end = time.monotonic() + within
-    while not until(arrived):
-        assert time.monotonic() < end, [(message.kind, message.text) for message in arrived]
-        arrived += kernel.listen(0.1)
-    return arrived
+def shows(text: str) -> Callable[[list[Message]], bool]:
+    """Whether a text is among the messages of a cell."""
+    return lambda messages: any(text in message.text for message in messages)
+
+
+def ended(messages: list[Message]) -> bool:
+    """Whether the receipt of a cell is among its messages."""
+    return any("idle until" in message.text for message in messages)
 
 
 def plain(lines: list[str]) -> str:
@@ -40,28 +52,26 @@ def plain(lines: list[str]) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", "\n".join(lines))
 
 
-def of_cell(messages: list[Message], cell: Result) -> list[Message]:
-    """The messages that belong below a cell, without those of the magic."""
-    return [message for message in messages if message.parent == cell.id and not message.ours]
+def own(messages: list[Message]) -> list[Message]:
+    """The messages without those of the magic."""
+    return [message for message in messages if not message.ours]
 
 
-def test_the_cell_returns_at_once_and_its_values_come_when_it_has_ended(kernel: Kernel) -> None:
+def test_the_cell_returns_at_once_and_its_values_come_when_it_has_ended(kernel: Kernel, page: Listener) -> None:
     hold, release = holding(kernel, "returns")
     kernel.run("seen = [1]")
     cell = kernel.remote(f"print('begun')\n{hold}seen.append(2)\nmade = 'new'\nlen(seen)", "T4 --bg first")
     assert cell.ok, cell.error
-    assert kernel.print("first.done(), seen, 'made' in globals()") == "(False, [1], False)"
+    assert kernel.print("(first.done(), seen, 'made' in globals())") == "(False, [1], False)"
     assert re.fullmatch(r"first: [\w ]+ · 0:\d\d( · .*)?", kernel.print("first"))
-    messages = heard(kernel, lambda seen: any(message.text == "begun\n" for message in seen))
-    assert [message.text for message in of_cell(messages, cell)] == ["begun\n"]
+    assert [message.text for message in own(page.of(cell, shows("begun\n")))] == ["begun\n"]
     release()
-    ended = heard(kernel, lambda seen: any("idle until" in message.text for message in seen))
-    assert [message.text for message in of_cell(ended, cell)] == ["2"], "the value of the last expression"
-    assert kernel.print("seen, made, first.done(), first.result(), Out[max(Out)]") == "([1, 2], 'new', True, 2, 2)"
+    assert [message.text for message in own(page.of(cell, ended))] == ["begun\n", "2"]
+    assert kernel.print("(seen, made, first.done(), first.result(), Out[max(Out)])") == "([1, 2], 'new', True, 2, 2)"
     assert kernel.print("first.logs()") == "begun\n2"
 
 
-def test_later_changes_do_not_reach_the_cell_and_bindings_made_meanwhile_stay(kernel: Kernel) -> None:
+def test_later_changes_do_not_reach_the_cell_and_bindings_made_meanwhile_stay(kernel: Kernel, page: Listener) -> None:
     hold, release = holding(kernel, "later")
     kernel.run("early, rebound, gone = {'k': 0}, 1, 2")
     cell = kernel.remote(
@@ -71,32 +81,33 @@ def test_later_changes_do_not_reach_the_cell_and_bindings_made_meanwhile_stay(ke
     release()
     waited = kernel.run("later.result()\nprint(got, rebound, 'gone' in globals(), early)")
     assert waited.stdout == "(0, 1, 2) here False {'k': 0, 'made': 1}\n", waited.traceback
-    notes = [message.text for message in kernel.listen(0.2) if message.parent == cell.id] + [waited.said]
-    assert any("Names that you bound while later ran keep their values: gone, rebound." in text for text in notes)
+    page.of(cell, shows("Names that you bound while later ran keep their values: gone, rebound."))
 
 
-def test_a_failed_cell_shows_its_error_below_itself_and_raises_it_where_it_is_asked_for(kernel: Kernel) -> None:
+def test_a_failed_cell_shows_its_error_below_itself_and_raises_it_where_it_is_asked_for(
+    kernel: Kernel, page: Listener
+) -> None:
     cell = kernel.remote("def fail():\n    return 1 / 0\n\nfail()", "T4 --bg bad")
     assert cell.ok
-    ended = heard(kernel, lambda seen: any("idle until" in message.text for message in seen))
-    (shown,) = [message for message in ended if message.kind == "error"]
-    assert shown.parent == cell.id
-    assert "----> 2     return 1 / 0" in plain(shown.content["traceback"]) or "fail()" in plain(shown.content["traceback"])
-    assert "failed" in next(message.text for message in ended if "idle until" in message.text)
+    messages = page.of(cell, ended)
+    (shown,) = own(messages)
+    assert shown.kind == "error"
+    assert "fail()" in plain(shown.content["traceback"])
+    assert messages[-1].text.startswith("failed · T4"), "the receipt is below the error"
     asked = kernel.run("bad.result()")
     assert asked.error == "ZeroDivisionError: division by zero"
     assert "fail()" in asked.traceback
     assert "background.py" not in asked.traceback
 
 
-def test_cancel_stops_the_cell_and_keeps_what_it_did(kernel: Kernel) -> None:
+def test_cancel_stops_the_cell_and_keeps_what_it_did(kernel: Kernel, page: Listener) -> None:
     kernel.run("steps = []")
-    kernel.remote("import time\nprint('on')\nsteps.append(1)\ntime.sleep(100)\nsteps.append(2)", "T4 --bg long")
-    heard(kernel, lambda seen: any(message.text == "on\n" for message in seen))
+    cell = kernel.remote("import time\nsteps.append(1)\nprint('on')\ntime.sleep(100)\nsteps.append(2)", "T4 --bg long")
+    page.of(cell, shows("on\n"))
     kernel.run("long.cancel()")
     asked = kernel.run("long.result()")
     assert asked.error.startswith("KeyboardInterrupt")
-    assert kernel.print("steps, str(long).split(' · ')[0]") == "([1], 'long: stopped')"
+    assert kernel.print("(steps, str(long).split(' · ')[0])") == "([1], 'long: stopped')"
 
 
 def test_stop_while_the_result_is_awaited_ends_the_wait_alone(kernel: Kernel) -> None:
@@ -121,7 +132,7 @@ def test_cells_of_one_session_run_in_order(kernel: Kernel) -> None:
     release()
     third = kernel.remote("order.append('three')\norder", "T4")
     assert third.value() == "['native', 'one', 'two', 'three']", third.traceback
-    assert kernel.print("two.result(), base") == "((2, ['native', 'one', 'two', 'three']), 2)"
+    assert kernel.print("(two.result(), base)") == "((2, ['native', 'one', 'two', 'three']), 2)"
 
 
 def test_a_queued_cell_sees_the_values_of_the_time_when_it_was_queued(kernel: Kernel) -> None:
@@ -132,8 +143,8 @@ def test_a_queued_cell_sees_the_values_of_the_time_when_it_was_queued(kernel: Ke
     kernel.run("moved = 'now'; grown.append('now')")
     release()
     assert kernel.run("queued.result()").value() == "['[0, 1]', 'then', '[0]']"
-    assert kernel.print("kept, moved, grown") == "([0, 1], 'now', [0, 'now'])"
-    assert kernel.print("saw[0] is kept, saw") == "(True, ([0, 1], 'then', [0]))"
+    assert kernel.print("(kept, moved, grown)") == "([0, 1], 'now', [0, 'now'])"
+    assert kernel.print("(saw[0] is kept, saw)") == "(True, ([0, 1], 'then', [0]))"
 
 
 def test_a_queued_cell_may_be_withdrawn(kernel: Kernel) -> None:
@@ -142,7 +153,7 @@ def test_a_queued_cell_may_be_withdrawn(kernel: Kernel) -> None:
     kernel.remote("ran = True", "T4 --bg behind")
     assert kernel.run("behind.cancel(); behind.result()").error.startswith("KeyboardInterrupt: cancelled before")
     release()
-    assert kernel.print("ahead.result(), 'ran' in globals()") == "(None, False)"
+    assert kernel.print("(ahead.result(), 'ran' in globals())") == "(None, False)"
 
 
 def test_another_session_runs_at_once(kernel: Kernel) -> None:
@@ -174,22 +185,21 @@ def test_a_handle_stays_in_the_notebook(kernel: Kernel) -> None:
     assert kernel.run("mine.result()").value() == "7"
 
 
-def test_a_shown_handle_is_updated_in_the_cell_that_shows_it(kernel: Kernel) -> None:
+def test_a_shown_handle_is_updated_in_the_cell_that_shows_it(kernel: Kernel, page: Listener) -> None:
     hold, release = holding(kernel, "shown")
     kernel.remote(hold, "T4 --bg shown")
     view = kernel.run("shown")
     (first,) = view.bundles("display_data")
     assert first["text/plain"].startswith("shown: ")
     release()
-    updates = heard(kernel, lambda seen: any("shown: done" in message.text for message in seen))
-    assert {message.parent for message in updates if message.text.startswith("shown: ")} == {view.id}
+    page.of(view, shows("shown: done"))
 
 
-def test_the_session_is_stopped_in_mid_run(kernel: Kernel) -> None:
+def test_the_session_is_stopped_in_mid_run(kernel: Kernel, page: Listener) -> None:
     hold, _ = holding(kernel, "never")
-    kernel.remote(f"print('in')\n{hold}", "T4 --session ends --bg ending")
+    cell = kernel.remote(f"print('in')\n{hold}", "T4 --session ends --bg ending")
     kernel.remote("1", "T4 --session ends --bg waiting")
-    heard(kernel, lambda seen: any(message.text == "in\n" for message in seen))
+    page.of(cell, shows("in\n"))
     assert kernel.run("%modal_gpu stop ends").ok
     assert "the session was stopped" in kernel.run("ending.result()").error
     assert "the session was stopped before the cell ran" in kernel.run("waiting.result()").error
@@ -200,8 +210,8 @@ def test_the_session_is_stopped_in_mid_run(kernel: Kernel) -> None:
 
 def test_nothing_is_left_after_a_shutdown_in_mid_run(fresh: Kernel) -> None:
     hold, _ = holding(fresh, "down")
-    fresh.remote(f"print('in')\n{hold}", "T4 --bg down")
-    heard(fresh, lambda seen: any(message.text == "in\n" for message in seen))
+    with Listener(fresh) as page:
+        page.of(fresh.remote(f"print('in')\n{hold}", "T4 --bg down"), shows("in\n"))
     fresh.restart()
     end = time.monotonic() + 30
     while len(fresh.processes()) > 1 and time.monotonic() < end:

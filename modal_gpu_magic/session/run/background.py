@@ -56,7 +56,7 @@ class BackgroundRun:
         self.is_over = threading.Event()
         self.ended_at: float | None = None
         self.withdraw: Callable[[], bool] = lambda: False
-        self.show: Callable[[BackgroundRun], None] | None = None
+        self.show: Callable[[BackgroundRun], object] | None = None
         self.print_output: Callable[[], None] | None = None
         self._result: Any = None
         self._error: BaseException | None = None

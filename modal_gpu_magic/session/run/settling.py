@@ -20,7 +20,7 @@ from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.app import OpenApp
@@ -68,6 +68,17 @@ class OpenRun:
         names = self.bindings.keys() | namespace.keys()
         then, now = self.bindings, namespace
         return {name: now.get(name, _GONE) for name in names if now.get(name, _GONE) is not then.get(name, _GONE)}
+
+
+def bind_again(newer: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[str, ...]:
+    """Bind names again to the values of `OpenRun.rebound`, after an answer; return the names that it had bound."""
+    kept = [name for name in newer if namespace.get(name, _GONE) is not newer[name]]
+    for name in kept:
+        if newer[name] is _GONE:
+            del namespace[name]
+        else:
+            namespace[name] = newer[name]
+    return tuple(sorted(kept))
 
 
 class Sender(Protocol):
@@ -142,13 +153,7 @@ def _apply_beside(session: Sender, run: OpenRun, answer: Answer) -> tuple[CellRe
     """Apply an answer; return the names that the notebook has bound since it went on, which keep their values."""
     newer = run.rebound(session.namespace)
     result = apply_answer(session, run, answer, late=True)
-    kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]
-    for name in kept:
-        if newer[name] is _GONE:
-            del session.namespace[name]
-        else:
-            session.namespace[name] = newer[name]
-    return result, tuple(sorted(kept))
+    return result, bind_again(newer, session.namespace)
 
 
 def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = False) -> CellResult:

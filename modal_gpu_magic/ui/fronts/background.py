@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import uuid
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,24 @@ class CellArea:
         self.send(kind, {"data": bundle, "metadata": metadata, "transient": transient or {}})
 
 
+class HandleView:
+    """Shows the handle of a background cell in the cell that displays it, updated until the run has ended."""
+
+    def __init__(self, shell: InteractiveShell, run: BackgroundRun) -> None:
+        self._run, self._area = run, CellArea(shell)
+        self._transient = {"display_id": uuid.uuid4().hex}
+        self._shown = run.text
+        self._area.display({"text/plain": self._shown}, {}, self._transient)
+        if not run.is_over.is_set():
+            run.watch(self._update)
+
+    def _update(self) -> None:
+        text = self._run.text
+        if text != self._shown:
+            self._shown = text
+            self._area.display({"text/plain": text}, {}, self._transient, update=True)
+
+
 class BackgroundNotebook(NotebookFront):
     """Shows a background cell in its notebook. Until the cell has ended, a thread calls; then the main thread."""
 
@@ -84,6 +103,7 @@ class BackgroundNotebook(NotebookFront):
     ) -> None:
         super().__init__(shell, quiet=quiet, widgets=widgets, dashboard=dashboard)
         self._run, self._area = run, CellArea(shell)
+        run.show = partial(HandleView, shell)
         self._origin, self._count = Origin.of(shell), cell_number(shell)
         self._pages = self._followers = PagesBeside(shell, self._count)
 
