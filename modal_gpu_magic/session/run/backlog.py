@@ -211,6 +211,7 @@ class Backlog:
         job.sent = self._session.submit(job.cell, job.front, job.run.inbox, presses, job.snapshot)
         job.snapshot = None
         job.run.enters("running")
+        MAIN_THREAD.runs += 1
         threading.Thread(target=self._follow, args=(job, job.sent), name="modal-gpu-background", daemon=True).start()
 
     def _follow(self, job: Job, sent: Submitted) -> None:
@@ -228,6 +229,7 @@ class Backlog:
         for other in self._jobs[1:]:
             if other.snapshot is not None:
                 other.snapshot.note_changes()
+        MAIN_THREAD.runs -= 1
         result = None
         try:
             if finished is None:

@@ -24,10 +24,12 @@ class MainThread:
     """Functions that wait for the main thread.
 
     Attributes:
+        runs: number of background cells whose runs have not ended.
         on_call: called from any thread when a function begins to wait; the front end then arranges `run_pending`.
     """
 
     def __init__(self) -> None:
+        self.runs = 0
         self.on_call: Callable[[], None] | None = None
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._bells: list[Future[None]] = []

@@ -100,8 +100,10 @@ class BackgroundNotebook(NotebookFront):
         quiet: bool = False,
         widgets: bool = True,
         dashboard: bool = True,
+        notify_after: float | None = None,
     ) -> None:
-        super().__init__(shell, quiet=quiet, widgets=widgets, dashboard=dashboard)
+        super().__init__(shell, quiet=quiet, widgets=widgets, dashboard=dashboard, notify_after=notify_after)
+        self._name = run.name
         self._run, self._area = run, CellArea(shell)
         run.show = partial(HandleView, shell)
         self._origin, self._count = Origin.of(shell), cell_number(shell)
@@ -109,7 +111,7 @@ class BackgroundNotebook(NotebookFront):
 
     def begin(self, about: About, press: Callable[[], None]) -> None:
         """Start the run."""
-        self.live = Live(about, press, self._origin)
+        self.live = Live(about, press, self._origin, background=True, notify_after=self._notify_after)
 
     def show(self, state: State) -> None:
         """Show the state in the area and in the handle."""
@@ -281,12 +283,14 @@ class BackgroundText(TextFront):
 
 
 def background_front(
-    shell: InteractiveShell, run: BackgroundRun, *, quiet: bool, dashboard: bool
+    shell: InteractiveShell, run: BackgroundRun, *, quiet: bool, dashboard: bool, notify_after: float | None
 ) -> BackgroundNotebook | BackgroundText:
     """Return a front for a background cell, which the running cell starts."""
     if getattr(shell, "kernel", None) is None:
         return BackgroundText(shell, run, quiet=quiet)
-    return BackgroundNotebook(shell, run, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)
+    return BackgroundNotebook(
+        shell, run, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard, notify_after=notify_after
+    )
 
 
 def take_log(run: BackgroundRun, event: Event) -> None:

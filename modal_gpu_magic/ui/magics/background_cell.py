@@ -33,7 +33,10 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     check_name(name, state.shell.user_ns, line)
     run = BackgroundRun(name, state.name_of(line))
     quiet = state.settings.quiet or bool(line.options.quiet)
-    front = background_front(state.shell, run, quiet=quiet, dashboard=state.settings.dashboard)
+    settings = state.settings
+    front = background_front(
+        state.shell, run, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
+    )
     line = state.choose(line, front)
     before = state.sessions.get(state.name_of(line))
     machine = before.machine if before is not None else None

@@ -10,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from IPython.core.interactiveshell import InteractiveShell
 
 BEFORE, AFTER = "pre_run_cell", "post_run_cell"
@@ -22,6 +24,9 @@ class BetweenCells:
     """Runs what waits for the main thread, and never while a cell runs: a cell may await, and give way to the loop."""
 
     def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._beside: AbstractContextManager[None] | None = None
+        """Answers the Stop of background cells while a cell of the notebook blocks the main thread."""
         self._loop: Any = getattr(getattr(shell, "kernel", None), "io_loop", None)
         self._depth = 0
 
@@ -29,11 +34,15 @@ class BetweenCells:
         """Run what waits, before a cell."""
         if self._depth == 0:
             self._run()
+            self._answer()
         self._depth += 1
 
     def after_cell(self, _result: object) -> None:
         """Note the end of a cell; what waits runs once the kernel is idle."""
         self._depth = max(0, self._depth - 1)
+        if self._depth == 0 and self._beside is not None:
+            self._beside.__exit__(None, None, None)
+            self._beside = None
         self.arrange()
 
     def arrange(self) -> None:
@@ -44,6 +53,14 @@ class BetweenCells:
     def _when_idle(self) -> None:
         if self._depth == 0:
             self._run()
+
+    def _answer(self) -> None:
+        module: Any = sys.modules.get(_MODULE)
+        if module is not None and module.MAIN_THREAD.runs and self._beside is None:
+            from modal_gpu_magic.ui.widgets.shell_channel import answering
+
+            self._beside = answering(self._shell)
+            self._beside.__enter__()
 
     @staticmethod
     def _run() -> None:

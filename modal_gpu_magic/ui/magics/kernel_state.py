@@ -62,10 +62,19 @@ class ModalGpu(Configurable):
     dashboard = Bool(True, help="Show a dashboard above the output of a cell that runs longer than 2 seconds.").tag(
         config=True
     )
+    notify = Bool(
+        True, help="Show a notification when a long run has ended, once you have pressed Notify me in its dashboard."
+    ).tag(config=True)
+    notify_after = Float(60.0, help="Shortest run, in seconds, whose end a notification tells.").tag(config=True)
     patience = Float(
         600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
     ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
+
+    @property
+    def shortest_notified(self) -> float | None:
+        """Shortest run whose end a notification tells, seconds; None: no notifications."""
+        return self.notify_after if self.notify else None
 
 
 class KernelState:

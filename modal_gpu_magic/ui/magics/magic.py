@@ -70,7 +70,10 @@ class Magics:
             background_cell.start(state, line, body, inbox)
             return None
         quiet = state.settings.quiet or bool(line.options.quiet)
-        front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
+        settings = state.settings
+        front = front_for(
+            state.shell, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
+        )
         line = state.choose(line, front)
         if line.options.service:
             self._serve(line, body, front, inbox)
