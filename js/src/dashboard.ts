@@ -10,6 +10,7 @@ import { KPIS, shownKpis, type Kpi } from "./kpis";
 import { costText } from "./money";
 import { NodeRows } from "./nodes";
 import { Processes, type Process } from "./processes";
+import { announce, bellFor } from "./notify";
 import { canStop, stop } from "./stop";
 import { Tiles } from "./tiles";
 
@@ -30,6 +31,12 @@ interface State {
   before: number | null;
   notices: string[];
   over: boolean;
+  /** Whether the notebook runs other cells meanwhile. */
+  background: boolean;
+  /** Whether a notification is to tell the end of a long run. */
+  notifies: boolean;
+  /** The text of the notification; empty: none. */
+  news: string;
 }
 
 interface Traits {
@@ -97,8 +104,10 @@ class Dashboard {
     const { dot, title, simulated, state, money, stop: button } = this.head;
     const head = h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button));
     root.append(head, this.detail, this.notices, this.body);
-    button.hidden = !canStop(model);
-    button.addEventListener("click", () => stop(model, true, (text) => setText(button, text)));
+    const bell = bellFor(() => model.get("state").notifies);
+    button.before(bell);
+    button.hidden = !canStop(model) && !model.get("state").background;
+    button.addEventListener("click", () => stop(model, true, (text) => setText(button, text), model.get("state").background));
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.tiles.element.addEventListener("mouseover", (event) => this.highlight(this.tiles.place(event.target as Node)));
     this.tiles.element.addEventListener("mouseleave", () => this.chart.highlight(-1));
@@ -210,7 +219,10 @@ class Dashboard {
 }
 
 export default {
-  initialize: ({ model }: { model: Model }): (() => void) => follow(model as unknown as Parameters<typeof follow>[0]),
+  initialize({ model }: { model: Model }): () => void {
+    const ends = [follow(model as unknown as Parameters<typeof follow>[0]), announce(model)];
+    return () => ends.forEach((end) => end());
+  },
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = h("section", { class: "mgd", "aria-label": "GPU dashboard" });
     el.append(root);

@@ -13,11 +13,20 @@ interface Kernel {
   interrupt: () => unknown;
 }
 
+/** Shown where a background cell's message waits for the notebook's own cell. */
+const LATER = "Stops after the running cell";
+
 /**
  * Stop what the kernel runs for this widget. `running`: a cell runs, as far as the page knows; only then is the kernel
- * interrupted. `say` shows the result.
+ * interrupted, and never for a background cell (`beside`), because the interrupt would stop another cell. `say` shows
+ * the result.
  */
-export function stop<T extends object>(model: AnyModel<T>, running: boolean, say: (text: string) => void): void {
+export function stop<T extends object>(
+  model: AnyModel<T>,
+  running: boolean,
+  say: (text: string) => void,
+  beside = false,
+): void {
   let answered = false;
   const listen = (content: { type: string }): void => {
     if (content.type !== "stopping") return;
@@ -29,6 +38,10 @@ export function stop<T extends object>(model: AnyModel<T>, running: boolean, say
   setTimeout(() => {
     model.off("msg:custom", listen);
     if (answered || !running) return;
+    if (beside) {
+      say(LATER);
+      return;
+    }
     const kernel = kernelOf(model);
     say(kernel ? STOPPING : USE_NOTEBOOK_STOP);
     Promise.resolve(kernel?.interrupt()).catch(() => say(USE_NOTEBOOK_STOP));

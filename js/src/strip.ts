@@ -25,6 +25,8 @@ export interface Strip {
   /** Outcome of the last cell; empty while a cell runs, and before the first. */
   outcome: string;
   now: number;
+  /** Whether the notebook runs other cells meanwhile. */
+  background: boolean;
 }
 
 interface Traits {
@@ -52,7 +54,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): StripVi
   const money = h("span", { class: "mgs-money" });
   const simulated = h("span", { class: "mgs-simulated" }, "simulated");
   const button = h("button", { type: "button", class: "mgs-stop" }, STOP);
-  button.addEventListener("click", () => stop(model, runs(model.get("strip")), (text) => (button.textContent = text)));
+  button.addEventListener("click", () => stop(model, runs(model.get("strip")), (text) => (button.textContent = text), model.get("strip")?.background));
   const box = h("section", { class: "mgs", "aria-label": "Session" }, h("div", { class: "mgs-head" }, dot, title, simulated, state, h("span", { class: "mgs-end" }, money, button)), tiles.element);
   root.append(box);
 
@@ -69,7 +71,7 @@ export function renderStrip(model: AnyModel<Traits>, root: HTMLElement): StripVi
     setText(state, ended || (strip ? stateText(strip, now) : NO_SESSION));
     if (!ended) setText(money, strip ? moneyText(strip, now) : ""); // else the last amount stays
     button.disabled = ended !== "" || !strip || ["new", "ended"].includes(strip.state);
-    button.hidden = runs(strip) && !canStop(model); // then the notebook's own stop button stops the cell
+    button.hidden = runs(strip) && !canStop(model) && !strip?.background; // then the notebook's own stop button stops the cell
     button.title = button.disabled ? ended || NOTHING_RUNS : "";
   };
   let ran = false; // the button's text belongs to one cell, or to the idle time after it

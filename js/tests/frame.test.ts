@@ -124,6 +124,7 @@ describe("the strip", () => {
     idle_until: null,
     outcome: "",
     now: 160,
+    background: false,
   };
 
   it("says how long, and until when", () => {

@@ -47,9 +47,9 @@ describe("stop", () => {
     vi.unstubAllGlobals();
   });
 
-  const pressed = async (made: ReturnType<typeof widget>, running = true): Promise<string[]> => {
+  const pressed = async (made: ReturnType<typeof widget>, running = true, beside = false): Promise<string[]> => {
     const said: string[] = [];
-    stop(made.model, running, (text) => said.push(text));
+    stop(made.model, running, (text) => said.push(text), beside);
     await vi.advanceTimersByTimeAsync(ANSWER_TIMEOUT_MS);
     expect(made.sent).toEqual([{ type: "stop", running }]);
     expect(made.listeners.size).toBe(0);
@@ -78,6 +78,13 @@ describe("stop", () => {
   it("never interrupts where no cell of its session runs: that would be another's", async () => {
     const interrupt = vi.fn();
     expect(await pressed(widget({ interrupt }), false)).toEqual([]);
+    expect(interrupt).not.toHaveBeenCalled();
+  });
+
+  it("never interrupts for a background cell: that would stop the notebook's own", async () => {
+    const interrupt = vi.fn();
+    expect(await pressed(widget({ interrupt }), true, true)).toEqual(["Stops after the running cell"]);
+    expect(await pressed(widget({ interrupt }, true), true, true)).toEqual(["Stopping…"]);
     expect(interrupt).not.toHaveBeenCalled();
   });
 

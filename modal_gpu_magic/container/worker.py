@@ -115,7 +115,7 @@ class Worker:
             self.phases.clear()
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
-            self.input_proxy.begin(answer if request.stdin else None)
+            self.input_proxy.begin(answer if request.stdin else None, request.background)
             seconds, budget = limit(request.timeout, request.spending, self._billed())
             watchdog = Watchdog(interrupt, seconds, self.sender.flush_now, budget=budget)
             with watchdog, self.guard.ends_if_unable():

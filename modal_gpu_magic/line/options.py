@@ -135,6 +135,8 @@ class Options:
         "start without the variables of earlier cells")
     move: bool | None = _option("--move", "how", kinds.FLAG,
         "copy the session's variables to its new machine")
+    bg: str | None = _option("--bg", "how", kinds.BACKGROUND,
+        "run the cell in the background; NAME has its state, its output and its result")
     torchrun: int | None = _option("--torchrun", "how", kinds.PROCESSES,
         "run the cell with torchrun, in N processes per node", "one per GPU")
     nodes: int | None = _option("--nodes", "how", kinds.NODES,

@@ -235,6 +235,8 @@ def _refuse_conflicts(given: dict[Option, list[_Value]]) -> None:
     if clean and move:
         raise move[0].word.refusal("--move carries values over and --clean drops them; keep one.")
     _refuse_service(given)
+    if (bg := given.get(OPTIONS["--bg"])) and OPTIONS["--dry-run"] in given:
+        raise bg[0].word.refusal("--dry-run shows the cell and runs nothing, so --bg has no meaning; keep one.")
     wanted = {sent.value for sent in given.get(OPTIONS["--in"], ())}
     for held in given.get(OPTIONS["--no-in"], ()):
         if held.value in wanted:

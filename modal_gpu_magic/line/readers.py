@@ -221,10 +221,20 @@ def read_variable(text: str) -> str:
 
 def read_service(text: str) -> str:
     """Parse the name of a service, which is also the name of its variable."""
+    return _read_new_name(text, "--service", "model")
+
+
+def read_background(text: str) -> str:
+    """Parse the name of a background cell, which is also the name of the variable with its handle."""
+    return _read_new_name(text, "--bg", "run")
+
+
+def _read_new_name(text: str, flag: str, example: str) -> str:
+    """Parse a name that an option binds: no built-in, and none that IPython hides."""
     name = read_variable(text)
     if hasattr(builtins, name) or name.startswith("_"):
         reason = "one of Python's own names" if hasattr(builtins, name) else "a hidden name"
-        raise refusal(f"{name} is {reason}; write for example --service my_{name.strip('_') or 'model'}.", text)
+        raise refusal(f"{name} is {reason}; write for example {flag} my_{name.strip('_') or example}.", text)
     return name
 
 

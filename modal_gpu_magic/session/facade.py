@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,17 @@ from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
 from modal_gpu_magic.session.costs.ledger import Record
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
+from modal_gpu_magic.session.run.backlog import Backlog, Submitted
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, lacks_parts, never_ran
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.front import About, Front, Phase, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press, stopped, was_pressed, whole
+from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
-from modal_gpu_magic.session.run.settling import OpenRun, receive, settle
+from modal_gpu_magic.session.run.settling import OpenRun, receive, receive_beside, settle
 from modal_gpu_magic.session.run.sizing import hourly_of
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.session.values.snapshot import Snapshot
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
@@ -106,6 +110,8 @@ class Session:
         """The run that was sent and whose end the container has not reported."""
         self.store: SharedStore | None = None
         """Store of large values if the container shares the kernel's machine; None: messages carry the values."""
+        self.backlog = Backlog(self)
+        """The session's background cells."""
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
@@ -128,6 +134,7 @@ class Session:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
         news: list[str] = []
+        self.backlog.wait(front, inbox)
         self.discard_dead_app(news.append)
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
@@ -148,6 +155,130 @@ class Session:
             return conclude(finished, cell, result, front)
         finally:
             self.values.hasher.release()
+
+    # A background cell: submitted and finished on the main thread, followed on a thread of its own.
+
+    def submit(self, cell: Cell, front: Front, inbox: Inbox, presses: Inbox, snapshot: Snapshot | None) -> Submitted:
+        """Read, hash and pack the values of a background cell, on the main thread: later changes do not reach it.
+
+        Args:
+            cell: the cell.
+            front: shows the run.
+            inbox: the messages of the run.
+            presses: the presses of ■ while the values are read.
+            snapshot: the values that the cell is to see, if it was queued; None: the notebook's.
+
+        Raises:
+            TransferError: a value cannot be sent.
+            KeyboardInterrupt: ■ was pressed; the cell was not sent.
+        """
+        facts = cell.facts or self._read(cell.source)
+        news: list[str] = []
+        self.discard_dead_app(news.append)
+        front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
+        self.values.stateless = self.machine.nodes > 1
+        if cell.clean or self.values.stateless:
+            self.forget()
+        for note in (*news, *cell.files.notes):
+            front.say(note)
+        try:
+            with self.process.held(), snapshot.in_place() if snapshot is not None else nullcontext():
+                if self.open_run is not None:
+                    self._open(cell, front, presses)
+                    settle(self, front, presses)
+                opening = self._begin_opening(cell, front)
+                self._share_store(opening.app)
+                self._forget_ended_container(front)
+                return self._submitted(cell, facts, opening, front, presses)
+        finally:
+            self.values.hasher.release()
+
+    def _submitted(self, cell: Cell, facts: CellFacts, opening: Opening, front: Front, presses: Inbox) -> Submitted:
+        with unwarned(), Reading(presses):
+            outgoing = self.values.outgoing(facts.names, cell.transfer_options)
+        packed = self._pack(outgoing, front, presses)
+        request = self._request(opening, cell, facts, outgoing, packed)
+        for line in self.process.news(opening.machine):
+            front.say(line)
+        if was_pressed(presses):
+            raise stopped("stopped before the cell was sent; the cell did not run")
+        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, dict(self.namespace))
+        return Submitted(cell, facts, opening, request, run)
+
+    def _forget_ended_container(self, front: Front) -> None:
+        """Forget a container whose idle time is over and that has ended, so that all values are sent at once."""
+        ended = self.generation is not None and self.app is not None and self.status.standing.doing == "ended"
+        if ended and self.app is not None and self.machine.nodes == 1 and not self.app.is_warm(self.name):
+            front.say(_with_lost(REPLACED, self.forget()))
+
+    def follow(self, sent: Submitted, front: Front, inbox: Inbox) -> tuple[Submitted, FinishedRun]:
+        """Send a background cell and take in all that happens to its run, on a thread of its own.
+
+        The values are sent again if a new container answered; the main thread chooses and packs them.
+        """
+        with self.status.running(front, inbox, self._hourly(), self.machine.nodes, self._idle_until):
+            return self._follow(sent, front, inbox)
+
+    def _follow(self, sent: Submitted, front: Front, inbox: Inbox) -> tuple[Submitted, FinishedRun]:
+        again = False
+        for left in itertools.count(ATTEMPTS - 1, -1):
+            app = self._wait_open(sent.opening, front, inbox)
+            request = sent.delivered(app.store(self.name))
+            if was_pressed(inbox):
+                raise stopped("stopped before the cell was sent; the cell did not run")
+            app.finish(self._last_run)
+            self._last_run = request.run
+            self.status.meter.sent()
+            call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
+            ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
+            if not left or ended.stopped or not never_ran(ended) or sent.run is not self.open_run:
+                break
+            again = again or ended.began
+            if lacks_parts(ended):
+                sent = sent.numbered(_new_run())
+            else:
+                sent = MAIN_THREAD.call(partial(self._submit_again, sent, ended, front))
+        return sent, self._finished(app, ended, sent.run.outgoing, sent.run.packed)
+
+    def _submit_again(self, sent: Submitted, ended: Ended, front: Front) -> Submitted:
+        """Pack the values of a background cell for a new container.
+
+        Raises:
+            MachineError: the notebook has changed the values since.
+        """
+        changed = sent.changed(self.values.outgoing(sent.facts.names, sent.cell.transfer_options).looked)
+        self._begin_again(ended, sent.cell, sent.facts, front)
+        if changed:
+            raise MachineError(
+                f"the container was replaced before the cell began, and {', '.join(changed)} changed in the notebook "
+                "since: run the cell again."
+            )
+        opening = self._begin_opening(sent.cell, front)
+        return self._submitted(sent.cell, sent.facts, opening, front, Inbox())
+
+    def withdraw(self, sent: Submitted) -> None:
+        """Close the run of a background cell that was not sent, or whose end is not known."""
+        if self.open_run is sent.run:
+            self.open_run = None
+
+    def snapshot(self, cell: Cell) -> Snapshot:
+        """Copy the values that a background cell reads, before it is queued."""
+        facts = cell.facts or self._read(cell.source)
+        try:
+            with unwarned():
+                return self.values.snapshot(facts.names, cell.transfer_options)
+        finally:
+            self.values.hasher.release()
+
+    def finish(self, sent: Submitted, finished: FinishedRun, front: Front) -> CellResult:
+        """Write the values of a background cell that has ended into the notebook, and show its receipt.
+
+        Raises:
+            Exception: the error that ended the cell.
+        """
+        with self.process.held():
+            result = receive_beside(self, finished, sent.run, sent.cell.background, front.say)
+        return conclude(finished, sent.cell, result, front)
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Switch to another machine: show its price and the lost variables, then end the old container."""
@@ -199,6 +330,7 @@ class Session:
         """Return a value that stayed in the container."""
         if self._opening is None:
             raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
+        self.backlog.wait()
         settle(self, SilentFront(), Inbox())
         if self.values.is_current(name):
             return self.values.namespace[name]
@@ -213,7 +345,12 @@ class Session:
             self.free_buffers()
 
     def stop(self) -> None:
-        """End the session's container and lose the variables in the container."""
+        """End the session's container and lose the variables in the container; its background cells end."""
+        self.backlog.abandon()
+        self._end()
+
+    def _end(self) -> None:
+        """End the session's container."""
         self.forget()
         self.status.ended()
         if self._opening is not None:
@@ -306,12 +443,19 @@ class Session:
 
     def _open(self, cell: Cell, front: Front, inbox: Inbox) -> OpenApp:
         """Wait for the session's App and show its progress. ■ ends the wait; the App still opens, for the next cell."""
+        return self._wait_open(self._begin_opening(cell, front), front, inbox)
+
+    def _begin_opening(self, cell: Cell, front: Front) -> Opening:
+        """Return the session's App, which begins to open if the session has none."""
         if self._opening is None:
             machine = replace(self.machine, cache=self.machine.cache and self.cache)
             self._opening = APPS.opening(machine, self.backend, cell.packages)
             for line in remarks(self.machine, self.backend):
                 front.say(line)
-        opening = self._opening
+        return self._opening
+
+    def _wait_open(self, opening: Opening, front: Front, inbox: Inbox) -> OpenApp:
+        """Wait for an App and show its progress."""
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))
         since = opening.since
@@ -327,9 +471,13 @@ class Session:
                 words = image_words(self.machine) if phase == "building" else ""
                 front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
-        self.store = app.store(self.name)
-        self.values.unwritten = self.store.unwritten if self.store else None
+        self._share_store(app)
         return app
+
+    def _share_store(self, app: OpenApp | None) -> None:
+        """Send large values through the App's store; None: the App is not open yet, and the message carries all."""
+        self.store = None if app is None else app.store(self.name)
+        self.values.unwritten = self.store.unwritten if self.store else None
 
     def _attempt(self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
         """Send the run; send it again, up to ATTEMPTS times, if a new container answered or no user code ran."""
@@ -344,6 +492,9 @@ class Session:
             again = again or ended.began
             if not lacks_parts(ended):
                 outgoing = self._begin_again(ended, cell, facts, front)
+        return self._finished(app, ended, outgoing, packed)
+
+    def _finished(self, app: OpenApp, ended: Ended, outgoing: Outgoing, packed: Packed) -> FinishedRun:
         return FinishedRun(
             app=app,
             ended=ended,
@@ -403,7 +554,7 @@ class Session:
         is_ended = has_app_ended(ended.lost)
         lost = self.forget()
         if is_ended:
-            self.stop()
+            self._end()
         front.say(_with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost))
         return self.values.outgoing(facts.names, cell.transfer_options)
 
@@ -435,12 +586,14 @@ class Session:
                 return write()
         return Sending(self.store, total).run(write, front, inbox)
 
-    def _request(self, app: OpenApp, cell: Cell, facts: CellFacts, outgoing: Outgoing, packed: Packed) -> Request:
+    def _request(
+        self, app: OpenApp | Opening, cell: Cell, facts: CellFacts, outgoing: Outgoing, packed: Packed
+    ) -> Request:
         transfer = packed.transfer
         names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
-            run=f"{os.getpid()}-{next(_numbers)}",
+            run=_new_run(),
             version=__version__,
             source=cell.source,
             execution_count=cell.count,
@@ -473,11 +626,16 @@ class Session:
             spending=cell.spending,
             store=str(self.store.directory) if self.store else None,
             stdin=cell.stdin,
+            background=cell.background,
             distributed=cell.distributed,
             states=self.process.outgoing(cell.transfer_options.include, app.machine),
             kernel=cell.kernel,
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
+
+
+def _new_run() -> str:
+    return f"{os.getpid()}-{next(_numbers)}"
 
 
 def _with_lost(words: str, lost: tuple[str, ...]) -> str:

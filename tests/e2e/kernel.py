@@ -355,3 +355,42 @@ class _Presses:
         holds = mark if callable(mark) else lambda: any(mark in message.text for message in list(self.shown))
         while not holds():
             yield 0.02
+
+
+class Listener:
+    """A page that receives all messages of a kernel, whichever cell runs. Use it in a `with`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._client: BlockingKernelClient = kernel._manager.client()
+        self._heard: dict[str, list[Message]] = {}
+
+    def __enter__(self) -> Self:
+        self._client.start_channels(shell=False, stdin=False, hb=False, control=False)
+        while not self._poll(0.1):  # until the subscription has reached the kernel
+            self._kernel.run("")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.stop_channels()
+
+    def of(self, cell: Result, until: Callable[[list[Message]], bool], within: float = 30.0) -> list[Message]:
+        """All messages of a cell so far, once a condition holds for them."""
+        heard = self._heard.setdefault(cell.id, [])
+        end = time.monotonic() + within
+        while not until(heard):
+            assert time.monotonic() < end, [(message.kind, message.text) for message in heard]
+            self._poll(0.1)
+        return list(heard)
+
+    def _poll(self, seconds: float) -> bool:
+        if not self._client.iopub_channel.socket.poll(seconds * 1000):
+            return False
+        message = self._client.get_iopub_msg(timeout=0)
+        if message["msg_type"] not in ("status", "execute_input"):
+            parent = message["parent_header"].get("msg_id", "")
+            made = Message(message["msg_type"], message["content"], 0.0, parent)
+            self._heard.setdefault(parent, []).append(made)
+        return True

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.container.output.event_sender import EventSender
 
+IN_BACKGROUND = (
+    "{function}() has no answer in a background cell: the notebook does not wait for the cell. "
+    "Run the cell without --bg {name}, or give it the answer as a variable."
+)
 END_OF_INPUT = "\x04"
 """The answer that a front end sends for Ctrl-D (as in ipykernel)."""
 
@@ -24,19 +28,29 @@ class StdinProxy:
     def __init__(self, sender: EventSender) -> None:
         self._sender = sender
         self._fetch: _Fetch | None = None
+        self._background = ""
 
-    def begin(self, answer: Callable[[], str] | None) -> None:
-        """Begin a run. `answer` waits for the next answer; None: the front end cannot answer."""
+    def begin(self, answer: Callable[[], str] | None, background: str = "") -> None:
+        """Begin a run.
+
+        Args:
+            answer: waits for the next answer; None: the front end cannot answer.
+            background: the name of a background cell.
+        """
         self._fetch = _Fetch(answer) if answer else None
+        self._background = background
 
     def ask(self, prompt: str = "", *, password: bool = False) -> str:
         """Ask the user and wait for the answer.
 
         Raises:
             StdinNotImplementedError: the front end cannot answer (papermill).
-            EOFError: the answer is the end of input.
+            EOFError: the answer is the end of input, or the cell runs in the background.
             KeyboardInterrupt: the user pressed ■.
         """
+        if self._background:
+            function = "getpass" if password else "input"
+            raise EOFError(IN_BACKGROUND.format(function=function, name=self._background))
         if self._fetch is None:
             from IPython.core.error import StdinNotImplementedError
 

@@ -78,7 +78,7 @@ class Rank:
         namespace_sync = NamespaceSync(namespace, namespace)
         store = SharedStore(order.directory)
         sender.begin(request.run, lambda frames: self._tell("frames", frames))
-        input_proxy.begin(self.answers.get if request.stdin and self.rank == 0 else None)
+        input_proxy.begin(self.answers.get if request.stdin and self.rank == 0 else None, request.background)
         process = ProcessState(shell)
         process.take(request.states)
         shell.use_comms()

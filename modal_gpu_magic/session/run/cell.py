@@ -28,6 +28,7 @@ class Cell:
         fetch_names: names that are returned whatever their size.
         clean: start with an empty namespace.
         stdin: whether the front end can answer `input()`.
+        background: the name of the handle if the cell runs in the background; empty: the notebook waits for the cell.
         files: files of the project to send with the cell.
         imports: the requirement that provides each imported module, by module.
         packages: requirements added to the image if this cell opens the session.
@@ -46,6 +47,7 @@ class Cell:
     fetch_names: tuple[str, ...] = ()
     clean: bool = False
     stdin: bool = False
+    background: str = ""
     files: FoundFiles = field(default_factory=FoundFiles)
     imports: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()

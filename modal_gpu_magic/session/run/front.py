@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Event
 
 Phase = Literal[
+    "queued",
     "connecting",
     "building",
     "sending",
@@ -104,6 +105,13 @@ class Front(Protocol):
 
     def broke_off(self, outcome: str) -> None:
         """End a run without a receipt; the last call; an error follows. `outcome`: `failed` or `stopped`."""
+
+
+class BackgroundFront(Front, Protocol):
+    """Shows a background cell below that cell, from any thread; the notebook runs other cells meanwhile."""
+
+    def failed(self, error: BaseException) -> None:
+        """Show the error that ended the run, which no cell raises; the last call."""
 
 
 READINGS = 3600

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Inbox = queue.SimpleQueue[tuple[str, Any]]
 """Messages of a run, in order: `(kind, body)`."""
+
+
+class SeparateInbox(Inbox):
+    """The messages of a run for which the main thread does not wait: a press does not interrupt that thread."""
+
+
 _RAISING = threading.Event()
 """Set while ■ raises KeyboardInterrupt: the main thread waits for `input()` or reads the user's values."""
 _WHOLE = frozenset({"_ended", "_give_up", "_get_or_create_tracker_id"})
@@ -48,7 +54,7 @@ def was_pressed(inbox: Inbox) -> bool:
 
 def press(inbox: Inbox) -> None:
     """Stop the run of this inbox as ■ does; callable from any thread."""
-    if _RAISING.is_set():
+    if _RAISING.is_set() and not isinstance(inbox, SeparateInbox):
         os.kill(os.getpid(), signal.SIGINT)
     else:
         inbox.put(("press", None))

@@ -20,7 +20,7 @@ from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.app import OpenApp
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
+KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
 _GONE: Any = object()
 
 
@@ -50,7 +51,8 @@ class OpenRun:
         outgoing: the values that were sent.
         packed: the transfer of these values.
         count: the cell's execution count.
-        bindings: the notebook's variables when the cell was stopped; empty: the run was not stopped.
+        bindings: the notebook's variables when the notebook went on without the run: when the cell was stopped, or
+            was sent into the background; empty: the notebook waits.
     """
 
     run: str
@@ -60,12 +62,23 @@ class OpenRun:
     bindings: dict[str, Any] = field(default_factory=dict)
 
     def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
-        """The names that the notebook has bound again since the stop, with their values; `_GONE`: deleted."""
+        """The names that the notebook has bound again since it went on, with their values; `_GONE`: deleted."""
         if not self.bindings:  # the answer arrived, but applying it failed
             return {}
         names = self.bindings.keys() | namespace.keys()
         then, now = self.bindings, namespace
         return {name: now.get(name, _GONE) for name in names if now.get(name, _GONE) is not then.get(name, _GONE)}
+
+
+def bind_again(newer: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[str, ...]:
+    """Bind names again to the values of `OpenRun.rebound`, after an answer; return the names that it had bound."""
+    kept = [name for name in newer if namespace.get(name, _GONE) is not newer[name]]
+    for name in kept:
+        if newer[name] is _GONE:
+            del namespace[name]
+        else:
+            namespace[name] = newer[name]
+    return tuple(sorted(kept))
 
 
 class Sender(Protocol):
@@ -117,15 +130,44 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     return CellResult()
 
 
-def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
-    """Record that the container has the sent values, and write the values that the run changed into the notebook."""
+@unwarned()
+def receive_beside(
+    session: Sender, finished: FinishedRun, run: OpenRun, name: str, say: Callable[[str], None]
+) -> CellResult:
+    """Apply the end of a background run, beside which the notebook went on, as a late answer is applied.
+
+    A run that is no longer open has lost its container, and all that it changed: the session was stopped.
+    """
+    if session.open_run is not run:
+        return CellResult()
+    answer = finished.ended.answer
+    if answer is None or answer.need is not None:
+        return receive(session, finished)
+    result, kept = _apply_beside(session, run, answer)
+    if kept:
+        say(KEPT_BESIDE.format(name, ", ".join(kept)))
+    return result
+
+
+def _apply_beside(session: Sender, run: OpenRun, answer: Answer) -> tuple[CellResult, tuple[str, ...]]:
+    """Apply an answer; return the names that the notebook has bound since it went on, which keep their values."""
+    newer = run.rebound(session.namespace)
+    result = apply_answer(session, run, answer, late=True)
+    return result, bind_again(newer, session.namespace)
+
+
+def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = False) -> CellResult:
+    """Record that the container has the sent values, and write the values that the run changed into the notebook.
+
+    `late`: the notebook went on before the answer; process state that the notebook has changed since stays.
+    """
     if session.machine.nodes == 1:
         session.generation = answer.generation
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
     session.modules.arrived()
     session.versions.arrived()
-    session.process.arrived(answer.states)
+    session.process.arrived(answer.states, late=late)
     store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
     unlike = session.versions.unlike(answer.versions, session.machine)
     with whole():
@@ -175,13 +217,6 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
         session.open_run = None
         return
     session.status.meter.lives(time.time() - (answer.made_at - answer.booted_at), generation=answer.generation)
-    newer = run.rebound(session.namespace)
-    apply_answer(session, run, answer)
-    kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]
-    for name in kept:
-        if newer[name] is _GONE:
-            del session.namespace[name]
-        else:
-            session.namespace[name] = newer[name]
+    _, kept = _apply_beside(session, run, answer)
     if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
-        say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(sorted(kept)))}" if kept else ""))
+        say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(kept))}" if kept else ""))

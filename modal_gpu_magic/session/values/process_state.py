@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, OF_THE_PLACE
-from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
+from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged, without
 from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
@@ -54,12 +54,20 @@ class ProcessState:
         self._sending = changed
         return encoded(changed)
 
-    def arrived(self, states: States) -> None:
-        """Record that the container has the last sent state, and set the cell's changes in the kernel."""
+    def arrived(self, states: States, *, late: bool = False) -> None:
+        """Record that the container has the last sent state, and set the cell's changes in the kernel.
+
+        Args:
+            states: the changes of the cell.
+            late: the notebook went on before the cell ended: items that it has changed since keep their values.
+        """
         self._known = merged(self._known, self._sending)
+        process = self._table.process
+        if late:
+            self._current = process.read(self._known)
+            states = without(states, difference(self._known, self._current))
         if not states:
             return
-        process = self._table.process
         process.write(states)
         seen = process.read_back(states)
         self._known, self._current = merged(self._known, seen), merged(self._current, seen)

@@ -15,6 +15,7 @@ from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.values import deferred_imports
 from modal_gpu_magic.session.values.bindings import identity
+from modal_gpu_magic.session.values.snapshot import Snapshot
 from modal_gpu_magic.session.values.stand_ins import StandIns, is_result
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
@@ -64,6 +65,7 @@ class Outgoing:
     Attributes:
         values: the values by name.
         groups: the names with fingerprints of their values; names that share objects are in one group.
+        looked: all groups that the cell reads, sent or not.
         held: the reason for each name that is not sent, and the option that changes it.
         drops: names that the container must delete.
         forgot: tokens of objects that the kernel no longer tracks.
@@ -72,6 +74,7 @@ class Outgoing:
 
     values: dict[str, Any] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
+    looked: tuple[Group, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
     forgot: tuple[int, ...] = ()
@@ -127,7 +130,8 @@ class Values:
         reached = self._reached(names, transfer_options)
         values, last, held = self._sorted_out(reached, transfer_options)
         groups: list[Group] = []
-        for group in self.marks.look(values, hasher):
+        looked = tuple(self.marks.look(values, hasher))
+        for group in looked:
             if group.print is None:
                 held.update({name: self._why_not(name, values[name]) for name in group.names})
             elif not self.marks.agrees(group):
@@ -141,7 +145,12 @@ class Values:
         )
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher)
+        return Outgoing(sent, tuple(groups), looked, held, drops, self.table.forgotten(), hasher)
+
+    def snapshot(self, names: Names, transfer_options: TransferOptions) -> Snapshot:
+        """Copy the values that a cell reads, for a cell that is sent later."""
+        values, _, _ = self._sorted_out(self._reached(names, transfer_options), transfer_options)
+        return Snapshot(self.session, self.namespace, self.marks, values)
 
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may read, directly or through the functions that it calls."""

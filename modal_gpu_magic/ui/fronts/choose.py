@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.fronts.shell import ShellFront
 
 
-def front_for(shell: InteractiveShell, *, quiet: bool, dashboard: bool = False) -> ShellFront:
+def front_for(
+    shell: InteractiveShell, *, quiet: bool, dashboard: bool = False, notify_after: float | None = None
+) -> ShellFront:
     """Return a front for the shell in which the cell runs."""
     if getattr(shell, "kernel", None) is None:
         from modal_gpu_magic.ui.fronts.terminal import TextFront
 
         return TextFront(shell, quiet=quiet)
-    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard)
+    return NotebookFront(shell, quiet=quiet, widgets=can_ask(shell), dashboard=dashboard, notify_after=notify_after)

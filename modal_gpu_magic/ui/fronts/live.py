@@ -24,10 +24,27 @@ DASHBOARD_DELAY_SECONDS = 2.0
 
 
 class Live:
-    """State and readings of the current run, and its dashboard once opened."""
+    """State and readings of a run, and its dashboard once opened.
 
-    def __init__(self, about: About, press: Callable[[], None], origin: Origin) -> None:
+    Args:
+        about: facts of the run.
+        press: stops the run.
+        origin: the page and the cell of the run.
+        background: whether the notebook runs other cells meanwhile.
+        notify_after: shortest run whose end a notification tells, seconds; None: no notifications.
+    """
+
+    def __init__(
+        self,
+        about: About,
+        press: Callable[[], None],
+        origin: Origin,
+        *,
+        background: bool = False,
+        notify_after: float | None = None,
+    ) -> None:
         self.about, self._press, self._origin = about, press, origin
+        self._background, self._notify_after = background, notify_after
         self.history = History()
         self.began = time.monotonic()
         self.dashboard: Dashboard | None = None
@@ -50,7 +67,12 @@ class Live:
 
         shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
         self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)
-        self.dashboard.show(before=self.about.spent, notices=tuple(self._notices))
+        self.dashboard.show(
+            before=self.about.spent,
+            notices=tuple(self._notices),
+            background=self._background,
+            notifies=self._notify_after is not None,
+        )
         self.show(state)
         for reading in self._readings:
             self.dashboard.sample(reading)
@@ -84,10 +106,11 @@ class Live:
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self) -> None:
-        """Show in the dashboard that the run has ended. Call `close` afterwards."""
+    def end(self, news: str = "") -> None:
+        """Show in the dashboard that the run has ended, and notify of a long one. Call `close` afterwards."""
         if self.dashboard is not None:
-            self.dashboard.show(over=True)
+            is_long = self._notify_after is not None and time.monotonic() - self.began >= self._notify_after
+            self.dashboard.show(over=True, news=news if is_long else "")
 
     def close(self) -> None:
         """Close the widget, once no page shows it."""

@@ -7,21 +7,24 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.ui.fronts.captures import Captures
-from modal_gpu_magic.ui.fronts.card import Card, note_bundle
+from modal_gpu_magic.ui.fronts.card import SEPARATOR, Card, note_bundle
+from modal_gpu_magic.ui.fronts.live import Live
 from modal_gpu_magic.ui.fronts.pages import Pages
 from modal_gpu_magic.ui.fronts.picture import charts
 from modal_gpu_magic.ui.fronts.ranks import Tabs
 from modal_gpu_magic.ui.fronts.receipt import status_text
 from modal_gpu_magic.ui.fronts.shell import MARK, QUIET_SECONDS, ShellFront, cell_number
 from modal_gpu_magic.ui.widgets.journal import Act
+from modal_gpu_magic.ui.widgets.origin import Origin
 from modal_gpu_magic.ui.widgets.preload import import_widgets
 from modal_gpu_magic.ui.widgets.reader import ask_time_zone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
 
-    from modal_gpu_magic.session.run.front import State
-    from modal_gpu_magic.ui.fronts.live import Live
+    from modal_gpu_magic.session.run.front import About, State
     from modal_gpu_magic.ui.fronts.picture import Chart
     from modal_gpu_magic.ui.fronts.ranks import RankOutput
     from modal_gpu_magic.ui.fronts.receipt import Container
@@ -36,13 +39,21 @@ class NotebookFront(ShellFront):
     """Shows a run in a kernel's cell. All methods are called on the main thread."""
 
     def __init__(
-        self, shell: InteractiveShell, *, quiet: bool = False, widgets: bool = True, dashboard: bool = True
+        self,
+        shell: InteractiveShell,
+        *,
+        quiet: bool = False,
+        widgets: bool = True,
+        dashboard: bool = True,
+        notify_after: float | None = None,
     ) -> None:
         super().__init__(shell, quiet=quiet)
         self.widgets = widgets
         self.status_id: str | None = None
         self._has_dashboard = dashboard and widgets and not quiet
         self._has_charts = dashboard
+        self._notify_after = notify_after
+        self._name = f"Cell [{cell_number(shell)}]"
         self._drawn: tuple[Chart, ...] = ()
         self._card_id: str | None = None
         self._pages = Pages(shell)
@@ -50,6 +61,10 @@ class NotebookFront(ShellFront):
         self._deferred_notes: list[str] = []
         """Notes to show when no widget captures the cell's output any more."""
         self._ranks_id = uuid.uuid4().hex
+
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """Start a run; its dashboard opens if the run takes longer."""
+        self.live = Live(about, press, Origin.of(self.shell), notify_after=self._notify_after)
 
     def show(self, state: State) -> None:
         """Show the state in one line, replaced in place, and later in a dashboard in the same place."""
@@ -107,7 +122,7 @@ class NotebookFront(ShellFront):
             self._comm("comm_msg", {"content": content, "metadata": {}, "buffers": None})
         self._show_deferred_notes()
         if self.live is not None:
-            self.live.end()
+            self.live.end(f"{self._name}: {self._card_words}")
         if self._receipt is not None and self._has_charts:
             self._drawn = charts(self._receipt.readings)
         if self.status_id is not None and not self._is_last(raises=raises):
@@ -121,6 +136,12 @@ class NotebookFront(ShellFront):
             import_widgets()
         if self._has_dashboard:
             ask_time_zone()
+
+    @property
+    def _card_words(self) -> str:
+        """How the run ended: `done · H100 · 2:05`."""
+        card = self.card
+        return "ended" if card is None else SEPARATOR.join(card.line[:3])
 
     def _is_last(self, *, raises: bool) -> bool:
         """Whether the status line is below all output of the cell."""

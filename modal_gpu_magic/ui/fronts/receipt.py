@@ -31,6 +31,7 @@ SMALLEST_TRANSFER = 1_000
 SHORTEST_PHASE = 0.05
 """Seconds below which a phase is not listed."""
 _PHASES = {
+    "queued": "waits for {subject}, running since",
     "connecting": "connecting",
     "building": "building image",
     "sending": "sending {subject}",

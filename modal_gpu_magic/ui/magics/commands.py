@@ -97,13 +97,15 @@ def _show(table: Table) -> None:
 
 
 def status(state: KernelState, _rest: str) -> None:
-    """`status`: list the sessions and services; names the variables that are only on the GPU."""
+    """`status`: list the sessions, background cells and services; names the variables that are only on the GPU."""
     if not (state.sessions or state.services):
         print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
         kept = ", ".join(session.values.remote_names()) or "none"
         now = (session.machine.title, session.backend, *standing_words(session), f"only on the GPU: {kept}")
         print(f"{name}: {' · '.join(now)}")
+        for run in session.backlog.runs:
+            print(f"  {run.text}")
     for service in state.services.values():
         print(f"service {service!r}")
 

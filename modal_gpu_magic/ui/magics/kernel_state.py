@@ -44,6 +44,12 @@ NO_GPU_MESSAGE = "No GPU chosen: running on CPU. Write `%%modal_gpu H100` for a 
 INSTALL_MESSAGE = "`pip install` lasts until this container ends; write {} in the header to install once, in the image."
 
 
+BUSY = (
+    "{0} runs in session {1} and would lose its machine. Give this cell a container of its own with --session NAME, "
+    "or wait: {0}.result()."
+)
+
+
 class ModalGpu(Configurable):
     """Settings of this kernel: `%config ModalGpu`."""
 
@@ -78,10 +84,19 @@ class ModalGpu(Configurable):
     ledger = Bool(
         True, help="Write what each run and idle time costs to a file in your state directory, for %modal_gpu costs."
     ).tag(config=True)
+    notify = Bool(
+        True, help="Show a notification when a long run has ended, once you have pressed Notify me in its dashboard."
+    ).tag(config=True)
+    notify_after = Float(60.0, help="Shortest run, in seconds, whose end a notification tells.").tag(config=True)
     patience = Float(
         600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
     ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
+
+    @property
+    def shortest_notified(self) -> float | None:
+        """Shortest run whose end a notification tells, seconds; None: no notifications."""
+        return self.notify_after if self.notify else None
 
 
 class KernelState:
@@ -191,6 +206,8 @@ class KernelState:
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
         self._announce_idle_cost(line, machine, session.machine if session is not None else None, front)
+        if session is not None and session.backend != kind and session.backlog.runs:
+            raise MachineError(BUSY.format(session.backlog.runs[0].name, name))
         if session is not None and session.backend != kind:
             front.say(f"Session {name} moves to the {kind} backend; its {session.backend} container stops.")
             session.stop()
@@ -201,7 +218,10 @@ class KernelState:
             self._configure(session)
             return session
         self._configure(session)
+        busy = session.backlog.runs
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
+        if replaced and busy:
+            raise MachineError(BUSY.format(busy[0].name, name))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
         elif machine != session.machine:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.line.parse import Line
+    from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.values.sync import CellResult
+    from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 
@@ -63,8 +65,16 @@ class Magics:
         state = self.state
         line = state.parse(text)
         refuse_body(state, text, body)
+        if line.options.bg and not line.options.service:
+            from modal_gpu_magic.ui.magics import background_cell
+
+            background_cell.start(state, line, body, inbox)
+            return None
         quiet = state.settings.quiet or bool(line.options.quiet)
-        front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
+        settings = state.settings
+        front = front_for(
+            state.shell, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
+        )
         line = state.choose(line, front)
         spending = state.spending(line, front)
         if line.options.service:
@@ -77,6 +87,8 @@ class Magics:
             show(session, replace(state.cell_of(line, body, session), spending=spending))
             return None
         before = state.sessions.get(state.name_of(line))
+        if before is not None:
+            wait_for_turn(before, front, inbox)
         machine = before.machine if before is not None else None
         session = state.session_for(line, front)
         state.show(session)
@@ -151,6 +163,19 @@ class Magics:
         except LineError:
             return False
         return bool(line.specs or line.machine)
+
+
+def wait_for_turn(session: Session, front: ShellFront, inbox: Inbox) -> None:
+    """Wait for the background cells of a session.
+
+    Raises:
+        KeyboardInterrupt: ■ was pressed; the cell does not run.
+    """
+    try:
+        session.backlog.wait(front, inbox)
+    except KeyboardInterrupt:
+        front.broke_off("stopped")
+        raise
 
 
 NOT_RUN = "The cell did not run; remove the word that asks for help to run it."

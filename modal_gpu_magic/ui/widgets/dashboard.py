@@ -49,6 +49,9 @@ class Shown:
         detail: reason for the phase, if known.
         notices: warnings, one line each.
         over: the run has ended.
+        background: the notebook runs other cells meanwhile.
+        notifies: a notification is to tell the end of a long run.
+        news: the text of that notification; empty: none.
     """
 
     phase: str
@@ -64,6 +67,9 @@ class Shown:
     detail: str = ""
     notices: tuple[str, ...] = ()
     over: bool = False
+    background: bool = False
+    notifies: bool = False
+    news: str = ""
 
 
 class Dashboard(anywidget.AnyWidget):

@@ -286,6 +286,7 @@ def _strip(session: Session) -> dict[str, Any]:
         "idle_until": standing.idle_until,
         "outcome": standing.outcome,
         "now": time.time(),
+        "background": bool(session.backlog.runs),
     }
 
 

@@ -359,6 +359,8 @@ class Request(Compact):
     """Directory of shared buffers (local backend); None: the buffers are in the message."""
     stdin: bool = False
     """Whether the front end can answer `input()`."""
+    background: str = ""
+    """The name of a background cell, which nobody answers; empty: the notebook waits for the cell."""
     distributed: DistributedOptions | None = None
     """How to run the cell in ranks; None: run the cell in the session's own process."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -107,6 +107,14 @@ def merged(states: States, newer: States) -> States:
     return {name: {**states.get(name, {}), **newer.get(name, {})} for name in {**states, **newer}}
 
 
+def without(states: States, others: States) -> States:
+    """Return the items of `states` whose keys `others` lacks."""
+    left = {
+        name: {key: items[key] for key in items.keys() - others.get(name, {}).keys()} for name, items in states.items()
+    }
+    return {name: items for name, items in left.items() if items}
+
+
 def _has(states: States, name: str, key: str, value: Any) -> bool:
     items = states.get(name)
     return items is not None and key in items and is_same(items[key], value)
