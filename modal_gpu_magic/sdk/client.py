@@ -22,6 +22,7 @@ from typing import Any, cast
 from modal_gpu_magic.errors import BackendLost, SetupError
 from modal_gpu_magic.sdk.choice import Kind
 from modal_gpu_magic.sdk.modal_client import client_at
+from modal_gpu_magic.sdk.session_volume import SessionVolume
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ class Backend:
     client: Any
     store: str | None = None
     process: subprocess.Popen[bytes] | None = None
+    volume: SessionVolume = field(default_factory=SessionVolume)
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
     lost: Exception | None = None
 
@@ -63,6 +65,10 @@ class Backend:
     def new_store(self) -> SharedStore | None:
         """Return a new store of large buffers, in a directory of its own; None: buffers travel in the message."""
         return SharedStore(Path(self.store, uuid.uuid4().hex)) if self.store else None
+
+    def session_volume(self) -> Any:
+        """Return the Volume with the saved states of this kernel's sessions; it ends with the kernel."""
+        return self.volume.open(self.client)
 
     def close(self) -> None:
         """End the local control plane, which ends its containers and removes its files. No effect on the cloud."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.control_plane.containers import smi_program
 from modal_gpu_magic.control_plane.containers.links import Links
 from modal_gpu_magic.control_plane.containers.root import ContainerRoot, place, quoted
@@ -138,6 +139,8 @@ class ContainerSetup:
                 raise Conflict(f"{mount.sub_path!r} is a link to a path outside the volume.")
             path = Path(os.path.normpath(mount.mount_path))
             directories[str(path)] = str(directory)
+            if str(path) == SESSION_MOUNT:  # containers of other kernels have the same path, and another Volume
+                continue
             _link_inside(container_root, path, directory)
             self._link(container, path, directory, setup_result)
         setup_result.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)
