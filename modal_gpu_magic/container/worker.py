@@ -96,6 +96,7 @@ class Worker:
         self.input_proxy = StdinProxy(self.sender)
         self.shell = make_shell(self.sender, self.input_proxy.ask)
         self.namespace_sync = NamespaceSync(self.shell.user_ns, self.shell.user_ns)
+        self.shell.why_unbound = self.namespace_sync.why_unbound
         self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)
@@ -279,7 +280,11 @@ class Worker:
                 return Need(self.generation, "rewound", restored=self.namespace_sync.names, why=why)
         self._is_unsaid = False
         state = self.saved.state
-        names, why = (self.namespace_sync.names, self.namespace_sync.unrestored) if state is None else (state.names, state.unsaved)
+        names, why = (
+            (self.namespace_sync.names, self.namespace_sync.unrestored)
+            if state is None
+            else (state.names, state.unsaved)
+        )
         return Need(self.generation, "restored", restored=names, why=dict(why))
 
     def _plan(self, generation: str, history: tuple[RunTrace, ...]) -> Plan | str:

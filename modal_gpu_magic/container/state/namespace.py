@@ -346,6 +346,12 @@ class NamespaceSync:
             rest = replace(group, names=tuple(each for each in group.names if each != name))
             self.waiting.update({each: rest for each in rest.names if each in self.waiting})
 
+    def why_unbound(self, name: str) -> str:
+        """Return why a name of the container before is not bound; empty: it is bound, or was not known."""
+        if name in self.waiting:
+            return "its saved value is not loaded yet, because the cell does not name it"
+        return self.unrestored.get(name, "")
+
     def lack(self, name: str, why: str) -> None:
         """Note that the value of a name is lost."""
         if token_in(name) is None:

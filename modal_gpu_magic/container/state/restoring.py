@@ -1,16 +1,14 @@
 """Restore a session's namespace from the saved state: what a cell may read before the cell, the rest between cells.
 
-Small groups, functions and classes, and all objects that the notebook has are loaded first: the notebook may name any of
-these. A large value that only the container had is loaded when a cell reads it, or when no cell runs.
+Small groups, functions and classes, and all objects that the notebook has are loaded first: the notebook may name any
+of these. A large value that only the container had is loaded when a cell reads it, or when no cell runs.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import DamagedError
@@ -18,15 +16,18 @@ from modal_gpu_magic.wire.buffers.hashing import CHUNK_BYTES
 from modal_gpu_magic.wire.messages.events import Transfer
 from modal_gpu_magic.wire.pickles.identity import base_of
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
-from modal_gpu_magic.wire.saved.manifest import SavedGroup, SyncFacts
 from modal_gpu_magic.wire.saved.places import BUFFERS
 from modal_gpu_magic.wire.saved.reading import SavedState, load_group, read_checked
 from modal_gpu_magic.wire.transfer import Packed
 from modal_gpu_magic.wire.values.referenced_globals import reach
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
     from modal_gpu_magic.container.state.namespace import NamespaceSync
     from modal_gpu_magic.container.state.saving import Check
+    from modal_gpu_magic.wire.saved.manifest import SavedGroup, SyncFacts
 
 NOT_RELATED = "its container has ended, and the saved state is of another notebook or of a later cell"
 CHANGED_SINCE = "its container has ended, and the cells after the last save may have changed it"
@@ -102,7 +103,7 @@ class Restorer:
     def begin(self) -> None:
         """Take over what needs no cell: small groups, functions, classes, and the objects that the notebook has."""
         state, sync = self.plan.state, self.sync
-        sync.unrestored = {name: f"it was not saved: {why}" for name, why in state.unsaved.items()}
+        sync.unrestored.update(state.unsaved)
         if self.plan.continues:
             sync.resume(self.facts)
         groups = state.manifest.groups
@@ -111,7 +112,9 @@ class Restorer:
         self._load([group for group in groups if group.is_early], never)
         if self.plan.continues:
             for each in self.facts.handed:
-                sync.handed.add(Packed(Transfer(base=each.base), self._handed.get(each.base, {}), frozenset(each.named)))
+                sync.handed.add(
+                    Packed(Transfer(base=each.base), self._handed.get(each.base, {}), frozenset(each.named))
+                )
         elif self.plan.changed != frozenset():
             self._drop_changed()
         sync.last_result = state.result
@@ -142,9 +145,7 @@ class Restorer:
             check()
             before = {name: namespace[name] for name in group.names if name in namespace}
             try:
-                loaded = load_group(
-                    self._read_with(check), group, namespace, bind=not before, restore_devices=True
-                )
+                loaded = load_group(self._read_with(check), group, namespace, bind=not before, restore_devices=True)
             except BaseException:  # a cell waits: no name of the group is seen
                 for name in group.names:
                     if name not in before:
@@ -205,4 +206,3 @@ def restore_files(state: SavedState, tree: Path) -> dict[str, str]:
         except (DamagedError, OSError) as error:
             failed[file.path] = str(error)
     return failed
-

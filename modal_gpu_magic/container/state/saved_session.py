@@ -78,6 +78,8 @@ class SavedSession:
         self._saver = None if directory is None else Saver(directory, owner)
         self._restorer: Restorer | None = None
         self._has_begun = False
+        self._unsaid: Restorer | None = None
+        """What was restored and not yet said."""
         self._options = Options()
         self._is_dirty = False
         self._said: dict[str, str] = {}
@@ -164,7 +166,8 @@ class SavedSession:
 
     def take(self, plan: Plan) -> None:
         """Restore by a plan from now on; `begin` or `need` load the first values."""
-        self._restorer, self._has_begun = Restorer(plan, self._sync), False
+        self._restorer = self._unsaid = Restorer(plan, self._sync)
+        self._has_begun = False
         self.saved_run = self._run = plan.state.run
 
     def begin(self) -> None:
@@ -180,18 +183,13 @@ class SavedSession:
 
     def restore_for(self, request: Request) -> str:
         """Load what a cell may read; return the line about it, or nothing."""
-        restorer, is_first = self._restorer, not self._has_begun
-        if restorer is None:
-            return ""
-        self.begin()
-        for name in (*request.drops, *request.values.names):
-            self._sync.discard(name)
-        reads = {*request.reads, *request.maybe, *request.binds, *request.deletes, *request.mutates}
-        before = restorer.nbytes
-        restorer.need(reads)
-        if not is_first and restorer.nbytes == before:
-            return ""
-        return _line(restorer, is_first=is_first)
+        unsaid, self._unsaid = self._unsaid, None
+        if (restorer := self._restorer) is not None:
+            self.begin()
+            for name in (*request.drops, *request.values.names):
+                self._sync.discard(name)
+            restorer.need({*request.reads, *request.maybe, *request.binds, *request.deletes, *request.mutates})
+        return "" if unsaid is None else _line(unsaid)
 
     def restore(self, names: tuple[str, ...]) -> None:
         """Load the values of names, for a fetch."""
@@ -206,14 +204,13 @@ class SavedSession:
 
     def give_up(self) -> None:
         """Forget the saved state: the notebook begins a new namespace."""
-        self._restorer = None
+        self._restorer = self._unsaid = None
         self._sync.give_up_saved()
 
     def _load_rest(self, check: Check) -> After:
-        if self._restorer is not None:
+        if self._restorer is not None and self._has_begun:  # files and packages come first, with the cell
             self._check = check
             try:
-                self.begin()
                 self._restorer.rest(check)
             finally:
                 self._check = never
@@ -262,14 +259,17 @@ class SavedSession:
         return None if self._is_dirty or not self.saved_run else self._unsaved
 
 
-def _line(restorer: Restorer, *, is_first: bool) -> str:
+def _line(restorer: Restorer) -> str:
     """Return the line about what was restored."""
-    names = [name for name in restorer.plan.state.names if name in restorer.sync.namespace]
-    listed = ", ".join(f"`{name}`" for name in names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")
-    waiting = len(set(restorer.sync.waiting))
-    rest = f"; {waiting} larger {'value follows' if waiting == 1 else 'values follow'} when a cell reads them" if waiting else ""
-    what = f"{listed} ({size_text(restorer.nbytes)})" if names else "nothing"
-    began = "The container was replaced; restored" if is_first else "Restored"
-    return f"{began} {what} in {restorer.seconds:.1f} s{rest}."
+    sync = restorer.sync
+    waiting = [name for name in restorer.plan.state.names if name in sync.waiting]
+    names = [name for name in restorer.plan.state.names if name in sync.namespace]
+    what = f"{_listed(names)} ({size_text(restorer.nbytes)}) in {restorer.seconds:.1f} s" if names else "no variable"
+    rest = f"; {_listed(waiting)} will be when a cell reads them, or between cells" if waiting else ""
+    return f"The container was replaced; restored {what}{rest}."
 
 
+def _listed(names: list[str]) -> str:
+    """Return names for a sentence."""
+    more = f" and {len(names) - NAMED} more" if names[NAMED:] else ""
+    return ", ".join(f"`{name}`" for name in names[:NAMED]) + more

@@ -1,8 +1,8 @@
 """Save a session's namespace to the Volume, so that the session's next container goes on with it.
 
-Names that share objects are one group with one pickle. A group whose fingerprint is unchanged is not pickled again, and a
-buffer or a pickle that the Volume has is not written again. The manifest is replaced last, so a save that is interrupted,
-or that fails, leaves the state of the save before.
+Names that share objects are one group with one pickle. A group whose fingerprint is unchanged is not pickled again, and
+a buffer or a pickle that the Volume has is not written again. The manifest is replaced last, so a save that is
+interrupted, or that fails, leaves the state of the save before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -26,7 +25,7 @@ from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, token_name
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look, why_not
-from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.manifest import (
     GroupContent,
@@ -42,6 +41,8 @@ from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
     from modal_gpu_magic.container.state.namespace import NamespaceSync
 
 EARLY_BYTES = 1_000_000
@@ -57,8 +58,12 @@ Check: TypeAlias = "Callable[[], object]"
 """Called between two steps; raises `Interrupted` if a cell waits."""
 
 
-class Interrupted(BaseException):  # noqa: N818 - the name says which event ended the save
+class Interrupted(BaseException):
     """A cell waits: the save ends, and the state of the save before stays. No `except Exception` holds it up."""
+
+
+class UnwritableError(OSError):
+    """A file of the state cannot be written: the disk is full."""
 
 
 class NotOwnerError(Exception):
@@ -141,6 +146,7 @@ class _Files:
 
         Raises:
             Interrupted: a cell waits.
+            UnwritableError: the file cannot be written.
         """
         self._look()
         if key is None:
@@ -156,11 +162,13 @@ class _Files:
         try:
             write_file(part, view, key, lambda _: self._look())
             part.replace(target)
+        except OSError as error:
+            raise UnwritableError(error.errno, error.strerror) from error
         finally:
             part.unlink(missing_ok=True)
         return key
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Any:  # noqa: ARG002 - Store's
         """Refuse: this store is only written.
 
         Raises:
@@ -256,7 +264,10 @@ class Saver:
             if before is None or (before.stream, before.tokens) != (found.stream, tokens):
                 try:
                     group = self._write(names, values, sync, pending, check)
-                except TransferError as error:  # the value has changed, or its code is no function of the value
+                except TransferError as error:
+                    if isinstance(error.__cause__, UnwritableError):
+                        raise error.__cause__ from None
+                    # The value has changed meanwhile, or its own code does not always do the same.
                     unsaved.update(dict.fromkeys(filter(_is_users, names), str(error)))
                     continue
                 before = _Kept(found.stream, tokens, group)
@@ -330,9 +341,7 @@ class Saver:
         store = _Files(self.directory / BUFFERS, check)
         try:
             look(several.values(), sync.namespace, hasher, graphs=True)  # finds the arrays that share memory
-            packed = prepare(
-                several, sync.namespace, store, hasher, table=IdentityTable(side=1), file=_Stream(check)
-            )
+            packed = prepare(several, sync.namespace, store, hasher, table=IdentityTable(side=1), file=_Stream(check))
         finally:
             hasher.release()
         token = sync.table.token
@@ -464,5 +473,3 @@ def _put_file(store: _Files, path: Path) -> str:
             return store.put(memoryview(b""))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
             return store.put(view)
-
-

@@ -14,8 +14,8 @@ from modal_gpu_magic.wire.saved.places import session_directory
 def mounted(session: str) -> Path | None:
     """Return the session's directory, which may not exist yet; None: no Volume is mounted.
 
-    The local control plane mounts no absolute path: another kernel's containers have the same one. A variable says where
-    the Volume is.
+    The local control plane mounts no absolute path: another kernel's containers have the same one. A variable says
+    where the Volume is.
     """
     local: dict[str, str] = json.loads(os.environ.get(LOCAL_VOLUMES, "{}"))
     top = Path(local.get(SESSION_MOUNT, SESSION_MOUNT))

@@ -189,7 +189,9 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
     if answer is None or answer.need is not None:
         session.open_run = None
         return
-    session.status.meter.lives(time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation)
+    session.status.meter.lives(
+        time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation
+    )
     newer = run.rebound(session.namespace)
     apply_answer(session, run, answer)
     kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]

@@ -255,7 +255,7 @@ class Values:
     def rewound(self, restored: AbstractSet[str]) -> tuple[str, ...]:
         """Go on with values of an earlier time that the next container has; return the names of lost values.
 
-        The container knows none of the kernel's objects. So a value that shares objects with the kernel is lost as well.
+        The container knows none of the kernel's objects: a value that shares objects with the kernel is lost as well.
 
         Args:
             restored: names that the container has.

@@ -270,7 +270,7 @@ class IdentityTable:
         return self._transfers
 
     def resume(self, transfers: int, forgotten: Iterable[int]) -> None:
-        """Continue as the side that has ended: with the number of its transfers, and the tokens to report as released."""
+        """Continue as the side that has ended: with its number of transfers, and the tokens to report as released."""
         self._transfers = transfers
         self._forgotten += forgotten
 

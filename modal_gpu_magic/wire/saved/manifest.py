@@ -1,7 +1,7 @@
 """What a saved state consists of: one manifest, which names the files of the groups and of their buffers.
 
-A file has the digest of its content as its name, so a file that exists is not written again, and a damaged one is known.
-The manifest is the last file to be written: all files that it names exist.
+A file has the digest of its content as its name, so a file that exists is not written again, and a damaged one is
+known. The manifest is the last file to be written: all files that it names exist.
 """
 
 from __future__ import annotations

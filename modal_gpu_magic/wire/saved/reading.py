@@ -1,10 +1,9 @@
-"""Read a saved state: by the next container, from its mount, and by the kernel, from the Volume, without a container."""
+"""Read a saved state: the next container does, from its mount, and the kernel, from the Volume, without a container."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import DamagedError, TransferError
@@ -17,6 +16,9 @@ from modal_gpu_magic.wire.saved import manifest as manifests
 from modal_gpu_magic.wire.saved.manifest import FORMAT, GroupContent, Manifest, SavedGroup
 from modal_gpu_magic.wire.saved.places import BUFFERS, GROUPS, MANIFEST, state_directory
 from modal_gpu_magic.wire.transfer import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 Read: TypeAlias = "Callable[[str], bytes | bytearray]"
 """Returns the content of a file by its path.
@@ -47,7 +49,7 @@ class SavedStore:
         """Empty: no message contains the buffers."""
         return {}
 
-    def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
+    def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:  # noqa: ARG002 - Store's
         """Refuse: this store is only read.
 
         Raises:
@@ -199,8 +201,8 @@ class SavedState:
 
     @property
     def unsaved(self) -> dict[str, str]:
-        """The names that are not saved, with the reason."""
-        return self.manifest.unsaved
+        """The names that are not saved, with the reason: `it was not saved: it holds a lock`."""
+        return {name: f"it was not saved: {why}" for name, why in self.manifest.unsaved.items()}
 
     @property
     def result(self) -> str:
@@ -242,8 +244,7 @@ class SavedState:
                 loaded.values.update({name: value for name, value in found.values.items() if name in asked})
                 loaded.failed.update({name: why for name, why in found.failed.items() if name in asked})
         lacking = asked - loaded.values.keys() - loaded.failed.keys()
-        unsaved = self.manifest.unsaved
-        loaded.failed.update({name: f"it was not saved: {unsaved.get(name, 'no such name')}" for name in lacking})
+        loaded.failed.update({name: self.unsaved.get(name, "no cell had bound it") for name in lacking})
         return loaded
 
 
