@@ -7,9 +7,10 @@ import queue
 import threading
 import time
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
@@ -18,12 +19,12 @@ from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.buffers.stores import SharedStore
-    from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
     from modal_gpu_magic.wire.messages.parcel import Parcel
 
 LOG_LINES = 200
@@ -47,7 +48,16 @@ class OpenApp(HeldApp):
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        return None if self._is_apart else define(app, self.machine, self.packages)
+        return None if self._is_apart else define(app, self.machine, self.packages, volumes=self._volumes())
+
+    def _volumes(self) -> dict[str, Any]:
+        """Return the session Volume by its mount path, if the machine's sessions are saved."""
+        return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
+
+    @property
+    def session_volume(self) -> str:
+        """Modal's id of the session Volume; empty: none is mounted."""
+        return self.backend.volume.id if self.machine.saves else ""
 
     def _open(self) -> None:
         try:
@@ -100,7 +110,7 @@ class OpenApp(HeldApp):
         import modal
 
         app = modal.App(APP_NAME)
-        made = define(app, self.machine, self.packages, has_parameter=False)
+        made = define(app, self.machine, self.packages, has_parameter=False, volumes=self._volumes())
         with heartbeats_to(self._heartbeat_failed):
             self._stack.enter_context(app.run(client=self.backend.client))
         return made()
@@ -122,16 +132,32 @@ class OpenApp(HeldApp):
         return answer
 
     def fetch(
-        self, session: str, names: tuple[str, ...], received: tuple[int, ...], forgot: tuple[int, ...]
+        self,
+        session: str,
+        names: tuple[str, ...],
+        received: tuple[int, ...],
+        forgot: tuple[int, ...],
+        generation: str | None = None,
+        history: tuple[RunTrace, ...] = (),
     ) -> Transfer:
-        """Fetch values that stayed in the container. `received`: earlier fetches that the notebook has received."""
+        """Fetch values that stayed in the container, or were saved by it. The arguments are those of `Runner.fetch`."""
         try:
             store = self.store(session)
             directory = None if store is None else str(store.directory)
-            fetched: Transfer = self.runner(session).fetch.remote(names, directory, received, forgot)
+            fetched: Transfer = self.runner(session).fetch.remote(
+                names, directory, received, forgot, generation, history
+            )
         except Exception as error:
             raise translate(error) from error
         return fetched
+
+    def save(self, session: str) -> dict[str, str] | None:
+        """Save the session's state; return what is not saved, with the reasons. None: nothing could be saved."""
+        try:
+            unsaved: dict[str, str] | None = self.runner(session).save.remote()
+        except Exception as error:
+            raise translate(error) from error
+        return unsaved
 
     def listed(self, session: str, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the container's working directory, or all files below the path."""
@@ -363,16 +389,24 @@ class Cluster:
         self.run.update_autoscaler(scaledown_window=scaledown_window)
 
 
-def define(app: Any, machine: Machine, packages: tuple[str, ...], *, has_parameter: bool = True) -> Any:
+def define(
+    app: Any,
+    machine: Machine,
+    packages: tuple[str, ...],
+    *,
+    has_parameter: bool = True,
+    volumes: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
-    Modal creates nothing before the App runs.
+    Modal creates nothing before the App runs. `volumes`: more Volumes, by mount path.
     """
     import modal
 
     from modal_gpu_magic.sdk import entry, nodes
 
     options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
+    options["volumes"] = {**options["volumes"], **volumes}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

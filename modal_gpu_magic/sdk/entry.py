@@ -5,6 +5,7 @@ import contextlib
 import functools
 import queue
 import time
+from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
 
@@ -14,7 +15,7 @@ from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.errors import DamagedError
-from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, Parcel, joined
 
 STDIN_SECONDS = FUNCTION_TIMEOUT
@@ -47,14 +48,25 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        return self.worker.run(request, post, answer, mounted(request.volumes))
+        return self.worker.run(request, post, answer, mounted(request.volumes), session_volume(request.session_volume))
 
     @modal.method()
     def fetch(
-        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...], forgot: tuple[int, ...]
+        self,
+        names: tuple[str, ...],
+        store: str | None,
+        received: tuple[int, ...],
+        forgot: tuple[int, ...],
+        generation: str | None = None,
+        history: tuple[RunTrace, ...] = (),
     ) -> Transfer:
         """Return values that stayed, on request."""
-        return self.worker.fetch(names, store, received, forgot)
+        return self.worker.fetch(names, store, received, forgot, generation, history)
+
+    @modal.method()
+    def save(self) -> dict[str, str] | None:
+        """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        return self.worker.save()
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:
@@ -112,6 +124,18 @@ def mounted(names: tuple[str, ...]) -> Volumes:
         {name: functools.partial(methodcaller("reload"), volume) for name, volume in volumes.items()},
         {name: functools.partial(methodcaller("commit"), volume) for name, volume in volumes.items()},
     )
+
+
+@functools.cache
+def session_volume(volume_id: str) -> Callable[[], object]:
+    """Return the action that commits the session Volume."""
+    if not volume_id:
+        return never
+    return functools.partial(methodcaller("commit"), modal.Volume.from_id(volume_id))
+
+
+def never() -> None:
+    """Do nothing: no session Volume is mounted."""
 
 
 def methods() -> dict[str, Any]:

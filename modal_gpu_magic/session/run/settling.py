@@ -16,6 +16,7 @@ from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import RunTrace
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
 
@@ -53,6 +54,8 @@ class OpenRun:
         count: the cell's execution count.
         bindings: the notebook's variables when the notebook went on without the run: when the cell was stopped, or
             was sent into the background; empty: the notebook waits.
+        bindings: the notebook's variables when the cell was stopped; empty: the run was not stopped.
+        changes: the names that the run may change; None: any name.
     """
 
     run: str
@@ -60,6 +63,7 @@ class OpenRun:
     packed: Packed
     count: int
     bindings: dict[str, Any] = field(default_factory=dict)
+    changes: frozenset[str] | None = None
 
     def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """The names that the notebook has bound again since it went on, with their values; `_GONE`: deleted."""
@@ -96,6 +100,7 @@ class Sender(Protocol):
     process: ProcessState
     status: Status
     store: SharedStore | None
+    history: list[RunTrace]
 
     @property
     def app(self) -> OpenApp | None:
@@ -103,6 +108,9 @@ class Sender(Protocol):
 
     def forget(self) -> tuple[str, ...]:
         """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
+
+    def container_ended(self) -> None:
+        """Note the end of the container: the next one goes on with its saved state, if there is one."""
 
     def discard_dead_app(self, say: Callable[[str], None]) -> None:
         """Discard an App that can no longer run cells, and say what was lost."""
@@ -123,7 +131,7 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     if ended.answer is None and ended.never_began:
         session.open_run = None
     elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
-        session.forget()
+        session.container_ended()
         session.status.meter.ends(ended.ended_at)
     elif run is not None:
         run.bindings.update(session.namespace)
@@ -163,6 +171,8 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     """
     if session.machine.nodes == 1:
         session.generation = answer.generation
+    session.history[:] = _since(session.history, answer.saved_run)
+    session.history.append(RunTrace(run.run, run.changes))
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
     session.modules.arrived()
@@ -176,6 +186,12 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     if session.machine.nodes == 1:  # a slower node of a cluster may not have read its values yet
         session.free_buffers()
     return result
+
+
+def _since(history: list[RunTrace], saved: str) -> list[RunTrace]:
+    """Return the runs from the saved one on: no state that is older will be restored."""
+    found = next((number for number, each in enumerate(history) if each.run == saved), 0)
+    return history[found:]
 
 
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:
@@ -216,7 +232,9 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
     if answer is None or answer.need is not None:
         session.open_run = None
         return
-    session.status.meter.lives(time.time() - (answer.made_at - answer.booted_at), generation=answer.generation)
+    session.status.meter.lives(
+        time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation
+    )
     _, kept = _apply_beside(session, run, answer)
     if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
         say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(kept))}" if kept else ""))
