@@ -190,7 +190,7 @@ class Session:
                     settle(self, front, presses)
                 opening = self._begin_opening(cell, front)
                 self._share_store(opening.app)
-                self._forget_ended_container(front)
+                self._note_ended_container(front)
                 return self._submitted(cell, facts, opening, front, presses)
         finally:
             self.values.hasher.release()
@@ -204,14 +204,18 @@ class Session:
             front.say(line)
         if was_pressed(presses):
             raise stopped("stopped before the cell was sent; the cell did not run")
-        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, dict(self.namespace))
+        changes = _changes(facts, outgoing)
+        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, dict(self.namespace), changes)
         return Submitted(cell, facts, opening, request, run)
 
-    def _forget_ended_container(self, front: Front) -> None:
-        """Forget a container whose idle time is over and that has ended, so that all values are sent at once."""
+    def _note_ended_container(self, front: Front) -> None:
+        """Note the end of a container whose idle time is over, so that what the next one lacks is sent at once."""
         ended = self.generation is not None and self.app is not None and self.status.standing.doing == "ended"
         if ended and self.app is not None and self.machine.nodes == 1 and not self.app.is_warm(self.name):
-            front.say(_with_lost(REPLACED, self.forget()))
+            if self.machine.saves:
+                self.container_ended()
+            else:
+                front.say(_with_lost(REPLACED, self.forget()))
 
     def follow(self, sent: Submitted, front: Front, inbox: Inbox) -> tuple[Submitted, FinishedRun]:
         """Send a background cell and take in all that happens to its run, on a thread of its own.
@@ -225,7 +229,7 @@ class Session:
         again = False
         for left in itertools.count(ATTEMPTS - 1, -1):
             app = self._wait_open(sent.opening, front, inbox)
-            request = sent.delivered(app.store(self.name))
+            request = replace(sent.delivered(app.store(self.name)), session_volume=app.session_volume)
             if was_pressed(inbox):
                 raise stopped("stopped before the cell was sent; the cell did not run")
             app.finish(self._last_run)
@@ -576,14 +580,14 @@ class Session:
         Raises:
             KeyboardInterrupt: ■ was pressed before; the run was not sent.
         """
-        request = self._request(app, cell, facts, outgoing, packed)
+        request = replace(self._request(app, cell, facts, outgoing, packed), session_volume=app.session_volume)
         for line in self.process.news(app.machine):
             front.say(line)
         app.finish(self._last_run)
         if was_pressed(inbox):
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._last_run = request.run
-        changes = None if facts.names.any_name else _changes(facts, outgoing)
+        changes = _changes(facts, outgoing)
         self.open_run = OpenRun(request.run, outgoing, packed, cell.count, changes=changes)
         self.status.meter.sent()
         return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
@@ -709,7 +713,6 @@ class Session:
             states=self.process.outgoing(cell.transfer_options.include, app.machine),
             kernel=cell.kernel,
             save=self.machine.save if self.machine.saves else 0,
-            session_volume=app.session_volume,
             history=tuple(self.history),
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
         )
@@ -725,9 +728,11 @@ def _with_lost(words: str, lost: tuple[str, ...], why: str = "") -> str:
     return f"{words} Lost with it: {', '.join(lost)}{reason}." if lost else words
 
 
-def _changes(facts: CellFacts, outgoing: Outgoing) -> frozenset[str]:
-    """Return the names that a cell may change."""
+def _changes(facts: CellFacts, outgoing: Outgoing) -> frozenset[str] | None:
+    """Return the names that a cell may change; None: any name."""
     names = facts.names
+    if names.any_name:
+        return None
     return frozenset({*outgoing.reached, *outgoing.values, *names.reads, *names.binds, *names.mutates, *names.deletes})
 
 
