@@ -47,7 +47,9 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        return self.worker.run(request, post, answer, mounted(request.volumes))
+        call = modal.current_function_call_id() or ""
+        volumes, commit = mounted(request.volumes), functools.partial(committed, request.log)
+        return self.worker.run(request, post, answer, volumes, call=call, commit=commit)
 
     @modal.method()
     def fetch(
@@ -55,6 +57,11 @@ class Runner:
     ) -> Transfer:
         """Return values that stayed, on request."""
         return self.worker.fetch(names, store, received, forgot)
+
+    @modal.method()
+    def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
+        """Give a detached session to a kernel that attaches, with the values of its last run."""
+        return self.worker.hand_over(owner, run, store)
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:
@@ -112,6 +119,11 @@ def mounted(names: tuple[str, ...]) -> Volumes:
         {name: functools.partial(methodcaller("reload"), volume) for name, volume in volumes.items()},
         {name: functools.partial(methodcaller("commit"), volume) for name, volume in volumes.items()},
     )
+
+
+def committed(name: str) -> None:
+    """Commit the Volume of a detached session."""
+    modal.Volume.from_name(name).commit()
 
 
 def methods() -> dict[str, Any]:

@@ -14,13 +14,14 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
+  answered             {}                     the question of a detached run has its answer: nobody is to ask again
   note                 {"text": str}          a line by this package (an install), shown outside the cell's output
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
                         the last run. If known, also `Reading.beside`: "host": HostSample.row, "processes": rows
-  started              {"generation": str, "time": float, "booted_at": float}
-                       the run has reached the container; both times are of the container's clock
+  started              {"generation": str, "time": float, "booted_at": float, "call": str}
+                       the run has reached the container; both times are of the container's clock; `call`: Modal's id
   phase                {"phase": RunPhase, "subject": str, "time": float}   what the container does from `time` on
   stopping             {}                     the ■ has arrived in the container
   end                  {"answer": Answer}     the whole answer, after a stop (the server discards the result then)
@@ -51,6 +52,7 @@ EventKind = Literal[
     "comm_msg",
     "comm_close",
     "input_request",
+    "answered",
     "note",
     "rank",
     "sample",
@@ -250,7 +252,7 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects", "parts"]
+    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "owner"]
     buffers: tuple[str, ...] = ()
     version: str = ""
     """Version of this package, or of Python, in the container."""
@@ -353,6 +355,10 @@ class Request(Compact):
     """Changed process state, such as options and random generators: items by state name (`wire.process`)."""
     asked: Asked = field(default_factory=Asked)
     kernel: Kernel = field(default_factory=Kernel)
+    owner: str = ""
+    """Id of the kernel's claim on a detached session: a later claim ends an earlier one. Empty: an attached session."""
+    log: str = ""
+    """Name of the Volume for the run's log; empty: the run has none."""
 
 
 @dataclass(frozen=True, slots=True)
