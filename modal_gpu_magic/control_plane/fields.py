@@ -22,6 +22,8 @@ PATH_BYTES = 1024
 SHOWN = 60
 """Most characters of a value in an error."""
 
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,6 +52,13 @@ def _path(text: str, what: str) -> str:
     names = text.encode("utf-8", "surrogateescape").split(b"/")
     if "\0" in text or max(map(len, names)) > NAME_BYTES or sum(map(len, names)) > PATH_BYTES:
         raise Invalid(f"{what} {shown(text)} is not a path: a name has at most {NAME_BYTES} bytes and no zero byte.")
+    return text
+
+
+def object_name(text: str, what: str) -> str:
+    """Return the name of an app, a queue or a dict, as the SDK allows it."""
+    if not _NAME.fullmatch(text):
+        raise Invalid(f"{what} cannot have the name {shown(text)}: use 1 to 64 letters, digits, '.', '_' and '-'.")
     return text
 
 

@@ -24,6 +24,7 @@ from modal_gpu_magic.control_plane.servicers.apps import Apps
 from modal_gpu_magic.control_plane.servicers.blobs import Blobs
 from modal_gpu_magic.control_plane.servicers.calls import Calls
 from modal_gpu_magic.control_plane.servicers.containers import ContainerSide
+from modal_gpu_magic.control_plane.servicers.deployments import Deployments
 from modal_gpu_magic.control_plane.servicers.dicts import Dicts
 from modal_gpu_magic.control_plane.servicers.functions import Functions, container_arguments
 from modal_gpu_magic.control_plane.servicers.images import Images
@@ -63,9 +64,11 @@ class ControlPlane:
         self._loopback = Loopback()
         blobs = Blobs(directories.root / "blobs", self._loopback)
         apps = Apps(self.state, self._scheduler, detachable=detachable)
+        functions = Functions(self.state, self._scheduler, pool)
         self.rpcs = rpcs_of(
             apps,
-            Functions(self.state, self._scheduler, pool),
+            functions,
+            Deployments(self.state, self._scheduler, functions, lasting=detachable),
             Calls(self.state, self._scheduler),
             ContainerSide(self.state, self._scheduler),
             images,

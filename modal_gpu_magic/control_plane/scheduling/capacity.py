@@ -54,11 +54,14 @@ def missing_units(function: Function) -> int:
 
 
 def _retiring_units(function: Function) -> int:
-    """Return the number of units that take no more work but still run inputs; they count towards `max_containers`."""
+    """Return the number of units that take no more work but still run inputs; they count towards `max_containers`.
+
+    Those of an earlier version do not: new calls would wait for the calls that run there.
+    """
     return sum(
         bool(container.running)
         for container in function.containers.values()
-        if container.leaving and container.rank == 0
+        if container.leaving and container.rank == 0 and not container.outdated
     )
 
 

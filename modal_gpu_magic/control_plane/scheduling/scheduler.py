@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.scheduling import capacity
-from modal_gpu_magic.control_plane.scheduling.state import Cluster, Container, Function, Input, State, new_id
+from modal_gpu_magic.control_plane.scheduling.state import App, Cluster, Container, Function, Input, State, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
 
@@ -91,6 +91,13 @@ class Scheduler:
         self._retire(container)
         self.scale(container.function)
 
+    def renew(self, function: Function) -> None:
+        """Let the containers of an earlier version end what they run; what is queued goes to new ones."""
+        for container in list(function.containers.values()):
+            container.outdated = True
+            self._retire(container)
+        self.scale(function)
+
     # ── inputs
 
     def submit(self, inputs: Iterable[Input]) -> None:
@@ -116,6 +123,8 @@ class Scheduler:
                 continue
             if function.pending and capacity.together(container):
                 await self._gather_batch(function, batch, linger)
+                if container.leaving:
+                    break
                 if taken := [function.pending.popleft() for _ in range(min(batch, len(function.pending)))]:
                     return self._assign(container, taken)
             left = capacity.seconds_to_leave(container, time.monotonic())
@@ -304,7 +313,7 @@ class Scheduler:
                 self._kill(member)  # the members of a cluster end together
         if cluster and all(member.ended_at for member in cluster.members):
             self._state.clusters.pop(cluster.id, None)
-        if container.ready or on_purpose:
+        if container.ready or on_purpose or container.outdated:
             self.scale(function)
         else:
             self._fail_waiting(container, container.startup_failure or result)
@@ -321,12 +330,16 @@ class Scheduler:
         while pending and not any(other.ready for other in container.function.live):
             self.settle(pending.popleft(), result, container.id)
 
-    async def stop_app(self, app_id: str, grace: float = APP_GRACE) -> None:
-        """Stop an app: terminate its inputs, let containers run `@exit`, and complete its log."""
+    def stop_app(self, app_id: str, grace: float = APP_GRACE) -> Coroutine[Any, Any, None]:
+        """Stop an app at once: its name is free, and its inputs are terminated.
+
+        Returns:
+            What lets its containers run `@exit`, and completes its log.
+        """
         app = self._state.apps[app_id]
         if app.stopped:
-            return
-        app.stopped = True
+            return _nothing()
+        app.stopped_at = time.time()
         functions = [function for function in self._state.functions.values() if function.app is app]
         for function in functions:
             function.pending.clear()
@@ -338,7 +351,15 @@ class Scheduler:
         containers = [container for function in functions for container in function.containers.values()]
         for container in containers:
             self._retire(container)
+        return self._complete(app, containers, grace)
+
+    async def _complete(self, app: App, containers: list[Container], grace: float) -> None:
+        """Wait for the end of a stopped app's containers."""
         await asyncio.gather(*(self._launcher.kill(container, grace) for container in containers))
         app.done = True
         app.log.broadcast.notify()
         self._state.forget_ended()
+
+
+async def _nothing() -> None:
+    """Wait for nothing."""

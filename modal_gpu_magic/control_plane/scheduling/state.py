@@ -61,20 +61,70 @@ class Log:
         return list(itertools.islice(self.batches, len(self.batches) - newer, None)) if newer > 0 else []
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """One version of a deployed app.
+
+    Attributes:
+        number: its version, from 1.
+        deployed_at: its time, in seconds of the epoch.
+        function_ids: functions by tag.
+        class_ids: classes by tag.
+        definitions: definitions by the id of the function.
+        tag: the label that the user gave it.
+        client_version: the SDK's version that sent it.
+        commit: the user's commit, if the SDK found one.
+        rollback_of: the version that was deployed again; 0: none.
+    """
+
+    number: int
+    deployed_at: float
+    function_ids: dict[str, str]
+    class_ids: dict[str, str]
+    definitions: dict[str, Definition]
+    tag: str = ""
+    client_version: str = ""
+    commit: api_pb2.CommitInfo | None = None
+    rollback_of: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class App:
-    """A running app. Ends with its client (ephemeral) or by AppStop (detached)."""
+    """An app. Ends with its client (ephemeral, or not deployed yet) or by AppStop (detached, deployed)."""
 
     id: str
     detached: bool
     description: str = ""
+    initializing: bool = False
+    """The client makes its objects, and will deploy it."""
+    name: str = ""
+    """Its name, once it is deployed."""
+    tags: dict[str, str] = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+    """The versions of a deployed app, the newest last."""
     function_ids: dict[str, str] = field(default_factory=dict)
     class_ids: dict[str, str] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
     heartbeat_at: float = field(default_factory=time.monotonic)
-    stopped: bool = False
+    created_at: float = field(default_factory=time.time)
+    stopped_at: float | None = None
     done: bool = False
     """All containers have ended and the log is complete."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped: it starts nothing more."""
+        return self.stopped_at is not None
+
+    @property
+    def deployed(self) -> bool:
+        """Whether it was deployed, under its name."""
+        return bool(self.name)
+
+    @property
+    def outlives_client(self) -> bool:
+        """Whether it goes on when its client disconnects or dies."""
+        return self.detached or self.deployed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +136,15 @@ class Scaling:
     buffer_containers: int = 0
     scaledown_window: int = 60
     """Seconds that an idle container waits for work. Modal's default."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """What a function is in one version of its app. `gpus`: the first choice and its fallbacks."""
+
+    message: api_pb2.Function
+    gpus: tuple[GpuSpec, ...] = ()
+    scaling: Scaling = Scaling()
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +160,16 @@ class Function:
     scaling: Scaling = Scaling()
     defined: bool = True
     """Whether its definition has come and was accepted; before, the function has an id only."""
+    base: Function | None = None
+    """The function of which it is a variant."""
+    options: api_pb2.FunctionOptions = field(default_factory=api_pb2.FunctionOptions)
+    """What a variant changes in the definition of its base."""
+    current: Definition | None = None
+    """Its definition as it came; `scaling` may have changed since."""
+    staged: dict[str, Definition] = field(default_factory=dict)
+    """Definitions that a client has sent and not deployed yet, by their ids."""
+    removed: bool = False
+    """Whether the newest version of its deployed app lacks it: it takes no new calls."""
     pending: deque[Input] = field(default_factory=deque)
     containers: dict[str, Container] = field(default_factory=dict)
     broadcast: Broadcast = field(default_factory=Broadcast)
@@ -210,6 +279,8 @@ class Container:
     """Signals a change to the container's heartbeat: a cancellation."""
     leaving: bool = False
     """Takes no more work and will end."""
+    outdated: bool = False
+    """Its function was deployed again since: it ends what it runs."""
     ready: bool = False
     """Has asked for work: imports and `@enter` hooks are done."""
     idle_since: float | None = None

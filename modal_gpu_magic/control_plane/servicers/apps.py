@@ -14,6 +14,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, Unsupported, count, entry, found, moment, seconds
 from modal_gpu_magic.control_plane.scheduling.state import App, Container, State, new_id
+from modal_gpu_magic.control_plane.servicers.deployments import ENVIRONMENT, page_of
 from modal_gpu_magic.control_plane.servicers.functions import layout_of
 
 if TYPE_CHECKING:
@@ -44,20 +45,21 @@ class Apps:
     ) -> api_pb2.EnvironmentGetOrCreateResponse:
         """Return the only environment, whatever name is requested."""
         settings = known(api_pb2.EnvironmentSettings, image_builder_version=BUILDER_VERSION)
-        metadata = known(api_pb2.EnvironmentMetadata, name=request.deployment_name or "main", settings=settings)
+        metadata = known(api_pb2.EnvironmentMetadata, name=request.deployment_name or ENVIRONMENT, settings=settings)
         return known(api_pb2.EnvironmentGetOrCreateResponse, environment_id="en-local", metadata=metadata)
 
     async def AppCreate(self, request: api_pb2.AppCreateRequest, peer: Container | None) -> api_pb2.AppCreateResponse:
-        """Create an app for `app.run()`."""
+        """Create an app for `app.run()`, or one that the client will deploy."""
         detached = request.app_state == api_pb2.APP_STATE_DETACHED
         if detached and not self._detachable:
             raise Unsupported(
                 "The local backend stops together with its command, so an app cannot be detached. "
                 "Run it without --detach, or on Modal."
             )
-        app = App(new_id("ap"), detached, request.description)
+        initializing = request.app_state == api_pb2.APP_STATE_INITIALIZING
+        app = App(new_id("ap"), detached, request.description, initializing, tags=dict(request.tags))
         self._state.apps[app.id] = app
-        return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=_page(app))
+        return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=page_of(app))
 
     async def AppHeartbeat(self, request: api_pb2.AppHeartbeatRequest, peer: Container | None) -> Empty:
         """Record that the client is alive."""
@@ -67,16 +69,6 @@ class Apps:
         app.heartbeat_at = time.monotonic()
         return Empty()
 
-    async def AppPublish(
-        self, request: api_pb2.AppPublishRequest, peer: Container | None
-    ) -> api_pb2.AppPublishResponse:
-        """Start warm containers, since all objects of the app now exist."""
-        app = self._app(request.app_id)
-        app.function_ids, app.class_ids = dict(request.function_ids), dict(request.class_ids)
-        for function_id in app.function_ids.values():
-            self._scheduler.scale(found(self._state.functions, function_id, "function"))
-        return known(api_pb2.AppPublishResponse, url=_page(app), deployed_at=time.time())
-
     async def AppGetLayout(
         self, request: api_pb2.AppGetLayoutRequest, peer: Container | None
     ) -> api_pb2.AppGetLayoutResponse:
@@ -84,9 +76,9 @@ class Apps:
         return api_pb2.AppGetLayoutResponse(app_layout=layout_of(self._state, self._app(request.app_id)))
 
     async def AppClientDisconnect(self, request: api_pb2.AppClientDisconnectRequest, peer: Container | None) -> Empty:
-        """End `app.run()`: stop the app in the background. A detached app continues."""
+        """End `app.run()`, or a deployment that failed: stop the app in the background. Others continue."""
         app = self._app(request.app_id)
-        if not app.detached:
+        if not app.outlives_client:
             self._stop(app)
         return Empty()
 
@@ -132,7 +124,7 @@ class Apps:
         while True:
             await asyncio.sleep(HEARTBEAT_LIMIT / 10)
             for app in list(self._state.apps.values()):
-                if not app.detached and not app.stopped and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT:
+                if not app.outlives_client and not app.stopped and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT:
                     self._stop(app)
 
     def _app(self, app_id: str) -> App:
@@ -142,11 +134,6 @@ class Apps:
         task = asyncio.get_running_loop().create_task(self._scheduler.stop_app(app.id))
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
-
-
-def _page(app: App) -> str:
-    """Return the URL of the app's page; no page exists locally."""
-    return f"http://localhost/{app.id}"
 
 
 def _wanted(request: api_pb2.AppGetLogsRequest | api_pb2.AppFetchLogsRequest, batch: api_pb2.TaskLogsBatch) -> bool:

@@ -55,6 +55,8 @@ class Calls:
         function = found(self._state.functions, request.function_id, "function")
         if function.app.stopped:
             raise NotFound(f"App {function.app.id} has stopped; run it again.")
+        if function.removed:
+            raise NotFound(f"The newest version of app {function.app.name!r} has no such function any more.")
         if not function.defined:
             raise Conflict(f"Function {function.id} is not defined.")
         call = Call(new_id("fc"), function, request.function_call_invocation_type)
@@ -194,8 +196,11 @@ class Calls:
         calls[call.id] = call
 
     def _note_read(self, call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> None:
-        """Note that a finished call of one input was read; drop the oldest such calls beyond the limit."""
-        if call.was_read or call.unfinished or len(call.inputs) != 1 or not outputs:
+        """Note that a finished call of one input was read; drop the oldest such calls beyond the limit.
+
+        Those of a deployed app stay: another client may ask for them by their ids.
+        """
+        if call.was_read or call.unfinished or len(call.inputs) != 1 or not outputs or call.function.app.deployed:
             return
         call.was_read = True
         self._read.append(call)

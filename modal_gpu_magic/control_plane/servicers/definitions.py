@@ -14,7 +14,7 @@ from modal_gpu_magic.control_plane.containers.setup import ROOT
 from modal_gpu_magic.control_plane.fields import absolute_path, inner_path, number
 from modal_gpu_magic.control_plane.messages import known, shared_fields
 from modal_gpu_magic.control_plane.refusals import Invalid, Unsupported
-from modal_gpu_magic.control_plane.scheduling.state import Function, Scaling
+from modal_gpu_magic.control_plane.scheduling.state import Definition, Function, Scaling
 from modal_gpu_magic.control_plane.servicers.schedules import check_schedule
 
 if TYPE_CHECKING:
@@ -123,6 +123,13 @@ def with_settings(scaling: Scaling, settings: api_pb2.AutoscalerSettings) -> Sca
     return _updated(scaling, _given(settings))
 
 
+def define(function: Function, definition: Definition, definition_id: str = "") -> None:
+    """Give a function its definition, the first or a new one."""
+    function.definition, function.gpus, function.scaling = definition.message, definition.gpus, definition.scaling
+    function.handle = handle_of(function, definition.message, definition_id or function.handle.definition_id)
+    function.current, function.defined, function.removed = definition, True, False
+
+
 def with_options(scaling: Scaling, options: api_pb2.FunctionOptions) -> Scaling:
     """Return the scaling of a variant: that of its base, changed by its options."""
     given = {
@@ -160,9 +167,8 @@ def apply_options(definition: api_pb2.Function, options: api_pb2.FunctionOptions
         definition.volume_mounts.extend(options.volume_mounts)
 
 
-def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
-    """Return the metadata that a client or container needs to call the function."""
-    definition = function.definition
+def handle_of(function: Function, definition: api_pb2.Function, definition_id: str) -> api_pb2.FunctionHandleMetadata:
+    """Return the metadata that a client or container needs to call the function by this definition of it."""
     common = {
         "app_id": function.app.id,
         "max_object_size_bytes": LOCAL_INLINE_BYTES,
@@ -173,7 +179,7 @@ def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
         function_name=definition.function_name,
         function_type=definition.function_type,
         is_method=definition.is_method,
-        definition_id=f"de-{function.id}",
+        definition_id=definition_id,
         class_parameter_info=definition.class_parameter_info,
         function_schema=definition.function_schema,
         **{name: getattr(definition, name) for name in FORMATS},
@@ -195,8 +201,8 @@ def handle_of(function: Function) -> api_pb2.FunctionHandleMetadata:
     return handle
 
 
-def function_data_of(function: Function) -> api_pb2.FunctionData:
+def function_data_of(definition: api_pb2.Function) -> api_pb2.FunctionData:
     """Return the definition in the format of the SDK's `Function.info()`, which requires ranked functions."""
-    data = shared_fields(function.definition, api_pb2.FunctionData)
-    data.ranked_functions.add(rank=0, function=function.definition)
+    data = shared_fields(definition, api_pb2.FunctionData)
+    data.ranked_functions.add(rank=0, function=definition)
     return data

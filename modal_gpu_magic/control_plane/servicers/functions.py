@@ -12,10 +12,11 @@ from modal_gpu_magic.control_plane.messages import known, shared_fields
 from modal_gpu_magic.control_plane.refusals import Invalid, found
 from modal_gpu_magic.control_plane.scheduling.clusters import check_cluster
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool, checked
-from modal_gpu_magic.control_plane.scheduling.state import App, Container, Function, State, new_id
+from modal_gpu_magic.control_plane.scheduling.state import App, Container, Definition, Function, State, new_id
 from modal_gpu_magic.control_plane.servicers.definitions import (
     apply_options,
     check,
+    define,
     function_data_of,
     handle_of,
     scaling_of,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
     from modal_gpu_magic.line.spec import GpuSpec
 
+STAGED_KEPT = 8
+"""Definitions of a function that were sent and not deployed yet, which are kept: several clients may deploy at once."""
+
 
 class Functions:
     """RPCs that create functions and change their scaling."""
@@ -43,14 +47,19 @@ class Functions:
     ) -> api_pb2.FunctionPrecreateResponse:
         """Return an id for a function that is not defined yet, so that others can refer to it."""
         function = self._existing_or_new(request.existing_function_id, request.app_id)
-        function.definition = shared_fields(request, api_pb2.Function)
-        function.handle = handle_of(function)
-        return known(api_pb2.FunctionPrecreateResponse, function_id=function.id, handle_metadata=function.handle)
+        definition = shared_fields(request, api_pb2.Function)
+        handle = handle_of(function, definition, new_id("de"))
+        if not _serves(function):
+            function.definition, function.handle = definition, handle
+        return known(api_pb2.FunctionPrecreateResponse, function_id=function.id, handle_metadata=handle)
 
     async def FunctionCreate(
         self, request: api_pb2.FunctionCreateRequest, peer: Container | None
     ) -> api_pb2.FunctionCreateResponse:
-        """Define a function. A list of GPUs has one definition per GPU, in order of preference."""
+        """Define a function. A list of GPUs has one definition per GPU, in order of preference.
+
+        The new definition of a function that is deployed counts from the deployment on (`AppPublish`).
+        """
         if request.HasField("function_data"):
             ranked = sorted(request.function_data.ranked_functions, key=lambda each: each.rank)
             definitions = [each.function for each in ranked]
@@ -62,16 +71,21 @@ class Functions:
             check(definition)
         gpus = await self._gpus(definitions[0], [definition.resources.gpu_config for definition in definitions])
         function = self._existing_or_new(request.existing_function_id, request.app_id)
-        function.definition.CopyFrom(definitions[0])
-        function.gpus, function.defined = gpus, True
-        function.scaling = scaling_of(function.definition)
-        function.handle = handle_of(function)
+        message = api_pb2.Function()
+        message.CopyFrom(definitions[0])
+        definition, definition_id = Definition(message, gpus, scaling_of(message)), new_id("de")
+        if _serves(function):
+            function.staged[definition_id] = definition
+            for old in list(function.staged)[:-STAGED_KEPT]:
+                del function.staged[old]
+        else:
+            define(function, definition, definition_id)
         return known(
             api_pb2.FunctionCreateResponse,
             function_id=function.id,
-            function=function.definition,
-            handle_metadata=function.handle,
-            function_data=request.function_data if len(definitions) > 1 else function_data_of(function),
+            function=message,
+            handle_metadata=handle_of(function, message, definition_id),
+            function_data=request.function_data if len(definitions) > 1 else function_data_of(message),
         )
 
     async def FunctionBindParams(
@@ -88,17 +102,22 @@ class Functions:
 
     async def _variant(self, request: api_pb2.FunctionBindParamsRequest) -> Function:
         base = found(self._state.functions, request.function_id, "function")
-        variant = Function(new_id("fu"), base.app, parameters=request.serialized_params, gpus=base.gpus)
-        variant.definition.CopyFrom(base.definition)
-        options = request.function_options
-        variant.scaling = with_options(base.scaling, options)
-        apply_options(variant.definition, options)
-        check(variant.definition)
-        if options.HasField("resources") and options.resources.HasField("gpu_config"):
-            variant.gpus = await self._gpus(variant.definition, [options.resources.gpu_config])
-        variant.handle = handle_of(variant)
+        variant = Function(new_id("fu"), base.app, parameters=request.serialized_params, base=base)
+        variant.options.CopyFrom(request.function_options)
+        definition = await self.changed(Definition(base.definition, base.gpus, base.scaling), variant.options)
+        define(variant, definition, new_id("de"))
         self._state.functions[variant.id] = variant
         return variant
+
+    async def changed(self, base: Definition, options: api_pb2.FunctionOptions) -> Definition:
+        """Return the definition of a variant; raise Invalid for what Modal would refuse."""
+        message, gpus = api_pb2.Function(), base.gpus
+        message.CopyFrom(base.message)
+        apply_options(message, options)
+        check(message)
+        if options.HasField("resources") and options.resources.HasField("gpu_config"):
+            gpus = await self._gpus(message, [options.resources.gpu_config])
+        return Definition(message, gpus, with_options(base.scaling, options))
 
     async def ClassCreate(
         self, request: api_pb2.ClassCreateRequest, peer: Container | None
@@ -112,7 +131,7 @@ class Functions:
     ) -> api_pb2.FunctionGetByIdResponse:
         """Return a function for `Function.from_id` or `.info(refresh=True)`."""
         function = self._function(request.function_id)
-        data = function_data_of(function)
+        data = function_data_of(function.definition)
         return known(api_pb2.FunctionGetByIdResponse, function=data, handle_metadata=function.handle)
 
     async def FunctionUpdateSchedulingParams(
@@ -166,6 +185,11 @@ class Functions:
         for spec in specs[:1]:
             await self._pool.survey(spec, nodes or 1)
         return tuple(specs)
+
+
+def _serves(function: Function) -> bool:
+    """Whether a function is one of a deployed app, so that calls use its present definition."""
+    return function.app.deployed and function.defined
 
 
 def layout_of(state: State, app: App) -> api_pb2.AppLayout:

@@ -193,7 +193,7 @@ def test_a_volume_where_something_real_is_in_the_way_is_refused(client: Any, tmp
         (lambda: modal.Secret.from_name("nowhere"), r"no secret named 'nowhere'.*secrets\.json"),
         (lambda: modal.Secret.from_name("mine", required_keys=["NAMED", "OTHER"]), "lacks OTHER"),
         (lambda: modal.Dict.from_name("nowhere"), "'nowhere' does not exist.*create_if_missing"),
-        (lambda: modal.Function.from_name("app", "f"), "does not support deployed functions"),
+        (lambda: modal.Function.from_name("app", "f"), "No app is deployed as 'app'"),
     ],
 )
 def test_what_is_not_there_is_named_with_the_way_out(client: Any, make: Any, text: str) -> None:

@@ -74,7 +74,7 @@ def test_missing_units(function: Function, missing: int) -> None:
 
 def test_a_stopped_app_gets_nothing() -> None:
     function = situation(3)
-    function.app.stopped = True
+    function.app.stopped_at = 1.0
     assert capacity.missing_units(function) == 0
 
 

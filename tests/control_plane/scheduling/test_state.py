@@ -116,7 +116,7 @@ def test_a_token_is_both_halves(shown: dict[str, str]) -> None:
         ("DictList", "this operation on a Dict"),
         ("VolumeRename", "this operation on a Volume"),
         ("FunctionGetCallGraph", "call graphs"),
-        ("FunctionGet", "deployed functions"),
+        ("AppCountLogs", "fetching logs by time"),
         ("X", "this part"),
     ],
 )
