@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
@@ -47,7 +47,11 @@ class OpenApp(HeldApp):
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        return None if self._is_apart else define(app, self.machine, self.packages)
+        return None if self._is_apart else define(app, self.machine, self.packages, self._session_volume())
+
+    def _session_volume(self) -> Any:
+        """Return the Volume of the session's files; None: the App has none."""
+        return None
 
     def _open(self) -> None:
         try:
@@ -68,8 +72,10 @@ class OpenApp(HeldApp):
             tell: receives the messages.
             patience: seconds without a connection after which the run is given up.
         """
-        self._listeners[request.run] = tell
-        call = Call(self, session, request, tell, patience)
+        return self._follow(Call(self, session, request, tell, patience))
+
+    def _follow(self, call: Call) -> Call:
+        self._listeners[call.request.run] = call.tell
         FOLLOWERS.run(call.follow)
         return call
 
@@ -215,6 +221,9 @@ FOLLOWERS = Followers()
 class Call:
     """One run at Modal: spawn it, wait for its result, cancel it."""
 
+    has_values = True
+    """Whether the answer is packed for this kernel."""
+
     def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell, patience: float) -> None:
         self.app, self.session, self.request, self.tell, self.patience = app, session, request, tell, patience
         self.id: str | None = None
@@ -249,6 +258,18 @@ class Call:
             self.tell("lost", error)
             if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
+
+    def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
+        """Note how far the events of the run have come.
+
+        Args:
+            life: the generation of their container.
+            number: the next number.
+            is_behind: whether later events wait for it.
+        """
+
+    def knows(self, call: str) -> None:
+        """Note Modal's id of the call, which the container has reported."""
 
     def _spawn(self, runner: Any, sent: Request | Parcel) -> Any:
         self._spawns += 1
@@ -363,16 +384,20 @@ class Cluster:
         self.run.update_autoscaler(scaledown_window=scaledown_window)
 
 
-def define(app: Any, machine: Machine, packages: tuple[str, ...], *, has_parameter: bool = True) -> Any:
+def define(
+    app: Any, machine: Machine, packages: tuple[str, ...], volume: Any = None, *, has_parameter: bool = True
+) -> Any:
     """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
-    Modal creates nothing before the App runs.
+    Modal creates nothing before the App runs. `volume` is that of the session's files; None: the App has none.
     """
     import modal
 
     from modal_gpu_magic.sdk import entry, nodes
 
     options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
+    if volume is not None:
+        options["volumes"] = {**options["volumes"], SESSION_MOUNT: volume}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

@@ -124,7 +124,11 @@ class Apps:
         while True:
             await asyncio.sleep(HEARTBEAT_LIMIT / 10)
             for app in list(self._state.apps.values()):
-                if not app.outlives_client and not app.stopped and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT:
+                if (
+                    not app.outlives_client
+                    and not app.stopped
+                    and time.monotonic() - app.heartbeat_at > HEARTBEAT_LIMIT
+                ):
                     self._stop(app)
 
     def _app(self, app_id: str) -> App:

@@ -9,12 +9,14 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, Enum, Float
+from traitlets import Bool, Enum, Float, Unicode
 from traitlets.config import Configurable
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import MachineError, masked
+from modal_gpu_magic.sdk.names import PREFIX
 from modal_gpu_magic.session.run.interrupts import interruptible
+from modal_gpu_magic.ui.magics.notebook_name import notebook_path, owner_name, session_name
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -59,6 +61,10 @@ class ModalGpu(Configurable):
     patience = Float(
         600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
     ).tag(config=True)
+    prefix = Unicode(PREFIX, help="Beginning of the names that a detached session has at Modal.").tag(config=True)
+    record = Bool(
+        True, help="Save the name of a detached session and of its run in the notebook, with the cell's output."
+    ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
 
 
@@ -97,7 +103,7 @@ class KernelState:
     def close(self) -> None:
         """Stop all sessions and services of this kernel."""
         for session in self.sessions.values():
-            session.stop()
+            session.disconnect()
         for service in self.services.values():
             service.stop()
         self.sessions.clear()
@@ -165,6 +171,8 @@ class KernelState:
         from modal_gpu_magic.session.facade import Session
 
         name = self.name_of(line)
+        if line.options.detach and not line.options.session:
+            self.current = name
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
@@ -175,10 +183,8 @@ class KernelState:
         if session is None or session.backend != kind:
             if session is None and not (machine.gpus or self.sessions):
                 front.say(NO_GPU_MESSAGE)
-            session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
-            session.cache, session.patience = self.settings.cache, self.settings.patience
-            return session
-        session.cache, session.patience = self.settings.cache, self.settings.patience
+            return self.add(Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden))
+        self.add(session)
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced:
             session.move(machine, front) if line.options.move else session.replace(machine, front)
@@ -187,6 +193,14 @@ class KernelState:
             session.machine = machine
             if keep_warm_changed:
                 session.keep_warm(machine.scaledown, front.say)
+        return session
+
+    def add(self, session: Session) -> Session:
+        """Add a session, or apply changed settings to it."""
+        self.sessions[session.name] = session
+        session.cache, session.patience = self.settings.cache, self.settings.patience
+        session.prefix, session.owner_name = self.settings.prefix, owner_name(self.shell)
+        session.notebook = notebook_path(self.shell)
         return session
 
     def _announce_idle_cost(self, line: Line, machine: Machine, before: Machine | None, front: Any) -> None:
@@ -215,7 +229,10 @@ class KernelState:
         """Return the session's name. Clusters use a session of their own, so the other session keeps its variables."""
         named: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
         nodes = line.options.nodes or (named.nodes if named else 1)
-        return (line.options.session or self.current) + (CLUSTER if nodes > 1 else "")
+        name = line.options.session or self.current
+        if line.options.detach and name == "default":
+            name = session_name(self.shell)
+        return name + (CLUSTER if nodes > 1 else "")
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
         from modal_gpu_magic.plan.machine.definition import inherit
