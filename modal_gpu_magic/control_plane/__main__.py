@@ -3,6 +3,12 @@
 Without a command: print one line of JSON to stdout when the server accepts connections, and run until stdin ends, which
 also happens when the owner is killed. With a command: run the command with the Modal SDK connected to this server, and
 exit with its exit code.
+
+With `--lasting`, the server is the user's, and outlives whoever starts it. Without a command: find it, or start it,
+print the line of JSON, and exit. With a command: run the command with the Modal SDK connected to it:
+
+    python -m modal_gpu_magic.control_plane --lasting modal deploy app.py
+    python -m modal_gpu_magic.control_plane --lasting python use.py
 """
 
 from __future__ import annotations
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
 
 CANCEL_GRACE = 30.0
 """Seconds between the cancellation of an input and the end of a container that still runs it."""
+LINGER = 600.0
+"""Seconds that a lasting server stays without a deployed app, without a container, and without a client's request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +36,51 @@ class Options:
     Attributes:
         cancel_grace: seconds before a container that ignores a cancellation is killed.
         command: command to run; empty: serve the parent process.
+        lasting: use the server that outlives its users.
+        linger: seconds that a lasting server stays unused.
+        lock: file descriptor of the lock that a lasting server got from who starts it; None: another kind of server.
     """
 
     cancel_grace: float = CANCEL_GRACE
     command: tuple[str, ...] = ()
+    lasting: bool = False
+    linger: float = LINGER
+    lock: int | None = None
 
 
 def main(argv: Sequence[str]) -> int:
     """Start the first standby process, import the rest meanwhile, and serve. Returns the exit code."""
     owner = os.getppid()  # read first: the owner may end during the imports
-    options = read_options(argv) if argv else Options()
     forget_working_directory()
+    options = read_options(argv) if argv else Options()
+    if options.lasting:
+        return use_lasting(options)
     from modal_gpu_magic.control_plane.containers import server_dirs, standby
 
     dirs = server_dirs.create()
     first = standby.start(dirs.root / "c0")
     import asyncio
 
-    from modal_gpu_magic.control_plane.running import run
+    from modal_gpu_magic.control_plane.running import run, run_lasting
 
+    if options.lock is not None:
+        return asyncio.run(run_lasting(dirs, first, options.cancel_grace, options.linger, options.lock))
     return asyncio.run(run(dirs, first, options.cancel_grace, options.command, owner))
+
+
+def use_lasting(options: Options) -> int:
+    """Find or start the user's lasting server; print its address, or run the command that uses it."""
+    from modal_gpu_magic.control_plane.lasting import command, finding
+
+    try:
+        record = finding.find_or_start(options.linger, options.cancel_grace)
+    except finding.NoServer as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if options.command:
+        command.become(record, options.command)
+    finding.show(record)
+    return 0
 
 
 def forget_working_directory() -> None:
@@ -61,7 +94,11 @@ def read_options(argv: Sequence[str]) -> Options:
     """Parse the command line; exit with a message if it is wrong."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m modal_gpu_magic.control_plane", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m modal_gpu_magic.control_plane",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--cancel-grace",
         type=float,
@@ -69,9 +106,21 @@ def read_options(argv: Sequence[str]) -> Options:
         metavar="SECONDS",
         help=f"seconds a container may ignore a cancellation before being killed ({CANCEL_GRACE:g})",
     )
-    parser.add_argument("command", nargs="*", metavar="CMD", help="a command to run, after --")
+    parser.add_argument(
+        "--lasting", action="store_true", help="use the server of yours that outlives commands and kernels"
+    )
+    parser.add_argument(
+        "--linger",
+        type=float,
+        default=LINGER,
+        metavar="SECONDS",
+        help=f"seconds after which a lasting server that is not used ends ({LINGER:g})",
+    )
+    parser.add_argument("--serve-lasting", type=int, metavar="LOCK", help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="a command to run, with its arguments")
     read = parser.parse_args(argv)
-    return Options(read.cancel_grace, tuple(read.command))
+    command = read.command[1:] if read.command[:1] == ["--"] else read.command
+    return Options(read.cancel_grace, tuple(command), read.lasting, read.linger, read.serve_lasting)
 
 
 if __name__ == "__main__":

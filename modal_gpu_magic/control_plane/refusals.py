@@ -14,12 +14,13 @@ Refusal
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.timestamp_pb2 import Timestamp
+    from modal_proto.api_pb2 import ListPagination
 
 Entry = TypeVar("Entry")
 
@@ -100,3 +101,21 @@ def entry(text: str) -> int:
     if text and not (text.isascii() and text.isdigit() and len(text) <= ENTRY_DIGITS):
         raise Invalid(f"{text[:40]!r} is not the id of an entry.")
     return int(text or 0)
+
+
+class Created(Protocol):
+    """An object with the time of its creation, in seconds of the epoch."""
+
+    @property
+    def created_at(self) -> float:
+        """The time."""
+
+
+Object = TypeVar("Object", bound=Created)
+
+
+def page(objects: Iterable[Object], pagination: ListPagination) -> list[Object]:
+    """Return one page of a list: the newest first, created before a time, at most as many as asked for."""
+    before, most = pagination.created_before, count(pagination.max_objects)
+    old = [each for each in objects if not before or each.created_at < before]
+    return sorted(old, key=lambda each: each.created_at, reverse=True)[: most or None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,11 +46,35 @@ STOP_SECONDS = 0.5
 
 
 class ControlPlane:
-    """One running control plane. `detachable`: the server outlives its clients, so apps may be detached."""
+    """One running control plane.
+
+    Attributes:
+        directories: its directories.
+        token: the client's token.
+        socket: where clients connect.
+        state: its objects.
+        rpcs: what it answers, by the name of the RPC.
+        meter_path: file with the container-seconds; None: none is written.
+    """
 
     def __init__(
-        self, directories: ServerDirs, first: WarmProcess | None, cancel_grace: float, *, detachable: bool = True
+        self,
+        directories: ServerDirs,
+        first: WarmProcess | None,
+        cancel_grace: float,
+        *,
+        detachable: bool = True,
+        meter: Path | None = None,
     ) -> None:
+        """Assemble the server.
+
+        Args:
+            directories: its directories.
+            first: a standby process, or None.
+            cancel_grace: seconds that a container may ignore a cancellation.
+            detachable: whether the server outlives its clients, so that apps may be detached.
+            meter: file for the container-seconds, where the environment names none.
+        """
         self.directories = directories
         self.token = Token(f"ak-{os.urandom(8).hex()}", f"as-{os.urandom(24).hex()}")
         self.socket = directories.root / "api"
@@ -58,7 +83,8 @@ class ControlPlane:
         contents = Contents(directories.root / "contents")
         container_setup = ContainerSetup(self.state, pool, contents, images.images, directories.root)
         standby = WarmProcesses(directories.root, first, refilled=os.environ.get(REFILL) != "0")
-        self._meter = UsageMeter(Path(path) if (path := os.environ.get(METER)) else None)
+        self.meter_path = Path(path) if (path := os.environ.get(METER)) else meter
+        self._meter = UsageMeter(self.meter_path)
         self._containers = Containers(standby, container_setup, self._meter)
         self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
         self._loopback = Loopback()
@@ -82,6 +108,7 @@ class ControlPlane:
         )
         self._containers.connect(self.rpcs, partial(container_arguments, self.state), self._scheduler.ended)
         self._server: GrpcServer | None = None
+        self._used_at = time.monotonic()
         self._background_tasks: list[asyncio.Task[None]] = [asyncio.get_running_loop().create_task(apps.reap())]
 
     @property
@@ -95,9 +122,19 @@ class ControlPlane:
             "pid": os.getpid(),
         }
 
+    def idle_seconds(self) -> float:
+        """Return for how long no client has asked for anything; 0 while an app is deployed, or anything runs."""
+        if any(not app.done for app in self.state.users_apps) or self.state.containers():
+            self._note_use()
+        return time.monotonic() - self._used_at
+
+    def _note_use(self) -> None:
+        self._used_at = time.monotonic()
+
     async def start(self) -> None:
         """Start to accept connections."""
-        self._server = await listen(RpcEndpoint(self.rpcs, credentials=self.token), self.socket)
+        endpoint = RpcEndpoint(self.rpcs, credentials=self.token, on_request=self._note_use)
+        self._server = await listen(endpoint, self.socket)
         self._background_tasks.append(asyncio.get_running_loop().create_task(asyncio.to_thread(clear_dead)))
 
     async def stop(self) -> None:

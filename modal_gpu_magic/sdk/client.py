@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,12 @@ ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
 """Seconds that the local control plane may take to send its first message; measured: less than two."""
 CONNECT_SECONDS = 10
-"""Seconds that the first connection to Modal may take."""
+"""Seconds that the first connection to Modal, or to a lasting control plane, may take."""
+LINGER = 600.0
+"""Seconds after which a lasting control plane ends that has no deployed app and no user."""
+ATTEMPTS = 3
+"""Lasting control planes that may end, one after the other, while this kernel connects to them."""
+AGAIN = "Run the cell again: a new one is started."
 
 
 @dataclass(slots=True)
@@ -40,7 +46,8 @@ class Backend:
         kind: `cloud` or `local`.
         client: a `modal.Client`.
         store: directory of the stores (local), or None (cloud).
-        process: process of the local control plane.
+        process: process of the kernel's own local control plane.
+        connection: held connection to a lasting control plane, which is no child of the kernel.
         lost: the error, after the control plane has ended.
     """
 
@@ -48,6 +55,7 @@ class Backend:
     client: Any
     store: str | None = None
     process: subprocess.Popen[bytes] | None = None
+    connection: socket.socket | None = None
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
     lost: Exception | None = None
 
@@ -64,43 +72,67 @@ class Backend:
         """Return a new store of large buffers, in a directory of its own; None: buffers travel in the message."""
         return SharedStore(Path(self.store, uuid.uuid4().hex)) if self.store else None
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the control plane outlives this kernel."""
+        return self.kind == "cloud" or self.connection is not None
+
     def close(self) -> None:
-        """End the local control plane, which ends its containers and removes its files. No effect on the cloud."""
+        """End the kernel's own control plane, with its containers and files. A lasting one and the cloud go on."""
         if self.process is not None and self.process.stdin is not None:
             self.lost = self.lost or BackendLost("the local control plane was closed.")
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
+        if self.connection is not None:
+            self.lost = self.lost or BackendLost("the connection to the local control plane was closed.")
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     def watch(self) -> None:
-        """Wait for the control plane's end, in a thread, and report it."""
+        """Wait for the end of the kernel's own control plane, in a thread, and report it."""
         process = cast("subprocess.Popen[bytes]", self.process)
         code = process.wait()
+        self._lose(f"the local control plane ended (exit code {code}), and its containers with it. {AGAIN}")
+
+    def watch_connection(self) -> None:
+        """Wait until a lasting control plane closes the held connection, in a thread, and report it."""
+        with cast("socket.socket", self.connection) as connection, contextlib.suppress(OSError):
+            while connection.recv(4096):
+                pass
+        self._lose(f"the local control plane of detached sessions ended, and its containers with it. {AGAIN}")
+
+    def _lose(self, text: str) -> None:
         if self.lost is None:
-            self.lost = BackendLost(
-                f"the local control plane ended (exit code {code}), and its containers with it. "
-                "Run the cell again: a new one is started."
-            )
+            self.lost = BackendLost(text)
             for tell in tuple(self._watchers):
                 tell(self.lost)
 
 
-_open: dict[Kind, Backend] = {}
+_open: dict[tuple[Kind, bool], Backend] = {}
 _lock = threading.Lock()
 
 
-def connect(kind: Kind) -> Backend:
+def connect(kind: Kind, *, lasting: bool = False, linger: float = LINGER) -> Backend:
     """Return the kernel's backend; start it at its first use, and again after a loss.
+
+    Args:
+        kind: `cloud` or `local`.
+        lasting: use the local control plane of the user that outlives kernels, and that all of them share. The cloud
+            outlives them anyway.
+        linger: seconds after which a lasting control plane ends that has no deployed app and no user. Counts for who
+            starts it.
 
     Raises:
         SetupError: no token, a refused token, or a control plane that does not start.
     """
+    key = (kind, lasting and kind == "local")
     with _lock:
-        backend = _open.get(kind)
+        backend = _open.get(key)
         if backend is not None and backend.lost is not None:
             atexit.unregister(backend.close)
             backend = None
         if backend is None:
-            backend = _open[kind] = _local() if kind == "local" else _cloud()
+            backend = _open[key] = _cloud() if kind == "cloud" else _lasting(linger) if lasting else _local()
             atexit.register(backend.close)
         return backend
 
@@ -151,6 +183,82 @@ def _local() -> Backend:
     backend = Backend("local", client, hello["store"], process)
     threading.Thread(target=backend.watch, name="modal-gpu-backend", daemon=True).start()
     return backend
+
+
+def _lasting(linger: float) -> Backend:
+    """Connect to the user's lasting control plane. One that ends at this moment is found again as a new one.
+
+    Raises:
+        SetupError: the control plane does not start, its directory is not the user's, or the server does not answer.
+    """
+    for _ in range(ATTEMPTS):
+        hello = _find_lasting(linger)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(hello["url"]).removeprefix("unix://"))
+        except OSError:
+            connection.close()
+            continue
+        client = _answering_client(hello)
+        if client is None:
+            connection.close()
+            continue
+        backend = Backend("local", client, hello["store"], connection=connection)
+        threading.Thread(target=backend.watch_connection, name="modal-gpu-backend", daemon=True).start()
+        return backend
+    raise SetupError(
+        "the local control plane of detached sessions ended while it was connected to: run the cell again."
+    )
+
+
+def _find_lasting(linger: float) -> dict[str, Any]:
+    """Return the address of the lasting control plane, which this starts if none runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modal_gpu_magic.control_plane", "--lasting", "--linger", repr(linger)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd=ROOT,  # as in `_local`
+        env=_with_package_path(os.environ),
+    )
+    _modal()
+    try:
+        said, errors = process.communicate(timeout=2 * START_SECONDS)
+        return cast("dict[str, Any]", json.loads(said))
+    except (subprocess.TimeoutExpired, ValueError):
+        if process.returncode is None:
+            process.kill()
+            _, errors = process.communicate()
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise SetupError(
+            lines[-1] if lines else "the local control plane of detached sessions did not start."
+        ) from None
+
+
+def _answering_client(hello: Mapping[str, Any]) -> Any:
+    """Return a client of a lasting control plane; None if the server ended meanwhile.
+
+    Raises:
+        SetupError: the server does not answer, as one that was stopped by SIGSTOP.
+    """
+    clients: list[Any] = []
+
+    def say_hello() -> None:
+        with contextlib.suppress(Exception):
+            client = client_at(hello["url"], hello["token_id"], hello["token_secret"])
+            client.hello()
+            clients.append(client)
+
+    thread = threading.Thread(target=say_hello, name="modal-gpu-connect", daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if thread.is_alive():
+        raise SetupError(
+            f"the local control plane of detached sessions (process {hello['pid']}) does not answer: "
+            f"let it go on (kill -CONT {hello['pid']}), or end it with its sessions (kill -KILL {hello['pid']})."
+        )
+    return clients[0] if clients else None
 
 
 def _modal() -> Any:

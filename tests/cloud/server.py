@@ -91,15 +91,15 @@ def _cloud_plane() -> Any:
     functions: Any = importlib.import_module("modal_gpu_magic.control_plane.servicers.functions")
     handle_of = definitions.handle_of
 
-    def handle_with_limits(function: Any) -> Any:
+    def handle_with_limits(*arguments: Any) -> Any:
         """Leave the limits of payloads to the SDK, as Modal does."""
-        handle = handle_of(function)
+        handle = handle_of(*arguments)
         for each in (handle, *handle.method_handle_metadata.values()):
             each.ClearField("max_object_size_bytes")
             each.ClearField("max_async_object_size_bytes")
         return handle
 
-    functions.handle_of = handle_with_limits
+    functions.handle_of = definitions.handle_of = handle_with_limits
 
     class CloudPlane(ControlPlane):
         """Listens on TCP, too."""

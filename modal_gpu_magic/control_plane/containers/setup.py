@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.control_plane.containers import smi_program
 from modal_gpu_magic.control_plane.containers.links import Links
 from modal_gpu_magic.control_plane.containers.root import ContainerRoot, place, quoted
@@ -126,7 +127,11 @@ class ContainerSetup:
             self._link(container, top, shared / top.relative_to("/"), setup_result)
 
     def _attach_volumes(self, container: Container, container_root: ContainerRoot, setup_result: SetupResult) -> None:
-        """Link each volume's path to its directory, and list the directories in an environment variable."""
+        """Link each volume's path to its directory, and list the directories in an environment variable.
+
+        The Volume of a session gets no link: each session has one of its own at the same path, and user code has
+        nothing to look for there.
+        """
         directories: dict[str, str] = {}
         for mount in container.function.definition.volume_mounts:
             volume = self._state.volumes.get(mount.volume_id)
@@ -138,6 +143,8 @@ class ContainerSetup:
                 raise Conflict(f"{mount.sub_path!r} is a link to a path outside the volume.")
             path = Path(os.path.normpath(mount.mount_path))
             directories[str(path)] = str(directory)
+            if str(path) == SESSION_MOUNT:
+                continue
             _link_inside(container_root, path, directory)
             self._link(container, path, directory, setup_result)
         setup_result.variables["MODAL_GPU_VOLUMES"] = json.dumps(directories)

@@ -1,7 +1,8 @@
 """The meter of container-seconds: what Modal would bill, from the start of each container to the end of its process.
 
 Seconds are differences of one monotonic clock. The variable `MODAL_GPU_METER` names a file that has the rows as JSON,
-written again whenever a container starts or ends: a test reads it while the server runs.
+written again whenever a container starts or ends: a test reads it while the server runs. A lasting server writes them
+also without the variable, and whether or not a client is connected.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class UsageMeter:
 
     @property
     def rows(self) -> list[Row]:
-        """One row a container: id, function, GPUs, node, start and end, seconds, exit code; None: it runs."""
+        """One row a container: id, app, function, GPUs, node, start and end, seconds, exit code; None: it runs."""
         return list(self._rows.values())
 
     def begin(self, container: Container) -> None:
         """Begin to count a container."""
         self._rows[container.id] = {
             "container": container.id,
+            "app": container.function.app.name or container.function.app.description,
+            "app_id": container.function.app.id,
             "function": container.function.definition.function_name,
             "gpu": str(container.function.gpus[0]) if container.function.gpus else None,
             "node": container.rank,

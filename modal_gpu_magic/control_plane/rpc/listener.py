@@ -78,8 +78,16 @@ _ROUTES: Mapping[str, Handler] = _Routes().__mapping__()  # type: ignore[abstrac
 class RpcEndpoint:
     """The RPCs for one peer, which shows `credentials`: the client, or one container."""
 
-    def __init__(self, rpcs: Mapping[str, Rpc], *, credentials: Credentials, peer: Container | None = None) -> None:
-        self._rpcs, self._credentials, self._peer = rpcs, credentials, peer
+    def __init__(
+        self,
+        rpcs: Mapping[str, Rpc],
+        *,
+        credentials: Credentials,
+        peer: Container | None = None,
+        on_request: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve `rpcs`; `on_request` is called at each request of the peer."""
+        self._rpcs, self._credentials, self._peer, self._on_request = rpcs, credentials, peer, on_request
         self._answers: OrderedDict[str, Any] = OrderedDict()
         """The last answers of `_REPEATED`, by the key of the request."""
 
@@ -95,6 +103,7 @@ class RpcEndpoint:
         async def handle(stream: Stream[Any, Any]) -> None:
             try:
                 self._credentials.check(stream.metadata)  # before the content of a stranger's request is read
+                self._on_request()
                 request = await receive(name, stream)
                 if streaming:
                     async for message in rpc(request, self._peer):

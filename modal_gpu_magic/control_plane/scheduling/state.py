@@ -95,6 +95,8 @@ class App:
     id: str
     detached: bool
     description: str = ""
+    internal: bool = False
+    """Belongs to the server, and not to a client."""
     initializing: bool = False
     """The client makes its objects, and will deploy it."""
     name: str = ""
@@ -378,6 +380,11 @@ class State:
         self.result_bytes -= call.result_bytes
         for input_id in call.inputs:
             self.inputs.pop(input_id, None)
+
+    @property
+    def users_apps(self) -> list[App]:
+        """The apps of clients."""
+        return [app for app in self.apps.values() if not app.internal]
 
     def containers(self) -> list[Container]:
         """Return all containers that have not ended."""

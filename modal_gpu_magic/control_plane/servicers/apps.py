@@ -57,7 +57,7 @@ class Apps:
                 "Run it without --detach, or on Modal."
             )
         initializing = request.app_state == api_pb2.APP_STATE_INITIALIZING
-        app = App(new_id("ap"), detached, request.description, initializing, tags=dict(request.tags))
+        app = App(new_id("ap"), detached, request.description, initializing=initializing, tags=dict(request.tags))
         self._state.apps[app.id] = app
         return known(api_pb2.AppCreateResponse, app_id=app.id, app_page_url=page_of(app))
 

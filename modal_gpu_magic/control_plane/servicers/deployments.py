@@ -155,7 +155,7 @@ class Deployments:
                 n_running_tasks=len(self._containers_of(app)),
                 metadata=_metadata(app),
             )
-            for app in self._state.apps.values()
+            for app in self._state.users_apps
         ]
         return known(api_pb2.AppListResponse, apps=items)
 
@@ -220,7 +220,7 @@ class Deployments:
 
     async def TaskList(self, request: api_pb2.TaskListRequest, peer: Container | None) -> api_pb2.TaskListResponse:
         """Return the containers of one app, or of all."""
-        apps = [found(self._state.apps, request.app_id, "app")] if request.app_id else self._state.apps.values()
+        apps = [found(self._state.apps, request.app_id, "app")] if request.app_id else self._state.users_apps
         tasks = [
             known(
                 api_pb2.TaskStats,

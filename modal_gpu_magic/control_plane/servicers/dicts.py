@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.fields import object_name
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Exists, Full, Invalid, NotFound, found
+from modal_gpu_magic.control_plane.refusals import Exists, Full, Invalid, NotFound, found, page
 from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Dicts:
             raise Exists(f"Dict {name!r} already exists.")
         if name and not named and creation not in _CREATES:
             raise NotFound(f"Dict {name!r} does not exist on the local backend; create it with create_if_missing=True.")
-        made = named or Dict(new_id("di"), name)
+        made = named or Dict(new_id("di"), object_name(name, "A dict") if name else "")
         self._dicts[made.id] = made
         if named is None:
             made.update({entry.key: entry.value for entry in request.data})
@@ -95,6 +96,20 @@ class Dicts:
         """Return a dict for `Dict.from_id`."""
         one = self._dict(request.dict_id)
         return known(api_pb2.DictGetByIdResponse, dict_id=one.id, metadata=_metadata(one))
+
+    async def DictList(self, request: api_pb2.DictListRequest, peer: Container | None) -> api_pb2.DictListResponse:
+        """Return the named dicts created before a time, newest first."""
+        dicts = [
+            known(
+                api_pb2.DictListResponse.DictInfo,
+                name=one.name,
+                created_at=one.created_at,
+                dict_id=one.id,
+                metadata=_metadata(one),
+            )
+            for one in page((each for each in self._dicts.values() if each.name), request.pagination)
+        ]
+        return known(api_pb2.DictListResponse, dicts=dicts, environment_name="main")
 
     async def DictHeartbeat(self, request: api_pb2.DictHeartbeatRequest, peer: Container | None) -> Empty:
         """Do nothing: dicts exist until this server stops."""

@@ -67,9 +67,9 @@ class Functions:
             definitions = [request.function]
         if not definitions:
             raise Invalid("A function has no definition.")
-        for definition in definitions:
-            check(definition)
-        gpus = await self._gpus(definitions[0], [definition.resources.gpu_config for definition in definitions])
+        for each in definitions:
+            check(each)
+        gpus = await self._gpus(definitions[0], [each.resources.gpu_config for each in definitions])
         function = self._existing_or_new(request.existing_function_id, request.app_id)
         message = api_pb2.Function()
         message.CopyFrom(definitions[0])

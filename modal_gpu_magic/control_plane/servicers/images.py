@@ -35,7 +35,7 @@ class Images:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._builder = App(new_id("ap"), detached=True, description="image builds")
+        self._builder = App(new_id("ap"), detached=True, description="image builds", internal=True)
         state.apps[self._builder.id] = self._builder
         self._by_definition: dict[bytes, Image] = {}
         self._builds: set[asyncio.Task[None]] = set()

@@ -14,8 +14,9 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES, QUEUE_ITEMS, QUEUE_PARTITION_BYTES
+from modal_gpu_magic.control_plane.fields import object_name
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Full, Invalid, NotFound, count, entry, found, seconds
+from modal_gpu_magic.control_plane.refusals import Exists, Full, Invalid, NotFound, count, entry, found, page, seconds
 from modal_gpu_magic.control_plane.scheduling.broadcast import Broadcast
 from modal_gpu_magic.control_plane.scheduling.state import Container, new_id
 
@@ -30,6 +31,9 @@ CREATES = (
     api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
     api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS,
 )
+
+LISTED_SIZE = 100_000
+"""Most items of a queue that a list counts, where the client names no limit."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class Queue:
     name: str
     partitions: dict[bytes, Partition] = field(default_factory=dict)
     heartbeat_at: float = field(default_factory=time.monotonic)
+    created_at: float = field(default_factory=time.time)
     count: int = 0
     """The highest number of an item in the partitions dropped so far: a new one numbers its items from there."""
 
@@ -107,26 +112,42 @@ class Queues:
     ) -> api_pb2.QueueGetOrCreateResponse:
         """Return a queue by name, or create one; unnamed queues last as long as their client's heartbeats."""
         self._drop_stale()
-        named = next((each for each in self._queues.values() if each.name == request.deployment_name), None)
-        queue = named if request.deployment_name else None
+        name, creation = request.deployment_name, request.object_creation_type
+        queue = next((each for each in self._queues.values() if name and each.name == name), None)
+        if queue and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            raise Exists(f"Queue {name!r} already exists.")
         if queue is None:
-            if request.deployment_name and request.object_creation_type not in CREATES:
+            if name and creation not in CREATES:
                 raise NotFound(
-                    f"Queue {request.deployment_name!r} does not exist on the local backend; "
-                    "create it with create_if_missing=True."
+                    f"Queue {name!r} does not exist on the local backend; create it with create_if_missing=True."
                 )
-            queue = Queue(new_id("qu"), request.deployment_name)
+            queue = Queue(new_id("qu"), object_name(name, "A queue") if name else "")
             self._queues[queue.id] = queue
-        metadata = known(api_pb2.QueueMetadata, name=queue.name)
-        return known(api_pb2.QueueGetOrCreateResponse, queue_id=queue.id, metadata=metadata)
+        return known(api_pb2.QueueGetOrCreateResponse, queue_id=queue.id, metadata=_metadata(queue))
 
     async def QueueGetById(
         self, request: api_pb2.QueueGetByIdRequest, peer: Container | None
     ) -> api_pb2.QueueGetByIdResponse:
         """Return a queue for `Queue.from_id`."""
         queue = self._queue(request.queue_id)
-        metadata = known(api_pb2.QueueMetadata, name=queue.name)
-        return known(api_pb2.QueueGetByIdResponse, queue_id=queue.id, metadata=metadata)
+        return known(api_pb2.QueueGetByIdResponse, queue_id=queue.id, metadata=_metadata(queue))
+
+    async def QueueList(self, request: api_pb2.QueueListRequest, peer: Container | None) -> api_pb2.QueueListResponse:
+        """Return the named queues created before a time, newest first."""
+        most = request.total_size_limit or LISTED_SIZE
+        queues = [
+            known(
+                api_pb2.QueueListResponse.QueueInfo,
+                name=queue.name,
+                created_at=queue.created_at,
+                num_partitions=len(queue.partitions),
+                total_size=min(most, sum(len(each.items) for each in queue.partitions.values())),
+                queue_id=queue.id,
+                metadata=_metadata(queue),
+            )
+            for queue in page((each for each in self._queues.values() if each.name), request.pagination)
+        ]
+        return known(api_pb2.QueueListResponse, queues=queues, environment_name="main")
 
     async def QueueHeartbeat(self, request: api_pb2.QueueHeartbeatRequest, peer: Container | None) -> Empty:
         """Record that the queue's client is alive."""
@@ -202,3 +223,8 @@ class Queues:
         queue = self._queues.pop(queue_id, None)
         for partition in queue.partitions.values() if queue else ():
             partition.broadcast.notify()
+
+
+def _metadata(queue: Queue) -> api_pb2.QueueMetadata:
+    creation = known(api_pb2.CreationInfo, created_at=queue.created_at)
+    return known(api_pb2.QueueMetadata, name=queue.name, creation_info=creation)

@@ -8,6 +8,7 @@ which sends large files in parts and unchanged files not at all.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.files.tree import make_private_directories
 from modal_gpu_magic.control_plane.messages import known
-from modal_gpu_magic.control_plane.refusals import Exists, Invalid, NotFound, found
+from modal_gpu_magic.control_plane.refusals import Conflict, Exists, Invalid, NotFound, found, page
 from modal_gpu_magic.control_plane.scheduling.state import Container, State, Volume, new_id
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
@@ -67,9 +68,6 @@ class Volumes:
         """Return the named volumes created before a time, newest first."""
         names = [path.name for path in volumes_directory().glob("*") if path.is_dir() and _NAME.fullmatch(path.name)]
         volumes = [self._named(name) for name in names if not name.startswith(".")]
-        before, most = request.pagination.created_before, request.pagination.max_objects
-        old = [volume for volume in volumes if not before or volume.created_at < before]
-        newest = sorted(old, key=lambda volume: volume.created_at, reverse=True)
         items = [
             known(
                 api_pb2.VolumeListItem,
@@ -78,7 +76,7 @@ class Volumes:
                 created_at=volume.created_at,
                 metadata=volume_metadata(volume),
             )
-            for volume in newest[: most or None]
+            for volume in page(volumes, request.pagination)
         ]
         return known(api_pb2.VolumeListResponse, items=items, environment_name="main")
 
@@ -106,14 +104,34 @@ class Volumes:
         _marker(volume.path).unlink(missing_ok=True)
         return Empty()
 
+    async def VolumeRename(self, request: api_pb2.VolumeRenameRequest, peer: Container | None) -> Empty:
+        """Give a named volume another name: its directory moves. A container that has the volume would lose it, so none may."""
+        volume = self._volume(request.volume_id)
+        if not volume.name:
+            raise Invalid("An ephemeral volume has no name to change.")
+        path = volumes_directory() / _checked(request.name)
+        if path.exists():
+            raise Exists(f"Volume {request.name!r} already exists: {path}.")
+        if any(volume.path.samefile(each) for each in self._mounted()):
+            raise Conflict(f"Volume {volume.name!r} is in use by a container; stop its app, then rename the volume.")
+        volume.path.rename(path)
+        if _marker(volume.path).exists():
+            _marker(volume.path).rename(_marker(path))
+        self._state.volumes[volume.id] = dataclasses.replace(volume, name=request.name, path=path)
+        return Empty()
+
+    def _mounted(self) -> list[Path]:
+        """Return the directories of volumes that containers have."""
+        mounts = [mount for each in self._state.containers() for mount in each.function.definition.volume_mounts]
+        volumes = [self._state.volumes.get(mount.volume_id) for mount in mounts]
+        return [volume.path for volume in volumes if volume is not None and volume.path.exists()]
+
     def _volume(self, volume_id: str) -> Volume:
         return found(self._state.volumes, volume_id, "volume")
 
     def _named(self, name: str, creation: int = api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED, version: int = 0) -> Volume:
         """Return a named volume: known, existing on disk, or created if the request says so."""
-        if not _NAME.fullmatch(name) or name.startswith("."):
-            raise Invalid(f"{name!r} is not a valid volume name: use 1 to 64 letters, digits, '.', '_' and '-'.")
-        path = volumes_directory() / name
+        path = volumes_directory() / _checked(name)
         exists = path.is_dir()
         if exists and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
             raise Exists(f"Volume {name!r} already exists: {path}.")
@@ -134,6 +152,13 @@ class Volumes:
     def _keep(self, volume: Volume) -> Volume:
         self._state.volumes[volume.id] = volume
         return volume
+
+
+def _checked(name: str) -> str:
+    """Return a volume's name, which is that of a directory; raise Invalid for another text."""
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        raise Invalid(f"{name!r} is not a valid volume name: use 1 to 64 letters, digits, '.', '_' and '-'.")
+    return name
 
 
 def _on_disk(name: str, path: Path, version: int, *, made: bool) -> Volume:

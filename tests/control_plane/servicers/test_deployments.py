@@ -49,9 +49,10 @@ def deploy(
             def wait(self, path: str) -> tuple[object, int]:
                 import os
                 import time
+                from pathlib import Path
 
-                open(path + ".begun", "w").close()
-                while not os.path.exists(path):
+                Path(path + ".begun").touch()
+                while not Path(path).exists():
                     time.sleep(0.01)
                 return answer, os.getpid()
 
@@ -161,7 +162,7 @@ def test_a_stopped_app_is_gone_at_once_and_its_name_free(client: Any, plane: Pla
 def test_a_call_of_a_stopped_app_ends(client: Any, tmp_path: Path, name: str) -> None:
     app = deploy(client, name)
     call = box(client, name).wait.spawn(str(tmp_path / "never"))
-    eventually(lambda: (tmp_path / "never.begun").exists())
+    eventually((tmp_path / "never.begun").exists)
     app.stop(client=client)
     with pytest.raises(modal.exception.Error):
         call.get(timeout=30)
@@ -190,7 +191,7 @@ def test_running_calls_end_where_they_began_and_new_ones_get_the_new_version(
     first = deploy(client, name, "old", max_containers=1)
     old = box(client, name, word="w")
     running = old.wait.spawn(str(gate))
-    eventually(lambda: Path(f"{gate}.begun").exists())
+    eventually(Path(f"{gate}.begun").exists)
     queued = old.give.spawn(1)
     second = deploy(client, name, "new", max_containers=1)
     assert second.app_id == first.app_id

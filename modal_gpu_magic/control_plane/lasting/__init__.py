@@ -1,0 +1,1 @@
+"""The control plane that outlives kernels and commands: its directory, and how it is found or started."""
