@@ -323,6 +323,8 @@ def taken_words(session: str, found: Entry | None) -> str:
 
 
 def _is_missing(error: BaseException) -> bool:
+    """Whether a file or an object does not exist, or a file was removed between its address and its content."""
     import modal.exception
 
-    return isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
+    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
+    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))

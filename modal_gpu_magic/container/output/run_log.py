@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = 2.0
 """Seconds from the first frame that is in no file to the next file, at most; and between two commits, at least."""
+FIRST_PAUSE_SECONDS: Final = 0.3
+"""The same for the first file, which shows who looks that the run has begun; a shorter run has one file."""
 GROWN_BYTES: Final = 256 << 10
 """Size from which a file does not grow any more."""
 FULL_BYTES: Final = 4 << 20
@@ -88,7 +90,8 @@ class RunLog:
         """Seconds until frames are to be written; None: all are in files."""
         if not self._unwritten:
             return None
-        return 0.0 if self._unwritten >= FULL_BYTES else max(0.0, self._since + PAUSE_SECONDS - monotonic())
+        pause = PAUSE_SECONDS if self._written else FIRST_PAUSE_SECONDS
+        return 0.0 if self._unwritten >= FULL_BYTES else max(0.0, self._since + pause - monotonic())
 
     def write_if_due(self) -> None:
         """Write what waits for long, or is much."""
