@@ -29,6 +29,10 @@ REPLAY_SECONDS: Final = 20.0
 """Seconds to wait for events that the log does not have yet: a commit takes as long as its upload."""
 UNSENT_SECONDS: Final = 5.0
 """Seconds without a sign of a run whose spawn was never answered, after which the run counts as not sent."""
+NOT_DEPLOYED: Final = (
+    "the session {0} is not deployed: its image is being built, or its kernel ended before that. Attach again later, "
+    "or write `%modal_gpu stop {0}` to remove it."
+)
 POLL_SECONDS: Final = 0.5
 """Seconds between two looks for the call of such a run."""
 
@@ -108,7 +112,10 @@ class DeployedApp(OpenApp):
         self.queue.hydrate()
         self.volume.hydrate()
         if is_found:
-            app = modal.App.lookup(name, client=client)
+            try:
+                app = modal.App.lookup(name, client=client)
+            except modal.exception.NotFoundError as error:
+                raise SetupError(NOT_DEPLOYED.format(session)) from error
             self._cls = modal.Cls.from_name(name, RUNNER, client=client)
             return app
         app = modal.App(name)
@@ -174,6 +181,11 @@ class DeployedApp(OpenApp):
             RunError: the log does not have them in time.
         """
         return LogReader(self.files, session, run, lambda _kind, _body: None, lambda: None).rest(number, REPLAY_SECONDS)
+
+    def answer(self, run: str, text: str) -> None:
+        """Send the answer for the run's `input()`, unless another kernel has the session: it asks its own user."""
+        self.check_owner()
+        super().answer(run, text)
 
     def flush(self, run: str) -> None:
         """Put a marker into the queue, unless the queue is full: its reader wakes then without a marker."""

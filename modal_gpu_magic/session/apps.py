@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ENDED_BY_MODAL = "Modal ended the App and its container; a new container starts."
 STOPPED = "The App of this machine and its container were stopped; a new container starts."
+ENDED_ELSEWHERE = "The detached session {} was ended; a new one starts."
 
 Key = tuple["Machine", str, str]
 
@@ -62,6 +63,8 @@ class Opening:
             return ""
         if self.app.backend.lost is not None:
             return "The local control plane has ended; a new one is started."
+        if self.deployment is not None:
+            return ENDED_ELSEWHERE.format(self.deployment.entry.session)
         return STOPPED if self.app.closed else ENDED_BY_MODAL
 
     def when_ready(self, callback: Callable[[], None]) -> None:

@@ -13,11 +13,12 @@ from uuid import uuid4
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import MachineError, TakenOver
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
-from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.quote import rate, worst_words
 from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.known_sessions import remember
@@ -62,6 +63,10 @@ ATTEMPTS = 3
 
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
+DETACHED = (
+    "Session {0} goes on without this notebook, a cell {1}. `%modal_gpu attach {0}` continues it in any notebook, "
+    "`%modal_gpu stop {0}` ends it."
+)
 _ID = uuid4().hex[:8]
 """Part of the ids of this process's runs: another machine may have a process of the same number."""
 _numbers = itertools.count(1)
@@ -106,7 +111,7 @@ class Session:
         self.cache = True
         """Whether the next machine may mount the cache Volume."""
         self._opening: Opening | None = None
-        self._last_run = ""
+        self._last_run = self._next_run = ""
         self.open_run: OpenRun | None = None
         """The run that was sent and whose end the container has not reported."""
         self.store: SharedStore | None = None
@@ -147,7 +152,8 @@ class Session:
         self._refuse_taken()
         news: list[str] = []
         self.discard_dead_app(news.append)
-        front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
+        self._next_run = _new_run()
+        front.begin(replace(self.about, spent=self.status.standing.spent, run=self._next_run), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
@@ -234,13 +240,13 @@ class Session:
     def stop(self) -> None:
         """End the session's container and lose the variables in the container."""
         self.forget()
+        if isinstance(self.app, DeployedApp):
+            self.app.remove()
         self.status.ended()
         if self._opening is not None:
-            if isinstance(self.app, DeployedApp):
-                self.app.remove()
             APPS.close(self._opening)
             self._opening = None
-            self._found, self._claim = None, ""
+        self._found, self._claim, self._taken = None, "", ""
 
     def disconnect(self) -> None:
         """Leave a detached session, which goes on; end another one."""
@@ -360,7 +366,8 @@ class Session:
         billed = self.machine.first_per_hour if known is None else known
         measured = self.metrics.simulated
         simulated = bool(gpus) and (self.backend == "local" if measured is None else measured)
-        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
+        session = self.name if self.machine.detach else ""
+        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes, session=session)
 
     @property
     def price_text(self) -> str:
@@ -407,6 +414,9 @@ class Session:
             self._opening = APPS.opening(machine, self.backend, cell.packages, self._deployment())
             for line in remarks(self.machine, self.backend):
                 front.say(line)
+            if machine.detach and self._found is None:
+                at_most = worst_words(machine.per_hour, cell.timeout or FUNCTION_TIMEOUT, machine.scaledown)
+                front.say(DETACHED.format(self.name, at_most))
         opening = self._opening
         if not opening.ready:
             opening.when_ready(lambda: inbox.put(("opened", None)))
@@ -539,10 +549,11 @@ class Session:
 
     def _request(self, app: OpenApp, cell: Cell, facts: CellFacts, outgoing: Outgoing, packed: Packed) -> Request:
         transfer = packed.transfer
+        run, self._next_run = self._next_run or _new_run(), ""
         names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
-            run=f"{os.getpid()}-{_ID}-{next(_numbers)}",
+            run=run,
             version=__version__,
             source=cell.source,
             execution_count=cell.count,
@@ -581,6 +592,11 @@ class Session:
             owner=self._claim,
             log=app.entry.app if isinstance(app, DeployedApp) else "",
         )
+
+
+def _new_run() -> str:
+    """Return the id of a new run."""
+    return f"{os.getpid()}-{_ID}-{next(_numbers)}"
 
 
 def _with_lost(words: str, lost: tuple[str, ...]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SOON: Final = 60.0
+CACHE: Final = "modal-gpu-magic-cache"
 SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions[{!r}]"
 
 
@@ -50,13 +51,14 @@ class User:
                 process.wait(SOON)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def kernel(self, notebook: str = "") -> Kernel:
+    def kernel(self, notebook: str = "", *, load: bool = True) -> Kernel:
         """Start a kernel with the extension. It ends with the user at the latest."""
         env = {f"XDG_{name}": f"{self.home}/{place}" for name, place in PLACES.items()}
         if notebook:
             env["JPY_SESSION_NAME"] = notebook
         kernel = self._stack.enter_context(Kernel(env=env))
-        kernel.load()
+        if load:
+            kernel.load()
         return kernel
 
     def kill(self, kernel: Kernel) -> None:
@@ -85,8 +87,9 @@ class User:
         raise AssertionError(f"{self.containers()} run on")
 
     def volumes(self) -> list[str]:
-        """The names of the user's Volumes on disk."""
-        return [path.name for path in self.home.glob("data/modal_gpu_magic/volumes/*")]
+        """The names of the sessions' Volumes on disk."""
+        paths = self.home.glob("data/modal_gpu_magic/volumes/modal-gpu-*")
+        return [path.name for path in paths if path.name != CACHE]
 
 
 PLACES: Final = {"RUNTIME_DIR": "run", "DATA_HOME": "data", "STATE_HOME": "state"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,8 @@ MOST_WAITING_BYTES: Final = 64 << 20
 """Bytes of frames that wait for a disk that takes none; above this the oldest are dropped."""
 RUN_BYTES: Final = 1 << 30
 """Bytes of the log of one run."""
+MOST_RUNS: Final = 10
+"""Runs of a session whose logs are kept: a kernel attaches to the last one."""
 KEPT_SHARE: Final = 0.9
 """Part of the limit that is left when output is dropped, so that not every file drops some."""
 KEPT_KINDS: Final[frozenset[EventKind]] = frozenset({"started", "phase", "note", "failed", "stopping", "end", "error"})
@@ -128,7 +131,7 @@ class RunLog:
                 self._put(END, sealed_end(answer))
             except OSError as error:
                 self._wait_for_disk(error)
-        self._commits.close()
+        self._commits.close(lambda: forget_old_runs(self._directory.parent.parent))
 
     def _put(self, name: str, blob: bytes) -> None:
         """Write a file that appears as a whole."""
@@ -200,11 +203,19 @@ class RunLog:
         return kept, next(n for n in range(len(numbers) + 1) if n not in numbers)
 
 
+def forget_old_runs(directory: Path, most: int = MOST_RUNS) -> None:
+    """Remove the logs of a session's runs but the newest ones."""
+    runs = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
+    for path in runs[: max(0, len(runs) - most)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 class _Commits:
     """Commits the Volume from a thread: at Modal, a commit takes as long as an upload."""
 
     def __init__(self, commit: Callable[[], object]) -> None:
         self._commit = commit
+        self._before: Callable[[], object] = lambda: None
         self._asked = threading.Event()
         self._is_closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -215,8 +226,9 @@ class _Commits:
         if self._thread is None:
             self._thread = daemon("modal-gpu-log", self._run)
 
-    def close(self) -> None:
-        """Commit a last time, and end the thread."""
+    def close(self, before: Callable[[], object]) -> None:
+        """Call `before`, commit a last time, and end the thread."""
+        self._before = before
         self._is_closed.set()
         self.ask()
 
@@ -225,6 +237,9 @@ class _Commits:
             self._asked.wait()
             is_last = self._is_closed.is_set()
             self._asked.clear()
+            if is_last:
+                with contextlib.suppress(OSError):
+                    self._before()
             with contextlib.suppress(Exception):  # the next commit has it; Modal commits when the container ends, too
                 self._commit()
             if is_last and not self._asked.is_set():

@@ -7,13 +7,14 @@ after a stop, with an `end` event that holds the whole answer (the server discar
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost
+from modal_gpu_magic.errors import BackendLost, TakenOver
 from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
@@ -439,7 +440,12 @@ class Pump:
         except KeyboardInterrupt:
             self._press()
             return
-        self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
+        self._in_thread(f"answer {time.monotonic()}", lambda: self._answer(text))
+
+    def _answer(self, text: str) -> None:
+        """Send the answer to a question, in a thread."""
+        with contextlib.suppress(TakenOver):  # the reader of the log reports it
+            self.call.app.answer(self.call.request.run, text)
 
     def _result(self, answer: Answer) -> None:
         self.answer, self.answered_at = answer, self.answered_at or self._when(answer)

@@ -136,7 +136,7 @@ def metrics(state: KernelState, rest: str) -> Metrics:
 
 
 def stop(state: KernelState, rest: str) -> None:
-    """`stop [NAME | --all]`: end the containers, or one session or service; variables only on the GPU are lost.
+    """`stop [NAME | --all]`: stop the containers, or one session or service; variables only on the GPU are lost.
 
     Detached sessions end by their name, and with `--all`.
     """

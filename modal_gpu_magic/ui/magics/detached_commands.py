@@ -84,6 +84,7 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
 
     shell = state.shell
     front = front_for(shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
+    front.records = state.settings.record
     session = state.sessions.get(entry.session)
     if session is None or session.backend != kind or not session.machine.detach:
         if session is not None:
@@ -172,12 +173,10 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
     from modal_gpu_magic.sdk.deployed import remove
 
     entry = _entry(kind, name)
-    session = state.sessions.pop(name, None)
-    lost = session.values.remote_names() if session is not None else ()
-    if session is not None:
-        session.forget()
-        session.disconnect()
-        session.status.ended()
+    session = state.sessions.get(name)
+    lost = session.values.remote_names() if session is not None and session.backend == kind else ()
+    if session is not None and session.backend == kind and session.machine.detach:
+        session.stop()
     remove(connect(kind, lasting=True), entry)
     forget(name, kind)
     print(f"{name}: stopped" + (f"; lost with it: {', '.join(lost)}" if lost else ""))

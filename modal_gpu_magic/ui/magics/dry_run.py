@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.catalog.prices import PRICE_DATE
+from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
@@ -37,6 +39,9 @@ def show(session: Session, cell: Cell) -> None:
         processes = cell.distributed.processes or "one per GPU"
         print(f"# torchrun runs the cell's body in new processes in each container: {processes}")
     print(f"# costs {session.machine.price_text} at Modal while its container exists, prices of {PRICE_DATE}")
+    if session.machine.detach:
+        machine, timeout = session.machine, cell.timeout or FUNCTION_TIMEOUT
+        print(f"# goes on without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
     _show_values(session, cell, outgoing)
 
 

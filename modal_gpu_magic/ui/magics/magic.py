@@ -64,6 +64,7 @@ class Magics:
         refuse_body(state, text, body)
         quiet = state.settings.quiet or bool(line.options.quiet)
         front = front_for(state.shell, quiet=quiet, dashboard=state.settings.dashboard)
+        front.records = state.settings.record
         line = state.choose(line, front)
         if line.options.service:
             self._serve(line, body, front, inbox)

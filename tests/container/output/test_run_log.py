@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modal_gpu_magic.container.output.event_sender import EventSender
-from modal_gpu_magic.container.output.run_log import GROWN_BYTES, PAUSE_SECONDS, RunLog
+from modal_gpu_magic.container.output.run_log import GROWN_BYTES, MOST_RUNS, PAUSE_SECONDS, RunLog
 from modal_gpu_magic.wire.messages.events import Answer, Event, Transfer
 from modal_gpu_magic.wire.messages.log import Assembler, Log, cut
 from modal_gpu_magic.wire.messages.segments import END, Span, opened_end, opened_segment, to_read
@@ -138,6 +138,14 @@ def test_the_log_has_an_end_event_without_its_values(record: Record) -> None:
     assert event.content["answer"].values is None
     assert b"x" * 1000 in b"".join(posted)
     sender.close()
+
+
+def test_the_logs_of_the_newest_runs_are_kept(tmp_path: Path) -> None:
+    for number in range(MOST_RUNS + 5):
+        record = Record(tmp_path / f"run{number}" / "life")
+        record.log.close(Answer("g", "1"))
+        assert record.committed.wait(10)
+    assert {path.name for path in tmp_path.iterdir()} == {f"run{number}" for number in range(5, MOST_RUNS + 5)}
 
 
 def test_output_is_logged_at_little_cost(tmp_path: Path) -> None:
