@@ -15,6 +15,7 @@ ModalGpuError                  base class; IPython prints the message without a 
 │   ├── ContainerLost          the container of the cell died: exit code, signal, out of memory
 │   ├── RankLost               a rank of the cell died: exit code, signal, out of memory; the container still runs
 │   └── BackendLost            the control plane, or the connection to the control plane, is lost
+│       └── TakenOver          another kernel has attached to the detached session; the run goes on
 └── RemoteError                replaces a cell's own exception whose class this kernel cannot import
 
 A cell's own exception is raised with its own class; `RemoteError` is only for classes that this kernel cannot import.
@@ -184,6 +185,10 @@ class BackendLost(RunError):  # noqa: N818
 
 class GivenUp(BackendLost):
     """The connection did not come back in time. The run may have ended, or may end later: its container knows."""
+
+
+class TakenOver(BackendLost):
+    """Another kernel has attached to the detached session, or has ended it."""
 
 
 class RemoteError(ModalGpuError):

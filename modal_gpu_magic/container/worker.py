@@ -26,6 +26,7 @@ from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.phase_log import PhaseLog
+from modal_gpu_magic.container.output.run_log import RunLog
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.process.guard import Guard
@@ -47,8 +48,19 @@ from modal_gpu_magic.errors import CopyError, MachineError, TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.compact import size_of
-from modal_gpu_magic.wire.messages.events import Answer, Asked, Event, Need, RemoteFile, Request, RunTrace, Transfer
+from modal_gpu_magic.wire.messages.events import (
+    Answer,
+    Asked,
+    Event,
+    Need,
+    ProjectFiles,
+    RemoteFile,
+    Request,
+    RunTrace,
+    Transfer,
+)
 from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
+from modal_gpu_magic.wire.messages.segments import life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.places import STATE
@@ -115,6 +127,13 @@ class Worker:
         directory = None if self.place.stateless else session_mount.mounted(session)
         state = None if directory is None else directory / STATE
         self.saved = SavedSession(state, self.container, self.namespace_sync, self._moment)
+        self._owner = ""
+        """The claim of the kernel that may send runs to a detached session."""
+        self._call = ""
+        self._former: set[str] = set()
+        """Claims that ended: another kernel has attached since."""
+        self._done: tuple[Request, tuple[object, ...]] | None = None
+        """The last run without its values, and its result: what a kernel that attaches is to get."""
 
     def run(
         self,
@@ -122,9 +141,20 @@ class Worker:
         post: Post,
         answer: Callable[[], str],
         volumes: Volumes = NO_VOLUMES,
+        *,
+        call: str = "",
         commit: Callable[[], object] = never,
     ) -> Answer:
-        """Run one cell. Never raises for an error in user code: the answer states how the cell ended."""
+        """Run one cell. Never raises for an error in user code: the answer states how the cell ended.
+
+        Args:
+            request: the run.
+            post: puts frames into the queue.
+            answer: waits for the answer of `input()`.
+            volumes: the user's Volumes.
+            call: Modal's id of this call.
+            commit: commits the session Volume.
+        """
         if (known := self.known(request.run)) is not None:
             return known
         # No signal can interrupt the transfer of values from here on.
@@ -134,7 +164,12 @@ class Worker:
             if need is not None:
                 return self._answer(need=need)
             self.last = None  # free its values, which may be large: no request asks for them again
-            self.sender.begin(f"{request.run}/{self.container}", post)
+            self._done = None
+            self._claim(request.owner)
+            name = f"{request.run}/{self.container}"
+            record = self._record(request, name, commit)
+            self._call = call
+            self.sender.begin(name, post, record)
             self.phases.clear()
             self.shell.kernel.facts = request.kernel
             self._look_at_gpus(request.asked)
@@ -146,6 +181,8 @@ class Worker:
                 self.capture.drain()
                 is_event = self._close(request, ended, interrupt)
                 self.last, self.last_run = self._with_tail(ended), request.run
+            if record is not None:
+                record.close(self.last)
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames)
         return self.last
@@ -196,6 +233,35 @@ class Worker:
     def save(self) -> dict[str, str] | None:
         """Save the state now; return what is not saved, with the reasons. None: nothing could be saved."""
         return self.saved.save_now()
+
+    def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
+        """Give the session to a kernel that attaches: the values that `run` would have brought, and all other names.
+
+        The kernel has no object of the container, so the answer is packed for an empty table.
+        """
+        self._claim(owner)
+        request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
+        returned = self.last.values.names if request is not None and self.last and self.last.values else ()
+        with unwarned(), Interrupt(), self.saved.busy():
+            leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
+        return self._answer(leaving=leaving)
+
+    def _claim(self, owner: str) -> None:
+        """Give the session to a kernel, which shares no object with the container if another one had it."""
+        if owner == self._owner:
+            return
+        if self._owner:
+            self._former.add(self._owner)
+            self.namespace_sync.forget()
+            self._stores.clear()
+        self._owner = owner
+
+    def _record(self, request: Request, name: str, commit: Callable[[], object]) -> RunLog | None:
+        """Return the log of a detached run; None: the run has none."""
+        if not request.log:
+            return None
+        life = life_name(time.time(), self.container)
+        return RunLog(session_mount.top() / run_directory(self.session, request.run) / life, commit, self._say, name)
 
     def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path.
@@ -270,6 +336,8 @@ class Worker:
             return Need(self.generation, "version", version=__version__)
         if request.python and request.python != PYTHON:
             return Need(self.generation, "python", version=PYTHON)
+        if request.owner in self._former:
+            return Need(self.generation, "owner")
         if request.generation is not None and (request.generation != self.generation or self._is_unsaid):
             return self._of_another_container(request.generation, request.history)
         store = self._store(request.store, request.values)
@@ -373,13 +441,16 @@ class Worker:
         wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
         with unwarned():
             leaving = self.namespace_sync.leave(request, before, ran.result, ran.seconds, self._store(request.store))
+        if request.log:
+            self._done = replace(request, values=Transfer(), modules=None, files=ProjectFiles()), ran.result
         answer = self._answer(
             ran=ran, leaving=leaving.without(ran.lost), failed=failed, wrote=wrote, interrupt=interrupt
         )
         return replace(answer, states=states, refused=refused)
 
     def _say_started(self, store: Store) -> None:
-        self.sender.emit("started", generation=self.container, time=time.time(), booted_at=self.booted_at)
+        booted_at, call = self.booted_at, self._call
+        self.sender.emit("started", generation=self.container, time=time.time(), booted_at=booted_at, call=call)
         if not isinstance(store, SharedStore):
             self.sender.flush_now(0)
 

@@ -118,6 +118,8 @@ class Options:
         "the most that the model's GPU may cost, in dollars an hour")
     session: str | None = _option("--session", "where", kinds.SESSION,
         "name of the session, where you use several")
+    detach: bool | None = _option("--detach", "where", kinds.FLAG,
+        "the session goes on without this notebook; %modal_gpu attach continues it anywhere")
     backend: str | None = _option("--backend", "where", kinds.BACKEND,
         "Modal's cloud, or a control plane on this machine", "cloud with a Modal token, else local")
 

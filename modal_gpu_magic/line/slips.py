@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     *("picker", "use", "gpus", "recommend", "put", "get", "ls"),
-    *("status", "last", "metrics", "costs", "stop", "help"),
+    *("status", "attach", "last", "metrics", "costs", "stop", "help"),
 )
 """The commands of `%modal_gpu`."""
 _OF_A_MACHINE: Final = frozenset({"use", "picker"})

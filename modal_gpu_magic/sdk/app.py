@@ -51,8 +51,13 @@ class OpenApp(HeldApp):
         return None if self._is_apart else define(app, self.machine, self.packages, volumes=self._volumes())
 
     def _volumes(self) -> dict[str, Any]:
-        """Return the session Volume by its mount path, if the machine's sessions are saved."""
-        return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
+        """Return the session Volume by its mount path, if the App has one."""
+        volume = self._session_volume()
+        return {} if volume is None else {SESSION_MOUNT: volume}
+
+    def _session_volume(self) -> Any:
+        """Return the Volume of the sessions' files; None: the App has none."""
+        return self.backend.session_volume() if self.machine.saves else None
 
     @property
     def session_volume(self) -> str:
@@ -78,8 +83,10 @@ class OpenApp(HeldApp):
             tell: receives the messages.
             patience: seconds without a connection after which the run is given up.
         """
-        self._listeners[request.run] = tell
-        call = Call(self, session, request, tell, patience)
+        return self._follow(Call(self, session, request, tell, patience))
+
+    def _follow(self, call: Call) -> Call:
+        self._listeners[call.request.run] = call.tell
         FOLLOWERS.run(call.follow)
         return call
 
@@ -241,6 +248,9 @@ FOLLOWERS = Followers()
 class Call:
     """One run at Modal: spawn it, wait for its result, cancel it."""
 
+    has_values = True
+    """Whether the answer is packed for this kernel."""
+
     def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell, patience: float) -> None:
         self.app, self.session, self.request, self.tell, self.patience = app, session, request, tell, patience
         self.id: str | None = None
@@ -275,6 +285,18 @@ class Call:
             self.tell("lost", error)
             if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
+
+    def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
+        """Note how far the events of the run have come.
+
+        Args:
+            life: the generation of their container.
+            number: the next number.
+            is_behind: whether later events wait for it.
+        """
+
+    def knows(self, call: str) -> None:
+        """Note Modal's id of the call, which the container has reported."""
 
     def _spawn(self, runner: Any, sent: Request | Parcel) -> Any:
         self._spawns += 1

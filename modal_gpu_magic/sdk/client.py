@@ -78,6 +78,7 @@ class Backend:
     def lasting(self) -> bool:
         """Whether the control plane outlives this kernel."""
         return self.kind == "cloud" or self.connection is not None
+
     def session_volume(self) -> Any:
         """Return the Volume with the saved states of this kernel's sessions; it ends with the kernel."""
         return self.volume.open(self.client)

@@ -96,20 +96,23 @@ class HeldApp(ABC):
         """Define the class on `app`; Modal creates nothing yet. The class may refer to `queue`."""
 
     def _open(self) -> None:
-        import modal
-
-        client = self.backend.client
-        app = modal.App(APP_NAME)
         with heartbeats_to(self._heartbeat_failed):
-            self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
-            self._cls = self.define(app)
-            self._stack.enter_context(app.run(client=client))
-        self._app = app
+            self._app = self._create(self.backend.client)
         self._hooks.callback(self.backend.on_loss(lambda error: self._tell_all("lost", error)))
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
         self._reader.start()
         atexit.register(self.close)
         self._hooks.callback(atexit.unregister, self.close)
+
+    def _create(self, client: Any) -> Any:
+        """Create the queue and the App at Modal, and return the App. Both end with `_stack`."""
+        import modal
+
+        app = modal.App(APP_NAME)
+        self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
+        self._cls = self.define(app)
+        self._stack.enter_context(app.run(client=client))
+        return app
 
     def finish(self, run: str) -> None:
         """Stop listening to a run; later events of its threads are dropped."""

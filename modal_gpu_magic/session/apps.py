@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.app import OpenApp
     from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.deployed import Deployment
 
 ENDED_BY_MODAL = "Modal ended the App and its container; a new container starts."
 STOPPED = "The App of this machine and its container were stopped; a new container starts."
+ENDED_ELSEWHERE = "The detached session {} was ended; a new one starts."
 
-Key = tuple["Machine", str]
+Key = tuple["Machine", str, str]
 
 
 class Opening:
     """An App that is being opened or is open. Opening continues if the waiting cell is stopped."""
 
-    def __init__(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> None:
-        self.machine, self.kind, self.packages = machine, kind, packages
+    def __init__(
+        self, machine: Machine, kind: Kind, packages: tuple[str, ...], deployment: Deployment | None = None
+    ) -> None:
+        self.machine, self.kind, self.packages, self.deployment = machine, kind, packages, deployment
         self.since = time.monotonic()
         self.connected_at = 0.0
         self.app: OpenApp | None = None
@@ -64,6 +68,8 @@ class Opening:
             return ""
         if self.app.backend.lost is not None:
             return "The local control plane has ended; a new one is started."
+        if self.deployment is not None:
+            return ENDED_ELSEWHERE.format(self.deployment.entry.session)
         return STOPPED if self.app.closed else ENDED_BY_MODAL
 
     def when_ready(self, callback: Callable[[], None]) -> None:
@@ -90,11 +96,17 @@ class Opening:
     def _open(self) -> None:
         from modal_gpu_magic.sdk.app import OpenApp
         from modal_gpu_magic.sdk.client import connect
+        from modal_gpu_magic.sdk.deployed import DeployedApp
 
         try:
-            backend = connect(self.kind)
+            app: OpenApp
+            if self.deployment is None:
+                backend = connect(self.kind)
+                app = OpenApp(self.machine, backend, self.packages)
+            else:
+                backend = connect(self.kind, lasting=True)
+                app = DeployedApp(self.machine, backend, self.packages, self.deployment)
             self.connected_at = time.monotonic()
-            app = OpenApp(self.machine, backend, self.packages)
             app.open()
             self.app = app
         except BaseException as error:  # noqa: BLE001 - raised again by result(), on the cell's thread
@@ -112,16 +124,19 @@ class Apps:
     def __init__(self) -> None:
         self._openings: dict[Key, Opening] = {}
 
-    def opening(self, machine: Machine, kind: Kind, packages: tuple[str, ...]) -> Opening:
-        """The App of a machine: an existing one, or a new one that starts to open."""
-        key = (machine.identity, kind)
+    def opening(
+        self, machine: Machine, kind: Kind, packages: tuple[str, ...], deployment: Deployment | None = None
+    ) -> Opening:
+        """The App of a machine, or of a detached session: an existing one, or a new one that starts to open."""
+        key = (machine.identity, kind, "" if deployment is None else deployment.entry.session)
         found = self._openings.get(key)
-        if found is None or found.dead:
-            found = self._openings[key] = Opening(machine, kind, packages)
+        if found is None or found.dead or found.deployment != deployment:
+            found = self._openings[key] = Opening(machine, kind, packages, deployment)
         return found
 
-    def close(self, machine: Machine, kind: str) -> None:
-        """Close the App of a machine and end its containers."""
-        opening = self._openings.pop((machine.identity, kind), None)
-        if opening is not None:
+    def close(self, opening: Opening) -> None:
+        """Close an App: an ephemeral one ends with its containers, a deployed one goes on."""
+        keys = [key for key, each in self._openings.items() if each is opening]
+        for key in keys:
+            del self._openings[key]
             opening.when_ready(lambda: opening.app.close() if opening.app else None)

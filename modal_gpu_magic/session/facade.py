@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
 import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
-from modal_gpu_magic.errors import LostValueError, MachineError, ModalGpuError
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.errors import LostValueError, MachineError, ModalGpuError, TakenOver
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
-from modal_gpu_magic.plan.machine.quote import rate
+from modal_gpu_magic.plan.machine.quote import rate, worst_words
+from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.faults import has_app_ended
+from modal_gpu_magic.sdk.known_sessions import remember
+from modal_gpu_magic.sdk.names import PREFIX, object_name
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS
+from modal_gpu_magic.sdk.registry import Entry, machine_of, machine_row
 from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Apps, Opening
 from modal_gpu_magic.session.costs.ledger import Record
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
+from modal_gpu_magic.session.run.attaching import adopt, follow
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, failed, lacks_parts, never_ran
@@ -44,7 +53,7 @@ from modal_gpu_magic.session.values.process_state import ProcessState
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing, Values
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
-from modal_gpu_magic.wire.messages.events import Asked, Need, Request, RunTrace
+from modal_gpu_magic.wire.messages.events import Asked, Need, Request, RunTrace, Transfer
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
@@ -61,6 +70,12 @@ ATTEMPTS = 3
 
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
+DETACHED = (
+    "Session {0} goes on without this notebook, a cell {1}. `%modal_gpu attach {0}` continues it in any notebook, "
+    "`%modal_gpu stop {0}` ends it."
+)
+_ID = uuid4().hex[:8]
+"""Part of the ids of this process's runs: another machine may have a process of the same number."""
 _numbers = itertools.count(1)
 APPS = Apps()
 
@@ -105,7 +120,7 @@ class Session:
         self.cache = True
         """Whether the next machine may mount the cache Volume."""
         self._opening: Opening | None = None
-        self._last_run = ""
+        self._last_run = self._next_run = ""
         self.open_run: OpenRun | None = None
         """The run that was sent and whose end the container has not reported."""
         self.store: SharedStore | None = None
@@ -114,6 +129,18 @@ class Session:
         """The session's background cells."""
         self.history: list[RunTrace] = []
         """The last runs in order, from one on whose changes are known to be saved."""
+        self.prefix = PREFIX
+        """Beginning of the names of a detached session at Modal."""
+        self.owner_name = ""
+        """This kernel, as people know it; empty: by its machine."""
+        self.notebook = ""
+        """Path of the notebook; empty: not known."""
+        self._claim = ""
+        """Id of this kernel's claim on a detached session."""
+        self._found: Entry | None = None
+        """The detached session that this kernel attaches to; None: the session is made here."""
+        self._taken = ""
+        """The sentence about the kernel that has taken the session over; empty: none has."""
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
@@ -135,10 +162,12 @@ class Session:
     def execute(self, cell: Cell, front: Front, inbox: Inbox) -> CellResult:
         """Run one cell: send changed values, wait, write returned values. `inbox` also gets presses of ■."""
         facts = cell.facts or self._read(cell.source)
+        self._refuse_taken()
         news: list[str] = []
         self.backlog.wait(front, inbox)
         self.discard_dead_app(news.append)
-        front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
+        self._next_run = _new_run()
+        front.begin(replace(self.about, spent=self.status.standing.spent, run=self._next_run), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
             self.forget()
@@ -329,7 +358,7 @@ class Session:
         """End the App of the session's machine."""
         self.status.ended()
         if self._opening is not None:
-            APPS.close(self._opening.machine, self._opening.kind)
+            APPS.close(self._opening)
             self._opening = None
 
     def _carry(self, name: str, front: Front) -> None:
@@ -361,6 +390,7 @@ class Session:
 
     def fetch(self, name: str) -> Any:
         """Return a value that stayed in the container."""
+        self._refuse_taken()
         if self._opening is None:
             raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
         self.backlog.wait()
@@ -390,7 +420,10 @@ class Session:
     def _end(self) -> None:
         """End the session's container."""
         self.forget()
+        if isinstance(self.app, DeployedApp):
+            self.app.remove()
         self._close()
+        self._found, self._claim, self._taken = None, "", ""
 
     def container_ended(self) -> None:
         """Note the end of the container: the next one goes on with its saved state, if there is one."""
@@ -407,6 +440,101 @@ class Session:
         self.modules.resend()
         self.versions.forget()
         self.process.forget()
+
+    def disconnect(self) -> None:
+        """Leave a detached session, which goes on; end another one."""
+        if self.machine.detach and self._opening is not None:
+            APPS.close(self._opening)
+            self._opening = None
+        elif not self.machine.detach:
+            self.stop()
+
+    def attach(self, entry: Entry, front: Front, inbox: Inbox, *, skips: bool = False) -> CellResult:
+        """Continue a detached session: show its last run, from the first event on, and bind its values.
+
+        Args:
+            entry: the session.
+            front: shows the run.
+            inbox: gets presses of ■.
+            skips: old output is not shown.
+
+        Raises:
+            Exception: what the run has raised.
+        """
+        self.disconnect()
+        self.forget()
+        self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
+        run = entry.run
+        timeout = run.timeout if run is not None else None
+        cell = Cell("", count=run.count if run is not None else 0, timeout=timeout, stdin=True)
+        front.begin(self.about, partial(press, inbox))
+        ended_at: list[float] = []
+        with self.status.running(
+            front, inbox, self._hourly(), 1, lambda: (ended_at or [time.time()])[0] + self.machine.scaledown
+        ):
+            app = self._open(cell, front, inbox)
+            assert isinstance(app, DeployedApp)  # noqa: S101 - the machine is of a detached session
+            if app.entry.run is None:
+                adopt(self, app, None, front.say)
+                return CellResult()
+            watch = Watch(self.metrics, "", {})
+            try:
+                ended = follow(app, app.entry.run, self, front, inbox, watch, skips=skips)
+            finally:
+                app.listen(app.entry.run.id, self._keep_late_samples)
+                watch.end()
+            ended_at.append(ended.ended_at)
+            result = adopt(self, app, ended, front.say)
+            finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
+        return conclude(finished, cell, result, front)
+
+    def taken_over(self, words: str) -> None:
+        """Note that another kernel has the session; its values are there."""
+        self.forget()
+        self.disconnect()
+        self._taken = words
+
+    def _look_at_owner(self, app: OpenApp, ended: Ended) -> None:
+        """Note that the container has refused a run because another kernel has the session.
+
+        Raises:
+            TakenOver: it has.
+        """
+        need = ended.answer.need if ended.answer is not None else None
+        if need is None or need.reason != "owner" or not isinstance(app, DeployedApp):
+            return
+        try:
+            app.check_owner()
+        except TakenOver as error:
+            self.taken_over(str(error))
+            raise
+
+    def _refuse_taken(self) -> None:
+        """Refuse what needs the container of a session that another kernel has.
+
+        Raises:
+            TakenOver: another kernel has the session.
+        """
+        if self._taken:
+            raise TakenOver(self._taken)
+
+    def _deployment(self) -> Deployment | None:
+        """Return what makes this session a detached one; None: the session ends with the kernel."""
+        if not self.machine.detach:
+            return None
+        self._claim = self._claim or uuid4().hex
+        mine = Entry(
+            session=self.name,
+            app=object_name(self.prefix, self.name) if self._found is None else self._found.app,
+            machine=machine_row(self.machine),
+            title=self.machine.title,
+            hourly=self._hourly(),
+            idle_seconds=self.machine.scaledown,
+            owner=self._claim,
+            owner_name=self.owner_name or f"a kernel on {platform.node()}",
+            owned_at=time.time(),
+        )
+        return Deployment(mine, exists=self._found is not None)
 
     def forget(self) -> tuple[str, ...]:
         """Discard the state of the container, so that values are sent again; return the names of lost values."""
@@ -432,7 +560,8 @@ class Session:
         billed = self.machine.first_per_hour if known is None else known
         measured = self.metrics.simulated
         simulated = bool(gpus) and (self.backend == "local" if measured is None else measured)
-        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes)
+        session = self.name if self.machine.detach else ""
+        return About(specs_text(gpus) or "CPU", self.backend, simulated, billed, nodes, session=session)
 
     @property
     def price_text(self) -> str:
@@ -461,7 +590,7 @@ class Session:
             machine=f"{self.machine.nodes} x {asked}" if self.machine.nodes > 1 else asked,
             gpu=gpus[0].name if gpus else "CPU",
             nodes=self.machine.nodes,
-            notebook=self.notebook,
+            notebook=_notebook_name(self.notebook),
             hourly=hourly,
             price_date=prices.date,
             price_source=prices.source,
@@ -505,9 +634,12 @@ class Session:
         """Return the session's App, which begins to open if the session has none."""
         if self._opening is None:
             machine = replace(self.machine, cache=self.machine.cache and self.cache)
-            self._opening = APPS.opening(machine, self.backend, cell.packages)
+            self._opening = APPS.opening(machine, self.backend, cell.packages, self._deployment())
             for line in remarks(self.machine, self.backend):
                 front.say(line)
+            if machine.detach and self._found is None:
+                at_most = worst_words(machine.per_hour, cell.timeout or FUNCTION_TIMEOUT, machine.scaledown)
+                front.say(DETACHED.format(self.name, at_most))
         return self._opening
 
     def _wait_open(self, opening: Opening, front: Front, inbox: Inbox) -> OpenApp:
@@ -527,6 +659,8 @@ class Session:
                 words = image_words(self.machine) if phase == "building" else ""
                 front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
+        if isinstance(app, DeployedApp):
+            remember(self.name, self.backend, self.notebook)
         self._share_store(app)
         return app
 
@@ -543,6 +677,7 @@ class Session:
             packed = self._pack(outgoing, front, inbox)
             call = self._start(app, cell, facts, outgoing, packed, front, inbox)
             ended = self._pump(call, cell, facts, front, inbox, again=again)
+            self._look_at_owner(app, ended)
             if not left or ended.stopped or not never_ran(ended):
                 break
             again = again or ended.began
@@ -672,10 +807,11 @@ class Session:
         self, app: OpenApp | Opening, cell: Cell, facts: CellFacts, outgoing: Outgoing, packed: Packed
     ) -> Request:
         transfer = packed.transfer
+        run, self._next_run = self._next_run or _new_run(), ""
         names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
         return Request(
-            run=_new_run(),
+            run=run,
             version=__version__,
             source=cell.source,
             execution_count=cell.count,
@@ -715,11 +851,19 @@ class Session:
             save=self.machine.save if self.machine.saves else 0,
             history=tuple(self.history),
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
+            owner=self._claim,
+            log=self.machine.detach,
         )
 
 
+def _notebook_name(path: str) -> str:
+    """Return the file name of a notebook's path, of any system; empty: no path."""
+    return PurePath(path.replace("\\", "/")).name
+
+
 def _new_run() -> str:
-    return f"{os.getpid()}-{next(_numbers)}"
+    """Return the id of a new run."""
+    return f"{os.getpid()}-{_ID}-{next(_numbers)}"
 
 
 def _with_lost(words: str, lost: tuple[str, ...], why: str = "") -> str:

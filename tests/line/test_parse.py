@@ -120,6 +120,7 @@ VALUES = [
     ("--ranks 3,0", "ranks", ("0", "3")),
     ("--ranks all", "ranks", ("all",)),
     ("--service embed", "service", "embed"),
+    ("--detach", "detach", True),
     ("--dry-run", "dry_run", True),
     ("--quiet", "quiet", True),
     ("--allow-unknown-gpu", "allow_unknown_gpu", True),

@@ -16,11 +16,13 @@ from itertools import islice
 from time import monotonic, sleep
 from typing import Any, Final
 
+from modal_gpu_magic.container.output.run_log import RunLog
 from modal_gpu_magic.container.process.essentials import is_sound
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.output_owner import adopt_threads, claim, claimed, daemon, owner
 from modal_gpu_magic.wire.messages.events import Event, EventKind
 from modal_gpu_magic.wire.messages.log import Log, cut, weigh
+from modal_gpu_magic.wire.messages.segments import for_log
 
 Post = Callable[[list[bytes]], None]
 
@@ -63,6 +65,8 @@ class Finished:
 class _Run:
     name: str
     post: Post
+    record: RunLog | None = None
+    """The log of a detached run; what it has need not reach the queue."""
     log: Log = field(default_factory=Log)
     sent: int = 0
     frames: int = 0
@@ -95,17 +99,18 @@ class EventSender:
         os.register_at_fork(after_in_child=self._fork)
         self.thread = daemon("modal-gpu-sender", self._send)
 
-    def begin(self, run: str, post: Post) -> None:
+    def begin(self, run: str, post: Post, record: RunLog | None = None) -> None:
         """Begin a run: new events belong to it, and the sender thread passes its frames to `post`.
 
-        If `post` raises (`queue.Full`), the sender keeps the events and retries at growing intervals.
+        If `post` raises (`queue.Full`), the sender keeps the events and retries at growing intervals. With `record`,
+        the frames go there first, and those that `post` refuses are not posted again: a reader finds them in the log.
         """
         with self._lock:
             self._seal()
             adopt_threads(self._current)
             if self._current:
                 self._current.log.forget(self._current.sent)
-            self._current = _Run(run, post)
+            self._current = _Run(run, post, record)
             self._stalled = self._urgent = False
             self._interval, self._held_until = QUIET_SECONDS, 0.0
 
@@ -143,6 +148,11 @@ class EventSender:
         self._put(self._current, name, text, len(text))
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether the current run has a log, which somebody may read later."""
+        return self._current is not None and self._current.record is not None
+
+    @property
     def unsent_bytes(self) -> int:
         """An estimate of the bytes of the run's events that were not posted."""
         with self._lock:
@@ -159,6 +169,8 @@ class EventSender:
             self._seal()
             self._lock.wait_for(lambda: not self._posting, 1.0)
             tail = run.log.since(run.sent)
+            if run.record is not None:
+                run.record.add(cut(run.name, map(for_log, tail)))
             run.sent, run.ended, self._held_until = run.log.next_number, True, 0.0
             self._unsent.pop(run, None)  # between short cells, the sender's thread does not wake to do so
             return Finished(run.frames, run.log.next_number, tail)
@@ -258,11 +270,12 @@ class EventSender:
                 self._seal()
                 runs = tuple(self._unsent)
                 self._posting = True
-            posted = [self._post(run) for run in runs]
-            failed = not all(posted)
+            failing = [run for run in runs if not self._post(run)]
+            if self._current is not None and self._current.record is not None:
+                self._current.record.write_if_due()
             with self._lock:
-                self._interval = _interval(self._interval, failed=failed, loaded=loaded)
-                self._stalled = failed
+                self._interval = _interval(self._interval, failed=bool(failing), loaded=loaded)
+                self._stalled = any(run.record is None for run in failing)
                 self._unsent = {run: None for run in self._unsent if not run.all_sent}
                 self._posting, self._posted_at = False, monotonic()
                 self._lock.notify_all()
@@ -271,9 +284,12 @@ class EventSender:
         """Wait until events are pending, and then until the next post is due."""
         while not (self._waiting or self._unsent or self._closed):
             self._idle = True
-            if not self._waiting:  # check again: from now on `_put` sees `_idle` and notifies
-                self._lock.wait()
+            due = self._current.record.due_in if self._current and self._current.record else None
+            if not self._waiting and due != 0.0:  # check again: from now on `_put` sees `_idle` and notifies
+                self._lock.wait(due)
             self._idle = False
+            if due is not None:
+                return
         gathered = monotonic() + GATHER_SECONDS
         while not (self._urgent or self._closed or (self._size > HIGH_WATER_BYTES and not self._stalled)):
             begun = self._current.begun + LINGER_SECONDS if self._current else 0.0
@@ -285,6 +301,8 @@ class EventSender:
 
     def _post(self, run: _Run) -> bool:
         """Post the pending frames of a run; return False if the post must be retried."""
+        if run.record is not None and not run.ended:
+            return self._record(run, run.record)
         with self._lock:
             packed = cut(run.name, run.log.since(run.sent))
         while batch := list(islice(packed, FRAMES_PER_POST)):
@@ -302,6 +320,27 @@ class EventSender:
                 if run is not self._current:
                     run.log.forget(run.sent)
         return True
+
+    def _record(self, run: _Run, record: RunLog) -> bool:
+        """Put the pending frames of a run into its log, and post them once; return False if the queue took not all."""
+        with self._lock:
+            events = run.log.since(run.sent)
+        frames = list(cut(run.name, events))
+        has_end = any(event.kind == "end" for event in events)
+        record.add(cut(run.name, map(for_log, events)) if has_end else frames)
+        posted = 0
+        try:
+            for start in range(0, len(frames), FRAMES_PER_POST):
+                batch = frames[start : start + FRAMES_PER_POST]
+                run.post([frame.blob for frame in batch])
+                posted += len(batch)
+        except Exception as error:  # noqa: BLE001 - any error of a queue: the log has the frames
+            self.error = error
+        with self._lock:
+            run.frames += posted
+            run.sent = run.log.posted = max(run.sent, *(event.number + 1 for event in events), 0)
+            run.log.forget(run.sent)
+        return posted == len(frames)
 
 
 def sound(text: str) -> str:

@@ -64,6 +64,8 @@ class StdinProxy:
             answer = self._fetch.wait()
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Interrupted by user") from None  # ipykernel's words
+        if self._sender.is_recorded:
+            self._sender.emit("answered")
         if isinstance(answer, Exception):
             raise answer
         if answer == END_OF_INPUT:

@@ -32,7 +32,7 @@ from modal_gpu_magic.wire.messages.events import (
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
 from modal_gpu_magic.wire.transfer import prepare, unpack
-from modal_gpu_magic.wire.values.imports import bound_by_import
+from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
 from modal_gpu_magic.wire.values.resizing import named_in, resizes
@@ -52,6 +52,7 @@ ALWAYS_CHECKED_BYTES = 64_000_000
 """Values up to this size are always compared."""
 _UNTOUCHED: Final = object()
 """Marker bound to an unbound name until the cell binds or deletes the name."""
+IN_CONTAINER = "it was bound before this kernel attached"
 UNCHECKED = "it may have changed, and is too large to compare"
 HASH_BYTES_PER_SECOND = 5e9
 """A low estimate (measured: xxh3 hashes 31 GB/s; first access to memory pages, 9.9 GB/s)."""
@@ -240,6 +241,46 @@ class NamespaceSync:
         return OutgoingValues(
             packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten(), shares
         )
+
+    def introduce(
+        self, request: Request | None, returned: Iterable[str], result: tuple[Any, ...], store: Store
+    ) -> OutgoingValues:
+        """Choose the values for a kernel that attaches: those that the last run returned; all other names stay.
+
+        Args:
+            request: the last run, with its size limit; None: its values are not asked for.
+            returned: the names that it returned.
+            result: the value of its last expression, if any.
+            store: stores the large buffers.
+        """
+        self.forget()
+        hasher = _hasher(store)
+        imported = {
+            name: Import(value.__name__)
+            for name in self.names
+            if is_a(value := self.namespace[name], ModuleType) and sys.modules.get(value.__name__) is value
+        }
+        names = [
+            name for name in returned if name in self.namespace and token_in(name) is None and name not in imported
+        ]
+        candidates = {name: self.namespace[name] for name in names}
+        if result:
+            candidates[RESULT] = result[0]
+        chosen = _Chosen({}, [], {}) if request is None else self._choose(candidates, request, hasher)
+        others = [name for name in self.names if name not in chosen.values and name not in imported]
+        packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
+        packed.arrived(self.table)
+        self._agree(chosen.groups)
+        self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
+        staying = {name: self.namespace[name] for name in others}
+        if RESULT in chosen.stays:
+            staying[RESULT] = result[0]
+        stays = tuple(_stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items())
+        shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
+        looks = {
+            name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
+        }
+        return OutgoingValues(packed.transfer, stays, (), looks, (), imported, (), self.table.take_forgotten(), shares)
 
     def take(
         self, names: Iterable[str], store: Store, received: Sequence[int] = (), forgot: Sequence[int] = ()

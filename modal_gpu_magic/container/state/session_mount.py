@@ -8,15 +8,19 @@ from pathlib import Path
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.container.state.workdir import LOCAL_VOLUMES
-from modal_gpu_magic.wire.saved.places import session_directory
+from modal_gpu_magic.wire.messages.segments import session_directory
 
 
-def mounted(session: str) -> Path | None:
-    """Return the session's directory, which may not exist yet; None: no Volume is mounted.
+def top() -> Path:
+    """Return the session Volume's directory, which does not exist if no Volume is mounted.
 
     The local control plane mounts no absolute path: another kernel's containers have the same one. A variable says
     where the Volume is.
     """
     local: dict[str, str] = json.loads(os.environ.get(LOCAL_VOLUMES, "{}"))
-    top = Path(local.get(SESSION_MOUNT, SESSION_MOUNT))
-    return top / session_directory(session) if top.is_dir() else None
+    return Path(local.get(SESSION_MOUNT, SESSION_MOUNT))
+
+
+def mounted(session: str) -> Path | None:
+    """Return the session's directory, which may not exist yet; None: no Volume is mounted."""
+    return top() / session_directory(session) if top().is_dir() else None

@@ -59,6 +59,7 @@ class Machine:
         save: bytes of the session's values that are saved, so that its next container goes on with them; 0: none.
         nodes: containers of a cluster, each with all GPUs of its host; a cluster keeps no state.
         rdma: link the nodes by RDMA.
+        detach: the session has a deployed App of its own, which outlives the kernel.
     """
 
     gpus: tuple[GpuSpec, ...] = ()
@@ -80,6 +81,7 @@ class Machine:
     save: int = SAVE_BYTES
     nodes: int = 1
     rdma: bool = False
+    detach: bool = False
 
     def __post_init__(self) -> None:
         """Check the fields against Modal's rules."""
@@ -101,6 +103,8 @@ class Machine:
         paths = [path for _, path in self.volumes]
         if len(paths) != len(set(paths)):
             raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
+        if self.detach and self.nodes > 1:
+            raise MachineError("a cluster keeps nothing to come back to: write --detach or --nodes, not both.")
         refused = clusters.refusal(self.gpus, self.nodes, rdma=self.rdma) or toolkit.refusal(self.gpus, self.image)
         if refused:
             raise MachineError(refused)
@@ -271,6 +275,8 @@ def not_applied(machine: Machine) -> tuple[str, ...]:
 
 def _difference(name: str, old: Any, new: Any) -> str:
     word = _WORDS.get(name, name)
+    if name == "detach":
+        return "detached" if new else "not detached"
     if name == "env":  # values may be secrets: names only
         return f"{word} {', '.join(key for key, _ in dict([*old, *new]).items())}"
     return f"{word} {_shown(old)} -> {_shown(new)}"

@@ -88,6 +88,23 @@ def idle_words(dearest: float | None, seconds: int) -> str:
     return f"idle for {write_duration(seconds)} after the last call, up to {dollars(most)} each time"
 
 
+def worst_case(dearest: float | None, timeout: float, idle: int) -> float | None:
+    """Return USD that a cell costs at most if nobody comes back; None: unknown.
+
+    Args:
+        dearest: USD per hour of the machine with its dearest fallback; None: unknown.
+        timeout: the cell's timeout, seconds.
+        idle: how long the idle container stays, seconds.
+    """
+    return None if dearest is None else dearest * (timeout + idle) / 3600
+
+
+def worst_words(dearest: float | None, timeout: float, idle: int) -> str:
+    """Return what a detached cell costs at most: `at most $4.28 if nobody comes back (cell 1h, then idle 5m)`."""
+    spans = f"cell {write_duration(int(timeout))}, then idle {write_duration(idle)}"
+    return f"at most {dollars(worst_case(dearest, timeout, idle))} if nobody comes back ({spans})"
+
+
 def hourly(
     specs: Sequence[GpuSpec], *, cpu: float | None = None, memory_mib: int | None = None, region: str | None = None
 ) -> float | None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog import rates
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
+from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.faults import has_app_ended, translate
 from modal_gpu_magic.session.project.root import Project
@@ -134,7 +136,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
         words = words or memory_hint(error, sized, asked, cell.line, run.machine.region)
         if words:
             front.say(words)
-    receipt = _receipt(run, result, error, sized)
+    receipt = _receipt(run, cell, result, error, sized)
     run.status.concluded(receipt.outcome, sized.billed.name if sized.billed else "")
     for line in run.status.book.news():
         front.say(line)
@@ -196,7 +198,7 @@ def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
     return error
 
 
-def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
+def _receipt(run: FinishedRun, cell: Cell, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:
     app, ended = run.app, run.ended
     answer, meter = ended.answer, run.status.meter
     meter.price(sized.hourly)
@@ -223,6 +225,9 @@ def _receipt(run: FinishedRun, result: CellResult, error: BaseException | None, 
         readings=run.metrics.run,
         advice=sized.advice,
         phases=phases,
+        at_most=worst_words(run.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT, run.machine.scaledown)
+        if run.machine.detach
+        else "",
     )
 
 

@@ -156,9 +156,14 @@ class Meter:
         if self._doing not in (None, phase):
             self._doing, self._since = phase, self._clock()
 
-    def sent(self, *, continued: bool = False) -> None:
-        """Note that the run is sent, or sent again. `continued`: Modal has replaced its container in mid-run."""
-        now = self._clock()
+    def sent(self, *, continued: bool = False, at: float | None = None) -> None:
+        """Note that the run is sent, or sent again.
+
+        Args:
+            continued: Modal has replaced its container in mid-run.
+            at: when it was sent, by another kernel; None: now.
+        """
+        now = self._clock() if at is None else at
         self._attempts.append(_Attempt(now, now, continued))
         self._over = None
 

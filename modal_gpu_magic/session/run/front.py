@@ -66,6 +66,8 @@ class About:
         hourly: price of the containers, USD per hour; None: not known.
         nodes: number of containers.
         spent: cost of the session's containers before the run, idle time included, USD; None: not known.
+        session: name of a detached session; empty: the session ends with the kernel.
+        run: the id of its run; empty: the session is attached to, and its last run is shown.
     """
 
     asked: str
@@ -74,6 +76,8 @@ class About:
     hourly: float | None = None
     nodes: int = 1
     spent: float | None = 0.0
+    session: str = ""
+    run: str = ""
 
 
 class Front(Protocol):

@@ -7,13 +7,14 @@ after a stop, with an `end` event that holds the whole answer (the server discar
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost
+from modal_gpu_magic.errors import BackendLost, TakenOver
 from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.run.watch import Watch
     from modal_gpu_magic.wire.messages.events import Request
+    from modal_gpu_magic.wire.messages.segments import Segment
 
 UPDATE_SECONDS = 1.0
 """Seconds between two updates of the status line."""
@@ -48,6 +50,12 @@ LARGE_BYTES = 1_000_000
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
+SHOWN_KINDS = frozenset(
+    {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output", "rank", "note"}
+)
+"""Kinds of events that a kernel which attaches to a run may skip: what the cell has shown before."""
+JUST_ATTACHED_SECONDS = 1.0
+"""Seconds after the log was read in which an answer arrives that was there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,11 @@ class Ended:
 
 
 class Pump:
-    """Runs one call to its end (`run()`). `again`: the cell began before, in a container that has ended."""
+    """Runs one call to its end (`run()`).
+
+    `again`: the cell began before, in a container that has ended. `skips`: old output of a run that another kernel has
+    sent is not shown.
+    """
 
     def __init__(
         self,
@@ -83,6 +95,7 @@ class Pump:
         status: Status,
         *,
         again: bool = False,
+        skips: bool = False,
     ) -> None:
         self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
         self.watch, self.status, self.again = watch, status, again
@@ -91,6 +104,15 @@ class Pump:
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
         """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
+        self.former: set[str] = set()
+        """Lives of containers that Modal has replaced: what still arrives from them is out of date."""
+        self.is_old = not call.has_values
+        """Events are from before this kernel attached."""
+        self.skips = skips
+        self.live_at = 0.0
+        """When all that is old had arrived, seconds of the monotonic clock; 0: not yet."""
+        self.question: dict[str, Any] | None = None
+        """A question from before, if it has no answer."""
         self.container = ""
         """The life of the container that the events come from; another one after a preemption."""
         self.answer: Answer | None = None
@@ -106,11 +128,16 @@ class Pump:
         self.frames = 0
         self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, self.phase_subject, "")
         """Phase, its beginning, subject and detail before the connection was lost."""
+        self._takers = self._event_takers()
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
         self._handlers: dict[str, Callable[[Any], None]] = {
             "spawned": self._spawned,
             "frame": self._frame,
+            "segment": self._segment,
+            "logged_end": self._logged_end,
+            "live": self._live,
+            "taken": self._lose,
             "result": self._result,
             "lost": self._lose,
             "outage": self._outage,
@@ -167,7 +194,7 @@ class Pump:
 
     def _whole_answer(self) -> Answer | None:
         """Return the run's answer; ask the container for it if the event that has the answer was lost."""
-        if self.answer is None or not self.answer.is_event:
+        if self.answer is None or not self.answer.is_event or not self.call.has_values:
             return self.answer or self.end
         if self.end is None:
             asking = threading.Thread(target=self._fetch_end, name="modal-gpu-request", daemon=True)
@@ -268,14 +295,45 @@ class Pump:
         if node:
             self._other_frame(node[0], frame)
             return
+        if not self._is_of(life):
+            return
+        self.frames += 1
+        self._take(self.assembler.feed(frame))
+
+    def _segment(self, body: tuple[str, Segment]) -> None:
+        """Take in a file of the run's log. What has arrived before is not taken twice."""
+        life, segment = body
+        if self._is_of(life) and segment.first <= self.assembler.next_number:
+            self._take(self.assembler.take(segment))
+
+    def _is_of(self, life: str) -> bool:
+        """Whether a container's events count: its run is the last one. Modal repeats an input after a preemption."""
+        if life in self.former:
+            return False
         if life != self.container:
-            if self.container:  # Modal repeats an input after a preemption
+            if self.container:
+                self.former.add(self.container)
                 self._restarted()
             self.container = life
-        self.frames += 1
-        for event in self.assembler.feed(frame):
+        return True
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
             self._event(event)
+        self.call.at(self.container, self.assembler.next_number, is_behind=bool(self.assembler.missing))
         self._check_complete()
+
+    def _logged_end(self, answer: Answer) -> None:
+        """Take in how the run ended from its log, which has no values: a kernel that attached needs none of it."""
+        if not self.call.has_values:
+            self._result(answer)
+
+    def _live(self, _: object) -> None:
+        """All that is old has arrived."""
+        self.is_old, self.live_at = False, time.monotonic()
+        if self.question is not None and not self.life.is_over:
+            question, self.question = self.question, None
+            self._ask(question)
 
     def _restarted(self) -> None:
         """Another container runs the cell from the start; its events are numbered from zero again."""
@@ -299,27 +357,48 @@ class Pump:
         self._check_complete()
 
     def _event(self, event: Event) -> None:
+        if self.is_old and self.skips and event.kind in SHOWN_KINDS:
+            return
         if event.kind in ("started", "phase") and not self.life.is_over:
             self.timing.takes(event, self.container)
-        if event.kind == "started":
-            self._begun()
-        elif event.kind == "phase":
-            self._show_phase(event.content)
-        elif event.kind == "end":
-            self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
-            self._feed(Message.END)
-        elif event.kind == "stopping":
-            self._feed(Message.HEARD)
-        elif event.kind == "note":
-            self.front.say(event.content["text"])
-        elif event.kind == "sample":
-            self.front.sample(self.watch.take(event))
-            self._say(self.watch.sample())
-        elif event.kind == "input_request":
-            self._ask(event.content)
+        if (take := self._takers.get(event.kind)) is not None:
+            take(event)
+            return
+        self.front.event(event)
+        self._say(self.watch.output(event))
+
+    def _event_takers(self) -> dict[str, Callable[[Event], None]]:
+        """What is done with the kinds of events that are no output."""
+        return {
+            "started": self._started,
+            "phase": lambda event: self._show_phase(event.content),
+            "end": self._take_end,
+            "stopping": lambda _: self._feed(Message.HEARD),
+            "note": lambda event: self.front.say(event.content["text"]),
+            "sample": self._sample,
+            "input_request": lambda event: self._question(event.content),
+            "answered": lambda _: self._question(None),
+        }
+
+    def _started(self, event: Event) -> None:
+        self.call.knows(event.content["call"])
+        self._begun()
+
+    def _take_end(self, event: Event) -> None:
+        self.end = event.content["answer"]
+        self.answered_at = self.answered_at or self._when(event.content["answer"])
+        self._feed(Message.END)
+
+    def _sample(self, event: Event) -> None:
+        self.front.sample(self.watch.take(event))
+        self._say(self.watch.sample())
+
+    def _question(self, question: dict[str, Any] | None) -> None:
+        """Ask the user, or once all that is old has arrived: another kernel may have brought the answer."""
+        if self.is_old or question is None:
+            self.question = question
         else:
-            self.front.event(event)
-            self._say(self.watch.output(event))
+            self._ask(question)
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -361,15 +440,30 @@ class Pump:
         except KeyboardInterrupt:
             self._press()
             return
-        self._in_thread(f"answer {time.monotonic()}", lambda: self.call.app.answer(self.call.request.run, text))
+        self._in_thread(f"answer {time.monotonic()}", lambda: self._answer(text))
+
+    def _answer(self, text: str) -> None:
+        """Send the answer to a question, in a thread."""
+        with contextlib.suppress(TakenOver):  # the reader of the log reports it
+            self.call.app.answer(self.call.request.run, text)
 
     def _result(self, answer: Answer) -> None:
-        self.answer, self.answered_at = answer, self.answered_at or time.time()
+        self.answer, self.answered_at = answer, self.answered_at or self._when(answer)
         self._feed(Message.RESULT)
         self._check_complete()
 
+    def _when(self, answer: Answer) -> float:
+        """Return when an answer was made: now, or earlier if it was there before this kernel attached."""
+        now = time.time()
+        is_new = self.live_at and time.monotonic() > self.live_at + JUST_ATTACHED_SECONDS
+        return now if self.call.has_values or is_new else min(now, answer.made_at)
+
     def _check_complete(self) -> None:
-        if self.answer is not None and self.frames >= self.answer.frames:
+        if self.answer is None:
+            return
+        posted = self.answer.tail[0].number if self.answer.tail else self.answer.events
+        has_all = self.assembler.next_number >= posted and not self.others
+        if has_all or (self.call.has_values and self.frames >= self.answer.frames):
             self._feed(Message.COMPLETE)
 
     def _lose(self, error: BaseException) -> None:

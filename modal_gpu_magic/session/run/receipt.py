@@ -38,6 +38,7 @@ class Receipt:
         readings: the readings of the GPUs while the cell ran.
         advice: a cheaper GPU with enough memory for the session so far.
         phases: the phases of the run in order, with their times; empty: not known.
+        at_most: what a cell of a detached session costs at most, in words; empty: the session ends with the kernel.
     """
 
     outcome: Outcome
@@ -61,6 +62,7 @@ class Receipt:
     readings: History = field(default_factory=History, compare=False)
     advice: Advice | None = None
     phases: tuple[PhaseTime, ...] = ()
+    at_most: str = ""
 
     @property
     def cost(self) -> float | None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modal_gpu_magic.errors import GivenUp
+from modal_gpu_magic.errors import GivenUp, TakenOver
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -121,11 +121,17 @@ class Sender(Protocol):
     def free_buffers(self) -> None:
         """Free the shared memory of the values that have been received."""
 
+    def taken_over(self, words: str) -> None:
+        """Note that another kernel has the session; `words` say so."""
+
 
 @unwarned()
 def receive(session: Sender, finished: FinishedRun) -> CellResult:
     """Apply the answer of a finished run. Without one: keep the run open, or discard the run or the container."""
     ended, run = finished.ended, session.open_run
+    if isinstance(ended.lost, TakenOver):
+        session.taken_over(str(ended.lost))
+        return CellResult()
     if ended.answer is not None and ended.answer.need is None and run is not None:
         return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:

@@ -150,9 +150,7 @@ class Values:
         )
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Outgoing(
-            sent, tuple(groups), looked, held, drops, self.table.forgotten(), hasher, frozenset(reached)
-        )
+        return Outgoing(sent, tuple(groups), looked, held, drops, self.table.forgotten(), hasher, frozenset(reached))
 
     def snapshot(self, names: Names, transfer_options: TransferOptions) -> Snapshot:
         """Copy the values that a cell reads, for a cell that is sent later."""

@@ -109,7 +109,7 @@ class NotebookFront(ShellFront):
         super().update(container)
         if self._card_id is not None and self.kept is not None:
             transient = {"display_id": self._card_id}
-            self.shell.display_pub.publish(self.kept, {MARK: {"kind": "receipt"}}, transient=transient, update=True)
+            self.shell.display_pub.publish(self.kept, self._mark("receipt"), transient=transient, update=True)
 
     @property
     def _charts(self) -> tuple[Chart, ...]:
@@ -207,7 +207,7 @@ class NotebookFront(ShellFront):
         update = self.status_id is not None
         self.status_id = self.status_id or uuid.uuid4().hex
         self._flush()
-        marked = {**(metadata or {}), MARK: {"kind": kind}}
+        marked = {**(metadata or {}), **self._mark(kind)}
         self._publish(bundle, marked, {"display_id": self.status_id}, update=update)
 
     def _forward(self, act: Act) -> None:

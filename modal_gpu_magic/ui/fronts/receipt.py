@@ -171,9 +171,10 @@ def _money(receipt: Receipt) -> str:
 
 def _prices(receipt: Receipt) -> list[str]:
     if receipt.cost is None:
-        return []
+        return [receipt.at_most] if receipt.at_most else []
     idle = receipt.backend == "cloud" and receipt.idle_seconds and receipt.idle_cost is not None
     words = [f"the idle time costs up to {dollars(receipt.idle_cost)}"] if idle else []
+    words += [receipt.at_most] if receipt.at_most else []
     return [*words, receipt.prices]
 
 

@@ -51,6 +51,9 @@ class ShellFront(abc.ABC):
 
     def __init__(self, shell: InteractiveShell, *, quiet: bool = False) -> None:
         self.shell, self.quiet = shell, quiet
+        self.records = True
+        """Whether the notebook is to have the name of a detached session and of its run."""
+        self._recorded: dict[str, str] = {}
         self.live: Live | None = None
         self.container = Container("ended")
         self._receipt: Receipt | None = None
@@ -77,6 +80,12 @@ class ShellFront(abc.ABC):
     def begin(self, about: About, press: Callable[[], None]) -> None:
         """Start a run; its dashboard opens if the run takes longer."""
         self.live = Live(about, press, Origin.of(self.shell))
+        if about.session and self.records:
+            self._recorded = {"session": about.session, **({"run": about.run} if about.run else {})}
+
+    def _mark(self, kind: str) -> dict[str, dict[str, str]]:
+        """Return the metadata of an output of this extension, with the detached session and its run."""
+        return {MARK: {"kind": kind, **self._recorded}}
 
     @abc.abstractmethod
     def show(self, state: State) -> None:
@@ -167,11 +176,11 @@ class ShellFront(abc.ABC):
         acts = self._journal.acts
         if acts is None:
             words = f"The output was not kept ({size_text(self._journal.size)}, too large)."
-            self._publish({"text/plain": words}, {MARK: {"kind": "note"}})
+            self._publish({"text/plain": words}, self._mark("note"))
         for act in acts or ():
             self._publishers[act.kind](act.content)
         if self.kept is not None:
-            self._publish(self.kept, {MARK: {"kind": "receipt"}})
+            self._publish(self.kept, self._mark("receipt"))
 
     def _end(self, *, raises: bool) -> None:
         """End the display of the run, then show the card. `raises`: an error follows, which IPython shows first."""

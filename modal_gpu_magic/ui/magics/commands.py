@@ -12,14 +12,16 @@ from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.help import help_text, table
 from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import WIDTH, Table
+from modal_gpu_magic.sdk.known_sessions import known
 from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
-from modal_gpu_magic.ui.magics import copy_commands
+from modal_gpu_magic.ui.magics import copy_commands, detached_commands
 from modal_gpu_magic.ui.magics.advice import advice
 from modal_gpu_magic.ui.magics.catalog import gpu_table
 from modal_gpu_magic.ui.magics.kernel_state import CLUSTER, NAME
 from modal_gpu_magic.ui.widgets.reader import READER
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.metrics import Metrics
     from modal_gpu_magic.session.service.facade import Service
@@ -98,7 +100,8 @@ def _show(table: Table) -> None:
 
 def status(state: KernelState, _rest: str) -> None:
     """`status`: list the sessions, background cells and services; names the variables that are only on the GPU."""
-    if not (state.sessions or state.services):
+    elsewhere = list(detached_commands.others(state))
+    if not (state.sessions or state.services or elsewhere):
         print("No sessions. Start a cell with `%%modal_gpu H100` to open one.")
     for name, session in state.sessions.items():
         kept = ", ".join(session.values.remote_names()) or "none"
@@ -108,6 +111,8 @@ def status(state: KernelState, _rest: str) -> None:
             print(f"  {run.text}")
     for service in state.services.values():
         print(f"service {service!r}")
+    for line in elsewhere:
+        print(line)
 
 
 def standing_words(session: Session) -> tuple[str, ...]:
@@ -142,17 +147,52 @@ def metrics(state: KernelState, rest: str) -> Metrics:
 
 
 def stop(state: KernelState, rest: str) -> None:
-    """`stop [NAME]`: stop the containers, or one session or service; variables only on the GPU are lost."""
+    """`stop [NAME | --all]`: stop the containers, or one session or service; variables only on the GPU are lost.
+
+    Detached sessions end by their name, and with `--all`.
+    """
     running: list[tuple[str, Session | Service]] = [*state.sessions.items(), *state.services.items()]
-    if rest.lower() in EVERY:
-        raise LineError("stop alone stops every session and service; write %modal_gpu stop.")
-    if rest and rest not in dict(running):
-        names = ", ".join(name for name, _ in running)
-        raise LineError(f"No session or service is named {rest!r}. Sessions and services: {names or 'none'}.")
+    detached = [name for name, session in state.sessions.items() if session.machine.detach]
+    if rest.lower() in EVERY - {"--all"}:
+        raise LineError("stop alone stops every session and service; write %modal_gpu stop. Detached ones: stop --all.")
+    if rest and rest != "--all" and (rest in detached or rest not in dict(running)):
+        _stop_detached(state, rest, [name for name, _ in running])
+        return
     for name, each in running:
-        if rest in ("", name):
+        if name in detached:
+            if not rest:
+                print(f"{name}: detached, goes on; `%modal_gpu stop {name}` ends it")
+        elif rest in ("", "--all", name):
             each.stop()
             print(f"{name}: stopped")
+    if rest == "--all":
+        for kind in _detached_kinds(state, None):
+            detached_commands.stop_all(state, kind)
+
+
+def _stop_detached(state: KernelState, name: str, running: list[str]) -> None:
+    """End a detached session of the account.
+
+    Raises:
+        LineError: the account has no such session.
+    """
+    kinds = _detached_kinds(state, name)
+    if not kinds:
+        raise LineError(
+            f"No session or service is named {name!r}. Sessions and services: {', '.join(running) or 'none'}."
+        )
+    detached_commands.stop(state, name, kinds[0])
+
+
+def _detached_kinds(state: KernelState, name: str | None) -> list[Kind]:
+    """Return the backends that may have a detached session: as far as this machine knows, and the cloud if in use."""
+    kinds: list[Kind] = [
+        each.backend for key, each in state.sessions.items() if each.machine.detach and name in (None, key)
+    ]
+    kinds += [each.kind for each in known() if name in (None, each.session)]
+    if detached_commands.chosen_kind(state) == "cloud":
+        kinds.append("cloud")
+    return list(dict.fromkeys(kinds))
 
 
 def show_help(_state: KernelState, _rest: str) -> None:
@@ -175,6 +215,7 @@ COMMANDS: dict[str, Command] = {
     "get": copy_commands.get,
     "ls": copy_commands.ls,
     "status": status,
+    "attach": detached_commands.attach,
     "last": last,
     "metrics": metrics,
     "costs": costs,
@@ -197,6 +238,7 @@ MEANT = {
     **dict.fromkeys(("suggest", "advise", "advice", "model"), "recommend"),
     **dict.fromkeys(("smi", "nvidia-smi", "memory", "utilization"), "metrics"),
     **dict.fromkeys(("cost", "bill", "billing", "money", "spending", "spent", "ledger", "budget"), "costs"),
+    **dict.fromkeys(("reattach", "resume", "continue", "join", "reconnect", "detach", "detached"), "attach"),
     **dict.fromkeys(("receipt", "result", "output", "again"), "last"),
     **dict.fromkeys(("usage", "docs", "man", "options", "commands"), "help"),
 }

@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog import rates
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.line.units import write_duration
+from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.plan.program import program
 from modal_gpu_magic.plan.service.program import service_program
 from modal_gpu_magic.sdk.image import local_version
@@ -40,6 +42,9 @@ def show(session: Session, cell: Cell) -> None:
     print(f"# costs {session.machine.price_text} at Modal while its container exists, {rates.current().words}")
     if cell.budget:
         print(f"# stops after {write_duration(int(cell.limit or 0))} at the latest, by {cell.budget}")
+    if session.machine.detach:
+        machine, timeout = session.machine, cell.timeout or FUNCTION_TIMEOUT
+        print(f"# goes on without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
     _show_values(session, cell, outgoing)
 
 

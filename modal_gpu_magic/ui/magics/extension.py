@@ -42,6 +42,7 @@ def register(shell: InteractiveShell) -> None:
     """Register the magics in `shell`."""
     from modal_gpu_magic.ui.magics import between_cells, native_cells, remote_errors
     from modal_gpu_magic.ui.magics.complete import matcher
+    from modal_gpu_magic.ui.magics.detached_commands import welcome
 
     unregister(shell)
     at_start()
@@ -60,7 +61,8 @@ def register(shell: InteractiveShell) -> None:
     remote_errors.install(shell)
     native_cells.install(shell)
     between_cells.install(shell)
-    for line in (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend)):
+    notes = (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend), *welcome(shell))
+    for line in notes:
         if line not in _said:
             _said.add(line)
             print(textwrap.fill(line, NOTE_WIDTH, break_long_words=False, break_on_hyphens=False))

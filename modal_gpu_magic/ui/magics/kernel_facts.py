@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.messages.events import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -35,14 +33,3 @@ def breakpoint_stops() -> bool:
         return True
     connected = getattr(sys.modules.get("debugpy"), "is_client_connected", None)
     return bool(connected()) if connected is not None else True
-
-
-def notebook_name(namespace: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Return the file name of the notebook, without its folder; empty: the front end does not say it.
-
-    Jupyter Server 2 sets JPY_SESSION_NAME for its kernels, VS Code a variable of the notebook.
-    """
-    for path in (namespace.get("__vsc_ipynb_file__"), environ.get("JPY_SESSION_NAME")):
-        if type(path) is str and path.endswith(".ipynb"):
-            return PurePath(path.replace("\\", "/")).name
-    return ""

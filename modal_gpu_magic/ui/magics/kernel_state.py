@@ -11,12 +11,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, Enum, Float
+from traitlets import Bool, Enum, Float, Unicode
 from traitlets.config import Configurable
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import MachineError, masked
+from modal_gpu_magic.sdk.names import PREFIX
 from modal_gpu_magic.session.run.interrupts import interruptible
+from modal_gpu_magic.ui.magics.notebook_name import notebook_path, owner_name, session_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +93,10 @@ class ModalGpu(Configurable):
     patience = Float(
         600.0, help="Wait so many seconds for a lost connection to Modal before a running cell is given up."
     ).tag(config=True)
+    prefix = Unicode(PREFIX, help="Beginning of the names that a detached session has at Modal.").tag(config=True)
+    record = Bool(
+        True, help="Save the name of a detached session and of its run in the notebook, with the cell's output."
+    ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
 
     @property
@@ -134,7 +140,7 @@ class KernelState:
     def close(self) -> None:
         """Stop all sessions and services of this kernel."""
         for session in self.sessions.values():
-            session.stop()
+            session.disconnect()
         for service in self.services.values():
             service.stop()
         self.sessions.clear()
@@ -202,6 +208,8 @@ class KernelState:
         from modal_gpu_magic.session.facade import Session
 
         name = self.name_of(line)
+        if line.options.detach and not line.options.session:
+            self.current = name
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
         machine = self._machine(line, session)
@@ -214,10 +222,8 @@ class KernelState:
         if session is None or session.backend != kind:
             if session is None and not (machine.gpus or self.sessions):
                 front.say(NO_GPU_MESSAGE)
-            session = self.sessions[name] = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
-            self._configure(session)
-            return session
-        self._configure(session)
+            return self.add(Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden))
+        self.add(session)
         busy = session.backlog.runs
         replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
         if replaced and busy:
@@ -231,16 +237,19 @@ class KernelState:
                 session.keep_warm(machine.scaledown, front.say)
         return session
 
-    def _configure(self, session: Session) -> None:
-        """Give a session the settings of `%config ModalGpu`."""
+    def add(self, session: Session) -> Session:
+        """Add a session, or apply changed settings of `%config ModalGpu` to it."""
         from modal_gpu_magic.session.costs.ledger import Ledger
-        from modal_gpu_magic.ui.magics.kernel_facts import notebook_name
+
+        self.sessions[session.name] = session
 
         if session.backend == "cloud" and self.rates is not None:
             threading.Thread(target=self.rates.refresh, name="modal-gpu-rates", daemon=True).start()
         session.cache, session.patience = self.settings.cache, self.settings.patience
-        session.notebook = notebook_name(self.shell.user_ns, os.environ)
+        session.prefix, session.owner_name = self.settings.prefix, owner_name(self.shell)
+        session.notebook = notebook_path(self.shell)
         session.status.book.write = Ledger().append if self.settings.ledger else None
+        return session
 
     @cached_property
     def rates(self) -> AccountRates | None:
@@ -304,7 +313,10 @@ class KernelState:
         """Return the session's name. Clusters use a session of their own, so the other session keeps its variables."""
         named: Machine | None = self.shell.user_ns[line.machine] if line.machine else None
         nodes = line.options.nodes or (named.nodes if named else 1)
-        return (line.options.session or self.current) + (CLUSTER if nodes > 1 else "")
+        name = line.options.session or self.current
+        if line.options.detach and name == "default":
+            name = session_name(self.shell)
+        return name + (CLUSTER if nodes > 1 else "")
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
         from modal_gpu_magic.plan.machine.definition import inherit

@@ -75,6 +75,7 @@ class Magics:
         front = front_for(
             state.shell, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
         )
+        front.records = settings.record
         line = state.choose(line, front)
         spending = state.spending(line, front)
         if line.options.service:

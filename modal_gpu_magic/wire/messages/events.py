@@ -14,13 +14,14 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   clear_output         {"wait": bool}
   comm_open, comm_msg, comm_close   {"content": {...}, "metadata": {...}, "buffers": [bytes]}
   input_request        {"prompt": str, "password": bool}
+  answered             {}                     the question of a detached run has its answer: nobody is to ask again
   note                 {"text": str}          a line by this package (an install), shown outside the cell's output
   rank                 {"rank": int, "event": one of the above, "content": its content}   from a rank other than 0
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
                         the last run. If known, also `Reading.beside`: "host": HostSample.row, "processes": rows
-  started              {"generation": str, "time": float, "booted_at": float}
-                       the run has reached the container; both times are of the container's clock
+  started              {"generation": str, "time": float, "booted_at": float, "call": str}
+                       the run has reached the container; both times are of the container's clock; `call`: Modal's id
   phase                {"phase": RunPhase, "subject": str, "time": float}   what the container does from `time` on
   stopping             {}                     the ■ has arrived in the container
   end                  {"answer": Answer}     the whole answer, after a stop (the server discards the result then)
@@ -51,6 +52,7 @@ EventKind = Literal[
     "comm_msg",
     "comm_close",
     "input_request",
+    "answered",
     "note",
     "rank",
     "sample",
@@ -250,7 +252,7 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "restored", "rewound"]
+    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "restored", "rewound", "owner"]
     """`restored`: the container continues the request's generation from the saved state, without files and modules.
     `rewound`: it has the values of `restored` from an older state, and knows none of the notebook's objects."""
     buffers: tuple[str, ...] = ()
@@ -394,6 +396,10 @@ class Request(Compact):
     """The last runs in order, from one on whose changes are known to be saved: what a saved state is compared with."""
     restores_any: bool = False
     """A new container restores whatever is saved: the kernel attaches to the session, and knows nothing of it."""
+    owner: str = ""
+    """Id of the kernel's claim on a detached session: a later claim ends an earlier one. Empty: an attached session."""
+    log: bool = False
+    """Whether the run's events are logged in the session Volume."""
 
 
 @dataclass(frozen=True, slots=True)

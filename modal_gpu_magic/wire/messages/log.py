@@ -18,6 +18,8 @@ from modal_gpu_magic.wire.messages.shapes import checked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from modal_gpu_magic.wire.messages.segments import Segment
+
 LOG_BYTES = 256 << 20
 """Bytes that a run's log may take in the container's memory; above this limit old events are dropped."""
 SAMPLES = 120
@@ -201,6 +203,25 @@ class Assembler:
         for event in frame.events if frame.part is None else self._join(frame, *frame.part):
             if event.number >= self.next_number:
                 self._ahead[event.number] = event
+        return self._ready()
+
+    def take(self, segment: Segment) -> list[Event]:
+        """Add a segment of the run's log, and return the events that are next in number order.
+
+        The segment begins at the next event or before, as `segments.to_read` chooses. Numbers that it lacks were
+        dropped.
+
+        Raises:
+            DamagedError: a frame of the segment is damaged.
+        """
+        ready = [event for frame in segment.opened() for event in self.feed(frame)]
+        while self.next_number < segment.end:
+            after = min((number for number in self._ahead if number < segment.end), default=segment.end)
+            self.next_number = after
+            ready += self._ready()
+        return ready
+
+    def _ready(self) -> list[Event]:
         ready: list[Event] = []
         while self.next_number in self._ahead:
             ready.append(self._ahead.pop(self.next_number))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
+
+from modal_gpu_magic.wire.messages.segments import session_directory
 
 STATE: Final = "state"
 """The directory of the saved state, in the session's directory."""
@@ -13,11 +14,6 @@ GROUPS: Final = "groups"
 """The directory of the groups: names that share objects, each as one sealed pickle."""
 BUFFERS: Final = "buffers"
 """The directory of the large buffers, of long pickles and of the working directory's files."""
-
-
-def session_directory(session: str) -> str:
-    """Return the name of a session's directory in the Volume. No two sessions have the same."""
-    return quote(session, safe="").replace(".", "%2E")
 
 
 def state_directory(session: str) -> str:

@@ -123,7 +123,10 @@ def test_what_is_printed(said: dict[str, list[str]], line: str, printed: str) ->
         ("stopp", "did you mean stop?"),
         ("last", "No cell has run yet in this kernel."),
         ("metrics nobody", "No session is named 'nobody'. Sessions: big, picked, other."),
-        ("zzz", "commands: picker, use, gpus, recommend, put, get, ls, status, last, metrics, costs, stop, help."),
+        (
+            "zzz",
+            "commands: picker, use, gpus, recommend, put, get, ls, status, attach, last, metrics, costs, stop, help.",
+        ),
         ("stop nobody", "No session or service is named 'nobody'. Sessions and services: none."),
         ("use A10 --timeout 2h --in x", "--timeout and --in belong to a cell"),
         ("use H1000", "did you mean H100"),

@@ -15,7 +15,7 @@ from modal_gpu_magic.session.costs.summary import Period, summarise
 from modal_gpu_magic.ui.fronts.bars import columns, rows
 from modal_gpu_magic.ui.fronts.cost_report import Section, price_notes, report_html, report_text
 from modal_gpu_magic.ui.magics.costs import read
-from modal_gpu_magic.ui.magics.kernel_facts import notebook_name
+from modal_gpu_magic.ui.magics.notebook_name import path_of
 from tests.ui.hostile import HOSTILE
 from tests.ui.shell import in_shell
 
@@ -157,14 +157,14 @@ def test_charts_of_nothing_and_of_much() -> None:
 
 
 @pytest.mark.parametrize(
-    "namespace, environ, name",
+    "namespace, environ, path",
     [
-        ({}, {"JPY_SESSION_NAME": "/home/me/a b.ipynb"}, "a b.ipynb"),
-        ({"__vsc_ipynb_file__": r"c:\work\x.ipynb"}, {"JPY_SESSION_NAME": "y.ipynb"}, "x.ipynb"),
+        ({}, {"JPY_SESSION_NAME": "/home/me/a b.ipynb"}, "/home/me/a b.ipynb"),
+        ({"__vsc_ipynb_file__": r"c:\work\x.ipynb"}, {"JPY_SESSION_NAME": "y.ipynb"}, r"c:\work\x.ipynb"),
         ({}, {"JPY_SESSION_NAME": "console-1-abc"}, ""),
         ({"__vsc_ipynb_file__": 3}, {}, ""),
         ({}, {}, ""),
     ],
 )
-def test_the_notebook_s_name(namespace: dict[str, Any], environ: dict[str, str], name: str) -> None:
-    assert notebook_name(namespace, environ) == name
+def test_the_notebook_s_path(namespace: dict[str, Any], environ: dict[str, str], path: str) -> None:
+    assert path_of(namespace, environ) == path

@@ -1,0 +1,347 @@
+"""The deployed App of one detached session: its runs, queue and Volume outlive the kernel that made them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from modal_gpu_magic.errors import MachineError, SetupError, TakenOver
+from modal_gpu_magic.sdk.app import FOLLOWERS, Call, OpenApp
+from modal_gpu_magic.sdk.faults import translate
+from modal_gpu_magic.sdk.log_reader import LogReader
+from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
+from modal_gpu_magic.sdk.registry import Entry, Registry, SentRun
+from modal_gpu_magic.wire.messages.seal import sealed
+from modal_gpu_magic.wire.messages.segments import without_values
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.sdk.client import Backend
+    from modal_gpu_magic.sdk.held import Tell
+    from modal_gpu_magic.wire.messages.events import Answer, Event, Request
+
+RUNNER: Final = "Runner"
+"""The name of the App's class."""
+REPLAY_SECONDS: Final = 20.0
+"""Seconds to wait for events that the log does not have yet: a commit takes as long as its upload."""
+UNSENT_SECONDS: Final = 5.0
+"""Seconds without a sign of a run whose spawn was never answered, after which the run counts as not sent."""
+NOT_DEPLOYED: Final = (
+    "the session {0} is not deployed: its image is being built, or its kernel ended before that. Attach again later, "
+    "or write `%modal_gpu stop {0}` to remove it."
+)
+POLL_SECONDS: Final = 0.5
+"""Seconds between two looks for the call of such a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What makes a session a detached one.
+
+    Attributes:
+        entry: the session, as this kernel claims it.
+        exists: whether the session exists, so that this kernel attaches to it.
+    """
+
+    entry: Entry
+    exists: bool = False
+
+
+class VolumeFiles:
+    """The files of a session's Volume."""
+
+    def __init__(self, volume: Any) -> None:
+        self._volume = volume
+
+    def paths(self, directory: str) -> list[str]:
+        """Return the paths of all files below a directory; empty: there is none."""
+        try:
+            return [entry.path for entry in self._volume.iterdir(directory, recursive=True)]
+        except Exception as error:
+            if _is_missing(error):
+                return []
+            raise
+
+    def content(self, path: str) -> bytes | None:
+        """Return the content of a file; None: the file does not exist."""
+        try:
+            return b"".join(self._volume.read_file(path))
+        except Exception as error:
+            if _is_missing(error):
+                return None
+            raise
+
+
+class DeployedApp(OpenApp):
+    """The App of one detached session. `close` leaves the App as it is; `remove` ends it."""
+
+    def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...], deployment: Deployment) -> None:
+        super().__init__(machine, backend, packages)
+        self.entry, self._exists = deployment.entry, deployment.exists
+        self.registry = Registry(backend)
+        self.volume: Any = None
+        self._writing = threading.Lock()
+
+    @property
+    def files(self) -> VolumeFiles:
+        """The files of the session's Volume."""
+        return VolumeFiles(self.volume)
+
+    def _session_volume(self) -> Any:
+        return self.volume
+
+    @property
+    def session_volume(self) -> str:
+        """Modal's id of the session's Volume."""
+        return str(self.volume.object_id)
+
+    def _create(self, client: Any) -> Any:
+        """Deploy the App, or find it.
+
+        Raises:
+            SetupError: the session exists, and this kernel has not attached to it; or it does not exist.
+        """
+        import modal
+
+        name, session = self.entry.app, self.entry.session
+        found = self.registry.get(session)
+        is_found = self._exists or (found is not None and found.owner == self.entry.owner)
+        if found is not None and not is_found:
+            raise SetupError(exists_words(found))
+        self._claim(found)
+        self.queue = modal.Queue.from_name(name, create_if_missing=True, client=client)
+        self.volume = modal.Volume.from_name(name, create_if_missing=True, client=client)
+        self.queue.hydrate()
+        self.volume.hydrate()
+        if is_found:
+            try:
+                app = modal.App.lookup(name, client=client)
+            except modal.exception.NotFoundError as error:
+                raise SetupError(NOT_DEPLOYED.format(session)) from error
+            self._cls = modal.Cls.from_name(name, RUNNER, client=client)
+            return app
+        app = modal.App(name)
+        self._cls = self.define(app)
+        return app.deploy(name=name, client=client)
+
+    def _claim(self, found: Entry | None) -> None:
+        """Write into the registry that this kernel has the session."""
+        run = found.run if found is not None else None
+        made_at = found.made_at if found is not None else time.time()
+        self.entry = replace(self.entry, run=run, made_at=made_at)
+        self.registry.put(self.entry)
+
+    def store(self, session: str) -> Any:
+        """Return the session's store of large buffers. It stays when the kernel ends: the run may go on."""
+        if session not in self._stores:
+            self._stores[session] = self.backend.new_store()
+        return self._stores[session]
+
+    def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
+        """Start a run and return at once, as `OpenApp.start` does; `tell` also receives what the log has."""
+        return self._follow(SentCall(self, session, request, tell, patience))
+
+    def attach(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
+        """Follow a run that another kernel has sent, from its first event on."""
+        return self._follow(FoundCall(self, session, request, tell, patience))
+
+    def hand_over(self, session: str, run: str) -> Answer:
+        """Ask the container for the values of its last run and for all names, for a kernel that has none of them."""
+        try:
+            store = self.store(session)
+            directory = None if store is None else str(store.directory)
+            answer: Answer = self.runner(session).hand_over.remote(self.entry.owner, run, directory)
+        except Exception as error:
+            raise translate(error) from error
+        return answer
+
+    def announce(self, run: SentRun) -> None:
+        """Write a run into the registry.
+
+        Raises:
+            TakenOver: the session is another kernel's, or was ended.
+        """
+        with self._writing:
+            self.check_owner()
+            self.entry = replace(self.entry, run=run)
+            self.registry.put(self.entry)
+
+    def check_owner(self) -> None:
+        """Check that the session is this kernel's.
+
+        Raises:
+            TakenOver: the session is another kernel's, or was ended.
+        """
+        found = self.registry.get(self.entry.session)
+        if found is None or found.owner != self.entry.owner:
+            raise TakenOver(taken_words(self.entry.session, found))
+
+    def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
+        """Return a run's events from `number` on, from the log; wait for the last of them.
+
+        Raises:
+            RunError: the log does not have them in time.
+        """
+        return LogReader(self.files, session, run, lambda _kind, _body: None, lambda: None).rest(number, REPLAY_SECONDS)
+
+    def answer(self, run: str, text: str) -> None:
+        """Send the answer for the run's `input()`, unless another kernel has the session: it asks its own user."""
+        self.check_owner()
+        super().answer(run, text)
+
+    def flush(self, run: str) -> None:
+        """Put a marker into the queue, unless the queue is full: its reader wakes then without a marker."""
+        with contextlib.suppress(Exception):
+            self.queue.put(sealed(("flush", run)), block=False)
+
+    def remove(self) -> None:
+        """End the session: its App with all containers, its queue, its Volume and its entry."""
+        remove(self.backend, self.entry)
+        self.close()
+
+
+class SentCall(Call):
+    """A run of this kernel in a detached session."""
+
+    app: DeployedApp
+
+    def __init__(self, app: DeployedApp, session: str, request: Request, tell: Tell, patience: float) -> None:
+        super().__init__(app, session, request, tell, patience)
+        self.app = app
+        self.reader = LogReader(app.files, session, request.run, tell, self._look, is_eager=not self.has_values)
+        self._is_noted = False
+
+    def follow(self) -> None:
+        """Write the run into the registry, spawn it and wait for its end, in a thread."""
+        try:
+            with self._lock:
+                stopped = self._cancelled
+            if not stopped:
+                patiently(lambda: self.app.announce(self._sent()), self.patience, is_pointless=self._is_pointless)
+        except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
+            self.tell("lost", error)
+            return
+        FOLLOWERS.run(self.reader.run)
+        try:
+            super().follow()
+        finally:
+            self.reader.close()
+
+    def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
+        """Pass to the reader of the log what has arrived."""
+        self.reader.at(life, number, is_behind=is_behind)
+
+    def _sent(self) -> SentRun:
+        request = self.request
+        code = next((line for line in request.source.splitlines() if line.strip() and line[:1] not in "#%"), "")
+        return SentRun(request.run, request.execution_count, request.timeout, time.time(), "", code.strip()[:80])
+
+    def _look(self) -> None:
+        """Note the call's id, once, and find out whether another kernel has taken the session over."""
+        try:
+            if self.id is not None and not self._is_noted and self.app.entry.run is not None:
+                self.app.announce(replace(self.app.entry.run, call=self.id))
+                self._is_noted = True
+            else:
+                self.app.check_owner()
+        except TakenOver as error:
+            self.tell("taken", error)
+            self.reader.close()
+
+
+class FoundCall(SentCall):
+    """A run that another kernel has sent."""
+
+    has_values = False
+
+    def __init__(self, app: DeployedApp, session: str, request: Request, tell: Tell, patience: float) -> None:
+        super().__init__(app, session, request, tell, patience)
+        self.sent, self._spawns, self._is_noted = True, 1, True
+        run = app.entry.run
+        self.id = run.call or None if run is not None else None
+
+    def knows(self, call: str) -> None:
+        """Note Modal's id of the call, which the event `started` has."""
+        self.id = self.id or call or None
+
+    def follow(self) -> None:
+        """Read the log, and wait for the end of the run, in a thread."""
+        try:
+            with contextlib.suppress(Exception):
+                self.app.queue.clear()  # the log has all that nobody has read
+            patiently(self.reader.read, self.patience, is_pointless=self._is_abandoned)
+            self.tell("live", None)
+            FOLLOWERS.run(self.reader.run)
+            self._call = self._found()
+            if self._cancelled:
+                self._send_cancel(terminate=self._terminating)
+            result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
+            self.tell("result", replace(without_values(result), tail=result.tail))
+        except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
+            self.tell("lost", error)
+        finally:
+            self.reader.close()
+
+    def _found(self) -> Any:
+        """Return the call, once its id is known.
+
+        Raises:
+            MachineError: the run was never sent.
+        """
+        import modal
+
+        quiet_since = time.monotonic()
+        while self.id is None:
+            time.sleep(POLL_SECONDS)
+            stats = self.app.runner(self.session).run.get_current_stats()
+            if stats.backlog or (stats.num_total_runners and time.monotonic() < quiet_since + UNSENT_SECONDS):
+                quiet_since = time.monotonic() if stats.backlog else quiet_since
+            elif time.monotonic() > quiet_since + UNSENT_SECONDS:
+                raise MachineError("the cell was not sent: its kernel ended before. Run the cell again.")
+        return modal.FunctionCall.from_id(self.id, client=self.app.backend.client)
+
+
+def remove(backend: Backend, entry: Entry) -> None:
+    """End a detached session of the account: App, queue, Volume and entry. What does not exist is skipped."""
+    import modal
+
+    client = backend.client
+    try:
+        with contextlib.suppress(modal.exception.NotFoundError):
+            modal.App.lookup(entry.app, client=client).stop(client=client)
+        modal.Queue.objects.delete(entry.app, allow_missing=True, client=client)
+        modal.Volume.objects.delete(entry.app, allow_missing=True, client=client)
+    except Exception as error:
+        raise translate(error) from error
+    Registry(backend).remove(entry.session)
+
+
+def exists_words(entry: Entry) -> str:
+    """Return the sentence about a session that another kernel has made."""
+    name = entry.session
+    return (
+        f"The detached session {name} exists: `%modal_gpu attach {name}` continues it here, "
+        f"`%modal_gpu stop {name}` ends it, --session gives this one another name."
+    )
+
+
+def taken_words(session: str, found: Entry | None) -> str:
+    """Return the sentence about a session that this kernel has no more."""
+    if found is None:
+        return f"The detached session {session} was ended in another kernel."
+    when = time.strftime("%H:%M:%S", time.localtime(found.owned_at))
+    return (
+        f"The session {session} is attached to {found.owner_name} since {when}, and goes on there: "
+        f"`%modal_gpu attach {session}` takes it back."
+    )
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether a file or an object does not exist, or a file was removed between its address and its content."""
+    import modal.exception
+
+    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
+    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))

@@ -1,0 +1,73 @@
+"""Which detached sessions were made or attached to from this machine: small files in the user's state directory.
+
+Loading the extension reads them, and asks no server. A file may be out of date: the registry knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from modal_gpu_magic.sdk.choice import Kind
+
+LASTS_SECONDS = 8 * 86_400.0
+"""Seconds after which a file counts no more: Modal has given up the session's entry and results by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A detached session as this machine remembers it.
+
+    Attributes:
+        session: its name.
+        kind: its backend.
+        notebook: path of the notebook that used it last; empty: not known.
+        used_at: when that was, seconds since the epoch.
+    """
+
+    session: str
+    kind: Kind
+    notebook: str = ""
+    used_at: float = 0.0
+
+
+def known() -> tuple[Known, ...]:
+    """Return the sessions that this machine remembers, the latest first."""
+    found: list[Known] = []
+    with contextlib.suppress(OSError):
+        for path in _directory().iterdir():
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                each = Known(**json.loads(path.read_text(encoding="utf-8")))
+                if each.used_at > time.time() - LASTS_SECONDS:
+                    found.append(each)
+    return tuple(sorted(found, key=lambda each: -each.used_at))
+
+
+def remember(session: str, kind: Kind, notebook: str) -> None:
+    """Note that a kernel of this machine uses a session. A disk that takes nothing is no reason to fail."""
+    with contextlib.suppress(OSError):
+        _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = _path(session, kind)
+        part = path.with_name(f".{os.getpid()}-{path.name}")
+        part.write_text(json.dumps(asdict(Known(session, kind, notebook, time.time()))), encoding="utf-8")
+        part.replace(path)
+
+
+def forget(session: str, kind: Kind) -> None:
+    """Note that a session has ended."""
+    with contextlib.suppress(OSError):
+        _path(session, kind).unlink()
+
+
+def _directory() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base, "modal_gpu_magic", "detached")
+
+
+def _path(session: str, kind: Kind) -> Path:
+    return _directory() / f"{kind}-{quote(session, safe='')}.json"

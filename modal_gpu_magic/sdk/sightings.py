@@ -1,0 +1,75 @@
+"""What the detached sessions of an account do, as seen from outside: no container is started or disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from modal_gpu_magic.sdk.deployed import RUNNER, VolumeFiles
+from modal_gpu_magic.sdk.log_reader import first_and_last
+from modal_gpu_magic.sdk.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from modal_gpu_magic.sdk.client import Backend
+
+AT_A_TIME: Final = 8
+"""Sessions that are looked at at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A session at one time. Times are in seconds since the epoch.
+
+    Attributes:
+        entry: its entry.
+        doing: what its container does.
+        since: since when; None: not known.
+        until: when an idle container ends at the latest.
+        spent: estimated cost of the container of the last run so far, USD; None: not known.
+        last_line: the last line that the last run has printed.
+    """
+
+    entry: Entry
+    doing: Literal["waiting", "running", "idle", "not running"]
+    since: float | None = None
+    until: float | None = None
+    spent: float | None = None
+    last_line: str = ""
+
+
+def sightings(backend: Backend) -> tuple[Sighting, ...]:
+    """Return all detached sessions of an account."""
+    entries = Registry(backend).entries()
+    with ThreadPoolExecutor(AT_A_TIME, "modal-gpu-look") as pool:
+        return tuple(pool.map(lambda entry: _look(backend, entry), entries))
+
+
+def _look(backend: Backend, entry: Entry) -> Sighting:
+    import modal
+
+    run, now, stats = entry.run, time.time(), None
+    with contextlib.suppress(Exception):  # an App that was stopped elsewhere
+        runner: Any = modal.Cls.from_name(entry.app, RUNNER, client=backend.client)
+        stats = runner(session=entry.session).run.get_current_stats()
+    is_warm = stats is not None and stats.num_total_runners > 0
+    if run is None:
+        return Sighting(entry, "idle" if is_warm else "not running")
+    seen = None
+    with contextlib.suppress(Exception):
+        volume = modal.Volume.from_name(entry.app, client=backend.client)
+        seen = first_and_last(VolumeFiles(volume), entry.session, run.id)
+    if seen is None or not seen.booted_at:
+        waits = stats is not None and (stats.backlog > 0 or is_warm)
+        return Sighting(entry, "waiting" if waits else "not running", run.sent_at)
+    ended_at = seen.ended_at
+    until = None if ended_at is None else ended_at + entry.idle_seconds
+    last = now if is_warm else (until or entry.worst_end or now)
+    spent = None if entry.hourly is None else entry.hourly * max(0.0, min(now, last) - seen.booted_at) / 3600
+    if not is_warm:
+        return Sighting(entry, "not running", until, None, spent, seen.last_line)
+    if ended_at is None:
+        return Sighting(entry, "running", seen.started_at, None, spent, seen.last_line)
+    return Sighting(entry, "idle", ended_at, until, spent, seen.last_line)

@@ -1,0 +1,92 @@
+"""Attach to a detached session: follow its last run, then bind what its container has.
+
+The run was sent by another kernel, and its answer is packed for that kernel's objects. This kernel has none of them: it
+asks the container for the session, with the values that the answer would have brought, and all other names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic._version import __version__
+from modal_gpu_magic.session.run.interrupts import whole
+from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.values.sync import CellResult
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.values.remote import RemoteValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modal_gpu_magic.sdk.deployed import DeployedApp
+    from modal_gpu_magic.sdk.registry import SentRun
+    from modal_gpu_magic.session.run.front import Front
+    from modal_gpu_magic.session.run.interrupts import Inbox
+    from modal_gpu_magic.session.run.settling import Sender
+    from modal_gpu_magic.session.run.watch import Watch
+
+BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
+GONE_MESSAGE = "The session's container has ended; {}"
+NOT_SAVED = "its values were not saved."
+
+
+def follow(
+    app: DeployedApp, run: SentRun, session: Sender, front: Front, inbox: Inbox, watch: Watch, *, skips: bool
+) -> Ended:
+    """Show a run that another kernel has sent, from its first event on, until the run ends."""
+    session.status.meter.sent(at=run.sent_at)
+    request = Request(run.id, __version__, "", run.count, timeout=run.timeout)
+    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)))
+    return Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+
+
+def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult:
+    """Bind all names of the session's container, after its last run has ended. `ended`: None, if it has no run."""
+    run, answer = app.entry.run, ended.answer if ended is not None else None
+    if ended is not None and (answer is None or answer.need is not None):
+        return CellResult()
+    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_warm(session.name) else None
+    if given is None or (answer is not None and given.generation != answer.generation):
+        return _saved(session, app, say)
+    session.generation = given.generation
+    return _bind(session, given, run.count if run is not None else 0, say)
+
+
+@unwarned()
+def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]) -> CellResult:
+    """Bind what the container has given."""
+    has = set(given.values.names if given.values else ()) | {each.name for each in given.stays} | given.imported.keys()
+    over = sorted(name for name in has & session.namespace.keys() if _is_own(session.namespace[name]))
+    store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
+    unlike = session.versions.unlike(given.versions, session.machine)
+    with whole():
+        result = session.values.incoming(given, store, session.fetch, count, unlike)
+    session.free_buffers()
+    if over:
+        say(BOUND_MESSAGE.format(", ".join(over)))
+    return CellResult(result.result, result.has_result, ())
+
+
+def _is_own(value: Any) -> bool:
+    return type(value) is not RemoteValue
+
+
+def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> CellResult:
+    """Bind the values of a session whose container has ended."""
+    values = saved_values(app, session.name, session.namespace)
+    if values is None:
+        say(GONE_MESSAGE.format(NOT_SAVED))
+        return CellResult()
+    result, has_result = values.pop(RESULT, None), RESULT in values
+    session.namespace.update(values)
+    return CellResult(result, has_result)
+
+
+def saved_values(_app: DeployedApp, _session: str, _namespace: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the values that the session's Volume has, the last result as `RESULT`; None: no values were saved.
+
+    The seam of the saved state: reading `app.content` by path is all that it needs.
+    """
+    return None

@@ -1,0 +1,203 @@
+"""`%modal_gpu attach`, and what `status`, `stop` and the loading of the extension say of detached sessions."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.errors import LineError, ModalGpuError
+from modal_gpu_magic.line.command import read
+from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.table import Column, Row, Table
+from modal_gpu_magic.sdk.known_sessions import forget, known
+from modal_gpu_magic.session.run.error_frames import clear_frames
+from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
+from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
+from modal_gpu_magic.ui.magics.notebook_name import notebook_path
+from modal_gpu_magic.ui.widgets.reader import READER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from modal_gpu_magic.sdk.choice import Kind
+    from modal_gpu_magic.sdk.registry import Entry
+    from modal_gpu_magic.sdk.sightings import Sighting
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
+
+ATTACH = "attach [NAME] [--from END]"
+COLUMNS = (
+    Column("session"),
+    Column("machine"),
+    Column("state", 34),
+    Column("so far", right=True),
+    Column("last line"),
+)
+NONE = "No detached sessions. `%modal_gpu use H100 --session NAME --detach` makes one."
+
+
+def attach(state: KernelState, rest: str) -> None:
+    """`attach [NAME] [--from END]`: continue a detached session here; without a name, list all of the account."""
+    words = read(rest, {"--from": True, "--backend": True}, ATTACH)
+    if len(words.plain) > 1 or words.flags.get("--from", "END").upper() != "END":
+        raise LineError(f"attach takes the name of one session; write %modal_gpu {ATTACH}.")
+    kind = chosen_kind(state, words.flags.get("--backend"))
+    if not words.plain:
+        show(kind)
+        return
+    (name,) = words.plain
+    _attach(state, kind, _entry(kind, name), skips="--from" in words.flags)
+
+
+def chosen_kind(state: KernelState, explicit: str | None = None) -> Kind:
+    """Return the backend that a command is about."""
+    from modal_gpu_magic.sdk.choice import choose, has_token
+
+    return choose(explicit, state.settings.backend, os.environ, token=lambda: has_token(os.environ)).kind
+
+
+def _entry(kind: Kind, name: str) -> Entry:
+    """Return the entry of a session.
+
+    Raises:
+        LineError: the account has no such session.
+    """
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.registry import Registry
+
+    registry = Registry(connect(kind, lasting=True))
+    entry = registry.get(name)
+    if entry is None:
+        forget(name, kind)
+        names = ", ".join(each.session for each in registry.entries())
+        raise LineError(f"No detached session is named {name!r}. Detached sessions: {names or 'none'}.")
+    return entry
+
+
+def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> None:
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.ui.fronts.choose import front_for
+    from modal_gpu_magic.ui.fronts.upkeep import keep_true
+    from modal_gpu_magic.ui.widgets.shell_channel import answering
+
+    shell = state.shell
+    front = front_for(shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
+    front.records = state.settings.record
+    session = state.sessions.get(entry.session)
+    if session is None or session.backend != kind or not session.machine.detach:
+        if session is not None:
+            session.stop()
+        session = Session(None, entry.session, kind, shell.user_ns, shell.user_ns_hidden)
+    state.add(session)
+    state.current = session.name
+    state.show(session)
+    try:
+        with answering(shell), Presses() as presses:
+            result = session.attach(entry, front, presses.inbox, skips=skips)
+    except KeyboardInterrupt as error:
+        raise in_one_line(error) from None
+    except BaseException as error:
+        clear_frames(error)
+        raise
+    finally:
+        if front.card is not None:
+            state.last = front
+            keep_true(front, session)
+    if result.has_result and result.result is not None:
+        hook: Any = shell.displayhook
+        hook.update_user_ns(result.result)
+    if was_pressed(presses.inbox):
+        raise stopped("stopped after the cell had ended; the notebook has all values of the cell")
+
+
+def show(kind: Kind) -> None:
+    """Show all detached sessions of the account."""
+    from IPython.display import display
+
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.sightings import sightings
+
+    rows = tuple(map(_row, sightings(connect(kind, lasting=True))))
+    if not rows:
+        print(NONE)
+        return
+    table = Table(
+        COLUMNS, rows, ("`%modal_gpu attach NAME` continues a session here, `%modal_gpu stop NAME` ends it.",)
+    )
+    display({"text/plain": table.text(), "text/html": table.html()}, raw=True)
+
+
+def _row(seen: Sighting) -> Row:
+    entry = seen.entry
+    return Row((entry.session, entry.title, _state(seen), dollars(seen.spent) if seen.spent else "–", seen.last_line))
+
+
+def _state(seen: Sighting) -> str:
+    """Return what a session does: `running since 12:03`, `idle until 12:40`, `not running`."""
+    zone = zone_named(READER.zone)
+    if seen.doing == "idle" and seen.until is not None:
+        return f"idle until {time_text(seen.until, zone)} at the latest"
+    if seen.since is None or seen.doing == "not running":
+        return seen.doing
+    return f"{seen.doing} since {time_text(seen.since, zone)}"
+
+
+def others(state: KernelState) -> Iterator[str]:
+    """Yield a line for each detached session of the account that this kernel does not have."""
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.sightings import sightings
+
+    mine = {name for name, session in state.sessions.items() if session.machine.detach and session.is_open}
+    for kind in dict.fromkeys(each.kind for each in known() if each.session not in mine):
+        try:
+            seen = sightings(connect(kind, lasting=True))
+        except ModalGpuError as error:
+            yield f"detached sessions: {error}"
+            continue
+        for each in seen:
+            if each.entry.session not in mine:
+                spent = f" · {dollars(each.spent)} so far" if each.spent else ""
+                entry = each.entry
+                yield f"{entry.session}: {entry.title} · {kind} · detached · {_state(each)}{spent}"
+
+
+def stop(state: KernelState, name: str, kind: Kind) -> None:
+    """End a detached session of the account, whichever kernel has made it.
+
+    Raises:
+        LineError: the account has no such session.
+    """
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.deployed import remove
+
+    entry = _entry(kind, name)
+    session = state.sessions.get(name)
+    lost = session.values.remote_names() if session is not None and session.backend == kind else ()
+    if session is not None and session.backend == kind and session.machine.detach:
+        session.stop()
+    remove(connect(kind, lasting=True), entry)
+    forget(name, kind)
+    print(f"{name}: stopped" + (f"; lost with it: {', '.join(lost)}" if lost else ""))
+
+
+def stop_all(state: KernelState, kind: Kind) -> None:
+    """End all detached sessions of the account."""
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.registry import Registry
+
+    for entry in Registry(connect(kind, lasting=True)).entries():
+        stop(state, entry.session, kind)
+
+
+def welcome(shell: InteractiveShell) -> Iterator[str]:
+    """Yield the lines about this notebook's detached sessions that may still run, without asking a server."""
+    path = notebook_path(shell)
+    for each in known():
+        if each.notebook == path:
+            when = time.strftime("%d %b %H:%M", time.localtime(each.used_at))
+            yield (
+                f"The detached session {each.session} was used here on {when}: `%modal_gpu attach {each.session}` "
+                f"continues it, `%modal_gpu stop {each.session}` ends it."
+            )

@@ -1,0 +1,109 @@
+"""One user of detached sessions: kernels that come and go, and the control plane that stays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from tests.e2e.kernel import Kernel
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+SOON: Final = 60.0
+CACHE: Final = "modal-gpu-magic-cache"
+SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions[{!r}]"
+
+
+@dataclass(slots=True)
+class User:
+    """Directories that all kernels of a user share. Use it in a `with`: at the end nothing is left."""
+
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mgu-", dir="/tmp")))
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        for name in ("run", "data", "state"):
+            (self.home / name).mkdir(mode=0o700)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        for server in self._servers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(server["pid"])
+                process.send_signal(signal.SIGTERM)
+                process.wait(SOON)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def kernel(self, notebook: str = "", *, load: bool = True) -> Kernel:
+        """Start a kernel with the extension. It ends with the user at the latest."""
+        env = {f"XDG_{name}": f"{self.home}/{place}" for name, place in PLACES.items()}
+        if notebook:
+            env["JPY_SESSION_NAME"] = notebook
+        kernel = self._stack.enter_context(Kernel(env=env))
+        if load:
+            kernel.load()
+        return kernel
+
+    def kill(self, kernel: Kernel) -> None:
+        """End a kernel as a crash of its machine does: it stands still, then is gone."""
+        pid: int = kernel._manager.provisioner.pid  # type: ignore[union-attr]  # a local kernel has one
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+
+    def _servers(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in self.home.glob("run/modal-gpu-magic/*/server.json")]
+
+    def containers(self) -> list[dict[str, Any]]:
+        """The control plane's rows of containers: the seconds that Modal would bill."""
+        (server,) = self._servers()
+        rows: list[dict[str, Any]] = json.loads(Path(server["meter"]).read_text())
+        return rows
+
+    def ended(self, count: int) -> list[dict[str, Any]]:
+        """The containers, once `count` of them have ended."""
+        until = time.monotonic() + SOON
+        while time.monotonic() < until:
+            ended = [row for row in self.containers() if row["ended_at"]]
+            if len(ended) >= count:
+                return ended
+            time.sleep(0.02)
+        raise AssertionError(f"{self.containers()} run on")
+
+    def volumes(self) -> list[str]:
+        """The names of the sessions' Volumes on disk."""
+        paths = self.home.glob("data/modal_gpu_magic/volumes/modal-gpu-*")
+        return [path.name for path in paths if path.name != CACHE]
+
+
+PLACES: Final = {"RUNTIME_DIR": "run", "DATA_HOME": "data", "STATE_HOME": "state"}
+
+
+def meter(kernel: Kernel, session: str, what: str = "container_seconds") -> Any:
+    """An attribute of a session's meter in a kernel."""
+    return json.loads(kernel.print(f"__import__('json').dumps({SESSION.format(session)}.status.meter.{what})"))
+
+
+def wait_for(kernel: Kernel, text: str) -> None:
+    """Wait until a cell that was sent has shown a text."""
+    until = time.monotonic() + SOON
+    while time.monotonic() < until:
+        if any(text in message.text for message in kernel.listen(0.05)):
+            return
+    raise AssertionError(f"{text!r} was not shown")

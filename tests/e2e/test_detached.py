@@ -1,0 +1,315 @@
+"""A detached session: kernels that stop, die and come back; every line once, the same values, the same bill."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from jupyter_core.utils import ensure_event_loop
+
+from tests.e2e.detached_user import User, meter, wait_for
+from tests.e2e.kernel import Kernel, Result
+
+pytestmark = pytest.mark.timeout(300)
+LINES = 800
+TRAIN = f"""
+import time, torch
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+data = torch.randn(64, 4)
+losses = []
+for step in range({LINES}):
+    loss = (model(data) - data.sum(1, keepdim=True)).pow(2).mean()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    losses.append(float(loss))
+    print('step', step, flush=True)
+    time.sleep(0.005)
+len(losses)
+"""
+EXPECTED = "".join(f"step {step}\n" for step in range(LINES))
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[User]:
+    with User() as user:
+        yield user
+
+
+@pytest.fixture(scope="module")
+def kernel(user: User) -> Kernel:
+    """The kernel that most tests attach from."""
+    return user.kernel()
+
+
+@pytest.fixture(scope="module")
+def other(user: User) -> Kernel:
+    """Another kernel of the same user."""
+    return user.kernel()
+
+
+def row_of(session: str, kernel: Kernel) -> str:
+    """The row of a session in the list of all."""
+    texts = [each["text/plain"] for each in kernel.run("%modal_gpu attach").bundles()]
+    return next((line for text in texts for line in text.splitlines() if line.startswith(session)), "")
+
+
+def detach(kernel: Kernel, session: str, *options: str) -> None:
+    """Choose a detached session."""
+    used = kernel.run(f"%modal_gpu use H100 --session {session} --detach {' '.join(options)}")
+    assert used.ok, used.error
+
+
+def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
+    user: User, kernel: Kernel, other: Kernel
+) -> None:
+    first = user.kernel()
+    detach(first, "train", "--keep-warm 60")
+    assert first.remote("start = [1, 2]", "").ok
+    first.send(f"%%modal_gpu\n{TRAIN}")
+    wait_for(first, "step 100\n")
+    user.kill(first)
+
+    attached = kernel.run("%modal_gpu attach train")
+    assert attached.ok, attached.traceback
+    assert attached.stdout == EXPECTED
+    assert attached.value() == str(LINES)
+    assert f"{LINES}" == kernel.print("_")
+
+    again = other.run("%modal_gpu attach train")
+    assert again.ok, again.traceback
+    assert again.stdout == EXPECTED
+    assert again.value() == str(LINES)
+
+    assert meter(kernel, "train", "cost") == pytest.approx(meter(other, "train", "cost"), rel=0.02)
+    for each in (kernel, other):
+        assert each.print("losses[0] > losses[-1], type(start).__name__") == "True RemoteValue"
+        assert each.print("optimizer.param_groups[0]['params'][0] is model.weight") == "True"
+    assert kernel.print("losses, model.weight.tolist()") == other.print("losses, model.weight.tolist()")
+    assert other.remote("start, len(losses), optimizer.param_groups[0]['params'][0] is model.weight", "").value() == (
+        f"([1, 2], {LINES}, True)"
+    )
+    stopped = other.run("%modal_gpu stop train")
+    assert "train: stopped; lost with it: start" in stopped.stdout
+    (row,) = user.ended(1)
+    assert meter(other, "train") == pytest.approx(row["seconds"], rel=0.02, abs=0.5)
+    assert user.volumes() == []
+
+
+def test_an_error_is_raised_with_its_own_traceback_by_a_kernel_that_comes_later(
+    user: User, kernel: Kernel, other: Kernel
+) -> None:
+    detach(other, "failing")
+    other.send("%%modal_gpu --timeout 5m\nmade = [1]\ndef broken(x):\n    return 1 / x\nprint('before')\nbroken(0)")
+    wait_for(other, "before")
+    attached = kernel.run("%modal_gpu attach failing")
+    assert attached.error == "ZeroDivisionError: division by zero"
+    assert attached.stdout == "before\n"
+    assert "return 1 / x" in attached.traceback
+    assert kernel.print("made") == "[1]"
+    assert "failed" in attached.said
+
+
+def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other: Kernel) -> None:
+    detach(other, "stopped")
+    other.send(
+        "%%modal_gpu\nimport time\nreached = 0\nprint('on its way')\nwhile True:\n    reached += 1\n    time.sleep(0.01)"
+    )
+    wait_for(other, "on its way")
+    attached = kernel.run("%modal_gpu attach stopped", press=["on its way", 0.5])
+    assert attached.error.startswith("KeyboardInterrupt")
+    assert int(kernel.print("reached")) > 10
+    assert kernel.remote("reached > 10", "").value() == "True"
+
+
+def test_the_second_kernel_takes_over_and_the_first_is_told(user: User, kernel: Kernel, other: Kernel) -> None:
+    detach(other, "moving")
+    told: list[Result] = []
+    loop = "import time\nticks = 0\nwhile ticks < 120:\n    ticks += 1\n    print('tick', ticks)\n    time.sleep(0.05)"
+
+    def first_kernel() -> None:
+        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
+            told.append(other.remote(loop, "", timeout=100))
+
+    thread = threading.Thread(target=first_kernel)
+    thread.start()
+    until = time.monotonic() + 30
+    while time.monotonic() < until and "running since" not in row_of("moving", kernel):
+        time.sleep(0.1)
+    attached = kernel.run("%modal_gpu attach moving")
+    thread.join(60)
+    (first,) = told
+    assert attached.ok, attached.traceback
+    assert attached.stdout == "".join(f"tick {number}\n" for number in range(1, 121))
+    assert "is attached to a kernel on" in first.error
+    assert "%modal_gpu attach moving" in first.error
+    refused = other.remote("ticks", "")
+    assert "%modal_gpu attach moving" in refused.error
+    back = other.run("%modal_gpu attach moving --from END")
+    assert back.ok, back.traceback
+    assert back.stdout == ""
+    assert other.remote("ticks", "").value() == "120"
+    assert "is attached to" in kernel.remote("ticks", "").error
+
+
+def test_a_question_is_asked_where_somebody_is_attached(user: User, kernel: Kernel, other: Kernel) -> None:
+    lone = user.kernel()
+    detach(lone, "asking")
+    lone.send("%%modal_gpu\nprint('asks')\nfirst = input('first? ')\nsecond = input('second? ')\nprint(first, second)")
+    wait_for(lone, "asks")
+    user.kill(lone)
+    attached = kernel.run("%modal_gpu attach asking", answers=["one", "two"])
+    assert attached.ok, attached.traceback
+    assert attached.asked == ("first? ", "second? ")
+    assert attached.stdout == "asks\none two\n"
+    again = other.run("%modal_gpu attach asking", answers=[])
+    assert again.asked == ()
+    assert again.stdout == "asks\none two\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kernel_that_dies_around_the_spawn_loses_nothing(user: User, kernel: Kernel, when: str) -> None:
+    """The kernel ends just before, or just after, its spawn reached Modal: in both cases it has not seen an answer."""
+    lone = user.kernel()
+    detach(lone, f"dying-{when}")
+    assert lone.remote("runs = 0", "").ok
+    spawned = "spawn(self, *args)" if when == "after" else "None"
+    patch = f"""
+    import os, signal
+    from modal_gpu_magic.sdk.app import Call
+    spawn = Call._spawn
+    def _spawn(self, *args):
+        {spawned}
+        os.kill(os.getpid(), signal.SIGKILL)
+    Call._spawn = _spawn
+    """
+    assert lone.run(textwrap.dedent(patch)).ok
+    lone.send("%%modal_gpu\nimport time\ntime.sleep(1)\nruns += 1\nprint('ran', runs)\nruns")
+    until = time.monotonic() + 60
+    while lone._manager.is_alive() and time.monotonic() < until:
+        time.sleep(0.05)
+    attached = kernel.run(f"%modal_gpu attach dying-{when}")
+    if when == "after":
+        assert attached.ok, attached.traceback
+        assert attached.stdout == "ran 1\n"
+        assert kernel.remote("runs", "").value() == "1"
+    else:
+        assert "was not sent" in attached.error
+        assert kernel.remote("runs", "").value() == "0"
+
+
+def test_everything_that_a_cell_can_do_comes_later_too(user: User, kernel: Kernel, other: Kernel) -> None:
+    detach(other, "all")
+    source = (
+        "import matplotlib.pyplot as plt, sys\nfrom IPython.display import display, HTML\n"
+        "plt.plot([1, 2])\nplt.show()\ndisplay(HTML('<b>bold</b>'))\nprint('err', file=sys.stderr)\n"
+        "open('left.txt', 'w').write('kept')\n%timeit -n1 -r1 1\nclass Own:\n    pass\nown = Own()\nown"
+    )
+    first = other.remote(source, "")
+    assert first.ok, first.traceback
+    attached = kernel.run("%modal_gpu attach all")
+    assert attached.ok, attached.traceback
+    assert [sorted(each) for each in attached.bundles()] == [sorted(each) for each in first.bundles()]
+    assert attached.stderr == first.stderr
+    assert kernel.print("type(own) is Own") == "True"
+    assert kernel.run("%modal_gpu get session:left.txt . --session all").ok
+    assert kernel.print("open('left.txt').read()") == "kept"
+
+
+def test_ranks_go_on_without_their_kernel(user: User, kernel: Kernel) -> None:
+    lone = user.kernel()
+    detach(lone, "ranks")
+    lone.send(
+        "%%modal_gpu H100:2 --torchrun 2\nimport os, time\nprint('rank', os.environ['RANK'])\ntime.sleep(2)\nsize = int(os.environ['WORLD_SIZE'])\nprint('end')"
+    )
+    wait_for(lone, "rank 0")
+    user.kill(lone)
+    attached = kernel.run("%modal_gpu attach ranks")
+    assert attached.ok, attached.traceback
+    assert attached.stdout == "rank 0\nend\n"
+    assert kernel.print("size") == "2"
+
+
+def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel) -> None:
+    """Nobody comes back: the cell reaches its timeout, the container idles for its time, and nothing runs any more."""
+    before = len(user.containers())
+    lone = user.kernel()
+    dry = lone.run("%%modal_gpu H100 --session bounded --detach --keep-warm 2s --timeout 3s --dry-run\n1")
+    assert "# goes on without this notebook: at most $0.01 if nobody comes back (cell 3s, then idle 2s)" in dry.stdout
+    hour = lone.run("%%modal_gpu H100 --session bounded --detach --keep-warm 15m --timeout 1h --dry-run\n1")
+    assert "at most $4.94 if nobody comes back (cell 1h, then idle 15m)" in hour.stdout
+    detach(lone, "bounded", "--keep-warm 2s")
+    said = lone.remote("1", "--timeout 3s").said
+    assert "Session bounded goes on without this notebook, a cell at most $0.01 if nobody comes back" in said
+    assert said.count("if nobody comes back") == 2
+    lone.send("%%modal_gpu --timeout 3s\nimport time\nprint('sleeps')\ntime.sleep(600)")
+    wait_for(lone, "sleeps")
+    user.kill(lone)
+    rows = user.ended(before + 1)
+    assert rows[-1]["seconds"] < 60
+    attached = kernel.run("%modal_gpu attach bounded")
+    assert attached.error.startswith("CellTimeout: the cell reached its timeout of 3 s")
+    assert attached.stdout == "sleeps\n"
+    assert "The session's container has ended" in attached.said
+    assert len(user.containers()) == before + 1
+
+
+def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> None:
+    lone = user.kernel("work/my notes.ipynb")
+    first = lone.remote("print('kept')\n5", "H100 --detach")
+    assert first.ok, first.error
+    marks = [each.content["metadata"]["modal_gpu"] for each in first.notes]
+    assert {each["session"] for each in marks if "session" in each} == {"my-notes"}
+    assert all("run" in each for each in marks if "session" in each)
+    assert lone.remote("5", "").value() == "5"
+    assert "my-notes:" in lone.run("%modal_gpu status").stdout
+    user.kill(lone)
+    reopened = user.kernel("work/my notes.ipynb", load=False)
+    loaded = reopened.run("%load_ext modal_gpu_magic").stdout
+    assert "`%modal_gpu attach my-notes` continues it" in " ".join(loaded.split())
+    again = reopened.remote("5", "H100 --detach")
+    assert "The detached session my-notes exists: `%modal_gpu attach my-notes` continues it here" in again.error
+    reopened.run("%config ModalGpu.record = False")
+    attached = reopened.run("%modal_gpu attach my-notes")
+    assert attached.value() == "5"
+    assert not any("session" in each.content["metadata"]["modal_gpu"] for each in attached.notes)
+    assert reopened.run("%modal_gpu stop my-notes").ok
+
+
+def test_a_long_log_is_read_fast(user: User, kernel: Kernel) -> None:
+    lone = user.kernel()
+    detach(lone, "long")
+    lone.send("%%modal_gpu\nfor number in range(100_000):\n    print('line', number)\nprint('all')\ninput('wait ')")
+    wait_for(lone, "all\n")
+    user.kill(lone)
+    attached = kernel.run("%modal_gpu attach long", answers=["go"])
+    assert attached.ok, attached.traceback
+    assert attached.stdout == "".join(f"line {number}\n" for number in range(100_000)) + "all\n"
+    last = next(each.at for each in attached.messages if each.text.endswith("all\n"))
+    assert last < 3
+
+
+def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Kernel, other: Kernel) -> None:
+    detach(other, "listed")
+    assert other.remote("print('its last line')\nlonely = [1]", "--fetch 0").ok
+    row = row_of("listed", kernel)
+    assert "H100" in row
+    assert "idle until" in row
+    assert "its last line" in row
+    assert "listed: H100 · local · detached" in kernel.run("%modal_gpu status").stdout
+    assert "stop listed" in other.run("%modal_gpu stop").stdout
+    stopped = kernel.run("%modal_gpu stop listed")
+    assert stopped.stdout == "listed: stopped\n"
+    assert "No detached session is named 'listed'" in kernel.run("%modal_gpu attach listed").error
+    ended = other.remote("lonely", "")
+    assert not ended.ok
+    assert "The detached session listed was ended" in ended.error + ended.said
+    everything = kernel.run("%modal_gpu stop --all")
+    assert everything.ok, everything.traceback
+    assert kernel.run("%modal_gpu attach").stdout.startswith("No detached sessions.")
+    assert user.volumes() == []
+    assert {bool(row["ended_at"]) for row in user.ended(len(user.containers()))} == {True}
