@@ -141,13 +141,13 @@ def _read_to_end(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
 async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
     """Run a command with its Modal SDK connected to this server. Ctrl-C reaches the command through the terminal."""
     env = client_environment(plane.hello)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # before the command can show that it runs
     try:
         process = await asyncio.create_subprocess_exec(*command, env=env)
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         return NO_COMMAND
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, process.send_signal, number)
     code = await process.wait()

@@ -101,9 +101,9 @@ def test_a_link_or_a_file_in_its_place_is_refused_with_one_sentence(user: User, 
     (line,) = done.stderr.splitlines()
     assert "modal-gpu-magic is not a directory of yours" in line
     assert not list(target.iterdir())
-    source = "pass"
-    process = user.kernel(source)
-    assert process.wait(30) != 0
+    code = "from modal_gpu_magic.sdk.client import connect\nconnect('local', lasting=True)"
+    last = user.run(sys.executable, "-c", code).stderr.splitlines()[-1]
+    assert last == f"modal_gpu_magic.errors.SetupError: {line}"
 
 
 def test_without_a_runtime_directory_of_the_user_the_temporary_directory_is_used(tmp_path: Path) -> None:
