@@ -128,3 +128,15 @@ def test_a_running_cell_is_stopped_at_its_budget(noted: Kernel, source: str) -> 
     last = [each for each in lines(noted) if each["kind"] == "run"][-1]
     assert last["outcome"] == "timed out"
     assert last["dollars"] == pytest.approx(dollars, rel=0.5)
+
+
+def test_a_service_is_in_the_ledger(noted: Kernel) -> None:
+    assert noted.remote("def double(x):\n    return 2 * x", "T4 --service twice", timeout=100).ok
+    assert noted.run("twice.double(21)").value() == "42"
+    shown = noted.run("%modal_gpu costs today")
+    assert "train.ipynb" in shown.bundles("display_data")[0]["text/plain"]
+    assert noted.run("%modal_gpu stop twice").ok
+    (found,) = [each for each in lines(noted) if each["kind"] == "service"]
+    assert (found["session"], found["gpu"], found["until"]) == ("twice", "T4", found["ended"])
+    assert found["dollars"] == pytest.approx(found["phases"]["serving"] * 0.5904 / 3600)
+    assert found["dollars"] > 0

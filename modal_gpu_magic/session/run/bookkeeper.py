@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,23 @@ CHECKPOINT_SECONDS: Final = 30.0
 LEAST_DOLLARS: Final = 1e-9
 """A smaller difference is one of floating point."""
 
-_keepers: weakref.WeakSet[Bookkeeper] = weakref.WeakSet()
+
+class Keeper(Protocol):
+    """Has the records of what runs in this kernel: a session's bookkeeper, or a service's."""
+
+    def open_records(self) -> tuple[Record, ...]:
+        """Return the records of what runs or idles now, up to this moment."""
+
+    def close(self) -> None:
+        """Write down what is known at the end of this kernel."""
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def keep(keeper: Keeper) -> None:
+    """Count a keeper's records as running now, and close them at the end of this kernel."""
+    _keepers.add(keeper)
 
 
 class Bookkeeper:
@@ -56,7 +72,7 @@ class Bookkeeper:
         self._trouble = ""
         self._has_told = False
         self._lock = threading.RLock()
-        _keepers.add(self)
+        keep(self)
 
     def begins(self, template: Record, lives_to: float | None = None) -> None:
         """Begin a run: the idle time before it ends.

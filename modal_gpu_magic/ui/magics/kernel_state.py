@@ -19,7 +19,7 @@ from modal_gpu_magic.errors import MachineError, masked
 from modal_gpu_magic.session.run.interrupts import interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.session.costs.account_rates import AccountRates
+    from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.service.facade import Service
@@ -211,16 +212,26 @@ class KernelState:
                 session.keep_warm(machine.scaledown, front.say)
         return session
 
-    def _configure(self, session: Session) -> None:
-        """Give a session the settings of `%config ModalGpu`."""
-        from modal_gpu_magic.session.costs.ledger import Ledger
+    @property
+    def notebook(self) -> str:
+        """File name of the notebook; empty: not known."""
         from modal_gpu_magic.ui.magics.kernel_facts import notebook_name
 
+        return notebook_name(self.shell.user_ns, os.environ)
+
+    @property
+    def write(self) -> Callable[[Record], None] | None:
+        """Write a record of the ledger; None: the ledger is off."""
+        from modal_gpu_magic.session.costs.ledger import Ledger
+
+        return Ledger().append if self.settings.ledger else None
+
+    def _configure(self, session: Session) -> None:
+        """Give a session the settings of `%config ModalGpu`."""
         if session.backend == "cloud" and self.rates is not None:
             threading.Thread(target=self.rates.refresh, name="modal-gpu-rates", daemon=True).start()
         session.cache, session.patience = self.settings.cache, self.settings.patience
-        session.notebook = notebook_name(self.shell.user_ns, os.environ)
-        session.status.book.write = Ledger().append if self.settings.ledger else None
+        session.notebook, session.status.book.write = self.notebook, self.write
 
     @cached_property
     def rates(self) -> AccountRates | None:
