@@ -78,7 +78,8 @@ class Bookkeeper:
         """Begin a run: the idle time before it ends.
 
         Args:
-            template: the facts of the session, for this run and the idle time after it.
+            template: the facts of the session, for this run and the idle time after it. Its id names the run, so that
+                another kernel can replace the record; empty: the id is made.
             lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
         """
         with self._lock:
@@ -144,7 +145,7 @@ class Bookkeeper:
             return (*(replace(each, until=now) for each in current), *([idle] if idle is not None else []))
 
     def _new(self, template: Record, kind: Kind, now: float) -> Record:
-        name = f"{self._name}-{next(self._numbers)}"
+        name = template.id or f"{self._name}-{next(self._numbers)}"
         return replace(
             template, id=name, kind=kind, began=now, ended=now, until=now, dollars=0.0, outcome="", phases={}
         )
@@ -165,7 +166,7 @@ class Bookkeeper:
     def _open_idle(self, run: Record) -> None:
         """Begin an idle time: its record has what the meter counts beside the run, and when it ends at the latest."""
         idle_until = self._meter.standing.idle_until
-        idle = self._new(run, "idle", self._clock())
+        idle = self._new(replace(run, id=""), "idle", self._clock())
         if idle_until is None:
             self._idle = None
             self._settle(idle)

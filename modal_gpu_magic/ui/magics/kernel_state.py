@@ -139,6 +139,15 @@ class KernelState:
             self._announced.add(text)
             front.say(text)
 
+    def note_budget(self, cell: Cell, front: Any) -> None:
+        """Say once when a budget, and not the timeout, ends a cell."""
+        from modal_gpu_magic.line.units import write_duration
+
+        if cell.budget and cell.budget not in self._announced:
+            self._announced.add(cell.budget)
+            limit = write_duration(int(cell.limit or 0))
+            front.say(f"This cell stops after {limit} of billed time at the latest, by {cell.budget}.")
+
     def agree(self, session: Session, cell: Cell) -> None:
         """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
 
