@@ -131,6 +131,10 @@ def _option(word: Word, following: list[Word]) -> tuple[Option, Word | None]:
     return option, word.part(len(flag) + 1, len(word.text))
 
 
+SETTINGS = {"budget_cell": "1", "budget_day": "10", "ledger": "False"}
+"""Settings of `%config ModalGpu` that are looked for among the options, each with a usual value."""
+
+
 def _no_option(flag: str, following: str, word: Word) -> str:
     """Return the sentence for a flag that is no option. `following`: its value, or the next word; may be empty."""
     if flag in GPU_OPTIONS:
@@ -142,6 +146,10 @@ def _no_option(flag: str, following: str, word: Word) -> str:
         return f"An option has no space after its hyphens; write {_without_space(word)}."
     if gpu := lookup(flag.strip("".join(_DASHES))):
         return f"A GPU has no hyphens before its name; write {gpu.name}."
+    setting = flag.strip("".join(_DASHES)).replace("-", "_").lower()
+    if setting in SETTINGS:
+        value = following if following.replace(".", "", 1).isdecimal() else SETTINGS[setting]
+        return f"{setting} is a setting of the notebook, not an option: write %config ModalGpu.{setting} = {value}."
     return f"No option is called {flag}; {_meant_option(flag)}"
 
 

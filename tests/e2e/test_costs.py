@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -119,8 +121,10 @@ def test_a_running_cell_is_stopped_at_its_budget(noted: Kernel, source: str) -> 
     dollars = 0.5904 * 6 / 3600
     assert noted.run(f"%config ModalGpu.budget_cell = {dollars}").ok
     stopped = noted.remote(source, "T4", timeout=60)
+    said = "stops after 6s of billed time at the latest, by budget_cell of $0.00098."
+    assert (said in stopped.said) == ("sleep" in source)  # once
     assert stopped.error == (
-        "CellTimeout: the cell reached budget_cell of <$0.01; its variables are kept. "
+        "CellTimeout: the cell reached budget_cell of $0.00098; its variables are kept. "
         "Raise it by %config ModalGpu.budget_cell."
     )
     assert 5 < stopped.seconds < 20
@@ -128,3 +132,37 @@ def test_a_running_cell_is_stopped_at_its_budget(noted: Kernel, source: str) -> 
     last = [each for each in lines(noted) if each["kind"] == "run"][-1]
     assert last["outcome"] == "timed out"
     assert last["dollars"] == pytest.approx(dollars, rel=0.5)
+
+
+def test_a_service_is_in_the_ledger(noted: Kernel) -> None:
+    assert noted.remote("def double(x):\n    return 2 * x", "T4 --service twice", timeout=100).ok
+    assert noted.run("twice.double(21)").value() == "42"
+    shown = noted.run("%modal_gpu costs today")
+    assert "train.ipynb" in shown.bundles("display_data")[0]["text/plain"]
+    assert noted.run("%modal_gpu stop twice").ok
+    (found,) = [each for each in lines(noted) if each["kind"] == "service"]
+    assert (found["session"], found["gpu"], found["until"]) == ("twice", "T4", found["ended"])
+    assert found["dollars"] == pytest.approx(found["phases"]["serving"] * 0.5904 / 3600)
+    assert found["dollars"] > 0
+
+
+def test_a_region_multiplies_what_is_shown_and_any_takes_it_back(noted: Kernel) -> None:
+    rehearsed = noted.remote("1", "T4 --region us --session far --dry-run")
+    assert "# costs $0.89/h at Modal while its container exists" in rehearsed.stdout
+    assert noted.run("%modal_gpu use T4 --region us-west --session far").ok
+    assert "≈ $1.03/h" in noted.remote("1", "--session far").said or "$1.03/h" in noted.run("%modal_gpu status").stdout
+    back = noted.remote("2", "--region any --session far")
+    assert "New machine (region us-west -> none)" in back.said
+    rates = [each["hourly"] for each in lines(noted) if each["session"] == "far" and each["kind"] == "run"]
+    assert rates == pytest.approx([0.5904 * 1.75, 0.5904])
+
+
+def test_a_kernel_that_is_killed_leaves_what_was_known() -> None:
+    with Kernel() as kernel:
+        kernel.load()
+        assert kernel.remote("1", "T4").ok
+        os.kill(kernel.pid, signal.SIGKILL)
+        run, idle = lines(kernel)
+    assert (run["kind"], run["outcome"], run["until"]) == ("run", "done", run["ended"])
+    assert idle["kind"] == "idle"
+    assert 290 < idle["until"] - idle["ended"] < 310

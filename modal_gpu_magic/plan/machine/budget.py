@@ -46,7 +46,8 @@ class Budget:
     def words(self) -> str:
         """`budget_cell of $5.00`, `budget_day of $20.00 ($3.10 spent before)`."""
         spent = f" ({dollars(self.spent)} spent before)" if self.spent else ""
-        return f"{self.name} of {dollars(self.dollars)}{spent}"
+        amount = dollars(self.dollars)
+        return f"{self.name} of {f'${self.dollars:.2g}' if amount.startswith('<') else amount}{spent}"
 
     def seconds(self, hourly: float, idle_seconds: float) -> float:
         """Return how long a machine may run within the budget, seconds.

@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,23 @@ CHECKPOINT_SECONDS: Final = 30.0
 LEAST_DOLLARS: Final = 1e-9
 """A smaller difference is one of floating point."""
 
-_keepers: weakref.WeakSet[Bookkeeper] = weakref.WeakSet()
+
+class Keeper(Protocol):
+    """Has the records of what runs in this kernel: a session's bookkeeper, or a service's."""
+
+    def open_records(self) -> tuple[Record, ...]:
+        """Return the records of what runs or idles now, up to this moment."""
+
+    def close(self) -> None:
+        """Write down what is known at the end of this kernel."""
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def keep(keeper: Keeper) -> None:
+    """Count a keeper's records as running now, and close them at the end of this kernel."""
+    _keepers.add(keeper)
 
 
 class Bookkeeper:
@@ -56,13 +72,14 @@ class Bookkeeper:
         self._trouble = ""
         self._has_told = False
         self._lock = threading.RLock()
-        _keepers.add(self)
+        keep(self)
 
     def begins(self, template: Record, lives_to: float | None = None) -> None:
         """Begin a run: the idle time before it ends.
 
         Args:
-            template: the facts of the session, for this run and the idle time after it.
+            template: the facts of the session, for this run and the idle time after it. Its id names the run, so that
+                another kernel can replace the record; empty: the id is made.
             lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
         """
         with self._lock:
@@ -128,7 +145,7 @@ class Bookkeeper:
             return (*(replace(each, until=now) for each in current), *([idle] if idle is not None else []))
 
     def _new(self, template: Record, kind: Kind, now: float) -> Record:
-        name = f"{self._name}-{next(self._numbers)}"
+        name = template.id or f"{self._name}-{next(self._numbers)}"
         return replace(
             template, id=name, kind=kind, began=now, ended=now, until=now, dollars=0.0, outcome="", phases={}
         )
@@ -149,7 +166,7 @@ class Bookkeeper:
     def _open_idle(self, run: Record) -> None:
         """Begin an idle time: its record has what the meter counts beside the run, and when it ends at the latest."""
         idle_until = self._meter.standing.idle_until
-        idle = self._new(run, "idle", self._clock())
+        idle = self._new(replace(run, id=""), "idle", self._clock())
         if idle_until is None:
             self._idle = None
             self._settle(idle)

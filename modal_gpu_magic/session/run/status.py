@@ -32,6 +32,8 @@ class Status:
     Attributes:
         meter: the phase of the run and the cost so far.
         book: writes the ledger.
+        lives_to: returns when the container of a detached session ends at the latest if nobody comes back, seconds
+            since the epoch; None: the container ends with this kernel.
         press: stops the running cell as ■ does, callable from any thread; None: no cell runs.
     """
 
@@ -41,6 +43,7 @@ class Status:
         self.meter = Meter(exits=EXIT_SECONDS)
         self.book = Bookkeeper(self.meter)
         self._record = record
+        self.lives_to: Callable[[], float | None] = lambda: None
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
         metrics.watch(lambda reading: self.meter.price(hourly()) if reading else None)
@@ -65,7 +68,7 @@ class Status:
         """
         self.press = partial(press, inbox)
         if self._record is not None:
-            self.book.begins(self._record())
+            self.book.begins(self._record(), self.lives_to())
         self.meter.runs(hourly, nodes)
         self._metrics.tell()
         try:

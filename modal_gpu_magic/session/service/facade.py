@@ -8,15 +8,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.plan.cell.cellsource import tree_of
-from modal_gpu_magic.plan.machine.definition import Machine
+from modal_gpu_magic.plan.machine.definition import Machine, quote_of, specs_text
 from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
 from modal_gpu_magic.plan.service.text import started_text, state_text
+from modal_gpu_magic.session.costs.ledger import Record
 from modal_gpu_magic.session.run.conclude import own_error
 from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
 from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
+from modal_gpu_magic.session.service.books import ServiceBooks
 from modal_gpu_magic.session.service.contents import Contents, Source
 from modal_gpu_magic.session.service.method import ServiceMethod
 from modal_gpu_magic.session.service.running import RunningService
@@ -26,7 +29,7 @@ from modal_gpu_magic.wire.calls import Fault
 from modal_gpu_magic.wire.messages.batching import WAIT_MS, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -103,6 +106,11 @@ class Service(RunningService):
         )
         serving = Serving(methods, helpers, min_containers, max_containers, concurrent, int(timeout))
         super().__init__(name, serving, self._contents.namespace, Usage(self.machine.scaledown))
+        self.notebook = ""
+        """File name of the notebook, for the ledger; empty: not known."""
+        self.write: Callable[[Record], None] | None = None
+        """Writes the ledger's record; None: the ledger is off."""
+        self._books: ServiceBooks | None = None
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
         for each in self._methods:
             if each in {*dir(Service), *vars(self), *_OF_MODAL}:
@@ -138,8 +146,32 @@ class Service(RunningService):
         self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
+        self._open_books()
         front.settled(started_text(self.name, self.machine, self.serving, place, took))
         return self
+
+    def _open_books(self) -> None:
+        """Begin the service's record in the ledger."""
+        if self.write is None:
+            return
+        gpus, price, prices = self.machine.gpus, quote_of(self.machine), rates.current()
+        template = Record(
+            id="",
+            kind="service",
+            began=0.0,
+            ended=0.0,
+            until=0.0,
+            backend=self.backend,
+            session=self.name,
+            machine=specs_text(gpus) or "CPU",
+            gpu=gpus[0].name if gpus else "CPU",
+            notebook=self.notebook,
+            hourly=price.per_hour,
+            price_date=prices.date,
+            price_source=prices.source,
+        )
+        self._books = ServiceBooks(template, self.usage, self.write)
+        self.usage.on_change = self._books.note
 
     def stop(self) -> None:
         """End the service's containers. Later calls fail."""
@@ -147,6 +179,8 @@ class Service(RunningService):
         if app is not None:
             self.usage.end()
             app.close()
+            if self._books is not None:
+                self._books.close()
 
     @property
     def methods(self) -> tuple[Method, ...]:

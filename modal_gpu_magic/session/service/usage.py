@@ -31,6 +31,8 @@ class Usage:
         exits: float = 0.0,
     ) -> None:
         self._window, self._least, self._clock, self._exits = window, least, clock, exits
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a call has begun or ended, from its thread."""
         self._containers = max(1, least)
         self._lock = threading.Lock()
         self._running = 0
@@ -69,11 +71,26 @@ class Usage:
             self._settle()
             return self._seconds
 
+    @property
+    def alive(self) -> int:
+        """Containers that run now."""
+        with self._lock:
+            self._settle()
+            return self._containers if self._running or self._since < self._warm_until else self._least
+
+    @property
+    def ends_in(self) -> float:
+        """Seconds from now to the end of the idle time, if no other call comes; a call counts as ending now."""
+        with self._lock:
+            self._settle()
+            return self._window if self._running else max(0.0, self._warm_until - self._since)
+
     def _count(self, step: int) -> None:
         with self._lock:
             self._settle()
             self._running += step
             self._warm_until = self._since + self._window
+        self.on_change()
 
     def _settle(self) -> None:
         now = self._clock()

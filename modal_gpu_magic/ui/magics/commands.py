@@ -17,7 +17,7 @@ from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
 from modal_gpu_magic.ui.magics import copy_commands, detached_commands
 from modal_gpu_magic.ui.magics.advice import advice
 from modal_gpu_magic.ui.magics.catalog import gpu_table
-from modal_gpu_magic.ui.magics.kernel_state import CLUSTER, NAME
+from modal_gpu_magic.ui.magics.kernel_state import CLUSTER, NAME, ModalGpu
 from modal_gpu_magic.ui.widgets.reader import READER
 
 if TYPE_CHECKING:
@@ -201,9 +201,11 @@ def show_help(_state: KernelState, _rest: str) -> None:
 
 
 def user_help() -> str:
-    """Return the whole help: the grammar of a header and the commands."""
+    """Return the whole help: the grammar of a header, the commands and the settings."""
     commands = ((f"%modal_gpu {word}", (each.__doc__ or "").partition(": ")[2]) for word, each in COMMANDS.items())
-    return f"{help_text()}\n{table('Commands', commands)}".rstrip()
+    settings = ((name, trait.help) for name, trait in ModalGpu.class_own_traits(config=True).items())
+    below = (table("Commands", commands), table("Settings: %config ModalGpu.NAME = VALUE", settings))
+    return "\n".join((help_text(), *below)).rstrip()
 
 
 COMMANDS: dict[str, Command] = {

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.messages.events import Kernel
 
 if TYPE_CHECKING:
-
     from IPython.core.interactiveshell import InteractiveShell
 
 HEADER = ("msg_id", "msg_type", "session", "username", "version")

@@ -18,10 +18,10 @@ from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import MachineError, masked
 from modal_gpu_magic.sdk.names import PREFIX
 from modal_gpu_magic.session.run.interrupts import interruptible
-from modal_gpu_magic.ui.magics.notebook_name import notebook_path, owner_name, session_name
+from modal_gpu_magic.ui.magics.notebook_name import file_name, notebook_path, owner_name, session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.session.costs.account_rates import AccountRates
+    from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.service.facade import Service
@@ -159,6 +160,15 @@ class KernelState:
             self._announced.add(text)
             front.say(text)
 
+    def note_budget(self, cell: Cell, front: Any) -> None:
+        """Say once when a budget, and not the timeout, ends a cell."""
+        from modal_gpu_magic.line.units import write_duration
+
+        if cell.budget and cell.budget not in self._announced:
+            self._announced.add(cell.budget)
+            limit = write_duration(int(cell.limit or 0))
+            front.say(f"This cell stops after {limit} of billed time at the latest, by {cell.budget}.")
+
     def agree(self, session: Session, cell: Cell) -> None:
         """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
 
@@ -237,18 +247,26 @@ class KernelState:
                 session.keep_warm(machine.scaledown, front.say)
         return session
 
-    def add(self, session: Session) -> Session:
-        """Add a session, or apply changed settings of `%config ModalGpu` to it."""
+    @property
+    def notebook(self) -> str:
+        """File name of the notebook; empty: not known."""
+        return file_name(notebook_path(self.shell))
+
+    @property
+    def write(self) -> Callable[[Record], None] | None:
+        """Write a record of the ledger; None: the ledger is off."""
         from modal_gpu_magic.session.costs.ledger import Ledger
 
-        self.sessions[session.name] = session
+        return Ledger().append if self.settings.ledger else None
 
+    def add(self, session: Session) -> Session:
+        """Add a session, or apply changed settings of `%config ModalGpu` to it."""
+        self.sessions[session.name] = session
         if session.backend == "cloud" and self.rates is not None:
             threading.Thread(target=self.rates.refresh, name="modal-gpu-rates", daemon=True).start()
         session.cache, session.patience = self.settings.cache, self.settings.patience
         session.prefix, session.owner_name = self.settings.prefix, owner_name(self.shell)
-        session.notebook = notebook_path(self.shell)
-        session.status.book.write = Ledger().append if self.settings.ledger else None
+        session.notebook, session.status.book.write = notebook_path(self.shell), self.write
         return session
 
     @cached_property

@@ -95,6 +95,7 @@ class Magics:
         state.show(session)
         state.note_installs(body, front)
         cell = replace(state.cell_of(line, body, session), spending=spending)
+        state.note_budget(cell, front)
         state.agree(session, cell)
         try:
             return session.execute(cell, front, inbox)

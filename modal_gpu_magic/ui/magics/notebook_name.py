@@ -32,13 +32,18 @@ def path_of(namespace: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     return next((path for path in said if type(path) is str and path.endswith(".ipynb")), "")
 
 
+def file_name(path: str) -> str:
+    """Return the file name of a notebook's path, of any system; empty: no path."""
+    return PurePath(path.replace("\\", "/")).name
+
+
 def session_name(shell: InteractiveShell) -> str:
     """Return the name of the notebook's detached session: the file's, with the characters that Modal takes."""
-    stem = PurePath(notebook_path(shell).replace("\\", "/")).stem
+    stem = PurePath(file_name(notebook_path(shell))).stem
     return NOT_IN_NAMES.sub("-", stem).strip("-._")[:MOST_CHARACTERS] or "notebook"
 
 
 def owner_name(shell: InteractiveShell) -> str:
     """Return this kernel for a sentence: `the kernel of train.ipynb on host`."""
-    name = PurePath(notebook_path(shell).replace("\\", "/")).name
+    name = file_name(notebook_path(shell))
     return f"the kernel of {name} on {platform.node()}" if name else f"a kernel on {platform.node()}"

@@ -54,6 +54,7 @@ def make(state: KernelState, line: Line, cell: Cell, session: Session) -> Servic
         transform=state.shell.transform_cell,
     )
     service.watch = watcher(state.shell)
+    service.notebook, service.write = state.notebook, state.write
     return service
 
 

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from modal_gpu_magic.container.process.interrupt import Interrupt
-from modal_gpu_magic.container.process.watchdog import EXIT_STATUS, Watchdog
+from modal_gpu_magic.container.process.watchdog import EXIT_STATUS, Watchdog, limit
+from modal_gpu_magic.wire.messages.events import Spending
 from tests.container.far_side import FarSide
 
 
@@ -44,3 +45,33 @@ def test_without_a_limit_nothing_is_watched() -> None:
         assert threading.active_count() == before
         time.sleep(0.05)
     assert not interrupt.timed_out
+
+
+BUDGET = Spending(100.0, "budget_cell of $5.00")
+
+
+@pytest.mark.parametrize(
+    "timeout, spending, billed, expected",
+    [
+        (3600.0, None, 50.0, (3600.0, "")),
+        (None, None, 0.0, (None, "")),
+        (3600.0, BUDGET, 0.0, (100.0, BUDGET.words)),
+        (3600.0, BUDGET, 30.0, (70.0, BUDGET.words)),  # the container was started for this run
+        (3600.0, BUDGET, 300.0, (0.0, BUDGET.words)),
+        (80.0, BUDGET, 0.0, (80.0, "")),
+        (80.0, BUDGET, 30.0, (70.0, BUDGET.words)),
+        (None, BUDGET, 0.0, (100.0, BUDGET.words)),
+    ],
+)
+def test_the_limit_is_the_timeout_or_what_a_budget_buys(
+    timeout: float | None, spending: Spending | None, billed: float, expected: tuple[float | None, str]
+) -> None:
+    assert limit(timeout, spending, billed) == expected
+
+
+def test_the_budget_is_named_by_what_stops_the_cell() -> None:
+    with Interrupt() as interrupt:
+        over = threading.Event()
+        with Watchdog(interrupt, 0.0, grace=0.0, budget=BUDGET.words, end=lambda _: over.set()):
+            assert over.wait(5)
+        assert (interrupt.timed_out, interrupt.over) == (True, BUDGET.words)

@@ -13,6 +13,7 @@ from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.ui.magics.catalog import gpu_table
 from modal_gpu_magic.ui.magics.commands import COMMANDS
+from modal_gpu_magic.ui.magics.kernel_state import ModalGpu
 from tests.ui.shell import in_shell
 
 A100_RATE = rate(quote(GpuSpec("A100-40GB")).per_hour)
@@ -53,6 +54,7 @@ def test_help_names_every_option_and_word(said: dict[str, list[str]]) -> None:
     printed, error = said["help"]
     assert error == ""
     assert [word for word in (*OPTIONS, *(f"%modal_gpu {word}" for word in COMMANDS)) if word not in printed] == []
+    assert [name for name in ModalGpu.class_own_traits(config=True) if f"  {name} " not in printed] == []
     assert said[""] == said["help"]
 
 
