@@ -118,6 +118,7 @@ VALUES = [
     ("--ranks all", "ranks", ("all",)),
     ("--service embed", "service", "embed"),
     ("--dry-run", "dry_run", True),
+    ("--bg train", "bg", "train"),
     ("--quiet", "quiet", True),
     ("--allow-unknown-gpu", "allow_unknown_gpu", True),
 ]
