@@ -233,10 +233,10 @@ def test_the_session_is_stopped_in_mid_run(kernel: Kernel, page: Listener) -> No
 def test_ranks_and_clusters_run_in_the_background(kernel: Kernel, page: Listener) -> None:
     kernel.run("step = 1")
     ranks = "import os\nprint('rank', os.environ['RANK'])\ntotal = step + int(os.environ['WORLD_SIZE'])"
-    cell = kernel.remote(ranks, "T4 --torchrun 2 --ranks all --bg ranks")
+    cell = kernel.remote(ranks, "T4:2 --session ranks --torchrun --ranks all --bg ranks")
     assert kernel.run("ranks.result()\nprint(total)").stdout == "3\n"
     assert {"rank 0\n", "[rank 1] rank 1\n"} <= {message.text for message in page.of(cell, ended)}
-    kernel.remote(ranks, "T4 --nodes 2 --bg nodes")
+    kernel.remote(ranks, "T4:8 --session ranks --nodes 2 --torchrun 1 --bg nodes")
     assert kernel.run("nodes.result()\nprint(total)").stdout == "3\n"
 
 
