@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.kernel import Listener
+from tests.e2e.kernel import OURS, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.e2e.kernel import Kernel, Message
 
@@ -31,9 +32,23 @@ while not pathlib.Path({path!r}).exists():
 """Lines of a cell that runs until a file exists: the test decides when the cell goes on."""
 
 
+_HELD: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
+def _let_go() -> Iterator[None]:
+    """A test that fails holds up no other."""
+    yield
+    while _HELD:
+        path = _HELD.pop()
+        if path.parent.exists():
+            path.touch()
+
+
 def holding(kernel: Kernel, name: str) -> tuple[str, Callable[[], None]]:
     """Lines that hold a cell, and a function that lets it go on."""
     path = kernel.home / name
+    _HELD.append(path)
     return UNTIL_FILE.format(path=str(path)), path.touch
 
 
@@ -44,7 +59,12 @@ def shows(text: str) -> Callable[[list[Message]], bool]:
 
 def ended(messages: list[Message]) -> bool:
     """Whether the receipt of a cell is among its messages."""
-    return any("idle until" in message.text for message in messages)
+    return any(is_receipt(message) for message in messages)
+
+
+def is_receipt(message: Message) -> bool:
+    """Whether a message is the receipt of a run."""
+    return bool(message.content.get("metadata", {}).get(OURS, {}).get("kind") == "receipt")
 
 
 def plain(lines: list[str]) -> str:
@@ -93,7 +113,9 @@ def test_a_failed_cell_shows_its_error_below_itself_and_raises_it_where_it_is_as
     (shown,) = own(messages)
     assert shown.kind == "error"
     assert "fail()" in plain(shown.content["traceback"])
-    assert messages[-1].text.startswith("failed · T4"), "the receipt is below the error"
+    (receipt,) = filter(is_receipt, messages)
+    assert receipt.text.startswith("failed · T4")
+    assert messages.index(receipt) > messages.index(shown)
     asked = kernel.run("bad.result()")
     assert asked.error == "ZeroDivisionError: division by zero"
     assert "fail()" in asked.traceback
@@ -125,7 +147,7 @@ def test_cells_of_one_session_run_in_order(kernel: Kernel) -> None:
     kernel.run("order, base = ['native'], 1")
     kernel.remote(f"{hold}order.append('one')\nbase = base + 1", "T4 --bg one")
     second = kernel.remote("order.append('two')\nbase, order", "T4 --bg two")
-    assert "two waits for one, running since 0:0" in second.said
+    assert "two: waits for one, running since 0:0" in second.said
     assert kernel.print("str(two)").startswith("two: waits for one, running since 0:0")
     stopped = kernel.remote("order.append('never')", "T4", press=["waits for one, two, running since"])
     assert stopped.error.startswith("KeyboardInterrupt: stopped while the cell waited for one, two, running since")
@@ -206,6 +228,16 @@ def test_the_session_is_stopped_in_mid_run(kernel: Kernel, page: Listener) -> No
     assert kernel.remote("1", "T4 --session ends").value() == "1"
     threads = "[t.name for t in __import__('threading').enumerate() if t.name == 'modal-gpu-background']"
     assert kernel.print(threads) == "[]"
+
+
+def test_ranks_and_clusters_run_in_the_background(kernel: Kernel, page: Listener) -> None:
+    kernel.run("step = 1")
+    ranks = "import os\nprint('rank', os.environ['RANK'])\ntotal = step + int(os.environ['WORLD_SIZE'])"
+    cell = kernel.remote(ranks, "T4:2 --session ranks --torchrun --ranks all --bg ranks")
+    assert kernel.run("ranks.result()\nprint(total)").stdout == "3\n"
+    assert {"rank 0\n", "[rank 1] rank 1\n"} <= {message.text for message in page.of(cell, ended)}
+    kernel.remote(ranks, "T4:8 --session ranks --nodes 2 --torchrun 1 --bg nodes")
+    assert kernel.run("nodes.result()\nprint(total)").stdout == "3\n"
 
 
 def test_nothing_is_left_after_a_shutdown_in_mid_run(fresh: Kernel) -> None:

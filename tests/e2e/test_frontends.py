@@ -156,6 +156,16 @@ class TestRunners:
         assert done.returncode != 0
         assert "input" in done.stderr + done.stdout
 
+    @pytest.mark.parametrize("runner", ["nbclient"], indirect=True)
+    def test_the_output_of_a_background_cell_is_saved_below_it(self, runner: Runner) -> None:
+        picture = "import matplotlib.pyplot as plt\nprint('from there')\nplt.plot([1, 2]);"
+        done, saved = runner([CELLS[0], f"%%modal_gpu H100 --bg train\n{picture}", "train.result()", "1"])
+        assert done.returncode == 0, done.stderr
+        (area,) = [output for output in outputs(saved)[1] if "done" in json.dumps(output)]
+        assert "from there" in area.data["text/plain"]
+        assert "done · H100" in area.data["text/plain"]
+        assert "<img src" in area.data["text/html"]
+
 
 COLUMNS = 80
 """Width of pexpect's terminal."""

@@ -122,6 +122,7 @@ VALUES = [
     ("--service embed", "service", "embed"),
     ("--detach", "detach", True),
     ("--dry-run", "dry_run", True),
+    ("--bg train", "bg", "train"),
     ("--quiet", "quiet", True),
     ("--allow-unknown-gpu", "allow_unknown_gpu", True),
 ]

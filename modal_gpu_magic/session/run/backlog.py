@@ -161,7 +161,6 @@ class Backlog:
             job.snapshot = self._session.snapshot(job.cell)
             job.run.withdraw = partial(self._withdraw, job)
             job.run.enters("queued", words)
-            job.front.say(f"{job.run.name} {words}.")
             self._jobs.append(job)
             return
         self._jobs.append(job)
@@ -253,6 +252,9 @@ class Backlog:
             clear_frames(failure)
             job.front.failed(failure)
         job.ended(result)
+        if job.run.print_output is not None:
+            job.run.print_output()
+            MAIN_THREAD.before_cell.append(job.run.print_output)
         job.run.ends(_doing(job.run.receipt, failure), None if result is None else result.result, failure)
 
     def _start_next(self) -> None:

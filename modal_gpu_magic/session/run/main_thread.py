@@ -25,11 +25,13 @@ class MainThread:
 
     Attributes:
         runs: number of background cells whose runs have not ended.
+        before_cell: called on the main thread when the next cell begins, once.
         on_call: called from any thread when a function begins to wait; the front end then arranges `run_pending`.
     """
 
     def __init__(self) -> None:
         self.runs = 0
+        self.before_cell: list[Callable[[], None]] = []
         self.on_call: Callable[[], None] | None = None
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._bells: list[Future[None]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 import uuid
 from collections import deque
 from functools import partial
@@ -17,7 +18,7 @@ from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.live import Live
 from modal_gpu_magic.ui.fronts.notebook import NotebookFront
 from modal_gpu_magic.ui.fronts.pages import Pages
-from modal_gpu_magic.ui.fronts.ranks import prefixed, text_of
+from modal_gpu_magic.ui.fronts.ranks import EMPTY, page, prefixed, settled, text_of
 from modal_gpu_magic.ui.fronts.receipt import status_words
 from modal_gpu_magic.ui.fronts.shell import MARK, cell_number
 from modal_gpu_magic.ui.fronts.terminal import TextFront
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.receipt import Receipt
     from modal_gpu_magic.ui.fronts.receipt import Container
     from modal_gpu_magic.wire.messages.events import Event
+
+
+RETURN_SECONDS = 0.3
+"""Seconds after the end of a cell until a program that runs notebooks records nothing more of the cell."""
+RECORD: dict[str, Any] = {MARK: {"kind": "background"}}
+"""Metadata of the display with the whole output of a background cell."""
 
 
 class CellArea:
@@ -71,6 +78,86 @@ class CellArea:
         self.send(kind, {"data": bundle, "metadata": metadata, "transient": transient or {}})
 
 
+class RecordedArea(CellArea):
+    """The area of a cell where perhaps nobody looks on: a display of the cell has its output, too.
+
+    nbclient and papermill record the messages of the cell that they run, and updates of displays of earlier cells.
+    The messages themselves begin when the cell has returned: these programs would record some and miss the others.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shell = shell
+        self._transient = {"display_id": uuid.uuid4().hex}
+        self._acts: list[tuple[str, dict[str, Any]]] = []
+        self._lock = threading.Lock()
+        self._held: list[Callable[[], None]] | None = []
+        super().send("display_data", {"data": EMPTY, "metadata": RECORD, "transient": self._transient})
+        shell.events.register("post_run_cell", self._returned)
+
+    def send(
+        self, kind: str, content: dict[str, Any], metadata: dict[str, Any] | None = None, buffers: Any = None
+    ) -> None:
+        """Record a message and publish it."""
+        self._record(kind, content)
+        publish = partial(super().send, kind, content, metadata, buffers)
+        with self._lock:
+            if self._held is not None:
+                self._held.append(publish)
+                return
+        publish()
+
+    def _returned(self, _: object) -> None:
+        """Publish messages soon: the cell that started the run has returned."""
+        self._shell.events.unregister("post_run_cell", self._returned)
+        timer = threading.Timer(RETURN_SECONDS, self._publish_held)
+        timer.daemon = True
+        timer.start()
+
+    def _publish_held(self) -> None:
+        with self._lock:
+            held, self._held = self._held or [], None
+            for publish in held:
+                publish()
+
+    def _record(self, kind: str, content: dict[str, Any]) -> None:
+        if kind == "clear_output":
+            self._acts.clear()
+        elif kind == "update_display_data":
+            shown = content["transient"].get("display_id")
+            for index, (_, other) in enumerate(self._acts):
+                if shown is not None and other.get("transient", {}).get("display_id") == shown:
+                    self._acts[index] = ("display_data", content)
+        elif not kind.startswith("comm"):
+            self._acts.append((kind, content))
+
+    def publish(self) -> None:
+        """Update the display, on the main thread while a cell runs."""
+        publisher: Any = self._shell.display_pub
+        publisher.publish(recorded_bundle(list(self._acts)), RECORD, transient=self._transient, update=True)
+
+
+def recorded_bundle(acts: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    """Return the output of a cell as one mime bundle; consecutive printed text is joined."""
+    parts: list[tuple[str, str]] = []
+    for kind, content in acts:
+        text, data = text_of(kind, content), content.get("data", {})
+        if kind == "stream" and parts and not parts[-1][1]:
+            parts[-1] = (parts[-1][0] + text, "")
+        else:
+            parts.append((text, html_of(data)))
+    blocks = (shown or (page(text) if text.strip() else "") for text, shown in parts)
+    return {"text/plain": "\n".join(settled("".join(text for text, _ in parts))), "text/html": "".join(blocks)}
+
+
+def html_of(data: dict[str, Any]) -> str:
+    """Return the HTML of a display: its own, or its picture; empty: it has only text."""
+    if "text/html" in data:
+        return str(data["text/html"])
+    picture = next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)
+    return f'<img src="data:{picture};base64,{"".join(data[picture].split())}">' if picture else ""
+
+
 class HandleView:
     """Shows the handle of a background cell in the cell that displays it, updated until the run has ended."""
 
@@ -104,7 +191,7 @@ class BackgroundNotebook(NotebookFront):
     ) -> None:
         super().__init__(shell, quiet=quiet, widgets=widgets, dashboard=dashboard, notify_after=notify_after)
         self._name = run.name
-        self._run, self._area = run, CellArea(shell)
+        self._run, self._area = run, self._area_of(shell, run)
         run.show = partial(HandleView, shell)
         self._origin, self._count = Origin.of(shell), cell_number(shell)
         self._pages = self._followers = PagesBeside(shell, self._count)
@@ -112,6 +199,13 @@ class BackgroundNotebook(NotebookFront):
     def begin(self, about: About, press: Callable[[], None]) -> None:
         """Start the run."""
         self.live = Live(about, press, self._origin, background=True, notify_after=self._notify_after)
+
+    def _area_of(self, shell: InteractiveShell, run: BackgroundRun) -> CellArea:
+        if self.widgets:
+            return CellArea(shell)
+        area = RecordedArea(shell)
+        run.print_output = area.publish
+        return area
 
     def show(self, state: State) -> None:
         """Show the state in the area and in the handle."""

@@ -34,6 +34,7 @@ class BetweenCells:
         """Run what waits, before a cell."""
         if self._depth == 0:
             self._run()
+            self._show()
             self._answer()
         self._depth += 1
 
@@ -67,6 +68,13 @@ class BetweenCells:
         module: Any = sys.modules.get(_MODULE)
         if module is not None:
             module.MAIN_THREAD.run_pending()
+
+    @staticmethod
+    def _show() -> None:
+        module: Any = sys.modules.get(_MODULE)
+        waiting = module.MAIN_THREAD.before_cell if module is not None else []
+        while waiting:
+            waiting.pop()()
 
 
 def install(shell: InteractiveShell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tests.ui.shell import in_shell
@@ -15,8 +16,8 @@ out["begun"] = run("%%modal_gpu T4 --bg train --quiet\\nprint('one')\\nx = 1\\n1
 out["waited"] = run("train.result()")
 out["again"] = run("print(train.logs(), x)")
 out["bad"] = run("%%modal_gpu T4 --bg bad\\nprint('two')\\n1 / 0")
-import time
-while bad := shell.user_ns["bad"], not bad[0]._run.ended_at: time.sleep(0.02)
+from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
+while not MAIN_THREAD._calls: MAIN_THREAD.bell().result(30)
 out["next"] = run("print('native')")
 out["error"] = run("bad.result()")
 out["shown"] = run("bad")
@@ -32,7 +33,7 @@ def test_a_terminal_prints_the_output_of_a_background_cell_below_its_name(tmp_pa
     printed, error = out["next"]
     assert error == ""
     assert printed.startswith("[bad]\ntwo\n")
-    assert "ZeroDivisionError: division by zero\nfailed · T4" in printed
+    assert "ZeroDivisionError: division by zero\nfailed · T4" in re.sub(r"\x1b\[[\d;]*m", "", printed)
     assert printed.endswith("native\n")
     assert out["error"][1] == "ZeroDivisionError: division by zero"
     assert out["shown"][0].startswith("bad: failed · 0:0")
