@@ -285,7 +285,8 @@ class Worker:
             if state is None
             else (state.names, state.unsaved)
         )
-        return Need(self.generation, "restored", restored=names, why=dict(why))
+        forgot = self.namespace_sync.table.forgotten() if state is None else state.manifest.sync.forgotten
+        return Need(self.generation, "restored", restored=names, why=dict(why), forgot=forgot)
 
     def _plan(self, generation: str, history: tuple[RunTrace, ...]) -> Plan | str:
         """Take over a plan by which this container goes on with a namespace; return it, or why it cannot."""

@@ -454,6 +454,7 @@ class Session:
             lost = self.values.rewound(frozenset(need.restored))
             self.values.why_lost.update({name: need.why.get(name, need.why.get("", "")) for name in lost})
         else:
+            self.values.marks.forget(need.forgot)
             lost = self.values.lose(need.why)
         self.generation = need.generation
         for why in dict.fromkeys(self.values.why_lost.get(name, "") for name in lost):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate")
+RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate", "VolumeGetOrCreate")
 
 
 class Recorder:

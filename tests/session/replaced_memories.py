@@ -59,6 +59,7 @@ class ReplacedMemories(TwoMemories):
         plan = self.saved.plan("g", tuple(self.history), "3")
         if isinstance(plan, Plan) and plan.continues:
             self.saved.take(plan)
+            self.kernel.marks.forget(plan.state.manifest.sync.forgotten)
             lost = self.kernel.lose(plan.state.unsaved)
         elif isinstance(plan, Plan):
             self.saved.take(plan)

@@ -232,6 +232,9 @@ class SavedSession:
         except OSError as error:
             self._say_once("", f"The session was not saved: {error.strerror or error}.")
             return None
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the cell must not fail for it
+            self._say_once("", f"The session was not saved: {type(error).__name__}: {error}.")
+            return None
         self._is_dirty = False
         self.saved_run = moment.run
         self._unsaved = manifest.unsaved

@@ -214,3 +214,42 @@ def test_an_unchanged_value_is_not_written_again(notebook: ReplacedMemories, tmp
     assert sum(before.get(path) == at for path, at in after.items()) >= 2
     assert len(after) == len(before)
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_value_that_is_not_saved_comes_from_the_notebook_again(notebook: ReplacedMemories) -> None:
+    notebook.saved.options(Options(200_000))
+    notebook.limit = 200_000
+    notebook.native("a, b = np.ones(300_000), np.ones(10); c = [a]")
+    notebook.remote("d = a.sum() + b.sum(), c[0] is a")
+    notebook.save()
+    notebook.replace()
+    notebook.remote("a[0] = 5; d = a.sum(), c[0] is a, c[0][0]")
+    assert notebook.here["d"] == (300_004.0, True, 5.0)
+    assert notebook.here["a"][0] == 5.0
+    assert notebook.here["c"][0] is notebook.here["a"]
+
+
+def test_a_group_that_is_loaded_later_does_not_replace_a_name_bound_since(
+    notebook: ReplacedMemories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "EARLY_BYTES", 0)
+    notebook.remote(f"a = {BIG}; b = [a] * 300")
+    notebook.save()
+    notebook.replace()
+    notebook.remote("a = 5")
+    notebook.remote("d = len(b)")
+    notebook.remote("e = a, len(b[0])")
+    assert notebook.here["e"] == (5, 2000)
+    assert notebook.here["a"] == 5
+
+
+def test_the_reason_of_a_loss_outlives_two_containers(notebook: ReplacedMemories) -> None:
+    notebook.remote(f"a = [threading.Lock(), {BIG}]; b = {BIG}")
+    for _ in range(2):
+        notebook.save()
+        notebook.saved.take_news()
+        notebook.replace()
+        notebook.remote("c = len(b)")
+    assert notebook.container.why_unbound("a") == "it was not saved: it holds a lock (_thread.lock) at `[0]`"
+    notebook.save()
+    assert notebook.saved.take_news() == []
