@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
 
+UNSAVED_SECONDS = 30.0
+"""Seconds after a cell within which its container may not have saved the state yet."""
+
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
 _numbers = itertools.count(1)
@@ -104,6 +107,8 @@ class Session:
         """Store of large values if the container shares the kernel's machine; None: messages carry the values."""
         self.history: list[RunTrace] = []
         """The last runs in order, from one on whose changes are known to be saved."""
+        self._ended_at = 0.0
+        """When the last cell ended, seconds of a monotonic clock."""
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
@@ -145,6 +150,7 @@ class Session:
                 result = receive(self, finished)
             return conclude(finished, cell, result, front)
         finally:
+            self._ended_at = time.monotonic()
             self.values.hasher.release()
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -244,6 +250,9 @@ class Session:
 
     def stop(self) -> None:
         """End the session's container and lose the variables in the container."""
+        ended = time.monotonic() - self._ended_at
+        if (app := self.app) is not None and self.machine.saves and self.generation and ended < UNSAVED_SECONDS:
+            app.discard(self.name)
         self.forget()
         self._close()
 

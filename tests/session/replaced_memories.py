@@ -56,7 +56,7 @@ class ReplacedMemories(TwoMemories):
         self.there = new_namespace()
         self.container = NamespaceSync(self.there, dict(self.there))
         self.saved = self._new_saved()
-        plan = self.saved.plan("g", tuple(self.history), "3")
+        plan = self.saved.plan("g", tuple(self.history), self.kernel.table.received, "3")
         if isinstance(plan, Plan) and plan.continues:
             self.saved.take(plan)
             self.kernel.marks.forget(plan.state.manifest.sync.forgotten)

@@ -220,6 +220,7 @@ def test_a_value_that_is_not_saved_comes_from_the_notebook_again(notebook: Repla
     notebook.saved.options(Options(200_000))
     notebook.limit = 200_000
     notebook.native("a, b = np.ones(300_000), np.ones(10); c = [a]")
+    notebook.fetch_bytes = 1 << 30
     notebook.remote("d = a.sum() + b.sum(), c[0] is a")
     notebook.save()
     notebook.replace()
@@ -243,13 +244,26 @@ def test_a_group_that_is_loaded_later_does_not_replace_a_name_bound_since(
     assert notebook.here["a"] == 5
 
 
-def test_the_reason_of_a_loss_outlives_two_containers(notebook: ReplacedMemories) -> None:
-    notebook.remote(f"a = [threading.Lock(), {BIG}]; b = {BIG}")
-    for _ in range(2):
-        notebook.save()
-        notebook.saved.take_news()
-        notebook.replace()
-        notebook.remote("c = len(b)")
-    assert notebook.container.why_unbound("a") == "it was not saved: it holds a lock (_thread.lock) at `[0]`"
+def test_a_fetch_after_the_last_save_costs_what_may_share_objects(notebook: ReplacedMemories) -> None:
+    notebook.remote(f"a = [{BIG}]; b = {BIG}")
     notebook.save()
-    assert notebook.saved.take_news() == []
+    notebook.native("c = None")
+    notebook.here["c"] = notebook.model["c"] = notebook.fetch("a")
+    notebook.replace()
+    assert notebook.rewinds == 1
+    assert notebook.here["a"] is notebook.here["b"] is None, (
+        "until the next answer, any value may hold the fetched objects"
+    )
+    notebook.remote("c[0][0] = 8; d = c[0][0]")
+    assert notebook.here["d"] == 8
+
+
+def test_a_fetch_that_is_saved_keeps_its_objects(notebook: ReplacedMemories) -> None:
+    notebook.remote(f"a = [{BIG}]; b = {BIG}")
+    notebook.here["c"] = notebook.fetch("a")
+    notebook.save()
+    notebook.replace()
+    assert notebook.rewinds == 0
+    notebook.model["c"] = notebook.model["a"]
+    notebook.remote("c[0][0] = 8; d = a[0][0], c is a")
+    assert notebook.here["d"] == (8, True)
