@@ -225,7 +225,7 @@ class Worker:
             history: the runs that the notebook knows (`Request.history`).
         """
         with unwarned(), Interrupt(), self.saved.busy():
-            self._restore_for_fetch(generation, history)
+            self._restore_for_fetch(generation, history, received)
             self.saved.restore(names)
             self.saved.fetched()
             return self.namespace_sync.take(names, self._store(store), received, forgot)
@@ -339,15 +339,15 @@ class Worker:
         if request.owner in self._former:
             return Need(self.generation, "owner")
         if request.generation is not None and (request.generation != self.generation or self._is_unsaid):
-            return self._of_another_container(request.generation, request.history)
+            return self._of_another_container(request.generation, request.history, request.fetched)
         store = self._store(request.store, request.values)
         missing = tuple(key for key in request.values.buffers if not store.has(key))
         return Need(self.generation, "buffers", missing) if missing else None
 
-    def _of_another_container(self, generation: str, history: tuple[RunTrace, ...]) -> Need:
+    def _of_another_container(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Need:
         """Go on with the saved state of the container that has ended, if it fits; say what the notebook must send."""
         if generation != self.generation:
-            plan = self._plan(generation, history)
+            plan = self._plan(generation, history, fetched)
             if isinstance(plan, str):
                 return Need(self.generation, "generation", why={"": plan})
             if not plan.continues:
@@ -361,20 +361,23 @@ class Worker:
             if state is None
             else (state.names, state.unsaved)
         )
-        return Need(self.generation, "restored", restored=names, why=dict(why))
+        forgot = self.namespace_sync.table.forgotten() if state is None else state.manifest.sync.forgotten
+        return Need(self.generation, "restored", restored=names, why=dict(why), forgot=forgot)
 
-    def _plan(self, generation: str, history: tuple[RunTrace, ...]) -> Plan | str:
+    def _plan(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Plan | str:
         """Take over a plan by which this container goes on with a namespace; return it, or why it cannot."""
         if self.saved.has_run:
             return NOT_RELATED
-        plan = self.saved.plan(generation, history, PYTHON)
+        plan = self.saved.plan(generation, history, fetched, PYTHON)
         if isinstance(plan, Plan):
             self.saved.take(plan)
             if plan.continues:
                 self.generation, self._is_unsaid = generation, True
         return plan
 
-    def _restore_for_fetch(self, generation: str | None, history: tuple[RunTrace, ...]) -> None:
+    def _restore_for_fetch(
+        self, generation: str | None, history: tuple[RunTrace, ...], fetched: tuple[int, ...]
+    ) -> None:
         """Go on with the saved state, if the container of a fetched value has ended.
 
         Raises:
@@ -382,7 +385,7 @@ class Worker:
         """
         if generation is None or generation == self.generation:
             return
-        plan = self._plan(generation, history)
+        plan = self._plan(generation, history, fetched)
         if isinstance(plan, str) or not plan.continues:
             why = plan if isinstance(plan, str) else CHANGED_SINCE
             raise MachineError(f"the value is lost: {why}. Run the cell that made it again.")

@@ -31,6 +31,8 @@ LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
 UNSTOPPED_SECONDS = 10.0
 """Seconds that a run may go on after its cancellation, if the id of its call is not known."""
+DISCARD_SECONDS = 1.0
+"""Seconds that a container may take to hear that its state is not needed; one that runs a cell does not hear it."""
 CRASH = "Fatal Python error"
 """Start of faulthandler's crash report."""
 
@@ -165,6 +167,12 @@ class OpenApp(HeldApp):
         except Exception as error:
             raise translate(error) from error
         return unsaved
+
+    def discard(self, session: str) -> None:
+        """Let a running container of a session save nothing at its end."""
+        with contextlib.suppress(Exception):  # without this, the container is billed for a save that nobody needs
+            if self.is_warm(session):
+                self.runner(session).discard.spawn().get(timeout=DISCARD_SECONDS)
 
     def listed(self, session: str, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the container's working directory, or all files below the path."""

@@ -81,6 +81,11 @@ class Runner:
         return self.worker.ended(run)
 
     @modal.method()
+    def discard(self) -> None:
+        """Save nothing at the end of the container: the user ends the session."""
+        self.worker.saved.discard()
+
+    @modal.method()
     def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path."""
         return self.worker.listed(generation, path)

@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
 
+UNSAVED_SECONDS = 30.0
+"""Seconds after a cell within which its container may not have saved the state yet."""
+
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
 DETACHED = (
@@ -141,6 +144,8 @@ class Session:
         """The detached session that this kernel attaches to; None: the session is made here."""
         self._taken = ""
         """The sentence about the kernel that has taken the session over; empty: none has."""
+        self._ended_at = 0.0
+        """When the last cell ended, seconds of a monotonic clock."""
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
@@ -185,6 +190,7 @@ class Session:
                 result = receive(self, finished)
             return conclude(finished, cell, result, front)
         finally:
+            self._ended_at = time.monotonic()
             self.values.hasher.release()
 
     # A background cell: submitted and finished on the main thread, followed on a thread of its own.
@@ -415,6 +421,9 @@ class Session:
     def stop(self) -> None:
         """End the session's container and lose the variables in the container; its background cells end."""
         self.backlog.abandon()
+        ended = time.monotonic() - self._ended_at
+        if (app := self.app) is not None and self.machine.saves and self.generation and ended < UNSAVED_SECONDS:
+            app.discard(self.name)
         self._end()
 
     def _end(self) -> None:
@@ -769,6 +778,7 @@ class Session:
             lost = self.values.rewound(frozenset(need.restored))
             self.values.why_lost.update({name: need.why.get(name, need.why.get("", "")) for name in lost})
         else:
+            self.values.marks.forget(need.forgot)
             lost = self.values.lose(need.why)
         self.generation = need.generation
         for why in dict.fromkeys(self.values.why_lost.get(name, "") for name in lost):

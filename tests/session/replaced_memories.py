@@ -56,9 +56,10 @@ class ReplacedMemories(TwoMemories):
         self.there = new_namespace()
         self.container = NamespaceSync(self.there, dict(self.there))
         self.saved = self._new_saved()
-        plan = self.saved.plan("g", tuple(self.history), "3")
+        plan = self.saved.plan("g", tuple(self.history), self.kernel.table.received, "3")
         if isinstance(plan, Plan) and plan.continues:
             self.saved.take(plan)
+            self.kernel.marks.forget(plan.state.manifest.sync.forgotten)
             lost = self.kernel.lose(plan.state.unsaved)
         elif isinstance(plan, Plan):
             self.saved.take(plan)

@@ -72,7 +72,8 @@ class IdleWork:
             job = self._next()
             with contextlib.suppress(Interrupted), self._lock:
                 self.check()
-                after = job(self.check)
+                with contextlib.suppress(Exception):  # a job that fails is not tried again before the next cell
+                    after = job(self.check)
                 with self._changed:
                     self._done += 1
             if after is not None:

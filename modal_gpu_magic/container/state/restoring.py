@@ -103,9 +103,10 @@ class Restorer:
     def begin(self) -> None:
         """Take over what needs no cell: small groups, functions, classes, and the objects that the notebook has."""
         state, sync = self.plan.state, self.sync
-        sync.unrestored.update(state.unsaved)
         if self.plan.continues:
             sync.resume(self.facts)
+        for name, why in state.unsaved.items():
+            sync.lack(name, why)
         groups = state.manifest.groups
         for group in groups:
             sync.waiting.update(dict.fromkeys(group.names, group))

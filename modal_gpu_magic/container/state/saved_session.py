@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from modal_gpu_magic.container.state.restoring import (
 from modal_gpu_magic.container.state.saving import Interrupted, NotOwnerError, Saver
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.inspection.size import size_text
+from modal_gpu_magic.wire.pickles.identity import first_base
 from modal_gpu_magic.wire.saved.reading import SavedState
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ class SavedSession:
             with contextlib.suppress(OSError):
                 self._saver.claim()
 
+    def discard(self) -> None:
+        """Save nothing any more: the user ends the session, and would pay for it."""
+        self._options = Options()
+
     def take_news(self) -> list[str]:
         """Return the sentences about saving that the notebook has not had."""
         news, self._news = self._news, []
@@ -125,12 +130,13 @@ class SavedSession:
 
     # Restoring.
 
-    def plan(self, generation: str, history: tuple[RunTrace, ...], python: str) -> Plan | str:
+    def plan(self, generation: str, history: tuple[RunTrace, ...], fetched: Sequence[int], python: str) -> Plan | str:
         """Return how this container can go on with a namespace, or why not.
 
         Args:
             generation: the life of the namespace.
             history: the runs that the notebook knows, since a save that it knows, with the names they may have changed.
+            fetched: first tokens of the fetches that the notebook has received since its last run.
             python: minor version of this container's Python.
         """
         state = self._opened()
@@ -142,7 +148,7 @@ class SavedSession:
         if state.run not in runs:
             return NOT_RELATED
         later = history[runs.index(state.run) + 1 :]
-        if not later:
+        if not later and all(base < first_base(state.manifest.sync.transfers + 1) for base in fetched):
             return Plan(state, continues=True)
         any_name = any(each.names is None for each in later)
         changed = frozenset[str]().union(*(each.names or () for each in later))
@@ -231,6 +237,9 @@ class SavedSession:
             return None
         except OSError as error:
             self._say_once("", f"The session was not saved: {error.strerror or error}.")
+            return None
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the cell must not fail for it
+            self._say_once("", f"The session was not saved: {type(error).__name__}: {error}.")
             return None
         self._is_dirty = False
         self.saved_run = moment.run

@@ -238,7 +238,7 @@ class Saver:
         self.claim()
         for name in (BUFFERS, GROUPS):
             (self.directory / name).mkdir(exist_ok=True)
-        unsaved = dict(sync.unrestored)
+        unsaved: dict[str, str] = {}
         kept = {names: _Kept(b"", (), group) for names, group in sync.waiting_groups().items()}
         room = limit - sum(each.group.nbytes for each in kept.values())
         pending = {
@@ -282,6 +282,7 @@ class Saver:
             run=moment.run,
             groups=tuple(each.group for each in kept.values()),
             unsaved=unsaved,
+            lost=dict(sync.unrestored),
             result=sync.last_result,
             sync=_sync_facts(sync, saved_tokens),
             states=moment.states,

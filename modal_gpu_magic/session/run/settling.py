@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
+MOST_RUNS = 1_000
+"""Most runs that are kept for the comparison with a saved state. An older state counts as unknown."""
 _GONE: Any = object()
 
 
@@ -197,7 +199,7 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
 def _since(history: list[RunTrace], saved: str) -> list[RunTrace]:
     """Return the runs from the saved one on: no state that is older will be restored."""
     found = next((number for number, each in enumerate(history) if each.run == saved), 0)
-    return history[found:]
+    return history[max(found, len(history) - MOST_RUNS) :]
 
 
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:

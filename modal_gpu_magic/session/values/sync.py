@@ -277,7 +277,14 @@ class Values:
         return _worth_naming(self.lost)
 
     def lose(self, reasons: Mapping[str, str]) -> tuple[str, ...]:
-        """Note values that the next container does not have; return those that the notebook has remote values of."""
+        """Note values that the next container does not have; return those that the notebook has remote values of.
+
+        The notebook's own values among them are sent again.
+        """
+        if not reasons:
+            return ()
+        self.marks.drop(reasons.keys())
+        self.table.digests.clear()
         lost = (self._remote() - self.lost).intersection(reasons)
         self.lost |= lost
         self.why_lost.update({name: reasons[name] for name in lost})

@@ -262,6 +262,8 @@ class Need:
     """Names whose values the container has or can load."""
     why: dict[str, str] = field(default_factory=dict)
     """The reason why names are lost; under the empty name, the reason for all others."""
+    forgot: tuple[int, ...] = ()
+    """Tokens of objects that the container lacks."""
 
 
 @dataclass(frozen=True, slots=True)

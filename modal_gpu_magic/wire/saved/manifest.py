@@ -116,6 +116,7 @@ class Manifest:
         run: the last run whose changes the state has.
         groups: the saved groups.
         unsaved: names that are not saved, with the reason.
+        lost: names that an earlier container had and this one has not, with the reason.
         result: name of the last run's result; empty: it had none.
         sync: the identity table, without its objects.
         states: the process's state: random generators, environment, options.
@@ -132,6 +133,7 @@ class Manifest:
     run: str
     groups: tuple[SavedGroup, ...] = ()
     unsaved: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
     result: str = ""
     sync: SyncFacts = field(default_factory=SyncFacts)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -139,7 +139,7 @@ def load_group(
             namespace,
             SavedStore(read, group.buffers),
             table=table,
-            bind=bind,
+            bind=bind and set(transfer.names) == set(group.names),  # else a name was bound again since
             restore_devices=restore_devices,
         )
     except (TransferError, OSError, MemoryError) as error:
@@ -202,7 +202,8 @@ class SavedState:
     @property
     def unsaved(self) -> dict[str, str]:
         """The names that are not saved, with the reason: `it was not saved: it holds a lock`."""
-        return {name: f"it was not saved: {why}" for name, why in self.manifest.unsaved.items()}
+        unsaved = {name: f"it was not saved: {why}" for name, why in self.manifest.unsaved.items()}
+        return {**self.manifest.lost, **unsaved}
 
     @property
     def result(self) -> str:

@@ -54,7 +54,7 @@ class Container:
 
     def restored(self, directory: Path, run: str) -> SavedSession:
         """Restore all names as the next container, after a run."""
-        plan = self.saved.plan("g", (RunTrace(run),), "3")
+        plan = self.saved.plan("g", (RunTrace(run),), (), "3")
         assert isinstance(plan, Plan), plan
         self.saved.take(plan)
         self.saved.restore(plan.state.names)
@@ -201,7 +201,7 @@ def test_a_damaged_manifest_is_no_state(damage: str, tmp_path: Path) -> None:
     container.saved.save_now()
     file = tmp_path / MANIFEST
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
-    why = Container(tmp_path, owner="two").saved.plan("g", (RunTrace("1"),), "3")
+    why = Container(tmp_path, owner="two").saved.plan("g", (RunTrace("1"),), (), "3")
     assert isinstance(why, str)
     assert "cannot be read" in why
 
@@ -284,7 +284,7 @@ def test_a_large_value_is_loaded_between_cells_and_never_half(tmp_path: Path) ->
     container.run("import numpy as np\nlarge = [np.full(2_000_000, i) for i in range(10)]; small = 1")
     container.saved.save_now()
     other = Container(tmp_path, owner="two")
-    plan = other.saved.plan("g", (RunTrace("1"),), "3")
+    plan = other.saved.plan("g", (RunTrace("1"),), (), "3")
     assert isinstance(plan, Plan)
     other.saved.take(plan)
     other.saved.restore(("small",))
@@ -297,3 +297,19 @@ def test_a_large_value_is_loaded_between_cells_and_never_half(tmp_path: Path) ->
         if other.namespace["seen"]:
             break
     wait_until(lambda: "large" in other.namespace)
+
+
+def test_the_reason_of_a_loss_outlives_two_containers(tmp_path: Path) -> None:
+    container = Container(tmp_path)
+    container.run("import threading\na = threading.Lock(); b = 1")
+    container.saved.save_now()
+    assert container.saved.take_news() == ["Not saved, so lost if the container ends: `a`: locks cannot be pickled."]
+    for owner, run in (("two", "1"), ("three", "2")):
+        container = Container(tmp_path, owner=owner)
+        container.restored(tmp_path, run)
+        container.runs = int(run)
+        container.run("b += 1")
+        container.saved.save_now()
+        assert container.saved.take_news() == []
+        assert container.sync.why_unbound("a") == "it was not saved: locks cannot be pickled"
+    assert container.namespace["b"] == 3

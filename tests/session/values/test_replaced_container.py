@@ -214,3 +214,56 @@ def test_an_unchanged_value_is_not_written_again(notebook: ReplacedMemories, tmp
     assert sum(before.get(path) == at for path, at in after.items()) >= 2
     assert len(after) == len(before)
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_value_that_is_not_saved_comes_from_the_notebook_again(notebook: ReplacedMemories) -> None:
+    notebook.saved.options(Options(200_000))
+    notebook.limit = 200_000
+    notebook.native("a, b = np.ones(300_000), np.ones(10); c = [a]")
+    notebook.fetch_bytes = 1 << 30
+    notebook.remote("d = a.sum() + b.sum(), c[0] is a")
+    notebook.save()
+    notebook.replace()
+    notebook.remote("a[0] = 5; d = a.sum(), c[0] is a, c[0][0]")
+    assert notebook.here["d"] == (300_004.0, True, 5.0)
+    assert notebook.here["a"][0] == 5.0
+    assert notebook.here["c"][0] is notebook.here["a"]
+
+
+def test_a_group_that_is_loaded_later_does_not_replace_a_name_bound_since(
+    notebook: ReplacedMemories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "EARLY_BYTES", 0)
+    notebook.remote(f"a = {BIG}; b = [a] * 300")
+    notebook.save()
+    notebook.replace()
+    notebook.remote("a = 5")
+    notebook.remote("d = len(b)")
+    notebook.remote("e = a, len(b[0])")
+    assert notebook.here["e"] == (5, 2000)
+    assert notebook.here["a"] == 5
+
+
+def test_a_fetch_after_the_last_save_costs_what_may_share_objects(notebook: ReplacedMemories) -> None:
+    notebook.remote(f"a = [{BIG}]; b = {BIG}")
+    notebook.save()
+    notebook.native("c = None")
+    notebook.here["c"] = notebook.model["c"] = notebook.fetch("a")
+    notebook.replace()
+    assert notebook.rewinds == 1
+    assert notebook.here["a"] is notebook.here["b"] is None, (
+        "until the next answer, any value may hold the fetched objects"
+    )
+    notebook.remote("c[0][0] = 8; d = c[0][0]")
+    assert notebook.here["d"] == 8
+
+
+def test_a_fetch_that_is_saved_keeps_its_objects(notebook: ReplacedMemories) -> None:
+    notebook.remote(f"a = [{BIG}]; b = {BIG}")
+    notebook.here["c"] = notebook.fetch("a")
+    notebook.save()
+    notebook.replace()
+    assert notebook.rewinds == 0
+    notebook.model["c"] = notebook.model["a"]
+    notebook.remote("c[0][0] = 8; d = a[0][0], c is a")
+    assert notebook.here["d"] == (8, True)
