@@ -72,9 +72,8 @@ class User:
 
     def containers(self) -> list[dict[str, Any]]:
         """The control plane's rows of containers: the seconds that Modal would bill."""
-        (server,) = self._servers()
-        rows: list[dict[str, Any]] = json.loads(Path(server["meter"]).read_text())
-        return rows
+        meters = [Path(server["meter"]) for server in self._servers()]
+        return [row for path in meters if path.exists() for row in json.loads(path.read_text())]
 
     def ended(self, count: int) -> list[dict[str, Any]]:
         """The containers, once `count` of them have ended."""
