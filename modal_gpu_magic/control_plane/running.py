@@ -52,7 +52,7 @@ async def run_lasting(dirs: ServerDirs, first: WarmProcess, cancel_grace: float,
     held: int | None = None
     try:
         leave = _leave_on(signal.SIGTERM, signal.SIGINT)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # the terminal may close
         await plane.start()
         place.write({**plane.hello, "meter": str(plane.meter_path)})
         os.close(lock)
@@ -71,6 +71,8 @@ async def _until_unused(plane: ControlPlane, place: LastingDir, linger: float, l
     while not leave.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(leave.wait(), min(linger / 10, UNUSED_CHECK))
+        if not plane.socket.exists():  # a cleaner of temporary files was here: no client and no container can connect
+            break
         if plane.idle_seconds() < linger:
             continue
         with suppress(NotPrivate):
@@ -139,13 +141,13 @@ def _read_to_end(loop: asyncio.AbstractEventLoop, leave: asyncio.Event) -> None:
 async def _run_command(plane: ControlPlane, command: Sequence[str]) -> int:
     """Run a command with its Modal SDK connected to this server. Ctrl-C reaches the command through the terminal."""
     env = client_environment(plane.hello)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # before the command can show that it runs
     try:
         process = await asyncio.create_subprocess_exec(*command, env=env)
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         return NO_COMMAND
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, process.send_signal, number)
     code = await process.wait()

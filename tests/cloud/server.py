@@ -86,9 +86,10 @@ def _cloud_plane() -> Any:
     from modal_gpu_magic.control_plane.files.loopback import Span
     from modal_gpu_magic.control_plane.rpc.listener import WINDOW, RpcEndpoint
     from modal_gpu_magic.control_plane.server import ControlPlane
-    from modal_gpu_magic.control_plane.servicers import definitions
 
-    functions: Any = importlib.import_module("modal_gpu_magic.control_plane.servicers.functions")
+    servicers = "modal_gpu_magic.control_plane.servicers"
+    functions: Any = importlib.import_module(f"{servicers}.functions")
+    definitions: Any = importlib.import_module(f"{servicers}.definitions")
     handle_of = definitions.handle_of
 
     def handle_with_limits(*arguments: Any) -> Any:
@@ -99,7 +100,8 @@ def _cloud_plane() -> Any:
             each.ClearField("max_async_object_size_bytes")
         return handle
 
-    functions.handle_of = definitions.handle_of = handle_with_limits
+    for module in (functions, definitions):
+        module.handle_of = handle_with_limits
 
     class CloudPlane(ControlPlane):
         """Listens on TCP, too."""

@@ -64,6 +64,15 @@ class Plane:
         return time.monotonic() - started
 
 
+def stop_app(name: str, client: Any) -> None:
+    """Stop a deployed app. modal 1.6.0 has no `App.stop`."""
+    app: Any = modal.App.lookup(name, client=client)
+    if hasattr(app, "stop"):
+        app.stop(client=client)
+    else:
+        modal.experimental.stop_app(name, client=client)
+
+
 def run_command(environment: Mapping[str, str], *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """`python -m modal_gpu_magic.control_plane -- COMMAND`."""
     env = {**os.environ, "PYTHONPATH": str(SOURCES), **environment}

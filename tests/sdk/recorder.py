@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+STREAMED = frozenset({"VolumeListFiles2"})
 RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate")
 
 
 class Recorder:
-    """The real control plane, with its requests kept by the name of their RPC. Use it in a `with`."""
+    """The real control plane, with its requests kept by the name of their RPC. Use it in a `with`.
 
-    def __init__(self) -> None:
+    Attributes:
+        requests: the requests of the RPCs in `recorded`, by the name of the RPC.
+        order: the names of these RPCs, in the order of the requests.
+    """
+
+    def __init__(self, recorded: tuple[str, ...] = RECORDED) -> None:
+        self.recorded = recorded
+        self.order: list[str] = []
         self.requests: dict[str, list[Any]] = defaultdict(list)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -50,17 +58,34 @@ class Recorder:
 
     async def _start(self) -> ControlPlane:
         plane = ControlPlane(server_dirs.create(), None, 30.0)
-        for name in RECORDED:
-            plane.rpcs[name] = self._keeping(name, plane.rpcs[name])
+        for name in self.recorded:
+            plane.rpcs[name] = (self._keeping_stream if name in STREAMED else self._keeping)(name, plane.rpcs[name])
         await plane.start()
         return plane
 
     def _keeping(self, name: str, rpc: Any) -> Any:
         async def keep(request: Any, peer: Any) -> Any:
-            self.requests[name].append(request)
+            self._keep(name, request)
             return await rpc(_UNDONE.get(name, lambda same: same)(request), peer)
 
         return keep
+
+    def _keeping_stream(self, name: str, rpc: Any) -> Any:
+        async def keep(request: Any, peer: Any) -> Any:
+            self._keep(name, request)
+            async for each in rpc(request, peer):
+                yield each
+
+        return keep
+
+    def _keep(self, name: str, request: Any) -> None:
+        self.requests[name].append(request)
+        self.order.append(name)
+
+    def clear(self) -> None:
+        """Forget what was recorded."""
+        self.requests.clear()
+        self.order.clear()
 
     def _wait(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)

@@ -27,6 +27,9 @@ USER = "local"
 """Who deploys here, in the lists of the SDK."""
 
 ENVIRONMENT = "main"
+RELEASES_KEPT = 50
+"""Versions of an app that can be deployed again: each holds the code of its functions."""
+
 PREVIOUS = -1
 """The version that `modal app rollback` asks for when the user names none."""
 
@@ -58,7 +61,7 @@ class Deployments:
         self._take_name(app, request.name)
         functions = {each: found(self._state.functions, each, "function") for each in request.function_ids.values()}
         release = Release(
-            len(app.releases) + 1,
+            _newest(app) + 1,
             time.time(),
             dict(request.function_ids),
             dict(request.class_ids),
@@ -83,13 +86,12 @@ class Deployments:
     ) -> api_pb2.AppRollbackResponse:
         """Deploy an earlier version again, as a new one."""
         app = self._deployed_by_id(request.app_id)
-        newest = app.releases[-1].number if app.releases else 0
+        newest = _newest(app)
         wanted = newest - 1 if request.version == PREVIOUS else request.version
-        if not 1 <= wanted < newest:
+        earlier = next((each for each in app.releases[:-1] if each.number == wanted), None)
+        if earlier is None:
             raise NotFound(f"App {app.name!r} has no earlier version {wanted}; its newest is {newest}.")
-        release = dataclasses.replace(
-            app.releases[wanted - 1], number=newest + 1, deployed_at=time.time(), rollback_of=wanted
-        )
+        release = dataclasses.replace(earlier, number=newest + 1, deployed_at=time.time(), rollback_of=wanted)
         await self._deploy(app, release, {})
         return known(api_pb2.AppRollbackResponse, url=page_of(app), deployed_at=release.deployed_at)
 
@@ -255,7 +257,7 @@ class Deployments:
             if function.id not in functions:
                 self._remove(function)
         app.function_ids, app.class_ids = dict(release.function_ids), dict(release.class_ids)
-        app.releases.append(release)
+        app.releases = [*app.releases[1 - RELEASES_KEPT :], release]
         for key in (*functions, *variants):
             self._scheduler.renew(self._state.functions[key])
 
@@ -287,7 +289,7 @@ class Deployments:
         app = self._named(name)
         if app is None:
             raise _no_app(name)
-        newest = app.releases[-1].number if app.releases else 0
+        newest = _newest(app)
         if version not in (0, newest):
             raise NotFound(f"App {name!r} has version {newest} on the local backend, which runs the newest one only")
         return app
@@ -303,6 +305,11 @@ class Deployments:
 
     def _containers_of(self, app: App) -> list[Container]:
         return [each for each in self._state.containers() if each.function.app is app]
+
+
+def _newest(app: App) -> int:
+    """Return the number of an app's newest version; 0: it has none."""
+    return app.releases[-1].number if app.releases else 0
 
 
 def _sent(function: Function, definition_id: str) -> Definition:

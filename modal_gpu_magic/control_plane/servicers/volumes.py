@@ -105,7 +105,7 @@ class Volumes:
         return Empty()
 
     async def VolumeRename(self, request: api_pb2.VolumeRenameRequest, peer: Container | None) -> Empty:
-        """Give a named volume another name: its directory moves. A container that has the volume would lose it, so none may."""
+        """Give a named volume another name: its directory moves. A container that has the volume would lose it."""
         volume = self._volume(request.volume_id)
         if not volume.name:
             raise Invalid("An ephemeral volume has no name to change.")

@@ -15,6 +15,7 @@ from typing import Any
 import modal
 import pytest
 
+from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.control_plane.containers.inherited import INHERITED
 from tests.control_plane.conftest import OF_THE_KERNEL
 from tests.control_plane.plane import Plane, eventually
@@ -257,3 +258,24 @@ def test_a_gpu_is_checked_in_options_too(subjects: SimpleNamespace) -> None:
     with pytest.raises(modal.exception.InvalidError, match="1 to 8"):
         subjects.Box.with_options(gpu="H100:16")().add.remote()
     assert "A100-SXM4-80GB" in shell(subjects.Box.with_options(gpu="a100-80gb")(), "nvidia-smi -L")
+
+
+def test_sessions_have_volumes_of_their_own_at_the_same_path(client: Any) -> None:
+    """No link stands at the path, where the containers of all sessions would meet, nor in the working directory."""
+    source = f"""
+import json, os
+from pathlib import Path
+directory = Path(json.loads(os.environ["MODAL_GPU_VOLUMES"])[{SESSION_MOUNT!r}])
+(directory / name).write_text(name)
+result = sorted(os.listdir(directory)), os.path.lexists({SESSION_MOUNT!r}), os.listdir()
+"""
+    made = make_subjects()
+    with (
+        modal.Volume.ephemeral(client=client) as one,
+        modal.Volume.ephemeral(client=client) as two,
+        made.app.run(client=client),
+    ):
+        first, second = (made.Box.with_options(volumes={SESSION_MOUNT: each})() for each in (one, two))
+        assert first.run.remote(source, name="a") == (["a"], False, [])
+        assert second.run.remote(source, name="b") == (["b"], False, [])
+        assert [each.path for each in one.listdir("/")] == ["a"]

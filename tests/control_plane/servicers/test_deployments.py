@@ -12,7 +12,7 @@ import modal
 import pytest
 from modal.experimental import get_app_lifecycle, list_deployed_apps
 
-from tests.control_plane.plane import Plane, eventually
+from tests.control_plane.plane import Plane, eventually, stop_app
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def name(client: Any) -> Iterator[str]:
     made = f"app-{uuid.uuid4().hex[:8]}"
     yield made
     with contextlib.suppress(modal.exception.NotFoundError):
-        modal.App.lookup(made, client=client).stop(client=client)
+        stop_app(made, client)
 
 
 def deploy(
@@ -139,7 +139,7 @@ def test_the_list_has_what_is_deployed(client: Any, name: str) -> None:
     function(client, name).remote()
     listed = {each.name: each.containers for each in list_deployed_apps(client=client)}
     assert listed[name] == 1
-    modal.App.lookup(name, client=client).stop(client=client)
+    stop_app(name, client)
     assert name not in {each.name for each in list_deployed_apps(client=client)}
 
 
@@ -148,7 +148,7 @@ def test_a_stopped_app_is_gone_at_once_and_its_name_free(client: Any, plane: Pla
     give = function(client, name)
     give.remote()
     before = set(plane.owned())
-    first.stop(client=client)
+    stop_app(name, client)
     with pytest.raises(modal.exception.NotFoundError):
         function(client, name)
     with pytest.raises(modal.exception.NotFoundError):
@@ -160,10 +160,10 @@ def test_a_stopped_app_is_gone_at_once_and_its_name_free(client: Any, plane: Pla
 
 
 def test_a_call_of_a_stopped_app_ends(client: Any, tmp_path: Path, name: str) -> None:
-    app = deploy(client, name)
+    deploy(client, name)
     call = box(client, name).wait.spawn(str(tmp_path / "never"))
     eventually((tmp_path / "never.begun").exists)
-    app.stop(client=client)
+    stop_app(name, client)
     with pytest.raises(modal.exception.Error):
         call.get(timeout=30)
 
@@ -297,7 +297,7 @@ def test_a_deployed_app_keeps_containers_warm(client: Any, plane: Plane, name: s
     app.deploy(name=name, client=client)
     eventually(lambda: {each.name: each.containers for each in list_deployed_apps(client=client)}[name] == 1)
     assert function(client, name).remote(1) == ("warm", 1)
-    app.stop(client=client)
+    stop_app(name, client)
     eventually(lambda: len(plane.owned()) <= before)
 
 
