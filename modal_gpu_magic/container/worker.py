@@ -183,9 +183,20 @@ class Worker:
         return None
 
     def fetch(
-        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...] = (), forgot: tuple[int, ...] = ()
+        self,
+        names: tuple[str, ...],
+        store: str | None,
+        received: tuple[int, ...] = (),
+        forgot: tuple[int, ...] = (),
+        owner: str = "",
     ) -> Transfer:
-        """Pack values that stayed in the container. `received`: first tokens of earlier fetches that arrived."""
+        """Pack values that stayed in the container. `received`: first tokens of earlier fetches that arrived.
+
+        Raises:
+            TransferError: the kernel's claim on the session has ended, so that its tokens mean other objects.
+        """
+        if owner in self._former:
+            raise TransferError(f"another kernel has attached to the session: %modal_gpu attach {self.session}")
         with unwarned(), Interrupt():
             return self.namespace_sync.take(names, self._store(store), received, forgot)
 
@@ -208,6 +219,8 @@ class Worker:
         if self._owner:
             self._former.add(self._owner)
             self.namespace_sync.forget()
+            for store in self._stores.values():  # the former kernel may have ended without removing it
+                store.remove()
             self._stores.clear()
         self._owner = owner
 

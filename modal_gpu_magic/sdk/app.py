@@ -49,6 +49,22 @@ class OpenApp(HeldApp):
         """Define the Runner."""
         return None if self._is_apart else define(app, self.machine, self.packages, self._session_volume())
 
+    @property
+    def owner(self) -> str:
+        """The kernel's claim on a detached session; empty: the App ends with the kernel."""
+        return ""
+
+    def terminate(self) -> None:
+        """End the containers, and the App with them."""
+        self.close()
+
+    def terminate_soon(self) -> None:
+        """End the containers without waiting for Modal."""
+        if self.owner:
+            FOLLOWERS.run(self.terminate)
+        else:
+            self.close_soon()
+
     def _session_volume(self) -> Any:
         """Return the Volume of the session's files; None: the App has none."""
         return None
@@ -134,7 +150,7 @@ class OpenApp(HeldApp):
         try:
             store = self.store(session)
             directory = None if store is None else str(store.directory)
-            fetched: Transfer = self.runner(session).fetch.remote(names, directory, received, forgot)
+            fetched: Transfer = self.runner(session).fetch.remote(names, directory, received, forgot, self.owner)
         except Exception as error:
             raise translate(error) from error
         return fetched
@@ -325,7 +341,7 @@ class Call:
     def _end_unless_stopped(self) -> None:
         """End the App if the run goes on: the answer to a spawn was lost, and with it the id of a call to cancel."""
         if self.app.machine.nodes > 1:
-            self.app.close()
+            self.app.terminate()
             return
         asked = patiently(
             lambda: self.app.runner(self.session).ended.spawn(self.request.run),
@@ -339,7 +355,7 @@ class Call:
             except TimeoutError:  # the run goes on, or its container starts
                 continue
             return
-        self.app.close()
+        self.app.terminate()
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""

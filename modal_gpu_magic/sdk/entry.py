@@ -53,10 +53,10 @@ class Runner:
 
     @modal.method()
     def fetch(
-        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...], forgot: tuple[int, ...]
+        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...], forgot: tuple[int, ...], owner: str
     ) -> Transfer:
         """Return values that stayed, on request."""
-        return self.worker.fetch(names, store, received, forgot)
+        return self.worker.fetch(names, store, received, forgot, owner)
 
     @modal.method()
     def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
@@ -123,7 +123,13 @@ def mounted(names: tuple[str, ...]) -> Volumes:
 
 def committed(name: str) -> None:
     """Commit the Volume of a detached session."""
-    modal.Volume.from_name(name).commit()
+    session_volume(name).commit()
+
+
+@functools.cache
+def session_volume(name: str) -> modal.Volume:
+    """Return the Volume of a detached session."""
+    return modal.Volume.from_name(name)
 
 
 def methods() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import MachineError, TakenOver
+from modal_gpu_magic.errors import MachineError, ModalGpuError, TakenOver
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
@@ -64,8 +64,8 @@ ATTEMPTS = 3
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
 DETACHED = (
-    "Session {0} goes on without this notebook, a cell {1}. `%modal_gpu attach {0}` continues it in any notebook, "
-    "`%modal_gpu stop {0}` ends it."
+    "Session {0} keeps running without this notebook; a cell costs {1}. `%modal_gpu attach {0}` continues it in any "
+    "notebook, `%modal_gpu stop {0}` ends it."
 )
 _ID = uuid4().hex[:8]
 """Part of the ids of this process's runs: another machine may have a process of the same number."""
@@ -240,12 +240,12 @@ class Session:
     def stop(self) -> None:
         """End the session's container and lose the variables in the container."""
         self.forget()
-        if isinstance(self.app, DeployedApp):
-            self.app.remove()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.when_ready(lambda: opening.app.remove() if isinstance(opening.app, DeployedApp) else None)
         self.status.ended()
-        if self._opening is not None:
-            APPS.close(self._opening)
-            self._opening = None
+        if opening is not None:
+            APPS.close(opening)
         self._found, self._claim, self._taken = None, "", ""
 
     def disconnect(self) -> None:
@@ -282,7 +282,8 @@ class Session:
             app = self._open(cell, front, inbox)
             assert isinstance(app, DeployedApp)  # noqa: S101 - the machine is of a detached session
             if app.entry.run is None:
-                adopt(self, app, None, front.say)
+                self._adopt(app, None, front)
+                front.broke_off("done")
                 return CellResult()
             watch = Watch(self.metrics, "", {})
             try:
@@ -291,9 +292,17 @@ class Session:
                 app.listen(app.entry.run.id, self._keep_late_samples)
                 watch.end()
             ended_at.append(ended.ended_at)
-            result = adopt(self, app, ended, front.say)
+            result = self._adopt(app, ended, front)
             finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
         return conclude(finished, cell, result, front)
+
+    def _adopt(self, app: DeployedApp, ended: Ended | None, front: Front) -> CellResult:
+        """Bind what the container has; the run's own end matters more than a failure of that."""
+        try:
+            return adopt(self, app, ended, front.say)
+        except ModalGpuError as error:
+            front.say(f"The session's values were not bound: {error} Attach again to bind them.")
+            return CellResult()
 
     def taken_over(self, words: str) -> None:
         """Note that another kernel has the session; its values are there."""

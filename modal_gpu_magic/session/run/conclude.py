@@ -154,7 +154,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close_soon()  # whether Modal honours `terminate` after a cancel is untested; closing ends the container
+            app.terminate_soon()  # whether Modal honours `terminate` after a cancel is untested
         return stopped(_STOPPED[ended.terminated, ended.never_began])
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))

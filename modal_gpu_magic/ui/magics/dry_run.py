@@ -41,7 +41,7 @@ def show(session: Session, cell: Cell) -> None:
     print(f"# costs {session.machine.price_text} at Modal while its container exists, prices of {PRICE_DATE}")
     if session.machine.detach:
         machine, timeout = session.machine, cell.timeout or FUNCTION_TIMEOUT
-        print(f"# goes on without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
+        print(f"# keeps running without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
     _show_values(session, cell, outgoing)
 
 
