@@ -213,6 +213,7 @@ class Worker:
         forgot: tuple[int, ...] = (),
         generation: str | None = None,
         history: tuple[RunTrace, ...] = (),
+        owner: str = "",
     ) -> Transfer:
         """Pack values that stayed in the container.
 
@@ -223,7 +224,13 @@ class Worker:
             forgot: tokens of objects that the notebook has given up.
             generation: the life of the namespace that has the values; None: this container's.
             history: the runs that the notebook knows (`Request.history`).
+            owner: the kernel's claim on a detached session.
+
+        Raises:
+            TransferError: the claim has ended, so that the kernel's tokens mean other objects.
         """
+        if owner in self._former:
+            raise TransferError(f"another kernel has attached to the session: %modal_gpu attach {self.session}")
         with unwarned(), Interrupt(), self.saved.busy():
             self._restore_for_fetch(generation, history, received)
             self.saved.restore(names)
@@ -253,6 +260,8 @@ class Worker:
         if self._owner:
             self._former.add(self._owner)
             self.namespace_sync.forget()
+            for store in self._stores.values():  # the former kernel may have ended without removing it
+                store.remove()
             self._stores.clear()
         self._owner = owner
 

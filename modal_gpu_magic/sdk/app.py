@@ -57,6 +57,22 @@ class OpenApp(HeldApp):
         volume = self._session_volume()
         return {} if volume is None else {SESSION_MOUNT: volume}
 
+    @property
+    def owner(self) -> str:
+        """The kernel's claim on a detached session; empty: the App ends with the kernel."""
+        return ""
+
+    def terminate(self) -> None:
+        """End the containers, and the App with them."""
+        self.close()
+
+    def terminate_soon(self) -> None:
+        """End the containers without waiting for Modal."""
+        if self.owner:
+            FOLLOWERS.run(self.terminate)
+        else:
+            self.close_soon()
+
     def _session_volume(self) -> Any:
         """Return the Volume of the sessions' files; None: the App has none."""
         return self.backend.session_volume() if self.machine.saves else None
@@ -154,7 +170,7 @@ class OpenApp(HeldApp):
             store = self.store(session)
             directory = None if store is None else str(store.directory)
             fetched: Transfer = self.runner(session).fetch.remote(
-                names, directory, received, forgot, generation, history
+                names, directory, received, forgot, generation, history, self.owner
             )
         except Exception as error:
             raise translate(error) from error
@@ -360,7 +376,7 @@ class Call:
     def _end_unless_stopped(self) -> None:
         """End the App if the run goes on: the answer to a spawn was lost, and with it the id of a call to cancel."""
         if self.app.machine.nodes > 1:
-            self.app.close()
+            self.app.terminate()
             return
         asked = patiently(
             lambda: self.app.runner(self.session).ended.spawn(self.request.run),
@@ -374,7 +390,7 @@ class Call:
             except TimeoutError:  # the run goes on, or its container starts
                 continue
             return
-        self.app.close()
+        self.app.terminate()
 
     def cancel(self, *, terminate: bool = False) -> None:
         """Ask the run to stop; with `terminate`, end its container. Returns at once."""

@@ -33,8 +33,10 @@ NOT_DEPLOYED: Final = (
     "the session {0} is not deployed: its image is being built, or its kernel ended before that. Attach again later, "
     "or write `%modal_gpu stop {0}` to remove it."
 )
-POLL_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.5
 """Seconds between two looks for the call of such a run."""
+POLL_SECONDS: Final = 2.0
+"""Seconds of one poll of the queue: a poll of a kernel that has ended its run may take another kernel's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class DeployedApp(OpenApp):
         self.registry = Registry(backend)
         self.volume: Any = None
         self._writing = threading.Lock()
+        self._runs: set[str] = set()
+        """Runs whose events are awaited. The queue is not read between them: another kernel may have the session."""
+        self._awaits = threading.Event()
+        self.poll_seconds = POLL_SECONDS
 
     @property
     def files(self) -> VolumeFiles:
@@ -108,21 +114,23 @@ class DeployedApp(OpenApp):
 
         name, session = self.entry.app, self.entry.session
         found = self.registry.get(session)
-        is_found = self._exists or (found is not None and found.owner == self.entry.owner)
-        if found is not None and not is_found:
+        is_mine = found is not None and found.owner == self.entry.owner
+        if found is not None and not (self._exists or is_mine):
             raise SetupError(exists_words(found))
         self._claim(found)
         self.queue = modal.Queue.from_name(name, create_if_missing=True, client=client)
         self.volume = modal.Volume.from_name(name, create_if_missing=True, client=client)
         self.queue.hydrate()
         self.volume.hydrate()
-        if is_found:
+        if self._exists or is_mine:
             try:
                 app = modal.App.lookup(name, client=client)
-            except modal.exception.NotFoundError as error:
-                raise SetupError(NOT_DEPLOYED.format(session)) from error
-            self._cls = modal.Cls.from_name(name, RUNNER, client=client)
-            return app
+                self._cls = modal.Cls.from_name(name, RUNNER, client=client)
+            except modal.exception.NotFoundError as error:  # its container was ended, and the App with it
+                if not is_mine:
+                    raise SetupError(NOT_DEPLOYED.format(session)) from error
+            else:
+                return app
         app = modal.App(name)
         self._cls = self.define(app)
         return app.deploy(name=name, client=client)
@@ -134,6 +142,24 @@ class DeployedApp(OpenApp):
         self.entry = replace(self.entry, run=run, made_at=made_at)
         self.registry.put(self.entry)
 
+    @property
+    def owner(self) -> str:
+        """This kernel's claim on the session."""
+        return self.entry.owner
+
+    def keep_warm(self, session: str, seconds: int) -> None:
+        """Change how long an idle container stays, in seconds."""
+        super().keep_warm(session, seconds)
+        self.entry = replace(self.entry, idle_seconds=seconds)
+
+    def terminate(self) -> None:
+        """End the App and its containers; the session's next cell deploys the App again."""
+        import modal
+
+        with contextlib.suppress(Exception):
+            modal.App.lookup(self.entry.app, client=self.backend.client).stop(client=self.backend.client)
+        self.close()
+
     def store(self, session: str) -> Any:
         """Return the session's store of large buffers. It stays when the kernel ends: the run may go on."""
         if session not in self._stores:
@@ -143,6 +169,33 @@ class DeployedApp(OpenApp):
     def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
         """Start a run and return at once, as `OpenApp.start` does; `tell` also receives what the log has."""
         return self._follow(SentCall(self, session, request, tell, patience))
+
+    def _follow(self, call: Call) -> Call:
+        self._runs.add(call.request.run)
+        self._awaits.set()
+        return super()._follow(call)
+
+    def listen(self, run: str, tell: Tell) -> None:
+        """Receive late output of a run that has ended, with that of the next run."""
+        super().listen(run, tell)
+        self._rest(run)
+
+    def finish(self, run: str) -> None:
+        """Stop listening to a run."""
+        super().finish(run)
+        self._rest(run)
+
+    def _rest(self, run: str) -> None:
+        self._runs.discard(run)
+        if not self._runs:
+            self._awaits.clear()
+
+    def _await_run(self) -> bool:
+        return self._awaits.wait()
+
+    def _wake_reader(self, reader: threading.Thread) -> None:
+        self._awaits.set()
+        super()._wake_reader(reader)
 
     def attach(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
         """Follow a run that another kernel has sent, from its first event on."""
@@ -295,7 +348,7 @@ class FoundCall(SentCall):
 
         quiet_since = time.monotonic()
         while self.id is None:
-            time.sleep(POLL_SECONDS)
+            time.sleep(LOOK_SECONDS)
             stats = self.app.runner(self.session).run.get_current_stats()
             if stats.backlog or (stats.num_total_runners and time.monotonic() < quiet_since + UNSENT_SECONDS):
                 quiet_since = time.monotonic() if stats.backlog else quiet_since
@@ -334,7 +387,7 @@ def taken_words(session: str, found: Entry | None) -> str:
         return f"The detached session {session} was ended in another kernel."
     when = time.strftime("%H:%M:%S", time.localtime(found.owned_at))
     return (
-        f"The session {session} is attached to {found.owner_name} since {when}, and goes on there: "
+        f"The session {session} is attached to {found.owner_name} since {when}: "
         f"`%modal_gpu attach {session}` takes it back."
     )
 

@@ -61,9 +61,10 @@ class Runner:
         forgot: tuple[int, ...],
         generation: str | None = None,
         history: tuple[RunTrace, ...] = (),
+        owner: str = "",
     ) -> Transfer:
         """Return values that stayed, on request."""
-        return self.worker.fetch(names, store, received, forgot, generation, history)
+        return self.worker.fetch(names, store, received, forgot, generation, history, owner)
 
     @modal.method()
     def save(self) -> dict[str, str] | None:

@@ -57,6 +57,7 @@ class HeldApp(ABC):
         """Protects `closed`: the kernel's exit, a cell and the opening thread may all close the App."""
         self._listeners: dict[str, Tell] = {}
         self._reader: threading.Thread | None = None
+        self.poll_seconds: float = POLL_SECONDS
 
     def open(self) -> None:
         """Create the App at Modal, build its image if needed, and start the reader of its events.
@@ -169,8 +170,9 @@ class HeldApp(ABC):
         waits: Iterator[float] | None = None
         """During an outage, the seconds before each further attempt."""
         while not self._has_ended():
+            self._await_run()
             try:
-                items = self.queue.get_many(MOST_ITEMS, timeout=POLL_SECONDS if waits is None else PROBE_SECONDS)
+                items = self.queue.get_many(MOST_ITEMS, timeout=self.poll_seconds if waits is None else PROBE_SECONDS)
             except queue.Empty:
                 items = []
             except BaseException as error:  # noqa: BLE001 - the runs end with their results, also without events
@@ -190,6 +192,10 @@ class HeldApp(ABC):
             for item in items:
                 with contextlib.suppress(DamagedError):  # the run requests missing events by their numbers
                     self._deliver(opened(item))
+
+    def _await_run(self) -> bool:
+        """Wait until events are wanted; at once, unless a subclass says otherwise. Return whether they are."""
+        return True
 
     def _heartbeat_failed(self, error: BaseException | None) -> None:
         """Note that Modal has ended the App or its queue. Without a connection, the reader notices that."""

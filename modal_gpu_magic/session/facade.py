@@ -74,8 +74,8 @@ UNSAVED_SECONDS = 30.0
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
 DETACHED = (
-    "Session {0} goes on without this notebook, a cell {1}. `%modal_gpu attach {0}` continues it in any notebook, "
-    "`%modal_gpu stop {0}` ends it."
+    "Session {0} keeps running without this notebook; a cell costs {1}. `%modal_gpu attach {0}` continues it in any "
+    "notebook, `%modal_gpu stop {0}` ends it."
 )
 _ID = uuid4().hex[:8]
 """Part of the ids of this process's runs: another machine may have a process of the same number."""
@@ -429,8 +429,8 @@ class Session:
     def _end(self) -> None:
         """End the session's container."""
         self.forget()
-        if isinstance(self.app, DeployedApp):
-            self.app.remove()
+        if (opening := self._opening) is not None:
+            opening.when_ready(lambda: opening.app.remove() if isinstance(opening.app, DeployedApp) else None)
         self._close()
         self._found, self._claim, self._taken = None, "", ""
 
@@ -484,7 +484,8 @@ class Session:
             app = self._open(cell, front, inbox)
             assert isinstance(app, DeployedApp)  # noqa: S101 - the machine is of a detached session
             if app.entry.run is None:
-                adopt(self, app, None, front.say)
+                self._adopt(app, None, front)
+                front.broke_off("done")
                 return CellResult()
             watch = Watch(self.metrics, "", {})
             try:
@@ -493,9 +494,17 @@ class Session:
                 app.listen(app.entry.run.id, self._keep_late_samples)
                 watch.end()
             ended_at.append(ended.ended_at)
-            result = adopt(self, app, ended, front.say)
+            result = self._adopt(app, ended, front)
             finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
         return conclude(finished, cell, result, front)
+
+    def _adopt(self, app: DeployedApp, ended: Ended | None, front: Front) -> CellResult:
+        """Bind what the container has; the run's own end matters more than a failure of that."""
+        try:
+            return adopt(self, app, ended, front.say)
+        except ModalGpuError as error:
+            front.say(f"The session's values were not bound: {error} Attach again to bind them.")
+            return CellResult()
 
     def taken_over(self, words: str) -> None:
         """Note that another kernel has the session; its values are there."""

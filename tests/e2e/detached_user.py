@@ -70,21 +70,21 @@ class User:
     def _servers(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in self.home.glob("run/modal-gpu-magic/*/server.json")]
 
-    def containers(self) -> list[dict[str, Any]]:
-        """The control plane's rows of containers: the seconds that Modal would bill."""
-        (server,) = self._servers()
-        rows: list[dict[str, Any]] = json.loads(Path(server["meter"]).read_text())
-        return rows
+    def containers(self, session: str = "") -> list[dict[str, Any]]:
+        """The control plane's rows of a session's containers, or of all: the seconds that Modal would bill."""
+        meters = [Path(server["meter"]) for server in self._servers()]
+        rows = [row for path in meters if path.exists() for row in json.loads(path.read_text())]
+        return [row for row in rows if session in ("", row["app"].removeprefix("modal-gpu-"))]
 
-    def ended(self, count: int) -> list[dict[str, Any]]:
-        """The containers, once `count` of them have ended."""
+    def ended(self, count: int, session: str = "") -> list[dict[str, Any]]:
+        """The containers of a session, or all, once `count` of them have ended."""
         until = time.monotonic() + SOON
         while time.monotonic() < until:
-            ended = [row for row in self.containers() if row["ended_at"]]
+            ended = [row for row in self.containers(session) if row["ended_at"]]
             if len(ended) >= count:
                 return ended
             time.sleep(0.02)
-        raise AssertionError(f"{self.containers()} run on")
+        raise AssertionError(f"{self.containers(session)} run on")
 
     def volumes(self) -> list[str]:
         """The names of the sessions' Volumes on disk."""

@@ -159,7 +159,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
-            app.close_soon()  # whether Modal honours `terminate` after a cancel is untested; closing ends the container
+            app.terminate_soon()  # whether Modal honours `terminate` after a cancel is untested
         words = _STOPPED[ended.terminated, ended.never_began]
         return stopped(_ENDED_SAVED if words is _ENDED and run.machine.saves else words)
     if ended.words:  # faulthandler's stack, a CUDA assertion

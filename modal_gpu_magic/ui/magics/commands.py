@@ -161,7 +161,7 @@ def stop(state: KernelState, rest: str) -> None:
     for name, each in running:
         if name in detached:
             if not rest:
-                print(f"{name}: detached, goes on; `%modal_gpu stop {name}` ends it")
+                print(f"{name}: detached, still running; `%modal_gpu stop {name}` ends it")
         elif rest in ("", "--all", name):
             each.stop()
             print(f"{name}: stopped")

@@ -44,7 +44,7 @@ def show(session: Session, cell: Cell) -> None:
         print(f"# stops after {write_duration(int(cell.limit or 0))} at the latest, by {cell.budget}")
     if session.machine.detach:
         machine, timeout = session.machine, cell.timeout or FUNCTION_TIMEOUT
-        print(f"# goes on without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
+        print(f"# keeps running without this notebook: {worst_words(machine.per_hour, timeout, machine.scaledown)}")
     _show_values(session, cell, outgoing)
 
 
