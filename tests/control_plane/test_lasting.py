@@ -60,6 +60,18 @@ def test_kernels_that_start_at_once_get_one_server(user: User) -> None:
     assert len(user.servers()) == 1
 
 
+def test_looking_for_a_server_starts_none(user: User) -> None:
+    look = "from modal_gpu_magic.sdk.client import connect, connect_if_running\nfound = connect_if_running('local')\n"
+    assert user.run(sys.executable, "-c", f"{look}print(found)").stdout == "None\n"
+    assert not list(user.runtime.iterdir())
+    store = user.find()["store"]
+    same = f"{look}print(found.store, connect('local', lasting=True) is found)"
+    assert user.run(sys.executable, "-c", same).stdout == f"{store} True\n"
+    os.kill(user.servers()[0], signal.SIGKILL)
+    eventually(lambda: not user.servers())
+    assert user.run(sys.executable, "-c", f"{look}print(found)").stdout == "None\n"
+
+
 def test_a_later_kernel_finds_what_an_earlier_one_left(user: User) -> None:
     first = user.said("say(backend.store)")
     assert user.said("say(backend.store)") == first
