@@ -43,6 +43,6 @@ def test_the_account_s_rates_are_kept_a_day(far: Far) -> None:
     assert "your account's rates of" in rehearsed.stdout
     assert far.kernel.run("%unload_ext modal_gpu_magic\n%load_ext modal_gpu_magic").ok
     assert (
-        "your account's rates of"
+        "Your account's rates of"
         in far.kernel.run("%modal_gpu recommend 13B lora").bundles("display_data")[0]["text/plain"]
     )

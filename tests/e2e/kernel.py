@@ -145,6 +145,7 @@ def clean_environ(home: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": f"{home}/config",
         "XDG_DATA_HOME": f"{home}/data",
         "XDG_RUNTIME_DIR": f"{home}/run",
+        "XDG_STATE_HOME": f"{home}/.local/state",
     }
 
 

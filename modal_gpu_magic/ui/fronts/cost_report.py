@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TITLES: Final = {"today": "costs of today", "week": "costs of the last 7 days", "month": "costs of this month"}
 BAR_WIDTH: Final = 20
 """Longest bar of a text, characters."""
+_FOLDED: Final = '<details open><summary style="cursor:pointer">by day, notebook and GPU</summary>{}</details>'
 _GROUPS: Final = ("day", "notebook", "GPU")
 
 
@@ -51,12 +52,13 @@ class Section:
         runs = f"{total.runs} run{'' if total.runs == 1 else 's'}"
         return Card("", (self.title, money, runs, f"{clock(total.seconds)} of containers", *self.notes))
 
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """The sums by day, notebook and GPU; a day without costs is left out."""
+    def tables(self, *, has_bars: bool) -> tuple[Table, ...]:
+        """Return the sums by day, notebook and GPU; a day without costs is left out. `has_bars`: bars of text."""
         days = {str(day): amount for day, amount in self.summary.days.items() if amount.runs or amount.seconds}
         groups = (days, self.summary.notebooks, self.summary.gpus)
-        return tuple(_table(name, group) for name, group in zip(_GROUPS, groups, strict=True) if group)
+        return tuple(
+            _table(name, group, has_bars=has_bars) for name, group in zip(_GROUPS, groups, strict=True) if group
+        )
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -68,17 +70,19 @@ class Section:
 
 def report_html(sections: Sequence[Section], extra: Sequence[Table] = ()) -> str:
     """Return the report as HTML; `extra`: more tables, below."""
-    cards = (
-        f"{card_html(section.card, section.charts)}{''.join(table.html() for table in section.tables)}"
+    parts = [
+        part
         for section in sections
-    )
-    return "".join((*cards, *(table.html() for table in extra)))
+        for tables in ["".join(table.html() for table in section.tables(has_bars=False))]
+        for part in (card_html(section.card, section.charts), _FOLDED.format(tables))
+    ]
+    return "".join((*parts, *(table.html() for table in extra)))
 
 
 def report_text(sections: Sequence[Section], width: int, extra: Sequence[Table] = ()) -> str:
     """Return the report as text of a width, in columns."""
     parts = [
-        "\n\n".join((card_text(section.card, width), *(table.text(width) for table in section.tables)))
+        "\n\n".join((card_text(section.card, width), *(table.text(width) for table in section.tables(has_bars=True))))
         for section in sections
     ]
     return "\n\n".join((*parts, *(table.text(width) for table in extra)))
@@ -90,17 +94,19 @@ def price_notes(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(f"estimates by {source} of {date}" for source, date in found)
 
 
-def _table(name: str, amounts: Mapping[str, Amount]) -> Table:
+def _table(name: str, amounts: Mapping[str, Amount], *, has_bars: bool) -> Table:
     most = max((each.dollars for each in amounts.values()), default=0.0)
     heads = (Column(name), Column("cost", right=True), Column("runs", right=True), Column("containers", right=True))
-    return Table((*heads, Column("")), tuple(_row(name, amount, most) for name, amount in amounts.items()))
+    rows = tuple(_row(name, amount, most if has_bars else None) for name, amount in amounts.items())
+    return Table((*heads, Column("")) if has_bars else heads, rows)
 
 
-def _row(name: str, amount: Amount, most: float) -> Row:
-    bar = "█" * round(BAR_WIDTH * max(0.0, amount.dollars) / most) if most > 0 else ""
+def _row(name: str, amount: Amount, most: float | None) -> Row:
+    """Return a row. `most`: the amount of the longest bar, USD; None: no bar."""
+    bars = () if most is None else ("█" * round(BAR_WIDTH * max(0.0, amount.dollars) / most) if most > 0 else "",)
     unknown = f"without {amount.unknown} whose price is not known" if amount.unknown else ""
     text = "".join(each if each.isprintable() else "?" for each in name)
-    return Row((text, dollars(amount.dollars), str(amount.runs), clock(amount.seconds), bar), unknown)
+    return Row((text, dollars(amount.dollars), str(amount.runs), clock(amount.seconds), *bars), unknown)
 
 
 def _bars(amounts: Mapping[str, Amount]) -> list[tuple[str, float]]:
