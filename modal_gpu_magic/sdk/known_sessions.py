@@ -10,12 +10,13 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from modal_gpu_magic.sdk.choice import Kind
 
-LASTS_SECONDS = 8 * 86_400.0
+LASTS_SECONDS = timedelta(days=8).total_seconds()
 """Seconds after which a file counts no more: Modal has given up the session's entry and results by then."""
 
 

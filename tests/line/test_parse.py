@@ -93,6 +93,8 @@ VALUES = [
     ("--region anywhere", "region", "any"),
     ("--region None", "region", "any"),
     ("--keep-warm 2", "keep_warm", 2),
+    ("--save 2GB", "save", 2_000_000_000),
+    ("--save 0", "save", 0),
     ("--keep-warm 1h", "keep_warm", 3600),
     ("--start-timeout 40m", "start_timeout", 2400),
     ("--model 13b", "model", "13b"),
