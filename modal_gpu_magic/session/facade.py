@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
-from modal_gpu_magic.session.run.settling import OpenRun, receive, receive_beside, settle
+from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive, receive_beside, settle
 from modal_gpu_magic.session.run.sizing import hourly_of
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
@@ -198,13 +198,17 @@ class Session:
             front.say(line)
         if was_pressed(presses):
             raise stopped("stopped before the cell was sent; the cell did not run")
-        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, dict(self.namespace))
+        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, bindings_of(self.namespace))
         return Submitted(cell, facts, opening, request, run)
 
     def _forget_ended_container(self, front: Front) -> None:
         """Forget a container whose idle time is over and that has ended, so that all values are sent at once."""
-        ended = self.generation is not None and self.app is not None and self.status.standing.doing == "ended"
-        if ended and self.app is not None and self.machine.nodes == 1 and not self.app.is_warm(self.name):
+        if self.generation is None or self.app is None or self.status.standing.doing != "ended":
+            return
+        is_warm = True  # a container that cannot be asked answers the run itself
+        with suppress(Exception):
+            is_warm = self.machine.nodes > 1 or self.app.is_warm(self.name)
+        if not is_warm:
             front.say(_with_lost(REPLACED, self.forget()))
 
     def follow(self, sent: Submitted, front: Front, inbox: Inbox) -> tuple[Submitted, FinishedRun]:

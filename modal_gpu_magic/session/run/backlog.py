@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -141,8 +141,12 @@ class Backlog:
     @property
     def words(self) -> str:
         """What a cell waits for: `train, running since 0:12`."""
-        first = self._jobs[0].run
-        return f"{', '.join(job.run.name for job in self._jobs)}, running since {clock(first.seconds)}"
+        return words_of([job.run for job in self._jobs])
+
+    def _ahead_of(self, job: Job) -> str:
+        """What a queued cell waits for."""
+        ahead = self._jobs[: self._jobs.index(job)] if job in self._jobs else self._jobs
+        return words_of([other.run for other in ahead])
 
     def start(self, job: Job, presses: Inbox) -> None:
         """Start a cell, or queue it behind the cells that run.
@@ -157,10 +161,9 @@ class Backlog:
         """
         MAIN_THREAD.run_pending()
         if self._jobs:
-            words = f"waits for {self.words}"
             job.snapshot = self._session.snapshot(job.cell)
             job.run.withdraw = partial(self._withdraw, job)
-            job.run.enters("queued", words)
+            job.run.ahead = partial(self._ahead_of, job)
             self._jobs.append(job)
             return
         self._jobs.append(job)
@@ -275,6 +278,11 @@ class Backlog:
         job.front.broke_off("stopped")
         self._conclude(job, None, stopped(WITHDRAWN))
         return True
+
+
+def words_of(runs: Sequence[BackgroundRun]) -> str:
+    """Return `train, running since 0:12`; of several, with the names of those that wait."""
+    return f"{', '.join(run.name for run in runs)}, running since {clock(runs[0].seconds)}" if runs else "its turn"
 
 
 def _doing(receipt: Receipt | None, failure: BaseException | None) -> Doing:
