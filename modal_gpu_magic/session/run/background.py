@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -207,6 +208,7 @@ class Background:
             self._run.show(self._run)
         else:
             self._print_output()
+            sys.stdout.write(f"{self._run.text}\n")
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be sent to a container."""
