@@ -262,10 +262,15 @@ class Session:
             self.open_run = None
 
     def snapshot(self, cell: Cell) -> Snapshot:
-        """Copy the values that a background cell reads, before it is queued."""
+        """Copy the values that a background cell reads, before it is queued.
+
+        Raises:
+            TransferError: a value cannot be sent.
+        """
         facts = cell.facts or self._read(cell.source)
         try:
             with unwarned():
+                self.values.outgoing(facts.names, cell.transfer_options)  # refuses what the cell would be refused for
                 return self.values.snapshot(facts.names, cell.transfer_options)
         finally:
             self.values.hasher.release()

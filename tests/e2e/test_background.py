@@ -171,7 +171,10 @@ def test_a_queued_cell_sees_the_values_of_the_time_when_it_was_queued(kernel: Ke
 
 def test_a_queued_cell_may_be_withdrawn(kernel: Kernel) -> None:
     hold, release = holding(kernel, "withdraw")
+    kernel.run("import threading\nlock = threading.Lock()")
     kernel.remote(hold, "T4 --bg ahead")
+    refused = kernel.remote("lock", "T4 --bg refused")
+    assert refused.error.startswith("TransferError: Cannot send `lock`"), "at once, as without a queue"
     kernel.remote("ran = True", "T4 --bg behind")
     assert kernel.run("behind.cancel(); behind.result()").error.startswith("KeyboardInterrupt: cancelled before")
     release()

@@ -26,6 +26,7 @@ from modal_gpu_magic.wire.messages.events import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
 
     from modal_gpu_magic.session.run.background import Doing
     from modal_gpu_magic.session.run.conclude import FinishedRun
@@ -184,8 +185,11 @@ class Backlog:
             KeyboardInterrupt: ■ was pressed; the background cells go on.
         """
         woken = Inbox() if inbox is None else inbox
+        bell: Future[None] | None = None
         while self._jobs:
-            MAIN_THREAD.bell().add_done_callback(lambda _: woken.put(("opened", None)))
+            if bell is None or bell.done():
+                bell = MAIN_THREAD.bell()
+                bell.add_done_callback(lambda _: woken.put(("opened", None)))
             MAIN_THREAD.run_pending()
             if not self._jobs:
                 return
