@@ -6,7 +6,7 @@ import itertools
 import os
 import platform
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -43,7 +43,7 @@ from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS, Ended, Pump
 from modal_gpu_magic.session.run.remarks import remarks
-from modal_gpu_magic.session.run.settling import OpenRun, receive, receive_beside, settle
+from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive, receive_beside, settle
 from modal_gpu_magic.session.run.sizing import hourly_of
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
@@ -239,18 +239,23 @@ class Session:
             front.say(line)
         if was_pressed(presses):
             raise stopped("stopped before the cell was sent; the cell did not run")
-        changes = _changes(facts, outgoing)
-        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, dict(self.namespace), changes)
+        bindings, changes = bindings_of(self.namespace), _changes(facts, outgoing)
+        run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, bindings, changes)
         return Submitted(cell, facts, opening, request, run)
 
     def _note_ended_container(self, front: Front) -> None:
         """Note the end of a container whose idle time is over, so that what the next one lacks is sent at once."""
-        ended = self.generation is not None and self.app is not None and self.status.standing.doing == "ended"
-        if ended and self.app is not None and self.machine.nodes == 1 and not self.app.is_warm(self.name):
-            if self.machine.saves:
-                self.container_ended()
-            else:
-                front.say(_with_lost(REPLACED, self.forget()))
+        if self.generation is None or self.app is None or self.status.standing.doing != "ended":
+            return
+        is_warm = True  # a container that cannot be asked answers the run itself
+        with suppress(Exception):
+            is_warm = self.machine.nodes > 1 or self.app.is_warm(self.name)
+        if is_warm:
+            return
+        if self.machine.saves:
+            self.container_ended()
+        else:
+            front.say(_with_lost(REPLACED, self.forget()))
 
     def follow(self, sent: Submitted, front: Front, inbox: Inbox) -> tuple[Submitted, FinishedRun]:
         """Send a background cell and take in all that happens to its run, on a thread of its own.
@@ -303,10 +308,15 @@ class Session:
             self.open_run = None
 
     def snapshot(self, cell: Cell) -> Snapshot:
-        """Copy the values that a background cell reads, before it is queued."""
+        """Copy the values that a background cell reads, before it is queued.
+
+        Raises:
+            TransferError: a value cannot be sent.
+        """
         facts = cell.facts or self._read(cell.source)
         try:
             with unwarned():
+                self.values.outgoing(facts.names, cell.transfer_options)  # refuses what the cell would be refused for
                 return self.values.snapshot(facts.names, cell.transfer_options)
         finally:
             self.values.hasher.release()

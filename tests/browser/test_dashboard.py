@@ -55,6 +55,26 @@ def test_it_moves_while_the_cell_blocks_and_leaves_charts(
     assert re.search(r"first\nlast\s+done · H100:2 simulated on this CPU · \d", opened.text(1))
 
 
+def test_a_background_cell_shows_its_output_below_itself_and_its_stop_stops_no_other(
+    notebook: Callable[..., Notebook],
+) -> None:
+    source = "import time\nfor step in range(400):\n    print('step', step)\n    time.sleep(0.25)"
+    native = "import time\nprint('native')\nwhile not train._run.ended_at:\n    time.sleep(0.1)\nprint('on')"
+    opened = notebook(LOAD, f"%%modal_gpu H100:2 --bg train\n{source}", native, "train")
+    opened.run(0)
+    opened.run(1)
+    opened.start(2)
+    shown = dashboard(opened, 1)
+    expect(shown).to_be_visible(timeout=60_000)
+    expect(opened.output(1).get_by_text("step 3")).to_be_visible(timeout=30_000)
+    shown.get_by_role("button", name="Stop").click()
+    opened.ended(2)
+    assert opened.text(2).split() == ["native", "on"], "neither output of the other cell, nor an interrupt"
+    expect(opened.output(1).get_by_text("KeyboardInterrupt").first).to_be_visible(timeout=20_000)
+    assert "stopped" in opened.text(1)
+    assert "train: stopped" in opened.run(3).inner_text()
+
+
 def test_stop_ends_the_cell(notebook: Callable[..., Notebook]) -> None:
     opened = notebook(LOAD, STEPS.format(steps=400), "%%modal_gpu\nstep < 399")
     opened.start(1)

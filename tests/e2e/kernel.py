@@ -386,6 +386,11 @@ class Listener:
             self._poll(0.1)
         return list(heard)
 
+    @property
+    def everything(self) -> list[Message]:
+        """All messages so far, of all cells."""
+        return [message for messages in self._heard.values() for message in messages]
+
     def _poll(self, seconds: float) -> bool:
         if not self._client.iopub_channel.socket.poll(seconds * 1000):
             return False

@@ -171,7 +171,10 @@ def test_a_queued_cell_sees_the_values_of_the_time_when_it_was_queued(kernel: Ke
 
 def test_a_queued_cell_may_be_withdrawn(kernel: Kernel) -> None:
     hold, release = holding(kernel, "withdraw")
+    kernel.run("import threading\nlock = threading.Lock()")
     kernel.remote(hold, "T4 --bg ahead")
+    refused = kernel.remote("lock", "T4 --bg refused")
+    assert refused.error.startswith("TransferError: Cannot send `lock`"), "at once, as without a queue"
     kernel.remote("ran = True", "T4 --bg behind")
     assert kernel.run("behind.cancel(); behind.result()").error.startswith("KeyboardInterrupt: cancelled before")
     release()
@@ -238,6 +241,41 @@ def test_ranks_and_clusters_run_in_the_background(kernel: Kernel, page: Listener
     assert {"rank 0\n", "[rank 1] rank 1\n"} <= {message.text for message in page.of(cell, ended)}
     kernel.remote(ranks, "T4:8 --session ranks --nodes 2 --torchrun 1 --bg nodes")
     assert kernel.run("nodes.result()\nprint(total)").stdout == "3\n"
+
+
+def test_a_container_that_has_ended_gets_the_values_again(kernel: Kernel, page: Listener) -> None:
+    kernel.run("given = [1]")
+    process = kernel.remote("given.append(2)\nimport os\nos.getpid()", "T4 --session killed").value()
+    ending = f"import os, psutil\np = psutil.Process({process})\np.kill()\np.wait(30)"
+    assert kernel.run(ending).ok
+    cell = kernel.remote("given.append(3)\ngiven", "T4 --session killed --bg again")
+    assert kernel.run("again.result()").value() == "[1, 2, 3]"
+    assert kernel.print("(given, again.result() is given)") == "([1, 2, 3], True)"
+    page.of(cell, ended)
+
+
+def test_the_end_of_a_long_run_is_news_for_its_page(kernel: Kernel, page: Listener) -> None:
+    """As a setting says how long a run must be; someone is there, so the dashboard opens after two seconds."""
+    kernel.run("%config ModalGpu.notify_after = 1")
+    sleep = "import time\ntime.sleep(3.5)"
+    cell = kernel.remote(sleep, "T4", answers=[])
+    assert any("done · T4" in news for news in news_of(page.of(cell, lambda seen: bool(news_of(seen)))))
+    kernel.remote(sleep, "T4 --bg slow", answers=[])
+    waiting = kernel.run("slow.result()", answers=[])
+    page.of(waiting, lambda _: any("slow: done · T4" in news for news in news_of(page.everything)))
+    kernel.run("%config ModalGpu.notify = False")
+    cell = kernel.remote(sleep, "T4", answers=[])
+    assert not news_of(page.of(cell, ended))
+
+
+def news_of(messages: list[Message]) -> list[str]:
+    """The texts of notifications in the states of dashboards."""
+    states = [
+        message.content.get("data", {}).get("state", {}).get("state", {})
+        for message in messages
+        if message.kind == "comm_msg"
+    ]
+    return [state["news"] for state in states if state.get("news")]
 
 
 def test_nothing_is_left_after_a_shutdown_in_mid_run(fresh: Kernel) -> None:

@@ -299,3 +299,23 @@ def test_any_text_is_a_line_or_a_line_error_with_a_place(refused: Refused, text:
     else:
         line = parse(text, machines=("big",))
         assert parse(str(line), machines=("big",)) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--bg", "--bg needs a value; write for example --bg train."),
+        ("--bg --quiet", "--bg needs a value; write for example --bg train."),
+        ("--bg 3x", "3x is not the name of a variable; write x."),
+        ("--bg class", "class is not the name of a variable; write for example x."),
+        ("--bg print", "print is one of Python's own names; write for example --bg my_print."),
+        ("--bg _x", "_x is a hidden name; write for example --bg my_x."),
+        ("--bg a --bg b", "--bg is given twice; keep one."),
+        ("--bg a --dry-run", "--dry-run shows the cell and runs nothing, so --bg has no meaning; keep one."),
+        ("--bg a --service embed", "A service has no --bg; keep one of --service and --bg."),
+    ],
+)
+def test_misuse_of_a_background_cell(line: str, words: str) -> None:
+    with pytest.raises(LineError) as refused:
+        parse(f"T4 {line}")
+    assert refused.value.message == words

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.plan.cell.names import analyse
-from modal_gpu_magic.session.run.settling import OpenRun, bind_again
+from modal_gpu_magic.session.run.settling import OpenRun, bind_again, bindings_of
 from modal_gpu_magic.session.values.sync import TransferOptions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.transfer import prepare
@@ -28,7 +28,7 @@ class MemoriesBeside(TwoMemories):
         store = InlineStore()
         packed = prepare(outgoing.values, self.here, store, outgoing.hasher, session="s", table=self.kernel.table)
         request = self._request(source, names, outgoing, packed)
-        run = OpenRun(request.run, outgoing, packed, 1, dict(self.here))
+        run = OpenRun(request.run, outgoing, packed, 1, bindings_of(self.here))
         failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
         assert not failed, failed
         before = self.container.before(request, InlineStore())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -34,12 +35,13 @@ class BackgroundRun:
     Attributes:
         inbox: the messages of the run, presses of ■ among them.
         doing: the state.
-        words: the state for a person: `running on T4`, `waits for train, running since 0:12`.
+        words: the state for a person: `running on T4`.
         began: when the cell was started, seconds of the monotonic clock.
         cost: estimated cost, USD; None: not known, or no cost.
         receipt: the receipt; None: the run has not ended, or has none.
         is_over: set when the cell has ended and its values are in the notebook.
         ended_at: when the cell had ended in its container; None: it goes on.
+        ahead: what a queued cell waits for: `train, running since 0:12`.
         withdraw: removes a queued cell from its queue, and returns whether the cell was queued.
         show: shows the handle in the cell that displays it; None: the handle is printed.
         print_output: prints output that a terminal has held back; None: the output is shown at once.
@@ -55,6 +57,7 @@ class BackgroundRun:
         self.receipt: Receipt | None = None
         self.is_over = threading.Event()
         self.ended_at: float | None = None
+        self.ahead: Callable[[], str] = lambda: ""
         self.withdraw: Callable[[], bool] = lambda: False
         self.show: Callable[[BackgroundRun], object] | None = None
         self.print_output: Callable[[], None] | None = None
@@ -72,7 +75,9 @@ class BackgroundRun:
 
     @property
     def text(self) -> str:
-        """`train: running on H100 · 0:12 · $0.01`."""
+        """`train: running on H100 · 0:12 · $0.01`, `eval: waits for train, running since 0:12`."""
+        if self.doing == "queued":
+            return f"{self.name}: waits for {self.ahead()}"
         cost = () if self.cost is None else (dollars(self.cost),)
         return " · ".join((f"{self.name}: {self.words}", clock(self.seconds), *cost))
 
@@ -203,6 +208,7 @@ class Background:
             self._run.show(self._run)
         else:
             self._print_output()
+            sys.stdout.write(f"{self._run.text}\n")
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be sent to a container."""

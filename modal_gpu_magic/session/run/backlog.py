@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,7 @@ from modal_gpu_magic.wire.messages.events import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
 
     from modal_gpu_magic.session.run.background import Doing
     from modal_gpu_magic.session.run.conclude import FinishedRun
@@ -141,8 +142,12 @@ class Backlog:
     @property
     def words(self) -> str:
         """What a cell waits for: `train, running since 0:12`."""
-        first = self._jobs[0].run
-        return f"{', '.join(job.run.name for job in self._jobs)}, running since {clock(first.seconds)}"
+        return words_of([job.run for job in self._jobs])
+
+    def _ahead_of(self, job: Job) -> str:
+        """What a queued cell waits for."""
+        ahead = self._jobs[: self._jobs.index(job)] if job in self._jobs else self._jobs
+        return words_of([other.run for other in ahead])
 
     def start(self, job: Job, presses: Inbox) -> None:
         """Start a cell, or queue it behind the cells that run.
@@ -157,10 +162,9 @@ class Backlog:
         """
         MAIN_THREAD.run_pending()
         if self._jobs:
-            words = f"waits for {self.words}"
             job.snapshot = self._session.snapshot(job.cell)
             job.run.withdraw = partial(self._withdraw, job)
-            job.run.enters("queued", words)
+            job.run.ahead = partial(self._ahead_of, job)
             self._jobs.append(job)
             return
         self._jobs.append(job)
@@ -181,8 +185,11 @@ class Backlog:
             KeyboardInterrupt: ■ was pressed; the background cells go on.
         """
         woken = Inbox() if inbox is None else inbox
+        bell: Future[None] | None = None
         while self._jobs:
-            MAIN_THREAD.bell().add_done_callback(lambda _: woken.put(("opened", None)))
+            if bell is None or bell.done():
+                bell = MAIN_THREAD.bell()
+                bell.add_done_callback(lambda _: woken.put(("opened", None)))
             MAIN_THREAD.run_pending()
             if not self._jobs:
                 return
@@ -275,6 +282,11 @@ class Backlog:
         job.front.broke_off("stopped")
         self._conclude(job, None, stopped(WITHDRAWN))
         return True
+
+
+def words_of(runs: Sequence[BackgroundRun]) -> str:
+    """Return `train, running since 0:12`; of several, with the names of those that wait."""
+    return f"{', '.join(run.name for run in runs)}, running since {clock(runs[0].seconds)}" if runs else "its turn"
 
 
 def _doing(receipt: Receipt | None, failure: BaseException | None) -> Doing:

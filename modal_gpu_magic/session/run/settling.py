@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,7 +74,30 @@ class OpenRun:
             return {}
         names = self.bindings.keys() | namespace.keys()
         then, now = self.bindings, namespace
-        return {name: now.get(name, _GONE) for name in names if now.get(name, _GONE) is not then.get(name, _GONE)}
+        return {name: now.get(name, _GONE) for name in names if not _is(now.get(name, _GONE), then.get(name, _GONE))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Weak:
+    """A value that the notebook may give up meanwhile."""
+
+    value: weakref.ref[Any]
+
+
+def bindings_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bindings of a namespace for a long run, which must not keep large values alive."""
+    return {name: _weakly(value) for name, value in namespace.items()}
+
+
+def _weakly(value: Any) -> Any:
+    try:
+        return _Weak(weakref.ref(value))
+    except TypeError:
+        return value
+
+
+def _is(now: Any, then: Any) -> bool:
+    return now is (then.value() if type(then) is _Weak else then)
 
 
 def bind_again(newer: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[str, ...]:

@@ -234,6 +234,14 @@ class BackgroundNotebook(NotebookFront):
             transient = {"display_id": self._card_id}
             self._area.display(self.kept, {MARK: {"kind": "receipt"}}, transient, update=True)
 
+    def again(self) -> None:
+        """Show the run's output and its card again in the current cell."""
+        area, self._area = self._area, CellArea(self.shell)
+        try:
+            super().again()
+        finally:
+            self._area = area
+
     def _end(self, *, raises: bool) -> None:
         self._end_live(raises=raises)
         if not raises:

@@ -44,8 +44,9 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     session = state.session_for(line, front)
     state.show(session)
     state.note_installs(body, front)
-    cell = replace(state.cell_of(line, body, session), stdin=False, background=name)
+    cell = state.cell_of(line, body, session)
     state.agree(session, cell)
+    cell = replace(cell, stdin=False, background=name)
     job = Job(cell, front, run, partial(_ended, state, session, front, cell.count))
     try:
         session.backlog.start(job, presses)
@@ -56,7 +57,7 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
         raise
     state.shell.user_ns[name] = Background(run)
     if run.doing == "queued":  # said by the cell itself, which ends now
-        front_for(state.shell, quiet=False).say(f"{name}: {run.words}.")
+        front_for(state.shell, quiet=False).say(f"{run.text}.")
 
 
 def _ended(state: KernelState, session: Session, front: Any, count: int, result: CellResult | None) -> None:

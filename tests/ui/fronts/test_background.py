@@ -36,4 +36,4 @@ def test_a_terminal_prints_the_output_of_a_background_cell_below_its_name(tmp_pa
     assert "ZeroDivisionError: division by zero\nfailed · T4" in re.sub(r"\x1b\[[\d;]*m", "", printed)
     assert printed.endswith("native\n")
     assert out["error"][1] == "ZeroDivisionError: division by zero"
-    assert out["shown"][0].startswith("bad: failed · 0:0")
+    assert out["shown"][0].startswith("Out[8]: bad: failed · 0:0")

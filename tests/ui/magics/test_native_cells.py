@@ -134,7 +134,7 @@ out["after"] = len(shell.events.callbacks["pre_run_cell"])
 out["works"] = run("print(heavy.LIMIT)")
 """
     )
-    assert found["again"] == found["count"] == found["after"] + 2
+    assert found["again"] == found["count"] > found["after"] == 0
     assert found["works"] == ["3\n", ""]
 
 

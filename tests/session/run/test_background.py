@@ -1,0 +1,125 @@
+"""The handle of a background cell, and the functions that wait for the main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+import time
+
+import pytest
+
+from modal_gpu_magic.session.run.background import CUT, LOG_CHARACTERS, Background, BackgroundRun, clock
+from modal_gpu_magic.session.run.backlog import words_of
+from modal_gpu_magic.session.run.main_thread import MAIN_THREAD, MainThread
+
+
+@pytest.fixture
+def run() -> BackgroundRun:
+    return BackgroundRun("train", "default")
+
+
+def in_a_thread(run: BackgroundRun, result: object = None, error: BaseException | None = None) -> None:
+    """End a run as its thread does: by the main thread."""
+    end = lambda: run.ends("failed" if error else "done", result, error)  # noqa: E731
+    threading.Thread(target=MAIN_THREAD.call, args=(end,)).start()
+
+
+def test_a_handle_says_what_the_run_does(run: BackgroundRun) -> None:
+    handle = Background(run)
+    run.ahead = lambda: "first, running since 0:12"
+    assert repr(handle) == "train: waits for first, running since 0:12"
+    run.enters("running")
+    run.takes("running on H100", 0.5)
+    assert repr(handle) == "train: running on H100 · 0:00 · $0.50"
+    assert not handle.done()
+    run.ends("done", 3)
+    assert handle.done()
+    assert handle.result() == 3
+    assert repr(handle).startswith("train: done · 0:00")
+
+
+def test_the_result_comes_by_the_main_thread(run: BackgroundRun) -> None:
+    in_a_thread(run, [1])
+    assert Background(run).result(timeout=10) == [1]
+
+
+def test_a_wait_has_a_limit_and_the_error_is_the_cell_s_own(run: BackgroundRun) -> None:
+    run.enters("running")
+    with pytest.raises(TimeoutError, match=r"train has not ended after 0\.01 s: running"):
+        Background(run).result(timeout=0.01)
+    in_a_thread(run, error=KeyError("lost"))
+    with pytest.raises(KeyError, match="lost"):
+        Background(run).result(timeout=10)
+
+
+def test_a_handle_is_awaited_beside_other_tasks(run: BackgroundRun) -> None:
+    async def both() -> tuple[object, list[int]]:
+        steps: list[int] = []
+
+        async def count() -> None:
+            while not run.is_over.is_set():
+                steps.append(len(steps))
+                await asyncio.sleep(0)
+                if len(steps) == 3:
+                    in_a_thread(run, "value")
+
+        counting = asyncio.create_task(count())
+        result = await Background(run)
+        await counting
+        return result, steps
+
+    result, steps = asyncio.run(both())
+    assert result == "value"
+    assert len(steps) >= 3
+
+
+def test_cancel_withdraws_a_queued_cell_and_presses_stop_of_another(run: BackgroundRun) -> None:
+    run.withdraw = lambda: True
+    Background(run).cancel()
+    assert run.inbox.empty()
+    run.withdraw = lambda: False
+    Background(run).cancel()
+    assert run.inbox.get() == ("press", None)
+
+
+def test_the_log_keeps_the_last_output(run: BackgroundRun) -> None:
+    run.logs("first\n")
+    assert Background(run).logs() == "first\n"
+    run.logs("x" * LOG_CHARACTERS)
+    run.logs("last")
+    assert run.log.startswith(CUT)
+    assert run.log.endswith("xlast")
+    run.clears()
+    assert run.log == ""
+
+
+def test_a_handle_is_not_pickled(run: BackgroundRun) -> None:
+    with pytest.raises(TypeError, match=r"send its result, such as r = train\.result\(\)"):
+        pickle.dumps(Background(run))
+
+
+def test_a_function_waits_for_the_main_thread_and_raises_on_its_own() -> None:
+    main, seen = MainThread(), list[object]()
+
+    def work() -> None:
+        seen.append(main.call(threading.current_thread))
+        try:
+            main.call(lambda: 1 / 0)
+        except ZeroDivisionError as error:
+            seen.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    end = time.monotonic() + 10
+    while thread.is_alive():
+        assert time.monotonic() < end
+        main.run_pending()
+        thread.join(0.01)
+    assert seen == [threading.main_thread(), ZeroDivisionError]
+
+
+def test_words() -> None:
+    assert (clock(12), clock(3723)) == ("0:12", "1:02:03")
+    assert words_of([BackgroundRun("a", "s"), BackgroundRun("b", "s")]) == "a, b, running since 0:00"
+    assert words_of([]) == "its turn"
