@@ -33,6 +33,8 @@ UNSTOPPED_SECONDS = 10.0
 """Seconds that a run may go on after its cancellation, if the id of its call is not known."""
 DISCARD_SECONDS = 1.0
 """Seconds that a container may take to hear that its state is not needed; one that runs a cell does not hear it."""
+CURRENT = "Current thread"
+"""Start of the stack of the thread that crashed."""
 CRASH = "Fatal Python error"
 """Start of faulthandler's crash report."""
 
@@ -420,8 +422,12 @@ class Call:
             text = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
         except Exception:  # noqa: BLE001 - the log is optional; the error itself is raised anyway
             return ""
-        begin = text.rfind(CRASH)  # faulthandler prints the fault and its thread first
-        return text[begin : begin + limit] if begin >= 0 else text[-limit:]
+        begin = text.rfind(CRASH)
+        if begin < 0:
+            return text[-limit:]
+        current = text.find(CURRENT, begin)  # faulthandler prints the other threads before, and there may be many
+        fault = text[begin : text.find("\n", begin) + 1] + "\n" if current >= 0 else ""
+        return (fault + text[current if current >= 0 else begin :])[:limit]
 
 
 class Cluster:

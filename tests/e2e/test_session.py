@@ -228,4 +228,4 @@ def test_keep_warm_changes_without_a_new_machine(renewed: Kernel) -> None:
     time.sleep(4)
     result = renewed.remote("n")
     assert result.value() == "2"
-    assert "sent again" in result.said, "the idle container should have been gone by now"
+    assert "was replaced; restored" in result.said, "the idle container should have been gone by now"
