@@ -12,6 +12,7 @@ from modal_gpu_magic.errors import MachineError, SetupError, TakenOver
 from modal_gpu_magic.sdk.app import FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.log_reader import LogReader
+from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.registry import Entry, Registry, SentRun
 from modal_gpu_magic.wire.messages.seal import sealed
@@ -154,10 +155,8 @@ class DeployedApp(OpenApp):
 
     def terminate(self) -> None:
         """End the App and its containers; the session's next cell deploys the App again."""
-        import modal
-
         with contextlib.suppress(Exception):
-            modal.App.lookup(self.entry.app, client=self.backend.client).stop(client=self.backend.client)
+            stop_app(self.entry.app, self.backend.client)
         self.close()
 
     def store(self, session: str) -> Any:
@@ -364,7 +363,7 @@ def remove(backend: Backend, entry: Entry) -> None:
     client = backend.client
     try:
         with contextlib.suppress(modal.exception.NotFoundError):
-            modal.App.lookup(entry.app, client=client).stop(client=client)
+            stop_app(entry.app, client)
         modal.Queue.objects.delete(entry.app, allow_missing=True, client=client)
         modal.Volume.objects.delete(entry.app, allow_missing=True, client=client)
     except Exception as error:
