@@ -145,6 +145,8 @@ class NamespaceSync:
         self._lose(request.drops)
         for name in (*request.drops, *request.values.names):
             self.discard(name)
+        for name in request.values.names:
+            self.unrestored.pop(name, None)
         dropped = [self.namespace.pop(name, None) for name in request.drops]  # the values may refer to objects in them
         arrived = unpack(
             request.values,
@@ -382,7 +384,6 @@ class NamespaceSync:
     def discard(self, name: str) -> None:
         """Give up the saved value of a name that is not loaded, since the name is bound again or deleted."""
         group = self.waiting.pop(name, None)
-        self.unrestored.pop(name, None)
         if group is not None:
             rest = replace(group, names=tuple(each for each in group.names if each != name))
             self.waiting.update({each: rest for each in rest.names if each in self.waiting})

@@ -21,7 +21,7 @@ import pytest
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.restoring import Plan
 from modal_gpu_magic.container.state.saved_session import Options, SavedSession
-from modal_gpu_magic.container.state.saving import Moment
+from modal_gpu_magic.container.state.saving import Interrupted, Moment
 from modal_gpu_magic.wire.messages.events import RunTrace
 from modal_gpu_magic.wire.saved.places import MANIFEST
 from modal_gpu_magic.wire.saved.reading import SavedState
@@ -119,9 +119,14 @@ def test_values_die_with_their_last_name_after_a_save_and_after_an_interrupted_o
     try:
         container.saved.save_now()
         container.saved.ran("2")
-        stop = iter([None, None, None])
-        with pytest.raises(StopIteration):
-            container.saved._save(lambda: next(stop))
+        checks = itertools.count()
+
+        def check() -> None:
+            if next(checks) == 3:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            container.saved._save(check)
         container.run("del own, many")
         assert [each() for each in several] == [None, None]
     finally:
