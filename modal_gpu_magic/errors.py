@@ -6,6 +6,7 @@ ModalGpuError                  base class; IPython prints the message without a 
 ├── SetupError                 a backend cannot be reached or used: no token, an expired one, a missing package
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
 │   └── RemoteValueError       the notebook used a value that is in the container only
+│       └── LostValueError     the value is lost with its container; also a NameError
 ├── CopyError                  put, get, ls: no such Volume or path, or a file would be overwritten
 ├── MachineError               an image failed to build, or Modal refused the machine
 ├── ServiceError               a service cannot be created or used as requested; names the change to make
@@ -144,6 +145,10 @@ class DamagedError(TransferError):
 
 class RemoteValueError(TransferError):
     """The notebook used a value that is in the container only."""
+
+
+class LostValueError(RemoteValueError, NameError):
+    """A cell reads a name whose value is lost with its container. Also a NameError, as for a name that is not bound."""
 
 
 class CopyError(ModalGpuError):

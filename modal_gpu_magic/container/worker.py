@@ -6,6 +6,7 @@ limit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -30,18 +31,20 @@ from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.process.guard import Guard
 from modal_gpu_magic.container.process.interrupt import Interrupt
-from modal_gpu_magic.container.process.mounts import session_mount
 from modal_gpu_magic.container.process.watchdog import Watchdog
 from modal_gpu_magic.container.ranks import launcher
 from modal_gpu_magic.container.ranks.launcher import Place, Ran
-from modal_gpu_magic.container.state import cache, files, installs
+from modal_gpu_magic.container.state import cache, files, installs, session_mount
 from modal_gpu_magic.container.state.installed_versions import Versions
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.process import ProcessState
+from modal_gpu_magic.container.state.restoring import CHANGED_SINCE, NOT_RELATED, Plan, never
+from modal_gpu_magic.container.state.saved_session import Options, SavedSession
+from modal_gpu_magic.container.state.saving import Moment
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import Workdir
-from modal_gpu_magic.errors import CopyError, TransferError
+from modal_gpu_magic.errors import CopyError, MachineError, TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.compact import size_of
@@ -53,12 +56,14 @@ from modal_gpu_magic.wire.messages.events import (
     ProjectFiles,
     RemoteFile,
     Request,
+    RunTrace,
     Transfer,
 )
 from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
 from modal_gpu_magic.wire.messages.segments import life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.saved.places import STATE
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.state.cell_values import OutgoingValues
@@ -77,6 +82,8 @@ EVENT_BYTES = QUEUE_ITEM_BYTES
 """Largest answer that is sent as an event."""
 LOOP_THREAD = "(thread_inner)"
 """End of the name of the thread with the SDK's event loop: synchronicity's, tested with 0.11 and 0.12."""
+PREEMPTION_SECONDS = 10.0
+"""Seconds after a stopped run in which the end of the container means that Modal has stopped the run."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -90,7 +97,7 @@ class Worker:
 
     def __init__(self, session: str, place: Place | None = None) -> None:
         self.session, self.place = session, place or Place()
-        self.generation = uuid.uuid4().hex[:12]
+        self.container = self.generation = uuid.uuid4().hex[:12]
         self.booted_at = began_at(os.environ)
         cache.settle(os.environ)
         self.workdir = Workdir(Path.cwd())
@@ -101,6 +108,7 @@ class Worker:
         self.input_proxy = StdinProxy(self.sender)
         self.shell = make_shell(self.sender, self.input_proxy.ask)
         self.namespace_sync = NamespaceSync(self.shell.user_ns, self.shell.user_ns)
+        self.shell.why_unbound = self.namespace_sync.why_unbound
         self.modules = LocalModules(self.workdir)
         self.versions = Versions()
         self.process = ProcessState(self.shell)
@@ -111,7 +119,6 @@ class Worker:
         self._abandoned: set[str] = set()
         """Runs that the notebook gave up before their requests arrived. They must not begin."""
         self._stores: dict[str, SharedStore] = {}
-        self._mount = session_mount(os.environ)
         self._owner = ""
         """The claim of the kernel that may send runs to a detached session."""
         self._call = ""
@@ -119,6 +126,13 @@ class Worker:
         """Claims that ended: another kernel has attached since."""
         self._done: tuple[Request, tuple[object, ...]] | None = None
         """The last run without its values, and its result: what a kernel that attaches is to get."""
+        self._files: set[str] = set()
+        """Files of the copy of the project that cells wrote."""
+        self._is_unsaid = False
+        """Whether the state was restored, and the notebook does not know that the container is another one."""
+        self._directory = None if self.place.stateless else session_mount.mounted(session)
+        state = None if self._directory is None else self._directory / STATE
+        self.saved = SavedSession(state, self.container, self.namespace_sync, self._moment)
 
     def run(
         self,
@@ -126,9 +140,9 @@ class Worker:
         post: Post,
         answer: Callable[[], str],
         volumes: Volumes = NO_VOLUMES,
+        commit: Callable[[], object] = never,
         *,
         call: str = "",
-        commit: Callable[[], object] = lambda: None,
     ) -> Answer:
         """Run one cell. Never raises for an error in user code: the answer states how the cell ended.
 
@@ -137,20 +151,21 @@ class Worker:
             post: puts frames into the queue.
             answer: waits for the answer of `input()`.
             volumes: the user's Volumes.
+            commit: commits the session Volume.
             call: Modal's id of this call.
-            commit: commits the Volume with the run's log.
         """
         if (known := self.known(request.run)) is not None:
             return known
         # No signal can interrupt the transfer of values from here on.
-        with Interrupt(self.sender.say_stopping) as interrupt:
+        with Interrupt(self.sender.say_stopping) as interrupt, self.saved.busy():
+            self.saved.options(Options(request.save, commit))
             need = self._need(request)
             if need is not None:
                 return self._answer(need=need)
             self.last = None  # free its values, which may be large: no request asks for them again
             self._done = None
             self._claim(request.owner)
-            name = f"{request.run}/{self.generation}"
+            name = f"{request.run}/{self.container}"
             record = self._record(request, name, commit)
             self._call = call
             self.sender.begin(name, post, record)
@@ -188,16 +203,30 @@ class Worker:
         store: str | None,
         received: tuple[int, ...] = (),
         forgot: tuple[int, ...] = (),
+        generation: str | None = None,
+        history: tuple[RunTrace, ...] = (),
         owner: str = "",
     ) -> Transfer:
-        """Pack values that stayed in the container. `received`: first tokens of earlier fetches that arrived.
+        """Pack values that stayed in the container.
+
+        Args:
+            names: the values, by name or by token.
+            store: directory of shared buffers; None: the message has them.
+            received: first tokens of the earlier fetches that arrived.
+            forgot: tokens of objects that the notebook has given up.
+            generation: the life of the namespace that has the values; None: this container's.
+            history: the runs that the notebook knows (`Request.history`).
+            owner: the kernel's claim on a detached session.
 
         Raises:
-            TransferError: the kernel's claim on the session has ended, so that its tokens mean other objects.
+            TransferError: the claim has ended, so that the kernel's tokens mean other objects.
         """
         if owner in self._former:
             raise TransferError(f"another kernel has attached to the session: %modal_gpu attach {self.session}")
-        with unwarned(), Interrupt():
+        with unwarned(), Interrupt(), self.saved.busy():
+            self._restore_for_fetch(generation, history, received)
+            self.saved.restore(names)
+            self.saved.fetched()
             return self.namespace_sync.take(names, self._store(store), received, forgot)
 
     def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
@@ -205,10 +234,11 @@ class Worker:
 
         The kernel has no object of the container, so the answer is packed for an empty table.
         """
-        self._claim(owner)
-        request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
-        returned = self.last.values.names if request is not None and self.last and self.last.values else ()
-        with unwarned(), Interrupt():
+        with unwarned(), Interrupt(), self.saved.busy():
+            self.saved.restore(self.namespace_sync.names)
+            self._claim(owner)
+            request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
+            returned = self.last.values.names if request is not None and self.last and self.last.values else ()
             leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
         return self._answer(leaving=leaving)
 
@@ -226,10 +256,15 @@ class Worker:
 
     def _record(self, request: Request, name: str, commit: Callable[[], object]) -> RunLog | None:
         """Return the log of a detached run; None: the run has none."""
-        if not request.log:
+        if not request.log or self._directory is None:
             return None
-        life = life_name(time.time(), self.generation)
-        return RunLog(self._mount / run_directory(self.session, request.run) / life, commit, self._say, name)
+        life = life_name(time.time(), self.container)
+        directory = self._directory.parent / run_directory(self.session, request.run) / life
+        return RunLog(directory, commit, self._say, name)
+
+    def save(self) -> dict[str, str] | None:
+        """Save the state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        return self.saved.save_now()
 
     def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path.
@@ -255,9 +290,12 @@ class Worker:
         return self.sender.events_from(number) if run == self.last_run else ()
 
     def close(self) -> None:
-        """Stop sampling and send the remaining output: Modal scales the container down."""
+        """Stop sampling, send the remaining output and save the state: Modal scales the container down."""
         self.sampler.close()
         self.capture.drain()
+        if self.last is not None and self.last.stopped and time.time() - self.last.made_at < PREEMPTION_SECONDS:
+            return  # Modal has interrupted the run, and runs it again in the next container
+        self.saved.save_now()
 
     def lacks_parts(self) -> Answer:
         """Return the answer to a request whose parts did not come."""
@@ -303,11 +341,83 @@ class Worker:
             return Need(self.generation, "python", version=PYTHON)
         if request.owner in self._former:
             return Need(self.generation, "owner")
-        if request.generation is not None and request.generation != self.generation:
-            return Need(self.generation, "generation")
+        if request.generation is not None and (request.generation != self.generation or self._is_unsaid):
+            return self._of_another_container(request.generation, request.history, request.fetched)
         store = self._store(request.store, request.values)
         missing = tuple(key for key in request.values.buffers if not store.has(key))
         return Need(self.generation, "buffers", missing) if missing else None
+
+    def _of_another_container(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Need:
+        """Go on with the saved state of the container that has ended, if it fits; say what the notebook must send."""
+        if generation != self.generation:
+            plan = self._plan(generation, history, fetched)
+            if isinstance(plan, str):
+                return Need(self.generation, "generation", why={"": plan})
+            if not plan.continues:
+                self.saved.begin()
+                why = {"": CHANGED_SINCE} | self.namespace_sync.unrestored
+                return Need(self.generation, "rewound", restored=self.namespace_sync.names, why=why)
+        self._is_unsaid = False
+        state = self.saved.state
+        names, why = (
+            (self.namespace_sync.names, self.namespace_sync.unrestored)
+            if state is None
+            else (state.names, state.unsaved)
+        )
+        forgot = self.namespace_sync.table.forgotten() if state is None else state.manifest.sync.forgotten
+        return Need(self.generation, "restored", restored=names, why=dict(why), forgot=forgot)
+
+    def _plan(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Plan | str:
+        """Take over a plan by which this container goes on with a namespace; return it, or why it cannot."""
+        if self.saved.has_run:
+            return NOT_RELATED
+        plan = self.saved.plan(generation, history, fetched, PYTHON)
+        if isinstance(plan, Plan):
+            self.saved.take(plan)
+            if plan.continues:
+                self.generation, self._is_unsaid = generation, True
+        return plan
+
+    def _restore_for_fetch(
+        self, generation: str | None, history: tuple[RunTrace, ...], fetched: tuple[int, ...]
+    ) -> None:
+        """Go on with the saved state, if the container of a fetched value has ended.
+
+        Raises:
+            MachineError: the value is lost.
+        """
+        if generation is None or generation == self.generation:
+            return
+        plan = self._plan(generation, history, fetched)
+        if isinstance(plan, str) or not plan.continues:
+            why = plan if isinstance(plan, str) else CHANGED_SINCE
+            raise MachineError(f"the value is lost: {why}. Run the cell that made it again.")
+        self._restore_surroundings()
+
+    def _restore_surroundings(self) -> None:
+        """Restore what saved values may need: packages and files."""
+        state = self.saved.state
+        if state is None:
+            return
+        if lacking := installs.wanted(state.manifest.packages, {}):
+            installs.install(lacking, self._say)
+        self._files.update(file.path for file in state.manifest.files)
+        failed = self.saved.restore_files(self.workdir.tree)
+        self._files.difference_update(failed)
+        for path, why in failed.items():
+            self._say(f"The file `{path}` is lost: {why}.")
+
+    def _moment(self) -> Moment:
+        """Return what is saved beside the values."""
+        return Moment(
+            generation=self.generation,
+            python=PYTHON,
+            states=self.process.latest(),
+            packages=installs.done(),
+            tree=self.workdir.tree,
+            place=self.workdir.place,
+            files=tuple(self._files),
+        )
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
@@ -324,6 +434,7 @@ class Worker:
         if lacking:
             return self._refused(lacking)
         self._say_begun(request, store)
+        self.saved.ran(request.run)
         self.process.begin()
         self.guard.user_code_began = True
         ran = self._ran(request, interrupt)
@@ -332,6 +443,7 @@ class Worker:
         states = self.process.changes()
         volumes.commit(self._say)
         written = () if self.place.stateless else self.namespace_sync.watch.written(ran.started_at)
+        self._note_files()
         wrote = tuple((self.workdir.name(path), nbytes) for path, nbytes in written)
         with unwarned():
             leaving = self.namespace_sync.leave(request, before, ran.result, ran.seconds, self._store(request.store))
@@ -344,7 +456,7 @@ class Worker:
 
     def _say_started(self, store: Store) -> None:
         booted_at, call = self.booted_at, self._call
-        self.sender.emit("started", generation=self.generation, time=time.time(), booted_at=booted_at, call=call)
+        self.sender.emit("started", generation=self.container, time=time.time(), booted_at=booted_at, call=call)
         if not isinstance(store, SharedStore):
             self.sender.flush_now(0)
 
@@ -356,6 +468,12 @@ class Worker:
             self._clean()
         if request.generation is None:
             self.namespace_sync.forget()
+            if not request.restores_any:
+                self.saved.give_up()
+            elif not self.saved.has_run and isinstance(plan := self.saved.plan_any(PYTHON), Plan):
+                self.saved.take(plan)
+                self.process.take(plan.state.manifest.states)
+        self._restore_surroundings()
         if lacking_packages := installs.wanted(request.installs, request.imports):
             self.phases.enter("installing", ", ".join(lacking_packages))
             installs.install(lacking_packages, self._say)
@@ -370,6 +488,10 @@ class Worker:
             self._say(line)
         self.process.take(request.states)
         self.shell.use_comms()
+        if line := self.saved.restore_for(request):
+            self._say(line)
+        for line in self.saved.take_news():
+            self._say(line)
         return refused
 
     def _say_begun(self, request: Request, store: Store) -> None:
@@ -385,6 +507,13 @@ class Worker:
         now = time.time()
         failure = failure_from(TransferError(f"{words}\nThe cell did not run."))
         return replace(self._answer(ran=Ran((), failure, (), now, now)), failed=lacking)
+
+    def _note_files(self) -> None:
+        """Note the files that cells wrote, which are saved with the values."""
+        watch, tree = self.namespace_sync.watch, self.workdir.tree
+        for path in watch.take_changed():
+            with contextlib.suppress(ValueError):  # outside of the copy of the project
+                self._files.add(str((watch.root / path).relative_to(tree)))
 
     def _take_files(self, request: Request) -> tuple[str, ...]:
         """Write the project's files; return those not overwritten because a cell changed them. A note names each."""
@@ -424,8 +553,9 @@ class Worker:
 
     def _clean(self) -> None:
         """Empty the namespace (`--clean`), as a restart does; imported modules stay loaded."""
-        for name in self.namespace_sync.names:
+        for name in self.namespace_sync.bound_names:
             del self.shell.user_ns[name]
+        self.saved.give_up()
         self.namespace_sync.forget()
 
     def _store(self, directory: str | None, values: Transfer | None = None) -> Store:
@@ -474,5 +604,8 @@ class Worker:
             phases=self.phases.began,
             made_at=time.time(),
             names=self.namespace_sync.names,
+            container=self.container,
+            saved_run=self.saved.saved_run,
+            lost=dict(self.namespace_sync.unrestored),
             simulated=current.is_simulated(os.environ),
         )

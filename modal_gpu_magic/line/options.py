@@ -104,6 +104,8 @@ class Options:
         "where the container runs; costs more", "anywhere")
     keep_warm: int | None = _option("--keep-warm", "where", kinds.KEEP_WARM,
         "how long an idle container stays, and is billed", "5m, or less where that would cost more than $0.25")
+    save: int | None = _option("--save", "where", kinds.SIZE,
+        "size limit of the variables that outlive the container; 0 saves none", "10GB")
     start_timeout: int | None = _option("--start-timeout", "where", kinds.START_TIMEOUT,
         "how long the container may take to start, and is billed", "20m")
     model: str | None = _option("--model", "where", kinds.MODEL,

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
@@ -18,18 +19,20 @@ from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.wire.buffers.stores import SharedStore
-    from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+    from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
     from modal_gpu_magic.wire.messages.parcel import Parcel
 
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
 UNSTOPPED_SECONDS = 10.0
 """Seconds that a run may go on after its cancellation, if the id of its call is not known."""
+DISCARD_SECONDS = 1.0
+"""Seconds that a container may take to hear that its state is not needed; one that runs a cell does not hear it."""
 CRASH = "Fatal Python error"
 """Start of faulthandler's crash report."""
 
@@ -47,7 +50,7 @@ class OpenApp(HeldApp):
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        return None if self._is_apart else define(app, self.machine, self.packages, self._session_volume())
+        return None if self._is_apart else define(app, self.machine, self.packages, volumes=self._volumes())
 
     @property
     def owner(self) -> str:
@@ -65,9 +68,14 @@ class OpenApp(HeldApp):
         else:
             self.close_soon()
 
-    def _session_volume(self) -> Any:
-        """Return the Volume of the session's files; None: the App has none."""
-        return None
+    def _volumes(self) -> dict[str, Any]:
+        """Return the session Volume by its mount path, if the machine's sessions are saved."""
+        return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
+
+    @property
+    def session_volume(self) -> str:
+        """Modal's id of the session Volume; empty: none is mounted."""
+        return self.backend.volume.id if self.machine.saves else ""
 
     def _open(self) -> None:
         try:
@@ -122,7 +130,7 @@ class OpenApp(HeldApp):
         import modal
 
         app = modal.App(APP_NAME)
-        made = define(app, self.machine, self.packages, has_parameter=False)
+        made = define(app, self.machine, self.packages, has_parameter=False, volumes=self._volumes())
         with heartbeats_to(self._heartbeat_failed):
             self._stack.enter_context(app.run(client=self.backend.client))
         return made()
@@ -144,16 +152,38 @@ class OpenApp(HeldApp):
         return answer
 
     def fetch(
-        self, session: str, names: tuple[str, ...], received: tuple[int, ...], forgot: tuple[int, ...]
+        self,
+        session: str,
+        names: tuple[str, ...],
+        received: tuple[int, ...],
+        forgot: tuple[int, ...],
+        generation: str | None = None,
+        history: tuple[RunTrace, ...] = (),
     ) -> Transfer:
-        """Fetch values that stayed in the container. `received`: earlier fetches that the notebook has received."""
+        """Fetch values that stayed in the container, or were saved by it. The arguments are those of `Runner.fetch`."""
         try:
             store = self.store(session)
             directory = None if store is None else str(store.directory)
-            fetched: Transfer = self.runner(session).fetch.remote(names, directory, received, forgot, self.owner)
+            fetched: Transfer = self.runner(session).fetch.remote(
+                names, directory, received, forgot, generation, history, self.owner
+            )
         except Exception as error:
             raise translate(error) from error
         return fetched
+
+    def save(self, session: str) -> dict[str, str] | None:
+        """Save the session's state; return what is not saved, with the reasons. None: nothing could be saved."""
+        try:
+            unsaved: dict[str, str] | None = self.runner(session).save.remote()
+        except Exception as error:
+            raise translate(error) from error
+        return unsaved
+
+    def discard(self, session: str) -> None:
+        """Let a running container of a session save nothing at its end."""
+        with contextlib.suppress(Exception):  # without this, the container is billed for a save that nobody needs
+            if self.is_warm(session):
+                self.runner(session).discard.spawn().get(timeout=DISCARD_SECONDS)
 
     def listed(self, session: str, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the container's working directory, or all files below the path."""
@@ -401,19 +431,23 @@ class Cluster:
 
 
 def define(
-    app: Any, machine: Machine, packages: tuple[str, ...], volume: Any = None, *, has_parameter: bool = True
+    app: Any,
+    machine: Machine,
+    packages: tuple[str, ...],
+    *,
+    has_parameter: bool = True,
+    volumes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
-    Modal creates nothing before the App runs. `volume` is that of the session's files; None: the App has none.
+    Modal creates nothing before the App runs. `volumes`: more Volumes, by mount path.
     """
     import modal
 
     from modal_gpu_magic.sdk import entry, nodes
 
     options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
-    if volume is not None:
-        options["volumes"] = {**options["volumes"], SESSION_MOUNT: volume}
+    options["volumes"] = {**options["volumes"], **volumes}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

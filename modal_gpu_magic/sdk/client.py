@@ -23,6 +23,7 @@ from typing import Any, cast
 from modal_gpu_magic.errors import BackendLost, SetupError
 from modal_gpu_magic.sdk.choice import Kind
 from modal_gpu_magic.sdk.modal_client import client_at
+from modal_gpu_magic.sdk.session_volume import SessionVolume
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,7 @@ class Backend:
     store: str | None = None
     process: subprocess.Popen[bytes] | None = None
     connection: socket.socket | None = None
+    volume: SessionVolume = field(default_factory=SessionVolume)
     _watchers: list[Callable[[Exception], None]] = field(default_factory=list)
     lost: Exception | None = None
 
@@ -76,6 +78,10 @@ class Backend:
     def lasting(self) -> bool:
         """Whether the control plane outlives this kernel."""
         return self.kind == "cloud" or self.connection is not None
+
+    def session_volume(self) -> Any:
+        """Return the Volume with the saved states of this kernel's sessions; it ends with the kernel."""
+        return self.volume.open(self.client)
 
     def close(self) -> None:
         """End the kernel's own control plane, with its containers and files. A lasting one and the cloud go on."""

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import queue
 import time
+from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
 
@@ -14,7 +15,7 @@ from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.errors import DamagedError
-from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, Parcel, joined
 
 STDIN_SECONDS = FUNCTION_TIMEOUT
@@ -47,16 +48,23 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
+        volumes, commit = mounted(request.volumes), session_volume(request.session_volume)
         call = modal.current_function_call_id() or ""
-        volumes, commit = mounted(request.volumes), functools.partial(committed, request.log)
-        return self.worker.run(request, post, answer, volumes, call=call, commit=commit)
+        return self.worker.run(request, post, answer, volumes, commit, call=call)
 
     @modal.method()
     def fetch(
-        self, names: tuple[str, ...], store: str | None, received: tuple[int, ...], forgot: tuple[int, ...], owner: str
+        self,
+        names: tuple[str, ...],
+        store: str | None,
+        received: tuple[int, ...],
+        forgot: tuple[int, ...],
+        generation: str | None = None,
+        history: tuple[RunTrace, ...] = (),
+        owner: str = "",
     ) -> Transfer:
         """Return values that stayed, on request."""
-        return self.worker.fetch(names, store, received, forgot, owner)
+        return self.worker.fetch(names, store, received, forgot, generation, history, owner)
 
     @modal.method()
     def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
@@ -64,9 +72,19 @@ class Runner:
         return self.worker.hand_over(owner, run, store)
 
     @modal.method()
+    def save(self) -> dict[str, str] | None:
+        """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        return self.worker.save()
+
+    @modal.method()
     def ended(self, run: str) -> Answer | None:
         """Return the answer of a run whose answer was lost in transit; None: the run did not and will not begin."""
         return self.worker.ended(run)
+
+    @modal.method()
+    def discard(self) -> None:
+        """Save nothing at the end of the container: the user ends the session."""
+        self.worker.saved.discard()
 
     @modal.method()
     def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
@@ -121,15 +139,16 @@ def mounted(names: tuple[str, ...]) -> Volumes:
     )
 
 
-def committed(name: str) -> None:
-    """Commit the Volume of a detached session."""
-    session_volume(name).commit()
-
-
 @functools.cache
-def session_volume(name: str) -> modal.Volume:
-    """Return the Volume of a detached session."""
-    return modal.Volume.from_name(name)
+def session_volume(volume_id: str) -> Callable[[], object]:
+    """Return the action that commits the session Volume."""
+    if not volume_id:
+        return never
+    return functools.partial(methodcaller("commit"), modal.Volume.from_id(volume_id))
+
+
+def never() -> None:
+    """Do nothing: no session Volume is mounted."""
 
 
 def methods() -> dict[str, Any]:

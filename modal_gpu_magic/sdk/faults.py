@@ -22,14 +22,14 @@ _SIGNALS = {
     "SIGILL": "used an instruction that the CPU does not have (SIGILL)",
 }
 _NUMBERS = {"-9": "SIGKILL", "-11": "SIGSEGV", "-6": "SIGABRT", "137": "SIGKILL", "139": "SIGSEGV"}
-_GONE = "Its variables are lost; the next cell starts a new container."
+GONE = "Its variables are lost; the next cell starts a new container."
 
 
 def _lost(error: BaseException) -> ModalGpuError:
     if _exit_code(error) == str(EXIT_STATUS):
-        return CellTimeout(f"the cell exceeded its timeout and did not react, so its container was ended. {_GONE}")
+        return CellTimeout(f"the cell exceeded its timeout and did not react, so its container was ended. {GONE}")
     died = "the container died while the cell ran" if _exit_code(error) else "the container was lost"
-    return ContainerLost(f"{died}: {why_lost(error)}. {_GONE}")
+    return ContainerLost(f"{died}: {why_lost(error)}. {GONE}")
 
 
 def why_lost(error: BaseException) -> str:
@@ -54,7 +54,7 @@ def _timed_out(error: BaseException) -> ModalGpuError:
             f"the container did not start in time ({str(error).strip().rstrip('.')}). Give it more with "
             "--start-timeout, e.g. --start-timeout 1h; the image's own start-up code may hang."
         )
-    return CellTimeout(f"the container reached Modal's limit of 24 hours. {_GONE}")
+    return CellTimeout(f"the container reached Modal's limit of 24 hours. {GONE}")
 
 
 def _refused(error: BaseException) -> ModalGpuError:

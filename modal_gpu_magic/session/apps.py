@@ -57,6 +57,11 @@ class Opening:
         )
 
     @property
+    def is_ended_by_modal(self) -> bool:
+        """Whether the App has ended, and its backend has not: what was saved is still in the session Volume."""
+        return self.app is not None and self.app.backend.lost is None and not self.app.closed
+
+    @property
     def why_dead(self) -> str:
         """The sentence for a notebook whose App was open and cannot run cells any more; empty: it was never open."""
         if self.app is None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import MachineError, ModalGpuError, TakenOver
+from modal_gpu_magic.errors import LostValueError, MachineError, ModalGpuError, TakenOver
 from modal_gpu_magic.plan.cell.facts import CellFacts, read
 from modal_gpu_magic.plan.cell.texts import texts_of
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, differences, specs_text
@@ -47,7 +47,7 @@ from modal_gpu_magic.session.values.process_state import ProcessState
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing, Values
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
-from modal_gpu_magic.wire.messages.events import Asked, Request, Transfer
+from modal_gpu_magic.wire.messages.events import Asked, Need, Request, RunTrace, Transfer
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
+
+UNSAVED_SECONDS = 30.0
+"""Seconds after a cell within which its container may not have saved the state yet."""
 
 REPLACED = "The container was replaced; the notebook's values are sent again."
 
@@ -126,8 +129,14 @@ class Session:
         """Id of this kernel's claim on a detached session."""
         self._found: Entry | None = None
         """The detached session that this kernel attaches to; None: the session is made here."""
+        self.restores_any = False
+        """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
         """The sentence about the kernel that has taken the session over; empty: none has."""
+        self.history: list[RunTrace] = []
+        """The last runs in order, from one on whose changes are known to be saved."""
+        self._ended_at = 0.0
+        """When the last cell ended, seconds of a monotonic clock."""
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
@@ -171,6 +180,7 @@ class Session:
                 result = receive(self, finished)
             return conclude(finished, cell, result, front)
         finally:
+            self._ended_at = time.monotonic()
             self.values.hasher.release()
 
     def replace(self, machine: Machine, front: Front) -> None:
@@ -186,11 +196,40 @@ class Session:
         self.machine = machine
 
     def move(self, machine: Machine, front: Front) -> None:
-        """Switch to another machine and move the values through the kernel; name each value that cannot be moved."""
+        """Switch to another machine, whose container restores the saved values; name each value that is lost.
+
+        What cannot be saved is moved through the kernel.
+        """
+        unsaved = self._save(machine)
         for name in self.values.remote_names():
-            self._carry(name, front)
-        self.stop()
+            if unsaved is None or name in unsaved:
+                self._carry(name, front)
+        if unsaved is None:
+            self.stop()
+        else:
+            self._close()
+            self.container_ended()
         self.machine = machine
+
+    def _save(self, machine: Machine) -> dict[str, str] | None:
+        """Save the values for another machine; return what is not saved. None: nothing is saved for it."""
+        app = self.app
+        if app is None or self.generation is None or not (self.machine.saves and machine.saves):
+            return None
+        try:
+            settle(self, SilentFront(), Inbox())
+            return app.save(self.name)
+        except ModalGpuError:
+            return None
+
+    def _close(self) -> None:
+        """End the App of the session's machine."""
+        opening, self._opening = self._opening, None
+        if opening is not None and isinstance(app := opening.app, DeployedApp) and not app.closed:
+            app.terminate()  # the Volume stays: the next container goes on with what it has
+        self.status.ended()
+        if opening is not None:
+            APPS.close(opening)
 
     def _carry(self, name: str, front: Front) -> None:
         try:
@@ -225,12 +264,17 @@ class Session:
         if self._opening is None:
             raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
         settle(self, SilentFront(), Inbox())
+        if name in self.values.lost:
+            why = self.values.why_lost.get(name, "its container has ended")
+            raise LostValueError(f"`{name}` is lost: {why}; run the cell that made it again.")
         if self.values.is_current(name):
             return self.values.namespace[name]
         names, received = self.values.stand_ins.to_fetch(name), tuple(self.values.table.received)
         self._fetches += 1
         try:
-            transfer = self._opening.result().fetch(self.name, names, received, self.values.table.forgotten())
+            transfer = self._opening.result().fetch(
+                self.name, names, received, self.values.table.forgotten(), self.generation, tuple(self.history)
+            )
             with whole():
                 return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
         finally:
@@ -239,13 +283,14 @@ class Session:
 
     def stop(self) -> None:
         """End the session's container and lose the variables in the container."""
+        ended = time.monotonic() - self._ended_at
+        if (app := self.app) is not None and self.machine.saves and self.generation and ended < UNSAVED_SECONDS:
+            app.discard(self.name)
         self.forget()
-        opening, self._opening = self._opening, None
-        if opening is not None:
+        opening = self._opening
+        if opening is not None and self.machine.detach:
             opening.when_ready(lambda: opening.app.remove() if isinstance(opening.app, DeployedApp) else None)
-        self.status.ended()
-        if opening is not None:
-            APPS.close(opening)
+        self._close()
         self._found, self._claim, self._taken = None, "", ""
 
     def disconnect(self) -> None:
@@ -352,9 +397,26 @@ class Session:
         )
         return Deployment(mine, exists=self._found is not None)
 
+    def container_ended(self) -> None:
+        """Note the end of the container: the next one goes on with its saved state, if there is one."""
+        if not self.machine.saves or self.generation is None:
+            self.forget()
+            return
+        self.open_run = None
+        self._resend()
+        self.free_buffers()
+
+    def _resend(self) -> None:
+        """Send files, modules and the process's state again: another container has the values."""
+        self.files.resend()
+        self.modules.resend()
+        self.versions.forget()
+        self.process.forget()
+
     def forget(self) -> tuple[str, ...]:
         """Discard the state of the container, so that values are sent again; return the names of lost values."""
         self.generation = self.open_run = None
+        self.history.clear()
         self.files.forget()
         self.modules.forget()
         self.versions.forget()
@@ -412,6 +474,10 @@ class Session:
         if opening is not None and opening.dead:
             self._opening = None
             self.status.ended()
+            if self.machine.saves and self.generation and opening.is_ended_by_modal:
+                self.container_ended()
+                say(opening.why_dead)
+                return
             lost = self.forget()
             if opening.why_dead:
                 say(_with_lost(opening.why_dead, lost))
@@ -501,7 +567,8 @@ class Session:
         if was_pressed(inbox):
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._last_run = request.run
-        self.open_run = OpenRun(request.run, outgoing, packed, cell.count)
+        changes = None if facts.names.any_name else _changes(facts, outgoing)
+        self.open_run = OpenRun(request.run, outgoing, packed, cell.count, changes=changes)
         self.status.meter.sent()
         return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
 
@@ -522,11 +589,37 @@ class Session:
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
         """Forget the container that has ended, and choose the values to send to the next one."""
         is_ended = has_app_ended(ended.lost)
-        lost = self.forget()
-        if is_ended:
-            self.stop()
-        front.say(_with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost))
+        need = ended.answer.need if ended.answer else None
+        if need is not None and need.reason in ("restored", "rewound"):
+            self._take_over(need, front)
+        elif need is None and self.machine.saves and self.generation is not None:
+            self.container_ended()
+            if is_ended:
+                self._close()
+                front.say(ENDED_BY_MODAL)
+        else:
+            lost = self.forget()
+            if is_ended:
+                self._close()
+            why = need.why.get("", "") if need is not None else ""
+            front.say(_with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost, why))
         return self.values.outgoing(facts.names, cell.transfer_options)
+
+    def _take_over(self, need: Need, front: Front) -> None:
+        """Go on with a container that has the saved values of the one that has ended; say what is lost."""
+        self.open_run = None
+        self._resend()
+        if need.reason == "rewound":
+            self.history.clear()
+            lost = self.values.rewound(frozenset(need.restored))
+            self.values.why_lost.update({name: need.why.get(name, need.why.get("", "")) for name in lost})
+        else:
+            self.values.marks.forget(need.forgot)
+            lost = self.values.lose(need.why)
+        self.generation = need.generation
+        for why in dict.fromkeys(self.values.why_lost.get(name, "") for name in lost):
+            names = [name for name in lost if self.values.why_lost.get(name, "") == why]
+            front.say(f"Lost with the container: {', '.join(names)}" + (f" ({why})." if why else "."))
 
     def _keep_late_samples(self, kind: str, body: Any) -> None:
         """Keep samples that arrive between two cells, in the reader's thread; ignore other events."""
@@ -597,7 +690,11 @@ class Session:
             distributed=cell.distributed,
             states=self.process.outgoing(cell.transfer_options.include, app.machine),
             kernel=cell.kernel,
+            save=self.machine.save if self.machine.saves else 0,
+            session_volume=app.session_volume,
+            history=tuple(self.history),
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
+            restores_any=self.restores_any,
             owner=self._claim,
             log=app.entry.app if isinstance(app, DeployedApp) else "",
         )
@@ -608,9 +705,16 @@ def _new_run() -> str:
     return f"{os.getpid()}-{_ID}-{next(_numbers)}"
 
 
-def _with_lost(words: str, lost: tuple[str, ...]) -> str:
-    """Return a sentence about a container that has ended, with the names that are lost."""
-    return f"{words} Lost with it: {', '.join(lost)}." if lost else words
+def _with_lost(words: str, lost: tuple[str, ...], why: str = "") -> str:
+    """Return a sentence about a container that has ended, with the names that are lost, and why."""
+    reason = f" ({why})" if why and lost else ""
+    return f"{words} Lost with it: {', '.join(lost)}{reason}." if lost else words
+
+
+def _changes(facts: CellFacts, outgoing: Outgoing) -> frozenset[str]:
+    """Return the names that a cell may change."""
+    names = facts.names
+    return frozenset({*outgoing.reached, *outgoing.values, *names.reads, *names.binds, *names.mutates, *names.deletes})
 
 
 def _take(inbox: Inbox) -> str:

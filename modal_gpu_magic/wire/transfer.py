@@ -79,6 +79,7 @@ def prepare(
     *,
     session: str | None = None,
     table: IdentityTable | None = None,
+    file: io.BytesIO | None = None,
 ) -> Packed:
     """Pack values into one transfer; objects that the values share stay shared on the receiver's side.
 
@@ -89,11 +90,14 @@ def prepare(
         hasher: the hasher that made the fingerprints.
         session: the receiving session; a `RemoteValue` of another session is refused. None: no check.
         table: the objects that the receiver has, which the stream names by token; None: the receiver has none.
+        file: collects the stream; None: a new `BytesIO`.
 
     Raises:
         TransferError: a value cannot be pickled; the message has the name and the reason.
     """
-    return _prepared(values, namespace, store, hasher, session, table) if values else Packed(Transfer())
+    if not values:
+        return Packed(Transfer())
+    return _prepared(values, namespace, store, hasher, session, table, io.BytesIO() if file is None else file)
 
 
 @deep
@@ -104,6 +108,7 @@ def _prepared(
     hasher: Hasher | None,
     session: str | None,
     table: IdentityTable | None,
+    file: io.BytesIO,
 ) -> Packed:
     from modal_gpu_magic.wire.pickles.pickling import TransferPickler
 
@@ -117,7 +122,6 @@ def _prepared(
         keys.append(key)
         sizes[key] = view.nbytes
 
-    file = io.BytesIO()
     pickler = TransferPickler(file, namespace, keep, table, _unchanged_since(table, hashed))
     pickler.session = session
     _set_up(pickler, hashed, table)

@@ -12,6 +12,8 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.kernel import Kernel, Result
+from tests.e2e.test_saved_state import SOON as SAVED_SOON
+from tests.e2e.test_saved_state import Saved
 
 pytestmark = pytest.mark.timeout(300)
 PART: Final = 0.02
@@ -216,6 +218,21 @@ def test_a_container_that_was_replaced(bill: Bill) -> None:
     theirs = sum(row["seconds"] for row in bill.containers())
     assert bill.ours("container_seconds") == pytest.approx(theirs, abs=1.5)
     assert phases["starting"] > 0
+
+
+def test_a_container_that_goes_on_with_saved_values(bill: Bill) -> None:
+    """Its time to restore 200 MB is billed, and in the receipt."""
+    saved = Saved(bill.kernel, SAVED_SOON)
+    saved.save("import numpy as np\nlarge = np.random.default_rng(0).random(25_000_000)\nfirst = float(large[0])")
+    saved.kill()
+    again = saved.run("float(large[0]) == first")
+    assert again.value() == "True", again.said
+    phases = bill.phases()
+    assert "restored" in again.said
+    assert phases["restoring"] > 0.02
+    bill.stop()
+    theirs = sum(row["seconds"] for row in bill.containers())
+    assert bill.ours("container_seconds") == pytest.approx(theirs, abs=1.5)
 
 
 def test_a_service(bill: Bill) -> None:

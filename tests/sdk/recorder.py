@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 STREAMED = frozenset({"VolumeListFiles2"})
-RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate")
+RECORDED = ("FunctionBindParams", "FunctionCreate", "ImageGetOrCreate", "VolumeGetOrCreate")
 
 
 class Recorder:

@@ -16,7 +16,7 @@ import pytest
 
 from modal_gpu_magic.catalog.flash_attn import WHEELS
 from modal_gpu_magic.catalog.images import PRESETS
-from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.line.parse import parse
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.plan.machine.definition import Machine, inherit
@@ -24,6 +24,7 @@ from modal_gpu_magic.plan.machine.layers import pinned
 from modal_gpu_magic.plan.machine.quote import default_keep_warm
 from modal_gpu_magic.sdk.app import OpenApp
 from modal_gpu_magic.sdk.image import RUNTIME_PACKAGES, local_version
+from modal_gpu_magic.sdk.session_volume import SessionVolume
 from modal_gpu_magic.wire.messages.cache import PATH, VOLUME
 from tests.sdk.recorder import Recorder
 
@@ -176,10 +177,32 @@ def test_a_header_creates_the_function_that_hand_written_code_creates(
     recorder: Recorder, line: str, options: Options
 ) -> None:
     ours, our_layers = _ours(recorder, line)
-    theirs, their_layers = _theirs(recorder, options())
+    by_hand = options()
+    by_hand["volumes"] = {**by_hand.get("volumes", {}), SESSION_MOUNT: recorder.backend.session_volume()}
+    theirs, their_layers = _theirs(recorder, by_hand)
     assert _definition(ours) == _definition(theirs)
     assert our_layers[: len(their_layers)] == their_layers
     assert [command for layer in our_layers[len(their_layers) :] for command in layer] == _last_layer()
+
+
+def test_without_saving_a_function_mounts_what_the_header_says(recorder: Recorder) -> None:
+    ours, _ = _ours(recorder, "H100 --save 0 --volume data:/data")
+    volumes = {"/data": modal.Volume.from_name("data", create_if_missing=True)}
+    theirs, _ = _theirs(recorder, {"gpu": "H100", "volumes": volumes})
+    assert _definition(ours) == _definition(theirs)
+
+
+def test_the_session_volume_is_one_ephemeral_volume(recorder: Recorder) -> None:
+    """`with modal.Volume.ephemeral(client=client) as volume:` by hand asks for the same."""
+    recorder.requests.clear()
+    with modal.Volume.ephemeral(client=recorder.client):
+        (by_hand,) = recorder.requests["VolumeGetOrCreate"]
+    recorder.requests.clear()
+    volume = SessionVolume()
+    assert volume.open(recorder.client) is volume.open(recorder.client)
+    assert recorder.requests["VolumeGetOrCreate"] == [by_hand]
+    assert volume.id
+    volume.close()
 
 
 @pytest.mark.parametrize(("line", "size", "rdma", "options"), CLUSTERS.values(), ids=CLUSTERS.keys())
@@ -223,7 +246,7 @@ def test_a_gpu_machine_has_the_cache_unless_a_volume_takes_its_place(
 ) -> None:
     created, _ = _ours(recorder, line, cache=True)
     for function in _functions(created):
-        assert sorted(mount.mount_path for mount in function.volume_mounts) == sorted(paths)
+        assert sorted(mount.mount_path for mount in function.volume_mounts) == sorted([*paths, SESSION_MOUNT])
 
 
 @pytest.mark.parametrize("gpus", [["H100"], ["H100", "A100-80GB"], ["L40S", "A10", "T4"]], ids=len)

@@ -110,6 +110,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def __init__(self, **traits: Any) -> None:
         self._failure: Outcome | None = None
         self._has_comms = False
+        self.why_unbound: Callable[[str], str] = lambda _: ""
+        """Returns why a name is not bound although a cell has bound it; empty: not known."""
         self._transformed: dict[str, str] = {}
         """The cell that is about to run, with the Python that IPython's transformers have made of it."""
         super().__init__(**traits)
@@ -241,11 +243,19 @@ class ZMQInteractiveShell(InteractiveShell):
         etype, error, _ = super()._get_exc_info(exc_tuple)
         if self._cells.stopping and issubclass(etype, asyncio.CancelledError):
             etype, error = KeyboardInterrupt, KeyboardInterrupt().with_traceback(error.__traceback__)
+        self._explain(error)
         if cut := tracebacks.cut_ours(error):
             self.sender.emit(
                 "note", text=f"The traceback is too deep to show: {cut:,} frames of its middle are left out."
             )
         return etype, error, error.__traceback__
+
+    def _explain(self, error: BaseException) -> None:
+        """Say in the error about an unbound name that its value was lost with a container."""
+        if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+            why = self.why_unbound(error.name or "")
+            if why and why not in str(error):
+                error.args = (f"{error}: {why}; run the cell that made it again",)
 
     def _cell_continues(self) -> bool:
         """Whether the error does not fail the cell: the cell's code, or a callback it registered, is still running."""

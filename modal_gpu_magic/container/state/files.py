@@ -36,22 +36,29 @@ class Watch:
     """
 
     def __init__(self, root: Path, most: int = MOST_ENTRIES) -> None:
-        self._root, self._most = root, most
+        self.root, self._most = root, most
         self._seen = dict(_stamps(root, most))
+        self._changed: set[str] = set()
 
     def note(self, paths: Iterable[str]) -> None:
         """Record files that the notebook sent: no cell wrote them."""
         for path in paths:
             name = os.path.normpath(path)
-            if (self._root / name).is_file():
-                self._seen[name] = _stamp((self._root / name).stat())
+            if (self.root / name).is_file():
+                self._seen[name] = _stamp((self.root / name).stat())
+
+    def take_changed(self) -> set[str]:
+        """Return all files that `written` has found since the last call; it reports the largest alone."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def written(self, since: float) -> tuple[tuple[str, int], ...]:
         """Return path and bytes of files created or changed after `since` (Unix seconds), largest first."""
         earliest = int((since - COARSE_SECONDS) * 1e9)
-        now = dict(_stamps(self._root, self._most))
+        now = dict(_stamps(self.root, self._most))
         new = [(path, s[1]) for path, s in now.items() if s[0] >= earliest and self._seen.get(path) != s]
         self._seen = now
+        self._changed.update(path for path, _ in new)
         return tuple(sorted(new, key=lambda each: (-each[1], each[0]))[:REPORTED_FILES])
 
 

@@ -26,6 +26,11 @@ class Handed:
         """Add a transfer that is about to be sent."""
         self._waiting.append(packed)
 
+    @property
+    def waiting(self) -> tuple[Packed, ...]:
+        """The transfers that are not confirmed."""
+        return tuple(self._waiting)
+
     def confirm(self, received: Collection[int]) -> set[int]:
         """Confirm the received transfers, by their first token; the notebook will never receive the others.
 

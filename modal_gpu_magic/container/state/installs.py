@@ -19,6 +19,11 @@ TAIL_LINES = 5
 _done: set[str] = set()
 
 
+def done() -> tuple[str, ...]:
+    """Return the requirements that were installed into this container."""
+    return tuple(sorted(_done))
+
+
 def missing(imports: Mapping[str, str]) -> tuple[str, ...]:
     """Return the requirements of modules that cannot be found in the container."""
     return tuple(requirement for module, requirement in imports.items() if not _found(module))

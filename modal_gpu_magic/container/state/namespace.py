@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ from modal_gpu_magic.wire.messages.events import (
     token_name,
 )
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
-from modal_gpu_magic.wire.pickles.identity import IdentityTable
+from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
 from modal_gpu_magic.wire.transfer import prepare, unpack
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers.stores import Store
+    from modal_gpu_magic.wire.saved.manifest import SavedGroup, SyncFacts
+    from modal_gpu_magic.wire.saved.reading import LoadedGroup
 
 CHECK_SECONDS = 0.2
 """Seconds to compare values for changes in place after a cell; for a long cell, CHECK_SHARE of its time."""
@@ -92,12 +94,23 @@ class NamespaceSync:
         """Objects by token whose content is newer than the notebook's. They are held: the notebook may fetch them."""
         self._shares: dict[str, Shared] = {}
         """What the notebook knows of the values that only the container has."""
+        self.last_result = ""
+        """The name of the last run's result; empty: it had none."""
+        self.unrestored: dict[str, str] = {}
+        """Names of the container before whose values are lost, with the reason."""
+        self.waiting: dict[str, SavedGroup] = {}
+        """Names whose values are saved and not yet loaded."""
         self.root = Path.cwd()
         self.watch = files.Watch(self.root)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The user's names, without IPython's own."""
+        """The user's names, without IPython's own; those whose values are not yet loaded as well."""
+        return (*self.bound_names, *(name for name in self.waiting if is_name(name) and not _is_history(name)))
+
+    @property
+    def bound_names(self) -> tuple[str, ...]:
+        """The user's names that are bound."""
         hidden = self.hidden
         others = [item for item in self.namespace.items() if hidden.get(item[0], self) is not item[1]]
         return tuple(name for name, value in others if is_name(name) and self._is_the_users(name, value))
@@ -130,6 +143,8 @@ class NamespaceSync:
         hasher = _hasher(store)
         self._note_received(request.fetched, request.forgot)
         self._lose(request.drops)
+        for name in (*request.drops, *request.values.names):
+            self.discard(name)
         dropped = [self.namespace.pop(name, None) for name in request.drops]  # the values may refer to objects in them
         arrived = unpack(
             request.values,
@@ -149,7 +164,7 @@ class NamespaceSync:
 
     def before(self, request: Request, store: Store) -> Before:
         """Record the namespace just before user code begins."""
-        identities = {name: id(self.namespace[name]) for name in self.names}
+        identities = {name: id(self.namespace[name]) for name in self.bound_names}
         reached = reach(request.reads, self.namespace) if request.reads else set()
         candidates = tuple(sorted(reached & self.known & self.namespace.keys()))
         own = tuple(name for name in sorted(reached - self.known) if self._is_own(name))
@@ -182,7 +197,10 @@ class NamespaceSync:
         they are neither compared nor returned.
         """
         hasher = _hasher(store)
+        self.last_result = f"_{request.execution_count}" if result else ""
         bound = self._bound(request, before)
+        for name in bound:
+            self.unrestored.pop(name, None)
         values, left = self._values_before(before, bound)
         changed, unchecked = self._changed_in_place(request, values, seconds, hasher)
         nameless = [values[name] for name in sorted(left.intersection((*changed, *unchecked)))]
@@ -301,6 +319,87 @@ class NamespaceSync:
         self._shares.clear()
         self.handed.confirm(())
 
+    def give_up_saved(self) -> None:
+        """Forget the saved values that are not loaded: the notebook begins a new namespace."""
+        self.waiting.clear()
+        self.unrestored.clear()
+
+    # The saved state.
+
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """Names that are bound only so that pickle finds a class or a function."""
+        return tuple(name for name, value in self._definitions.items() if self.namespace.get(name) is value)
+
+    @property
+    def shares(self) -> Mapping[str, Shared]:
+        """What the notebook knows of the values that only the container has."""
+        return self._shares
+
+    def stale_objects(self) -> dict[int, Any]:
+        """Return the objects by token whose content is newer than the notebook's."""
+        return {token: value for token, value in self._stale.items() if value is not None}
+
+    def waiting_groups(self) -> dict[tuple[str, ...], SavedGroup]:
+        """Return the groups that are saved and not yet loaded, by the names that still belong to them."""
+        return {group.names: group for group in self.waiting.values()}
+
+    def resume(self, facts: SyncFacts) -> None:
+        """Continue as the container that has ended. The objects follow, by `rebind`."""
+        self.table.resume(facts.transfers, facts.forgotten)
+        self.table.digests.update(facts.digests)
+        self.marks.resume(facts.marks)
+        self.known |= facts.known
+        self._shares.update(facts.shares)
+
+    def rebind(self, loaded: LoadedGroup, facts: SyncFacts, *, continues: bool) -> None:
+        """Take over a group of the saved state: its names are bound, and its objects get their tokens.
+
+        Args:
+            loaded: the values of the group.
+            facts: what the container before knew.
+            continues: the notebook has the objects under their tokens.
+        """
+        for name, value in loaded.values.items():
+            if token_in(name) is None:
+                self.namespace[name] = value
+                if name in facts.definitions:
+                    self._definitions[name] = value
+        for name, why in loaded.failed.items():
+            self.lack(name, why)
+        for name, value in loaded.made.items():
+            if name not in self.namespace and name not in self.waiting:
+                self.namespace[name] = self._definitions[name] = value
+        if not continues:
+            return
+        pending = {each.base for each in facts.handed}
+        for token, value in loaded.objects.items():
+            if base_of(token) not in pending:
+                self.table.bind(token, value)
+        stale = set(facts.stale).intersection(loaded.objects)
+        self._stale.update({token: loaded.objects[token] for token in stale})
+
+    def discard(self, name: str) -> None:
+        """Give up the saved value of a name that is not loaded, since the name is bound again or deleted."""
+        group = self.waiting.pop(name, None)
+        self.unrestored.pop(name, None)
+        if group is not None:
+            rest = replace(group, names=tuple(each for each in group.names if each != name))
+            self.waiting.update({each: rest for each in rest.names if each in self.waiting})
+
+    def why_unbound(self, name: str) -> str:
+        """Return why a name of the container before is not bound; empty: it is bound, or was not known."""
+        if name in self.waiting:
+            return "its saved value is not loaded yet, because the cell does not name it"
+        return self.unrestored.get(name, "")
+
+    def lack(self, name: str, why: str) -> None:
+        """Note that the value of a name is lost."""
+        if token_in(name) is None:
+            self.namespace.pop(name, None)
+            self._lose((name,))
+            self.unrestored[name] = why
+
     def _agree(self, groups: Iterable[Group]) -> None:
         """Record that the notebook has the current values of these groups."""
         for group in groups:
@@ -335,7 +434,7 @@ class NamespaceSync:
         A value that stayed is asked for by `--out`, and by a cell that binds its name again (`big = big`).
         """
         asked = {*request.binds, *request.fetch_names} - self.known
-        now = {name: self.namespace[name] for name in self.names}
+        now = {name: self.namespace[name] for name in self.bound_names}
         then = before.identities
         moved = [
             name

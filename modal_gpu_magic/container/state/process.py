@@ -64,6 +64,10 @@ class ProcessState:
         self._after = self._read(self._before)
         return encoded(difference(self._before, self._after))
 
+    def latest(self) -> States:
+        """Return all state as it was after the last cell, encoded for a message."""
+        return encoded(self._after)
+
     def everything(self) -> States:
         """Return all state that a rank sets before its cell, except the inherited environment and import path."""
         inherited = {state.name for state in self._process.table if state.ours}

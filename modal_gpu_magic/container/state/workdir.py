@@ -70,6 +70,11 @@ class Workdir:
         return _own_directory(self.start_directory)
 
     @property
+    def place(self) -> str:
+        """The directory in which cells run, below the copy of the project; empty: no cell has run."""
+        return self._place
+
+    @property
     def path(self) -> Path:
         """The directory in which cells run; a cell may have changed to another one."""
         return self.tree / self._place

@@ -143,7 +143,7 @@ class ContainerSetup:
                 raise Conflict(f"{mount.sub_path!r} is a link to a path outside the volume.")
             path = Path(os.path.normpath(mount.mount_path))
             directories[str(path)] = str(directory)
-            if str(path) == SESSION_MOUNT:
+            if str(path) == SESSION_MOUNT:  # containers of other kernels have the same path, and another Volume
                 continue
             _link_inside(container_root, path, directory)
             self._link(container, path, directory, setup_result)

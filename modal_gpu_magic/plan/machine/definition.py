@@ -30,6 +30,10 @@ START_SECONDS = 1_200
 """Seconds that a container may take to start by default. Modal's own default is the limit of a run, 24 hours here."""
 
 
+SAVE_BYTES = 10_000_000_000
+"""Bytes of a session's values that are saved by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The machine that a session runs on. Two equal machines share one App.
@@ -51,6 +55,7 @@ class Machine:
         keep_warm: seconds that an idle container is kept; None: 5 minutes, or the time that costs $0.25 if shorter.
         start_timeout: seconds that the container may take to start; None: 20 minutes.
         cache: mount the download cache of `wire.messages.cache` on a GPU machine.
+        save: bytes of the session's values that are saved, so that its next container goes on with them; 0: none.
         nodes: containers of a cluster, each with all GPUs of its host; a cluster keeps no state.
         rdma: link the nodes by RDMA.
         detach: the session has a deployed App of its own, which outlives the kernel.
@@ -72,6 +77,7 @@ class Machine:
     keep_warm: int | None = None
     start_timeout: int | None = None
     cache: bool = True
+    save: int = SAVE_BYTES
     nodes: int = 1
     rdma: bool = False
     detach: bool = False
@@ -162,8 +168,13 @@ class Machine:
 
     @property
     def identity(self) -> Machine:
-        """The machine without keep-warm, which can change while an App runs; equal identities share an App."""
-        return replace(self, keep_warm=None)
+        """The machine without what can change while an App runs; equal identities share an App."""
+        return replace(self, keep_warm=None, save=SAVE_BYTES if self.saves else 0)
+
+    @property
+    def saves(self) -> bool:
+        """Whether containers mount the session Volume. A cluster keeps no values."""
+        return self.save > 0 and self.nodes == 1
 
 
 def _overlap(path: str, other: str) -> bool:
@@ -244,7 +255,7 @@ def differences(old: Machine, new: Machine) -> tuple[str, ...]:
     return tuple(
         _difference(f.name, getattr(old, f.name), getattr(new, f.name))
         for f in fields(Machine)
-        if f.compare and f.name not in ("keep_warm", "pip") and getattr(old, f.name) != getattr(new, f.name)
+        if f.compare and f.name not in ("keep_warm", "pip", "save") and getattr(old, f.name) != getattr(new, f.name)
     )
 
 

@@ -114,6 +114,10 @@ class LocalModules:
         """Discard the state of an ended container."""
         self._modules, self._sent = frozenset(), {}
 
+    def resend(self) -> None:
+        """Send all files again with the next cell: another container goes on with the values."""
+        self._sent = {}
+
     def find(self, names: Iterable[str], exclude: Iterable[str] = ()) -> Found:
         """Find the user's own modules among `names` and those sent before, with the modules that they import.
 

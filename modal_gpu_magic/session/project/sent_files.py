@@ -26,6 +26,8 @@ LISTED_BYTES = 50_000_000
 
 Stamp = tuple[int, int, int]
 """Modification time in nanoseconds, size in bytes, and mode of a file."""
+_NEVER: Stamp = (0, -1, 0)
+"""The stamp of no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Files:
         """Directories that cells have added to the import path."""
         self._sent: dict[str, Stamp] = {}
         self._folders: set[str] = set()
+        self._again: frozenset[str] = frozenset()
+        """Folders to send again."""
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()
 
     @property
@@ -91,6 +95,7 @@ class Files:
         folders = {*self._folders, *found.folders, *_above(stamps)} - set(lost)
         self._next = stamps, folders
         new = [folder for folder in found.folders if folder not in self._folders]
+        new += sorted(self._again.difference(new, lost))
         return ProjectFiles(
             place=self._cwd_place,
             folders=tuple(new),
@@ -102,7 +107,13 @@ class Files:
         """Record that the container has the last sent files, except `refused` ones, which a cell had changed."""
         kept = set(refused)
         stamps, self._folders = self._next
+        self._again = frozenset()
         self._sent = {place: stamp for place, stamp in stamps.items() if place not in kept}
+
+    def resend(self) -> None:
+        """Send all files again with the next cell: another container goes on with the values."""
+        self._sent = dict.fromkeys(self._sent, _NEVER)
+        self._again = frozenset(self._folders)
 
     def forget(self) -> None:
         """Discard the state of an ended container."""

@@ -84,10 +84,11 @@ class Timing:
 
     def answered(self, answer: Answer, at: float) -> None:
         """Take in the run's answer, whose times are whole; `at`: when it arrived."""
-        container = self._containers.setdefault(answer.generation, _Container(0))
+        key = answer.container or answer.generation
+        container = self._containers.setdefault(key, _Container(0))
         container.clock.hears(answer.made_at, at)
         container.booted_at, container.marks = answer.booted_at, answer.phases
-        self._report(container, answer.generation)
+        self._report(container, key)
         self._meter.over(at)
 
     def lost(self, at: float, *, existed: bool) -> None:

@@ -14,7 +14,7 @@ from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, Mach
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.sdk.faults import has_app_ended, translate
+from modal_gpu_magic.sdk.faults import GONE, has_app_ended, translate
 from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.interrupts import stopped
@@ -70,6 +70,8 @@ class FinishedRun:
 
 
 _ENDED = "its container was ended, and its variables with it"
+_ENDED_SAVED = "its container was ended; the next cell goes on with the variables as they were last saved"
+_SAVED = "The next cell starts a new container, with the variables as they were last saved."
 _STOPPED = {
     (True, True): _ENDED,
     (True, False): _ENDED,
@@ -147,7 +149,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
 def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     app, ended = run.app, run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
-        return _timeout(cell, survives=not ended.terminated)
+        return _timeout(cell, run.machine, survives=not ended.terminated)
     if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None and ended.answer.need is None:
@@ -155,19 +157,21 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     if ended.stopped:
         if ended.terminated and app.backend.kind == "cloud":
             app.terminate_soon()  # whether Modal honours `terminate` after a cancel is untested
-        return stopped(_STOPPED[ended.terminated, ended.never_began])
+        words = _STOPPED[ended.terminated, ended.never_began]
+        return stopped(_ENDED_SAVED if words is _ENDED and run.machine.saves else words)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
     error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
-    return _timeout(cell, survives=False) if isinstance(error, CellTimeout) else error
+    if isinstance(error, ContainerLost) and run.machine.saves:
+        error = ContainerLost(str(error).replace(GONE, _SAVED))
+    return _timeout(cell, run.machine, survives=False) if isinstance(error, CellTimeout) else error
 
 
-def _timeout(cell: Cell, *, survives: bool) -> CellTimeout:
-    kept = (
-        "its variables are kept" if survives else "it did not react, so its container ended, and its variables are lost"
-    )
+def _timeout(cell: Cell, machine: Machine, *, survives: bool) -> CellTimeout:
+    lost = "its variables are as they were last saved" if machine.saves else "its variables are lost"
+    kept = "its variables are kept" if survives else f"it did not react, so its container ended, and {lost}"
     limit = cell.timeout or 0
     return CellTimeout(f"the cell reached its timeout of {limit:g} s; {kept}. Set a longer one, such as --timeout 2h.")
 

@@ -16,6 +16,7 @@ from modal_gpu_magic.errors import GivenUp, TakenOver
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.messages.events import RunTrace
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
+MOST_RUNS = 1_000
+"""Most runs that are kept for the comparison with a saved state. An older state counts as unknown."""
 _GONE: Any = object()
 
 
@@ -51,6 +54,7 @@ class OpenRun:
         packed: the transfer of these values.
         count: the cell's execution count.
         bindings: the notebook's variables when the cell was stopped; empty: the run was not stopped.
+        changes: the names that the run may change; None: any name.
     """
 
     run: str
@@ -58,6 +62,7 @@ class OpenRun:
     packed: Packed
     count: int
     bindings: dict[str, Any] = field(default_factory=dict)
+    changes: frozenset[str] | None = None
 
     def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """The names that the notebook has bound again since the stop, with their values; `_GONE`: deleted."""
@@ -83,6 +88,8 @@ class Sender(Protocol):
     process: ProcessState
     status: Status
     store: SharedStore | None
+    restores_any: bool
+    history: list[RunTrace]
 
     @property
     def app(self) -> OpenApp | None:
@@ -90,6 +97,9 @@ class Sender(Protocol):
 
     def forget(self) -> tuple[str, ...]:
         """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
+
+    def container_ended(self) -> None:
+        """Note the end of the container: the next one goes on with its saved state, if there is one."""
 
     def discard_dead_app(self, say: Callable[[str], None]) -> None:
         """Discard an App that can no longer run cells, and say what was lost."""
@@ -116,7 +126,7 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     if ended.answer is None and ended.never_began:
         session.open_run = None
     elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
-        session.forget()
+        session.container_ended()
         session.status.meter.ends(ended.ended_at)
     elif run is not None:
         run.bindings.update(session.namespace)
@@ -127,6 +137,8 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
     """Record that the container has the sent values, and write the values that the run changed into the notebook."""
     if session.machine.nodes == 1:
         session.generation = answer.generation
+    session.history[:] = _since(session.history, answer.saved_run)
+    session.history.append(RunTrace(run.run, run.changes))
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
     session.modules.arrived()
@@ -140,6 +152,12 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer) -> CellResult:
     if session.machine.nodes == 1:  # a slower node of a cluster may not have read its values yet
         session.free_buffers()
     return result
+
+
+def _since(history: list[RunTrace], saved: str) -> list[RunTrace]:
+    """Return the runs from the saved one on: no state that is older will be restored."""
+    found = next((number for number, each in enumerate(history) if each.run == saved), 0)
+    return history[max(found, len(history) - MOST_RUNS) :]
 
 
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:
@@ -180,7 +198,9 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
     if answer is None or answer.need is not None:
         session.open_run = None
         return
-    session.status.meter.lives(time.time() - (answer.made_at - answer.booted_at), generation=answer.generation)
+    session.status.meter.lives(
+        time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation
+    )
     newer = run.rebound(session.namespace)
     apply_answer(session, run, answer)
     kept = [name for name in newer if session.namespace.get(name, _GONE) is not newer[name]]

@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from modal_gpu_magic.errors import MachineError, RemoteValueError, TransferError
+from modal_gpu_magic.errors import LostValueError, MachineError, TransferError
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.values import deferred_imports
 from modal_gpu_magic.session.values.bindings import identity
@@ -68,6 +68,7 @@ class Outgoing:
         drops: names that the container must delete.
         forgot: tokens of objects that the kernel no longer tracks.
         hasher: the digests of the large buffers.
+        reached: the names whose values the cell may read.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Outgoing:
     drops: tuple[str, ...] = ()
     forgot: tuple[int, ...] = ()
     hasher: Hasher = field(default_factory=Hasher)
+    reached: frozenset[str] = frozenset()
 
     @property
     def nbytes(self) -> int:
@@ -107,6 +109,9 @@ class Values:
         self.marks = Marks(namespace, self.table)
         self.hasher = Hasher()
         self.lost: set[str] = set()
+        """Names whose values have ended with their container."""
+        self.why_lost: dict[str, str] = {}
+        """The reasons, where they are known."""
         self.alive: frozenset[str] = frozenset()
         """Names bound in the container after the last cell; one deleted in the notebook is deleted in the container."""
         self.stateless = False
@@ -141,7 +146,7 @@ class Values:
         )
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher)
+        return Outgoing(sent, tuple(groups), held, drops, self.table.forgotten(), hasher, frozenset(reached))
 
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may read, directly or through the functions that it calls."""
@@ -215,6 +220,7 @@ class Values:
             self.namespace.pop(name, None)
             self._forget_name(name)
         self.stand_ins.uncover()
+        self.lose(answer.lost)
         return CellResult(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
 
     def kernel_only_tokens(self, packed: Packed) -> tuple[int, ...]:
@@ -245,6 +251,35 @@ class Values:
         self.alive = frozenset()
         self.lost = self._remote()
         return _worth_naming(self.lost)
+
+    def rewound(self, restored: AbstractSet[str]) -> tuple[str, ...]:
+        """Go on with values of an earlier time that the next container has; return the names of lost values.
+
+        The container knows none of the kernel's objects: a value that shares objects with the kernel is lost as well.
+
+        Args:
+            restored: names that the container has.
+        """
+        covered = {name for name in self._remote() if self.stand_ins.is_covered(name)}
+        sharing = {name for name, tokens in self.stand_ins.shares.items() if any(map(self.table.has, tokens))}
+        self.forget()
+        self.lost = self._remote() - (restored - covered - sharing)
+        self.alive = frozenset(restored)
+        return _worth_naming(self.lost)
+
+    def lose(self, reasons: Mapping[str, str]) -> tuple[str, ...]:
+        """Note values that the next container does not have; return those that the notebook has remote values of.
+
+        The notebook's own values among them are sent again.
+        """
+        if not reasons:
+            return ()
+        self.marks.drop(reasons.keys())
+        self.table.digests.clear()
+        lost = (self._remote() - self.lost).intersection(reasons)
+        self.lost |= lost
+        self.why_lost.update({name: reasons[name] for name in lost})
+        return _worth_naming(lost)
 
     def is_current(self, name: str) -> bool:
         """Whether the kernel has the current value of a name that was covered, and the container has no such name."""
@@ -335,7 +370,8 @@ class Values:
 
     def _why_it_stays(self, name: str, value: Any, transfer_options: TransferOptions) -> str | None:
         if name in self.lost and self.stand_ins.is_reachable(value):
-            return "its container has ended; run the cell that made it again"
+            why = self.why_lost.get(name, "its container has ended")
+            return f"{why}; run the cell that made it again"
         if is_lost(value):
             return f"{facts(value).why or 'it is not available'}; run the cell that made it again"
         if type(value) is RemoteValue and not self.stand_ins.is_reachable(value):
@@ -366,7 +402,7 @@ class Values:
         if refused:
             lines = [f"Cannot send `{name}`: {why}." for name, why in refused.items()]
             lost = all(name in self.lost or is_lost(self.namespace[name]) for name in refused)
-            raise (RemoteValueError if lost else TransferError)("\n".join(lines))
+            raise (LostValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self, bound: AbstractSet[str]) -> set[str]:
         """Names that the container must delete, so that the cell neither reads nor returns their old values.
@@ -374,6 +410,7 @@ class Values:
         The notebook deleted them or bound them again, or the cell binds them without reading them.
         """
         old = {name for name in self.alive if name not in self.namespace or self._is_rebound(name)}
+        old |= self.lost & self.alive
         return old | {name for name in bound & self.alive if not self._is_remote(name)}
 
     def _is_rebound(self, name: str) -> bool:

@@ -167,7 +167,7 @@ class SharedStore:
         self._make_room(view.nbytes, keep)
         part = self.directory / f".{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            key = _write(part, view, key, self.wrote)
+            key = write_file(part, view, key, self.wrote)
             part.rename(self.directory / key)
         finally:
             part.unlink(missing_ok=True)
@@ -277,7 +277,7 @@ def _as_bytes(view: memoryview) -> bytes:
     return owner if type(owner) is bytes and len(owner) == view.nbytes else bytes(view)
 
 
-def _write(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
+def write_file(path: Path, view: memoryview, key: str | None, wrote: Wrote) -> str:
     """Write a new file and return the key; compute the key while writing if `key` is None."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     running = new_hash() if key is None else None

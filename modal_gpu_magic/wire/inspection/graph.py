@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_OBJECTS = 1_000_000
 """Largest number of objects to visit in one search. Above the limit, names may count as unconnected."""
 
+_AT_ONCE = 10_000
+"""Objects whose referents are asked for at once: a thread that searches lets others run in between."""
+
 _SKIPPED: frozenset[type] = frozenset(
     {
         *(int, float, complex, bool, str, bytes, bytearray, type(None), range, slice, object),
@@ -59,18 +62,27 @@ class Graph:
 
     Args:
         namespace: the notebook's globals, which the search does not enter.
+        whole: functions and classes of the notebook, and plain `object()`s, connect names as well. A saved state needs
+            this: each group is loaded alone, and tokens tell only of the objects that have crossed.
 
     Attributes:
         owners: by `id` of an object, the name by which the search reached the object first.
     """
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self._namespace = namespace
+    def __init__(self, namespace: dict[str, Any], *, whole: bool = False) -> None:
+        self._namespace, self._whole = namespace, whole
         self.owners: dict[int, str] = {}
         self._parents: dict[str, str] = {}
         self._held: list[Any] = []
         self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
         self._special = _special()
+        if whole:
+            del self._roles[object]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the search has ended at its limit, so that names may count as unconnected."""
+        return len(self.owners) >= MOST_OBJECTS
 
     def add(self, name: str, value: Any) -> list[Any]:
         """Search the objects that a name reaches; return those of other names at which the search ended."""
@@ -87,7 +99,7 @@ class Graph:
                 if role is _SKIP:
                     continue
                 key = id(each)
-                if role is _PASS:
+                if role is _PASS and not (self._whole and _is_of_the_notebook(each)):
                     if key in passed:
                         continue
                     passed.add(key)
@@ -101,7 +113,9 @@ class Graph:
                     owners[key] = name
                 (read if role is _READ else asked).append(each)
             self._held += (read, asked)
-            waiting = gc.get_referents(*read)
+            waiting = []
+            for start in range(0, len(read), _AT_ONCE):  # the call holds the GIL
+                waiting += gc.get_referents(*read[start : start + _AT_ONCE])
             if asked:
                 waiting += self._referents(asked)
         return met
@@ -199,6 +213,13 @@ def _holds_class(cell: types.CellType) -> bool:
         return isinstance(cell.cell_contents, type)
     except ValueError:
         return True
+
+
+def _is_of_the_notebook(value: Any) -> bool:
+    """Whether a function or a class is pickled by value."""
+    if type(value) is types.FunctionType:
+        return is_by_value(value)
+    return isinstance(value, type) and value.__module__ == "__main__"
 
 
 def _of_class(value: type) -> list[Any]:

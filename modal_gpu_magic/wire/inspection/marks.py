@@ -147,6 +147,14 @@ class Marks:
         for names in [names for names, mark in self._marks.items() if not tokens.isdisjoint(mark.tokens)]:
             del self._marks[names]
 
+    def facts(self) -> dict[tuple[str, ...], tuple[bytes, tuple[int, ...]]]:
+        """Return all marks, for the saved state: by the names of a group, the digest of its content and its tokens."""
+        return {names: (mark.stream, mark.tokens) for names, mark in self._marks.items()}
+
+    def resume(self, facts: Mapping[tuple[str, ...], tuple[bytes, tuple[int, ...]]]) -> None:
+        """Take over the marks of the side that has ended."""
+        self._marks = {names: _Mark(*mark) for names, mark in facts.items()}
+
     def clear(self) -> None:
         """Delete all marks, because the other side no longer exists."""
         self._marks.clear()

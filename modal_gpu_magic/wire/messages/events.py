@@ -252,10 +252,32 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "owner"]
+    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "owner", "restored", "rewound"]
+    """`owner`: another kernel has attached to the session.
+    `restored`: the container continues the request's generation from the saved state, without files and modules.
+    `rewound`: it has the values of `restored` from an older state, and knows none of the notebook's objects."""
     buffers: tuple[str, ...] = ()
     version: str = ""
     """Version of this package, or of Python, in the container."""
+    restored: tuple[str, ...] = ()
+    """Names whose values the container has or can load."""
+    why: dict[str, str] = field(default_factory=dict)
+    """The reason why names are lost; under the empty name, the reason for all others."""
+    forgot: tuple[int, ...] = ()
+    """Tokens of objects that the container lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """A run that the kernel knows to have ended: a saved state that is older lacks what the run has changed.
+
+    Attributes:
+        run: the run.
+        names: the names that it may have changed; None: any name.
+    """
+
+    run: str
+    names: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +381,14 @@ class Request(Compact):
     """Id of the kernel's claim on a detached session: a later claim ends an earlier one. Empty: an attached session."""
     log: str = ""
     """Name of the Volume for the run's log; empty: the run has none."""
+    save: int = 0
+    """Size limit of the saved state in bytes (`--save`); 0: nothing is saved."""
+    session_volume: str = ""
+    """Modal's id of the session Volume."""
+    history: tuple[RunTrace, ...] = ()
+    """The last runs in order, from one on whose changes are known to be saved: what a saved state is compared with."""
+    restores_any: bool = False
+    """A new container restores whatever is saved: the kernel attaches to the session, and knows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +437,12 @@ class Answer(Compact):
     """When the answer was made."""
     names: tuple[str, ...] = ()
     """User names in the container's namespace after the run."""
+    container: str = ""
+    """The container; its generation may be older, because it restored the namespace of another one."""
+    saved_run: str = ""
+    """The last run whose changes are saved; empty: none."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """Names whose values could not be restored, with the reason."""
     is_event: bool = False
     """The whole answer is in the run's `end` event: the result of the call would have been sent as a blob."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -218,6 +218,16 @@ TABLES: weakref.WeakSet[IdentityTable] = weakref.WeakSet()
 """All identity tables of this process."""
 
 
+def first_base(transfers: int, side: int = 1) -> int:
+    """Return the token of the first object of a side's transfer, by the transfer's number."""
+    return (2 * transfers + side) << _TRANSFER_SHIFT
+
+
+def base_of(token: int) -> int:
+    """Return the token of the first object of a token's transfer."""
+    return token >> _TRANSFER_SHIFT << _TRANSFER_SHIFT
+
+
 class IdentityTable:
     """The objects that both sides of a session have, by token.
 
@@ -257,7 +267,17 @@ class IdentityTable:
     def next_base(self) -> int:
         """Return the token of the first object of a new transfer."""
         self._transfers += 1
-        return (2 * self._transfers + self.side) << _TRANSFER_SHIFT
+        return first_base(self._transfers, self.side)
+
+    @property
+    def transfers(self) -> int:
+        """Number of the transfers that this side has begun."""
+        return self._transfers
+
+    def resume(self, transfers: int, forgotten: Iterable[int]) -> None:
+        """Continue as the side that has ended: with its number of transfers, and the tokens to report as released."""
+        self._transfers = transfers
+        self._forgotten += forgotten
 
     def find(self, token: int) -> Any:
         """Return the object of a token; None: this side does not have the object."""
