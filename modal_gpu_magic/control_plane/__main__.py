@@ -37,6 +37,7 @@ class Options:
         cancel_grace: seconds before a container that ignores a cancellation is killed.
         command: command to run; empty: serve the parent process.
         lasting: use the server that outlives its users.
+        find: print the address of the lasting server that runs, or `null`, and start none.
         linger: seconds that a lasting server stays unused.
         lock: file descriptor of the lock that a lasting server got from who starts it; None: another kind of server.
     """
@@ -44,6 +45,7 @@ class Options:
     cancel_grace: float = CANCEL_GRACE
     command: tuple[str, ...] = ()
     lasting: bool = False
+    find: bool = False
     linger: float = LINGER
     lock: int | None = None
 
@@ -53,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     owner = os.getppid()  # read first: the owner may end during the imports
     forget_working_directory()
     options = read_options(argv) if argv else Options()
-    if options.lasting:
+    if options.lasting or options.find:
         return use_lasting(options)
     from modal_gpu_magic.control_plane.containers import server_dirs, standby
 
@@ -73,6 +75,9 @@ def use_lasting(options: Options) -> int:
     from modal_gpu_magic.control_plane.lasting import command, finding
 
     try:
+        if options.find:
+            finding.show(finding.find())
+            return 0
         record = finding.find_or_start(options.linger, options.cancel_grace)
     except finding.NoServer as error:
         sys.stderr.write(f"{error}\n")
@@ -109,6 +114,7 @@ def read_options(argv: Sequence[str]) -> Options:
     parser.add_argument(
         "--lasting", action="store_true", help="use the server of yours that outlives commands and kernels"
     )
+    parser.add_argument("--find", action="store_true", help="print the address of that server, or null; start none")
     parser.add_argument(
         "--linger",
         type=float,
@@ -120,7 +126,7 @@ def read_options(argv: Sequence[str]) -> Options:
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="a command to run, with its arguments")
     read = parser.parse_args(argv)
     command = read.command[1:] if read.command[:1] == ["--"] else read.command
-    return Options(read.cancel_grace, tuple(command), read.lasting, read.linger, read.serve_lasting)
+    return Options(read.cancel_grace, tuple(command), read.lasting, read.find, read.linger, read.serve_lasting)
 
 
 if __name__ == "__main__":

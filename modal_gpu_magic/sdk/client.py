@@ -17,6 +17,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -131,16 +132,39 @@ def connect(kind: Kind, *, lasting: bool = False, linger: float = LINGER) -> Bac
     Raises:
         SetupError: no token, a refused token, or a control plane that does not start.
     """
-    key = (kind, lasting and kind == "local")
+    start = _cloud if kind == "cloud" else partial(_lasting, linger) if lasting else _local
     with _lock:
-        backend = _open.get(key)
-        if backend is not None and backend.lost is not None:
-            atexit.unregister(backend.close)
-            backend = None
-        if backend is None:
-            backend = _open[key] = _cloud() if kind == "cloud" else _lasting(linger) if lasting else _local()
-            atexit.register(backend.close)
-        return backend
+        backend = _kept((kind, lasting and kind == "local"), start)
+    if backend is None:
+        raise SetupError(f"the local control plane of detached sessions ended while it was connected to. {AGAIN}")
+    return backend
+
+
+def connect_if_running(kind: Kind) -> Backend | None:
+    """Return the backend that has detached sessions; None: no lasting local control plane runs, so none exist.
+
+    Starts no control plane.
+
+    Raises:
+        SetupError: no token, a refused token, or a control plane that does not answer.
+    """
+    if kind == "cloud":
+        return connect(kind)
+    with _lock:
+        return _kept((kind, True), partial(_lasting, None))
+
+
+def _kept(key: tuple[Kind, bool], start: Callable[[], Backend | None]) -> Backend | None:
+    """Return the backend that this kernel has; get it by `start` at its first use, and after a loss."""
+    backend = _open.get(key)
+    if backend is not None and backend.lost is not None:
+        atexit.unregister(backend.close)
+        del _open[key]
+        backend = None
+    if backend is None and (backend := start()) is not None:
+        _open[key] = backend
+        atexit.register(backend.close)
+    return backend
 
 
 def _cloud() -> Backend:
@@ -191,36 +215,45 @@ def _local() -> Backend:
     return backend
 
 
-def _lasting(linger: float) -> Backend:
-    """Connect to the user's lasting control plane. One that ends at this moment is found again as a new one.
+def _lasting(linger: float | None) -> Backend | None:
+    """Connect to the user's lasting control plane. One that ends at this moment is looked for again.
+
+    Args:
+        linger: for a control plane that this starts; None: start none.
+
+    Returns:
+        The backend, or None if no control plane runs.
 
     Raises:
         SetupError: the control plane does not start, its directory is not the user's, or the server does not answer.
     """
     for _ in range(ATTEMPTS):
         hello = _find_lasting(linger)
+        if hello is None:
+            break
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.connect(str(hello["url"]).removeprefix("unix://"))
+            client = _answering_client(hello)
         except OSError:
+            client = None
+        except SetupError:
             connection.close()
-            continue
-        client = _answering_client(hello)
+            raise
         if client is None:
             connection.close()
             continue
         backend = Backend("local", client, hello["store"], connection=connection)
         threading.Thread(target=backend.watch_connection, name="modal-gpu-backend", daemon=True).start()
         return backend
-    raise SetupError(
-        "the local control plane of detached sessions ended while it was connected to: run the cell again."
-    )
+    return None
 
 
-def _find_lasting(linger: float) -> dict[str, Any]:
-    """Return the address of the lasting control plane, which this starts if none runs."""
+def _find_lasting(linger: float | None) -> dict[str, Any] | None:
+    """Return the address of the lasting control plane, which this starts if none runs and `linger` is given."""
+    options = ("--find",) if linger is None else ("--lasting", "--linger", repr(linger))
     process = subprocess.Popen(
-        [sys.executable, "-m", "modal_gpu_magic.control_plane", "--lasting", "--linger", repr(linger)],
+        [sys.executable, "-m", "modal_gpu_magic.control_plane", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -231,7 +264,7 @@ def _find_lasting(linger: float) -> dict[str, Any]:
     _modal()
     try:
         said, errors = process.communicate(timeout=2 * START_SECONDS)
-        return cast("dict[str, Any]", json.loads(said))
+        return cast("dict[str, Any] | None", json.loads(said))
     except (subprocess.TimeoutExpired, ValueError):
         if process.returncode is None:
             process.kill()

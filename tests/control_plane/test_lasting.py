@@ -60,6 +60,18 @@ def test_kernels_that_start_at_once_get_one_server(user: User) -> None:
     assert len(user.servers()) == 1
 
 
+def test_looking_for_a_server_starts_none(user: User) -> None:
+    look = "from modal_gpu_magic.sdk.client import connect, connect_if_running\nfound = connect_if_running('local')\n"
+    assert user.run(sys.executable, "-c", f"{look}print(found)").stdout == "None\n"
+    assert not list(user.runtime.iterdir())
+    store = user.find()["store"]
+    same = f"{look}print(found.store, connect('local', lasting=True) is found)"
+    assert user.run(sys.executable, "-c", same).stdout == f"{store} True\n"
+    os.kill(user.servers()[0], signal.SIGKILL)
+    eventually(lambda: not user.servers())
+    assert user.run(sys.executable, "-c", f"{look}print(found)").stdout == "None\n"
+
+
 def test_a_later_kernel_finds_what_an_earlier_one_left(user: User) -> None:
     first = user.said("say(backend.store)")
     assert user.said("say(backend.store)") == first
@@ -101,9 +113,9 @@ def test_a_link_or_a_file_in_its_place_is_refused_with_one_sentence(user: User, 
     (line,) = done.stderr.splitlines()
     assert "modal-gpu-magic is not a directory of yours" in line
     assert not list(target.iterdir())
-    source = "pass"
-    process = user.kernel(source)
-    assert process.wait(30) != 0
+    code = "from modal_gpu_magic.sdk.client import connect\nconnect('local', lasting=True)"
+    last = user.run(sys.executable, "-c", code).stderr.splitlines()[-1]
+    assert last == f"modal_gpu_magic.errors.SetupError: {line}"
 
 
 def test_without_a_runtime_directory_of_the_user_the_temporary_directory_is_used(tmp_path: Path) -> None:

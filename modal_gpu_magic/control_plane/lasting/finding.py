@@ -43,9 +43,32 @@ def find_or_start(linger: float, cancel_grace: float) -> dict[str, Any]:
     except NotPrivate as error:
         raise NoServer(str(error)) from None
     except Busy:
-        raise NoServer(
-            f"Another process has held {place.path / 'lock'} for {START_SECONDS:g} s: end it, and try again."
-        ) from None
+        raise _busy(place) from None
+
+
+def find() -> dict[str, Any] | None:
+    """Return the record of the running server; None if none runs. Starts nothing, and makes no directory.
+
+    Raises:
+        NoServer: the directory is not the user's, or another process holds its lock for too long.
+    """
+    place = lasting_dir()
+    if not place.record.exists():
+        return None
+    try:
+        with place.locked(START_SECONDS):
+            record = place.read()
+            if record is not None:
+                place.note_client()
+            return record
+    except NotPrivate as error:
+        raise NoServer(str(error)) from None
+    except Busy:
+        raise _busy(place) from None
+
+
+def _busy(place: LastingDir) -> NoServer:
+    return NoServer(f"Another process has held {place.path / 'lock'} for {START_SECONDS:g} s: end it, and try again.")
 
 
 def _start(place: LastingDir, lock: int, linger: float, cancel_grace: float) -> dict[str, Any]:
@@ -80,9 +103,9 @@ def _start(place: LastingDir, lock: int, linger: float, cancel_grace: float) -> 
     return record
 
 
-def show(record: Mapping[str, Any]) -> None:
-    """Print the record, for the kernel that asked."""
-    sys.stdout.write(json.dumps(dict(record)) + "\n")
+def show(record: Mapping[str, Any] | None) -> None:
+    """Print the record, for the kernel that asked; `null`: no server runs."""
+    sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 
 

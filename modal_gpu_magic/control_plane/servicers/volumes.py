@@ -12,6 +12,7 @@ import dataclasses
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 from google.protobuf.empty_pb2 import Empty
@@ -20,7 +21,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic.control_plane.files.tree import make_private_directories
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, Exists, Invalid, NotFound, found, page
-from modal_gpu_magic.control_plane.scheduling.state import Container, State, Volume, new_id
+from modal_gpu_magic.control_plane.scheduling.state import App, Container, State, Volume, new_id
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 
@@ -28,6 +29,9 @@ _CREATES = (
     api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
     api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
 )
+
+EXIT_SECONDS = 15.0
+"""Seconds that the deletion of a volume waits for the containers of a stopped app, which have 10 s for their end."""
 
 
 def volumes_directory() -> Path:
@@ -97,8 +101,12 @@ class Volumes:
         return Empty()
 
     async def VolumeDelete(self, request: api_pb2.VolumeDeleteRequest, peer: Container | None) -> Empty:
-        """Remove the directory with its files."""
+        """Remove the directory, after the containers of a stopped app have ended: an `@exit` hook may write there."""
         volume = self._volume(request.volume_id)
+        end = time.monotonic() + EXIT_SECONDS
+        while (left := end - time.monotonic()) > 0 and (app := self._ending_app(volume)):
+            await app.log.broadcast.wait(left)
+        self._volume(volume.id)  # another request may have deleted it meanwhile
         del self._state.volumes[volume.id]
         shutil.rmtree(volume.path, ignore_errors=True)
         _marker(volume.path).unlink(missing_ok=True)
@@ -119,6 +127,14 @@ class Volumes:
             _marker(volume.path).rename(_marker(path))
         self._state.volumes[volume.id] = dataclasses.replace(volume, name=request.name, path=path)
         return Empty()
+
+    def _ending_app(self, volume: Volume) -> App | None:
+        """Return a stopped app of which a container that has the volume still runs."""
+        for container in self._state.containers():
+            mounts = container.function.definition.volume_mounts
+            if container.function.app.stopped and any(mount.volume_id == volume.id for mount in mounts):
+                return container.function.app
+        return None
 
     def _mounted(self) -> list[Path]:
         """Return the directories of volumes that containers have."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import modal
 import pytest
 
-from tests.control_plane.plane import Plane
+from tests.control_plane.plane import Plane, eventually, stop_app
 
 KINDS = pytest.mark.parametrize("kind", [modal.Queue, modal.Dict, modal.Volume])
 
@@ -95,3 +96,37 @@ def test_a_volume_gets_another_name(client: Any, name: str) -> None:
     assert [each.path for each in renamed.listdir("/")] == ["file"]
     with pytest.raises(modal.exception.NotFoundError):
         modal.Volume.from_name(name, client=client).hydrate()
+
+
+def test_a_volume_is_deleted_after_the_exit_hooks_of_its_stopped_app(
+    client: Any, places: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    app = modal.App(name)
+    source = """
+class Writer:
+    @modal.method()
+    def begin(self):
+        return True
+
+    @modal.exit()
+    def end(self):
+        import json, os, time
+        from pathlib import Path
+        time.sleep(0.5)
+        directory = Path(next(iter(json.loads(os.environ["MODAL_GPU_VOLUMES"]).values()))) / "deep"
+        directory.mkdir(parents=True)
+        (directory / "state").write_text("saved")
+        Path(DONE).touch()
+""".replace("DONE", repr(str(tmp_path / "done")))
+    scope: dict[str, Any] = {"modal": modal, "__name__": __name__}
+    exec(source, scope)
+    volume = modal.Volume.from_name(name, create_if_missing=True, client=client)
+    app.cls(serialized=True, volumes={"/modal-gpu-session": volume})(scope["Writer"])
+    app.deploy(name=name, client=client)
+    assert modal.Cls.from_name(name, "Writer", client=client)().begin.remote()
+    directory = Path(places["XDG_DATA_HOME"], "modal_gpu_magic", "volumes", name)
+    assert directory.is_dir()
+    stop_app(name, client)
+    modal.Volume.objects.delete(name, client=client)
+    eventually((tmp_path / "done").exists)
+    assert not directory.exists()
