@@ -118,6 +118,7 @@ VALUES = [
     ("--ranks all", "ranks", ("all",)),
     ("--service embed", "service", "embed"),
     ("--detach", "detach", True),
+    ("--save 5GB", "save", 5_000_000_000),
     ("--dry-run", "dry_run", True),
     ("--quiet", "quiet", True),
     ("--allow-unknown-gpu", "allow_unknown_gpu", True),
