@@ -120,13 +120,6 @@ class Worker:
         self._abandoned: set[str] = set()
         """Runs that the notebook gave up before their requests arrived. They must not begin."""
         self._stores: dict[str, SharedStore] = {}
-        self._files: set[str] = set()
-        """Files of the copy of the project that cells wrote."""
-        self._is_unsaid = False
-        """Whether the state was restored, and the notebook does not know that the container is another one."""
-        directory = None if self.place.stateless else session_mount.mounted(session)
-        state = None if directory is None else directory / STATE
-        self.saved = SavedSession(state, self.container, self.namespace_sync, self._moment)
         self._owner = ""
         """The claim of the kernel that may send runs to a detached session."""
         self._call = ""
@@ -134,6 +127,13 @@ class Worker:
         """Claims that ended: another kernel has attached since."""
         self._done: tuple[Request, tuple[object, ...]] | None = None
         """The last run without its values, and its result: what a kernel that attaches is to get."""
+        self._files: set[str] = set()
+        """Files of the copy of the project that cells wrote."""
+        self._is_unsaid = False
+        """Whether the state was restored, and the notebook does not know that the container is another one."""
+        self._directory = None if self.place.stateless else session_mount.mounted(session)
+        state = None if self._directory is None else self._directory / STATE
+        self.saved = SavedSession(state, self.container, self.namespace_sync, self._moment)
 
     def run(
         self,
@@ -141,9 +141,9 @@ class Worker:
         post: Post,
         answer: Callable[[], str],
         volumes: Volumes = NO_VOLUMES,
+        commit: Callable[[], object] = never,
         *,
         call: str = "",
-        commit: Callable[[], object] = never,
     ) -> Answer:
         """Run one cell. Never raises for an error in user code: the answer states how the cell ended.
 
@@ -152,6 +152,7 @@ class Worker:
             post: puts frames into the queue.
             answer: waits for the answer of `input()`.
             volumes: the user's Volumes.
+            commit: commits the session Volume.
             call: Modal's id of this call.
             commit: commits the session Volume.
         """
@@ -237,19 +238,16 @@ class Worker:
             self.saved.fetched()
             return self.namespace_sync.take(names, self._store(store), received, forgot)
 
-    def save(self) -> dict[str, str] | None:
-        """Save the state now; return what is not saved, with the reasons. None: nothing could be saved."""
-        return self.saved.save_now()
-
     def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
         """Give the session to a kernel that attaches: the values that `run` would have brought, and all other names.
 
         The kernel has no object of the container, so the answer is packed for an empty table.
         """
-        self._claim(owner)
-        request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
-        returned = self.last.values.names if request is not None and self.last and self.last.values else ()
         with unwarned(), Interrupt(), self.saved.busy():
+            self.saved.restore(self.namespace_sync.names)
+            self._claim(owner)
+            request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
+            returned = self.last.values.names if request is not None and self.last and self.last.values else ()
             leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
         return self._answer(leaving=leaving)
 
@@ -267,10 +265,15 @@ class Worker:
 
     def _record(self, request: Request, name: str, commit: Callable[[], object]) -> RunLog | None:
         """Return the log of a detached run; None: the run has none."""
-        if not request.log:
+        if not request.log or self._directory is None:
             return None
         life = life_name(time.time(), self.container)
-        return RunLog(session_mount.top() / run_directory(self.session, request.run) / life, commit, self._say, name)
+        directory = session_mount.top() / run_directory(self.session, request.run) / life
+        return RunLog(directory, commit, self._say, name)
+
+    def save(self) -> dict[str, str] | None:
+        """Save the state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        return self.saved.save_now()
 
     def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the working directory, or all files below the path.

@@ -55,9 +55,8 @@ class OpenApp(HeldApp):
         return None if self._is_apart else define(app, self.machine, self.packages, volumes=self._volumes())
 
     def _volumes(self) -> dict[str, Any]:
-        """Return the session Volume by its mount path, if the App has one."""
-        volume = self._session_volume()
-        return {} if volume is None else {SESSION_MOUNT: volume}
+        """Return the session Volume by its mount path, if the machine's sessions are saved."""
+        return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
 
     @property
     def owner(self) -> str:
@@ -74,10 +73,6 @@ class OpenApp(HeldApp):
             FOLLOWERS.run(self.terminate)
         else:
             self.close_soon()
-
-    def _session_volume(self) -> Any:
-        """Return the Volume of the sessions' files; None: the App has none."""
-        return self.backend.session_volume() if self.machine.saves else None
 
     @property
     def session_volume(self) -> str:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.errors import MachineError, SetupError, TakenOver
 from modal_gpu_magic.sdk.app import FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
@@ -97,8 +98,8 @@ class DeployedApp(OpenApp):
         """The files of the session's Volume."""
         return VolumeFiles(self.volume)
 
-    def _session_volume(self) -> Any:
-        return self.volume
+    def _volumes(self) -> dict[str, Any]:
+        return {SESSION_MOUNT: self.volume}
 
     @property
     def session_volume(self) -> str:

@@ -48,9 +48,9 @@ class Runner:
         def answer() -> str:
             return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
-        call = modal.current_function_call_id() or ""
         volumes, commit = mounted(request.volumes), session_volume(request.session_volume)
-        return self.worker.run(request, post, answer, volumes, call=call, commit=commit)
+        call = modal.current_function_call_id() or ""
+        return self.worker.run(request, post, answer, volumes, commit, call=call)
 
     @modal.method()
     def fetch(
@@ -67,14 +67,14 @@ class Runner:
         return self.worker.fetch(names, store, received, forgot, generation, history, owner)
 
     @modal.method()
-    def save(self) -> dict[str, str] | None:
-        """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
-        return self.worker.save()
-
-    @modal.method()
     def hand_over(self, owner: str, run: str, store: str | None) -> Answer:
         """Give a detached session to a kernel that attaches, with the values of its last run."""
         return self.worker.hand_over(owner, run, store)
+
+    @modal.method()
+    def save(self) -> dict[str, str] | None:
+        """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        return self.worker.save()
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:

@@ -130,8 +130,6 @@ class Session:
         """Store of large values if the container shares the kernel's machine; None: messages carry the values."""
         self.backlog = Backlog(self)
         """The session's background cells."""
-        self.history: list[RunTrace] = []
-        """The last runs in order, from one on whose changes are known to be saved."""
         self.prefix = PREFIX
         """Beginning of the names of a detached session at Modal."""
         self.owner_name = ""
@@ -142,8 +140,12 @@ class Session:
         """Id of this kernel's claim on a detached session."""
         self._found: Entry | None = None
         """The detached session that this kernel attaches to; None: the session is made here."""
+        self.restores_any = False
+        """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
         """The sentence about the kernel that has taken the session over; empty: none has."""
+        self.history: list[RunTrace] = []
+        """The last runs in order, from one on whose changes are known to be saved."""
         self._ended_at = 0.0
         """When the last cell ended, seconds of a monotonic clock."""
         self._fetches = 0
@@ -372,10 +374,12 @@ class Session:
 
     def _close(self) -> None:
         """End the App of the session's machine."""
+        opening, self._opening = self._opening, None
+        if opening is not None and isinstance(app := opening.app, DeployedApp) and not app.closed:
+            app.terminate()  # the Volume stays: the next container goes on with what it has
         self.status.ended()
-        if self._opening is not None:
-            APPS.close(self._opening)
-            self._opening = None
+        if opening is not None:
+            APPS.close(opening)
 
     def _carry(self, name: str, front: Front) -> None:
         try:
@@ -439,26 +443,11 @@ class Session:
     def _end(self) -> None:
         """End the session's container."""
         self.forget()
-        if (opening := self._opening) is not None:
+        opening = self._opening
+        if opening is not None and self.machine.detach:
             opening.when_ready(lambda: opening.app.remove() if isinstance(opening.app, DeployedApp) else None)
         self._close()
         self._found, self._claim, self._taken = None, "", ""
-
-    def container_ended(self) -> None:
-        """Note the end of the container: the next one goes on with its saved state, if there is one."""
-        if not self.machine.saves or self.generation is None:
-            self.forget()
-            return
-        self.open_run = None
-        self._resend()
-        self.free_buffers()
-
-    def _resend(self) -> None:
-        """Send files, modules and the process's state again: another container has the values."""
-        self.files.resend()
-        self.modules.resend()
-        self.versions.forget()
-        self.process.forget()
 
     def disconnect(self) -> None:
         """Leave a detached session, which goes on; end another one."""
@@ -563,6 +552,22 @@ class Session:
             owned_at=time.time(),
         )
         return Deployment(mine, exists=self._found is not None)
+
+    def container_ended(self) -> None:
+        """Note the end of the container: the next one goes on with its saved state, if there is one."""
+        if not self.machine.saves or self.generation is None:
+            self.forget()
+            return
+        self.open_run = None
+        self._resend()
+        self.free_buffers()
+
+    def _resend(self) -> None:
+        """Send files, modules and the process's state again: another container has the values."""
+        self.files.resend()
+        self.modules.resend()
+        self.versions.forget()
+        self.process.forget()
 
     def forget(self) -> tuple[str, ...]:
         """Discard the state of the container, so that values are sent again; return the names of lost values."""
@@ -880,6 +885,7 @@ class Session:
             save=self.machine.save if self.machine.saves else 0,
             history=tuple(self.history),
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
+            restores_any=self.restores_any,
             owner=self._claim,
             log=self.machine.detach,
         )

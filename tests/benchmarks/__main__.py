@@ -7,7 +7,19 @@ import platform
 import sys
 from datetime import datetime
 
-from tests.benchmarks import cells, cloud, files, front_ends, graphs, ranks, samples, saved_state, services, transfers
+from tests.benchmarks import (
+    cells,
+    cloud,
+    detached,
+    files,
+    front_ends,
+    graphs,
+    ranks,
+    samples,
+    saved_state,
+    services,
+    transfers,
+)
 from tests.benchmarks.table import HEAD
 
 QUICK = (cells.load_ext, cells.warm, *graphs.MEASURES)
@@ -18,7 +30,7 @@ def main(words: list[str]) -> int:
     """Measure what has one of `words` in its name; everything without any; `--quick`: what takes a minute in all."""
     print(f"{machine()}\n\n{HEAD}", flush=True)
     over = 0
-    modules = (cells, graphs, services, files, transfers, saved_state, samples, ranks, cloud, front_ends)
+    modules = (cells, graphs, services, files, transfers, saved_state, samples, ranks, detached, cloud, front_ends)
     measures = QUICK if "--quick" in words else [each for module in modules for each in module.MEASURES]
     named = [word for word in words if word != "--quick"]
     for measure in measures:

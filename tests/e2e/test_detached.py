@@ -59,7 +59,9 @@ def row_of(session: str, kernel: Kernel) -> str:
 
 
 def detach(kernel: Kernel, session: str, *options: str) -> None:
-    """Choose a detached session."""
+    """Choose a detached session, once the kernel's last cell has ended: a cell that fails ends those sent after it."""
+    while kernel.run("0").reply["status"] == "aborted":
+        pass
     used = kernel.run(f"%modal_gpu use H100 --session {session} --detach {' '.join(options)}")
     assert used.ok, used.error
 
@@ -256,7 +258,7 @@ def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel
         "Session bounded keeps running without this notebook; a cell costs at most $0.01 if nobody comes back" in said
     )
     assert said.count("if nobody comes back") == 2
-    lone.send("%%modal_gpu --timeout 3s\nimport time\nprint('sleeps')\ntime.sleep(600)")
+    lone.send("%%modal_gpu --timeout 3s\nimport time\nkept = [1, 2]\nprint('sleeps')\ntime.sleep(600)")
     wait_for(lone, "sleeps")
     user.kill(lone)
     (row,) = user.ended(1, "bounded")
@@ -264,8 +266,11 @@ def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel
     attached = kernel.run("%modal_gpu attach bounded")
     assert attached.error.startswith("CellTimeout: the cell reached its timeout of 3 s")
     assert attached.stdout == "sleeps\n"
-    assert "The session's container has ended" in attached.said
+    assert "The session's container has ended; from its Volume: kept" in attached.said
+    assert kernel.print("kept") == "[1, 2]"
     assert len(user.containers("bounded")) == 1
+    assert kernel.remote("kept.append(3)\nkept", "").value() == "[1, 2, 3]"
+    assert len(user.containers("bounded")) == 2
 
 
 def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> None:

@@ -123,6 +123,7 @@ VALUES = [
     ("--ranks all", "ranks", ("all",)),
     ("--service embed", "service", "embed"),
     ("--detach", "detach", True),
+    ("--save 5GB", "save", 5_000_000_000),
     ("--dry-run", "dry_run", True),
     ("--bg train", "bg", "train"),
     ("--quiet", "quiet", True),

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.saved.reading import SavedState
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
 GONE_MESSAGE = "The session's container has ended; {}"
 NOT_SAVED = "its values were not saved."
+RESTORED = "from its Volume: {}."
+SAVED = "it is saved in the session's Volume; the next remote cell has it"
+MOST_BYTES = 256 << 20
+"""Size of saved values that are read into the notebook without being asked for."""
 
 
 def follow(
@@ -74,19 +80,45 @@ def _is_own(value: Any) -> bool:
 
 
 def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> CellResult:
-    """Bind the values of a session whose container has ended."""
-    values = saved_values(app, session.name, session.namespace)
-    if values is None:
+    """Bind the values of a session whose container has ended; the next container restores all that is saved."""
+    found = saved_values(app, session.name, session.namespace)
+    if found is None:
         say(GONE_MESSAGE.format(NOT_SAVED))
         return CellResult()
+    session.restores_any = True
+    values, staying = found
     result, has_result = values.pop(RESULT, None), RESULT in values
     session.namespace.update(values)
+    for name in staying:
+        session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
+    names = sorted(name for name in (*values, *staying) if not is_result(name))
+    say(GONE_MESSAGE.format(RESTORED.format(", ".join(names) or "no values")))
     return CellResult(result, has_result)
 
 
-def saved_values(_app: DeployedApp, _session: str, _namespace: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the values that the session's Volume has, the last result as `RESULT`; None: no values were saved.
+def saved_values(
+    app: DeployedApp, session: str, namespace: dict[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """Return the values that the session's Volume has, and the names that are left there; None: no values were saved.
 
-    The seam of the saved state: reading `app.content` by path is all that it needs.
+    The last result is under `RESULT`.
     """
-    return None
+
+    def read(path: str) -> bytes:
+        content = app.files.content(path)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    state = SavedState.open(read, session)
+    if state is None:
+        return None
+    if state.nbytes > MOST_BYTES:
+        return {}, state.names
+    loaded = state.load((*state.names, *filter(None, (state.result,))), namespace)
+    values = dict(loaded.values)
+    if state.result in values and state.result not in state.names:
+        values[RESULT] = values.pop(state.result)
+    elif state.result:
+        values[RESULT] = values[state.result]
+    return values, tuple(loaded.failed)

@@ -126,6 +126,7 @@ class Sender(Protocol):
     process: ProcessState
     status: Status
     store: SharedStore | None
+    restores_any: bool
     history: list[RunTrace]
 
     @property

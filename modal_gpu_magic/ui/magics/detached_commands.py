@@ -64,14 +64,15 @@ def _entry(kind: Kind, name: str) -> Entry:
     Raises:
         LineError: the account has no such session.
     """
-    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.registry import Registry
 
-    registry = Registry(connect(kind, lasting=True))
-    entry = registry.get(name)
+    backend = connect_if_running(kind)
+    registry = Registry(backend) if backend is not None else None
+    entry = registry.get(name) if registry is not None else None
     if entry is None:
         forget(name, kind)
-        names = ", ".join(each.session for each in registry.entries())
+        names = ", ".join(each.session for each in registry.entries()) if registry is not None else ""
         raise LineError(f"No detached session is named {name!r}. Detached sessions: {names or 'none'}.")
     return entry
 
@@ -116,10 +117,11 @@ def show(kind: Kind) -> None:
     """Show all detached sessions of the account."""
     from IPython.display import display
 
-    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.sightings import sightings
 
-    rows = tuple(map(_row, sightings(connect(kind, lasting=True))))
+    backend = connect_if_running(kind)
+    rows = tuple(map(_row, sightings(backend))) if backend is not None else ()
     if not rows:
         print(NONE)
         return
@@ -146,13 +148,14 @@ def _state(seen: Sighting) -> str:
 
 def others(state: KernelState) -> Iterator[str]:
     """Yield a line for each detached session of the account that this kernel does not have."""
-    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.sightings import sightings
 
     mine = {name for name, session in state.sessions.items() if session.machine.detach and session.is_open}
     for kind in dict.fromkeys(each.kind for each in known() if each.session not in mine):
         try:
-            seen = sightings(connect(kind, lasting=True))
+            backend = connect_if_running(kind)
+            seen = sightings(backend) if backend is not None else ()
         except ModalGpuError as error:
             yield f"detached sessions: {error}"
             continue
@@ -184,10 +187,11 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
 
 def stop_all(state: KernelState, kind: Kind) -> None:
     """End all detached sessions of the account."""
-    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.registry import Registry
 
-    for entry in Registry(connect(kind, lasting=True)).entries():
+    backend = connect_if_running(kind)
+    for entry in Registry(backend).entries() if backend is not None else ():
         stop(state, entry.session, kind)
 
 

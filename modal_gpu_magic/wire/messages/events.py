@@ -252,8 +252,9 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "restored", "rewound", "owner"]
-    """`restored`: the container continues the request's generation from the saved state, without files and modules.
+    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "owner", "restored", "rewound"]
+    """`owner`: another kernel has attached to the session.
+    `restored`: the container continues the request's generation from the saved state, without files and modules.
     `rewound`: it has the values of `restored` from an older state, and knows none of the notebook's objects."""
     buffers: tuple[str, ...] = ()
     version: str = ""

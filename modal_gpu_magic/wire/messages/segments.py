@@ -74,7 +74,7 @@ class Segment:
 
 
 def session_directory(session: str) -> str:
-    """Return the directory of a session in the Volume of its container: any name, made safe."""
+    """Return the name of a session's directory in the Volume. No two sessions have the same."""
     return quote(session, safe="").replace(".", "%2E")
 
 

@@ -146,20 +146,3 @@ def test_the_logs_of_the_newest_runs_are_kept(tmp_path: Path) -> None:
         record.log.close(Answer("g", "1"))
         assert record.committed.wait(10)
     assert {path.name for path in tmp_path.iterdir()} == {f"run{number}" for number in range(5, MOST_RUNS + 5)}
-
-
-def test_output_is_logged_at_little_cost(tmp_path: Path) -> None:
-    def seconds(log: RunLog | None) -> float:
-        sender = EventSender()
-        sender.begin("r/g", lambda _: None, log)
-        began = time.process_time()
-        for number in range(100_000):
-            sender.text("stdout", f"line {number}\n")
-        sender.finish()
-        if log is not None:
-            log.close(Answer("g", "1"))
-        sender.close()
-        return time.process_time() - began
-
-    with_log = min(seconds(Record(tmp_path / f"{turn}").log) for turn in range(3))
-    assert with_log <= 1.3 * min(seconds(None) for _ in range(3))
