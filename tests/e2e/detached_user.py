@@ -101,9 +101,8 @@ def meter(kernel: Kernel, session: str, what: str = "container_seconds") -> Any:
 
 
 def wait_for(kernel: Kernel, text: str) -> None:
-    """Wait until a cell that was sent has shown a text."""
-    until = time.monotonic() + SOON
-    while time.monotonic() < until:
-        if any(text in message.text for message in kernel.listen(0.05)):
-            return
-    raise AssertionError(f"{text!r} was not shown")
+    """Wait until a cell that was sent has shown a text, in any number of messages."""
+    shown, until = "", time.monotonic() + SOON
+    while text not in shown:
+        assert time.monotonic() < until, f"{text!r} was not shown: {shown[-200:]!r}"
+        shown += "".join(message.text for message in kernel.listen(0.05))

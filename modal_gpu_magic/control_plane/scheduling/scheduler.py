@@ -318,6 +318,7 @@ class Scheduler:
         else:
             self._fail_waiting(container, container.startup_failure or result)
         self._offer_gpus_of(container)
+        function.app.log.broadcast.notify()  # who waits for the app's end looks at its containers again
 
     def _offer_gpus_of(self, container: Container) -> None:
         """Let all functions scale when a container with GPUs has ended or become idle."""

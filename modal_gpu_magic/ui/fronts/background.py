@@ -196,9 +196,8 @@ class BackgroundNotebook(NotebookFront):
         self._origin, self._count = Origin.of(shell), cell_number(shell)
         self._pages = self._followers = PagesBeside(shell, self._count)
 
-    def begin(self, about: About, press: Callable[[], None]) -> None:
-        """Start the run."""
-        self.live = Live(about, press, self._origin, background=True, notify_after=self._notify_after)
+    def _new_live(self, about: About, press: Callable[[], None]) -> Live:
+        return Live(about, press, self._origin, background=True, notify_after=self._notify_after)
 
     def _area_of(self, shell: InteractiveShell, run: BackgroundRun) -> CellArea:
         if self.widgets:

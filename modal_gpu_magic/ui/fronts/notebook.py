@@ -62,9 +62,8 @@ class NotebookFront(ShellFront):
         """Notes to show when no widget captures the cell's output any more."""
         self._ranks_id = uuid.uuid4().hex
 
-    def begin(self, about: About, press: Callable[[], None]) -> None:
-        """Start a run; its dashboard opens if the run takes longer."""
-        self.live = Live(about, press, Origin.of(self.shell), notify_after=self._notify_after)
+    def _new_live(self, about: About, press: Callable[[], None]) -> Live:
+        return Live(about, press, Origin.of(self.shell), notify_after=self._notify_after)
 
     def show(self, state: State) -> None:
         """Show the state in one line, replaced in place, and later in a dashboard in the same place."""

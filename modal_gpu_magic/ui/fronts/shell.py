@@ -79,9 +79,12 @@ class ShellFront(abc.ABC):
 
     def begin(self, about: About, press: Callable[[], None]) -> None:
         """Start a run; its dashboard opens if the run takes longer."""
-        self.live = Live(about, press, Origin.of(self.shell))
+        self.live = self._new_live(about, press)
         if about.session and self.records:
             self._recorded = {"session": about.session, **({"run": about.run} if about.run else {})}
+
+    def _new_live(self, about: About, press: Callable[[], None]) -> Live:
+        return Live(about, press, Origin.of(self.shell))
 
     def _mark(self, kind: str) -> dict[str, dict[str, str]]:
         """Return the metadata of an output of this extension, with the detached session and its run."""
