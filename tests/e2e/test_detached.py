@@ -310,6 +310,7 @@ def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Ke
     ended = other.remote("lonely", "")
     assert not ended.ok
     assert "The detached session listed was ended" in ended.error + ended.said
+    assert "listed" not in other.run("%modal_gpu stop").stdout, "it is gone"
     everything = kernel.run("%modal_gpu stop --all")
     assert everything.ok, everything.traceback
     assert kernel.run("%modal_gpu attach").stdout.startswith("No detached sessions.")

@@ -160,7 +160,7 @@ def stop(state: KernelState, rest: str) -> None:
         return
     for name, each in running:
         if name in detached:
-            if not rest:
+            if not rest and state.sessions[name].is_open:
                 print(f"{name}: detached, still running; `%modal_gpu stop {name}` ends it")
         elif rest in ("", "--all", name):
             each.stop()

@@ -200,7 +200,7 @@ def welcome(shell: InteractiveShell) -> Iterator[str]:
     path = notebook_path(shell)
     for each in known():
         if each.notebook == path:
-            when = time.strftime("%d %b %H:%M", time.localtime(each.used_at))
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used_at))
             yield (
                 f"The detached session {each.session} was used here on {when}: `%modal_gpu attach {each.session}` "
                 f"continues it, `%modal_gpu stop {each.session}` ends it."
