@@ -145,7 +145,7 @@ class Session:
         self._taken = ""
         """The sentence about the kernel that has taken the session over; empty: none has."""
         self.history: list[RunTrace] = []
-        """The last runs in order, from one on whose changes are known to be saved."""
+        """The runs that the container's saved state may be of: the last that is known to be saved, and the last."""
         self._ended_at = 0.0
         """When the last cell ended, seconds of a monotonic clock."""
         self._fetches = 0

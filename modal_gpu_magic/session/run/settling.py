@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
-MOST_RUNS = 1_000
-"""Most runs that are kept for the comparison with a saved state. An older state counts as unknown."""
 _GONE: Any = object()
 
 
@@ -204,8 +202,7 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     """
     if session.machine.nodes == 1:
         session.generation = answer.generation
-    session.history[:] = _since(session.history, answer.saved_run)
-    session.history.append(RunTrace(run.run, run.changes))
+    session.history[:] = traced(session.history, answer.saved_run, RunTrace(run.run, run.changes))
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
     session.modules.arrived()
@@ -221,10 +218,16 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     return result
 
 
-def _since(history: list[RunTrace], saved: str) -> list[RunTrace]:
-    """Return the runs from the saved one on: no state that is older will be restored."""
-    found = next((number for number, each in enumerate(history) if each.run == saved), 0)
-    return history[max(found, len(history) - MOST_RUNS) :]
+def traced(history: list[RunTrace], saved: str, ended: RunTrace) -> list[RunTrace]:
+    """Return the runs that a saved state may be of: the saved one, if it is known, and the one that has ended.
+
+    No state of a run between the two can exist, since the container had saved none when the last one ended: that one
+    has the changes of all after the saved one.
+    """
+    found = next((number for number, each in enumerate(history) if each.run == saved), -1)
+    later = [each.names for each in (*history[found + 1 :], ended)]
+    names = None if None in later else frozenset().union(*(each for each in later if each is not None))
+    return [*history[max(found, 0) : found + 1], RunTrace(ended.run, names)]
 
 
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:

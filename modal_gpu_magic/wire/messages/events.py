@@ -396,7 +396,7 @@ class Request(Compact):
     session_volume: str = ""
     """Modal's id of the session Volume."""
     history: tuple[RunTrace, ...] = ()
-    """The last runs in order, from one on whose changes are known to be saved: what a saved state is compared with."""
+    """The runs that a saved state may be of, in order, with all changes since the one before."""
     restores_any: bool = False
     """A new container restores whatever is saved: the kernel attaches to the session, and knows nothing of it."""
     owner: str = ""
