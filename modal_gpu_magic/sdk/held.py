@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
@@ -43,6 +45,9 @@ Tell = Callable[[str, Any], None]
 
 class HeldApp(ABC):
     """Base of all Apps of this package. `define` sets the App's content."""
+
+    defines_with_queue = False
+    """Whether `define` refers to `queue`."""
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
         self.machine, self.backend, self.packages = machine, backend, packages
@@ -94,7 +99,7 @@ class HeldApp(ABC):
 
     @abstractmethod
     def define(self, app: Any) -> Any:
-        """Define the class on `app`; Modal creates nothing yet. The class may refer to `queue`."""
+        """Define the class on `app`; Modal creates nothing yet."""
 
     def _open(self) -> None:
         with heartbeats_to(self._heartbeat_failed):
@@ -110,9 +115,15 @@ class HeldApp(ABC):
         import modal
 
         app = modal.App(APP_NAME)
-        self.queue = self._stack.enter_context(modal.Queue.ephemeral(client=client))
-        self._cls = self.define(app)
-        self._stack.enter_context(app.run(client=client))
+        # Beside the definition, which may open a Volume: each takes two round trips.
+        opened = in_thread(lambda: self._stack.enter_context(modal.Queue.ephemeral(client=client)))
+        try:
+            if self.defines_with_queue:
+                self.queue = opened.result()
+            self._cls = self.define(app)
+            self._stack.enter_context(app.run(client=client))
+        finally:
+            self.queue = opened.result()
         return app
 
     def finish(self, run: str) -> None:
@@ -219,3 +230,18 @@ class HeldApp(ABC):
     def _tell_all(self, kind: str, body: Any) -> None:
         for tell in list(self._listeners.values()):
             tell(kind, body)
+
+
+def in_thread(action: Callable[[], Any]) -> Future[Any]:
+    """Run `action` in a thread with the caller's context; the interpreter's exit does not wait for it."""
+    future: Future[Any] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(action))
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="modal-gpu-open", daemon=True).start()
+    return future

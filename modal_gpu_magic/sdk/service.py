@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class ServiceApp(HeldApp):
     """The App of one service. Call `open()` in a thread, then `wake()` to start the first container."""
 
+    defines_with_queue = True
+
     def __init__(
         self, machine: Machine, backend: Backend, packages: tuple[str, ...], serving: Serving, program: Program
     ) -> None:
