@@ -139,7 +139,7 @@ def test_spawned_workers_input_and_what_stays(kernel: Kernel) -> None:
     assert kernel.remote("len(big)", SAME).value() == "80000000"
     used = kernel.run("opened.name")
     assert "rank 0" in used.error
-    assert "RemoteValueError" in kernel.remote("opened", SAME).error
+    assert "LostValueError" in kernel.remote("opened", SAME).error
     assert ranks_of(kernel) == []
     assert not Path(kernel.print("place")).exists()
 
