@@ -11,10 +11,14 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from modal_gpu_magic.sdk.choice import Kind
+from modal_gpu_magic.sdk.state_directory import made, state_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LASTS_SECONDS = timedelta(days=8).total_seconds()
 """Seconds after which a file counts no more: Modal has given up the session's entry and results by then."""
@@ -52,7 +56,7 @@ def known() -> tuple[Known, ...]:
 def remember(session: str, kind: Kind, notebook: str) -> None:
     """Note that a kernel of this machine uses a session. A disk that takes nothing is no reason to fail."""
     with contextlib.suppress(OSError):
-        _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+        made(_directory())
         path = _path(session, kind)
         part = path.with_name(f".{os.getpid()}-{path.name}")
         part.write_text(json.dumps(asdict(Known(session, kind, notebook, time.time()))), encoding="utf-8")
@@ -66,8 +70,7 @@ def forget(session: str, kind: Kind) -> None:
 
 
 def _directory() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base, "modal_gpu_magic", "detached")
+    return state_directory() / "detached"
 
 
 def _path(session: str, kind: Kind) -> Path:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.catalog.rates import adopt, from_account
-from modal_gpu_magic.session.costs.state_directory import made, state_directory
+from modal_gpu_magic.sdk.state_directory import made, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from modal_gpu_magic.session.costs.state_directory import made, state_directory
+from modal_gpu_magic.sdk.state_directory import made, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
