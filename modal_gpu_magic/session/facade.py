@@ -279,6 +279,7 @@ class Session:
             self.status.meter.sent()
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
             ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
+            MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
             if not left or ended.stopped or not never_ran(ended) or sent.run is not self.open_run:
                 break
             again = again or ended.began

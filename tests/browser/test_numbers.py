@@ -69,7 +69,7 @@ def told(smi: Path) -> list[int]:
 def keeps_up(tile: Locator, smi: Path) -> bool:
     """Whether the tile shows what the script told last, or the time before."""
     before = told(smi)[-2:]
-    shown = re.search(r"(\d+) %[\s\S]*?([\d.]+)/140 GiB", tile.inner_text())
+    shown = re.search(r"(\d+) %[\s\S]*?([\d.]+)/140\sGiB", tile.inner_text())
     after = told(smi)[-1]
     return shown is not None and int(shown[1]) in {*before, after} and float(shown[2]) == int(shown[1])
 
@@ -91,7 +91,7 @@ def test_the_page_counts_with_the_script_and_unknown_is_left_out(notebook: Calla
             seen.add(told(smi)[-1])
         opened.page.wait_for_timeout(100)
     assert len(seen) >= 3, (tile.inner_text(), told(smi))
-    expect(tile).to_contain_text(re.compile(r"/140 GiB$"))
+    expect(tile).to_contain_text(re.compile(r"/140\sGiB$"))
     for name, count in (("Utilisation", 1), ("Power", 0), ("Temperature", 0), ("CPU", 1), ("RAM", 1)):
         expect(shown.get_by_role("radio", name=name)).to_have_count(count)
     expect(shown.get_by_role("row", name="GPU 0")).to_contain_text("4711<b>python3</b>20 GiB")

@@ -316,3 +316,31 @@ def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Ke
     assert kernel.run("%modal_gpu attach").stdout.startswith("No detached sessions.")
     assert user.volumes() == []
     assert {bool(row["ended_at"]) for row in user.ended(len(user.containers()))} == {True}
+
+
+def test_a_background_cell_outlives_its_kernel_and_ends_here_when_another_takes_over(user: User) -> None:
+    first, second, third = user.kernel(), user.kernel(), user.kernel()
+    detach(first, "beside", "--keep-warm 60")
+    assert first.remote(f"{lines(300)}\nleft = [1, 2]\n5", "--bg train").ok
+    wait_for(first, "line 40\n")
+    user.kill(first)
+    attached = second.run("%modal_gpu attach beside")
+    assert (attached.stdout, attached.value(), second.print("left")) == (printed(300), "5", "[1, 2]")
+    assert second.remote(f"{lines(300)}\nright = [3]\n6", "--bg again").ok
+    wait_for(second, "line 40\n")
+    taken = third.run("%modal_gpu attach beside")
+    assert (taken.stdout, taken.value(), third.print("right")) == (printed(300), "6", "[3]")
+    for told in (second.run("again.result()"), second.remote("1", "")):
+        assert told.error.startswith("TakenOver: The session beside is attached to")
+    assert third.remote("left, right", "").value() == "([1, 2], [3])"
+    assert third.run("%modal_gpu stop beside").ok
+
+
+def lines(count: int) -> str:
+    """A cell that prints so many lines, a hundred a second."""
+    return f"import time\nfor number in range({count}):\n    print('line', number, flush=True)\n    time.sleep(0.01)"
+
+
+def printed(count: int) -> str:
+    """What the cell prints."""
+    return "".join(f"line {number}\n" for number in range(count))
