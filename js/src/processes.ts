@@ -21,9 +21,14 @@ export class Processes {
 function table(processes: readonly Process[]): HTMLElement {
   const head = h("tr", {}, ...COLUMNS.map((name) => h("th", { scope: "col" }, name)));
   const rows = processes.map(([gpu, pid, memory, name]) => {
-    const program = h("span", { title: name ?? "" }, name?.split("/").at(-1) || name || "–");
+    const program = h("span", { title: name ?? "" }, name === null ? "–" : programOf(name));
     const cells = [gpu, String(pid), program, memory === null ? "–" : memoryText(memory)];
     return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
   });
   return h("table", {}, h("caption", {}, "Processes on the GPUs"), h("thead", {}, head), h("tbody", {}, ...rows));
+}
+
+/** The program of a path; a name that is no path stays as it is. */
+function programOf(name: string): string {
+  return name.startsWith("/") ? name.split("/").at(-1) || name : name;
 }

@@ -185,7 +185,7 @@ class Worker:
             if record is not None:
                 record.close(self.last)
         if is_event and not interrupt.asked and not self.place.stateless:
-            return replace(self._answer(), is_event=True, frames=self.last.frames)
+            return replace(self._answer(), is_event=True, frames=self.last.frames, events=self.last.events)
         return self.last
 
     def _billed(self) -> float:
