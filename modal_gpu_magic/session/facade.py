@@ -144,6 +144,11 @@ class Session:
         """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
         """The sentence about the kernel that has taken the session over; empty: none has."""
+        self._record_id = ""
+        """Id of the present run's record in the ledger, if the run may outlive this kernel."""
+        self._most_seconds: float | None = None
+        """How long the present run may take; None: Modal's limit."""
+        self.status.lives_to = self._lives_to
         self.history: list[RunTrace] = []
         """The runs that the container's saved state may be of: the last that is known to be saved, and the last."""
         self._ended_at = 0.0
@@ -174,6 +179,7 @@ class Session:
         self.backlog.wait(front, inbox)
         self.discard_dead_app(news.append)
         self._next_run = _new_run()
+        self._book_as(self._next_run, cell.limit)
         front.begin(replace(self.about, spent=self.status.standing.spent, run=self._next_run), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
@@ -241,6 +247,7 @@ class Session:
             front.say(line)
         if was_pressed(presses):
             raise stopped("stopped before the cell was sent; the cell did not run")
+        self._book_as(request.run, cell.limit)
         bindings, changes = bindings_of(self.namespace), _changes(facts, outgoing)
         run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, bindings, changes)
         return Submitted(cell, facts, opening, request, run)
@@ -475,6 +482,8 @@ class Session:
         self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
         run = entry.run
         timeout = run.timeout if run is not None else None
+        sent_at = run.sent_at if run is not None else time.time()
+        self._book_as(run.id if run is not None else "", timeout, sent_at)
         cell = Cell("", count=run.count if run is not None else 0, timeout=timeout, stdin=True)
         front.begin(self.about, partial(press, inbox))
         ended_at: list[float] = []
@@ -614,7 +623,7 @@ class Session:
         gpus, prices, hourly = self.machine.gpus, rates.current(), self._hourly()
         asked = specs_text(gpus) or "CPU"
         return Record(
-            id="",
+            id=self._record_id,
             kind="run",
             began=0.0,
             ended=0.0,
@@ -629,6 +638,17 @@ class Session:
             price_date=prices.date,
             price_source=prices.source,
         )
+
+    def _lives_to(self) -> float | None:
+        """When the container has ended at the latest if nobody comes back; None: it ends with this kernel."""
+        if not self.machine.detach:
+            return None
+        return time.time() + (self._most_seconds or FUNCTION_TIMEOUT) + self.machine.scaledown
+
+    def _book_as(self, run: str, most_seconds: float | None, covered_to: float | None = None) -> None:
+        """Name the record of the next run, so that a kernel which attaches to the run replaces the record."""
+        self._record_id, self._most_seconds = run if self.machine.detach else "", most_seconds
+        self.status.covered_to = covered_to
 
     @property
     def is_open(self) -> bool:

@@ -72,6 +72,7 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     first = user.kernel()
     detach(first, "train", "--keep-warm 60")
     assert first.remote("start = [1, 2]", "").ok
+    first.run("import time; time.sleep(2)")  # idle time that the first kernel alone has in the ledger
     first.send(f"%%modal_gpu\n{TRAIN}")
     wait_for(first, "step 100\n")
     user.kill(first)
@@ -98,6 +99,7 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     stopped = other.run("%modal_gpu stop train")
     assert "train: stopped; lost with it: start" in stopped.stdout
     (row,) = user.ended(1, "train")
+    assert user.booked("train") == pytest.approx(row["seconds"], rel=0.05, abs=1.0), "each second once in the ledger"
     assert meter(other, "train") == pytest.approx(row["seconds"], rel=0.02, abs=0.5)
     assert user.volumes() == []
 

@@ -68,21 +68,26 @@ class Bookkeeper:
         self._run: Record | None = None
         self._idle: Record | None = None
         self._lives_to: float | None = None
+        self._covered_to = 0.0
+        """The time to which another kernel has the records, seconds since the epoch."""
         self._checkpoint_at = 0.0
         self._trouble = ""
         self._has_told = False
         self._lock = threading.RLock()
         keep(self)
 
-    def begins(self, template: Record, lives_to: float | None = None) -> None:
+    def begins(self, template: Record, lives_to: float | None = None, covered_to: float | None = None) -> None:
         """Begin a run: the idle time before it ends.
 
         Args:
             template: the facts of the session, for this run and the idle time after it. Its id names the run, so that
                 another kernel can replace the record; empty: the id is made.
             lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
+            covered_to: the time to which the kernel that sent the run has the records of its container, seconds since
+                the epoch; None: this kernel has sent the run.
         """
         with self._lock:
+            self._covered_to = self._covered_to if covered_to is None else covered_to
             self.ran("failed")  # the receipt of the run before was never made
             self._close_idle()
             now = self._clock()
@@ -166,7 +171,7 @@ class Bookkeeper:
     def _open_idle(self, run: Record) -> None:
         """Begin an idle time: its record has what the meter counts beside the run, and when it ends at the latest."""
         idle_until = self._meter.standing.idle_until
-        idle = self._new(replace(run, id=""), "idle", self._clock())
+        idle = self._new(replace(run, id=f"{run.id}-idle"), "idle", self._clock())
         if idle_until is None:
             self._idle = None
             self._settle(idle)
@@ -192,13 +197,14 @@ class Bookkeeper:
     @property
     def _idle_phases(self) -> dict[str, float]:
         """The container-seconds that no closed record has."""
-        return {"idle": max(0.0, self._meter.container_seconds - self._booked_seconds)}
+        covered, _ = self._meter.before(self._covered_to)
+        return {"idle": max(0.0, self._meter.container_seconds - self._booked_seconds - covered)}
 
     @property
     def _rest(self) -> float | None:
         """USD that the meter counts and no closed record has; None: not known."""
-        spent = self._meter.spent
-        return None if spent is None else spent - self._booked
+        spent, (_, covered) = self._meter.spent, self._meter.before(self._covered_to)
+        return None if spent is None or covered is None else spent - self._booked - covered
 
     def _book(self, record: Record) -> None:
         self._booked += record.dollars or 0.0

@@ -278,6 +278,16 @@ class Meter:
         now = self._clock()
         return _total(life.cost(now) for life in (*self._former, *self._lives.values()))
 
+    def before(self, moment: float) -> tuple[float, float | None]:
+        """Return seconds and estimated cost of all containers until a time, USD; None: a price is not known.
+
+        Args:
+            moment: the time, seconds since the epoch; later than now counts as now.
+        """
+        until = min(moment, self._clock())
+        lives = [each for each in (*self._former, *self._lives.values()) if each.since < until]
+        return sum(each.seconds(until) for each in lives), _total(each.cost(until) for each in lives)
+
     @property
     def ends_at(self) -> float:
         """When the last container has ended, or will have if it stays idle; now, if a cell runs in one."""

@@ -34,6 +34,8 @@ class Status:
         book: writes the ledger.
         lives_to: returns when the container of a detached session ends at the latest if nobody comes back, seconds
             since the epoch; None: the container ends with this kernel.
+        covered_to: the time to which another kernel has the records of the container in which the next run is, seconds
+            since the epoch; None: this kernel sends the run.
         press: stops the running cell as ■ does, callable from any thread; None: no cell runs.
     """
 
@@ -44,6 +46,7 @@ class Status:
         self.book = Bookkeeper(self.meter)
         self._record = record
         self.lives_to: Callable[[], float | None] = lambda: None
+        self.covered_to: float | None = None
         self.press: Callable[[], None] | None = None
         self._metrics = metrics
         metrics.watch(lambda reading: self.meter.price(hourly()) if reading else None)
@@ -68,7 +71,7 @@ class Status:
         """
         self.press = partial(press, inbox)
         if self._record is not None:
-            self.book.begins(self._record(), self.lives_to())
+            self.book.begins(self._record(), self.lives_to(), self.covered_to)
         self.meter.runs(hourly, nodes)
         self._metrics.tell()
         try:
