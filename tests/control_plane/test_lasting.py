@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -182,6 +183,14 @@ def test_it_ends_when_nobody_asks_for_anything(user: User) -> None:
     eventually(lambda: not user.left(), within=5)
     assert not Path(record["store"]).parent.exists()
     assert user.find()["url"] != record["url"]
+
+
+def test_it_ends_once_a_cleaner_has_removed_its_files(user: User) -> None:
+    """No client could connect any more: a server that stays would be found by nobody."""
+    found = user.find()
+    shutil.rmtree(Path(str(found["url"]).removeprefix("unix://")).parent)
+    psutil.Process(found["pid"]).wait(60)
+    assert user.find()["pid"] != found["pid"]
 
 
 def test_requests_keep_it(user: User) -> None:
