@@ -357,6 +357,13 @@ class FoundCall(SentCall):
         return modal.FunctionCall.from_id(self.id, client=self.app.backend.client)
 
 
+def files_of(backend: Backend, entry: Entry) -> VolumeFiles:
+    """Return the files of a detached session of the account, whichever kernel has it."""
+    import modal
+
+    return VolumeFiles(modal.Volume.from_name(entry.app, client=backend.client))
+
+
 def remove(backend: Backend, entry: Entry) -> None:
     """End a detached session of the account: App, queue, Volume and entry. What does not exist is skipped."""
     import modal

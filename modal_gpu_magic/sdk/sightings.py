@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from modal_gpu_magic.sdk.deployed import RUNNER, VolumeFiles
+from modal_gpu_magic.sdk.deployed import RUNNER, files_of
 from modal_gpu_magic.sdk.log_reader import first_and_last
 from modal_gpu_magic.sdk.registry import Entry, Registry
 
@@ -59,8 +59,7 @@ def _look(backend: Backend, entry: Entry) -> Sighting:
         return Sighting(entry, "idle" if is_warm else "not running")
     seen = None
     with contextlib.suppress(Exception):
-        volume = modal.Volume.from_name(entry.app, client=backend.client)
-        seen = first_and_last(VolumeFiles(volume), entry.session, run.id)
+        seen = first_and_last(files_of(backend, entry), entry.session, run.id)
     if seen is None or not seen.booted_at:
         waits = stats is not None and (stats.backlog > 0 or is_warm)
         return Sighting(entry, "waiting" if waits else "not running", run.sent_at)

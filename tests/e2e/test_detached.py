@@ -306,6 +306,8 @@ def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Ke
     assert "its last line" in row
     assert "listed: H100 · local · detached" in kernel.run("%modal_gpu status").stdout
     assert "stop listed" in other.run("%modal_gpu stop").stdout
+    kept = other.run("%modal_gpu stop listed", answers=["n"])
+    assert (kept.asked, kept.stdout) == (("Stop listed, and lose lonely? [y/N] ",), "listed: not stopped\n")
     stopped = kernel.run("%modal_gpu stop listed")
     assert stopped.stdout == "listed: stopped\n"
     assert "No detached session is named 'listed'" in kernel.run("%modal_gpu attach listed").error

@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.values.remote import RemoteValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.sdk.deployed import DeployedApp
+    from modal_gpu_magic.sdk.deployed import DeployedApp, VolumeFiles
     from modal_gpu_magic.sdk.registry import SentRun
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
@@ -88,11 +88,14 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
     session.restores_any = True
     values, staying = found
     result, has_result = values.pop(RESULT, None), RESULT in values
+    over = sorted(name for name in {*values, *staying} & session.namespace.keys() if _is_own(session.namespace[name]))
     session.namespace.update(values)
     for name in staying:
         session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
     names = sorted(name for name in (*values, *staying) if not is_result(name))
     say(GONE_MESSAGE.format(RESTORED.format(", ".join(names) or "no values")))
+    if over := [name for name in over if not is_result(name)]:
+        say(BOUND_MESSAGE.format(", ".join(over)))
     return CellResult(result, has_result)
 
 
@@ -103,14 +106,7 @@ def saved_values(
 
     The last result is under `RESULT`.
     """
-
-    def read(path: str) -> bytes:
-        content = app.files.content(path)
-        if content is None:
-            raise FileNotFoundError(path)
-        return content
-
-    state = SavedState.open(read, session)
+    state = _saved_state(app.files, session)
     if state is None:
         return None
     if state.nbytes > MOST_BYTES:
@@ -122,3 +118,21 @@ def saved_values(
     elif state.result:
         values[RESULT] = values[state.result]
     return values, tuple(loaded.failed)
+
+
+def saved_names(files: VolumeFiles, session: str) -> tuple[str, ...]:
+    """Return the names whose values a session's Volume has."""
+    state = _saved_state(files, session)
+    return () if state is None else tuple(name for name in state.names if not is_result(name))
+
+
+def _saved_state(files: VolumeFiles, session: str) -> SavedState | None:
+    """Open the saved state of a session; None: nothing was saved."""
+
+    def read(path: str) -> bytes:
+        content = files.content(path)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    return SavedState.open(read, session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
 from modal_gpu_magic.sdk.known_sessions import forget, known
 from modal_gpu_magic.session.run.error_frames import clear_frames
-from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
+from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, interruptible, stopped, was_pressed
+from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
 from modal_gpu_magic.ui.magics.notebook_name import notebook_path
 from modal_gpu_magic.ui.widgets.reader import READER
@@ -177,12 +179,36 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
 
     entry = _entry(kind, name)
     session = state.sessions.get(name)
-    lost = session.values.remote_names() if session is not None and session.backend == kind else ()
+    mine = session is not None and session.backend == kind and session.machine.detach
+    lost = session.values.remote_names() if session is not None and mine else ()
+    if not _agrees(state, name, lost or (() if mine else _saved_names(kind, entry))):
+        print(f"{name}: not stopped")
+        return
     if session is not None and session.backend == kind and session.machine.detach:
         session.stop()
     remove(connect(kind, lasting=True), entry)
     forget(name, kind)
     print(f"{name}: stopped" + (f"; lost with it: {', '.join(lost)}" if lost else ""))
+
+
+def _agrees(state: KernelState, name: str, lost: tuple[str, ...]) -> bool:
+    """Ask whether a session is to end with values that nothing else has, if someone can answer."""
+    if not lost or not can_ask(state.shell):
+        return True
+    with interruptible():
+        answer = input(f"Stop {name}, and lose {', '.join(lost)}? [y/N] ")
+    return answer.strip().lower().startswith("y")
+
+
+def _saved_names(kind: Kind, entry: Entry) -> tuple[str, ...]:
+    """Return the names whose values the session's Volume has; empty: none, or the Volume cannot be read."""
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.deployed import files_of
+    from modal_gpu_magic.session.run.attaching import saved_names
+
+    with contextlib.suppress(Exception):  # the question is a help; the user has asked for the end
+        return saved_names(files_of(connect(kind, lasting=True), entry), entry.session)
+    return ()
 
 
 def stop_all(state: KernelState, kind: Kind) -> None:
