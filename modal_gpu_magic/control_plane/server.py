@@ -104,7 +104,7 @@ class ControlPlane:
             Queues(),
             Dicts(),
             Secrets(self.state),
-            Volumes(self.state, directories.root / "volumes"),
+            Volumes(self.state, directories.disk / "volumes"),
             Workspaces(self._meter),
             VolumeFiles(self.state, contents, self._loopback),
         )

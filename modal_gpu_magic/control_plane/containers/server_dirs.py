@@ -1,6 +1,6 @@
-"""Directories of a server: one for sockets and containers, one for shared buffers.
+"""Directories of a server: for sockets and containers, for shared buffers, and for large files.
 
-Both have mode 0700. A marker file in each names the owning process, so that later servers remove the directories of
+All have mode 0700. A marker file in each names the owning process, so that later servers remove the directories of
 ended ones.
 """
 
@@ -16,6 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
+NAME = "modal-gpu-magic"
+"""Name of the directory in the user's cache directory."""
 PREFIX = "mgm-"
 UNMARKED_SECONDS = 60.0
 """Age after which a directory without a marker counts as abandoned."""
@@ -33,15 +37,17 @@ _MAX_BASE_LENGTH = 40
 
 @dataclass(frozen=True, slots=True)
 class ServerDirs:
-    """The two directories of one server.
+    """The directories of one server.
 
     Attributes:
-        root: sockets, containers and files.
+        root: sockets, containers and small files.
         shared: buffers; in /dev/shm if that exists.
+        disk: large files: the runtime directory, in which `root` is, lies in memory on most machines.
     """
 
     root: Path
     shared: Path
+    disk: Path
 
     @property
     def store(self) -> Path:
@@ -49,8 +55,8 @@ class ServerDirs:
         return self.shared / "buffers"
 
     def remove(self) -> None:
-        """Remove both directories and the links outside them."""
-        for directory in (self.shared, self.root):
+        """Remove the directories and the links outside them."""
+        for directory in (self.shared, self.disk, self.root):
             _remove(directory)
 
 
@@ -58,9 +64,10 @@ def create() -> ServerDirs:
     """Create the directories and mark them with this process."""
     root = _base() / (PREFIX + os.urandom(4).hex())
     in_memory = os.access(_SHARED_MEMORY, os.W_OK)
-    dirs = ServerDirs(root, _SHARED_MEMORY / root.name if in_memory else root / "shared")
+    shared = _SHARED_MEMORY / root.name if in_memory else root / "shared"
+    dirs = ServerDirs(root, shared, cache / root.name if (cache := _cache()) else root / "disk")
     mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
-    for directory in (dirs.root, dirs.shared):
+    for directory in (dirs.root, dirs.shared, dirs.disk):
         directory.mkdir(mode=0o700)
         write_private(directory / _MARKER, mark)
     dirs.store.mkdir(mode=0o700)
@@ -89,6 +96,16 @@ def _base() -> Path:
     return Path(run) if run and len(run) <= _MAX_BASE_LENGTH and os.access(run, os.W_OK) else _TEMPORARY
 
 
+def _cache() -> Path | None:
+    """Return the user's cache directory of this package; None: it cannot be written."""
+    with suppress(OSError):
+        path = user_cache_path(NAME, appauthor=False)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(path, os.W_OK):
+            return path
+    return None
+
+
 def started(pid: int) -> str | None:
     """Return the start time of a live process in the system's format, since pids are reused; None without a process."""
     if Path("/proc/self").exists():
@@ -105,7 +122,7 @@ def started(pid: int) -> str | None:
 
 def clear_dead() -> None:
     """Remove the directories of servers that have ended without doing so."""
-    for base in (_base(), _SHARED_MEMORY):
+    for base in filter(None, (_base(), _SHARED_MEMORY, _cache())):
         for directory in base.glob(f"{PREFIX}*"):
             if _is_ours(directory) and _is_dead(directory):
                 _remove(directory)

@@ -141,6 +141,28 @@ def test_links_of_a_dead_server_go_with_it(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "volume"
     target.mkdir()
     Links(root).take(tmp_path / "d", target)
-    server_dirs.ServerDirs(root, root / "shared").remove()
+    server_dirs.ServerDirs(root, root / "shared", root / "disk").remove()
     assert not (tmp_path / "d").is_symlink()
     assert target.is_dir()
+
+
+def test_large_files_lie_in_the_cache_directory_and_end_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime directory is in memory on most machines: a saved state of gigabytes would fill it."""
+    for name in ("RUNTIME_DIR", "CACHE_HOME"):
+        monkeypatch.setenv(f"XDG_{name}", str(tmp_path / name[:3]))
+        (tmp_path / name[:3]).mkdir()
+    dirs = server_dirs.create()
+    try:
+        assert dirs.disk.is_relative_to(tmp_path / "CAC")
+        assert stat.S_IMODE(dirs.disk.stat().st_mode) == 0o700
+        dead = dirs.disk.with_name("mgm-dead")
+        dead.mkdir()
+        server_dirs.write_private(dead / "owner.json", '{"pid": 1, "started": "another process"}')
+        server_dirs.clear_dead()
+        assert not dead.exists()
+        assert dirs.disk.is_dir()
+    finally:
+        dirs.remove()
+    assert not any(each.exists() for each in (dirs.root, dirs.shared, dirs.disk))
