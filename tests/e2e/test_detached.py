@@ -330,10 +330,10 @@ def test_a_background_cell_outlives_its_kernel_and_ends_here_when_another_takes_
     user.kill(first)
     attached = second.run("%modal_gpu attach beside")
     assert (attached.stdout, attached.value(), second.print("left")) == (printed(300), "5", "[1, 2]")
-    assert second.remote(f"{lines(300)}\nright = [3]\n6", "--bg again").ok
-    wait_for(second, "line 40\n")
+    assert second.remote(f"{lines(900)}\nright = [3]\n6", "--bg again").ok
+    wait_for(second, "line 40\n")  # the run goes on for longer than a kernel takes to look at the owner
     taken = third.run("%modal_gpu attach beside")
-    assert (taken.stdout, taken.value(), third.print("right")) == (printed(300), "6", "[3]")
+    assert (taken.stdout, taken.value(), third.print("right")) == (printed(900), "6", "[3]")
     for told in (second.run("again.result()"), second.remote("1", "")):
         assert told.error.startswith("TakenOver: The session beside is attached to")
     assert third.remote("left, right", "").value() == "([1, 2], [3])"
