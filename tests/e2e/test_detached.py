@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from jupyter_core.utils import ensure_event_loop
@@ -130,33 +131,25 @@ def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other:
     assert kernel.remote("reached > 10", "").value() == "True"
 
 
-def test_the_second_kernel_takes_over_and_the_first_is_told(user: User, kernel: Kernel, other: Kernel) -> None:
+def test_the_second_kernel_takes_over_and_the_first_is_told(
+    user: User, kernel: Kernel, other: Kernel, tmp_path: Path
+) -> None:
     detach(other, "moving")
-    told: list[Result] = []
-    loop = "import time\nticks = 0\nwhile ticks < 120:\n    ticks += 1\n    print('tick', ticks)\n    time.sleep(0.05)"
-
-    def first_kernel() -> None:
-        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
-            told.append(other.remote(loop, "", timeout=100))
-
-    thread = threading.Thread(target=first_kernel)
-    thread.start()
-    until = time.monotonic() + 30
+    first = Watched(other, f"%%modal_gpu\n{ticking(tmp_path / 'told')}", tmp_path / "told")
+    until = time.monotonic() + 60
     while time.monotonic() < until and "running since" not in row_of("moving", kernel):
         time.sleep(0.1)
-    attached = kernel.run("%modal_gpu attach moving")
-    thread.join(60)
-    (first,) = told
+    attached = kernel.run("%modal_gpu attach moving", timeout=150)
     assert attached.ok, attached.traceback
-    assert attached.stdout == "".join(f"tick {number}\n" for number in range(1, 121))
-    assert "is attached to a kernel on" in first.error
-    assert "%modal_gpu attach moving" in first.error
+    assert attached.stdout == ticks(int(kernel.print("ticks")))
+    assert "is attached to a kernel on" in first.result.error
+    assert "%modal_gpu attach moving" in first.result.error
     refused = other.remote("ticks", "")
     assert "%modal_gpu attach moving" in refused.error
     back = other.run("%modal_gpu attach moving --from END")
     assert back.ok, back.traceback
     assert back.stdout == ""
-    assert other.remote("ticks", "").value() == "120"
+    assert other.remote("ticks", "").value() == kernel.print("ticks")
     assert "is attached to" in kernel.remote("ticks", "").error
 
 
@@ -322,7 +315,9 @@ def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Ke
     assert {bool(row["ended_at"]) for row in user.ended(len(user.containers()))} == {True}
 
 
-def test_a_background_cell_outlives_its_kernel_and_ends_here_when_another_takes_over(user: User) -> None:
+def test_a_background_cell_outlives_its_kernel_and_ends_here_when_another_takes_over(
+    user: User, tmp_path: Path
+) -> None:
     first, second, third = user.kernel(), user.kernel(), user.kernel()
     detach(first, "beside", "--keep-warm 60")
     assert first.remote(f"{lines(300)}\nleft = [1, 2]\n5", "--bg train").ok
@@ -330,12 +325,13 @@ def test_a_background_cell_outlives_its_kernel_and_ends_here_when_another_takes_
     user.kill(first)
     attached = second.run("%modal_gpu attach beside")
     assert (attached.stdout, attached.value(), second.print("left")) == (printed(300), "5", "[1, 2]")
-    assert second.remote(f"{lines(900)}\nright = [3]\n6", "--bg again").ok
-    wait_for(second, "line 40\n")  # the run goes on for longer than a kernel takes to look at the owner
-    taken = third.run("%modal_gpu attach beside")
-    assert (taken.stdout, taken.value(), third.print("right")) == (printed(900), "6", "[3]")
-    for told in (second.run("again.result()"), second.remote("1", "")):
-        assert told.error.startswith("TakenOver: The session beside is attached to")
+    assert second.remote(f"{ticking(tmp_path / 'told')}\nright = [3]\n6", "--bg again").ok
+    wait_for(second, "tick 9\n")
+    told = Watched(second, "again.result()", tmp_path / "told")
+    taken = third.run("%modal_gpu attach beside", timeout=150)
+    assert (taken.stdout, taken.value(), third.print("right")) == (ticks(int(third.print("ticks"))), "6", "[3]")
+    for each in (told.result, second.remote("1", "")):
+        assert each.error.startswith("TakenOver: The session beside is attached to")
     assert third.remote("left, right", "").value() == "([1, 2], [3])"
     assert third.run("%modal_gpu stop beside").ok
 
@@ -348,3 +344,37 @@ def lines(count: int) -> str:
 def printed(count: int) -> str:
     """What the cell prints."""
     return "".join(f"line {number}\n" for number in range(count))
+
+
+def ticking(end: Path) -> str:
+    """A cell that prints until a file exists: its first kernel has been told by then."""
+    return (
+        f"import os, time\nticks = 0\nwhile not os.path.exists({str(end)!r}) and ticks < 2000:\n"
+        "    ticks += 1\n    print('tick', ticks, flush=True)\n    time.sleep(0.05)"
+    )
+
+
+def ticks(count: int) -> str:
+    """What the cell prints."""
+    return "".join(f"tick {number}\n" for number in range(1, count + 1))
+
+
+class Watched:
+    """A cell that runs in a thread, and the file that appears once it has ended."""
+
+    def __init__(self, kernel: Kernel, source: str, end: Path) -> None:
+        self._results: list[Result] = []
+        self._thread = threading.Thread(target=self._run, args=(kernel, source, end))
+        self._thread.start()
+
+    def _run(self, kernel: Kernel, source: str, end: Path) -> None:
+        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
+            self._results.append(kernel.run(source, timeout=150))
+        end.touch()
+
+    @property
+    def result(self) -> Result:
+        """What became of the cell, once it has ended."""
+        self._thread.join(60)
+        (result,) = self._results
+        return result
