@@ -286,7 +286,8 @@ class Session:
             self.status.meter.sent()
             call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
             ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
-            MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
+            if _is_refused(ended):
+                MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
             if not left or ended.stopped or not never_ran(ended) or sent.run is not self.open_run:
                 break
             again = again or ended.began
@@ -527,8 +528,7 @@ class Session:
         Raises:
             TakenOver: it has.
         """
-        need = ended.answer.need if ended.answer is not None else None
-        if need is None or need.reason != "owner" or not isinstance(app, DeployedApp):
+        if not _is_refused(ended) or not isinstance(app, DeployedApp):
             return
         try:
             app.check_owner()
@@ -915,6 +915,12 @@ class Session:
 def _notebook_name(path: str) -> str:
     """Return the file name of a notebook's path, of any system; empty: no path."""
     return PurePath(path.replace("\\", "/")).name
+
+
+def _is_refused(ended: Ended) -> bool:
+    """Whether the container has refused the run, because another kernel has the session."""
+    need = ended.answer.need if ended.answer is not None else None
+    return need is not None and need.reason == "owner"
 
 
 def _new_run() -> str:
