@@ -13,11 +13,11 @@ const TITLE = "Modal GPU";
 
 /** Show a notification when the state of a run has news; return the function that ends this. */
 export function announce(model: Model): () => void {
-  let told = "";
+  let shown = "";
   const look = (): void => {
     const { news } = model.get("state");
-    if (!news || news === told || permission() !== "granted") return;
-    told = news;
+    if (!news || news === shown || permission() !== "granted") return;
+    shown = news;
     new Notification(TITLE, { body: news, tag: news }); // several pages that show the run replace each other's
   };
   model.on("change:state", look);

@@ -1,4 +1,4 @@
-"""The rates that all shown prices come from: the account's own where Modal has told them, else the dated price list.
+"""The rates that all shown prices come from: the account's own where Modal gives them, else the dated price list.
 
 This kernel has one set of rates at a time (`current`). A GPU that the account's rates do not name keeps its list price.
 The keys of Modal's answer are the server's (`gpu_hour_cost_h100`, as published by users of `modal billing rates` in

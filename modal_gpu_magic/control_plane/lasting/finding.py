@@ -6,6 +6,7 @@ found. So does one whose starter was killed meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.control_plane.lasting.directory import Busy, LastingDir, NotPrivate, lasting_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 START_SECONDS = 30.0
 """Seconds to wait for a server that another process starts or ends."""
@@ -35,15 +36,10 @@ def find_or_start(linger: float, cancel_grace: float) -> dict[str, Any]:
         NoServer: the directory is not the user's, or the server does not start.
     """
     place = lasting_dir()
-    try:
-        with place.locked(START_SECONDS) as lock:
-            record = place.read() or _start(place, lock, linger, cancel_grace)
-            place.note_client()
-            return record
-    except NotPrivate as error:
-        raise NoServer(str(error)) from None
-    except Busy:
-        raise _busy(place) from None
+    with _locked(place) as lock:
+        record = place.read() or _start(place, lock, linger, cancel_grace)
+        place.note_client()
+        return record
 
 
 def find() -> dict[str, Any] | None:
@@ -55,12 +51,23 @@ def find() -> dict[str, Any] | None:
     place = lasting_dir()
     if not place.record.exists():
         return None
+    with _locked(place):
+        record = place.read()
+        if record is not None:
+            place.note_client()
+        return record
+
+
+@contextlib.contextmanager
+def _locked(place: LastingDir) -> Iterator[int]:
+    """Hold the lock of the directory inside the block; yield its descriptor.
+
+    Raises:
+        NoServer: the directory is not the user's, or another process holds its lock for too long.
+    """
     try:
-        with place.locked(START_SECONDS):
-            record = place.read()
-            if record is not None:
-                place.note_client()
-            return record
+        with place.locked(START_SECONDS) as lock:
+            yield lock
     except NotPrivate as error:
         raise NoServer(str(error)) from None
     except Busy:
