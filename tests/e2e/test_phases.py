@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import re
+import threading
+import time
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -41,9 +47,48 @@ def order(words: list[str], *wanted: str) -> None:
 
 
 def test_packages_are_installed_in_a_warm_container(plain: Kernel) -> None:
-    plain.remote("1", "H100")
-    words = shown(plain.remote("import einops, time\ntime.sleep(1.5)", "H100 --pip einops==0.8.0", timeout=100))
-    order(words, r"installing einops==0\.8\.0", "running on H100")
+    """From an index that answers late: a status is shown after a second, and pip may need less."""
+    with slow_index("mgm-tiny", seconds=3) as url:
+        plain.remote(f"import os\nos.environ['PIP_INDEX_URL'] = {url!r}", "H100 --session slow")
+        source = "import mgm_tiny, time\ntime.sleep(1.5)"
+        words = shown(plain.remote(source, "H100 --session slow --pip mgm-tiny==1.0", timeout=100))
+    order(words, r"installing mgm-tiny==1\.0", "running on H100")
+
+
+@contextmanager
+def slow_index(name: str, seconds: float) -> Iterator[str]:
+    """Serve a package index that has version 1.0 of one empty package and answers late; its address."""
+    module = name.replace("-", "_")
+    wheel = f"{module}-1.0-py3-none-any.whl"
+    info = f"{module}-1.0.dist-info"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(f"{module}.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_wheel = self.path.endswith(wheel)
+            if not is_wheel:
+                time.sleep(seconds)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream" if is_wheel else "text/html")
+            self.end_headers()
+            self.wfile.write(content.getvalue() if is_wheel else f'<a href="/{wheel}">{wheel}</a>'.encode())
+
+        def log_message(self, *_args: object) -> None:
+            """Print nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/simple"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_values_are_restored_and_saved(plain: Kernel) -> None:
