@@ -55,7 +55,6 @@ class OpenRun:
         count: the cell's execution count.
         bindings: the notebook's variables when the notebook went on without the run: when the cell was stopped, or
             was sent into the background; empty: the notebook waits.
-        bindings: the notebook's variables when the cell was stopped; empty: the run was not stopped.
         changes: the names that the run may change; None: any name.
     """
 
