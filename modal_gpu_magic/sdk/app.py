@@ -7,14 +7,13 @@ import queue
 import threading
 import time
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import GivenUp
 from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
-from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
+from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell, in_thread
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
@@ -52,7 +51,10 @@ class OpenApp(HeldApp):
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        return None if self._is_apart else define(app, self.machine, self.packages, volumes=self._volumes())
+        if self._is_apart:
+            return None
+        volumes = in_thread(self._volumes)  # two round trips, during which the image is defined
+        return define(app, self.machine, self.packages, volumes=volumes.result)
 
     def _volumes(self) -> dict[str, Any]:
         """Return the session Volume by its mount path, if the machine's sessions are saved."""
@@ -132,7 +134,7 @@ class OpenApp(HeldApp):
         import modal
 
         app = modal.App(APP_NAME)
-        made = define(app, self.machine, self.packages, has_parameter=False, volumes=self._volumes())
+        made = define(app, self.machine, self.packages, has_parameter=False, volumes=self._volumes)
         with heartbeats_to(self._heartbeat_failed):
             self._stack.enter_context(app.run(client=self.backend.client))
         return made()
@@ -442,18 +444,18 @@ def define(
     packages: tuple[str, ...],
     *,
     has_parameter: bool = True,
-    volumes: Mapping[str, Any] = MappingProxyType({}),
+    volumes: Callable[[], Mapping[str, Any]] = dict,
 ) -> Any:
     """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
 
-    Modal creates nothing before the App runs. `volumes`: more Volumes, by mount path.
+    Modal creates nothing before the App runs. `volumes`: called last, returns more Volumes, by mount path.
     """
     import modal
 
     from modal_gpu_magic.sdk import entry, nodes
 
     options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
-    options["volumes"] = {**options["volumes"], **volumes}
+    options["volumes"] = {**options["volumes"], **volumes()}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 RUNTIME_PACKAGES = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime. Both sides need the same versions, since they exchange pickles."""
 
+PACKAGE = Path(__file__).parents[1]
+BATCH = 64
+"""Most files whose existence Modal's SDK 1.6 checks in one request; a mount's requests follow one another."""
 CONTAINER_FLOORS = ("container", "metrics", "wire")
 CONTAINER_FILES = (
     *("__init__.py", "_version.py", "errors.py"),
@@ -62,13 +66,24 @@ def _base(machine: Machine) -> Any:
 
 def _with_ours(image: modal.Image) -> modal.Image:
     pins = [f"{package}=={local_version(package)}" for package in RUNTIME_PACKAGES]
-    return image.pip_install(*pins).add_local_python_source("modal_gpu_magic", ignore=_not_for_the_container)
+    image = image.pip_install(*pins)
+    for files in batched(container_files()):
+        image = image.add_local_python_source("modal_gpu_magic", ignore=partial(_is_other, files))
+    return image
 
 
-def _not_for_the_container(path: Path) -> bool:
-    """Whether a file of this package is not sent: the container imports three floors and CONTAINER_FILES."""
-    root = Path(__file__).parents[1]
-    relative = path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path
-    if relative.suffix != ".py":
-        return True
-    return relative.parts[0] not in CONTAINER_FLOORS and relative.as_posix() not in CONTAINER_FILES
+def container_files() -> list[str]:
+    """Return the paths of the files of this package that the container imports: three floors and CONTAINER_FILES."""
+    floors = (path for floor in CONTAINER_FLOORS for path in (PACKAGE / floor).rglob("*.py"))
+    return sorted({*CONTAINER_FILES, *(path.relative_to(PACKAGE).as_posix() for path in floors)})
+
+
+def batched(files: list[str]) -> list[frozenset[str]]:
+    """Divide files into mounts of BATCH: Modal's SDK checks the files of one mount batch by batch, mounts at once."""
+    return [frozenset(files[first : first + BATCH]) for first in range(0, len(files), BATCH)]
+
+
+def _is_other(files: frozenset[str], path: Path) -> bool:
+    """Whether a path, absolute or relative to this package, is none of some files."""
+    relative = path.relative_to(PACKAGE) if path.is_absolute() and path.is_relative_to(PACKAGE) else path
+    return relative.as_posix() not in files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.sdk.image import RUNTIME_PACKAGES, _not_for_the_container, build, local_version
+from modal_gpu_magic.sdk.image import BATCH, RUNTIME_PACKAGES, batched, build, container_files, local_version
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent
 
@@ -29,9 +30,7 @@ def test_an_image_variable_that_holds_something_else_is_refused() -> None:
         build(Machine(image="variable:mine", image_object=3), ())
 
 
-TRAVELLING = sorted(
-    path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if not _not_for_the_container(path)
-)
+TRAVELLING = container_files()
 
 
 @pytest.mark.parametrize(
@@ -53,8 +52,14 @@ TRAVELLING = sorted(
     ],
 )
 def test_which_files_travel(path: str, travels: bool) -> None:
-    assert _not_for_the_container(Path(path)) is not travels
-    assert _not_for_the_container(PACKAGE / path) is not travels
+    assert (path in TRAVELLING) is travels
+
+
+def test_each_file_is_in_one_mount_that_is_checked_by_one_request() -> None:
+    mounts = batched(TRAVELLING)
+    assert sorted(file for mount in mounts for file in mount) == TRAVELLING
+    assert {len(mount) <= BATCH for mount in mounts} == {True}
+    assert len(mounts) == math.ceil(len(TRAVELLING) / BATCH)
 
 
 def test_what_travels_is_enough_for_the_container(tmp_path: Path) -> None:
