@@ -124,7 +124,8 @@ def _cloud_plane() -> Any:
 
             loopback._address = address_for
             config = replace(Configuration(), http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW)
-            self._tcp = Server([RpcEndpoint(_for_clients(self.rpcs), credentials=self.token)], config=config)
+            self._tcp = Server([RpcEndpoint(_marked(self.rpcs, True), credentials=self.token)], config=config)
+            self._containers.rpcs = _marked(self.rpcs, False)
             listening = socket.create_server(("127.0.0.1", 0))
             self._port = listening.getsockname()[1]
             await self._tcp.start(sock=listening)
@@ -136,12 +137,15 @@ def _cloud_plane() -> Any:
     return CloudPlane
 
 
-def _for_clients(rpcs: Mapping[str, Any]) -> dict[str, Any]:
-    """The RPCs, which know that a client asks. Those that stream need no address."""
+def _marked(rpcs: Mapping[str, Any], is_client: bool) -> dict[str, Any]:
+    """The RPCs, which know whether a client asks, or a container. Those that stream need no address.
+
+    Containers are marked, too: their servers are made in the context of the client's request that starts them.
+    """
 
     def marked(rpc: Any) -> Any:
         async def ask(request: Any, peer: Any) -> Any:
-            _IS_CLIENT.set(True)  # of this request's task alone
+            _IS_CLIENT.set(is_client)  # of this request's task alone
             return await rpc(request, peer)
 
         return rpc if inspect.isasyncgenfunction(rpc) else ask

@@ -36,12 +36,14 @@ def test_a_cell_says_that_it_ran_at_modal(kernel: Kernel) -> None:
 @pytest.mark.parametrize("nbytes", [100, 9_000, 3_000_000], ids=["inline", "over 8 KiB", "over 2 MiB"])
 def test_values_of_each_size_cross_both_ways(kernel: Kernel, far: Cloud, nbytes: int) -> None:
     assert kernel.run(f"import os\nsent = os.urandom({nbytes})").ok
+    assert kernel.remote("1", "T4").ok  # the App is open
     up, down = far.proxy.carried
     result = kernel.remote("came = sent[::-1]\nlen(came)", "T4")
     assert result.value() == str(nbytes)
     assert kernel.print("came == sent[::-1]") == "True"
     carried = [now - before for now, before in zip(far.proxy.carried, (up, down), strict=True)]
     assert min(carried) >= nbytes  # over the network: nothing is shared
+    assert max(carried) < 1.5 * nbytes + 100_000  # and once: the container is in the cloud
 
 
 @pytest.mark.parametrize(
