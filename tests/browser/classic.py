@@ -10,7 +10,7 @@ class Classic(Notebook):
 
     PANEL = "#notebook-container"
     CELL, OUTPUT = ".code_cell", ".output"
-    OWN_ERRORS = frozenset({"Widget is not attached.", "Host is not attached."})
+    OWN_ERRORS = Notebook.OWN_ERRORS | frozenset({"Widget is not attached.", "Host is not attached."})
     """Of any widget whose output is gone when it is shown or closed, an `ipywidgets.Label` too."""
     READY = """() => {
       const notebook = window.Jupyter?.notebook;

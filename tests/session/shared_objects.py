@@ -11,6 +11,8 @@ import torch
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
+_COPIED = ("_attrs",)
+"""Attributes of pandas' objects whose values a `__setstate__` copies."""
 _ATOMS = (int, float, str, type(None))
 
 
@@ -33,7 +35,8 @@ def _content(table: IdentityTable, value: Any) -> Any:
         case types.FunctionType():
             return [_inner(table, each) for each in (*(value.__defaults__ or ()), *(value.__closure__ or ()))]
     slots = {name: _inner(table, getattr(value, name)) for name in ("left", "right") if hasattr(value, name)}
-    return slots | {key: _inner(table, each) for key, each in getattr(value, "__dict__", {}).items()}
+    attributes = getattr(value, "__dict__", {}).items()
+    return slots | {key: _inner(table, each) for key, each in attributes if key not in _COPIED}
 
 
 def _inner(table: IdentityTable, value: Any) -> Any:
@@ -59,4 +62,4 @@ def check_run(changed: dict[int, Any], kernel: IdentityTable, container: Identit
     there, here = contents(container), contents(kernel)
     for token, content in changed.items():
         if token in here and token not in kernel.stale:
-            assert here[token] == there.get(token, content), (token, here[token], content)
+            assert here[token] == there.get(token, content), (token, here[token], there.get(token, content))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
-from modal_gpu_magic.wire.pickles.types.views import arrays_inside
+from modal_gpu_magic.wire.pickles.types.views import parts_inside
 from modal_gpu_magic.wire.values.attributes import attributes_getter
 from modal_gpu_magic.wire.values.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
@@ -69,13 +69,12 @@ _OF_LIBRARIES = {
     "numpy": frozenset(
         {
             *("ndarray", "memmap", "matrix", "MaskedArray", "recarray", "Generator", "RandomState"),
-            *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"),
+            *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64", "poly1d"),
         }
     ),
     "pandas": frozenset({"DataFrame", "Series"}),
     "polars": frozenset({"DataFrame", "Series"}),
     "pyarrow": frozenset[str](),
-    "scipy": frozenset[str](),
     "tzlocal": frozenset[str](),
     "zoneinfo": frozenset[str](),
     "pathlib": frozenset[str](),
@@ -85,6 +84,9 @@ _OF_LIBRARIES = {
     "weakref": frozenset[str](),
 }
 """Packages whose objects have no identity, except objects of the listed types."""
+
+_OF_PANDAS = frozenset({"ExtensionArray", "Index"})
+"""Base classes of pandas' columns and indexes. One that is part of a frame or of another one has no identity."""
 
 _LAZY_PANDAS = ("pandas.api.typing", "pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
 """Modules of pandas' lazy objects, which refer to a frame and compute later."""
@@ -97,7 +99,7 @@ def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> 
     """Return the objects of a pickle's memo that have an identity, by their number.
 
     The result excludes `__dict__` of instances, which on the receiver's side is a copy that exists only while the
-    pickle is read, and the arrays inside data frames, which belong to the frame.
+    pickle is read, and the arrays, indexes and blocks inside data frames, which belong to the frame.
 
     Args:
         memo: pairs of number and object, for all objects of the pickle.
@@ -117,7 +119,7 @@ def with_identity(memo: Iterable[tuple[int, Any]], less: Iterable[Any] = ()) -> 
             found[number] = value
             if kind.attributes is not None:
                 hidden.add(id(kind.attributes(value)))
-    hidden |= arrays_inside(tables)
+    hidden |= parts_inside(tables)
     return {number: value for number, value in found.items() if id(value) not in hidden} if hidden else found
 
 
@@ -142,6 +144,12 @@ class _Kind:
     of_pandas: bool
     is_weak: bool
     is_array: bool
+
+
+def has_identity(kind: type) -> bool:
+    """Whether objects of a type, or some of them, have an identity."""
+    found = _KINDS.get(kind) or _kind_of(kind)
+    return found.always or found.look is not None
 
 
 def _kind_of(kind: type) -> _Kind:
@@ -180,13 +188,17 @@ def _verdict(kind: type) -> str:
     if kind in _NEVER or issubclass(kind, type | enum.Enum) or _is_ours(kind):
         return "no"
     package = package_of(kind)
-    if package == "pandas" and kind.__module__.startswith(_LAZY_PANDAS):
+    if package == "pandas" and _is_lazy_or_column(kind):
         return _by_flags(kind)
     if package in _OF_LIBRARIES:
         return "yes" if kind.__name__ in _OF_LIBRARIES[package] else "no"
     if package == "torch" and kind.__name__ in ("Tensor", "UntypedStorage", "Generator"):
         return "yes"
     return _by_flags(kind)
+
+
+def _is_lazy_or_column(kind: type) -> bool:
+    return kind.__module__.startswith(_LAZY_PANDAS) or any(base.__name__ in _OF_PANDAS for base in kind.__mro__)
 
 
 def _by_flags(kind: type) -> str:

@@ -106,6 +106,28 @@ def _torch_generator(old: Any, new: Any) -> bool:
     return True
 
 
+def _masked_array(old: Any, new: Any) -> bool:
+    """Write the items, the mask and the fill value of a masked array."""
+    masked_array = type(old)
+    if not write_array(
+        masked_array.view(old, sys.modules["numpy"].ndarray), masked_array.view(new, sys.modules["numpy"].ndarray)
+    ):
+        return False
+    for name in _OF_A_MASKED_ARRAY:
+        setattr(old, name, getattr(new, name))
+    return True
+
+
+_OF_A_MASKED_ARRAY = ("_mask", "_sharedmask", "_hardmask", "_fill_value")
+
+
+def _by_state(old: Any, new: Any) -> bool:
+    """Give an object the state that the pickle of another one has."""
+    _, _, state, *_ = new.__reduce__()
+    old.__setstate__(state)
+    return True
+
+
 _RANDOM_NUMBERS: dict[str, Writer] = {
     "Generator": _generator,
     "RandomState": _random_state,
@@ -119,6 +141,10 @@ def writer_of(value: Any) -> Writer | None:
     numpy, kind = sys.modules.get("numpy"), type(value)
     if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
         return write_array
+    if hasattr(numpy, "ma") and kind is numpy.ma.MaskedArray:  # type: ignore[union-attr]  # likewise
+        return _masked_array
+    if kind.__module__.startswith("pandas.") and any(base.__name__ == "NDArrayBacked" for base in kind.__mro__):
+        return _by_state  # its state is in C
     if is_optimizer(kind):
         return optimizers.write
     if is_storage(value):

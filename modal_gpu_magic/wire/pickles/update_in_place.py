@@ -14,6 +14,7 @@ import random
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, write_array, writer_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
@@ -43,7 +44,9 @@ def absorb(old: Any, new: Any) -> bool:
     write = CONTAINERS.get(kind) or _WRITERS.get(kind) or writer_of(old)
     if write is not None:
         return write(old, new)
-    if kind in _IMMUTABLE or kind is object:
+    if kind in _IMMUTABLE:
+        return _immutable(old, new)
+    if kind is object:
         return True
     if kind in _ATOMS:
         return False
@@ -115,6 +118,39 @@ def _text_file(old: Any, new: Any) -> bool:
 
 def _simple_namespace(old: types.SimpleNamespace, new: types.SimpleNamespace) -> bool:
     return _replace(vars(old), vars(new))
+
+
+# -- immutable containers ---------------------------------------------------------------------------------------------
+
+
+def _immutable(old: Any, new: Any) -> bool:
+    """Whether a tuple or a frozenset has the content of `new` already.
+
+    Its items with an identity were written in place. An item without one, such as a block of a data frame, an index or
+    a sparse matrix, is another object in each transfer, and may have changed: then the container has to be replaced.
+    """
+    if isinstance(old, frozenset):
+        return bool(frozenset.__eq__(old, new) is True)
+    return tuple.__len__(old) == tuple.__len__(new) and all(
+        map(_is_as_before, tuple.__iter__(old), tuple.__iter__(new))
+    )
+
+
+def _is_as_before(old: Any, new: Any) -> bool:
+    kind = type(old)
+    if old is new or kind in _ATOMS:
+        return True
+    if kind is not type(new):
+        return False
+    if kind in _IMMUTABLE:
+        return _immutable(old, new)
+    if has_identity(kind):  # the receiver's own object could not be written into
+        return False
+    try:
+        is_equal, is_nan = old == new, old != old and new != new  # noqa: PLR0124 - as only not-a-number is
+    except Exception:  # noqa: BLE001 - a library's comparison may raise anything, and that of an array has no truth
+        return False
+    return type(is_equal).__name__ in ("bool", "bool_") and bool(is_equal or is_nan)  # a table compares cell by cell
 
 
 # -- functions -------------------------------------------------------------------------------------------------------
@@ -254,8 +290,8 @@ _BASES: dict[type, Writer] = {
         for kind in vars(builtins).values()
         if isinstance(kind, type) and issubclass(kind, BaseException)
     },
-    tuple: _same,
-    frozenset: _same,
+    tuple: _immutable,
+    frozenset: _immutable,
     str: _same,
     bytes: _same,
     int: _same,

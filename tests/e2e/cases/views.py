@@ -111,4 +111,22 @@ N> print(w.data_ptr() == l.weight.data_ptr(), torch.equal(w, l.weight.data))
 R> w.zero_(); print(l.weight)
 N> print(l.weight.data)
 """,
+    "a frame of two dtypes that changes in turn": """
+N> import pandas as pd
+df = pd.DataFrame({"a": range(6), "b": list("xyzxyz")}); groups = df.groupby("b"); column = df["a"]
+R> df["c"] = df["a"] * 2; df.shape, groups.ngroups, int(column.sum())
+N> df.loc[0, "a"] = 100; int(df["a"].sum()), int(column.sum())
+R> int(df["a"].sum()), int(column.sum()), groups["a"].sum().tolist(); df.loc[1, "b"] = "w"
+N> df.to_dict("list"), groups.obj is df, int(column.sum())
+R> df.at[2, "b"] = "v"; df.index.name = "n"; df.attrs["k"] = [1]
+N> df.to_dict("list"), df.index.name, df.attrs; df.attrs["k"].append(2)
+R> df.attrs, df["b"].tolist()
+""",
+    "columns and matrices in tuples": """
+N> import pandas as pd, scipy.sparse as sp, numpy as np
+kinds = pd.Categorical(list("aba")); matrix = sp.csr_matrix(np.eye(3)); pair = (kinds, matrix); table = {1: pair}
+R> pair[0][1] = "a"; pair[1].data[0] = 7; twin = table[1]; twin is pair
+N> list(kinds), matrix.data.tolist(), pair[0] is kinds, twin is pair; kinds[0] = "b"; matrix.data[1] = 8
+R> list(table[1][0]), twin[1].data.tolist(), twin is pair, pair[1] is matrix
+""",
 }

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _INNER = frozenset({tuple, list, dict})
+_TABLES = frozenset({"DataFrame", "Series"})
+"""Types of pandas whose objects a user may have named, also where another object refers to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,11 @@ def view_of(array: Any, carrier: Any) -> View:
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
 
 
-def arrays_inside(values: Iterable[Any]) -> set[int]:
-    """Return the `id`s of the arrays inside pandas objects.
+def parts_inside(values: Iterable[Any]) -> set[int]:
+    """Return the `id`s of the arrays, indexes and tuples of blocks inside pandas objects.
 
-    Two frames may share an array until one frame is written to, so these arrays must not be updated in place.
+    Two frames may share an array until one frame is written to, so these arrays must not be updated in place. A tuple
+    of blocks is as new as its blocks, which have no identity.
     """
     found: set[int] = set()
     seen: set[int] = set()
@@ -139,8 +142,14 @@ def arrays_inside(values: Iterable[Any]) -> set[int]:
             seen.add(id(each))
             if is_array(each):
                 found.add(id(each))
-            elif type(each) in _INNER or (_is_of_pandas(each) and not isinstance(each, type)):
+            elif _is_of_pandas(each) and not isinstance(each, type):
                 waiting.append(each)
+                if type(each).__name__ not in _TABLES:
+                    found.add(id(each))
+            elif type(each) in _INNER:
+                waiting.append(each)
+                if type(each) is tuple and any(map(_is_of_pandas, each)):
+                    found.add(id(each))
         held += inner
     return found
 
