@@ -21,11 +21,13 @@ from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.inspection.summary import bundle, summary
 from modal_gpu_magic.wire.messages.events import (
     LAST_RESULTS,
+    OUTPUTS,
     RESULT,
     Request,
     Shared,
     StayedValue,
     Transfer,
+    is_numbered,
     token_in,
     token_name,
 )
@@ -158,6 +160,8 @@ class NamespaceSync:
             restore_devices=restore_devices,
         )
         del dropped
+        outputs = self.namespace.get(OUTPUTS[0], {})
+        outputs.update({int(name[1:]): value for name, value in arrived.values.items() if is_numbered(name)})
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
         self._agree(self.marks.look(values, hasher))
         self._lose(arrived.failed)

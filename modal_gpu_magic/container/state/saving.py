@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.buffers.hashing import CHUNK_BYTES, Hasher, new_hash
 from modal_gpu_magic.wire.buffers.stores import write_file
 from modal_gpu_magic.wire.inspection.graph import Graph
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, token_name
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, is_numbered, token_name
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -400,7 +400,7 @@ class Saver:
 def _values(sync: NamespaceSync) -> dict[str, Any]:
     """Return what is saved: the user's names, results by their numbers, and objects that the notebook may fetch."""
     namespace = sync.namespace
-    results = [name for name in list(namespace) if name in LAST_RESULTS or (name[:1] == "_" and name[1:].isdigit())]
+    results = [name for name in list(namespace) if name in LAST_RESULTS or is_numbered(name)]
     names = [*sync.bound_names, *results, *sync.definitions]
     found = {name: namespace[name] for name in names if name in namespace}
     kept = {name: value for name, value in found.items() if not (name in results and _is_nothing(value))}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.summary import summary
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, Shared, token_name
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, Shared, is_numbered, token_name
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
@@ -139,4 +139,4 @@ class StandIns:
 
 def is_result(name: str) -> bool:
     """Whether IPython stores a cell's result under a name: `_`, `__`, `_12`."""
-    return name in LAST_RESULTS or (name.startswith("_") and name[1:].isdigit())
+    return name in LAST_RESULTS or is_numbered(name)

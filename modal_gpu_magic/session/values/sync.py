@@ -21,7 +21,7 @@ from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.inspection.size import nbytes_of
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, RESULT, token_in
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, OUTPUTS, RESULT, is_numbered, token_in
 from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -160,17 +160,22 @@ class Values:
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may read, directly or through the functions that it calls."""
         asked = (names.reads | set(transfer_options.include)) - set(transfer_options.exclude)
+        if not asked.isdisjoint(OUTPUTS):
+            asked |= {name for name in self.namespace if is_numbered(name) and self._is_small(name)}
         own = {name for name in asked if self._is_the_users(name, transfer_options)}
         reached = reach(own, self.namespace)
         if names.any_name:
             others = {
                 name for name in every_name(self.namespace) if self._is_the_users(name, transfer_options)
             } - reached
-            small = {name for name in others if nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES}
+            small = {name for name in others if self._is_small(name)}
             reached |= reach(small, self.namespace)
         # IPython's `exit` and `get_ipython` hold the whole kernel: to look through these would take a second.
         reached |= (asked - own) & self.namespace.keys()
         return reached | reach(self.stand_ins.shared_with_remote(reached), self.namespace)
+
+    def _is_small(self, name: str) -> bool:
+        return nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES
 
     def _sorted_out(
         self, reached: AbstractSet[str], transfer_options: TransferOptions
@@ -373,7 +378,7 @@ class Values:
     def _is_the_users(self, name: str, transfer_options: TransferOptions) -> bool:
         if name not in self.namespace or name in transfer_options.exclude:
             return False
-        if name in LAST_RESULTS or name in transfer_options.include:
+        if is_result(name) or name in transfer_options.include:  # IPython hides its names of results
             return True
         return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 

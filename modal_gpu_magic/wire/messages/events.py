@@ -71,6 +71,14 @@ RESULT = "<result>"
 LAST_RESULTS = frozenset({"_", "__", "___"})
 """IPython's names of the last results: each side rebinds them at every result, so they are not synchronised."""
 
+OUTPUTS = ("_oh", "Out")
+"""IPython's names of the dict of all results by the cells' numbers. Each side has its own; values cross as `_12`."""
+
+
+def is_numbered(name: object) -> bool:
+    """Whether IPython stores the result of a numbered cell under a name: `_12`."""
+    return isinstance(name, str) and name[:1] == "_" and name[1:].isdigit()
+
 
 def token_name(token: int) -> str:
     """Return the placeholder name of an object that has a token but no variable name."""

@@ -14,6 +14,14 @@ R> d["a"];
 R> [d, None]
 R> None
 """,
+    "all results": """
+N> 6 * 7
+N> [1]
+R> Out[max(Out)].append(2); Out[max(Out)], 42 in Out.values(), len(Out) == len(_oh)
+N> Out[max(Out) - 1], _
+R> 3
+R> 3 in Out.values(), [1, 2] in Out.values()
+""",
     "Out and underscore": """
 N> 40 + 2
 R> _
