@@ -298,32 +298,35 @@ def _is_of_a_library(name: str) -> bool:
 
 
 def _handler(handler: logging.Handler) -> tuple[Any, ...] | None:
-    """Return stream, level and format of a handler like that of `basicConfig`; None for every other handler."""
+    """Return stream, level and format of a handler that writes to stdout or stderr; None for every other handler.
+
+    A handler or a formatter of another class is described as the plain one nearest to it: no message is lost.
+    """
+    # rich's RichHandler writes to the file of its console.
+    target = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
+    stream = next((name for name in ("stdout", "stderr") if target is getattr(sys, name)), None)
+    if stream is None or handler.filters:
+        return None
     form = handler.formatter
-    plain = type(handler) is logging.StreamHandler and not handler.filters
-    if not plain or type(form) not in (logging.Formatter, type(None)):
-        return None
-    written: Any = handler
-    stream = next((name for name in ("stdout", "stderr") if written.stream is getattr(sys, name)), None)
-    if stream is None:
-        return None
-    if form is None:
+    text, dates = getattr(form, "_fmt", None), getattr(form, "datefmt", None)  # no public reader of `_fmt`, `_style`
+    if not isinstance(text, str):
         return stream, handler.level, None, None, "%"
-    style = form._style  # noqa: SLF001 - no public reader (since Python 3.2)
     signs: dict[Any, str] = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
-    sign = signs.get(type(style))
-    return (stream, handler.level, form._fmt, form.datefmt, sign) if sign else None  # noqa: SLF001 - as above
+    return stream, handler.level, text, dates, signs.get(type(getattr(form, "_style", None)), "%")
 
 
 def _write_logger(name: str, value: Any) -> None:
     logger = logging.root if name == _ROOT else logging.getLogger(name)
     level, logger.propagate, logger.disabled, handlers = value
     logger.setLevel(level)
-    if _facts(name, logger)[3] == handlers:
-        return
-    for handler in [each for each in logger.handlers if _handler(each) is not None]:
-        logger.removeHandler(handler)
-    for stream, lowest, text, dates, style in handlers:
+    lacking = list(handlers)
+    for handler in list(logger.handlers):
+        described = _handler(handler)
+        if described in lacking:  # the handler stays, of whatever class it is
+            lacking.remove(described)
+        elif described is not None:
+            logger.removeHandler(handler)
+    for stream, lowest, text, dates, style in lacking:
         made = logging.StreamHandler(getattr(sys, stream))
         made.setLevel(lowest)
         if text is not None:

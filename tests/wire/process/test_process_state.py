@@ -212,3 +212,45 @@ def test_variables_that_follow(name: str) -> None:
 )
 def test_variables_of_one_machine_do_not_follow(name: str) -> None:
     assert not follows(name)
+
+
+HANDLERS = """
+import logging, sys
+from modal_gpu_magic.wire.process.interpreter import INTERPRETER
+loggers = next(each for each in INTERPRETER if each.name == "logging")
+class Own(logging.Formatter):
+    def format(self, record): return ">> " + record.getMessage()
+class Coloured(logging.StreamHandler):
+    pass
+own = Coloured(sys.stdout)
+own.setFormatter(Own("%(message)s!"))
+log = logging.getLogger("mine")
+log.setLevel(logging.INFO)
+log.propagate = False
+log.addHandler(own)
+"""
+
+
+def test_a_handler_of_another_class_is_described_as_a_plain_one_and_stays_as_it_is_here() -> None:
+    """No message is lost on the other side, and what comes back replaces no handler that the user made."""
+    found = run(f"""{HANDLERS}
+described = loggers.read(())["mine"]
+loggers.write("mine", (logging.DEBUG, *described[1:]))
+log.info("native")
+print(described[3], log.handlers == [own], log.level)
+log.removeHandler(own)
+loggers.write("mine", described)
+log.info("remote")
+""")
+    assert found == ">> native\n(('stdout', 0, '%(message)s!', None, '%'),) True 10\nremote!\n"
+
+
+def test_a_handler_that_is_added_elsewhere_is_added_here_beside_the_others() -> None:
+    found = run(f"""{HANDLERS}
+level, propagate, disabled, handlers = loggers.read(())["mine"]
+loggers.write("mine", (level, propagate, disabled, (*handlers, ("stderr", 0, None, None, "%"))))
+print(log.handlers[0] is own, len(log.handlers))
+loggers.write("mine", (level, propagate, disabled, handlers[:0]))
+print(log.handlers)
+""")
+    assert found == "True 2\n[]\n"
