@@ -137,6 +137,14 @@ class OpenApp(HeldApp):
             self._stack.enter_context(app.run(client=self.backend.client))
         return made()
 
+    def reported(self, run: str, *, answered: bool) -> None:
+        """Note that the kernel has reported the end of a run.
+
+        Args:
+            run: the run.
+            answered: whether its container has answered, and so runs.
+        """
+
     def image_id(self, image: Any) -> str:
         """Return Modal's id of an image; build the image if needed."""
         try:
@@ -298,12 +306,13 @@ class Call:
             self._call = patiently(lambda: self._spawn(runner, sent), self.patience, is_pointless=self._is_pointless)
             self.id = self._call.object_id
             self.tell("spawned", self.id)
+            self._spawned()
             if self._cancelled:
                 self._send_cancel(terminate=self._terminating)
             result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
             self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
-            self.tell("lost", error)
+            self.tell("lost", self._explained(error))
             if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
 
@@ -318,6 +327,13 @@ class Call:
 
     def knows(self, call: str) -> None:
         """Note Modal's id of the call, which the container has reported."""
+
+    def _spawned(self) -> None:
+        """Do what is to be done once Modal has the run, without waiting."""
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return the error that the pump gets for one of this run."""
+        return error
 
     def _spawn(self, runner: Any, sent: Request | Parcel) -> Any:
         self._spawns += 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.run.settling import may_go_on
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -44,8 +45,11 @@ def follow(
     """Show a run that another kernel has sent, from its first event on, until the run ends."""
     session.status.meter.sent(at=run.sent_at)
     request = Request(run.id, __version__, "", run.count, timeout=run.timeout)
-    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)))
-    return Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)), run.call)
+    ended = Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+    if not may_go_on(ended):
+        app.reported(run.id, answered=False)  # the container has not met this kernel
+    return ended
 
 
 def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult:
@@ -53,7 +57,8 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
     run, answer = app.entry.run, ended.answer if ended is not None else None
     if ended is not None and (answer is None or answer.need is not None):
         return CellResult()
-    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_warm(session.name) else None
+    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_awake(session.name) else None
+    app.find_runs()  # a run that its kernel could not announce has ended before that
     if given is None or (answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation
