@@ -347,7 +347,12 @@ class Worker:
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
-            raise CopyError("the container was replaced, and the files of the earlier one are lost.")
+            lost = self._directory is None
+            raise CopyError(
+                "the container was replaced, and the files of the earlier one are lost."
+                if lost
+                else "the container was replaced: the session's next cell restores the files that were saved."
+            )
 
     def _look_at_gpus(self, asked: Asked) -> None:
         read = self.sampler.readings

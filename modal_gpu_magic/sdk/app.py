@@ -16,6 +16,7 @@ from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
+from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class OpenApp(HeldApp):
     def _volumes(self) -> dict[str, Any]:
         """Return the session Volume by its mount path, if the machine's sessions are saved."""
         return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
+
+    @property
+    def saved_files(self) -> VolumeFiles | None:
+        """The Volume with the saved states; None: this machine's sessions are not saved."""
+        return VolumeFiles(self.backend.session_volume()) if self.machine.saves else None
 
     @property
     def owner(self) -> str:

@@ -17,6 +17,7 @@ from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, kernel_id
+from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, run_of, runs_directory, without_values
 
@@ -55,40 +56,6 @@ class Deployment:
     exists: bool = False
 
 
-class VolumeFiles:
-    """The files of a session's Volume."""
-
-    def __init__(self, volume: Any) -> None:
-        self._volume = volume
-
-    def paths(self, directory: str) -> list[str]:
-        """Return the paths of all files below a directory; empty: there is none."""
-        try:
-            return [entry.path for entry in self._volume.iterdir(directory, recursive=True)]
-        except Exception as error:
-            if _is_missing(error):
-                return []
-            raise
-
-    def directories(self, directory: str) -> list[str]:
-        """Return the paths of what is in a directory; empty: there is none."""
-        try:
-            return [entry.path for entry in self._volume.iterdir(directory, recursive=False)]
-        except Exception as error:
-            if _is_missing(error):
-                return []
-            raise
-
-    def content(self, path: str) -> bytes | None:
-        """Return the content of a file; None: the file does not exist."""
-        try:
-            return b"".join(self._volume.read_file(path))
-        except Exception as error:
-            if _is_missing(error):
-                return None
-            raise
-
-
 class DeployedApp(OpenApp):
     """The App of one detached session. `close` leaves the App as it is; `remove` ends it."""
 
@@ -110,6 +77,11 @@ class DeployedApp(OpenApp):
     def files(self) -> VolumeFiles:
         """The files of the session's Volume."""
         return VolumeFiles(self.volume)
+
+    @property
+    def saved_files(self) -> VolumeFiles | None:
+        """The Volume with the saved states; None: this machine's sessions are not saved."""
+        return self.files if self.machine.saves else None
 
     def _volumes(self) -> dict[str, Any]:
         return {SESSION_MOUNT: self.volume}
@@ -479,11 +451,3 @@ def taken_words(session: str, found: Entry | None) -> str:
         f"The session {session} is attached to {found.owner_name} since {when}: "
         f"`%modal_gpu attach {session}` takes it back."
     )
-
-
-def _is_missing(error: BaseException) -> bool:
-    """Whether a file or an object does not exist, or a file was removed between its address and its content."""
-    import modal.exception
-
-    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
-    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))

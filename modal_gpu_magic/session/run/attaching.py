@@ -23,8 +23,9 @@ from modal_gpu_magic.wire.values.remote import RemoteValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.sdk.deployed import DeployedApp, VolumeFiles
+    from modal_gpu_magic.sdk.deployed import DeployedApp
     from modal_gpu_magic.sdk.registry import SentRun
+    from modal_gpu_magic.sdk.session_volume import VolumeFiles
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.run.settling import Sender

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.registry import Entry, SentRun
     from modal_gpu_magic.sdk.sightings import Sighting
     from modal_gpu_magic.session.facade import Session
-    from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.values.sync import CellResult
     from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
@@ -107,8 +106,8 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
     state.current = session.name
     state.show(session)
     try:
-        with answering(shell), Presses() as presses:
-            result = _show_runs(state, session, entry, presses.inbox, skips=skips)
+        with answering(shell):
+            result, pressed = _show_runs(state, session, entry, skips=skips)
     except KeyboardInterrupt as error:
         raise in_one_line(error) from None
     except BaseException as error:
@@ -117,14 +116,18 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
     if result.has_result and result.result is not None:
         hook: Any = shell.displayhook
         hook.update_user_ns(result.result)
-    if was_pressed(presses.inbox):
+    if pressed:
         raise stopped("stopped after the cell had ended; the notebook has all values of the cell")
 
 
-def _show_runs(state: KernelState, session: Session, entry: Entry, inbox: Inbox, *, skips: bool) -> CellResult:
+def _show_runs(state: KernelState, session: Session, entry: Entry, *, skips: bool) -> tuple[CellResult, bool]:
     """Show the runs that nobody has seen the end of, oldest first, and the last one; bind the session's values.
 
-    Each run has an area of its own with its receipt. The error of a run that others follow is shown there.
+    Each run has an area of its own with its receipt, and an inbox, since late messages of a run may come after its end.
+    The error of a run that others follow is shown there.
+
+    Returns:
+        The last run's result, and whether ■ was pressed after its end.
 
     Raises:
         Exception: what the last run has raised.
@@ -141,7 +144,8 @@ def _show_runs(state: KernelState, session: Session, entry: Entry, inbox: Inbox,
         if run is not None and (len(left) > 1 or shown):
             front.say(_heading(run, entry.runs.dropped if not shown else 0))
         try:
-            result = session.attach(entry, front, inbox, skips=skips, run=run, is_last=len(left) == 1)
+            with Presses() as presses:
+                result = session.attach(entry, front, presses.inbox, skips=skips, run=run, is_last=len(left) == 1)
         except Exception as error:  # noqa: BLE001 - raised again below if it is the last run's
             failure = error
         finally:
@@ -158,7 +162,7 @@ def _show_runs(state: KernelState, session: Session, entry: Entry, inbox: Inbox,
             front.error_is_shown()
     if failure is not None:
         raise failure
-    return result
+    return result, was_pressed(presses.inbox)
 
 
 def _front(state: KernelState) -> ShellFront:
