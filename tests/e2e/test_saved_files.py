@@ -36,7 +36,6 @@ def kill(saved: Saved) -> None:
 def test_files_of_a_container_that_has_ended_come_from_the_volume(fresh: Kernel) -> None:
     saved = Saved(fresh, SOON)
     saved.save(WRITES)
-    assert saved.run("%cd -q out").ok
     kill(saved)
     listed = fresh.run("%modal_gpu ls session:")
     assert listed.ok, listed.traceback
@@ -51,7 +50,8 @@ def test_files_of_a_container_that_has_ended_come_from_the_volume(fresh: Kernel)
     assert "there is no out/x.bin among the saved files (the container of session default has ended" in missing
     assert "these are b.txt, out/a.txt." in missing
     assert "did you mean a.txt?" in fresh.run("%modal_gpu get session:out/a.tx .").error
-    assert saved.run("print(open('b.txt').read(), made)").stdout.endswith("b 1\n")
+    after = saved.run("print(open('b.txt').read(), made)")
+    assert after.stdout.endswith("b 1\n"), after.traceback + after.said
 
 
 def test_a_damaged_file_is_refused_and_leaves_nothing_here(fresh: Kernel) -> None:
