@@ -22,6 +22,8 @@ from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, run_of, runs_directory, without_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.held import Tell
@@ -66,6 +68,8 @@ class DeployedApp(OpenApp):
         self.volume: Any = None
         self._writing, self._changing = threading.Lock(), threading.Lock()
         self.announcing = Announcing(self._write_runs)
+        self.queued: Callable[[], tuple[str, ...]] = tuple
+        """Returns the first lines of the cells that wait in this kernel."""
         self._answered_at = 0.0
         """When the container last answered a run, seconds since the epoch; 0: no container is known to run."""
         self._runs: set[str] = set()
@@ -234,7 +238,8 @@ class DeployedApp(OpenApp):
     def _write_runs(self) -> None:
         """Write the list of this kernel's runs, which no other kernel writes."""
         with self._writing:
-            self.registry.put_runs(self.entry.session, self.entry.owner, self.entry.runs)
+            runs = replace(self.entry.runs, queued=self.queued())
+            self.registry.put_runs(self.entry.session, self.entry.owner, runs)
 
     def refuses_others(self, generation: str | None) -> bool:
         """Whether the container would refuse a run of this kernel if another kernel had the session.

@@ -64,6 +64,7 @@ class Runs:
         kernels: beginnings of the run ids of the kernels that may have sent a run which is in no list, each with the
             number of its last run that was in one.
         idle_seconds: how long an idle container stays, since a kernel has changed it; None: as the entry says.
+        queued: first lines of the cells that wait in the kernel: they end with it.
     """
 
     sent: tuple[SentRun, ...] = ()
@@ -71,6 +72,7 @@ class Runs:
     reported: frozenset[str] = frozenset()
     kernels: dict[str, int] = field(default_factory=dict)
     idle_seconds: int | None = None
+    queued: tuple[str, ...] = ()
 
     def with_run(self, run: SentRun) -> Runs:
         """Return the runs with one more, or with another state of a run that they have."""
@@ -98,7 +100,8 @@ class Runs:
     def of_kernel(self, kernel: str) -> Runs:
         """Return the runs as another kernel takes them over, which may send runs from now on."""
         others = [(each, number) for each, number in self.kernels.items() if each != kernel]
-        return replace(self, kernels={**dict(others[1 - _MOST_KERNELS :]), kernel: self.kernels.get(kernel, 0)})
+        kernels = {**dict(others[1 - _MOST_KERNELS :]), kernel: self.kernels.get(kernel, 0)}
+        return replace(self, kernels=kernels, queued=())
 
     def unlisted(self, runs: Iterable[str]) -> tuple[str, ...]:
         """Return those of some ids that are of runs which a kernel has sent and could not announce, in order."""
@@ -272,7 +275,8 @@ def runs_of(row: Any) -> Runs:
         sent = tuple(SentRun(**_known(SentRun, run)) for run in row.get("sent", ()))
         kernels = {str(each): int(number) for each, number in row.get("kernels", {}).items()}
         reported = frozenset(row.get("reported", ()))
-        return Runs(sent, int(row.get("dropped", 0)), reported, kernels, row.get("idle_seconds"))
+        queued = tuple(map(str, row.get("queued", ())))
+        return Runs(sent, int(row.get("dropped", 0)), reported, kernels, row.get("idle_seconds"), queued)
     except (TypeError, ValueError, AttributeError):
         return Runs()
 

@@ -315,6 +315,11 @@ class Session:
         if self.open_run is sent.run:
             self.open_run = None
 
+    def queue_changed(self) -> None:
+        """Note that other background cells wait than before: who attaches later is told which were not sent."""
+        if isinstance(self.app, DeployedApp):
+            self.app.announcing.soon()
+
     def snapshot(self, cell: Cell) -> Snapshot:
         """Copy the values that a background cell reads, before it is queued.
 
@@ -728,6 +733,7 @@ class Session:
                 front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
         if isinstance(app, DeployedApp):
+            app.queued = lambda: self.backlog.queued
             remember(self.name, self.backend, self.notebook)
         self._share_store(app)
         return app

@@ -26,6 +26,11 @@ MOMENTS = {
     "before the answer is applied": f"from {DEPLOYED} import DeployedApp\nDeployedApp.reported = die",
 }
 """Where a kernel ends, and what it runs to end there."""
+WAITING = (
+    "__import__('modal_gpu_magic.sdk.registry', fromlist=['Registry']).Registry(__import__('modal_gpu_magic.sdk.client', "
+    "fromlist=['connect']).connect('local', lasting=True)).get({!r}).runs.queued"
+)
+"""What the registry says of the cells that wait in a session's kernel."""
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +169,24 @@ def test_a_kernel_that_lost_the_session_starts_no_container_for_it(user: User, k
     assert len(user.containers("lost")) == 1
     assert kernel.remote("mine", "").value() == "1"
     assert kernel.run("%modal_gpu stop lost").ok
+
+
+def test_a_background_cell_that_waited_in_a_dead_kernel_is_named(user: User, kernel: Kernel, tmp_path: Path) -> None:
+    lone, end = user.kernel(), tmp_path / "end"
+    detach(lone, "queued")
+    source = f"import os, time\nwhile not os.path.exists({str(end)!r}):\n    time.sleep(0.05)\nprint('first ends')\n5"
+    assert lone.remote("0", "").ok
+    assert lone.remote(source, "--bg one").ok
+    assert lone.remote("print('second')", "--bg two").ok
+    assert lone.remote("print('third')", "--bg three").ok
+    assert lone.run("three.cancel()").ok
+    until = time.monotonic() + SOON
+    while kernel.print(WAITING.format("queued")) != """("print('second')",)""":
+        assert time.monotonic() < until
+    user.kill(lone)
+    end.touch()
+    attached = kernel.run("%modal_gpu attach queued")
+    assert (attached.ok, attached.stdout, attached.value()) == (True, "first ends\n", "5")
+    assert "waited in the former kernel and were not sent: print('second'). Run them again." in attached.said
+    assert "not sent" not in kernel.run("%modal_gpu attach queued").said
+    assert kernel.run("%modal_gpu stop queued").ok

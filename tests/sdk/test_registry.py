@@ -67,10 +67,11 @@ def test_a_row_of_another_version_is_read_as_far_as_it_is_known() -> None:
 
 
 def test_the_runs_of_a_claim_come_back_as_they_were() -> None:
-    runs = Runs(idle_seconds=5).of_kernel("k").with_run(sent("k-1")).with_run(sent("k-2")).with_end("k-2")
+    runs = Runs(idle_seconds=5, queued=("1 + 1",)).with_run(sent("k-1")).with_run(sent("k-2")).with_end("k-2")
     row = json.loads(json.dumps(runs_row(runs)))
     assert runs_of(row) == runs
     assert runs_of({**row, "later": 1}) == runs
+    assert runs.of_kernel("other").queued == (), "another kernel's cells wait no more"
     assert runs_of({**row, "sent": [{"unknown": 1}]}) == Runs()
     assert runs_of(None) == Runs()
     assert entry_of(row) is None, "no entry"

@@ -40,6 +40,7 @@ COLUMNS = (
     Column("so far", right=True),
     Column("last line"),
 )
+UNSENT = "These cells waited in the former kernel and were not sent: {}. Run them again."
 NONE = "No detached sessions. `%modal_gpu use H100 --session NAME --detach` makes one."
 
 
@@ -141,6 +142,8 @@ def _show_runs(state: KernelState, session: Session, entry: Entry, *, skips: boo
         run, result = left[0], CellResult()
         failure: Exception | None = None
         front = _front(state)
+        if entry.runs.queued and not shown:
+            front.say(UNSENT.format("; ".join(entry.runs.queued)))
         if run is not None and (len(left) > 1 or shown):
             front.say(_heading(run, entry.runs.dropped if not shown else 0))
         try:
