@@ -33,6 +33,8 @@ class LogClosing:
     def __init__(self) -> None:
         self._ended: _Ended | None = None
         self._last: RunLog | None = None
+        self._is_idle = False
+        """The thread waits for a run, and not for the end of a pause: between short cells, nothing wakes it."""
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
@@ -47,7 +49,8 @@ class LogClosing:
         self.finish()
         with self._changed:
             self._ended = _Ended(record, answer, owner, monotonic())
-            self._changed.notify_all()
+            if self._is_idle:
+                self._changed.notify_all()
         if self._thread is None:
             self._thread = daemon("modal-gpu-log-end", self._run)
 
@@ -71,8 +74,9 @@ class LogClosing:
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._is_idle = True
                 self._changed.wait_for(lambda: self._ended is not None)
-                ended = self._ended
+                self._is_idle, ended = False, self._ended
                 left = ended.at + PAUSE_SECONDS - monotonic() if ended is not None else 0.0
                 if left > 0:
                     self._changed.wait(left)
