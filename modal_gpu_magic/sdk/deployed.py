@@ -70,6 +70,7 @@ class DeployedApp(OpenApp):
         self.announcing = Announcing(self._write_runs)
         self.queued: Callable[[], tuple[str, ...]] = tuple
         """Returns the first lines of the cells that wait in this kernel."""
+        self._last_sent = ""
         self._answered_at = 0.0
         """When the container last answered a run, seconds since the epoch; 0: no container is known to run."""
         self._runs: set[str] = set()
@@ -222,9 +223,13 @@ class DeployedApp(OpenApp):
         return len(self.entry.runs.sent) - len(before.runs.sent)
 
     def knows(self, run: SentRun) -> None:
-        """Take a run that was sent into the list of this kernel's claim, which `announcing` writes."""
+        """Take a run that was sent into the list of this kernel's claim, which `announcing` writes.
+
+        This kernel sends a run once it has the end of the one before, or once that will never begin.
+        """
         with self._changing:
-            self.entry = replace(self.entry, runs=self.entry.runs.with_run(run))
+            before, self._last_sent = self._last_sent, run.id
+            self.entry = replace(self.entry, runs=self.entry.runs.with_end(before).with_run(run))
 
     def reported(self, run: str, *, answered: bool) -> None:
         """Note that this kernel has reported the end of a run. The list at Modal has that with the next run."""

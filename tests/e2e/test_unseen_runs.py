@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.detached_user import SOON, User, Watched, detach, row_of, wait_for
@@ -190,3 +191,41 @@ def test_a_background_cell_that_waited_in_a_dead_kernel_is_named(user: User, ker
     assert "waited in the former kernel and were not sent: print('second'). Run them again." in attached.said
     assert "not sent" not in kernel.run("%modal_gpu attach queued").said
     assert kernel.run("%modal_gpu stop queued").ok
+
+
+def with_replaced_container(user: User, session: str) -> Kernel:
+    """A kernel whose session has lost its container: the next one asks for the values, and the cell is sent again."""
+    first = user.kernel()
+    detach(first, session)
+    pid = int(first.remote("import os\nprint(os.getpid())\nx = 1", "").stdout)
+    container = psutil.Process(pid)
+    container.kill()
+    container.wait(SOON)
+    return first
+
+
+def test_a_cell_that_was_sent_again_to_a_new_container_is_one_run(user: User, kernel: Kernel) -> None:
+    first = with_replaced_container(user, "replaced")
+    sent = first.remote("print('again')\n3", "")
+    assert (sent.stdout, sent.value()) == ("again\n", "3"), sent.traceback
+    user.kill(first)
+    attached = kernel.run("%modal_gpu attach replaced")
+    assert attached.ok, attached.traceback
+    assert (attached.traceback, attached.stdout, attached.value()) == ("", "again\n", "3")
+    assert "Sent at" not in attached.said, "one run needs no heading"
+    assert kernel.run("%modal_gpu stop replaced").ok
+
+
+def test_a_cell_whose_kernel_died_before_it_was_sent_again_is_named(user: User, kernel: Kernel) -> None:
+    first = with_replaced_container(user, "unsent")
+    second_time = (
+        f"from {APP} import Call\nspawn, sent = Call._spawn, []\n"
+        "def _spawn(self, *a):\n    sent.append(1)\n    return spawn(self, *a) if len(sent) == 1 else die()\n"
+        "Call._spawn = _spawn"
+    )
+    dies(first, "%%modal_gpu\nprint('never')\nx", second_time)
+    attached = kernel.run("%modal_gpu attach unsent")
+    assert "the cell was not sent: its kernel ended before. Run the cell again." in attached.error
+    assert attached.stdout == ""
+    assert kernel.remote("1 + 1", "").value() == "2"
+    assert kernel.run("%modal_gpu stop unsent").ok
