@@ -25,6 +25,7 @@ from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.gpu.sampler import Sampler
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
+from modal_gpu_magic.container.output.log_closing import LogClosing
 from modal_gpu_magic.container.output.phase_log import PhaseLog
 from modal_gpu_magic.container.output.run_log import RunLog
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
@@ -60,7 +61,7 @@ from modal_gpu_magic.wire.messages.events import (
     Transfer,
 )
 from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
-from modal_gpu_magic.wire.messages.segments import life_name, run_directory
+from modal_gpu_magic.wire.messages.segments import code_line, life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.places import STATE
@@ -80,6 +81,8 @@ LARGE_BYTES = 1_000_000
 """Size of the sent values from which the status names the size."""
 EVENT_BYTES = QUEUE_ITEM_BYTES
 """Largest answer that is sent as an event."""
+COMMIT_SECONDS = 10.0
+"""Seconds that a kernel which attaches waits for the end of the last run's log."""
 LOOP_THREAD = "(thread_inner)"
 """End of the name of the thread with the SDK's event loop: synchronicity's, tested with 0.11 and 0.12."""
 PREEMPTION_SECONDS = 10.0
@@ -123,6 +126,9 @@ class Worker:
         self._owner = ""
         """The claim of the kernel that may send runs to a detached session."""
         self._call = ""
+        self._unseen: tuple[str, ...] = ()
+        """Names that runs have returned to kernels which had ended: another one that attaches gets their values."""
+        self._log_closing = LogClosing()
         self._former: set[str] = set()
         """Claims that ended: another kernel has attached since."""
         self._done: tuple[Request, tuple[object, ...]] | None = None
@@ -164,9 +170,11 @@ class Worker:
             need = self._need(request)
             if need is not None:
                 return self._answer(need=need)
+            self._unseen = self._unseen_names(request.owner)
             self.last = None  # free its values, which may be large: no request asks for them again
             self._done = None
             self._claim(request.owner)
+            self._log_closing.begins(request.owner)
             name = f"{request.run}/{self.container}"
             record = self._record(request, name, commit)
             self._call = call
@@ -183,7 +191,7 @@ class Worker:
                 is_event = self._close(request, ended, interrupt)
                 self.last, self.last_run = self._with_tail(ended), request.run
             if record is not None:
-                record.close(self.last)
+                self._log_closing.close(record, self.last, request.owner)
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames, events=self.last.events)
         return self.last
@@ -243,13 +251,23 @@ class Worker:
 
         The kernel has no object of the container, so the answer is packed for an empty table.
         """
+        self._log_closing.finish(COMMIT_SECONDS)  # the kernel looks for runs that nobody has announced
         with unwarned(), Interrupt(), self.saved.busy():
             self.saved.restore(self.namespace_sync.names)
             self._claim(owner)
             request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
-            returned = self.last.values.names if request is not None and self.last and self.last.values else ()
+            returned = (*self._unseen, *self._returned) if request is not None else ()
             leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
         return self._answer(leaving=leaving)
+
+    @property
+    def _returned(self) -> tuple[str, ...]:
+        """The names that the last run has returned."""
+        return tuple(self.last.values.names) if self.last is not None and self.last.values else ()
+
+    def _unseen_names(self, owner: str) -> tuple[str, ...]:
+        """Return the names that runs of other kernels than the present sender have returned last."""
+        return () if owner == self._owner else tuple(dict.fromkeys((*self._unseen, *self._returned)))
 
     def _claim(self, owner: str) -> None:
         """Give the session to a kernel, which shares no object with the container if another one had it."""
@@ -302,6 +320,7 @@ class Worker:
         """Stop sampling, send the remaining output and save the state: Modal scales the container down."""
         self.sampler.close()
         self.capture.drain()
+        self._log_closing.finish()
         if self.last is not None and self.last.stopped and time.time() - self.last.made_at < PREEMPTION_SECONDS:
             return  # Modal has interrupted the run, and runs it again in the next container
         self.saved.save_now()
@@ -328,7 +347,12 @@ class Worker:
 
     def _check(self, generation: str) -> None:
         if generation != self.generation:
-            raise CopyError("the container was replaced, and the files of the earlier one are lost.")
+            lost = self._directory is None
+            raise CopyError(
+                "the container was replaced, and the files of the earlier one are lost."
+                if lost
+                else "the container was replaced: the session's next cell restores the files that were saved."
+            )
 
     def _look_at_gpus(self, asked: Asked) -> None:
         read = self.sampler.readings
@@ -430,7 +454,7 @@ class Worker:
 
     def _cell(self, request: Request, interrupt: Interrupt, volumes: Volumes) -> Answer:
         store = self._store(request.store, request.values)
-        self._say_started(store)
+        self._say_started(request, store)
         refused = self._prepare(request, volumes)
         try:
             with unwarned():
@@ -463,9 +487,16 @@ class Worker:
         )
         return replace(answer, states=states, refused=refused)
 
-    def _say_started(self, store: Store) -> None:
-        booted_at, call = self.booted_at, self._call
-        self.sender.emit("started", generation=self.container, time=time.time(), booted_at=booted_at, call=call)
+    def _say_started(self, request: Request, store: Store) -> None:
+        sent = {"count": request.execution_count, "timeout": request.timeout, "code": code_line(request.source)}
+        self.sender.emit(
+            "started",
+            generation=self.container,
+            time=time.time(),
+            booted_at=self.booted_at,
+            call=self._call,
+            **(sent if request.log else {}),
+        )
         if not isinstance(store, SharedStore):
             self.sender.flush_now(0)
 

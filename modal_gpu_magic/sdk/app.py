@@ -15,6 +15,7 @@ from modal_gpu_magic.sdk.faults import refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell, in_thread
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
+from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class OpenApp(HeldApp):
     def _volumes(self) -> dict[str, Any]:
         """Return the session Volume by its mount path, if the machine's sessions are saved."""
         return {SESSION_MOUNT: self.backend.session_volume()} if self.machine.saves else {}
+
+    @property
+    def saved_files(self) -> VolumeFiles | None:
+        """The Volume with the saved states; None: this machine's sessions are not saved."""
+        return VolumeFiles(self.backend.session_volume()) if self.machine.saves else None
 
     @property
     def owner(self) -> str:
@@ -138,6 +144,14 @@ class OpenApp(HeldApp):
         with heartbeats_to(self._heartbeat_failed):
             self._stack.enter_context(app.run(client=self.backend.client))
         return made()
+
+    def reported(self, run: str, *, answered: bool) -> None:
+        """Note that the kernel has reported the end of a run.
+
+        Args:
+            run: the run.
+            answered: whether its container has answered, and so runs.
+        """
 
     def image_id(self, image: Any) -> str:
         """Return Modal's id of an image; build the image if needed."""
@@ -300,12 +314,13 @@ class Call:
             self._call = patiently(lambda: self._spawn(runner, sent), self.patience, is_pointless=self._is_pointless)
             self.id = self._call.object_id
             self.tell("spawned", self.id)
+            self._spawned()
             if self._cancelled:
                 self._send_cancel(terminate=self._terminating)
             result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
             self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
-            self.tell("lost", error)
+            self.tell("lost", self._explained(error))
             if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
 
@@ -320,6 +335,13 @@ class Call:
 
     def knows(self, call: str) -> None:
         """Note Modal's id of the call, which the container has reported."""
+
+    def _spawned(self) -> None:
+        """Do what is to be done once Modal has the run, without waiting."""
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return the error that the pump gets for one of this run."""
+        return error
 
     def _spawn(self, runner: Any, sent: Request | Parcel) -> Any:
         self._spawns += 1

@@ -9,17 +9,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
-from modal_gpu_magic.errors import MachineError, SetupError, TakenOver
+from modal_gpu_magic.errors import GivenUp, MachineError, SetupError, TakenOver
+from modal_gpu_magic.sdk.announcing import Announcing
 from modal_gpu_magic.sdk.app import FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
-from modal_gpu_magic.sdk.log_reader import LogReader
+from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
-from modal_gpu_magic.sdk.registry import Entry, Registry, SentRun
+from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, kernel_id
+from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.wire.messages.seal import sealed
-from modal_gpu_magic.wire.messages.segments import without_values
+from modal_gpu_magic.wire.messages.segments import code_line, run_of, runs_directory, without_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.held import Tell
@@ -54,31 +58,6 @@ class Deployment:
     exists: bool = False
 
 
-class VolumeFiles:
-    """The files of a session's Volume."""
-
-    def __init__(self, volume: Any) -> None:
-        self._volume = volume
-
-    def paths(self, directory: str) -> list[str]:
-        """Return the paths of all files below a directory; empty: there is none."""
-        try:
-            return [entry.path for entry in self._volume.iterdir(directory, recursive=True)]
-        except Exception as error:
-            if _is_missing(error):
-                return []
-            raise
-
-    def content(self, path: str) -> bytes | None:
-        """Return the content of a file; None: the file does not exist."""
-        try:
-            return b"".join(self._volume.read_file(path))
-        except Exception as error:
-            if _is_missing(error):
-                return None
-            raise
-
-
 class DeployedApp(OpenApp):
     """The App of one detached session. `close` leaves the App as it is; `remove` ends it."""
 
@@ -87,7 +66,13 @@ class DeployedApp(OpenApp):
         self.entry, self._exists = deployment.entry, deployment.exists
         self.registry = Registry(backend)
         self.volume: Any = None
-        self._writing = threading.Lock()
+        self._writing, self._changing = threading.Lock(), threading.Lock()
+        self.announcing = Announcing(self._write_runs)
+        self.queued: Callable[[], tuple[str, ...]] = tuple
+        """Returns the first lines of the cells that wait in this kernel."""
+        self._last_sent = ""
+        self._answered_at = 0.0
+        """When the container last answered a run, seconds since the epoch; 0: no container is known to run."""
         self._runs: set[str] = set()
         """Runs whose events are awaited. The queue is not read between them: another kernel may have the session."""
         self._awaits = threading.Event()
@@ -97,6 +82,11 @@ class DeployedApp(OpenApp):
     def files(self) -> VolumeFiles:
         """The files of the session's Volume."""
         return VolumeFiles(self.volume)
+
+    @property
+    def saved_files(self) -> VolumeFiles | None:
+        """The Volume with the saved states; None: this machine's sessions are not saved."""
+        return self.files if self.machine.saves else None
 
     def _volumes(self) -> dict[str, Any]:
         return {SESSION_MOUNT: self.volume}
@@ -124,6 +114,9 @@ class DeployedApp(OpenApp):
         self.volume = modal.Volume.from_name(name, create_if_missing=True, client=client)
         self.queue.hydrate()
         self.volume.hydrate()
+        self._hooks.callback(self.announcing.close)
+        if found is not None:
+            self.find_runs()
         if self._exists or is_mine:
             try:
                 app = modal.App.lookup(name, client=client)
@@ -139,10 +132,10 @@ class DeployedApp(OpenApp):
 
     def _claim(self, found: Entry | None) -> None:
         """Write into the registry that this kernel has the session."""
-        run = found.run if found is not None else None
+        runs = found.runs if found is not None else Runs()
         made_at = found.made_at if found is not None else time.time()
-        self.entry = replace(self.entry, run=run, made_at=made_at)
-        self.registry.put(self.entry)
+        self.entry = replace(self.entry, runs=runs.of_kernel(kernel_id()), made_at=made_at)
+        self.registry.claim(self.entry)
 
     @property
     def owner(self) -> str:
@@ -152,7 +145,8 @@ class DeployedApp(OpenApp):
     def keep_warm(self, session: str, seconds: int) -> None:
         """Change how long an idle container stays, in seconds."""
         super().keep_warm(session, seconds)
-        self.entry = replace(self.entry, idle_seconds=seconds)
+        with self._changing:
+            self.entry = self.entry.with_runs(replace(self.entry.runs, idle_seconds=seconds))
 
     def terminate(self) -> None:
         """End the App and its containers; the session's next cell deploys the App again."""
@@ -197,9 +191,11 @@ class DeployedApp(OpenApp):
         self._awaits.set()
         super()._wake_reader(reader)
 
-    def attach(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
-        """Follow a run that another kernel has sent, from its first event on."""
-        return self._follow(FoundCall(self, session, request, tell, patience))
+    def attach(
+        self, session: str, request: Request, tell: Tell, call: str = "", patience: float = PATIENCE_SECONDS
+    ) -> Call:
+        """Follow a run that another kernel has sent, from its first event on. `call`: Modal's id; empty: not known."""
+        return self._follow(FoundCall(self, session, request, tell, call, patience))
 
     def hand_over(self, session: str, run: str) -> Answer:
         """Ask the container for the values of its last run and for all names, for a kernel that has none of them."""
@@ -209,18 +205,55 @@ class DeployedApp(OpenApp):
             answer: Answer = self.runner(session).hand_over.remote(self.entry.owner, run, directory)
         except Exception as error:
             raise translate(error) from error
+        self._answered_at = time.time()
         return answer
 
-    def announce(self, run: SentRun) -> None:
-        """Write a run into the registry.
+    def is_awake(self, session: str) -> bool:
+        """Whether the session's container is running, or starts for a run that waits. This starts none."""
+        try:
+            stats = self.runner(session).run.get_current_stats()
+        except Exception as error:
+            raise translate(error) from error
+        return bool(stats.num_total_runners or stats.backlog)
 
-        Raises:
-            TakenOver: the session is another kernel's, or was ended.
+    def find_runs(self) -> int:
+        """Take runs into the list that only their logs know; return how many there are."""
+        with self._changing:
+            before, self.entry = self.entry, with_found(self.files, self.entry)
+        return len(self.entry.runs.sent) - len(before.runs.sent)
+
+    def knows(self, run: SentRun) -> None:
+        """Take a run that was sent into the list of this kernel's claim, which `announcing` writes.
+
+        This kernel sends a run once it has the end of the one before, or once that will never begin.
         """
+        with self._changing:
+            before, self._last_sent = self._last_sent, run.id
+            self.entry = replace(self.entry, runs=self.entry.runs.with_end(before).with_run(run))
+
+    def reported(self, run: str, *, answered: bool) -> None:
+        """Note that this kernel has reported the end of a run. The list at Modal has that with the next run."""
+        self._answered_at = time.time() if answered else 0.0
+        has_others = len(self.entry.runs.sent) > 1
+        with self._changing:
+            self.entry = replace(self.entry, runs=self.entry.runs.with_end(run))
+        if has_others:
+            self.announcing.soon()
+
+    def _write_runs(self) -> None:
+        """Write the list of this kernel's runs, which no other kernel writes."""
         with self._writing:
-            self.check_owner()
-            self.entry = replace(self.entry, run=run)
-            self.registry.put(self.entry)
+            runs = replace(self.entry.runs, queued=self.queued())
+            self.registry.put_runs(self.entry.session, self.entry.owner, runs)
+
+    def refuses_others(self, generation: str | None) -> bool:
+        """Whether the container would refuse a run of this kernel if another kernel had the session.
+
+        A container knows the claims that it has met. One that has answered this kernel and has not been idle for its
+        time still runs, or a new one asks for the values before user code, unless a run brings a new namespace.
+        """
+        answered_at, self._answered_at = self._answered_at, 0.0
+        return generation is not None and 0 <= time.time() - answered_at < self.entry.idle_seconds
 
     def check_owner(self) -> None:
         """Check that the session is this kernel's.
@@ -228,7 +261,7 @@ class DeployedApp(OpenApp):
         Raises:
             TakenOver: the session is another kernel's, or was ended.
         """
-        found = self.registry.get(self.entry.session)
+        found = self.registry.claim_of(self.entry.session)
         if found is None or found.owner != self.entry.owner:
             raise TakenOver(taken_words(self.entry.session, found))
 
@@ -252,6 +285,7 @@ class DeployedApp(OpenApp):
 
     def remove(self) -> None:
         """End the session: its App with all containers, its queue, its Volume and its entry."""
+        self.announcing.close()
         remove(self.backend, self.entry)
         self.close()
 
@@ -265,23 +299,45 @@ class SentCall(Call):
         super().__init__(app, session, request, tell, patience)
         self.app = app
         self.reader = LogReader(app.files, session, request.run, tell, self._look, is_eager=not self.has_values)
-        self._is_noted = False
+        self._sent_at = time.time()
 
     def follow(self) -> None:
-        """Write the run into the registry, spawn it and wait for its end, in a thread."""
+        """Spawn the run and wait for its end, in a thread; once it is spawned, write it into the registry."""
         try:
-            with self._lock:
-                stopped = self._cancelled
-            if not stopped:
-                patiently(lambda: self.app.announce(self._sent()), self.patience, is_pointless=self._is_pointless)
+            if not (self._is_cancelled or self.app.refuses_others(self.request.generation)):
+                patiently(self.app.check_owner, self.patience, is_pointless=self._is_pointless)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
             return
-        FOLLOWERS.run(self.reader.run)
         try:
             super().follow()
         finally:
             self.reader.close()
+
+    def _spawned(self) -> None:
+        self.app.knows(self._sent())
+        self.app.announcing.soon(self._read_log)
+
+    def _read_log(self) -> None:
+        if not self.reader.is_closed:
+            FOLLOWERS.run(self.reader.run)
+
+    @property
+    def _is_cancelled(self) -> bool:
+        with self._lock:
+            return self._cancelled
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return the error of a run; of one that could not be sent: that another kernel has the session, if so."""
+        if self._call is None and not self._is_pointless() and not isinstance(error, GivenUp):
+            try:
+                self.app.check_owner()
+            except TakenOver as taken:
+                self.sent = False
+                return taken
+            except Exception:  # noqa: BLE001 - the first error says more
+                return error
+        return error
 
     def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
         """Pass to the reader of the log what has arrived."""
@@ -289,17 +345,13 @@ class SentCall(Call):
 
     def _sent(self) -> SentRun:
         request = self.request
-        code = next((line for line in request.source.splitlines() if line.strip() and line[:1] not in "#%"), "")
-        return SentRun(request.run, request.execution_count, request.timeout, time.time(), "", code.strip()[:80])
+        code, call = code_line(request.source), self.id or ""
+        return SentRun(request.run, request.execution_count, request.timeout, self._sent_at, call, code)
 
     def _look(self) -> None:
-        """Note the call's id, once, and find out whether another kernel has taken the session over."""
+        """Find out whether another kernel has taken the session over."""
         try:
-            if self.id is not None and not self._is_noted and self.app.entry.run is not None:
-                self.app.announce(replace(self.app.entry.run, call=self.id))
-                self._is_noted = True
-            else:
-                self.app.check_owner()
+            self.app.check_owner()
         except TakenOver as error:
             self.tell("taken", error)
             self.reader.close()
@@ -310,11 +362,12 @@ class FoundCall(SentCall):
 
     has_values = False
 
-    def __init__(self, app: DeployedApp, session: str, request: Request, tell: Tell, patience: float) -> None:
+    def __init__(
+        self, app: DeployedApp, session: str, request: Request, tell: Tell, call: str, patience: float
+    ) -> None:
         super().__init__(app, session, request, tell, patience)
-        self.sent, self._spawns, self._is_noted = True, 1, True
-        run = app.entry.run
-        self.id = run.call or None if run is not None else None
+        self.sent, self._spawns = True, 1
+        self.id = call or None
 
     def knows(self, call: str) -> None:
         """Note Modal's id of the call, which the event `started` has."""
@@ -357,6 +410,17 @@ class FoundCall(SentCall):
         return modal.FunctionCall.from_id(self.id, client=self.app.backend.client)
 
 
+def with_found(files: VolumeFiles, entry: Entry) -> Entry:
+    """Return an entry with the runs that only their logs know: their kernel ended before it could announce them."""
+    session = entry.session
+    runs = entry.runs
+    for run in runs.unlisted(map(run_of, files.directories(runs_directory(session)))):
+        seen = first_and_last(files, session, run)
+        if seen is not None:
+            runs = runs.with_found(SentRun(run, seen.count, seen.timeout, seen.started_at, seen.call, seen.code))
+    return replace(entry, runs=runs)
+
+
 def files_of(backend: Backend, entry: Entry) -> VolumeFiles:
     """Return the files of a detached session of the account, whichever kernel has it."""
     import modal
@@ -397,11 +461,3 @@ def taken_words(session: str, found: Entry | None) -> str:
         f"The session {session} is attached to {found.owner_name} since {when}: "
         f"`%modal_gpu attach {session}` takes it back."
     )
-
-
-def _is_missing(error: BaseException) -> bool:
-    """Whether a file or an object does not exist, or a file was removed between its address and its content."""
-    import modal.exception
-
-    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
-    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))

@@ -39,6 +39,9 @@ class VolumeFiles:
         same_clock: whether the Volume's times come from this machine's clock.
     """
 
+    note = ""
+    """See `session.copy.get.Source`."""
+
     def __init__(self, volume: Any, key: str, *, same_clock: bool) -> None:
         self._volume, self.key, self.same_clock = volume, key, same_clock
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 LASTS_SECONDS = timedelta(days=8).total_seconds()
 """Seconds after which a file counts no more: Modal has given up the session's entry and results by then."""
 
+FRESH_SECONDS = 60.0
+"""Seconds for which a file is not written again: a short cell takes ten times as long as the file."""
+_written: dict[tuple[str, Kind, str], float] = {}
+"""When this process wrote each session's file, by session, backend and notebook; seconds since the epoch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -55,16 +60,21 @@ def known() -> tuple[Known, ...]:
 
 def remember(session: str, kind: Kind, notebook: str) -> None:
     """Note that a kernel of this machine uses a session. A disk that takes nothing is no reason to fail."""
+    if 0 <= time.time() - _written.get((session, kind, notebook), 0.0) < FRESH_SECONDS:
+        return
     with contextlib.suppress(OSError):
         made(_directory())
         path = _path(session, kind)
         part = path.with_name(f".{os.getpid()}-{path.name}")
         part.write_text(json.dumps(asdict(Known(session, kind, notebook, time.time()))), encoding="utf-8")
         part.replace(path)
+        _written[session, kind, notebook] = time.time()
 
 
 def forget(session: str, kind: Kind) -> None:
     """Note that a session has ended."""
+    for key in [key for key in _written if key[:2] == (session, kind)]:
+        del _written[key]
     with contextlib.suppress(OSError):
         _path(session, kind).unlink()
 

@@ -83,6 +83,11 @@ class LogReader:
         """End the thread."""
         self._closed.set()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the thread has ended, or will not begin."""
+        return self._closed.is_set()
+
     def run(self) -> None:
         """Look at the log until it is closed. Failures of the network are ignored: the next look comes."""
         while not self._closed.wait(self._pause):
@@ -177,12 +182,20 @@ class Summary:
         started_at: when the run reached the container.
         ended_at: when it ended; None: it has not.
         last_line: the last line that it has printed; empty: none in the newest files.
+        call: Modal's id of the call.
+        count: the cell's execution count.
+        timeout: the cell's timeout, seconds; None: Modal's limit.
+        code: the first line of the cell's code.
     """
 
     booted_at: float = 0.0
     started_at: float = 0.0
     ended_at: float | None = None
     last_line: str = ""
+    call: str = ""
+    count: int = 0
+    timeout: float | None = None
+    code: str = ""
 
 
 def first_and_last(files: Files, session: str, run: str) -> Summary | None:
@@ -214,7 +227,12 @@ def first_and_last(files: Files, session: str, run: str) -> Summary | None:
         started.get("time", 0.0),
         opened_end(end).made_at if end is not None else None,
         lines[0] if lines else "",
+        *(started.get(name, default) for name, default in _SENT.items()),
     )
+
+
+_SENT: Final[dict[str, Any]] = {"call": "", "count": 0, "timeout": None, "code": ""}
+"""What the event `started` says of the request, and the same where it does not."""
 
 
 def _events(segment: Segment | None) -> list[Event]:

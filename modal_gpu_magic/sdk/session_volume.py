@@ -1,13 +1,20 @@
-"""The Volume of a kernel's sessions: one a backend, opened when a session first saves, ended with the kernel."""
+"""The Volume of a kernel's sessions: one a backend, opened when a session first saves, ended with the kernel.
+
+`VolumeFiles` reads the files of a Volume; also those of a detached session's, which stays.
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class SessionVolume:
@@ -43,3 +50,56 @@ class SessionVolume:
 
     def _heartbeat_failed(self, error: BaseException | None) -> None:
         """Do nothing: a Volume that Modal has ended is noticed by the next container, which has nothing to restore."""
+
+
+class VolumeFiles:
+    """The files of a session's Volume."""
+
+    def __init__(self, volume: Any) -> None:
+        self._volume = volume
+
+    def paths(self, directory: str) -> list[str]:
+        """Return the paths of all files below a directory; empty: there is none."""
+        try:
+            return [entry.path for entry in self._volume.iterdir(directory, recursive=True)]
+        except Exception as error:
+            if _is_missing(error):
+                return []
+            raise
+
+    def directories(self, directory: str) -> list[str]:
+        """Return the paths of what is in a directory; empty: there is none."""
+        try:
+            return [entry.path for entry in self._volume.iterdir(directory, recursive=False)]
+        except Exception as error:
+            if _is_missing(error):
+                return []
+            raise
+
+    def chunks(self, path: str) -> Iterator[bytes] | None:
+        """Return the content of a file in chunks; None: the file does not exist."""
+        chunks = iter(self._volume.read_file(path))
+        try:
+            first = next(chunks, b"")
+        except Exception as error:
+            if _is_missing(error):
+                return None
+            raise
+        return itertools.chain((first,), chunks)
+
+    def content(self, path: str) -> bytes | None:
+        """Return the content of a file; None: the file does not exist."""
+        try:
+            return b"".join(self._volume.read_file(path))
+        except Exception as error:
+            if _is_missing(error):
+                return None
+            raise
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether a file or an object does not exist, or a file was removed between its address and its content."""
+    import modal.exception
+
+    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
+    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))

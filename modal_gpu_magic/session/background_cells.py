@@ -161,6 +161,14 @@ class BackgroundCells(Dispatcher):
         if self.open_run is sent.run:
             self.open_run = None
 
+    def queue_changed(self) -> None:
+        """Note that other background cells wait than before: who attaches later is told which were not sent."""
+        if isinstance(self.app, DeployedApp):
+            self.app.announcing.soon()
+
+    def _queued(self) -> tuple[str, ...]:
+        return self.backlog.queued
+
     def snapshot(self, cell: Cell) -> Snapshot:
         """Copy the values that a background cell reads, before it is queued.
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
@@ -14,6 +12,7 @@ from modal_gpu_magic.errors import TakenOver
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON
 from modal_gpu_magic.sdk.deployed import DeployedApp
 from modal_gpu_magic.sdk.faults import has_app_ended
+from modal_gpu_magic.sdk.registry import kernel_id
 from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Opening
 from modal_gpu_magic.session.opening import AppHolder, with_lost
 from modal_gpu_magic.session.run.conclude import FinishedRun, failed, lacks_parts, never_ran
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
 REPLACED = "The container was replaced; the notebook's values are sent again."
-
-_ID = uuid4().hex[:8]
-"""Part of the ids of this process's runs: another machine may have a process of the same number."""
 _numbers = itertools.count(1)
 
 
@@ -258,7 +254,7 @@ def is_refused(ended: Ended) -> bool:
 
 def new_run() -> str:
     """Return the id of a new run."""
-    return f"{os.getpid()}-{_ID}-{next(_numbers)}"
+    return f"{kernel_id()}-{next(_numbers)}"
 
 
 def changed_by(facts: CellFacts, outgoing: Outgoing) -> frozenset[str] | None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.plan.machine.definition import Machine, differences
 from modal_gpu_magic.sdk.deployed import DeployedApp
-from modal_gpu_magic.sdk.registry import Entry, machine_of
+from modal_gpu_magic.sdk.registry import Entry, SentRun, machine_of
 from modal_gpu_magic.session.background_cells import BackgroundCells
 from modal_gpu_magic.session.dispatcher import new_run
 from modal_gpu_magic.session.run.attaching import adopt, follow
@@ -92,22 +92,34 @@ class Session(BackgroundCells):
             self._ended_at = time.monotonic()
             self.values.hasher.release()
 
-    def attach(self, entry: Entry, front: Front, inbox: Inbox, *, skips: bool = False) -> CellResult:
-        """Continue a detached session: show its last run, from the first event on, and bind its values.
+    def attach(
+        self,
+        entry: Entry,
+        front: Front,
+        inbox: Inbox,
+        *,
+        skips: bool = False,
+        run: SentRun | None = None,
+        is_last: bool = True,
+    ) -> CellResult:
+        """Continue a detached session: show a run of its, from the first event on, and after the last bind its values.
 
         Args:
-            entry: the session.
+            entry: the session. A second call with the same one goes on with its next run.
             front: shows the run.
             inbox: gets presses of ■.
             skips: old output is not shown.
+            run: the run; None: the last one.
+            is_last: whether the session's values are to be bound.
 
         Raises:
             Exception: what the run has raised.
         """
-        self.disconnect()
-        self.forget()
-        self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
-        run = entry.run
+        if self._found is not entry:
+            self.disconnect()
+            self.forget()
+            self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
+        run = run or entry.run
         timeout = run.timeout if run is not None else None
         sent_at = run.sent_at if run is not None else time.time()
         self._book_as(run.id if run is not None else "", timeout, sent_at)
@@ -119,20 +131,25 @@ class Session(BackgroundCells):
         ):
             app = self._open(cell, front, inbox)
             assert isinstance(app, DeployedApp)  # noqa: S101 - the machine is of a detached session
-            if app.entry.run is None:
+            if run is None:
                 self._adopt(app, None, front)
                 front.broke_off("done")
                 return CellResult()
             watch = Watch(self.metrics, "", {})
             try:
-                ended = follow(app, app.entry.run, self, front, inbox, watch, skips=skips)
+                ended = follow(app, run, self, front, inbox, watch, skips=skips)
             finally:
-                app.listen(app.entry.run.id, self._keep_late_samples)
+                app.listen(run.id, self._keep_late_samples)
                 watch.end()
             ended_at.append(ended.ended_at)
-            result = self._adopt(app, ended, front)
+            result = self._adopt(app, ended, front) if is_last else CellResult()
             finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
         return conclude(finished, cell, result, front)
+
+    @property
+    def runs_to_show(self) -> tuple[SentRun, ...]:
+        """The runs of a detached session whose end no kernel has reported, oldest first, and the last one."""
+        return self.app.entry.runs.sent if isinstance(self.app, DeployedApp) else ()
 
     def _adopt(self, app: DeployedApp, ended: Ended | None, front: Front) -> CellResult:
         """Bind what the container has; the run's own end matters more than a failure of that."""

@@ -102,9 +102,14 @@ class AppHolder(SharedState):
                 front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
         if isinstance(app, DeployedApp):
+            app.queued = self._queued
             remember(self.name, self.backend, self.notebook)
         self._share_store(app)
         return app
+
+    def _queued(self) -> tuple[str, ...]:
+        """Names of the background cells that wait."""
+        return ()
 
     def _share_store(self, app: OpenApp | None) -> None:
         """Send large values through the App's store; None: the App is not open yet, and the message carries all."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from tests.benchmarks.cloud import LINK
 from tests.benchmarks.table import Row, ratio, seconds
+from tests.cloud.cloud import cloud
 from tests.e2e.detached_user import User, wait_for
+from tests.e2e.kernel import Kernel
 
 LINES = 100_000
 PRINTS = f"for number in range({LINES}):\n    print('line', number)"
@@ -40,6 +43,17 @@ def warm_and_logged() -> Iterator[Row]:
     yield ratio(f"{LINES:,} lines of a detached session", logged[0], ("of an attached one", logged[1]), 1.3, 1.1)
 
 
+def warm_far() -> Iterator[Row]:
+    """The same in a cloud 80 ms away: each request that the cell waits for would take as long again."""
+    with cloud(LINK) as far, Kernel(env=far.environ) as kernel:
+        kernel.load()
+        for session, option in (("detached", "--detach"), ("attached", "")):
+            assert kernel.remote("pass", f"H100 --session {session} {option}", timeout=100).ok
+        kernel.run(_ALTERNATELY)
+        warm = json.loads(kernel.run("print(json.dumps(medians('pass', 30)))", timeout=300).stdout)
+    yield ratio("cloud: warm cell of a detached session", warm[0], ("of an attached one", warm[1]), 1.1, 1.0)
+
+
 def attaching() -> Iterator[Row]:
     """From `attach` until the last of the lines behind the run is shown, in a kernel that is connected."""
     with User() as user:
@@ -53,4 +67,4 @@ def attaching() -> Iterator[Row]:
     yield seconds(f"attach behind {LINES:,} lines, until live", took, 3.0, 1.0)
 
 
-MEASURES = (warm_and_logged, attaching)
+MEASURES = (warm_and_logged, warm_far, attaching)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
+from jupyter_core.utils import ensure_event_loop
 
-from tests.e2e.kernel import Kernel
+from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -113,3 +115,38 @@ def wait_for(kernel: Kernel, text: str) -> None:
     while text not in shown:
         assert time.monotonic() < until, f"{text!r} was not shown: {shown[-200:]!r}"
         shown += "".join(message.text for message in kernel.listen(0.05))
+
+
+def row_of(session: str, kernel: Kernel) -> str:
+    """The row of a session in the list of all."""
+    texts = [each["text/plain"] for each in kernel.run("%modal_gpu attach").bundles()]
+    return next((line for text in texts for line in text.splitlines() if line.startswith(session)), "")
+
+
+def detach(kernel: Kernel, session: str, *options: str) -> None:
+    """Choose a detached session, once the kernel's last cell has ended: a cell that fails ends those sent after it."""
+    while kernel.run("0").reply["status"] == "aborted":
+        pass
+    used = kernel.run(f"%modal_gpu use H100 --session {session} --detach {' '.join(options)}")
+    assert used.ok, used.error
+
+
+class Watched:
+    """A cell that runs in a thread, and the file that appears once it has ended."""
+
+    def __init__(self, kernel: Kernel, source: str, end: Path) -> None:
+        self._results: list[Result] = []
+        self._thread = threading.Thread(target=self._run, args=(kernel, source, end))
+        self._thread.start()
+
+    def _run(self, kernel: Kernel, source: str, end: Path) -> None:
+        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
+            self._results.append(kernel.run(source, timeout=150))
+        end.touch()
+
+    @property
+    def result(self) -> Result:
+        """What became of the cell, once it has ended."""
+        self._thread.join(60)
+        (result,) = self._results
+        return result

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import textwrap
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jupyter_core.utils import ensure_event_loop
 
-from tests.e2e.detached_user import User, meter, wait_for
-from tests.e2e.kernel import Kernel, Result
+from tests.e2e.detached_user import User, Watched, detach, meter, row_of, wait_for
+from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
 LINES = 800
@@ -51,20 +47,6 @@ def kernel(user: User) -> Kernel:
 def other(user: User) -> Kernel:
     """Another kernel of the same user."""
     return user.kernel()
-
-
-def row_of(session: str, kernel: Kernel) -> str:
-    """The row of a session in the list of all."""
-    texts = [each["text/plain"] for each in kernel.run("%modal_gpu attach").bundles()]
-    return next((line for text in texts for line in text.splitlines() if line.startswith(session)), "")
-
-
-def detach(kernel: Kernel, session: str, *options: str) -> None:
-    """Choose a detached session, once the kernel's last cell has ended: a cell that fails ends those sent after it."""
-    while kernel.run("0").reply["status"] == "aborted":
-        pass
-    used = kernel.run(f"%modal_gpu use H100 --session {session} --detach {' '.join(options)}")
-    assert used.ok, used.error
 
 
 def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
@@ -173,37 +155,6 @@ def test_a_long_log_is_read_fast_and_a_question_is_asked_where_somebody_is_attac
     again = other.run("%modal_gpu attach long --from END", answers=[])
     assert again.asked == ()
     assert (again.stdout, other.print("first, second")) == ("", "one two")
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_kernel_that_dies_around_the_spawn_loses_nothing(user: User, kernel: Kernel, when: str) -> None:
-    """The kernel ends just before, or just after, its spawn reached Modal: in both cases it has not seen an answer."""
-    lone = user.kernel()
-    detach(lone, f"dying-{when}")
-    assert lone.remote("runs = 0", "").ok
-    spawned = "spawn(self, *args)" if when == "after" else "None"
-    patch = f"""
-    import os, signal
-    from modal_gpu_magic.sdk.app import Call
-    spawn = Call._spawn
-    def _spawn(self, *args):
-        {spawned}
-        os.kill(os.getpid(), signal.SIGKILL)
-    Call._spawn = _spawn
-    """
-    assert lone.run(textwrap.dedent(patch)).ok
-    lone.send("%%modal_gpu\nimport time\ntime.sleep(1)\nruns += 1\nprint('ran', runs)\nruns")
-    until = time.monotonic() + 60
-    while lone._manager.is_alive() and time.monotonic() < until:
-        time.sleep(0.05)
-    attached = kernel.run(f"%modal_gpu attach dying-{when}")
-    if when == "after":
-        assert attached.ok, attached.traceback
-        assert attached.stdout == "ran 1\n"
-        assert kernel.remote("runs", "").value() == "1"
-    else:
-        assert "was not sent" in attached.error
-        assert kernel.remote("runs", "").value() == "0"
 
 
 def test_everything_that_a_cell_can_do_comes_later_too(user: User, kernel: Kernel, other: Kernel) -> None:
@@ -357,24 +308,3 @@ def ticking(end: Path) -> str:
 def ticks(count: int) -> str:
     """What the cell prints."""
     return "".join(f"tick {number}\n" for number in range(1, count + 1))
-
-
-class Watched:
-    """A cell that runs in a thread, and the file that appears once it has ended."""
-
-    def __init__(self, kernel: Kernel, source: str, end: Path) -> None:
-        self._results: list[Result] = []
-        self._thread = threading.Thread(target=self._run, args=(kernel, source, end))
-        self._thread.start()
-
-    def _run(self, kernel: Kernel, source: str, end: Path) -> None:
-        with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
-            self._results.append(kernel.run(source, timeout=150))
-        end.touch()
-
-    @property
-    def result(self) -> Result:
-        """What became of the cell, once it has ended."""
-        self._thread.join(60)
-        (result,) = self._results
-        return result

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 
 from modal_gpu_magic import Machine
 from modal_gpu_magic.errors import SetupError
 from modal_gpu_magic.sdk.names import object_name
-from modal_gpu_magic.sdk.registry import Entry, SentRun, _entry, machine_of, machine_row
+from modal_gpu_magic.sdk.registry import (
+    MOST_RUNS,
+    Entry,
+    Runs,
+    SentRun,
+    entry_of,
+    entry_row,
+    machine_of,
+    machine_row,
+    runs_of,
+    runs_row,
+)
 
 MACHINES = (
     Machine(),
@@ -37,15 +47,65 @@ def test_values_of_the_environment_are_not_written() -> None:
     assert machine_of(machine_row(machine)).env == ()
 
 
+def sent(run: str) -> SentRun:
+    return SentRun(run, 3, 60.0, 1.0)
+
+
+def ids(runs: Runs) -> list[str]:
+    return [each.id for each in runs.sent]
+
+
 def test_a_row_of_another_version_is_read_as_far_as_it_is_known() -> None:
-    entry = Entry("s", "modal-gpu-s", machine_row(MACHINES[1]), owner="o", run=SentRun("r", 3, 60.0, 1.0))
-    row = json.loads(json.dumps(asdict(entry)))
-    assert _entry(row) == entry
-    assert _entry({**row, "later": 1}) == entry
+    entry = Entry("s", "modal-gpu-s", machine_row(MACHINES[1]), owner="o")
+    row = json.loads(json.dumps(entry_row(entry)))
+    assert entry_of(row) == entry
+    assert entry_of({**row, "later": 1}) == entry
     assert machine_of({**row["machine"], "later": [1]}) == MACHINES[1]
-    assert _entry({**row, "run": {"unknown": 1}}) is None
-    assert _entry("no row") is None
-    assert entry.worst_end == 61.0
+    assert entry_of({**row, "run": {"unknown": 1}}) == entry
+    assert entry_of("no row") is None
+    assert entry.with_runs(Runs().with_run(sent("k-1"))).worst_end == 61.0
+
+
+def test_the_runs_of_a_claim_come_back_as_they_were() -> None:
+    runs = Runs(idle_seconds=5, queued=("1 + 1",)).with_run(sent("k-1")).with_run(sent("k-2")).with_end("k-2")
+    row = json.loads(json.dumps(runs_row(runs)))
+    assert runs_of(row) == runs
+    assert runs_of({**row, "later": 1}) == runs
+    assert runs.of_kernel("other").queued == (), "another kernel's cells wait no more"
+    assert runs_of({**row, "sent": [{"unknown": 1}]}) == Runs()
+    assert runs_of(None) == Runs()
+    assert entry_of(row) is None, "no entry"
+    assert Entry("s", "a", idle_seconds=9).with_runs(runs).idle_seconds == 5
+
+
+def test_a_run_stays_until_a_kernel_has_reported_its_end_and_the_last_one_stays_anyway() -> None:
+    runs = Runs().with_run(sent("a-1"))
+    assert ids(runs.with_end("a-1")) == ["a-1"]
+    assert ids(runs.with_end("a-1").with_run(sent("a-2"))) == ["a-2"]
+    unseen = runs.with_run(sent("b-1")).with_run(sent("b-2"))
+    assert ids(unseen) == ["a-1", "b-1", "b-2"]
+    assert ids(unseen.with_end("b-1")) == ["a-1", "b-2"]
+    assert ids(unseen.with_end("b-2").with_end("a-1").with_run(sent("c-1"))) == ["b-1", "c-1"]
+    assert ids(unseen.with_end("x-1")) == ids(unseen)
+
+
+def test_a_session_keeps_a_bounded_number_of_runs_and_counts_the_others() -> None:
+    runs = Runs()
+    for number in range(MOST_RUNS + 3):
+        runs = runs.with_run(sent(f"k-{number}"))
+    assert ids(runs) == [f"k-{number}" for number in range(3, MOST_RUNS + 3)]
+    assert runs.dropped == 3
+
+
+def test_a_run_that_its_kernel_could_not_announce_is_known_by_its_number() -> None:
+    runs = Runs().of_kernel("a").with_run(sent("a-4")).with_run(sent("a-7"))
+    assert runs.unlisted(["a-4", "a-7", "a-3", "x-9", "odd"]) == ()
+    assert runs.unlisted(["a-8", "a-7"]) == ("a-8",)
+    later = runs.of_kernel("b")
+    assert later.unlisted(["b-12", "a-10", "a-9", "b-2"]) == ("a-9", "a-10", "b-2", "b-12")
+    assert ids(later.with_found(sent("a-9"))) == ["a-9"]
+    assert ids(later.with_found(sent("b-2"))) == ["a-4", "a-7", "b-2"]
+    assert later.with_run(sent("a-9")).with_end("a-9").with_run(sent("b-1")).unlisted(["a-9", "b-1"]) == ()
 
 
 @pytest.mark.parametrize("session", ["train", "my-notes", "a.b_c", "X1"])

@@ -170,7 +170,7 @@ class EventSender:
             self._lock.wait_for(lambda: not self._posting, 1.0)
             tail = run.log.since(run.sent)
             if run.record is not None:
-                run.record.add(cut(run.name, map(for_log, tail)))
+                run.record.add_last(tail)
             run.sent, run.ended, self._held_until = run.log.next_number, True, 0.0
             self._unsent.pop(run, None)  # between short cells, the sender's thread does not wake to do so
             return Finished(run.frames, run.log.next_number, tail)

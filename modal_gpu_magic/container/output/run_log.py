@@ -17,7 +17,15 @@ from modal_gpu_magic.container.process.output_owner import daemon
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import Event
 from modal_gpu_magic.wire.messages.log import Assembler, cut
-from modal_gpu_magic.wire.messages.segments import END, Segment, Span, opened_segment, sealed_end, sealed_segment
+from modal_gpu_magic.wire.messages.segments import (
+    END,
+    Segment,
+    Span,
+    for_log,
+    opened_segment,
+    sealed_end,
+    sealed_segment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,8 +46,8 @@ MOST_WAITING_BYTES: Final = 64 << 20
 """Bytes of frames that wait for a disk that takes none; above this the oldest are dropped."""
 RUN_BYTES: Final = 1 << 30
 """Bytes of the log of one run."""
-MOST_RUNS: Final = 10
-"""Runs of a session whose logs are kept: a kernel attaches to the last one."""
+MOST_RUNS: Final = 25
+"""Runs of a session whose logs are kept: a kernel that attaches shows those that no kernel has seen the end of."""
 KEPT_SHARE: Final = 0.9
 """Part of the limit that is left when output is dropped, so that not every file drops some."""
 KEPT_KINDS: Final[frozenset[EventKind]] = frozenset({"started", "phase", "note", "failed", "stopping", "end", "error"})
@@ -70,6 +78,8 @@ class RunLog:
         self._first = self._end = self._written = 0
         self._nbytes = self._unwritten = 0
         self._since = 0.0
+        self._last: tuple[Event, ...] = ()
+        """The last events, which are no frames yet."""
         self._files: dict[Span, int] = {}
         self._dropped = 0
         self._is_closed = self._has_failed = False
@@ -87,6 +97,15 @@ class RunLog:
                 self._nbytes += len(frame.blob)
                 self._unwritten += len(frame.blob)
                 self._end = max(self._end, frame.reaches)
+
+    def add_last(self, events: tuple[Event, ...]) -> None:
+        """Add the last events of the run. `close` makes frames of them: the answer does not wait for that."""
+        self._last = events
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether the run has no file yet."""
+        return not self._files
 
     @property
     def due_in(self) -> float | None:
@@ -125,6 +144,8 @@ class RunLog:
     def close(self, answer: Answer) -> None:
         """Write the rest, and how the run ended. Later output is not part of the log."""
         with self._lock:
+            self.add(cut(self._run, map(for_log, self._last)))
+            self._last = ()
             self.write()
             self._is_closed = True
             try:
@@ -132,6 +153,10 @@ class RunLog:
             except OSError as error:
                 self._wait_for_disk(error)
         self._commits.close(lambda: forget_old_runs(self._directory.parent.parent))
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the Volume has the log of a closed run."""
+        self._commits.wait(seconds)
 
     def _put(self, name: str, blob: bytes) -> None:
         """Write a file that appears as a whole."""
@@ -231,6 +256,11 @@ class _Commits:
         self._before = before
         self._is_closed.set()
         self.ask()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the last commit."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:

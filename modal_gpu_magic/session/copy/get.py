@@ -37,6 +37,10 @@ NAMED = 3
 class Source(Protocol):
     """A source of files: a Volume or a container."""
 
+    @property
+    def note(self) -> str:
+        """What is to be known of the files; empty: nothing."""
+
     async def files(self, path: str) -> dict[str, RemoteFile]:
         """The file at a path, or all files below the path, by path; empty: none exists."""
 
@@ -126,7 +130,7 @@ async def _get(
         if each.remote.nbytes > PARALLEL_BYTES:
             await _fetch(source, each, progress)
     nbytes = sum(each.remote.nbytes for each in wanted)
-    return Copied(local, len(wanted), nbytes, len(fetches) - len(wanted), time.monotonic() - began)
+    return Copied(local, len(wanted), nbytes, len(fetches) - len(wanted), time.monotonic() - began, source.note)
 
 
 async def _ls(place: Place | None, backend: Kind, session: Session | None) -> list[Entry]:

@@ -39,6 +39,7 @@ class Copied:
         nbytes: size of the copied files, bytes.
         unchanged: number of files that were not copied because the target had them.
         seconds: duration, seconds.
+        note: what is to be known of the files; empty: nothing.
     """
 
     place: str
@@ -46,6 +47,7 @@ class Copied:
     nbytes: int
     unchanged: int
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

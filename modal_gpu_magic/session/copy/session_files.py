@@ -1,4 +1,7 @@
-"""The files in a session's container, as a source for `get` and `ls`. Never starts a container."""
+"""The files in a session's container, as a source for `get` and `ls`. Never starts a container.
+
+Once the container has ended, the session's Volume has the files that were saved (`saved_files`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import ContainerLost, CopyError
+from modal_gpu_magic.session.copy.saved_files import SavedFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.wire.messages.events import RemoteFile
 
+GONE = (
+    "the container of session {} has ended, and its files are lost.{} Run the cell again; write files to keep to a "
+    "Volume (--volume NAME:/path)."
+)
+MEANWHILE = "the container of session {} has ended meanwhile: repeat the line, which reads the files that were saved."
 CHUNK_BYTES = 8 << 20
 """Maximum size of one read request, bytes."""
 
@@ -23,20 +32,27 @@ CHUNK_BYTES = 8 << 20
 class SessionFiles:
     """The working directory of a session's container."""
 
+    note = ""
+    """What is to be known of the files; empty: nothing."""
+
     def __init__(self, app: OpenApp, session: str, generation: str) -> None:
         self._app, self._session, self._generation = app, session, generation
 
     @classmethod
-    async def open(cls, session: Session) -> SessionFiles:
-        """The files of a session's running container.
+    async def open(cls, session: Session) -> SessionFiles | SavedFiles:
+        """The files of a session's running container; once that has ended, those that its Volume has.
 
         Raises:
-            CopyError: the session has no running container.
+            CopyError: the session has no running container, and no saved files.
         """
         app = session.app
-        if app is None or session.generation is None or not await asyncio.to_thread(app.is_warm, session.name):
-            raise _has_ended(session.name)
-        return cls(app, session.name, session.generation)
+        if app is not None and session.generation is not None and await asyncio.to_thread(app.is_warm, session.name):
+            return cls(app, session.name, session.generation)
+        saved = await SavedFiles.open(session)
+        if saved is None:
+            why = "" if session.machine.saves else " The session saves nothing (--save 0)."
+            raise CopyError(GONE.format(session.name, why))
+        return saved
 
     async def files(self, path: str) -> dict[str, RemoteFile]:
         """The file at a path, or all files below the path, by path."""
@@ -52,15 +68,22 @@ class SessionFiles:
         try:
             return self._app.listed(self._session, self._generation, path)
         except ContainerLost as error:  # the container ended before Modal reported its end
-            raise _has_ended(self._session) from error
+            raise self._has_ended from error
 
     def _part(self, path: str, offset: int) -> bytes:
         try:
             return self._app.part(self._session, self._generation, path, offset, CHUNK_BYTES)
         except ContainerLost as error:
-            raise _has_ended(self._session) from error
+            raise self._has_ended from error
         except OSError as error:
             raise CopyError(f"{path} cannot be read in the container: {error}.") from error
+
+    @property
+    def _has_ended(self) -> CopyError:
+        """The error of a container that ended meanwhile."""
+        if self._app.machine.saves:
+            return CopyError(MEANWHILE.format(self._session))
+        return CopyError(GONE.format(self._session, ""))
 
     async def no_path(self, place: Place) -> str:
         """The error message for a path that does not exist, with similar names."""
@@ -68,10 +91,3 @@ class SessionFiles:
         near = nearest(place.name, [each.rpartition("/")[2] for each in beside])
         meant = f"did you mean {either(near)}?" if near else "a cell's receipt names the files that it wrote."
         return f"there is no {place.path or 'file'} in the session's working directory; {meant}"
-
-
-def _has_ended(session: str) -> CopyError:
-    return CopyError(
-        f"the container of session {session} has ended, and its files are lost. Run the cell again; write files to "
-        "keep to a Volume (--volume NAME:/path)."
-    )

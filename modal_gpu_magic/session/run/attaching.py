@@ -6,11 +6,14 @@ asks the container for the session, with the values that the answer would have b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
+from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.run.settling import may_go_on
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -22,13 +25,15 @@ from modal_gpu_magic.wire.values.remote import RemoteValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.sdk.deployed import DeployedApp, VolumeFiles
+    from modal_gpu_magic.sdk.deployed import DeployedApp
     from modal_gpu_magic.sdk.registry import SentRun
+    from modal_gpu_magic.sdk.session_volume import VolumeFiles
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.run.settling import Sender
     from modal_gpu_magic.session.run.watch import Watch
 
+UNSENT_MESSAGE = "the cell was not sent: its kernel ended before. Run the cell again."
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
 GONE_MESSAGE = "The session's container has ended; {}"
 NOT_SAVED = "its values were not saved."
@@ -44,16 +49,22 @@ def follow(
     """Show a run that another kernel has sent, from its first event on, until the run ends."""
     session.status.meter.sent(at=run.sent_at)
     request = Request(run.id, __version__, "", run.count, timeout=run.timeout)
-    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)))
-    return Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)), run.call)
+    ended = Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+    if not may_go_on(ended):
+        app.reported(run.id, answered=False)  # the container has not met this kernel
+    if ended.answer is not None and ended.answer.need is not None:  # its kernel ended before it could send the values
+        return replace(ended, answer=None, lost=MachineError(UNSENT_MESSAGE), never_began=True)
+    return ended
 
 
 def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult:
     """Bind all names of the session's container, after its last run has ended. `ended`: None, if it has no run."""
     run, answer = app.entry.run, ended.answer if ended is not None else None
-    if ended is not None and (answer is None or answer.need is not None):
+    if ended is not None and answer is None and (ended.stopped or not ended.never_began):
         return CellResult()
-    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_warm(session.name) else None
+    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_awake(session.name) else None
+    app.find_runs()  # a run that its kernel could not announce has ended before that
     if given is None or (answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation

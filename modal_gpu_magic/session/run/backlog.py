@@ -23,6 +23,7 @@ from modal_gpu_magic.session.run.settling import OpenRun
 from modal_gpu_magic.session.values.snapshot import Snapshot
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.messages.events import Request
+from modal_gpu_magic.wire.messages.segments import code_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +104,9 @@ class Sender(Protocol):
     def withdraw(self, sent: Submitted) -> None:
         """Close a run that was not sent, or whose end is not known."""
 
+    def queue_changed(self) -> None:
+        """Note that other cells wait than before."""
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -144,6 +148,11 @@ class Backlog:
         """What a cell waits for: `train, running since 0:12`."""
         return words_of([job.run for job in self._jobs])
 
+    @property
+    def queued(self) -> tuple[str, ...]:
+        """The first lines of the cells that wait, in order. Any thread may ask."""
+        return tuple(code_line(job.cell.source) for job in list(self._jobs) if job.sent is None)
+
     def _ahead_of(self, job: Job) -> str:
         """What a queued cell waits for."""
         ahead = self._jobs[: self._jobs.index(job)] if job in self._jobs else self._jobs
@@ -166,6 +175,7 @@ class Backlog:
             job.run.withdraw = partial(self._withdraw, job)
             job.run.ahead = partial(self._ahead_of, job)
             self._jobs.append(job)
+            self._session.queue_changed()
             return
         self._jobs.append(job)
         try:
@@ -216,6 +226,7 @@ class Backlog:
         job.run.withdraw = lambda: False
         job.sent = self._session.submit(job.cell, job.front, job.run.inbox, presses, job.snapshot)
         job.snapshot = None
+        self._session.queue_changed()
         job.run.enters("running")
         MAIN_THREAD.runs += 1
         threading.Thread(target=self._follow, args=(job, job.sent), name="modal-gpu-background", daemon=True).start()
@@ -279,6 +290,7 @@ class Backlog:
         if job not in self._jobs or job.sent is not None:
             return False
         self._jobs.remove(job)
+        self._session.queue_changed()
         job.front.broke_off("stopped")
         self._conclude(job, None, stopped(WITHDRAWN))
         return True

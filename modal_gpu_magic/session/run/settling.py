@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.conclude import FinishedRun
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
+    from modal_gpu_magic.session.run.pump import Ended
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.values.process_state import ProcessState
     from modal_gpu_magic.session.values.sync import Values
@@ -156,16 +157,25 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
     if isinstance(ended.lost, TakenOver):
         session.taken_over(str(ended.lost))
         return CellResult()
+    if run is not None and not may_go_on(ended):
+        finished.app.reported(run.run, answered=ended.answer is not None and ended.answer.need is None)
     if ended.answer is not None and ended.answer.need is None and run is not None:
         return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:
         session.open_run = None
-    elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
+    elif not may_go_on(ended):
         session.container_ended()
         session.status.meter.ends(ended.ended_at)
     elif run is not None:
         run.bindings.update(session.namespace)
     return CellResult()
+
+
+def may_go_on(ended: Ended) -> bool:
+    """Whether a run may go on of which the kernel hears no more: it was stopped or given up without an answer."""
+    if ended.answer is not None or ended.terminated or ended.never_began:
+        return False
+    return ended.stopped or isinstance(ended.lost, GivenUp | TakenOver)
 
 
 @unwarned()
@@ -182,6 +192,7 @@ def receive_beside(
     if answer is None or answer.need is not None:
         return receive(session, finished)
     result, kept = _apply_beside(session, run, answer)
+    finished.app.reported(run.run, answered=True)
     if kept:
         say(KEPT_BESIDE.format(name, ", ".join(kept)))
     return result
@@ -271,5 +282,7 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
         time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation
     )
     _, kept = _apply_beside(session, run, answer)
+    if session.app is not None:
+        session.app.reported(run.run, answered=True)
     if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
         say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(kept))}" if kept else ""))

@@ -63,6 +63,8 @@ class ShellFront(abc.ABC):
         """The cell called `clear_output(wait=True)` and has put out nothing since."""
         self._held: list[Event] | None = None
         """Events after the cell's error. A native kernel shows the error first."""
+        self._waits_for_error = False
+        """The card is to be shown below the cell's error."""
         self._ranks: RankOutput | None = None
         self._publishers: dict[str, Callable[[dict[str, Any]], None]] = {
             "stream": self._stream,
@@ -190,12 +192,21 @@ class ShellFront(abc.ABC):
         self._end_live(raises=raises)
         if self.quiet:
             return
+        self._waits_for_error = raises
         if raises:
             self.shell.events.register("post_execute", self._show_card_once)
         else:
             self._show_card()
 
+    def error_is_shown(self) -> None:
+        """Show now what waits until IPython has shown the cell's error: other runs follow in the same cell."""
+        if self._held is not None:
+            self._release()
+        if self._waits_for_error:
+            self._show_card_once()
+
     def _show_card_once(self) -> None:
+        self._waits_for_error = False
         self.shell.events.unregister("post_execute", self._show_card_once)
         self._show_card()
 

@@ -137,7 +137,8 @@ def summary(verb: str, copied: Copied) -> str:
     if not copied.files:
         return f"nothing to copy: {unchanged or 'no files'}"
     done = f"{verb} {_files(copied.files)} ({size_text(copied.nbytes)}) to {copied.place} in {duration(copied.seconds)}"
-    return f"{done}; {unchanged}" if unchanged else done
+    said = (done, unchanged, copied.note)
+    return "; ".join(filter(None, said))
 
 
 def _files(count: int) -> str:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import LineError, ModalGpuError
+from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
 from modal_gpu_magic.line.command import read
 from modal_gpu_magic.plan.machine.quote import dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.sdk.choice import Kind
-    from modal_gpu_magic.sdk.registry import Entry
+    from modal_gpu_magic.sdk.registry import Entry, SentRun
     from modal_gpu_magic.sdk.sightings import Sighting
+    from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.values.sync import CellResult
+    from modal_gpu_magic.ui.fronts.shell import ShellFront
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 ATTACH = "attach [NAME] [--from END]"
@@ -37,6 +40,7 @@ COLUMNS = (
     Column("so far", right=True),
     Column("last line"),
 )
+UNSENT = "These cells waited in the former kernel and were not sent: {}. Run them again."
 NONE = "No detached sessions. `%modal_gpu use H100 --session NAME --detach` makes one."
 
 
@@ -50,7 +54,7 @@ def attach(state: KernelState, rest: str) -> None:
         show(kind)
         return
     (name,) = words.plain
-    _attach(state, kind, _entry(kind, name), skips="--from" in words.flags)
+    _attach(state, kind, _with_found(kind, _entry(kind, name)), skips="--from" in words.flags)
 
 
 def chosen_kind(state: KernelState, explicit: str | None = None) -> Kind:
@@ -79,15 +83,21 @@ def _entry(kind: Kind, name: str) -> Entry:
     return entry
 
 
+def _with_found(kind: Kind, entry: Entry) -> Entry:
+    """Return an entry with the runs that only their logs know; the entry itself if the Volume cannot be read."""
+    from modal_gpu_magic.sdk.client import connect
+    from modal_gpu_magic.sdk.deployed import files_of, with_found
+
+    with contextlib.suppress(Exception):
+        return with_found(files_of(connect(kind, lasting=True), entry), entry)
+    return entry
+
+
 def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> None:
     from modal_gpu_magic.session.facade import Session
-    from modal_gpu_magic.ui.fronts.choose import front_for
-    from modal_gpu_magic.ui.fronts.upkeep import keep_true
     from modal_gpu_magic.ui.widgets.shell_channel import answering
 
     shell = state.shell
-    front = front_for(shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
-    front.records = state.settings.record
     session = state.sessions.get(entry.session)
     if session is None or session.backend != kind or not session.machine.detach:
         if session is not None:
@@ -97,22 +107,82 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
     state.current = session.name
     state.show(session)
     try:
-        with answering(shell), Presses() as presses:
-            result = session.attach(entry, front, presses.inbox, skips=skips)
+        with answering(shell):
+            result, pressed = _show_runs(state, session, entry, skips=skips)
     except KeyboardInterrupt as error:
         raise in_one_line(error) from None
     except BaseException as error:
         clear_frames(error)
         raise
-    finally:
-        if front.card is not None:
-            state.last = front
-            keep_true(front, session)
     if result.has_result and result.result is not None:
         hook: Any = shell.displayhook
         hook.update_user_ns(result.result)
-    if was_pressed(presses.inbox):
+    if pressed:
         raise stopped("stopped after the cell had ended; the notebook has all values of the cell")
+
+
+def _show_runs(state: KernelState, session: Session, entry: Entry, *, skips: bool) -> tuple[CellResult, bool]:
+    """Show the runs that nobody has seen the end of, oldest first, and the last one; bind the session's values.
+
+    Each run has an area of its own with its receipt, and an inbox, since late messages of a run may come after its end.
+    The error of a run that others follow is shown there.
+
+    Returns:
+        The last run's result, and whether ■ was pressed after its end.
+
+    Raises:
+        Exception: what the last run has raised.
+    """
+    from modal_gpu_magic.session.values.sync import CellResult
+    from modal_gpu_magic.ui.fronts.upkeep import keep_true
+
+    left: list[SentRun | None] = [*entry.runs.sent] or [None]
+    shown: set[str] = set()
+    while True:
+        run, result = left[0], CellResult()
+        failure: Exception | None = None
+        front = _front(state)
+        if entry.runs.queued and not shown:
+            front.say(UNSENT.format("; ".join(entry.runs.queued)))
+        if run is not None and (len(left) > 1 or shown):
+            front.say(_heading(run, entry.runs.dropped if not shown else 0))
+        try:
+            with Presses() as presses:
+                result = session.attach(entry, front, presses.inbox, skips=skips, run=run, is_last=len(left) == 1)
+        except Exception as error:  # noqa: BLE001 - raised again below if it is the last run's
+            failure = error
+        finally:
+            if front.card is not None:
+                state.last = front
+                keep_true(front, session)
+        shown.add(run.id if run is not None else "")
+        left = [*(each for each in session.runs_to_show if each.id not in shown)]
+        if not left or isinstance(failure, BackendLost | TakenOver):
+            break
+        if failure is not None:
+            clear_frames(failure)
+            state.shell.showtraceback((type(failure), failure, failure.__traceback__))
+            front.error_is_shown()
+    if failure is not None:
+        raise failure
+    return result, was_pressed(presses.inbox)
+
+
+def _front(state: KernelState) -> ShellFront:
+    from modal_gpu_magic.ui.fronts.choose import front_for
+
+    front = front_for(state.shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
+    front.records = state.settings.record
+    return front
+
+
+def _heading(run: SentRun, dropped: int) -> str:
+    """Return the line above one of several runs."""
+    sent = time_text(run.sent_at, zone_named(READER.zone))
+    from modal_gpu_magic.sdk.registry import MOST_RUNS
+
+    lost = f"{dropped} earlier runs are not shown: a session keeps {MOST_RUNS}. " if dropped else ""
+    return f"{lost}Sent at {sent}: {run.code}"
 
 
 def show(kind: Kind) -> None:

@@ -20,7 +20,8 @@ Event kinds and their `content` (payloads are those of Jupyter's iopub messages)
   sample               {"time": float, "node": int, "running": bool, "rows": metrics.sample.Reading.rows}
                        a reading of nvidia-smi; `running`: user code ran at that time. Between cells: late events of
                         the last run. If known, also `Reading.beside`: "host": HostSample.row, "processes": rows
-  started              {"generation": str, "time": float, "booted_at": float, "call": str}
+  started              {"generation": str, "time": float, "booted_at": float, "call": str},
+                       of a detached run also {"count": int, "timeout": float | None, "code": str}
                        the run has reached the container; both times are of the container's clock; `call`: Modal's id
   phase                {"phase": RunPhase, "subject": str, "time": float}   what the container does from `time` on
   stopping             {}                     the ■ has arrived in the container

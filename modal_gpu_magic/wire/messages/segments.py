@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 END: Final = "end"
 """Name of the file that says how a run ended."""
 RUNS: Final = "runs"
+LINE_CHARACTERS: Final = 80
+"""Most characters of a line of code in a list of runs."""
 _NAME = re.compile(r"(\d{12})-(\d{12})")
 _LIFE = re.compile(r"(\d{15})-([0-9a-zA-Z]+)")
 
@@ -81,6 +83,22 @@ def session_directory(session: str) -> str:
 def run_directory(session: str, run: str) -> str:
     """Return the directory of a run in the Volume."""
     return f"{session_directory(session)}/{RUNS}/{quote(run, safe='')}"
+
+
+def runs_directory(session: str) -> str:
+    """Return the directory of all runs of a session in the Volume."""
+    return f"{session_directory(session)}/{RUNS}"
+
+
+def run_of(path: str) -> str:
+    """Return the run of a run's directory."""
+    return unquote(path.rstrip("/").rpartition("/")[2])
+
+
+def code_line(source: str) -> str:
+    """Return the first line of a cell's code, for lists of runs."""
+    line = next((line for line in source.splitlines() if line.strip() and line[:1] not in "#%"), "")
+    return line.strip()[:LINE_CHARACTERS]
 
 
 def life_name(began: float, generation: str) -> str:
