@@ -38,6 +38,7 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     front = background_front(
         state.shell, run, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
     )
+    front.records = settings.record
     line = state.choose(line, front)
     before = state.sessions.get(state.name_of(line))
     machine = before.machine if before is not None else None

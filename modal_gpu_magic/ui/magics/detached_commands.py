@@ -86,8 +86,11 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
     from modal_gpu_magic.ui.widgets.shell_channel import answering
 
     shell = state.shell
-    front = front_for(shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
-    front.records = state.settings.record
+    settings = state.settings
+    front = front_for(
+        shell, quiet=settings.quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
+    )
+    front.records = settings.record
     session = state.sessions.get(entry.session)
     if session is None or session.backend != kind or not session.machine.detach:
         if session is not None:
