@@ -50,6 +50,7 @@ class Offers {
       if (!offers.some(({ recorded }) => recorded.cell === cell)) this.remove(cell);
     }
     for (const offer of offers) this.show(offer);
+    this.bars.hideDeadWidgets(recordedIn(cellsOf(this.context)).map(({ cell }) => cell));
   };
 
   clear(): void {
@@ -68,10 +69,10 @@ class Offers {
     if (this.shown.get(recorded.cell) === says && this.bars.has(recorded.cell)) return;
     const label = `Attach to session ${found.session}: its output appears below this cell`;
     const attach = h("button", { type: "button", class: "mga-main", "aria-label": label, title: found.line }, "Attach");
-    const words = h("span", { role: "status" }, before, h("b", {}, found.session), after);
     const dot = h("span", { class: "mgs-dot", "data-state": found.state, "aria-hidden": "true" });
+    const words = h("span", { role: "status" }, dot, before, h("b", {}, found.session), after);
     attach.addEventListener("click", () => void this.attach(offer));
-    this.bars.put(recorded.cell, h("div", { class: "mga", role: "group", "aria-label": `Detached session ${found.session}` }, dot, words, attach));
+    this.bars.put(recorded.cell, h("div", { class: "mga", role: "group", "aria-label": `Detached session ${found.session}` }, words, attach));
     this.shown.set(recorded.cell, says);
   }
 

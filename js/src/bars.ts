@@ -32,6 +32,9 @@ export interface NotebookContext {
 }
 
 const CELL = ".jp-Notebook .jp-Cell";
+const OUTPUT = ".jp-OutputArea-child";
+const SHOWN = ".jp-OutputArea-output";
+const DEAD = "Error displaying widget"; // JupyterLab's words, of the widget manager 5.0
 const PANEL = ".jp-NotebookPanel";
 const INDEX = "data-windowed-list-index";
 
@@ -104,12 +107,32 @@ export class Bars {
     });
   };
 
-  private place(): void {
+  /** Hide what JupyterLab shows instead of a widget whose kernel has ended, in these cells. */
+  hideDeadWidgets(cells: readonly string[]): void {
+    const places = this.places();
+    for (const id of cells) {
+      for (const output of places.find(id)?.querySelectorAll<HTMLElement>(OUTPUT) ?? []) {
+        const shown = output.querySelector(SHOWN);
+        if (!shown?.childElementCount && shown?.textContent?.startsWith(DEAD)) output.style.display = "none";
+      }
+    }
+  }
+
+  /** Find the element of a cell by its id. */
+  private places(): { drawn: Map<number, Element>[]; find(id: string): Element | undefined } {
     const indexes = new Map(cellsOf(this.context).map((cell, index) => [cell.id, index]));
     const drawn = panelsOf(this.context.path ?? "").map(drawnCells);
-    for (const [id, bar] of this.bars) {
+    const find = (id: string): Element | undefined => {
       const index = indexes.get(id);
-      const cell = index === undefined ? undefined : drawn.map((cells) => cells.get(index)).find((each) => each);
+      return index === undefined ? undefined : drawn.map((cells) => cells.get(index)).find((each) => each);
+    };
+    return { drawn, find };
+  }
+
+  private place(): void {
+    const { drawn, find } = this.places();
+    for (const [id, bar] of this.bars) {
+      const cell = find(id);
       if (!cell) bar.remove();
       else if (bar.parentElement !== cell) cell.insertBefore(bar, cell.querySelector(":scope > .jp-CellFooter"));
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -123,6 +125,7 @@ def test_a_running_cell_is_attached_to_below_itself(
 ) -> None:
     name = f"back-{front.partition('/')[0]}.ipynb"
     traveller.leave(name, ASKING, front=front)
+    began = time.monotonic()
     notebook = traveller.come_back(name, front)
     expect(traveller.bar()).to_have_count(0)
     notebook.run(0)
@@ -130,13 +133,19 @@ def test_a_running_cell_is_attached_to_below_itself(
     assert traveller.bar().count() == 1
     assert notebook.cell(1).locator(traveller.bar()).count() == 1
     assert serious_in(notebook.page, ".mga") == []
+    expect(notebook.page.get_by_text("Error displaying widget")).to_be_hidden()
     assert notebook.page.evaluate(COUNT.format(1)) is None, "opening and loading run nothing"
     button = traveller.bar().get_by_role("button", name="Attach")
     button.focus()
     notebook.page.keyboard.press("Enter")
     expect(notebook.output(1)).to_contain_text("begun", timeout=CELL_MS)
     expect(traveller.bar()).to_have_count(0)
-    expect(notebook.cell(1).get_by_role("region", name="GPU dashboard")).to_be_visible(timeout=CELL_MS)
+    dashboard = notebook.cell(1).get_by_role("region", name="GPU dashboard")
+    expect(dashboard).to_be_visible(timeout=CELL_MS)
+    away = time.monotonic() - began
+    expect(dashboard.locator(".mgs-state")).to_have_text(re.compile(r"running on T4 \d+:\d\d"))
+    minutes, seconds = map(int, dashboard.locator(".mgs-state").inner_text().split()[-1].split(":"))
+    assert minutes * 60 + seconds >= int(away) - 3, "the run is as old as it is, not as the kernel's sight of it"
     traveller.enough.touch()
     field = notebook.cell(1).get_by_label("how many?")
     field.fill("41")

@@ -106,7 +106,9 @@ class Pump:
         """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
         self.former: set[str] = set()
         """Lives of containers that Modal has replaced: what still arrives from them is out of date."""
-        self.is_old = not call.has_values
+        self.attaches = not call.has_values
+        """Another kernel has sent the run."""
+        self.is_old = self.attaches
         """Events are from before this kernel attached."""
         self.skips = skips
         self.live_at = 0.0
@@ -390,8 +392,16 @@ class Pump:
         self._feed(Message.END)
 
     def _sample(self, event: Event) -> None:
+        if self.attaches and not self.is_old:
+            self._hear(event.content["time"])
         self.front.sample(self.watch.take(event))
         self._say(self.watch.sample())
+
+    def _hear(self, sent: float) -> None:
+        """Count the phase from its beginning, which was before this kernel attached."""
+        since = self.timing.hears(sent, self.container)
+        if since is not None and self.phase == "running":
+            self.phase_since = min(self.phase_since, time.monotonic() - (time.time() - since))
 
     def _question(self, question: dict[str, Any] | None) -> None:
         """Ask the user, or once all that is old has arrived: another kernel may have brought the answer."""

@@ -206,6 +206,24 @@ class BackgroundNotebook(NotebookFront):
         run.print_output = area.publish
         return area
 
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """Start the run."""
+        self._run.is_free = about.backend == "local"
+        super().begin(about, press)
+
+    def wait(self) -> None:
+        """Show what the queued cell waits for, until it begins."""
+        run, said = self._run, [""]
+
+        def show_wait() -> None:
+            text = f"{run.text}."
+            if run.doing == "queued" and text != said[0]:
+                said[0] = text
+                self._status({"text/plain": text}, "status")
+
+        run.watch(show_wait)
+        show_wait()
+
     def show(self, state: State) -> None:
         """Show the state in the area and in the handle."""
         self._run.takes(status_words(state), state.cost)
@@ -335,6 +353,11 @@ class BackgroundText(TextFront):
             print(f"[{self._run.name}]", flush=True)
         while self._waiting:
             self._waiting.popleft()()
+
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """Start the run."""
+        self._run.is_free = about.backend == "local"
+        super().begin(about, press)
 
     def show(self, state: State) -> None:
         """Show the state in the handle."""
