@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost, TakenOver
+from modal_gpu_magic.errors import BackendLost, KernelEnds, TakenOver
 from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
+from modal_gpu_magic.session.run.kernel_end import KERNEL_END
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
 from modal_gpu_magic.session.run.waiting import queue_words
 from modal_gpu_magic.wire.inspection.size import size_text
@@ -48,6 +49,7 @@ BEFORE_RUNNING = ("sending", "waiting", "starting")
 LARGE_BYTES = 1_000_000
 """Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
+LEAVES = "the kernel ends, and session {0} runs on: `%modal_gpu attach {0}` continues it."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
 SHOWN_KINDS = frozenset(
@@ -490,6 +492,11 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
+        if self.call.app.owner:
+            self._enter("stopping")
+            if KERNEL_END.follows():
+                self._lose(KernelEnds(LEAVES.format(self.call.session)))
+                return
         self._feed(Message.PRESS)
         self._enter("stopping")
 
