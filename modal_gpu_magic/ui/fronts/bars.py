@@ -51,7 +51,7 @@ def rows(title: str, bars: Sequence[Bar]) -> Chart:
     pitch = (HEIGHT + 16) / MOST_ROWS
     drawn = "".join(
         f'<g transform="translate(0,{18 + number * pitch:.1f})"><rect y="10" height="4" rx="1" '
-        f'width="{max(1.0, _part(amount or 0.0, most) * WIDTH):.1f}" fill="hsl({HUE} 60% 52%)"/>'
+        f'width="{0 if amount is None else max(1.0, _part(amount, most) * WIDTH):.1f}" fill="hsl({HUE} 60% 52%)"/>'
         f'<text y="8" font-size="10">{escape(_short(name))}</text>'
         f'<text x="{WIDTH}" y="8" font-size="10" text-anchor="end">{escape(dollars(amount))}</text></g>'
         for number, (name, amount) in enumerate(shown)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.fronts.picture import Chart
 
 TITLES: Final = {"today": "costs of today", "week": "costs of the last 7 days", "month": "costs of this month"}
+NAME_WIDTH: Final = 40
+"""Longest line of a name in a table, characters."""
 BAR_WIDTH: Final = 20
 """Longest bar of a text, characters."""
 _FOLDED: Final = '<details open><summary style="cursor:pointer">by day, notebook and GPU</summary>{}</details>'
@@ -104,7 +106,12 @@ def price_notes(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _table(name: str, amounts: Mapping[str, Amount], cost: str, *, has_bars: bool) -> Table:
     most = max((each.dollars for each in amounts.values()), default=0.0)
-    heads = (Column(name), Column(cost, right=True), Column("runs", right=True), Column("containers", right=True))
+    heads = (
+        Column(name, NAME_WIDTH),
+        Column(cost, right=True),
+        Column("runs", right=True),
+        Column("containers", right=True),
+    )
     rows = tuple(_row(name, amount, most if has_bars else None) for name, amount in amounts.items())
     return Table((*heads, Column("")) if has_bars else heads, rows)
 
