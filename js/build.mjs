@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { build } from "esbuild";
 
-const ENTRIES = ["dashboard", "picker"];
+const ENTRIES = ["attach", "dashboard", "notifier", "picker"];
 const OUT = "../modal_gpu_magic/ui/static";
 
 const sources = [...readdirSync("src").sort().map((name) => `src/${name}`), "build.mjs", "package-lock.json"];

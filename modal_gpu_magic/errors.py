@@ -15,6 +15,7 @@ ModalGpuError                  base class; IPython prints the message without a 
 │   ├── ContainerLost          the container of the cell died: exit code, signal, out of memory
 │   ├── RankLost               a rank of the cell died: exit code, signal, out of memory; the container still runs
 │   └── BackendLost            the control plane, or the connection to the control plane, is lost
+│       ├── KernelEnds         the kernel is restarted or shut down; the detached run goes on
 │       └── TakenOver          another kernel has attached to the detached session; the run goes on
 └── RemoteError                replaces a cell's own exception whose class this kernel cannot import
 
@@ -189,6 +190,10 @@ class GivenUp(BackendLost):
 
 class TakenOver(BackendLost):
     """Another kernel has attached to the detached session, or has ended it."""
+
+
+class KernelEnds(GivenUp):
+    """The kernel is asked to end while a cell of a detached session runs; the run goes on."""
 
 
 class RemoteError(ModalGpuError):

@@ -10,7 +10,7 @@ import { KPIS, shownKpis, type Kpi } from "./kpis";
 import { costText } from "./money";
 import { NodeRows } from "./nodes";
 import { Processes, type Process } from "./processes";
-import { announce, bellFor } from "./notify";
+import { bellFor } from "./notify";
 import { canStop, stop } from "./stop";
 import { Tiles } from "./tiles";
 
@@ -35,8 +35,6 @@ interface State {
   background: boolean;
   /** Whether a notification is to tell the end of a long run. */
   notifies: boolean;
-  /** The text of the notification; empty: none. */
-  news: string;
 }
 
 interface Traits {
@@ -220,8 +218,7 @@ class Dashboard {
 
 export default {
   initialize({ model }: { model: Model }): () => void {
-    const ends = [follow(model as unknown as Parameters<typeof follow>[0]), announce(model)];
-    return () => ends.forEach((end) => end());
+    return follow(model as unknown as Parameters<typeof follow>[0]);
   },
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = h("section", { class: "mgd", "aria-label": "GPU dashboard" });

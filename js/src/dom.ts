@@ -36,6 +36,12 @@ export function marked(text: string): Child[] {
   return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 }
 
+/** An estimate: `≈ $0.04`, `<$0.01`, `–`, as Python's `plan.machine.quote.about`. */
+export function about(amount: number | null): string {
+  const text = dollars(amount);
+  return text.startsWith("$") ? `≈ ${text}` : text;
+}
+
 /** `$3.95`, `$126`, `<$0.01`; `–` if unknown: Python's `plan.machine.quote.dollars`, held by `dollars_cases.json`. */
 export function dollars(amount: number | null | undefined): string {
   if (amount === null || amount === undefined || Number.isNaN(amount)) return "–";

@@ -1,6 +1,6 @@
 // Text of a run's cost so far. Pure.
 
-import { dollars } from "./dom";
+import { about, dollars } from "./dom";
 
 /** A run's cost in dollars, from Python; null: unknown. */
 export interface Cost {
@@ -17,7 +17,7 @@ export interface Cost {
 /** `$0.04 · session $0.71 with idle`: cost of the run, and of the session's containers since its first cell. */
 export function costText(cost: Cost, now: number): string {
   const own = cost.cost === null ? null : cost.cost + ((cost.hourly ?? 0) * Math.max(0, now - cost.now)) / 3600;
-  const text = cost.backend === "local" ? `free (≈ ${dollars(own)} on Modal)` : dollars(own);
+  const text = cost.backend === "local" ? `free (${about(own)} on Modal)` : dollars(own);
   const all = cost.before && own !== null ? ` · session ${dollars(cost.before + own)} with idle` : "";
   return `${text}${all}`;
 }

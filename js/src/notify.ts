@@ -1,41 +1,62 @@
-// A notification of the browser when a long run has ended, where the user has allowed it by a press of the bell.
+// The browser's notification of the end of a long run, and a button that asks the browser to allow notifications.
 
 import { h } from "./dom";
 
-interface Model {
-  get(name: "state"): { news: string };
-  on(event: string, listener: () => void): void;
-  off(event: string, listener: () => void): void;
-}
-
-const ASK = "Notify me";
 const TITLE = "Modal GPU";
 
-/** Show a notification when the state of a run has news; return the function that ends this. */
-export function announce(model: Model): () => void {
-  let shown = "";
-  const look = (): void => {
-    const { news } = model.get("state");
-    if (!news || news === shown || permission() !== "granted") return;
-    shown = news;
-    new Notification(TITLE, { body: news, tag: news }); // several pages that show the run replace each other's
-  };
-  model.on("change:state", look);
-  return () => model.off("change:state", look);
+/** Show a notification, if the user has allowed it. */
+export function notify(text: string): void {
+  if (permission() !== "granted") return;
+  new Notification(TITLE, { body: text, tag: text }); // several pages that show the run replace each other's
 }
 
-/** A button by which the user allows notifications; hidden where the browser has an answer, or `wanted` is false. */
+/** A button that asks the browser, which answers to a press only; `answered` is called once it has an answer. */
+export function askButton(words: string, answered: () => void): HTMLButtonElement {
+  const button = h("button", { type: "button", class: "mgs-bell", title: "Notify me when a long run has ended" }, words);
+  button.addEventListener("click", () => void ask().then(answered, answered));
+  return button;
+}
+
+/** The button of a dashboard; hidden where the browser has an answer, or `wanted` is false. */
 export function bellFor(wanted: () => boolean): HTMLElement {
-  const bell = h("button", { type: "button", class: "mgs-bell", title: "Notify me when a long run has ended" }, ASK);
   const update = (): void => {
     bell.hidden = !wanted() || permission() !== "default";
   };
-  bell.addEventListener("click", () => void Notification.requestPermission().then(update, update));
+  const bell = askButton("Notify me", update);
   update();
+  onAnswer(update);
   return bell;
 }
 
+/** Have the browser ask the user. Firefox and Safari do so only shortly after a press of a key or a button. */
+export async function ask(): Promise<NotificationPermission> {
+  return Notification.requestPermission();
+}
+
+/** Whether the user has pressed a key or a button of this page in the last seconds; browsers that do not say so: true. */
+export function wasPressed(): boolean {
+  return (navigator as { userActivation?: { isActive: boolean } }).userActivation?.isActive ?? true;
+}
+
 /** The browser's answer: `default` before the user was asked, `denied` also where the browser has no notifications. */
-function permission(): NotificationPermission {
+export function permission(): NotificationPermission {
   return "Notification" in globalThis ? Notification.permission : "denied";
+}
+
+/** Call `changed` when the user answers, wherever; return how to end. */
+export function onAnswer(changed: () => void): () => void {
+  let status: PermissionStatus | undefined;
+  let isOver = false;
+  void navigator.permissions?.query({ name: "notifications" }).then(
+    (found) => {
+      if (isOver) return;
+      status = found;
+      found.addEventListener("change", changed);
+    },
+    () => undefined, // a browser without this question: the button goes when it is pressed
+  );
+  return () => {
+    isOver = true;
+    status?.removeEventListener("change", changed);
+  };
 }

@@ -9,31 +9,42 @@ export interface Act {
 /** The part of JupyterLab's model of a cell's outputs that is used. */
 export interface Outputs {
   readonly length: number;
+  /** The output of an index: another object once the output was set. */
+  get(index: number): { readonly metadata?: Record<string, unknown> } | undefined;
   add(output: Record<string, unknown>): unknown;
   set(index: number, output: Record<string, unknown>): void;
   clear(wait?: boolean): void;
 }
 
 export class Writer {
-  private readonly indexes = new Map<string, number[]>();
+  /** The outputs of each display. Others may clear or run the cell meanwhile: an output is found as this very object. */
+  private readonly displays = new Map<string, Set<unknown>>();
 
   constructor(private readonly outputs: Outputs) {}
 
   /** Write one publication; return whether its kind changes the outputs. */
   write({ kind, content }: Act): boolean {
     if (kind === "clear_output") {
-      this.indexes.clear();
+      this.displays.clear();
       this.outputs.clear(Boolean(content["wait"]));
     } else if (kind === "update_display_data") {
-      for (const index of this.indexes.get(displayId(content)) ?? []) this.outputs.set(index, output("display_data", content));
+      this.update(this.displays.get(displayId(content)), output("display_data", content));
     } else if (kind in FIELDS) {
       this.outputs.add(output(kind, content));
       const id = displayId(content);
-      if (id) this.indexes.set(id, [...(this.indexes.get(id) ?? []), this.outputs.length - 1]);
+      if (id) this.displays.set(id, (this.displays.get(id) ?? new Set()).add(this.outputs.get(this.outputs.length - 1)));
     } else {
       return false;
     }
     return true;
+  }
+
+  private update(shown: Set<unknown> | undefined, changed: Record<string, unknown>): void {
+    for (let index = 0; shown?.size && index < this.outputs.length; index += 1) {
+      if (!shown.delete(this.outputs.get(index))) continue;
+      this.outputs.set(index, changed);
+      shown.add(this.outputs.get(index));
+    }
   }
 }
 

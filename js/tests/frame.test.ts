@@ -106,6 +106,8 @@ describe("the cost so far", () => {
   it("has the idle time before it, and is not paid here", () => {
     expect(costText({ ...cost, before: 5 }, 100)).toBe("$1.00 · session $6.00 with idle");
     expect(costText({ ...cost, before: null, backend: "local" }, 100)).toBe("free (≈ $1.00 on Modal)");
+    expect(costText({ ...cost, cost: 0.001, hourly: 0, before: null, backend: "local" }, 100)).toBe("free (<$0.01 on Modal)");
+    expect(costText({ ...cost, cost: null, before: null, backend: "local" }, 100)).toBe("free (– on Modal)");
   });
 });
 

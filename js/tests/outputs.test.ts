@@ -10,6 +10,10 @@ class Kept implements Outputs {
     return this.list.length;
   }
 
+  get(index: number): Record<string, unknown> | undefined {
+    return this.list[index];
+  }
+
   add(output: Record<string, unknown>): void {
     if (this.waits) this.clear();
     const last = this.list.at(-1);
@@ -69,4 +73,14 @@ test("an error and a result are written, the end is not", () => {
   expect(writer.write({ kind: "error", content: { ename: "E", evalue: "why", traceback: ["E: why"] } })).toBe(true);
   expect(writer.write({ kind: "done", content: { execution_count: 2 } })).toBe(false);
   expect(kept.list.map((output) => output["output_type"])).toEqual(["execute_result", "error"]);
+});
+
+test("an update leaves alone what others have put into the cell since", () => {
+  const kept = new Kept();
+  const writer = new Writer(kept);
+  writer.write({ kind: "display_data", content: shown("card", "d") });
+  kept.clear();
+  kept.add({ output_type: "display_data", data: { "text/plain": "of another run" } });
+  writer.write({ kind: "update_display_data", content: shown("card, later", "d") });
+  expect(kept.list).toEqual([{ output_type: "display_data", data: { "text/plain": "of another run" } }]);
 });

@@ -121,6 +121,7 @@ class Table:
 
 def _cell(tag: str, text: str, column: Column, note: str = "", *, breaks: bool = True) -> str:
     side = "right" if column.right else "left"
-    whole = "" if breaks else "; white-space: nowrap"
+    long = "; overflow-wrap: anywhere; min-width: 7em" if column.width and tag == "td" else ""
+    whole = long if breaks else "; white-space: nowrap"
     below = f"<br><small>{html.escape(note)}</small>" if note else ""
     return f'<{tag} style="{_CELL}: {side}{whole}">{html.escape(text)}{below}</{tag}>'

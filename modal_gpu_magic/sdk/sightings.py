@@ -13,6 +13,8 @@ from modal_gpu_magic.sdk.log_reader import first_and_last
 from modal_gpu_magic.sdk.registry import Entry, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from modal_gpu_magic.sdk.client import Backend
 
 AT_A_TIME: Final = 8
@@ -40,9 +42,9 @@ class Sighting:
     last_line: str = ""
 
 
-def sightings(backend: Backend) -> tuple[Sighting, ...]:
-    """Return all detached sessions of an account."""
-    entries = Registry(backend).entries()
+def sightings(backend: Backend, among: Collection[str] | None = None) -> tuple[Sighting, ...]:
+    """Return the detached sessions of an account: all, or those of some names."""
+    entries = [each for each in Registry(backend).entries() if among is None or each.session in among]
     with ThreadPoolExecutor(AT_A_TIME, "modal-gpu-look") as pool:
         return tuple(pool.map(lambda entry: _look(backend, entry), entries))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,17 +86,25 @@ def notebook(shared: Notebook, errors: list[str]) -> Open:
     return open_
 
 
-@pytest.fixture
-def serious(shared: Notebook) -> Callable[[str], list[Any]]:
-    """What axe-core finds below a selector that is serious or critical."""
+def found_by_axe(page: Page, selector: str) -> list[Any]:
+    """What axe-core finds in a page below a selector that is serious or critical."""
     from axe_playwright_python.sync_playwright import Axe
 
-    def look(selector: str) -> list[Any]:
-        found = Axe().run(shared.page, context={"include": [[selector]]})
-        return [
-            (violation["id"], [node["html"] for node in violation["nodes"]])
-            for violation in found.response["violations"]
-            if violation["impact"] in ("serious", "critical")
-        ]
+    found = Axe().run(page, context={"include": [[selector]]})
+    return [
+        (violation["id"], [node["html"] for node in violation["nodes"]])
+        for violation in found.response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
 
-    return look
+
+@pytest.fixture
+def serious(shared: Notebook) -> Callable[[str], list[Any]]:
+    """What axe-core finds below a selector of the module's notebook that is serious or critical."""
+    return partial(found_by_axe, shared.page)
+
+
+@pytest.fixture
+def serious_in() -> Callable[[Page, str], list[Any]]:
+    """The same for any page."""
+    return found_by_axe

@@ -255,27 +255,28 @@ def test_a_container_that_has_ended_gets_the_values_again(kernel: Kernel, page: 
 
 
 def test_the_end_of_a_long_run_is_news_for_its_page(kernel: Kernel, page: Listener) -> None:
-    """As a setting says how long a run must be; someone is there, so the dashboard opens after two seconds."""
-    kernel.run("%config ModalGpu.notify_after = 1")
+    """As a setting says how long a run must be; with and without a dashboard, wherever the cell runs."""
+    kernel.run("%config ModalGpu.notify_after = 2")
     sleep = "import time\ntime.sleep(3.5)"
     cell = kernel.remote(sleep, "T4", answers=[])
     assert any("done · T4" in news for news in news_of(page.of(cell, lambda seen: bool(news_of(seen)))))
     kernel.remote(sleep, "T4 --bg slow", answers=[])
     waiting = kernel.run("slow.result()", answers=[])
     page.of(waiting, lambda _: any("slow: done · T4" in news for news in news_of(page.everything)))
-    kernel.run("%config ModalGpu.notify = False")
+    cell = kernel.remote(sleep, "T4 --quiet", answers=[])
+    assert any("done · T4" in news for news in news_of(page.of(cell, lambda seen: bool(news_of(seen)))))
+    kernel.run("%config ModalGpu.dashboard = False")
+    cell = kernel.remote(sleep, "T4", answers=[])
+    assert any("done · T4" in news for news in news_of(page.of(cell, lambda seen: bool(news_of(seen)))))
+    kernel.run("%config ModalGpu.dashboard = True\n%config ModalGpu.notify = False")
     cell = kernel.remote(sleep, "T4", answers=[])
     assert not news_of(page.of(cell, ended))
 
 
 def news_of(messages: list[Message]) -> list[str]:
-    """The texts of notifications in the states of dashboards."""
-    states = [
-        message.content.get("data", {}).get("state", {}).get("state", {})
-        for message in messages
-        if message.kind == "comm_msg"
-    ]
-    return [state["news"] for state in states if state.get("news")]
+    """The texts of notifications."""
+    said = [message.content.get("data", {}).get("content", {}) for message in messages if message.kind == "comm_msg"]
+    return [each["text"] for each in said if each.get("type") == "news"]
 
 
 def test_nothing_is_left_after_a_shutdown_in_mid_run(fresh: Kernel) -> None:

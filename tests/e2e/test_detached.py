@@ -101,6 +101,20 @@ def test_an_error_is_raised_with_its_own_traceback_by_a_kernel_that_comes_later(
     assert "failed" in attached.said
 
 
+def test_a_restart_and_a_shutdown_of_the_kernel_are_no_press(user: User, kernel: Kernel) -> None:
+    """Jupyter interrupts a kernel before it restarts it or shuts it down: that is not the user's ■."""
+    for session, end in (("renewed", Kernel.restart), ("closed", Kernel.shutdown)):
+        first = user.kernel()
+        detach(first, session)
+        first.send(f"%%modal_gpu\n{TRAIN}")
+        wait_for(first, "step 100\n")
+        end(first)
+        attached = kernel.run(f"%modal_gpu attach {session}")
+        assert attached.ok, attached.traceback
+        assert attached.stdout == EXPECTED
+        assert attached.value() == str(LINES)
+
+
 def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other: Kernel) -> None:
     detach(other, "stopped")
     other.send(

@@ -69,6 +69,11 @@ class Amount:
     runs: int = 0
     unknown: int = 0
 
+    @property
+    def cost(self) -> float | None:
+        """The known costs, USD; None: no cost is known."""
+        return None if self.unknown and not self.dollars else self.dollars
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
 from modal_gpu_magic.session.run.interrupts import SeparateInbox
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD, is_main
 
@@ -38,6 +38,7 @@ class BackgroundRun:
         words: the state for a person: `running on T4`.
         began: when the cell was started, seconds of the monotonic clock.
         cost: estimated cost, USD; None: not known, or no cost.
+        is_free: whether the run is local, so that its cost is what it would be on Modal.
         receipt: the receipt; None: the run has not ended, or has none.
         is_over: set when the cell has ended and its values are in the notebook.
         ended_at: when the cell had ended in its container; None: it goes on.
@@ -54,6 +55,7 @@ class BackgroundRun:
         self.words = "queued"
         self.began = time.monotonic()
         self.cost: float | None = None
+        self.is_free = False
         self.receipt: Receipt | None = None
         self.is_over = threading.Event()
         self.ended_at: float | None = None
@@ -70,7 +72,9 @@ class BackgroundRun:
 
     @property
     def seconds(self) -> float:
-        """Time since the cell was started; after its end, its duration."""
+        """Time since the cell was started; after its end, its duration, as in the receipt."""
+        if self.receipt is not None and self.receipt.phase_seconds:
+            return sum(self.receipt.phase_seconds.values())
         return (time.monotonic() if self.ended_at is None else self.ended_at) - self.began
 
     @property
@@ -78,13 +82,29 @@ class BackgroundRun:
         """`train: running on H100 · 0:12 · $0.01`, `eval: waits for train, running since 0:12`."""
         if self.doing == "queued":
             return f"{self.name}: waits for {self.ahead()}"
-        cost = () if self.cost is None else (dollars(self.cost),)
-        return " · ".join((f"{self.name}: {self.words}", clock(self.seconds), *cost))
+        return " · ".join(filter(None, (f"{self.name}: {self.words}", clock(self.seconds), self.money)))
+
+    @property
+    def money(self) -> str:
+        """`$0.04`, `free (≈ $0.04 on Modal)`; after the end `cost –` if not known, as in the receipt."""
+        if self.cost is None:
+            return "" if self.receipt is None else "free" if self.is_free else f"cost {UNKNOWN}"
+        return f"free ({about(self.cost)} on Modal)" if self.is_free else dollars(self.cost)
 
     @property
     def log(self) -> str:
         """The output so far, as text."""
         return (CUT if self._log_is_cut else "") + "".join(self._log)
+
+    def waits_for(self, first: BackgroundRun, ahead: Callable[[], str]) -> None:
+        """Wait in the queue behind `first`, which runs; each change of that run changes the words of this one.
+
+        Args:
+            first: the run.
+            ahead: returns what is waited for.
+        """
+        self.ahead = ahead
+        first.watch(lambda: self.tell() if self.doing == "queued" else None)
 
     def enters(self, doing: Doing, words: str = "") -> None:
         """Set the state."""

@@ -173,7 +173,7 @@ class Backlog:
         if self._jobs:
             job.snapshot = self._session.snapshot(job.cell)
             job.run.withdraw = partial(self._withdraw, job)
-            job.run.ahead = partial(self._ahead_of, job)
+            job.run.waits_for(self._jobs[0].run, partial(self._ahead_of, job))
             self._jobs.append(job)
             self._session.queue_changed()
             return
@@ -278,6 +278,8 @@ class Backlog:
     def _start_next(self) -> None:
         while self._jobs and self._jobs[0].sent is None:
             job = self._jobs[0]
+            for other in self._jobs[1:]:
+                other.run.waits_for(job.run, other.run.ahead)
             try:
                 self._launch(job, Inbox())
             except BaseException as error:  # noqa: BLE001 - likewise

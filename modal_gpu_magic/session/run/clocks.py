@@ -78,6 +78,25 @@ class Timing:
             container.marks = (*container.marks, (content["phase"], content["time"]))
         self._report(container, generation)
 
+    def hears(self, sent: float, generation: str) -> float | None:
+        """Take in any message that a container has just sent; a kernel that attaches has had only old ones before.
+
+        Args:
+            sent: when it was sent, by the container's clock.
+            generation: the container.
+
+        Returns:
+            Since when the container's phase lasts, by the kernel's clock; None: not known.
+        """
+        container = self._containers.get(generation)
+        if container is None:
+            return None
+        before = container.clock.behind
+        container.clock.hears(sent, self._clock())
+        if container.clock.behind < before:
+            self._report(container, generation)
+        return container.clock.on_kernel_clock(container.marks[-1][1]) if container.marks else None
+
     def replaced(self) -> None:
         """Note that Modal has replaced the run's container."""
         self._meter.sent(continued=True)

@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost, TakenOver
+from modal_gpu_magic.errors import BackendLost, KernelEnds, TakenOver
 from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
+from modal_gpu_magic.session.run.kernel_end import KERNEL_END
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
 from modal_gpu_magic.session.run.waiting import queue_words
 from modal_gpu_magic.wire.inspection.size import size_text
@@ -48,6 +49,7 @@ BEFORE_RUNNING = ("sending", "waiting", "starting")
 LARGE_BYTES = 1_000_000
 """Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
+LEAVES = "the kernel ends, and session {0} runs on: `%modal_gpu attach {0}` continues it."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
 SHOWN_KINDS = frozenset(
@@ -106,7 +108,9 @@ class Pump:
         """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
         self.former: set[str] = set()
         """Lives of containers that Modal has replaced: what still arrives from them is out of date."""
-        self.is_old = not call.has_values
+        self.attaches = not call.has_values
+        """Another kernel has sent the run."""
+        self.is_old = self.attaches
         """Events are from before this kernel attached."""
         self.skips = skips
         self.live_at = 0.0
@@ -390,8 +394,16 @@ class Pump:
         self._feed(Message.END)
 
     def _sample(self, event: Event) -> None:
+        if self.attaches and not self.is_old:
+            self._hear(event.content["time"])
         self.front.sample(self.watch.take(event))
         self._say(self.watch.sample())
+
+    def _hear(self, sent: float) -> None:
+        """Count the phase from its beginning, which was before this kernel attached."""
+        since = self.timing.hears(sent, self.container)
+        if since is not None and self.phase == "running":
+            self.phase_since = min(self.phase_since, time.monotonic() - (time.time() - since))
 
     def _question(self, question: dict[str, Any] | None) -> None:
         """Ask the user, or once all that is old has arrived: another kernel may have brought the answer."""
@@ -480,6 +492,11 @@ class Pump:
         self._lose(BackendLost("the session was stopped while the cell ran."))
 
     def _press(self) -> None:
+        if self.call.app.owner:
+            self._enter("stopping")
+            if KERNEL_END.follows():
+                self._lose(KernelEnds(LEAVES.format(self.call.session)))
+                return
         self._feed(Message.PRESS)
         self._enter("stopping")
 

@@ -73,6 +73,17 @@ class Receipt:
         return self.hourly * billed / 3600
 
     @property
+    def phase_seconds(self) -> dict[str, float]:
+        """Time of each phase in order, seconds; empty: not known."""
+        if self.phases:
+            seconds: dict[str, float] = {}
+            for each in self.phases:
+                seconds[each.phase] = seconds.get(each.phase, 0.0) + each.seconds
+            return seconds
+        known = {"waiting": self.waited, "starting": self.started, "running": self.ran}
+        return {phase: seconds for phase, seconds in known.items() if seconds is not None}
+
+    @property
     def idle_cost(self) -> float | None:
         """Cost of the whole idle time, USD."""
         return None if self.hourly is None else self.hourly * self.idle_seconds / 3600

@@ -206,6 +206,24 @@ class BackgroundNotebook(NotebookFront):
         run.print_output = area.publish
         return area
 
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """Start the run."""
+        self._run.is_free = about.backend == "local"
+        super().begin(about, press)
+
+    def wait(self) -> None:
+        """Show what the queued cell waits for, until it begins."""
+        run, said = self._run, [""]
+
+        def show_wait() -> None:
+            text = f"{run.text}."
+            if run.doing == "queued" and text != said[0]:
+                said[0] = text
+                self._status({"text/plain": text}, "status")
+
+        run.watch(show_wait)
+        show_wait()
+
     def show(self, state: State) -> None:
         """Show the state in the area and in the handle."""
         self._run.takes(status_words(state), state.cost)
@@ -231,7 +249,7 @@ class BackgroundNotebook(NotebookFront):
         self.container = container or self.container
         if self._card_id is not None and self.kept is not None:
             transient = {"display_id": self._card_id}
-            self._area.display(self.kept, {MARK: {"kind": "receipt"}}, transient, update=True)
+            self._area.display(self.kept, self._mark("receipt"), transient, update=True)
 
     def again(self) -> None:
         """Show the run's output and its card again in the current cell."""
@@ -335,6 +353,11 @@ class BackgroundText(TextFront):
             print(f"[{self._run.name}]", flush=True)
         while self._waiting:
             self._waiting.popleft()()
+
+    def begin(self, about: About, press: Callable[[], None]) -> None:
+        """Start the run."""
+        self._run.is_free = about.backend == "local"
+        super().begin(about, press)
 
     def show(self, state: State) -> None:
         """Show the state in the handle."""

@@ -16,19 +16,19 @@ MOST_ROWS: Final = 4
 LETTERS: Final = 22
 """Longest name beside a bar."""
 HUE: Final = 205
-Bar = tuple[str, float]
-"""A name and an amount, USD."""
+Bar = tuple[str, "float | None"]
+"""A name and an amount, USD; None: not known."""
 
 
 def columns(title: str, bars: Sequence[Bar]) -> Chart:
     """Return a chart with one upright bar for each day; the first and the last name stand below."""
-    most = max((amount for _, amount in bars), default=0.0)
+    most = max((amount or 0.0 for _, amount in bars), default=0.0)
     step = (WIDTH - 2 * INSET) / max(len(bars), 1)
     drawn = "".join(
         f'<rect x="{INSET + number * step + step * 0.1:.1f}" y="{HEIGHT - INSET - height:.1f}" '
         f'width="{step * 0.8:.1f}" height="{height:.1f}" fill="hsl({HUE} 60% 52%)"/>'
         for number, (_, amount) in enumerate(bars)
-        for height in [_part(amount, most) * (HEIGHT - 2 * INSET)]
+        for height in [_part(amount or 0.0, most) * (HEIGHT - 2 * INSET)]
     )
     frame = (
         f'<rect x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="3" fill="none" stroke="{INK}" '
@@ -46,14 +46,14 @@ def rows(title: str, bars: Sequence[Bar]) -> Chart:
     """Return a chart with one bar for each name, the first names alone and the others together."""
     shown = list(bars[:MOST_ROWS]) if len(bars) <= MOST_ROWS else list(bars[: MOST_ROWS - 1])
     if rest := bars[len(shown) :]:
-        shown.append((f"{len(rest)} more", sum(amount for _, amount in rest)))
-    most = max((amount for _, amount in shown), default=0.0)
+        shown.append((f"{len(rest)} more", sum(amount or 0.0 for _, amount in rest)))
+    most = max((amount or 0.0 for _, amount in shown), default=0.0)
     pitch = (HEIGHT + 16) / MOST_ROWS
     drawn = "".join(
         f'<g transform="translate(0,{18 + number * pitch:.1f})"><rect y="10" height="4" rx="1" '
-        f'width="{max(1.0, _part(amount, most) * WIDTH):.1f}" fill="hsl({HUE} 60% 52%)"/>'
+        f'width="{0 if amount is None else max(1.0, _part(amount, most) * WIDTH):.1f}" fill="hsl({HUE} 60% 52%)"/>'
         f'<text y="8" font-size="10">{escape(_short(name))}</text>'
-        f'<text x="{WIDTH}" y="8" font-size="10" text-anchor="end">{dollars(amount)}</text></g>'
+        f'<text x="{WIDTH}" y="8" font-size="10" text-anchor="end">{escape(dollars(amount))}</text></g>'
         for number, (name, amount) in enumerate(shown)
     )
     return _chart(title, bars, drawn)
@@ -61,7 +61,8 @@ def rows(title: str, bars: Sequence[Bar]) -> Chart:
 
 def _chart(title: str, bars: Sequence[Bar], drawn: str) -> Chart:
     height = HEIGHT + 34
-    total = dollars(sum(amount for _, amount in bars))
+    known = [amount for _, amount in bars if amount is not None]
+    total = escape(dollars(sum(known) if known or not bars else None))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="system-ui,sans-serif" font-size="11" fill="{INK}"><text y="11">{escape(title)}</text>'

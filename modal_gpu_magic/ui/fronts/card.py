@@ -28,7 +28,10 @@ _CARD: Final = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:4px 10px;margin:4px 0;font-size:13px;"
     "line-height:1.6;font-family:system-ui,sans-serif;overflow-wrap:anywhere"
 )
-_NOTE: Final = "margin:2px 0;line-height:1.4;font-family:monospace;overflow-wrap:anywhere"
+_NOTE: Final = (
+    "margin:2px 0;padding:0 var(--jp-code-padding,0);line-height:1.4;font-family:var(--jp-code-font-family,monospace);"
+    "font-size:var(--jp-code-font-size,inherit);overflow-wrap:anywhere"
+)
 _DOT: Final = "display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px;background-color:"
 _FACT: Final = "display:inline-block"
 _ROW: Final = "padding:2px 0 2px 76px;text-indent:-60px"

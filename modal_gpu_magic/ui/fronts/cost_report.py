@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.machine.quote import about, dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
 from modal_gpu_magic.session.costs.summary import Summary
 from modal_gpu_magic.ui.fronts.bars import columns, rows
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.fronts.picture import Chart
 
 TITLES: Final = {"today": "costs of today", "week": "costs of the last 7 days", "month": "costs of this month"}
+NAME_WIDTH: Final = 40
+"""Longest line of a name in a table, characters."""
 BAR_WIDTH: Final = 20
 """Longest bar of a text, characters."""
 _FOLDED: Final = '<details open><summary style="cursor:pointer">by day, notebook and GPU</summary>{}</details>'
@@ -47,8 +49,9 @@ class Section:
     def card(self) -> Card:
         """The line of facts."""
         total = self.summary.total
-        amount = dollars(total.dollars)
-        money = f"free (≈ {amount} on Modal)" if self.is_simulated else f"≈ {amount}"
+        amount = about(total.cost)
+        real = amount if total.cost is not None else f"cost {amount}"
+        money = f"free ({amount} on Modal)" if self.is_simulated else real
         runs = f"{total.runs} run{'' if total.runs == 1 else 's'}"
         return Card("", (self.title, money, runs, f"{clock(total.seconds)} of containers", *self.notes))
 
@@ -57,13 +60,20 @@ class Section:
         days = {str(day): amount for day, amount in self.summary.days.items() if amount.runs or amount.seconds}
         groups = (days, self.summary.notebooks, self.summary.gpus)
         return tuple(
-            _table(name, group, has_bars=has_bars) for name, group in zip(_GROUPS, groups, strict=True) if group
+            _table(name, group, self._cost, has_bars=has_bars)
+            for name, group in zip(_GROUPS, groups, strict=True)
+            if group
         )
+
+    @property
+    def _cost(self) -> str:
+        """Head of the column with the money."""
+        return "cost on Modal" if self.is_simulated else "cost"
 
     @property
     def charts(self) -> tuple[Chart, ...]:
         """The same sums as pictures."""
-        days = [(_day(day), amount.dollars) for day, amount in self.summary.days.items()]
+        days = [(_day(day), amount.cost) for day, amount in self.summary.days.items()]
         made = (columns("By day", days),) if len(days) > 1 else ()
         return (*made, rows("By notebook", _bars(self.summary.notebooks)), rows("By GPU", _bars(self.summary.gpus)))
 
@@ -94,9 +104,14 @@ def price_notes(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(f"estimates by {source} of {date}" for source, date in found)
 
 
-def _table(name: str, amounts: Mapping[str, Amount], *, has_bars: bool) -> Table:
+def _table(name: str, amounts: Mapping[str, Amount], cost: str, *, has_bars: bool) -> Table:
     most = max((each.dollars for each in amounts.values()), default=0.0)
-    heads = (Column(name), Column("cost", right=True), Column("runs", right=True), Column("containers", right=True))
+    heads = (
+        Column(name, NAME_WIDTH),
+        Column(cost, right=True),
+        Column("runs", right=True),
+        Column("containers", right=True),
+    )
     rows = tuple(_row(name, amount, most if has_bars else None) for name, amount in amounts.items())
     return Table((*heads, Column("")) if has_bars else heads, rows)
 
@@ -106,11 +121,11 @@ def _row(name: str, amount: Amount, most: float | None) -> Row:
     bars = () if most is None else ("█" * round(BAR_WIDTH * max(0.0, amount.dollars) / most) if most > 0 else "",)
     unknown = f"without {amount.unknown} whose price is not known" if amount.unknown else ""
     text = "".join(each if each.isprintable() else "?" for each in name)
-    return Row((text, dollars(amount.dollars), str(amount.runs), clock(amount.seconds), *bars), unknown)
+    return Row((text, dollars(amount.cost), str(amount.runs), clock(amount.seconds), *bars), unknown)
 
 
-def _bars(amounts: Mapping[str, Amount]) -> list[tuple[str, float]]:
-    return [(name, amount.dollars) for name, amount in amounts.items()]
+def _bars(amounts: Mapping[str, Amount]) -> list[tuple[str, float | None]]:
+    return [(name, amount.cost) for name, amount in amounts.items()]
 
 
 def _day(day: date) -> str:

@@ -10,6 +10,7 @@ from modal_gpu_magic.metrics.history import History
 from modal_gpu_magic.plan.machine.advice import arrived
 from modal_gpu_magic.ui.fronts.receipt import status_words
 from modal_gpu_magic.ui.widgets.frames import MAX_READINGS_PER_NODE
+from modal_gpu_magic.ui.widgets.news import NEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.widgets.dashboard import Dashboard
     from modal_gpu_magic.ui.widgets.origin import Origin
 
+ASK_SECONDS = 10.0
+"""Run time before a cell without a dashboard has the button that asks for the browser's notifications."""
 DASHBOARD_DELAY_SECONDS = 2.0
 """Run time before a dashboard opens (DESIGN section 5)."""
 
@@ -43,7 +46,7 @@ class Live:
         background: bool = False,
         notify_after: float | None = None,
     ) -> None:
-        self.about, self._press, self._origin = about, press, origin
+        self.about, self._press, self.origin = about, press, origin
         self._background, self._notify_after = background, notify_after
         self.history = History()
         self.began = time.monotonic()
@@ -54,7 +57,12 @@ class Live:
     @property
     def due(self) -> bool:
         """Whether the run is long enough for a dashboard and has none yet."""
-        return self.dashboard is None and time.monotonic() - self.began >= DASHBOARD_DELAY_SECONDS
+        return self.dashboard is None and self.seconds >= DASHBOARD_DELAY_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run began."""
+        return time.monotonic() - self.began
 
     @property
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -66,7 +74,8 @@ class Live:
         from modal_gpu_magic.ui.widgets.dashboard import Dashboard, Shown
 
         shown = Shown(state.phase, "", 0.0, self._of_all(self.about.asked), self.about.backend, self.simulated)
-        self.dashboard = Dashboard(shown, self._press, self.about.nodes, self._origin)
+        NEWS.ask_no_more()  # the dashboard has the button
+        self.dashboard = Dashboard(shown, self._press, self.about.nodes, self.origin)
         self.dashboard.show(
             before=self.about.spent,
             notices=tuple(self._notices),
@@ -106,11 +115,22 @@ class Live:
         if self.dashboard is not None:
             self.dashboard.notice(text)
 
-    def end(self, news: str = "") -> None:
+    def watch(self, *, asks: bool) -> None:
+        """Prepare the notification. `asks`: without a dashboard, the cell has the button that asks the browser."""
+        if self._notify_after is None:
+            return
+        if self.seconds >= min(DASHBOARD_DELAY_SECONDS, self._notify_after / 2):
+            NEWS.prepare()
+        if asks and self.seconds >= ASK_SECONDS:
+            NEWS.ask_below(self.origin)
+
+    def end(self, news: str) -> None:
         """Show in the dashboard that the run has ended, and notify of a long one. Call `close` afterwards."""
         if self.dashboard is not None:
-            is_long = self._notify_after is not None and time.monotonic() - self.began >= self._notify_after
-            self.dashboard.show(over=True, news=news if is_long else "")
+            self.dashboard.show(over=True)
+        NEWS.ask_no_more(self.origin)
+        if self._notify_after is not None and self.seconds >= self._notify_after:
+            NEWS.tell(news)
 
     def close(self) -> None:
         """Close the widget, once no page shows it."""

@@ -67,6 +67,8 @@ class NotebookFront(ShellFront):
 
     def show(self, state: State) -> None:
         """Show the state in one line, replaced in place, and later in a dashboard in the same place."""
+        if self.live is not None and self.widgets:
+            self.live.watch(asks=not self._has_dashboard)
         if self.quiet:
             return
         if self._captures:  # the front end would put the status into the widget

@@ -135,20 +135,9 @@ def _first_choice(asked: str) -> str:
     return f"{nodes}{times}{specs.split(maxsplit=1)[0] if specs.split() else specs}"
 
 
-def _seconds(receipt: Receipt) -> dict[str, float]:
-    """Return the time of each phase in order, seconds."""
-    if receipt.phases:
-        seconds: dict[str, float] = {}
-        for each in receipt.phases:
-            seconds[each.phase] = seconds.get(each.phase, 0.0) + each.seconds
-        return seconds
-    known = {"waiting": receipt.waited, "starting": receipt.started, "running": receipt.ran}
-    return {phase: seconds for phase, seconds in known.items() if seconds is not None}
-
-
 def _time(receipt: Receipt) -> str:
     """`18 s (cell 12 s)`: time of the whole run, and of the cell's code if that took less."""
-    seconds = _seconds(receipt)
+    seconds = receipt.phase_seconds
     if not seconds:
         return f"time {UNKNOWN}"
     whole, cell = duration(sum(seconds.values())), duration(receipt.ran)
@@ -157,7 +146,7 @@ def _time(receipt: Receipt) -> str:
 
 def _phases(receipt: Receipt) -> list[str]:
     """`waiting 2.0 s (not billed), starting 4.0 s, running 12 s`; empty if the run had one phase."""
-    long = [(phase, seconds) for phase, seconds in _seconds(receipt).items() if seconds >= SHORTEST_PHASE]
+    long = [(phase, seconds) for phase, seconds in receipt.phase_seconds.items() if seconds >= SHORTEST_PHASE]
     words = (f"{phase} {duration(each)}{' (not billed)' if phase in NOT_BILLED else ''}" for phase, each in long)
     return [", ".join(words)] if len(long) > 1 else []
 

@@ -10,7 +10,7 @@ from modal_gpu_magic.errors import LineError, MachineError
 from modal_gpu_magic.session.run.background import Background, BackgroundRun
 from modal_gpu_magic.session.run.backlog import Job
 from modal_gpu_magic.session.run.error_frames import clear_frames
-from modal_gpu_magic.ui.fronts.background import background_front
+from modal_gpu_magic.ui.fronts.background import BackgroundNotebook, background_front
 from modal_gpu_magic.ui.fronts.choose import front_for
 from modal_gpu_magic.ui.fronts.shell import ShellFront
 from modal_gpu_magic.ui.fronts.upkeep import keep_true
@@ -38,6 +38,7 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     front = background_front(
         state.shell, run, quiet=quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
     )
+    front.records = settings.record
     line = state.choose(line, front)
     before = state.sessions.get(state.name_of(line))
     machine = before.machine if before is not None else None
@@ -56,7 +57,9 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
             session.fall_back(machine)
         raise
     state.shell.user_ns[name] = Background(run)
-    if run.doing == "queued":  # said by the cell itself, which ends now
+    if run.doing == "queued" and isinstance(front, BackgroundNotebook) and front.widgets and not quiet:
+        front.wait()
+    elif run.doing == "queued":  # said by the cell itself, which ends now
         front_for(state.shell, quiet=False).say(f"{run.text}.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
 from modal_gpu_magic.line.command import read
-from modal_gpu_magic.plan.machine.quote import dollars
+from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
 from modal_gpu_magic.sdk.known_sessions import forget, known
 from modal_gpu_magic.session.run.error_frames import clear_frames
@@ -171,8 +171,11 @@ def _show_runs(state: KernelState, session: Session, entry: Entry, *, skips: boo
 def _front(state: KernelState) -> ShellFront:
     from modal_gpu_magic.ui.fronts.choose import front_for
 
-    front = front_for(state.shell, quiet=state.settings.quiet, dashboard=state.settings.dashboard)
-    front.records = state.settings.record
+    settings = state.settings
+    front = front_for(
+        state.shell, quiet=settings.quiet, dashboard=settings.dashboard, notify_after=settings.shortest_notified
+    )
+    front.records = settings.record
     return front
 
 
@@ -193,7 +196,7 @@ def show(kind: Kind) -> None:
     from modal_gpu_magic.sdk.sightings import sightings
 
     backend = connect_if_running(kind)
-    rows = tuple(map(_row, sightings(backend))) if backend is not None else ()
+    rows = tuple(_row(each, kind) for each in sightings(backend)) if backend is not None else ()
     if not rows:
         print(NONE)
         return
@@ -203,9 +206,16 @@ def show(kind: Kind) -> None:
     display({"text/plain": table.text(), "text/html": table.html()}, raw=True)
 
 
-def _row(seen: Sighting) -> Row:
+def _row(seen: Sighting, kind: Kind) -> Row:
     entry = seen.entry
-    return Row((entry.session, entry.title, _state(seen), dollars(seen.spent) if seen.spent else "–", seen.last_line))
+    return Row((entry.session, entry.title, _state(seen), _money(seen, kind), seen.last_line))
+
+
+def _money(seen: Sighting, kind: Kind) -> str:
+    """Return `$0.04`, `free (≈ $0.04 on Modal)` or `–`, as other displays do."""
+    if seen.spent is None:
+        return UNKNOWN
+    return f"free ({about(seen.spent)} on Modal)" if kind == "local" else dollars(seen.spent)
 
 
 def _state(seen: Sighting) -> str:
@@ -233,7 +243,7 @@ def others(state: KernelState) -> Iterator[str]:
             continue
         for each in seen:
             if each.entry.session not in mine:
-                spent = f" · {dollars(each.spent)} so far" if each.spent else ""
+                spent = f" · {_money(each, kind)} so far" if each.spent else ""
                 entry = each.entry
                 yield f"{entry.session}: {entry.title} · {kind} · detached · {_state(each)}{spent}"
 

@@ -40,7 +40,7 @@ _said: set[str] = set()
 
 def register(shell: InteractiveShell) -> None:
     """Register the magics in `shell`."""
-    from modal_gpu_magic.ui.magics import between_cells, native_cells, remote_errors
+    from modal_gpu_magic.ui.magics import between_cells, kernel_shutdown, native_cells, remote_errors, reopened_notebook
     from modal_gpu_magic.ui.magics.complete import matcher
     from modal_gpu_magic.ui.magics.detached_commands import welcome
 
@@ -61,6 +61,8 @@ def register(shell: InteractiveShell) -> None:
     remote_errors.install(shell)
     native_cells.install(shell)
     between_cells.install(shell)
+    kernel_shutdown.install(shell)
+    reopened_notebook.install(state)
     notes = (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend), *welcome(shell))
     for line in notes:
         if line not in _said:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.fronts.shell import ShellFront
+    from modal_gpu_magic.ui.widgets.attach_bars import AttachBars
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.events import DistributedOptions, Spending
 
@@ -88,7 +90,9 @@ class ModalGpu(Configurable):
         True, help="Write what each run and idle time costs to a file in your state directory, for %modal_gpu costs."
     ).tag(config=True)
     notify = Bool(
-        True, help="Show a notification when a long run has ended, once you have pressed Notify me in its dashboard."
+        True,
+        help="Show a notification of the browser when a long run has ended. The browser must allow that: set this to "
+        "True once more, or press Notify me at a running cell, and the browser asks you.",
     ).tag(config=True)
     notify_after = Float(60.0, help="Shortest run, in seconds, whose end a notification tells.").tag(config=True)
     patience = Float(
@@ -99,6 +103,15 @@ class ModalGpu(Configurable):
         True, help="Save the name of a detached session and of its run in the notebook, with the cell's output."
     ).tag(config=True)
     quiet = Bool(False, help="Hide the status line and the receipt.").tag(config=True)
+
+    on_wanted: Callable[[], None] | None = None
+    """Called when the user sets `notify` to True, also if it was True before."""
+
+    def update_config(self, config: Config) -> None:
+        """Take settings of `%config`; a setting that has its value already is no change, and may be a wish."""
+        super().update_config(config)
+        if config[type(self).__name__].get("notify") is True and self.on_wanted is not None:
+            self.on_wanted()
 
     @property
     def shortest_notified(self) -> float | None:
@@ -117,6 +130,8 @@ class KernelState:
         current: name of the session that a header without `--session` uses.
         last: front of the last cell, for `%modal_gpu last`; None before the first cell.
         pickers: pickers that follow the session last used.
+        is_closed: the extension was unloaded, or loaded again.
+        bars: offers, below the notebook's cells, to continue detached sessions; None: nobody sees them.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -126,8 +141,20 @@ class KernelState:
         self.current = "default"
         self.last: ShellFront | None = None
         self.pickers: weakref.WeakSet[GpuPicker] = weakref.WeakSet()
+        self.bars: AttachBars | None = None
+        self.is_closed = False
+        self.settings.on_wanted = self._ask_for_notifications
         self._announced: set[str] = set()
         self._confirmed: set[Machine] = set()
+
+    def _ask_for_notifications(self) -> None:
+        """Have the page that runs this cell ask the browser for its permission to notify."""
+        from modal_gpu_magic.ui.fronts.asking import can_ask
+        from modal_gpu_magic.ui.widgets.news import NEWS
+        from modal_gpu_magic.ui.widgets.origin import Origin
+
+        if getattr(self.shell, "kernel", None) is not None and can_ask(self.shell):
+            NEWS.ask_now(Origin.of(self.shell))
 
     def show(self, session: Session) -> None:
         """Show `session` in all pickers from now on."""
@@ -140,12 +167,16 @@ class KernelState:
 
     def close(self) -> None:
         """Stop all sessions and services of this kernel."""
+        self.is_closed = True
         for session in self.sessions.values():
             session.disconnect()
         for service in self.services.values():
             service.stop()
         self.sessions.clear()
         self.services.clear()
+        if self.bars is not None:
+            self.bars.close()
+            self.bars = None
 
     def note_installs(self, body: str, front: Any) -> None:
         """Say once how to keep the packages that a cell installs by `!pip install`."""

@@ -51,7 +51,6 @@ class Shown:
         over: the run has ended.
         background: the notebook runs other cells meanwhile.
         notifies: a notification is to tell the end of a long run.
-        news: the text of that notification; empty: none.
     """
 
     phase: str
@@ -69,7 +68,6 @@ class Shown:
     over: bool = False
     background: bool = False
     notifies: bool = False
-    news: str = ""
 
 
 class Dashboard(anywidget.AnyWidget):

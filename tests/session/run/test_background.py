@@ -12,6 +12,7 @@ import pytest
 from modal_gpu_magic.session.run.background import CUT, LOG_CHARACTERS, Background, BackgroundRun, clock
 from modal_gpu_magic.session.run.backlog import words_of
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD, MainThread
+from modal_gpu_magic.session.run.receipt import Receipt
 
 
 @pytest.fixture
@@ -37,6 +38,43 @@ def test_a_handle_says_what_the_run_does(run: BackgroundRun) -> None:
     assert handle.done()
     assert handle.result() == 3
     assert repr(handle).startswith("train: done · 0:00")
+
+
+def test_the_handle_of_a_local_run_says_that_the_money_is_simulated(run: BackgroundRun) -> None:
+    run.is_free = True
+    run.enters("running")
+    for cost, words in ((0.5, "free (≈ $0.50 on Modal)"), (0.001, "free (<$0.01 on Modal)"), (None, None)):
+        run.takes("running on H100", cost)
+        assert repr(Background(run)).split(" · ")[2:] == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
+    "facts, words",
+    [
+        (dict(hourly=7.2), "train: done · 0:36 · $0.06"),
+        (dict(hourly=7.2, backend="local"), "train: done · 0:36 · free (≈ $0.06 on Modal)"),
+        (dict(hourly=None), "train: done · 0:36 · cost –"),
+        (dict(hourly=None, backend="local"), "train: done · 0:36 · free"),
+    ],
+)
+def test_the_handle_of_a_run_that_has_ended_says_what_its_receipt_says(
+    run: BackgroundRun, facts: dict[str, object], words: str
+) -> None:
+    base = dict(outcome="done", asked="H100", backend="cloud", simulated=False, waited=5.0, started=2.0, ran=29.5)
+    run.receipt = Receipt(**{**base, **facts})  # type: ignore[arg-type]  # a table of facts
+    run.is_free = run.receipt.backend == "local"
+    run.ends("done", 3)
+    assert repr(Background(run)) == words
+
+
+def test_a_queued_run_says_at_once_how_long_the_run_ahead_takes(run: BackgroundRun) -> None:
+    ahead, said = BackgroundRun("first", "default"), list[str]()
+    run.waits_for(ahead, lambda: f"first, {ahead.words}")
+    run.watch(lambda: said.append(run.text))
+    ahead.takes("running on T4", None)
+    run.enters("running")
+    ahead.takes("done", None)
+    assert said == ["train: waits for first, running on T4", "train: running · 0:00"]
 
 
 def test_the_result_comes_by_the_main_thread(run: BackgroundRun) -> None:

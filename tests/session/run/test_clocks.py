@@ -62,6 +62,23 @@ def test_the_message_with_the_shortest_delay_tells_the_time() -> None:
     assert clock.on_kernel_clock(20.0) == 121.0
 
 
+@pytest.mark.parametrize("ahead", [-120.0, 0.0, 120.0])
+def test_a_kernel_that_attaches_counts_from_the_beginning_of_the_run(ahead: float) -> None:
+    """The old events arrive long after they were sent; the first live message tells the difference of the clocks."""
+    there, now = SENT + ahead, Now()
+    meter = Meter(now)
+    meter.runs(3600.0)
+    timing = Timing(meter, now)
+    meter.sent(at=SENT)
+    now.at = SENT + 100
+    timing.takes(started(there + 5, there + 2), "g")
+    timing.takes(Event(1, "phase", {"phase": "running", "subject": "", "time": there + 6}), "g")
+    assert timing.hears(there + 104, "other") is None
+    now.at = SENT + 104
+    assert timing.hears(there + 104, "g") == pytest.approx(SENT + 6)
+    assert meter.cost == pytest.approx(102.0)
+
+
 def test_a_container_that_is_lost_has_the_times_of_its_events() -> None:
     now = Now()
     meter = Meter(now)

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -145,6 +146,38 @@ def test_hostile_names_are_shown_as_text(text: str) -> None:
     assert report_text([section], 100).replace("\n", "").isprintable()
     for chart in section.charts:
         assert chart.svg.count("<svg") == 1
+
+
+def test_every_chart_is_a_picture_that_browsers_draw() -> None:
+    """One character that XML reserves, and a browser shows a broken image: amounts below a cent begin with one."""
+    records = [
+        replace(RUN, id=str(number), notebook=text, gpu=text, dollars=0.001, began=NOW - number * 86400)
+        for number, text in enumerate(("a<b", "c&d", '"e"', "f"))
+    ]
+    summary = summarise(records, Period.of("week", NOW), "cloud")
+    charts = Section("week", summary).charts
+    assert len(charts) == 3
+    for chart in charts:
+        assert "<$0.01" in "".join(ET.fromstring(chart.svg).itertext())
+
+
+def test_what_is_not_known_is_no_zero() -> None:
+    records = [
+        replace(RUN, gpu="B200", notebook="new.ipynb", dollars=None, hourly=None),
+        replace(RUN, id="2", gpu="T4"),
+    ]
+    section = Section("today", summarise(records, Period.of("today", NOW), "cloud"))
+    assert "B200 –" in section.charts[-1].alt
+    assert re.search(r"^B200 +– +1", report_text([section], 100), re.MULTILINE)
+    assert "$0.00" not in report_html([section]) + report_text([section], 100)
+    nothing = Section("today", summarise(records[:1], Period.of("today", NOW), "cloud"))
+    assert nothing.card.facts[1] == "cost –"
+    assert "$0.00" not in report_html([nothing])
+
+
+def test_the_tables_of_the_local_backend_say_that_the_money_is_simulated() -> None:
+    section = Section("local", summarise([RUN], Period.of("today", NOW), "cloud"), is_simulated=True)
+    assert report_text([section], 100).count("cost on Modal") == 3
 
 
 def test_charts_of_nothing_and_of_much() -> None:
