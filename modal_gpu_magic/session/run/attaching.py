@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
 GONE_MESSAGE = "The session's container has ended; {}"
-NOT_SAVED = "its values were not saved."
+NOT_NOT_IN_SESSION = "the session has no such name any more"
+SAVED = "its values were not saved."
+NOT_SAVED_NAME = "its container has ended, and it was not saved"
 RESTORED = "from its Volume: {}."
+NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
@@ -69,6 +72,7 @@ def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]
     unlike = session.versions.unlike(given.versions, session.machine)
     with whole():
         result = session.values.incoming(given, store, session.fetch, count, unlike)
+    session.values.adopted(has, NOT_IN_SESSION)
     session.free_buffers()
     if over:
         say(BOUND_MESSAGE.format(", ".join(over)))
@@ -92,6 +96,7 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
     session.namespace.update(values)
     for name in staying:
         session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
+    session.values.adopted((*values, *staying), NOT_SAVED_NAME)
     names = sorted(name for name in (*values, *staying) if not is_result(name))
     say(GONE_MESSAGE.format(RESTORED.format(", ".join(names) or "no values")))
     if over := [name for name in over if not is_result(name)]:

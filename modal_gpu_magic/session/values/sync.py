@@ -290,6 +290,11 @@ class Values:
         self.why_lost.update({name: reasons[name] for name in lost})
         return _worth_naming(lost)
 
+    def adopted(self, given: Iterable[str], why: str) -> None:
+        """Note which names a session has that this kernel comes back to; `why`: where the kernel's other ones are."""
+        self.lost.difference_update(given)
+        self.why_lost = dict.fromkeys(self.lost, why)
+
     def is_current(self, name: str) -> bool:
         """Whether the kernel has the current value of a name that was covered, and the container has no such name."""
         return name not in self.alive and self.stand_ins.is_uncovered(name)
@@ -307,7 +312,12 @@ class Values:
         self.table.stale -= arrived.current
         self.stand_ins.share_fetched(arrived.current | arrived.new)
         self.table.received.append(transfer.base)
-        value = self.stand_ins.own(name) if self.stand_ins.is_covered(name) else arrived.values[name]
+        if self.stand_ins.is_covered(name):
+            value = self.stand_ins.own(name)
+        else:
+            value = arrived.values[name]
+            # `x = x.fetch()` binds what the container has under the name: the container keeps it, for other kernels.
+            self._bound[name] = type(value), identity(value, self.table)
         self.stand_ins.uncover()
         return value
 
