@@ -5,6 +5,7 @@ ModalGpuError                  base class; IPython prints the message without a 
 │   └── UnknownGpuError        the catalog has no such GPU; the message names the nearest ones
 ├── SetupError                 a backend cannot be reached or used: no token, an expired one, a missing package
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
+│   ├── NoRoomError            the directory in which large values cross, in /dev/shm, is full
 │   └── RemoteValueError       the notebook used a value that is in the container only
 │       └── LostValueError     the value is lost with its container; also a NameError
 ├── CopyError                  put, get, ls: no such Volume or path, or a file would be overwritten
@@ -141,6 +142,10 @@ class TransferError(ModalGpuError):
 
 class DamagedError(TransferError):
     """What came from the other side is not what was sent."""
+
+
+class NoRoomError(TransferError):
+    """The directory of large values is full."""
 
 
 class RemoteValueError(TransferError):

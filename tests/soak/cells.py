@@ -120,10 +120,11 @@ class Cell:
 class Model:
     """The namespace in this process, as a pickle: what a cell would do is tried in a copy. `time.sleep` is left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: bytes = b"") -> None:
         namespace: dict[str, Any] = {"__name__": "__main__"}
-        exec(BEGIN, namespace)
-        self.kept = _pickled(namespace)
+        if not kept:
+            exec(BEGIN, namespace)
+        self.kept = kept or _pickled(namespace)
 
     def after(self, source: str = "") -> Outcome:
         """Return what a further source prints, what is seen then, and the namespace after that look."""
@@ -139,9 +140,10 @@ class Model:
         for number in range(len(cell.lines) + 1):
             yield self.after(cell.part(number).source)
 
-    def see(self, name: str) -> str:
-        """Return what is seen of one name. The model stays as it is."""
-        return repr(eval(f"({SEEN[name]},)", pickle.loads(self.kept)))
+    def saw(self, name: str) -> tuple[str, ...]:
+        """Return what is seen of one name now, or was before the last look. The model stays as it is."""
+        now = repr(eval(f"({SEEN[name]},)", pickle.loads(self.kept)))
+        return (now, f"({int(now[1:-2]) - 1},)") if name == "keep" else (now,)
 
 
 def _pickled(namespace: dict[str, Any]) -> bytes:

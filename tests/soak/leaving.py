@@ -39,8 +39,13 @@ HOME: Final = (
 )
 """Brings home what is a remote value, so that a native cell can use it."""
 FORGET: Final = "\nfor _name in ('made', 'fresh', 'word'): globals().pop(_name, None)"
+FORGET_ALL: Final = "for _name in [name for name in globals() if name in {}]: del globals()[_name]".format(
+    ("items", "pair", "table", "count", "box", "big", "keep", "made", "fresh", "word", "Box", "closed")
+)
 PROBED: Final = tuple(name for name in SEEN if name != "made")
 """Names that exist from the beginning."""
+OLDER: Final = "what later cells changed is lost"
+MOST_MOMENTS: Final = 8
 NOT_SENT: Final = "the cell was not sent"
 LOST_ERRORS: Final = ("NameError", "LostValueError")
 SOON: Final = 60.0
@@ -85,6 +90,7 @@ class Leaving:
     Attributes:
         home: the kernel that lives through all.
         here: the kernel that has the session.
+        history: the namespaces of the model before the present one.
         last: what the last run has printed, which a kernel that attaches shows.
         acts: the acts so far, for a reproducer.
         stopped: how many runs were stopped.
@@ -96,6 +102,7 @@ class Leaving:
     acts: list[Act] = field(default_factory=list)
     stopped: int = 0
     last: str = ""
+    history: list[bytes] = field(default_factory=list)
     home: Kernel = field(init=False)
     here: Kernel = field(init=False)
     _guest: Kernel | None = None
@@ -218,11 +225,12 @@ class Leaving:
                 process.kill()
                 process.wait(SOON)
         self.user.ended(count + 1, SESSION)
+        said = ""
         if self.choose.random() < 0.5:
-            self._leave(self.choose.choice(["lives", "dies"]))
-            self._attach()
+            self._leave(self.choose.choice(["lives", "dies"]), is_lost=how == "killed")
+            said = self._attach()
         if how == "killed":
-            self._check_lost()
+            self._check_lost(said)
         elif idle:
             self._expect(self._remote("count", header=" --keep-warm 60s"))
         return self._unchanged()
@@ -250,7 +258,7 @@ class Leaving:
         """Bind the first values, whatever was there."""
         self._expect(self.here.run(FORGET))
         self._expect(self._remote(BEGIN + FORGET))
-        self.model = Model()
+        self.model, self.history = Model(), []
 
     def _remote(self, source: str, press: Sequence[float] = (), header: str = "") -> Result:
         """Run a cell in the container; what it prints is what the next kernel that attaches shows."""
@@ -280,7 +288,7 @@ class Leaving:
             check_lines(printed, legal[-1][0][: len(printed)], "a stopped cell")
         return legal
 
-    def _leave(self, how: str, first: Kernel | None = None) -> str:
+    def _leave(self, how: str, first: Kernel | None = None, *, is_lost: bool = False) -> str:
         """Go to another kernel; the one before lives, stands still or dies. Home does not die."""
         first = first or self.here
         if how == "dies" and first is self.home:
@@ -292,6 +300,8 @@ class Leaving:
             self.user.kill(first)
             self._guest = None if first is self._guest else self._guest
         self.here = self._other(first)
+        # What a notebook has bound before, and the session has not, stays bound.
+        self._expect(self.here.run(FORGET_ALL if is_lost or self.choose.random() < 0.5 else FORGET))
         return how
 
     def _other(self, first: Kernel) -> Kernel:
@@ -302,16 +312,16 @@ class Leaving:
             self._guest = self.user.kernel()
         return self._guest
 
-    def _attach(self) -> None:
-        """Attach, and check that the last run is shown as it was."""
+    def _attach(self) -> str:
+        """Attach, and check that the last run is shown as it was. Return what is said."""
         attached = self._expect(self.here.run(ATTACH, timeout=120))
         check_lines(attached.stdout, self.last, "attach")
+        return attached.said
 
     def _attach_to(self, cell: Cell) -> list[Outcome]:
         """Attach to a run that another kernel has sent, or was about to send; perhaps stop it, and attach again."""
         legal, shown = list(self.model.legal(cell)), ""
         attached = self.here.run(ATTACH, timeout=120, press=_press(cell))
-        self.acts.append(f"# attach said: {attached.said}")
         if cell.press is not None and attached.error.startswith("KeyboardInterrupt"):
             self.stopped += 1
             shown = attached.stdout  # the press may have come before the session was this kernel's
@@ -340,24 +350,31 @@ class Leaving:
         if not running.error and not is_background:
             check_lines(running.text, whole, "the kernel that was left")
 
-    def _check_lost(self) -> None:
-        """Check each name after a container ended at once: its last value, or an error that says that it is lost."""
-        said = ""
+    def _check_lost(self, said: str) -> None:
+        """Check each name after a container ended at once: its last value, or an error that says that it is lost.
+
+        A kernel that has attached meanwhile was told how old the values are.
+        """
+        seen: dict[str, str] = {}
         lost: set[str] = set()
+        is_older = OLDER in said
         for name in PROBED:
             done = self._remote(f"print(repr(({SEEN[name]},)))")
             said += done.said
             if done.ok:
-                if done.stdout.strip() != (expected := self.model.see(name)):
-                    raise Unclean(f"{name} is {done.stdout.strip()} instead of {expected}", wrong=1)
-            elif done.error.partition(":")[0] not in LOST_ERRORS:
-                raise Unclean(f"{name}: {done.error}\n{done.traceback}", wrong=1)
-            else:
+                seen[name] = done.stdout.strip()
+            elif done.error.partition(":")[0] in LOST_ERRORS:
                 lost.add(name)
+            else:
+                raise Unclean(f"{name}: {done.error}\n{done.traceback}", wrong=1)
         for names in re.findall(r"Lost with (?:it|the container): ([\w, ]+)", said):
-            wrong = [name for name in names.split(", ") if name in PROBED and name not in lost]
+            wrong = [name for name in names.split(", ") if name in seen]
             if wrong:
                 raise Unclean(f"said to be lost, and is not: {', '.join(wrong)}", wrong=len(wrong))
+        moments = [self.model, *(Model(kept) for kept in self.history[::-1])] if is_older else [self.model]
+        if not any(all(text in moment.saw(name) for name, text in seen.items()) for moment in moments):
+            expected = {name: self.model.saw(name) for name in seen}
+            raise Unclean(f"after the container was killed: {seen} instead of {expected}; {said}", wrong=1)
         self._reset()
 
     def _look(self, legal: list[Outcome]) -> None:
@@ -373,6 +390,8 @@ class Leaving:
         fitting = [namespace for _, values, namespace in legal if values == seen]
         if not fitting:
             raise Unclean("\n".join(("seen:", seen, "legal:", *(values for _, values, _ in legal))), wrong=1)
+        self.history.append(self.model.kept)
+        self.history = self.history[-MOST_MOMENTS:]
         self.model.kept = fitting[0]
         return self._unchanged()
 

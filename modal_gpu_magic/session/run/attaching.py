@@ -6,6 +6,7 @@ asks the container for the session, with the values that the answer would have b
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
@@ -35,6 +36,7 @@ NOT_NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "its values were not saved."
 NOT_SAVED_NAME = "its container has ended, and it was not saved"
 RESTORED = "from its Volume: {}."
+RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."
 NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
 MOST_BYTES = 256 << 20
@@ -90,7 +92,7 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
         say(GONE_MESSAGE.format(NOT_SAVED))
         return CellResult()
     session.restores_any = True
-    values, staying = found
+    values, staying, older = found
     result, has_result = values.pop(RESULT, None), RESULT in values
     over = sorted(name for name in {*values, *staying} & session.namespace.keys() if _is_own(session.namespace[name]))
     session.namespace.update(values)
@@ -98,7 +100,8 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
         session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
     session.values.adopted((*values, *staying), NOT_SAVED_NAME)
     names = sorted(name for name in (*values, *staying) if not is_result(name))
-    say(GONE_MESSAGE.format(RESTORED.format(", ".join(names) or "no values")))
+    what = ", ".join(names) or "no values"
+    say(GONE_MESSAGE.format(RESTORED_OLDER.format(older, what) if older else RESTORED.format(what)))
     if over := [name for name in over if not is_result(name)]:
         say(BOUND_MESSAGE.format(", ".join(over)))
     return CellResult(result, has_result)
@@ -106,23 +109,29 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
 
 def saved_values(
     app: DeployedApp, session: str, namespace: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-    """Return the values that the session's Volume has, and the names that are left there; None: no values were saved.
+) -> tuple[dict[str, Any], tuple[str, ...], str] | None:
+    """Return the values that the session's Volume has, the names that are left there, and when they were saved.
 
-    The last result is under `RESULT`.
+    The last result is under `RESULT`. The time is empty if the values have all that the last run changed.
+
+    Returns:
+        None: no values were saved.
     """
     state = _saved_state(app.files, session)
     if state is None:
         return None
+    last = app.entry.run
+    is_older = last is not None and last.id != state.run
+    older = time.strftime("%H:%M:%S", time.localtime(state.saved_at)) if is_older else ""
     if state.nbytes > MOST_BYTES:
-        return {}, state.names
+        return {}, state.names, older
     loaded = state.load((*state.names, *filter(None, (state.result,))), namespace)
     values = dict(loaded.values)
     if state.result in values and state.result not in state.names:
         values[RESULT] = values.pop(state.result)
     elif state.result:
         values[RESULT] = values[state.result]
-    return values, tuple(loaded.failed)
+    return values, tuple(loaded.failed), older
 
 
 def saved_names(files: VolumeFiles, session: str) -> tuple[str, ...]:
