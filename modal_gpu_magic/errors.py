@@ -189,7 +189,20 @@ class BackendLost(RunError):  # noqa: N818
 
 
 class GivenUp(BackendLost):
-    """The connection did not come back in time. The run may have ended, or may end later: its container knows."""
+    """The connection did not come back in time. The run may have ended, or may end later: its container knows.
+
+    Args:
+        lost: the clause about the connection.
+        then: the sentences about the run.
+    """
+
+    def __init__(self, lost: str, then: str) -> None:
+        super().__init__(f"{lost}. {then}")
+        self.lost, self.then = lost, then
+
+    def __reduce__(self) -> tuple[type[GivenUp], tuple[str, str]]:
+        """Pickle the error with both parts."""
+        return type(self), (self.lost, self.then)
 
 
 class TakenOver(BackendLost):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
+from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
 from tests.e2e.detached_user import User
 from tests.e2e.kernel import Kernel
 
@@ -28,9 +31,9 @@ def two(user: User) -> Kernel:
     return user.kernel()
 
 
-def begin(kernel: Kernel, session: str, source: str, options: str = "") -> None:
+def begin(kernel: Kernel, session: str, source: str, options: str = "", machine: str = "") -> None:
     """Begin a detached session with some values."""
-    used = kernel.run(f"%modal_gpu use T4 --session {session} --detach --keep-warm 60s")
+    used = kernel.run(f"%modal_gpu use T4 --session {session} --detach --keep-warm 60s {machine}")
     assert used.ok, used.error
     made = kernel.remote(source, options)
     assert made.ok, made.traceback
@@ -86,3 +89,37 @@ def test_a_kernel_that_comes_back_after_the_end_of_the_container_has_what_was_sa
     user.ended(1, "ended")
     attach(one, "ended")
     assert one.remote("first, second", "--keep-warm 60s").value() == "([1, 2], [2])"
+
+
+def kill_container(user: User, kernel: Kernel, session: str) -> None:
+    pid = int(kernel.remote("import os\nos.getpid()", "").value())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
+    user.ended(1, session)
+
+
+def test_a_kernel_that_comes_after_a_container_was_killed_is_told_that_nothing_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "killed", "gone = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    attach(two, "killed")
+    kill_container(user, two, "killed")
+    assert "its values were not saved" in attach(two, "killed")
+    assert two.remote("gone", "").reply["ename"] == "LostValueError"
+    assert two.remote("gone = 3; gone", "").value() == "3"
+
+
+def test_a_kernel_that_comes_after_a_container_was_killed_is_told_how_old_the_values_are(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "older", "values = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    assert one.remote("values.append(2)", "--keep-warm 2s --fetch 0").ok
+    user.ended(1, "older")  # saved at its end
+    assert one.remote("values.append(3)", "--keep-warm 60s --fetch 0").ok
+    pid = int(one.remote("import os\nos.getpid()", "").value())
+    psutil.Process(pid).kill()
+    user.ended(2, "older")
+    said = " ".join(attach(two, "older").split())
+    assert "from its Volume, as they were at" in said
+    assert "(what later cells changed is lost): " in said
+    assert two.remote("values", "").value() == "[1, 2]"

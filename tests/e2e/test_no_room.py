@@ -52,7 +52,9 @@ def test_values_for_which_there_is_no_room_are_named_and_the_cell_does_not_run(k
 
 def test_values_of_a_cell_for_which_there_is_no_room_stay_and_come_later(user: User, kernel: Kernel) -> None:
     detach(kernel, "outwards")
-    source = f"{FULL}import numpy as np\nprint('before')\nmade = np.arange(1_000_000.0)\nkept.append(4)\nprint('after')\n7"
+    source = (
+        f"{FULL}import numpy as np\nprint('before')\nmade = np.arange(1_000_000.0)\nkept.append(4)\nprint('after')\n7"
+    )
     ran = kernel.remote(source, "")
     assert (ran.ok, ran.stdout, ran.value()) == (True, "before\nafter\n", "7"), ran.error
     assert "made (/dev/shm has no room for 8.0 MB" in " ".join(ran.said.split())

@@ -48,7 +48,7 @@ def memory(staying: Staying | None, leaving: Leaving | None) -> dict[str, float]
                 found["control plane"] = process.pid
     if leaving is not None:
         found["kernel of a detached session"] = pid_of(leaving.home)
-        found.update({"lasting control plane": pid for pid in leaving.user.servers})
+        (found["lasting control plane"],) = leaving.user.servers
     sizes: dict[str, float] = {}
     for what, pid in found.items():
         with contextlib.suppress(psutil.Error):

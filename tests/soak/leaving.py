@@ -12,6 +12,7 @@ import re
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -402,9 +403,8 @@ class Leaving:
         """Read the saved state of the session."""
         volumes = self.user.home / "data/modal_gpu_magic/volumes"
         for manifest in volumes.glob(f"**/{SESSION}/state/manifest"):
-            top: Path = manifest.parents[2]
             with contextlib.suppress(OSError):
-                return SavedState.open(lambda path: (top / path).read_bytes(), SESSION)
+                return SavedState.open(partial(_content, manifest.parents[2]), SESSION)
         return None
 
     def _new_cell(self, *, remote: bool, may_stop: bool = False, pause: float = 0.0) -> Cell:
@@ -429,6 +429,10 @@ class Leaving:
             if time.monotonic() > until:
                 raise Unclean(f"not within {SOON:.0f} s: {what}", wrong=1)
             time.sleep(0.02)
+
+
+def _content(top: Path, path: str) -> bytes:
+    return (top / path).read_bytes()
 
 
 def _press(cell: Cell) -> tuple[float, ...]:

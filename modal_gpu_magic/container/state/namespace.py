@@ -496,8 +496,8 @@ class NamespaceSync:
                 changed += names
         return changed, unchecked
 
-    def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher, why: str = "") -> _Chosen:
-        """Choose what fits into the size limit; `why`: the reason for the others, if that is not the user's limit."""
+    def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher, no_room: str = "") -> _Chosen:
+        """Choose what fits into the size limit; `no_room`: why the rest does not, if no option of the user's."""
         chosen = _Chosen({}, [], {})
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
@@ -506,7 +506,7 @@ class NamespaceSync:
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
-                chosen.stays[name] = why or f"{size_text(size)}, over --fetch {limit}"
+                chosen.stays[name] = no_room or f"{size_text(size)}, over --fetch {limit}"
                 continue
             chosen.values[name] = value
             left -= 0 if asked else size

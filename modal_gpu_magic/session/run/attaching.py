@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
 GONE_MESSAGE = "The session's container has ended; {}"
-NOT_NOT_IN_SESSION = "the session has no such name any more"
-SAVED = "its values were not saved."
+NOT_SAVED = "its values were not saved."
 NOT_SAVED_NAME = "its container has ended, and it was not saved"
 RESTORED = "from its Volume: {}."
 RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."

@@ -13,7 +13,8 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modal_gpu_magic.errors import GivenUp, TakenOver
+from modal_gpu_magic.errors import TakenOver
+from modal_gpu_magic.sdk.faults import is_out_of_reach
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -161,7 +162,7 @@ def receive(session: Sender, finished: FinishedRun) -> CellResult:
         return apply_answer(session, run, ended.answer)
     if ended.answer is None and ended.never_began:
         session.open_run = None
-    elif ended.answer is not None or ended.terminated or not (ended.stopped or isinstance(ended.lost, GivenUp)):
+    elif ended.answer is not None or ended.terminated or not (ended.stopped or is_out_of_reach(ended.lost)):
         session.container_ended()
         session.status.meter.ends(ended.ended_at)
     elif run is not None:
