@@ -78,6 +78,8 @@ class Running:
                     continue
                 if message.kind == "stream" and message.content["name"] == "stdout" and not message.ours:
                     self.text += message.content["text"]
+                elif message.kind == "clear_output":  # the dashboard opens above the output, which is shown again
+                    self.text = ""
                 elif message.kind == "error":
                     self.error = f"{message.content['ename']}: {message.content['evalue']}"
                 elif message.kind == "status" and message.content["execution_state"] == "idle":
