@@ -77,6 +77,7 @@ DETACHED = (
     "Session {0} keeps running without this notebook; a cell costs {1}. `%modal_gpu attach {0}` continues it in any "
     "notebook, `%modal_gpu stop {0}` ends it."
 )
+NOT_ADOPTED = "The values of session {0} are not in this notebook: `%modal_gpu attach {0}` brings them."
 _ID = uuid4().hex[:8]
 """Part of the ids of this process's runs: another machine may have a process of the same number."""
 _numbers = itertools.count(1)
@@ -143,7 +144,7 @@ class Session:
         self.restores_any = False
         """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
-        """The sentence about the kernel that has taken the session over; empty: none has."""
+        """The sentence about the kernel that has the session now, or about values that have not come; empty: neither."""
         self._record_id = ""
         """Id of the present run's record in the ledger, if the run may outlive this kernel."""
         self._most_seconds: float | None = None
@@ -218,6 +219,7 @@ class Session:
             KeyboardInterrupt: ■ was pressed; the cell was not sent.
         """
         facts = cell.facts or self._read(cell.source)
+        self._refuse_taken()
         news: list[str] = []
         self.discard_dead_app(news.append)
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
@@ -480,7 +482,8 @@ class Session:
         """
         self.disconnect()
         self.forget()
-        self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
+        self.machine, self._found, self._claim = machine_of(entry.machine), entry, uuid4().hex
+        self._taken = NOT_ADOPTED.format(self.name)
         run = entry.run
         timeout = run.timeout if run is not None else None
         sent_at = run.sent_at if run is not None else time.time()
@@ -509,12 +512,18 @@ class Session:
         return conclude(finished, cell, result, front)
 
     def _adopt(self, app: DeployedApp, ended: Ended | None, front: Front) -> CellResult:
-        """Bind what the container has; the run's own end matters more than a failure of that."""
+        """Bind what the container has; the run's own end matters more than a failure of that.
+
+        Without these values, a cell of this kernel would make the container forget its names: no cell runs.
+        """
         try:
-            return adopt(self, app, ended, front.say)
+            result = adopt(self, app, ended, front.say)
         except ModalGpuError as error:
             front.say(f"The session's values were not bound: {error} Attach again to bind them.")
             return CellResult()
+        if result is not None:
+            self._taken = ""
+        return result or CellResult()
 
     def taken_over(self, words: str) -> None:
         """Note that another kernel has the session; its values are there."""

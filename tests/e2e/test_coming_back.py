@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -123,3 +124,63 @@ def test_a_kernel_that_comes_after_a_container_was_killed_is_told_how_old_the_va
     assert "from its Volume, as they were at" in said
     assert "(what later cells changed is lost): " in said
     assert two.remote("values", "").value() == "[1, 2]"
+
+
+UNSENT = """
+import os, signal
+from modal_gpu_magic.sdk.app import Call
+Call._spawn = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Ends the kernel just before its next spawn."""
+
+
+def test_a_kernel_that_finds_a_run_which_was_not_sent_has_the_session_s_values(user: User, two: Kernel) -> None:
+    lone = user.kernel()
+    begin(lone, "unsent", "import time\nitems, both = [1], {}\nboth['items'] = items", "--fetch 0")
+    assert lone.run(UNSENT).ok
+    lone.send("%%modal_gpu\nitems.append(2)")
+    until = time.monotonic() + 60
+    while lone._manager.is_alive() and time.monotonic() < until:
+        time.sleep(0.05)
+    attached = two.run("%modal_gpu attach unsent")
+    assert "was not sent" in attached.error
+    assert two.print("type(items).__name__") == "RemoteValue"
+    for number in range(2, 4):  # the second cell no longer names what the first one has
+        assert two.remote(f"items.append({number})", "").ok
+    assert two.remote("time.sleep(0); items, both['items'] is items", "").value() == "([1, 2, 3], True)"
+
+
+def test_a_kernel_whose_attach_was_stopped_attaches_before_its_next_cell(one: Kernel, two: Kernel) -> None:
+    begin(one, "half", "items = [1]", "--fetch 0")
+    # The kernel is stopped in the midst of it: the session is here, and its values are not.
+    stop = "from modal_gpu_magic.session import facade\nadopt = facade.adopt\ndef stop(*_): raise KeyboardInterrupt\nfacade.adopt = stop"
+    assert two.run(stop).ok
+    assert two.run("%modal_gpu attach half").error.startswith("KeyboardInterrupt")
+    assert two.run("facade.adopt = adopt").ok
+    for refused in (two.remote("1", "--session half"), two.remote("items", "--session half")):
+        assert "`%modal_gpu attach half`" in refused.error
+    attach(two, "half")
+    assert two.remote("items", "").value() == "[1]"
+
+
+def test_a_kernel_that_finds_a_run_whose_container_died_has_what_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "died", "items = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=0.1")
+    volumes = user.home / "data/modal_gpu_magic/volumes"
+    until = time.monotonic() + 60
+    while not list(volumes.glob("**/died/state/manifest")) and time.monotonic() < until:
+        time.sleep(0.05)
+    go = user.home / "go"
+    one.send(
+        f"%%modal_gpu\nimport os, time\nitems.append(2)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nos._exit(3)"
+    )
+    while "running since" not in str(two.run("%modal_gpu attach").bundles()) and time.monotonic() < until:
+        time.sleep(0.1)
+    go.touch()
+    user.ended(1, "died")
+    attached = two.run("%modal_gpu attach died")
+    assert attached.reply["ename"] == "ContainerLost"
+    assert "from its Volume" in attached.said
+    for _ in range(2):
+        assert two.remote("items", "").value() == "[1]"

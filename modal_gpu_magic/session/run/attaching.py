@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
+from modal_gpu_magic.errors import BackendLost, MachineError
+from modal_gpu_magic.sdk.faults import is_out_of_reach
 from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
 from modal_gpu_magic.session.values.stand_ins import is_result
@@ -52,13 +54,32 @@ def follow(
     return Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
 
 
-def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult:
-    """Bind all names of the session's container, after its last run has ended. `ended`: None, if it has no run."""
+def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult | None:
+    """Bind all names of the session's container, after its last run has ended.
+
+    Args:
+        session: the session.
+        app: its App.
+        ended: how the last run ended; None: the session has no run.
+        say: shows a note.
+
+    Returns:
+        The result of the run; None: the run may go on, so nothing is bound.
+    """
     run, answer = app.entry.run, ended.answer if ended is not None else None
-    if ended is not None and (answer is None or answer.need is not None):
-        return CellResult()
-    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_warm(session.name) else None
-    if given is None or (answer is not None and given.generation != answer.generation):
+    is_warm = True
+    if ended is not None and answer is None:
+        if (
+            isinstance(ended.lost, BackendLost)
+            or is_out_of_reach(ended.lost)
+            or (ended.stopped and not ended.terminated)
+        ):
+            return None
+        is_warm = isinstance(ended.lost, MachineError)  # the run was not sent; else its container has ended
+    is_warm = is_warm and app.is_warm(session.name)
+    given = app.hand_over(session.name, run.id if run is not None else "") if is_warm else None
+    ran = answer is not None and answer.need is None
+    if given is None or (ran and answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation
     return _bind(session, given, run.count if run is not None else 0, say)
