@@ -144,7 +144,7 @@ class Session:
         self.restores_any = False
         """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
-        """The sentence about the kernel that has the session now, or about values that have not come; empty: neither."""
+        """The sentence about the kernel that has the session now, or about values that are not here; empty: neither."""
         self._record_id = ""
         """Id of the present run's record in the ledger, if the run may outlive this kernel."""
         self._most_seconds: float | None = None

@@ -31,5 +31,5 @@ def check_lines(seen: str, expected: str, what: str) -> None:
     here, there = Counter(seen.splitlines()), Counter(expected.splitlines())
     lost, doubled = sum((there - here).values()), sum((here - there).values())
     raise Unclean(
-        f"{what} printed {seen!r} instead of {expected!r}", lost=lost, doubled=doubled, wrong=not (lost or doubled)
+        f"{what} printed {seen!r} instead of {expected!r}", lost=lost, doubled=doubled, wrong=int(not (lost or doubled))
     )
