@@ -56,6 +56,16 @@ def test_a_value_that_was_fetched_by_one_kernel_stays_in_the_session(one: Kernel
     assert one.run("double.fetch()(4), items.fetch()").value() == "(8, [1, 2])"
 
 
+def test_a_module_that_one_kernel_used_natively_stays_in_the_session(one: Kernel, two: Kernel) -> None:
+    begin(one, "modules", "import colorsys, wave as sound\nitems = [1]", "--fetch 0")
+    attach(two, "modules")
+    assert two.run("colorsys.rgb_to_hsv(0, 0, 0), sound.WAVE_FORMAT_PCM").ok
+    assert two.remote("'a cell that reads none of these'", "").ok
+    assert one.run("for name in ('colorsys', 'sound'): globals().pop(name, None)").ok
+    attach(one, "modules")
+    assert one.remote("colorsys.rgb_to_hsv(0, 0, 0)[0], sound.WAVE_FORMAT_PCM", "").value() == "(0.0, 1)"
+
+
 def test_a_value_that_was_fetched_and_changed_is_sent_when_a_cell_reads_it(one: Kernel, two: Kernel) -> None:
     begin(one, "changed", "items = [1, 2]\nboth = [items, items]", "--fetch 0")
     attach(two, "changed")

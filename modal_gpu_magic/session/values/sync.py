@@ -26,6 +26,7 @@ from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
 
@@ -375,7 +376,10 @@ class Values:
         """Record the current bindings of names as equal in the kernel and the container."""
         for name in names:
             value = self.stand_ins.own(name) if name in self.namespace else None
-            self._bound[name] = type(value), identity(value, self.table)
+            key = (
+                ("import", deferral(value).statement) if type(value) is DeferredImport else identity(value, self.table)
+            )
+            self._bound[name] = type(value), key
 
     def _why_not(self, name: str, value: Any) -> str:
         return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
@@ -438,6 +442,8 @@ class Values:
         if type(value) is RemoteValue and self.stand_ins.is_reachable(value):
             return False
         kind, then = self._bound.get(name, (None, None))
+        if kind is DeferredImport and then is not None:
+            return not deferred_imports.is_of(value, then[1])
         return kind is not type(value) or then != identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:
