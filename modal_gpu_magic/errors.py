@@ -5,6 +5,7 @@ ModalGpuError                  base class; IPython prints the message without a 
 │   └── UnknownGpuError        the catalog has no such GPU; the message names the nearest ones
 ├── SetupError                 a backend cannot be reached or used: no token, an expired one, a missing package
 ├── TransferError              a value cannot travel; names the value, the reason, the option that overrides
+│   ├── NoRoomError            the directory in which large values cross, in /dev/shm, is full
 │   └── RemoteValueError       the notebook used a value that is in the container only
 │       └── LostValueError     the value is lost with its container; also a NameError
 ├── CopyError                  put, get, ls: no such Volume or path, or a file would be overwritten
@@ -144,6 +145,10 @@ class DamagedError(TransferError):
     """What came from the other side is not what was sent."""
 
 
+class NoRoomError(TransferError):
+    """The directory of large values is full."""
+
+
 class RemoteValueError(TransferError):
     """The notebook used a value that is in the container only."""
 
@@ -185,14 +190,27 @@ class BackendLost(RunError):  # noqa: N818
 
 
 class GivenUp(BackendLost):
-    """The connection did not come back in time. The run may have ended, or may end later: its container knows."""
+    """The connection did not come back in time. The run may have ended, or may end later: its container knows.
+
+    Args:
+        lost: the clause about the connection.
+        then: the sentences about the run.
+    """
+
+    def __init__(self, lost: str, then: str) -> None:
+        super().__init__(f"{lost}. {then}")
+        self.lost, self.then = lost, then
+
+    def __reduce__(self) -> tuple[type[GivenUp], tuple[str, str]]:
+        """Pickle the error with both parts."""
+        return type(self), (self.lost, self.then)
 
 
 class TakenOver(BackendLost):
     """Another kernel has attached to the detached session, or has ended it."""
 
 
-class KernelEnds(GivenUp):
+class KernelEnds(BackendLost):
     """The kernel is asked to end while a cell of a detached session runs; the run goes on."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import GivenUp
-from modal_gpu_magic.sdk.faults import refuses_parameters, translate
+from modal_gpu_magic.sdk.faults import is_token_refused, refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell, in_thread
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
@@ -287,6 +287,8 @@ class Call:
 
     has_values = True
     """Whether the answer is packed for this kernel."""
+    outlives_kernel = False
+    """Whether the run goes on if its kernel does not come back."""
 
     def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell, patience: float) -> None:
         self.app, self.session, self.request, self.tell, self.patience = app, session, request, tell, patience
@@ -320,8 +322,11 @@ class Call:
             result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
             self.tell("result", result)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
+            if is_token_refused(error) and self._spawns == 1 and self._call is None:
+                self.sent = False  # Modal has refused the spawn
             self.tell("lost", self._explained(error))
-            if isinstance(error, GivenUp) or (self._cancelled and self._call is None):
+            is_abandoned = isinstance(error, GivenUp) and not self.outlives_kernel
+            if is_abandoned or (self._cancelled and self._call is None):
                 self._send_cancel(terminate=False)
 
     def at(self, life: str, number: int, *, is_behind: bool = False) -> None:

@@ -294,6 +294,7 @@ class SentCall(Call):
     """A run of this kernel in a detached session."""
 
     app: DeployedApp
+    outlives_kernel = True
 
     def __init__(self, app: DeployedApp, session: str, request: Request, tell: Tell, patience: float) -> None:
         super().__init__(app, session, request, tell, patience)

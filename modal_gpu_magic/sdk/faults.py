@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.container.process.guard import WHY
 from modal_gpu_magic.container.process.watchdog import EXIT_STATUS
-from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, ModalGpuError, SetupError
+from modal_gpu_magic.errors import (
+    BackendLost,
+    CellTimeout,
+    ContainerLost,
+    GivenUp,
+    KernelEnds,
+    MachineError,
+    ModalGpuError,
+    SetupError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SIGNALS = {
     "SIGKILL": "killed (SIGKILL), probably out of memory; ask for more, for example --memory 32GB",
@@ -48,6 +58,10 @@ def _exit_code(error: BaseException) -> str:
     return code[1] if code else ""
 
 
+def _brief(error: BaseException) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
 def _timed_out(error: BaseException) -> ModalGpuError:
     if "start" in str(error).lower():
         return MachineError(
@@ -70,7 +84,10 @@ _TABLE: tuple[tuple[str, Callable[[BaseException], ModalGpuError]], ...] = (
     ("FunctionTimeoutError", _timed_out),
     (
         "AuthError",
-        lambda e: SetupError(f"Modal refused the token: {e} Run `modal setup` in a terminal, or use --backend local."),
+        lambda e: SetupError(
+            f"Modal refused the token ({_brief(e)}): run `modal setup` in a terminal and restart the kernel, or use "
+            "--backend local."
+        ),
     ),
     ("InternalFailure", _lost),
     ("RemoteError", _lost),
@@ -104,6 +121,18 @@ def translate(error: BaseException) -> BaseException:
     return error
 
 
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise errors of Modal as errors of this package."""
+    try:
+        yield
+    except Exception as error:
+        known = translate(error)
+        if known is error:
+            raise
+        raise known from error
+
+
 _TRANSIENT = ("ConnectionError", "ServiceError", "InternalError", "ResourceExhaustedError")
 """Classes of `modal.exception` for a connection or a server that may work again: UNAVAILABLE, INTERNAL, throttling."""
 _TRANSIENT_BELOW = {"grpclib.exceptions": ("StreamTerminatedError",), "asyncio": ("CancelledError",)}
@@ -122,6 +151,16 @@ def is_transient(error: BaseException) -> bool:
         for name in names
         if (kind := getattr(sys.modules.get(module), name, None)) is not None
     )
+
+
+def is_token_refused(error: BaseException | None) -> bool:
+    """Whether Modal does not accept the token, as once it has expired: nothing has happened to what runs at Modal."""
+    return _is_modals(error, "AuthError")
+
+
+def is_out_of_reach(lost: BaseException | None) -> bool:
+    """Whether a run without an answer may go on: the kernel has no connection, no accepted token, or is to end."""
+    return isinstance(lost, GivenUp | KernelEnds) or is_token_refused(lost)
 
 
 def failed_image(error: BaseException) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
 from modal_gpu_magic.errors import DamagedError, MachineError
 from modal_gpu_magic.plan.machine.build_failure import LINES, explain
-from modal_gpu_magic.sdk.faults import failed_image, has_app_ended, is_transient, translate
+from modal_gpu_magic.sdk.faults import failed_image, has_app_ended, is_token_refused, is_transient, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
 from modal_gpu_magic.wire.messages.events import Frame
@@ -189,7 +189,7 @@ class HeldApp(ABC):
             except BaseException as error:  # noqa: BLE001 - the runs end with their results, also without events
                 if self._has_ended():
                     return
-                if not is_transient(error):
+                if not (is_transient(error) or is_token_refused(error)):
                     self.is_ended = True
                     return
                 if waits is None:

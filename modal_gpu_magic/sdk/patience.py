@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 600.0
 """Seconds without a connection after which a run is given up (`%config ModalGpu.patience`)."""
+CANCELLED = (
+    "The run is cancelled once the connection is back; the next cell says what the run had done. "
+    "%config ModalGpu.patience sets how long to wait, in seconds."
+)
+"""What becomes of a run that is given up and would end with its kernel."""
 FIRST_DELAY, MOST_DELAY, DELAY_FACTOR = 0.2, 5.0, 1.8
 """Seconds between two attempts: the first, the longest, and the growth."""
 
@@ -61,15 +66,12 @@ def patiently(
                 raise
             since = now if since is None else since
             if now - since > seconds:
-                raise GivenUp(words(seconds, error)) from error
+                raise GivenUp(words(seconds, error), CANCELLED) from error
             time.sleep(next(waits))
 
 
 def words(seconds: float, error: BaseException) -> str:
-    """Return the message of a run that is given up."""
+    """Return the clause about the connection, for a run that is given up."""
     minutes = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"  # noqa: PLR2004 - a minute
     why = str(error).strip() or type(error).__name__
-    return (
-        f"the connection to Modal was lost for {minutes} ({why}). The run is cancelled once the connection is back; "
-        "the next cell says what the run had done. %config ModalGpu.patience sets how long to wait, in seconds."
-    )
+    return f"the connection to Modal was lost for {minutes} ({why})"

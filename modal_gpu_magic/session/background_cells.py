@@ -61,6 +61,7 @@ class BackgroundCells(Dispatcher):
             KeyboardInterrupt: ■ was pressed; the cell was not sent.
         """
         facts = cell.facts or self._read(cell.source)
+        self._refuse_taken()
         news: list[str] = []
         self.discard_dead_app(news.append)
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))

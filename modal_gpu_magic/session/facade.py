@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.session.run.pump import Ended
 
+NOT_ADOPTED = "The values of session {0} are not in this notebook: `%modal_gpu attach {0}` brings them."
+
 
 class Session(BackgroundCells):
     """The variables and the machine that cells share. `Session("H100").run("x = 1")` works without IPython, too.
@@ -118,7 +120,8 @@ class Session(BackgroundCells):
         if self._found is not entry:
             self.disconnect()
             self.forget()
-            self.machine, self._found, self._claim, self._taken = machine_of(entry.machine), entry, uuid4().hex, ""
+            self.machine, self._found, self._claim = machine_of(entry.machine), entry, uuid4().hex
+            self._taken = NOT_ADOPTED.format(self.name)
         run = run or entry.run
         timeout = run.timeout if run is not None else None
         sent_at = run.sent_at if run is not None else time.time()
@@ -152,12 +155,18 @@ class Session(BackgroundCells):
         return self.app.entry.runs.sent if isinstance(self.app, DeployedApp) else ()
 
     def _adopt(self, app: DeployedApp, ended: Ended | None, front: Front) -> CellResult:
-        """Bind what the container has; the run's own end matters more than a failure of that."""
+        """Bind what the container has; the run's own end matters more than a failure of that.
+
+        Without these values, a cell of this kernel would make the container forget its names: no cell runs.
+        """
         try:
-            return adopt(self, app, ended, front.say)
+            result = adopt(self, app, ended, front.say)
         except ModalGpuError as error:
             front.say(f"The session's values were not bound: {error} Attach again to bind them.")
             return CellResult()
+        if result is not None:
+            self._taken = ""
+        return result or CellResult()
 
     def replace(self, machine: Machine, front: Front) -> None:
         """Switch to another machine: show its price and the lost variables, then end the old container."""

@@ -81,7 +81,7 @@ class SharedState:
         self.restores_any = False
         """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""
-        """The sentence about the kernel that has taken the session over; empty: none has."""
+        """The sentence about the kernel that has the session now, or about values that are not here; empty: neither."""
         self._record_id = ""
         """Id of the present run's record in the ledger, if the run may outlive this kernel."""
         self._most_seconds: float | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.errors import NoRoomError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.messages.events import Segment, Transfer
 from modal_gpu_magic.wire.messages.seal import check, digest_of
@@ -169,6 +169,8 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
         pickler.met.clear()
         try:
             pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
+        except NoRoomError as error:
+            raise NoRoomError(f"Cannot send `{name}`: {error}. Free some of it, or leave `{name}` out.") from error
         except Exception as error:
             raise TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.") from error
         yield Segment(name, _device(value, pickler.met))

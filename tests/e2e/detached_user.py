@@ -65,9 +65,13 @@ class User:
 
     def kill(self, kernel: Kernel) -> None:
         """End a kernel as a crash of its machine does: it stands still, then is gone."""
-        pid: int = kernel._manager.provisioner.pid  # type: ignore[union-attr]  # a local kernel has one
-        os.kill(pid, signal.SIGSTOP)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid_of(kernel), signal.SIGSTOP)
+        os.kill(pid_of(kernel), signal.SIGKILL)
+
+    @property
+    def servers(self) -> list[int]:
+        """The processes of the user's lasting control planes."""
+        return [server["pid"] for server in self._servers()]
 
     def _servers(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in self.home.glob("run/modal-gpu-magic/*/server.json")]
@@ -102,6 +106,12 @@ class User:
 
 
 PLACES: Final = {"RUNTIME_DIR": "run", "DATA_HOME": "data", "STATE_HOME": "state"}
+
+
+def pid_of(kernel: Kernel) -> int:
+    """The process of a kernel, which need not answer."""
+    pid: int = kernel._manager.provisioner.pid  # type: ignore[union-attr]  # a local kernel has one
+    return pid
 
 
 def meter(kernel: Kernel, session: str, what: str = "container_seconds") -> Any:

@@ -276,9 +276,9 @@ class Kernel:
                 arrived.append(Message(message["msg_type"], message["content"], 0.0, parent))
         return arrived
 
-    def send(self, source: str) -> None:
-        """Start a cell and do not wait for it."""
-        self._client.execute(source)
+    def send(self, source: str) -> str:
+        """Start a cell and do not wait for it; return the id that its messages carry."""
+        return str(self._client.execute(source))
 
     def complete(self, text: str) -> dict[str, Any]:
         """The kernel's answer to a page that asks what may stand at the end of a text."""

@@ -357,3 +357,23 @@ def test_the_working_directory_there_is_empty_but_for_what_travelled(kernel: Ker
     result = kernel.remote("open('txt.demannu'[::-1])")
     assert result.reply["ename"] == "FileNotFoundError"
     assert "unnamed.txt exists on the kernel's machine" in result.traceback + result.said
+
+
+def test_a_name_has_again_the_value_that_it_had_before_it_shared_an_object(pair: Pair) -> None:
+    """The state of the name alone was noted; the name was sent since as a part of another group of names."""
+    pair.story(
+        [
+            "row = [1]\nagain = None",
+            "HERE\nagain = {'row': row}",
+            "row, again",
+            "HERE\nagain = None",
+            "row, again, 'again' in globals()",
+            "again = [row]",
+            "HERE\nagain = 5",
+            "again",
+            "HERE\nagain = [row]",
+            "again[0] is row",
+            "HERE\nagain = 5",
+            "again",
+        ]
+    )

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modal_gpu_magic.container.state import files
 from modal_gpu_magic.container.state.cell_values import Before, OutgoingValues
 from modal_gpu_magic.container.state.handed import Handed
+from modal_gpu_magic.errors import NoRoomError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import Graph, groups_of
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
@@ -33,25 +34,29 @@ from modal_gpu_magic.wire.messages.events import (
 )
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
-from modal_gpu_magic.wire.transfer import prepare, unpack
+from modal_gpu_magic.wire.pickles.pickling import OUT_OF_BAND_BYTES
+from modal_gpu_magic.wire.transfer import Packed, prepare, unpack
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
 from modal_gpu_magic.wire.values.resizing import named_in, resizes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers.stores import Store
     from modal_gpu_magic.wire.saved.manifest import SavedGroup, SyncFacts
     from modal_gpu_magic.wire.saved.reading import LoadedGroup
 
+SMALL_BYTES = OUT_OF_BAND_BYTES - 1
+"""Size of all values that fit into the message, whatever they are made of."""
 CHECK_SECONDS = 0.2
 """Seconds to compare values for changes in place after a cell; for a long cell, CHECK_SHARE of its time."""
 CHECK_SHARE = 0.05
 """Share of a cell's own time that the comparison may take."""
 ALWAYS_CHECKED_BYTES = 64_000_000
 """Values up to this size are always compared."""
+_T = TypeVar("_T")
 _UNTOUCHED: Final = object()
 """Marker bound to an unbound name until the cell binds or deletes the name."""
 IN_CONTAINER = "it was bound before this kernel attached"
@@ -69,6 +74,16 @@ class _Chosen:
     def room(self, fetch_bytes: int) -> int:
         """Return the bytes that may still be returned."""
         return fetch_bytes - sum(map(nbytes_of, self.values.values()))
+
+
+def _in_room(request: Request, pack: Callable[..., _T]) -> _T:
+    """Pack values within the limit of a request; if the shared memory is full, the small ones that need none of it."""
+    try:
+        return pack(request)
+    except NoRoomError as error:
+        inner = error.__cause__
+        why = str(inner if isinstance(inner, NoRoomError) else error)
+        return pack(replace(request, fetch_bytes=SMALL_BYTES, fetch_names=()), why)
 
 
 class NamespaceSync:
@@ -215,12 +230,17 @@ class NamespaceSync:
         candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
         if result:
             candidates[RESULT] = result[0]
-        chosen = self._choose(candidates, request, hasher)
-        chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
-        self._lose(chosen.stays)
-        staying = [candidates[name] if name in candidates else self.namespace[name] for name in chosen.stays]
-        self._add_small_members([*staying, *nameless], nameless, chosen, request, hasher)
-        packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
+
+        def pack(fitting: Request, why: str = "") -> tuple[Packed, _Chosen, list[Any]]:
+            chosen = self._choose(candidates, fitting, hasher, why)
+            chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
+            self._lose(chosen.stays)
+            staying = [candidates[name] if name in candidates else self.namespace[name] for name in chosen.stays]
+            self._add_small_members([*staying, *nameless], nameless, chosen, fitting, hasher)
+            packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
+            return packed, chosen, staying
+
+        packed, chosen, staying = _in_room(request, pack)
         packed.arrived(self.table)
         self._settle_stale(packed.tokens)
         self._agree(chosen.groups)
@@ -272,9 +292,13 @@ class NamespaceSync:
         candidates = {name: self.namespace[name] for name in names}
         if result:
             candidates[RESULT] = result[0]
-        chosen = _Chosen({}, [], {}) if request is None else self._choose(candidates, request, hasher)
+
+        def pack(fitting: Request, why: str = "") -> tuple[Packed, _Chosen]:
+            chosen = self._choose(candidates, fitting, hasher, why)
+            return prepare(chosen.values, self.namespace, store, hasher, table=self.table), chosen
+
+        packed, chosen = (Packed(Transfer()), _Chosen({}, [], {})) if request is None else _in_room(request, pack)
         others = [name for name in self.names if name not in chosen.values and name not in imported]
-        packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
         packed.arrived(self.table)
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
@@ -476,7 +500,8 @@ class NamespaceSync:
                 changed += names
         return changed, unchecked
 
-    def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher) -> _Chosen:
+    def _choose(self, candidates: Mapping[str, Any], request: Request, hasher: Hasher, no_room: str = "") -> _Chosen:
+        """Choose what fits into the size limit; `no_room`: why the rest does not, if no option of the user's."""
         chosen = _Chosen({}, [], {})
         left = request.fetch_bytes
         for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, nbytes_of(candidates[n]))):
@@ -485,7 +510,7 @@ class NamespaceSync:
             asked = name in request.fetch_names
             if size > left and not asked:
                 limit = size_text(request.fetch_bytes).replace(" ", "")
-                chosen.stays[name] = f"{size_text(size)}, over --fetch {limit}"
+                chosen.stays[name] = no_room or f"{size_text(size)}, over --fetch {limit}"
                 continue
             chosen.values[name] = value
             left -= 0 if asked else size

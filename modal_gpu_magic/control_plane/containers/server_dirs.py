@@ -24,7 +24,11 @@ PREFIX = "mgm-"
 UNMARKED_SECONDS = 60.0
 """Age after which a directory without a marker counts as abandoned."""
 
+LEAST_ROOM_BYTES = 1 << 20
+"""Room that shared memory must have; without that, buffers are in the runtime directory."""
+
 _MARKER = "owner.json"
+_TRIAL = "trial"
 _LINKS = "links.json"
 _ENDED = ("Z", "X", "")
 """States of a process that has ended but may not have been waited for."""
@@ -63,15 +67,32 @@ class ServerDirs:
 def create() -> ServerDirs:
     """Create the directories and mark them with this process."""
     root = _base() / (PREFIX + os.urandom(4).hex())
-    in_memory = os.access(_SHARED_MEMORY, os.W_OK)
+    mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
+    _make(root, mark)
+    in_memory = os.access(_SHARED_MEMORY, os.W_OK) and _is_made(_SHARED_MEMORY / root.name, mark)
     shared = _SHARED_MEMORY / root.name if in_memory else root / "shared"
     dirs = ServerDirs(root, shared, cache / root.name if (cache := _cache()) else root / "disk")
-    mark = json.dumps({"pid": os.getpid(), "started": started(os.getpid())})
-    for directory in (dirs.root, dirs.shared, dirs.disk):
-        directory.mkdir(mode=0o700)
-        write_private(directory / _MARKER, mark)
+    for directory in (dirs.disk,) if in_memory else (dirs.shared, dirs.disk):
+        _make(directory, mark)
     dirs.store.mkdir(mode=0o700)
     return dirs
+
+
+def _make(directory: Path, mark: str) -> None:
+    directory.mkdir(mode=0o700)
+    write_private(directory / _MARKER, mark)
+
+
+def _is_made(directory: Path, mark: str) -> bool:
+    """Make a directory on a file system that may be full; return whether it is there."""
+    try:
+        _make(directory, mark)
+        (directory / _TRIAL).write_bytes(bytes(LEAST_ROOM_BYTES))
+        (directory / _TRIAL).unlink()
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        return False
+    return True
 
 
 def write_private(path: Path, text: str) -> None:

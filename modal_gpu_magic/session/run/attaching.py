@@ -6,11 +6,12 @@ asks the container for the session, with the values that the answer would have b
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
-from modal_gpu_magic.errors import MachineError
+from modal_gpu_magic.errors import BackendLost, MachineError
 from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
 from modal_gpu_magic.session.run.settling import may_go_on
@@ -37,7 +38,10 @@ UNSENT_MESSAGE = "the cell was not sent: its kernel ended before. Run the cell a
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
 GONE_MESSAGE = "The session's container has ended; {}"
 NOT_SAVED = "its values were not saved."
+NOT_SAVED_NAME = "its container has ended, and it was not saved"
 RESTORED = "from its Volume: {}."
+RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."
+NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
@@ -58,14 +62,29 @@ def follow(
     return ended
 
 
-def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult:
-    """Bind all names of the session's container, after its last run has ended. `ended`: None, if it has no run."""
+def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[[str], None]) -> CellResult | None:
+    """Bind all names of the session's container, after its last run has ended.
+
+    Args:
+        session: the session.
+        app: its App.
+        ended: how the last run ended; None: the session has no run.
+        say: shows a note.
+
+    Returns:
+        The result of the run; None: the run may go on, so nothing is bound.
+    """
     run, answer = app.entry.run, ended.answer if ended is not None else None
-    if ended is not None and answer is None and (ended.stopped or not ended.never_began):
-        return CellResult()
-    given = app.hand_over(session.name, run.id if run is not None else "") if app.is_awake(session.name) else None
+    can_be_asked = True
+    if ended is not None and answer is None:
+        if isinstance(ended.lost, BackendLost) or may_go_on(ended):
+            return None
+        can_be_asked = ended.never_began or isinstance(ended.lost, MachineError)  # else its container has ended
+    can_be_asked = can_be_asked and app.is_awake(session.name)
+    given = app.hand_over(session.name, run.id if run is not None else "") if can_be_asked else None
     app.find_runs()  # a run that its kernel could not announce has ended before that
-    if given is None or (answer is not None and given.generation != answer.generation):
+    ran = answer is not None and answer.need is None
+    if given is None or (ran and answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation
     return _bind(session, given, run.count if run is not None else 0, say)
@@ -80,6 +99,7 @@ def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]
     unlike = session.versions.unlike(given.versions, session.machine)
     with whole():
         result = session.values.incoming(given, store, session.fetch, count, unlike)
+    session.values.adopted(has, NOT_IN_SESSION)
     session.free_buffers()
     if over:
         say(BOUND_MESSAGE.format(", ".join(over)))
@@ -97,14 +117,16 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
         say(GONE_MESSAGE.format(NOT_SAVED))
         return CellResult()
     session.restores_any = True
-    values, staying = found
+    values, staying, older = found
     result, has_result = values.pop(RESULT, None), RESULT in values
     over = sorted(name for name in {*values, *staying} & session.namespace.keys() if _is_own(session.namespace[name]))
     session.namespace.update(values)
     for name in staying:
         session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
+    session.values.adopted((*values, *staying), NOT_SAVED_NAME)
     names = sorted(name for name in (*values, *staying) if not is_result(name))
-    say(GONE_MESSAGE.format(RESTORED.format(", ".join(names) or "no values")))
+    what = ", ".join(names) or "no values"
+    say(GONE_MESSAGE.format(RESTORED_OLDER.format(older, what) if older else RESTORED.format(what)))
     if over := [name for name in over if not is_result(name)]:
         say(BOUND_MESSAGE.format(", ".join(over)))
     return CellResult(result, has_result)
@@ -112,23 +134,29 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
 
 def saved_values(
     app: DeployedApp, session: str, namespace: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-    """Return the values that the session's Volume has, and the names that are left there; None: no values were saved.
+) -> tuple[dict[str, Any], tuple[str, ...], str] | None:
+    """Return the values that the session's Volume has, the names that are left there, and when they were saved.
 
-    The last result is under `RESULT`.
+    The last result is under `RESULT`. The time is empty if the values have all that the last run changed.
+
+    Returns:
+        None: no values were saved.
     """
     state = _saved_state(app.files, session)
     if state is None:
         return None
+    last = app.entry.run
+    is_older = last is not None and last.id != state.run
+    older = time.strftime("%H:%M:%S", time.localtime(state.saved_at)) if is_older else ""
     if state.nbytes > MOST_BYTES:
-        return {}, state.names
+        return {}, state.names, older
     loaded = state.load((*state.names, *filter(None, (state.result,))), namespace)
     values = dict(loaded.values)
     if state.result in values and state.result not in state.names:
         values[RESULT] = values.pop(state.result)
     elif state.result:
         values[RESULT] = values[state.result]
-    return values, tuple(loaded.failed)
+    return values, tuple(loaded.failed), older
 
 
 def saved_names(files: VolumeFiles, session: str) -> tuple[str, ...]:

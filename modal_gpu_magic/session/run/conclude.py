@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import BackendLost, CellTimeout, ContainerLost, MachineError, RemoteError, TransferError
+from modal_gpu_magic.errors import (
+    BackendLost,
+    CellTimeout,
+    ContainerLost,
+    GivenUp,
+    KernelEnds,
+    MachineError,
+    ModalGpuError,
+    RemoteError,
+    SetupError,
+    TransferError,
+)
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.sdk.app import OpenApp
-from modal_gpu_magic.sdk.faults import GONE, has_app_ended, translate
+from modal_gpu_magic.sdk.faults import GONE, has_app_ended, is_out_of_reach, translate
 from modal_gpu_magic.session.project.root import Project
 from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.interrupts import stopped
@@ -166,10 +177,31 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(run.metrics.faults(ended.words)):
             front.say(line)
+    if _is_left(run):
+        return _left(ended.lost, run.session)
     error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
     if isinstance(error, ContainerLost) and run.machine.saves:
         error = ContainerLost(str(error).replace(GONE, _SAVED))
     return _timeout(cell, run.machine, cell.budget, survives=False) if isinstance(error, CellTimeout) else error
+
+
+def _is_left(run: FinishedRun) -> bool:
+    """Whether a run of a detached session goes on without this kernel."""
+    ended = run.ended
+    return run.machine.detach and ended.answer is None and not ended.never_began and is_out_of_reach(ended.lost)
+
+
+def _left(lost: BaseException | None, session: str) -> ModalGpuError:
+    """Return the error of a run that goes on without this kernel."""
+    if isinstance(lost, KernelEnds):
+        return lost
+    back = f"`%modal_gpu attach {session}` shows all of it"
+    if isinstance(lost, GivenUp):
+        return GivenUp(lost.lost, f"The run does not need this notebook: {back} once the connection is back.")
+    return SetupError(
+        f"Modal refused the token ({lost}), and the run does not need this notebook: run `modal setup` in a "
+        f"terminal, restart the kernel, and {back}."
+    )
 
 
 def _timeout(cell: Cell, machine: Machine, budget: str, *, survives: bool) -> CellTimeout:
@@ -217,7 +249,8 @@ def _receipt(run: FinishedRun, cell: Cell, result: CellResult, error: BaseExcept
         started=seconds_of(phases, "starting"),
         ran=seconds_of(phases, "running"),
         hourly=sized.hourly,
-        idle_seconds=run.machine.scaledown if answer else 0,
+        idle_seconds=run.machine.scaledown if answer else _idle_seconds(run.status),
+        is_left=_is_left(run),
         ended_at=time.time(),
         prices=rates.current().words,
         sent_bytes=run.packed.transfer.nbytes,
@@ -234,6 +267,12 @@ def _receipt(run: FinishedRun, cell: Cell, result: CellResult, error: BaseExcept
         if run.machine.detach
         else "",
     )
+
+
+def _idle_seconds(status: Status) -> int:
+    """Return how long the container stays idle after a run that was not sent; 0: no container runs."""
+    until = status.standing.idle_until
+    return 0 if until is None else max(0, round(until - time.time()))
 
 
 def _of_all(machine: Machine, node: str) -> str:

@@ -38,6 +38,7 @@ class Receipt:
         readings: the readings of the GPUs while the cell ran.
         advice: a cheaper GPU with enough memory for the session so far.
         phases: the phases of the run in order, with their times; empty: not known.
+        is_left: whether the run goes on without this kernel, which has no connection to it.
         at_most: what a cell of a detached session costs at most, in words; empty: the session ends with the kernel.
     """
 
@@ -63,6 +64,7 @@ class Receipt:
     advice: Advice | None = None
     phases: tuple[PhaseTime, ...] = ()
     at_most: str = ""
+    is_left: bool = False
 
     @property
     def cost(self) -> float | None:

@@ -13,7 +13,8 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modal_gpu_magic.errors import GivenUp, TakenOver
+from modal_gpu_magic.errors import TakenOver
+from modal_gpu_magic.sdk.faults import is_out_of_reach
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -175,7 +176,7 @@ def may_go_on(ended: Ended) -> bool:
     """Whether a run may go on of which the kernel hears no more: it was stopped or given up without an answer."""
     if ended.answer is not None or ended.terminated or ended.never_began:
         return False
-    return ended.stopped or isinstance(ended.lost, GivenUp | TakenOver)
+    return ended.stopped or is_out_of_reach(ended.lost) or isinstance(ended.lost, TakenOver)
 
 
 @unwarned()

@@ -41,6 +41,14 @@ def deferred(namespace: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, value in [*namespace.items()] if type(value) is DeferredImport)
 
 
+def is_of(value: Any, statement: Import) -> bool:
+    """Whether a value is what an import statement binds: its stand-in, or the imported object."""
+    if type(value) is DeferredImport:
+        return deferral(value).statement == statement
+    loaded = statement.loaded()
+    return bool(loaded) and loaded[0] is value
+
+
 def import_for(source: str, namespace: dict[str, Any], transform: Transform | None = None) -> None:
     """Import the deferred names that a native cell reads, directly or through the functions that it calls.
 

@@ -26,6 +26,7 @@ from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
 
@@ -295,6 +296,11 @@ class Values:
         self.why_lost.update({name: reasons[name] for name in lost})
         return _worth_naming(lost)
 
+    def adopted(self, given: Iterable[str], why: str) -> None:
+        """Note which names a session has that this kernel comes back to; `why`: where the kernel's other ones are."""
+        self.lost.difference_update(given)
+        self.why_lost = dict.fromkeys(self.lost, why)
+
     def is_current(self, name: str) -> bool:
         """Whether the kernel has the current value of a name that was covered, and the container has no such name."""
         return name not in self.alive and self.stand_ins.is_uncovered(name)
@@ -312,7 +318,12 @@ class Values:
         self.table.stale -= arrived.current
         self.stand_ins.share_fetched(arrived.current | arrived.new)
         self.table.received.append(transfer.base)
-        value = self.stand_ins.own(name) if self.stand_ins.is_covered(name) else arrived.values[name]
+        if self.stand_ins.is_covered(name):
+            value = self.stand_ins.own(name)
+        else:
+            value = arrived.values[name]
+            # `x = x.fetch()` binds what the container has under the name: the container keeps it, for other kernels.
+            self._bound[name] = type(value), identity(value, self.table)
         self.stand_ins.uncover()
         return value
 
@@ -370,7 +381,10 @@ class Values:
         """Record the current bindings of names as equal in the kernel and the container."""
         for name in names:
             value = self.stand_ins.own(name) if name in self.namespace else None
-            self._bound[name] = type(value), identity(value, self.table)
+            key = (
+                ("import", deferral(value).statement) if type(value) is DeferredImport else identity(value, self.table)
+            )
+            self._bound[name] = type(value), key
 
     def _why_not(self, name: str, value: Any) -> str:
         return f"{why_not(value, self.namespace)}; leave it out with --no-in {name}"
@@ -433,6 +447,8 @@ class Values:
         if type(value) is RemoteValue and self.stand_ins.is_reachable(value):
             return False
         kind, then = self._bound.get(name, (None, None))
+        if kind is DeferredImport and then is not None:
+            return not deferred_imports.is_of(value, then[1])
         return kind is not type(value) or then != identity(value, self.table)
 
     def _is_remote(self, name: str) -> bool:

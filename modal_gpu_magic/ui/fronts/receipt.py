@@ -64,12 +64,12 @@ class Container:
     """What became of a run's container.
 
     Attributes:
-        state: `idle`: it waits for the next cell; `reused`: the next cell has begun; `ended`.
+        state: `idle`: it waits for the next cell; `reused`: the next cell has begun; `ended`; `left`: the run goes on.
         at: when the idle container ends at the latest, when the next cell began, or when the container ended; seconds
             since the epoch; None: not known.
     """
 
-    state: Literal["idle", "reused", "ended"]
+    state: Literal["idle", "reused", "ended", "left"]
     at: float | None = None
 
 
@@ -77,12 +77,15 @@ _CONTAINER: Final = {
     "idle": ("idle until ", " at the latest"),
     "reused": ("idle until the next cell at ", ""),
     "ended": ("container ended at ", ""),
+    "left": ("the cell is still running in its container", ""),
 }
 """The words before and after the time. `at the latest` stays true in a file that was saved before the end."""
 
 
 def container_after(receipt: Receipt) -> Container:
     """Return the container's state at the end of a run."""
+    if receipt.is_left:
+        return Container("left")
     return Container("idle", receipt.ended_at + receipt.idle_seconds) if receipt.idle_seconds else Container("ended")
 
 
@@ -217,7 +220,7 @@ def _wrote(receipt: Receipt) -> tuple[list[str], str]:
 def _moment(container: Container, zone: tzinfo | None) -> Moment:
     before, after = _CONTAINER[container.state]
     if container.at is None:
-        return Moment("container ended")
+        return Moment("container ended" if container.state == "ended" else before)
     iso = datetime.fromtimestamp(container.at, timezone.utc).isoformat(timespec="seconds")
     return Moment(before, time_text(container.at, zone), after, iso, date_text(container.at, zone))
 

@@ -11,6 +11,7 @@ from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenO
 from modal_gpu_magic.line.command import read
 from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
+from modal_gpu_magic.sdk.faults import translated
 from modal_gpu_magic.sdk.known_sessions import forget, known
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, interruptible, stopped, was_pressed
@@ -44,6 +45,7 @@ UNSENT = "These cells waited in the former kernel and were not sent: {}. Run the
 NONE = "No detached sessions. `%modal_gpu use H100 --session NAME --detach` makes one."
 
 
+@translated()
 def attach(state: KernelState, rest: str) -> None:
     """`attach [NAME] [--from END]`: continue a detached session here; without a name, list all of the account."""
     words = read(rest, {"--from": True, "--backend": True}, ATTACH)
@@ -237,7 +239,8 @@ def others(state: KernelState) -> Iterator[str]:
     for kind in dict.fromkeys(each.kind for each in known() if each.session not in mine):
         try:
             backend = connect_if_running(kind)
-            seen = sightings(backend) if backend is not None else ()
+            with translated():
+                seen = sightings(backend) if backend is not None else ()
         except ModalGpuError as error:
             yield f"detached sessions: {error}"
             continue
@@ -248,6 +251,7 @@ def others(state: KernelState) -> Iterator[str]:
                 yield f"{entry.session}: {entry.title} · {kind} · detached · {_state(each)}{spent}"
 
 
+@translated()
 def stop(state: KernelState, name: str, kind: Kind) -> None:
     """End a detached session of the account, whichever kernel has made it.
 
@@ -291,6 +295,7 @@ def _saved_names(kind: Kind, entry: Entry) -> tuple[str, ...]:
     return ()
 
 
+@translated()
 def stop_all(state: KernelState, kind: Kind) -> None:
     """End all detached sessions of the account."""
     from modal_gpu_magic.sdk.client import connect_if_running

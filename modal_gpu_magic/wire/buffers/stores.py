@@ -6,6 +6,7 @@ A key is the buffer's xxh3-128 as 32 hex digits, so a buffer that the store has 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import re
@@ -15,7 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from modal_gpu_magic.errors import DamagedError, TransferError
+from modal_gpu_magic.errors import DamagedError, NoRoomError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
 from modal_gpu_magic.wire.buffers.pagemap import Mappings
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 4 << 20
 """Bytes hashed and then written at a time: small enough to be in the CPU's cache for the write."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The numbers of errors of a full file system, or of a limit of this process."""
 
 Wrote: TypeAlias = "Callable[[int], object]"
 
@@ -161,7 +165,11 @@ class SharedStore:
         return {}
 
     def put(self, view: memoryview, key: str | None = None, keep: Collection[str] = ()) -> str:
-        """Write a buffer into a file without a copy in memory, and return its key."""
+        """Write a buffer into a file without a copy in memory, and return its key.
+
+        Raises:
+            NoRoomError: the file system is full.
+        """
         if key is not None and self._touch(key):
             return key
         self._make_room(view.nbytes, keep)
@@ -169,6 +177,12 @@ class SharedStore:
         try:
             key = write_file(part, view, key, self.wrote)
             part.rename(self.directory / key)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise NoRoomError(
+                f"{_file_system(self.directory)} has no room for {view.nbytes / 1e6:,.1f} MB ({error.strerror})"
+            ) from error
         finally:
             part.unlink(missing_ok=True)
         return key
@@ -301,6 +315,11 @@ def _write_all(fd: int, view: memoryview) -> None:
 def _half_of_the_disk(directory: Path) -> int:
     facts = os.statvfs(directory)
     return facts.f_blocks * facts.f_frsize // 2
+
+
+def _file_system(directory: Path) -> Path:
+    """Return the mount point of a directory, which a user knows: `/dev/shm`."""
+    return next((each for each in (directory, *directory.parents) if each.is_mount()), directory)
 
 
 _KEY = re.compile(r"[0-9a-f]{32}")

@@ -104,11 +104,12 @@ class Marks:
     def transferred(self, group: Group) -> None:
         """Mark a group after a transfer, when both sides have the same content.
 
-        Deletes marks of other groups with the same objects: an object that is changed back to the state of such a mark
-        would differ from the other side's object.
+        Deletes marks of other groups with the same objects or names: an object, or a name, that is changed back to the
+        state of such a mark would differ from the other side's.
         """
         if group.print is None:
             return
+        self.drop(frozenset(group.names))
         self.drop_with(set(map(self.table.token, group.print.objects)) - {0})
         self.set(group)
 

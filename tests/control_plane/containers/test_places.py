@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -166,3 +167,23 @@ def test_large_files_lie_in_the_cache_directory_and_end_with_the_server(
     finally:
         dirs.remove()
     assert not any(each.exists() for each in (dirs.root, dirs.shared, dirs.disk))
+
+
+def test_a_full_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full file system takes directories and no content, as this one with a limit of the size of files."""
+    shared = tmp_path / "shm"
+    shared.mkdir()
+    monkeypatch.setattr(server_dirs, "_SHARED_MEMORY", shared)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (server_dirs.LEAST_ROOM_BYTES // 2, limits[1]))
+    try:
+        dirs = server_dirs.create()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        assert not list(shared.iterdir())
+        assert dirs.store.is_dir()
+        assert dirs.store.is_relative_to(dirs.root)
+    finally:
+        dirs.remove()

@@ -1,0 +1,196 @@
+"""Kernels that come back to a detached session: what the other kernel did is true here, and what is said of it too."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
+from tests.e2e.detached_user import User
+from tests.e2e.kernel import Kernel
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[User]:
+    with User() as user:
+        yield user
+
+
+@pytest.fixture(scope="module")
+def one(user: User) -> Kernel:
+    return user.kernel()
+
+
+@pytest.fixture(scope="module")
+def two(user: User) -> Kernel:
+    return user.kernel()
+
+
+def begin(kernel: Kernel, session: str, source: str, options: str = "", machine: str = "") -> None:
+    """Begin a detached session with some values."""
+    used = kernel.run(f"%modal_gpu use T4 --session {session} --detach --keep-warm 60s {machine}")
+    assert used.ok, used.error
+    made = kernel.remote(source, options)
+    assert made.ok, made.traceback
+
+
+def attach(kernel: Kernel, session: str) -> str:
+    attached = kernel.run(f"%modal_gpu attach {session}")
+    assert attached.ok, attached.traceback
+    return attached.said
+
+
+def test_a_value_that_was_fetched_by_one_kernel_stays_in_the_session(one: Kernel, two: Kernel) -> None:
+    begin(one, "fetched", "def double(x):\n    return 2 * x\nitems, count = [1, 2], 5", "--fetch 0")
+    attach(two, "fetched")
+    assert two.run("double, items, count = double.fetch(), items.fetch(), count.fetch()").ok
+    assert two.remote("'a cell that reads none of these'", "").ok
+    attach(one, "fetched")
+    assert one.remote("double(count), items", "").value() == "(10, [1, 2])"
+    assert one.run("double.fetch()(4), items.fetch()").value() == "(8, [1, 2])"
+
+
+def test_a_module_that_one_kernel_used_natively_stays_in_the_session(one: Kernel, two: Kernel) -> None:
+    begin(one, "modules", "import colorsys, wave as sound\nitems = [1]", "--fetch 0")
+    attach(two, "modules")
+    assert two.run("colorsys.rgb_to_hsv(0, 0, 0), sound.WAVE_FORMAT_PCM").ok
+    assert two.remote("'a cell that reads none of these'", "").ok
+    assert one.run("for name in ('colorsys', 'sound'): globals().pop(name, None)").ok
+    attach(one, "modules")
+    assert one.remote("colorsys.rgb_to_hsv(0, 0, 0)[0], sound.WAVE_FORMAT_PCM", "").value() == "(0.0, 1)"
+
+
+def test_a_value_that_was_fetched_and_changed_is_sent_when_a_cell_reads_it(one: Kernel, two: Kernel) -> None:
+    begin(one, "changed", "items = [1, 2]\nboth = [items, items]", "--fetch 0")
+    attach(two, "changed")
+    assert two.run("items = items.fetch(); items.append(3)").ok
+    assert two.remote("'a cell that reads none of these'", "").ok
+    assert two.remote("items, both[0] is items, both", "").value() == "([1, 2, 3], True, [[1, 2, 3], [1, 2, 3]])"
+    assert two.run("items = 7").ok
+    assert two.remote("'none'", "").ok
+    assert two.remote("items, both", "").value() == "(7, [[1, 2, 3], [1, 2, 3]])"
+
+
+def test_a_name_that_another_kernel_has_deleted_is_not_said_to_have_ended_with_its_container(
+    one: Kernel, two: Kernel
+) -> None:
+    begin(one, "deleted", "stays, goes = list(range(3)), list(range(3))", "--fetch 0")
+    attach(two, "deleted")
+    assert two.remote("del goes", "").ok
+    attach(one, "deleted")
+    assert one.remote("stays", "").value() == "[0, 1, 2]"
+    for gone in (one.run("goes.fetch()"), one.remote("goes", "")):
+        assert gone.reply["ename"] == "LostValueError"
+        assert "the session has no such name" in gone.error
+        assert "container has ended" not in gone.error
+
+
+def test_a_kernel_that_comes_back_after_the_end_of_the_container_has_what_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "ended", "first, second = [1], [2]", "--fetch 0")
+    attach(two, "ended")
+    assert two.remote("first.append(2)", "--keep-warm 2s --fetch 0").ok
+    user.ended(1, "ended")
+    attach(one, "ended")
+    assert one.remote("first, second", "--keep-warm 60s").value() == "([1, 2], [2])"
+
+
+def kill_container(user: User, kernel: Kernel, session: str) -> None:
+    pid = int(kernel.remote("import os\nos.getpid()", "").value())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
+    user.ended(1, session)
+
+
+def test_a_kernel_that_comes_after_a_container_was_killed_is_told_that_nothing_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "killed", "gone = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    attach(two, "killed")
+    kill_container(user, two, "killed")
+    assert "its values were not saved" in attach(two, "killed")
+    assert two.remote("gone", "").reply["ename"] == "LostValueError"
+    assert two.remote("gone = 3; gone", "").value() == "3"
+
+
+def test_a_kernel_that_comes_after_a_container_was_killed_is_told_how_old_the_values_are(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "older", "values = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    assert one.remote("values.append(2)", "--keep-warm 2s --fetch 0").ok
+    user.ended(1, "older")  # saved at its end
+    assert one.remote("values.append(3)", "--keep-warm 60s --fetch 0").ok
+    pid = int(one.remote("import os\nos.getpid()", "").value())
+    psutil.Process(pid).kill()
+    user.ended(2, "older")
+    said = " ".join(attach(two, "older").split())
+    assert "from its Volume, as they were at" in said
+    assert "(what later cells changed is lost): " in said
+    assert two.remote("values", "").value() == "[1, 2]"
+
+
+UNSENT = """
+import os, signal
+from modal_gpu_magic.sdk.app import Call
+Call._spawn = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Ends the kernel just before its next spawn."""
+
+
+def test_a_kernel_that_finds_a_run_which_was_not_sent_has_the_session_s_values(user: User, two: Kernel) -> None:
+    lone = user.kernel()
+    begin(lone, "unsent", "import time\nitems, both = [1], {}\nboth['items'] = items", "--fetch 0")
+    assert lone.run(UNSENT).ok
+    lone.send("%%modal_gpu\nitems.append(2)")
+    until = time.monotonic() + 60
+    while lone._manager.is_alive() and time.monotonic() < until:
+        time.sleep(0.05)
+    attached = two.run("%modal_gpu attach unsent")
+    assert "was not sent" in attached.error
+    assert two.print("type(items).__name__") == "RemoteValue"
+    for number in range(2, 4):  # the second cell no longer names what the first one has
+        assert two.remote(f"items.append({number})", "").ok
+    assert two.remote("time.sleep(0); items, both['items'] is items", "").value() == "([1, 2, 3], True)"
+
+
+def test_a_kernel_whose_attach_was_stopped_attaches_before_its_next_cell(one: Kernel, two: Kernel) -> None:
+    begin(one, "half", "items = [1]", "--fetch 0")
+    # The kernel is stopped in the midst of it: the session is here, and its values are not.
+    stop = "from modal_gpu_magic.session import facade\nadopt = facade.adopt\ndef stop(*_): raise KeyboardInterrupt\nfacade.adopt = stop"
+    assert two.run(stop).ok
+    assert two.run("%modal_gpu attach half").error.startswith("KeyboardInterrupt")
+    assert two.run("facade.adopt = adopt").ok
+    for refused in (two.remote("1", "--session half"), two.remote("items", "--session half")):
+        assert "`%modal_gpu attach half`" in refused.error
+    attach(two, "half")
+    assert two.remote("items", "").value() == "[1]"
+
+
+def test_a_kernel_that_finds_a_run_whose_container_died_has_what_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "died", "items = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=0.1")
+    volumes = user.home / "data/modal_gpu_magic/volumes"
+    until = time.monotonic() + 60
+    while not list(volumes.glob("**/died/state/manifest")) and time.monotonic() < until:
+        time.sleep(0.05)
+    go = user.home / "go"
+    one.send(
+        f"%%modal_gpu\nimport os, time\nitems.append(2)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nos._exit(3)"
+    )
+    while "running since" not in str(two.run("%modal_gpu attach").bundles()) and time.monotonic() < until:
+        time.sleep(0.1)
+    go.touch()
+    user.ended(1, "died")
+    attached = two.run("%modal_gpu attach died")
+    assert attached.reply["ename"] == "ContainerLost"
+    assert "from its Volume" in attached.said
+    for _ in range(2):
+        assert two.remote("items", "").value() == "[1]"
