@@ -67,7 +67,7 @@ class DeployedApp(OpenApp):
         self.registry = Registry(backend)
         self.volume: Any = None
         self._writing, self._changing = threading.Lock(), threading.Lock()
-        self.announcing = Announcing(self._write_runs)
+        self.announcing = Announcing(self.write_runs)
         self.queued: Callable[[], tuple[str, ...]] = tuple
         """Returns the first lines of the cells that wait in this kernel."""
         self._last_sent = ""
@@ -229,7 +229,8 @@ class DeployedApp(OpenApp):
         """
         with self._changing:
             before, self._last_sent = self._last_sent, run.id
-            self.entry = replace(self.entry, runs=self.entry.runs.with_end(before).with_run(run))
+            runs = self.entry.runs if before == run.id else self.entry.runs.with_end(before)
+            self.entry = replace(self.entry, runs=runs.with_run(run))
 
     def reported(self, run: str, *, answered: bool) -> None:
         """Note that this kernel has reported the end of a run. The list at Modal has that with the next run."""
@@ -240,7 +241,7 @@ class DeployedApp(OpenApp):
         if has_others:
             self.announcing.soon()
 
-    def _write_runs(self) -> None:
+    def write_runs(self) -> None:
         """Write the list of this kernel's runs, which no other kernel writes."""
         with self._writing:
             runs = replace(self.entry.runs, queued=self.queued())
@@ -303,10 +304,15 @@ class SentCall(Call):
         self._sent_at = time.time()
 
     def follow(self) -> None:
-        """Spawn the run and wait for its end, in a thread; once it is spawned, write it into the registry."""
+        """Spawn the run and wait for its end, in a thread; once it is spawned, write it into the registry.
+
+        A run for which a container may have to start is in the registry before it is spawned.
+        """
         try:
             if not (self._is_cancelled or self.app.refuses_others(self.request.generation)):
                 patiently(self.app.check_owner, self.patience, is_pointless=self._is_pointless)
+                self.app.knows(self._sent())  # the run may wait long for a container
+                patiently(self.app.write_runs, self.patience, is_pointless=self._is_pointless)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
             return

@@ -200,6 +200,14 @@ class Summary:
 
 def first_and_last(files: Files, session: str, run: str) -> Summary | None:
     """Return what the first and the newest files of a run's last life say; None: the run has no log."""
+    for _ in range(MOST_LOOKS):
+        seen = _first_and_last(files, session, run)
+        if seen is None or seen.booted_at:
+            return seen
+    return seen  # the container has replaced a file again and again
+
+
+def _first_and_last(files: Files, session: str, run: str) -> Summary | None:
     directory = run_directory(session, run)
     by_life: dict[str, list[str]] = {}
     for path in sorted(files.paths(directory)):

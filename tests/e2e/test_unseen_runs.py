@@ -27,6 +27,14 @@ MOMENTS = {
     "before the answer is applied": f"from {DEPLOYED} import DeployedApp\nDeployedApp.reported = die",
 }
 """Where a kernel ends, and what it runs to end there."""
+LISTED = (
+    "len(__import__('modal_gpu_magic.sdk.registry', fromlist=['Registry']).Registry(__import__('modal_gpu_magic.sdk.client'"
+    ", fromlist=['connect']).connect('local', lasting=True)).get({!r}).runs.sent)"
+)
+"""How many runs of a session the registry has."""
+UNSENT_LATER = ("before the spawn",)
+UNSENT_FIRST = ("before the spawn", "before the announcement", "after the announcement")
+"""The moments at which the cell has not been sent: the first one, which waits for a container, is announced before."""
 WAITING = (
     "__import__('modal_gpu_magic.sdk.registry', fromlist=['Registry']).Registry(__import__('modal_gpu_magic.sdk.client', "
     "fromlist=['connect']).connect('local', lasting=True)).get({!r}).runs.queued"
@@ -70,9 +78,12 @@ def test_a_kernel_that_dies_around_the_spawn_loses_nothing(
             time.sleep(0.05)
     source = "%%modal_gpu\nimport time\ntime.sleep(0.5)\nruns = globals().get('runs', 0) + 1\nprint('ran', runs)\nruns"
     dies(lone, source, MOMENTS[moment])
+    assert kernel.run("globals().pop('runs', None)").ok, "what another session has bound"
     attached = kernel.run(f"%modal_gpu attach {session}")
-    assert attached.ok, attached.traceback
-    was_sent = moment != "before the spawn"
+    was_sent = moment not in (UNSENT_FIRST if is_first else UNSENT_LATER)
+    is_named = is_first and moment in ("before the spawn", "after the announcement")
+    assert ("the cell was not sent" in attached.traceback) is is_named
+    assert attached.ok is not is_named, attached.traceback
     shown = attached.stdout.removeprefix(
         "begun\n"
     )  # the last run that was announced comes first, if it is the last one
@@ -135,9 +146,8 @@ def test_all_runs_that_nobody_has_seen_the_end_of_are_shown_in_order(
     go.touch()
     second.send("%%modal_gpu\nprint('second')\nlater = [2]\n7")
     until = time.monotonic() + SOON
-    while "waiting" not in row_of("several", kernel):
+    while kernel.print(LISTED.format("several")) != "2":
         assert time.monotonic() < until
-        time.sleep(0.05)
     user.kill(second)
     end.touch()
     attached = kernel.run("%modal_gpu attach several")
