@@ -194,3 +194,13 @@ def test_a_kernel_that_finds_a_run_whose_container_died_has_what_was_saved(
     assert "from its Volume" in attached.said
     for _ in range(2):
         assert two.remote("items", "").value() == "[1]"
+
+
+def test_values_that_a_kernel_read_from_the_volume_stay_in_the_session(user: User, one: Kernel, two: Kernel) -> None:
+    begin(one, "volume", "items, count = [1], 5\ndef double(x):\n    return 2 * x", "--keep-warm 2s --fetch 0")
+    user.ended(1, "volume")
+    assert "from its Volume" in attach(two, "volume")
+    for _ in range(2):
+        assert two.remote("'a cell that reads none of these'", "--keep-warm 60s").ok
+    attach(one, "volume")
+    assert one.remote("items, double(count)", "").value() == "([1], 10)"

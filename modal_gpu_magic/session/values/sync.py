@@ -298,7 +298,9 @@ class Values:
 
     def adopted(self, given: Iterable[str], why: str) -> None:
         """Note which names a session has that this kernel comes back to; `why`: where the kernel's other ones are."""
-        self.lost.difference_update(given)
+        names = [name for name in given if name in self.namespace]
+        self.lost.difference_update(names)
+        self._note_bound(names)
         self.why_lost = dict.fromkeys(self.lost, why)
 
     def is_current(self, name: str) -> bool:
