@@ -80,7 +80,8 @@ class AppHolder(SharedState):
             for line in remarks(self.machine, self.backend):
                 front.say(line)
             if machine.detach and self._found is None:
-                at_most = worst_words(machine.per_hour, cell.timeout or FUNCTION_TIMEOUT, machine.scaledown)
+                seconds, is_free = cell.timeout or FUNCTION_TIMEOUT, self.backend == "local"
+                at_most = worst_words(machine.per_hour, seconds, machine.scaledown, is_free=is_free)
                 front.say(DETACHED.format(self.name, at_most))
         return self._opening
 

@@ -215,7 +215,8 @@ def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel
     detach(lone, "bounded", "--keep-warm 2s")
     said = lone.remote("1", "--timeout 3s").said
     assert (
-        "Session bounded keeps running without this notebook; a cell costs at most $0.01 if nobody comes back" in said
+        "Session bounded keeps running without this notebook; a cell costs at most $0.01 on Modal if nobody comes back"
+        in said
     )
     assert said.count("if nobody comes back") == 2
     lone.send("%%modal_gpu --timeout 3s\nimport time\nkept = [1, 2]\nprint('sleeps')\ntime.sleep(600)")

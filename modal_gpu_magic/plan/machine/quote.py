@@ -99,10 +99,14 @@ def worst_case(dearest: float | None, timeout: float, idle: int) -> float | None
     return None if dearest is None else dearest * (timeout + idle) / 3600
 
 
-def worst_words(dearest: float | None, timeout: float, idle: int) -> str:
-    """Return what a detached cell costs at most: `at most $4.28 if nobody comes back (cell 1h, then idle 5m)`."""
+def worst_words(dearest: float | None, timeout: float, idle: int, *, is_free: bool = False) -> str:
+    """Return what a detached cell costs at most: `at most $4.28 if nobody comes back (cell 1h, then idle 5m)`.
+
+    `is_free`: the cell runs on the local backend, so it would cost that `on Modal`.
+    """
     spans = f"cell {write_duration(int(timeout))}, then idle {write_duration(idle)}"
-    return f"at most {dollars(worst_case(dearest, timeout, idle))} if nobody comes back ({spans})"
+    where = " on Modal" if is_free else ""
+    return f"at most {dollars(worst_case(dearest, timeout, idle))}{where} if nobody comes back ({spans})"
 
 
 def hourly(

@@ -263,10 +263,14 @@ def _receipt(run: FinishedRun, cell: Cell, result: CellResult, error: BaseExcept
         readings=run.metrics.run,
         advice=sized.advice,
         phases=phases,
-        at_most=worst_words(run.machine.per_hour, cell.timeout or FUNCTION_TIMEOUT, run.machine.scaledown)
-        if run.machine.detach
-        else "",
+        at_most=_at_most(run, cell) if run.machine.detach else "",
     )
+
+
+def _at_most(run: FinishedRun, cell: Cell) -> str:
+    """Return what a cell of a detached session costs at most, in words."""
+    seconds, is_free = cell.timeout or FUNCTION_TIMEOUT, run.app.backend.kind == "local"
+    return worst_words(run.machine.per_hour, seconds, run.machine.scaledown, is_free=is_free)
 
 
 def _idle_seconds(status: Status) -> int:
