@@ -17,10 +17,10 @@ R> None
     "all results": """
 N> 6 * 7
 N> [1]
-R> Out[max(Out)].append(2); Out[max(Out)], 42 in Out.values(), len(Out) == len(_oh)
+R> Out[max(Out)].append(2); Out[max(Out)], Out[max(Out) - 1], Out is _oh
 N> Out[max(Out) - 1], _
 R> 3
-R> 3 in Out.values(), [1, 2] in Out.values()
+R> Out[max(Out)], Out[max(Out) - 3], Out[max(Out) - 4]
 """,
     "Out and underscore": """
 N> 40 + 2
