@@ -12,7 +12,7 @@ from tests.cloud.cloud import Cloud, cloud
 from tests.e2e.kernel import Kernel
 
 OPENED: Final = (
-    "next(iter(__import__('modal_gpu_magic.session.facade', fromlist=['APPS']).APPS._openings.values())).app"
+    "next(iter(__import__('modal_gpu_magic.session.opening', fromlist=['APPS']).APPS._openings.values())).app"
 )
 SECONDS: Final = 2.5
 """Seconds to listen for what the kernel says between cells: some heartbeats of the App."""

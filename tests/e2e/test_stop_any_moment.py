@@ -278,12 +278,28 @@ def test_the_session_goes_on_with_a_new_machine(stage: Stage) -> None:
     assert stage.kernel.remote("print(items, count)", "T4").stdout == f"{stage.kernel.print('items')} 0\n"
 
 
+PRESSES_ITSELF: Final = """
+import os, signal, threading
+pauses, timers = [], []
+magics = get_ipython().magics_manager.magics["cell"]
+def pressed(line, cell, magic=magics["modal_gpu"]):
+    if pauses:
+        timers.append(threading.Timer(pauses.pop(), os.kill, (os.getpid(), signal.SIGINT)))
+        timers[-1].start()
+    return magic(line, cell)
+magics["modal_gpu"] = pressed
+"""
+"""The kernel presses once the magic has begun: ipykernel loses a request in whose dispatch a press comes."""
+
+
 def test_a_press_before_anything_of_the_first_cell(tmp_path: Path) -> None:
     """The kernel is fresh: what is loaded for the first cell is loaded when the press comes."""
     with Kernel() as kernel:
         kernel.load()
-        for pause in (0.0, 0.02, 0.05):
-            result = kernel.remote("print('never')", "T4", press=[pause])
-            if not result.ok:
-                assert_one_line(result)
+        assert kernel.run(PRESSES_ITSELF).ok
+        for pause in (0.005, 0.02, 0.05):
+            assert kernel.run(f"pauses.append({pause})").ok
+            result = kernel.remote("import time\ntime.sleep(1)", "T4")
+            assert kernel.run("timers[-1].join()").ok
+            assert_one_line(result)
         assert kernel.remote("print('next')", "T4").stdout == "next\n"
