@@ -185,7 +185,8 @@ def _on_disk(name: str, path: Path, version: int, *, made: bool) -> Volume:
             _marker(path).touch()
     first = _marker(path).exists()
     kept = api_pb2.VOLUME_FS_VERSION_V1 if first else api_pb2.VOLUME_FS_VERSION_V2
-    return Volume(new_id("vo"), name, path, kept, path.stat().st_ctime)
+    created_at = time.time() if made else path.stat().st_ctime  # a file system's clock may tick every few milliseconds
+    return Volume(new_id("vo"), name, path, kept, created_at)
 
 
 def _marker(path: Path) -> Path:
