@@ -126,7 +126,7 @@ def test_a_run_that_crosses_a_takeover_is_shown_where_the_session_is(
 def test_all_runs_that_nobody_has_seen_the_end_of_are_shown_in_order(
     user: User, kernel: Kernel, tmp_path: Path
 ) -> None:
-    first, second, go, end = user.kernel(), user.kernel(), tmp_path / "go", tmp_path / "end"
+    first, second, go, end, waits = user.kernel(), user.kernel(), *(tmp_path / name for name in ("go", "end", "waits"))
     detach(first, "several")
     first.send(
         f"%%modal_gpu\nimport os, time\nmade = [1]\nprint('first begins', flush=True)\n"
@@ -136,7 +136,8 @@ def test_all_runs_that_nobody_has_seen_the_end_of_are_shown_in_order(
     user.kill(first)
     slow = (
         f"import os, time\nfrom {DEPLOYED} import DeployedApp as App\ncreate = App._create\n"
-        f"def slowly(*a):\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    return create(*a)\n"
+        f"def slowly(*a):\n    open({str(waits)!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    return create(*a)\n"
         "App._create = slowly\n"
         # A kernel of today sends no cell before it has the session's values.
         "from modal_gpu_magic.session.background_cells import BackgroundCells\n"
@@ -144,7 +145,7 @@ def test_all_runs_that_nobody_has_seen_the_end_of_are_shown_in_order(
     )
     assert second.run(slow).ok
     assert second.run("%modal_gpu attach").ok, "the kernel is connected"
-    stopped = second.run("%modal_gpu attach several", press=[2.0])
+    stopped = second.run("%modal_gpu attach several", press=[waits.exists])
     assert "the machine is still being made" in stopped.error
     go.touch()
     second.send("%%modal_gpu\nprint('second')\nlater = [2]\n7")
