@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
-from tests.e2e.detached_user import User
+from tests.e2e.detached_user import User, row_of
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
@@ -127,7 +127,9 @@ def test_a_kernel_that_comes_after_a_container_was_killed_is_told_how_old_the_va
     assert one.remote("values.append(2)", "--keep-warm 2s --fetch 0").ok
     user.ended(1, "older")  # saved at its end
     assert one.remote("values.append(3)", "--keep-warm 60s --fetch 0").ok
-    pid = int(one.remote("import os\nos.getpid()", "").value())
+    pid = int(one.remote("import os\nprint('last', os.getpid())\nos.getpid()", "").value())
+    while "last" not in row_of("older", two):  # the log of a run whose container dies within 0.1 s of it has no end
+        time.sleep(0.05)
     psutil.Process(pid).kill()
     user.ended(2, "older")
     said = " ".join(attach(two, "older").split())
