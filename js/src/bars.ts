@@ -35,6 +35,8 @@ const CELL = ".jp-Notebook .jp-Cell";
 const OUTPUT = ".jp-OutputArea-child";
 const SHOWN = ".jp-OutputArea-output";
 const DEAD = "Error displaying widget"; // JupyterLab's words, of the widget manager 5.0
+/** Milliseconds in which JupyterLab has looked for the model of a saved widget. */
+const SEARCH_MS = 30_000;
 const PANEL = ".jp-NotebookPanel";
 const INDEX = "data-windowed-list-index";
 
@@ -107,14 +109,17 @@ export class Bars {
     });
   };
 
-  /** Hide what JupyterLab shows instead of a widget whose kernel has ended, in these cells. */
+  /** Hide what JupyterLab shows instead of a widget whose kernel has ended, in these cells, also what it shows soon. */
   hideDeadWidgets(cells: readonly string[]): void {
     const places = this.places();
     for (const id of cells) {
-      for (const output of places.find(id)?.querySelectorAll<HTMLElement>(OUTPUT) ?? []) {
-        const shown = output.querySelector(SHOWN);
-        if (!shown?.childElementCount && shown?.textContent?.startsWith(DEAD)) output.style.display = "none";
-      }
+      const cell = places.find(id);
+      if (!cell || this.watched.has(cell)) continue;
+      hideDeadIn(cell);
+      const observer = new MutationObserver(() => hideDeadIn(cell));
+      observer.observe(cell, { childList: true, subtree: true, characterData: true });
+      this.watched.set(cell, observer);
+      setTimeout(() => observer.disconnect(), SEARCH_MS);
     }
   }
 
@@ -145,6 +150,13 @@ export class Bars {
     const observer = new MutationObserver(this.arrange);
     observer.observe(list, { childList: true });
     this.watched.set(list, observer);
+  }
+}
+
+function hideDeadIn(cell: Element): void {
+  for (const output of cell.querySelectorAll<HTMLElement>(OUTPUT)) {
+    const shown = output.querySelector(SHOWN);
+    if (!shown?.childElementCount && shown?.textContent?.startsWith(DEAD)) output.style.display = "none";
   }
 }
 

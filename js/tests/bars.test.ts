@@ -66,7 +66,7 @@ describe("a bar", () => {
     bars.end();
   });
 
-  it("hides what JupyterLab shows for a widget whose kernel has ended, and no other output", () => {
+  it("hides what JupyterLab shows for a widget whose kernel has ended, also later, and no other output", async () => {
     const list = panel("a", "a.ipynb", 1);
     const output = (html: string): string => `<div class="jp-OutputArea-child"><div class="jp-OutputArea-output">${html}</div></div>`;
     list.querySelector(".jp-Cell")!.insertAdjacentHTML(
@@ -75,5 +75,8 @@ describe("a bar", () => {
     );
     new Bars({ path: "a.ipynb", model: { cells: [cell("x")] } }).hideDeadWidgets(["x", "unknown"]);
     expect([...list.querySelectorAll<HTMLElement>(".jp-OutputArea-child")].map((each) => each.style.display)).toEqual(["none", "", ""]);
+    list.querySelector(".jp-Cell")!.insertAdjacentHTML("beforeend", output("Error displaying widget: model not found"));
+    await Promise.resolve(); // observers are called
+    expect(list.querySelectorAll<HTMLElement>(".jp-OutputArea-child")[3]!.style.display).toBe("none");
   });
 });
