@@ -87,6 +87,17 @@ class VolumeFiles:
             raise
         return itertools.chain((first,), chunks)
 
+    def read(self, path: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+        """
+        content = self.content(path)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
     def content(self, path: str) -> bytes | None:
         """Return the content of a file; None: the file does not exist."""
         try:

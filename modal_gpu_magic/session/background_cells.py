@@ -163,7 +163,7 @@ class BackgroundCells(Dispatcher):
             self.open_run = None
 
     def queue_changed(self) -> None:
-        """Note that other background cells wait than before: who attaches later is told which were not sent."""
+        """Announce which background cells wait: a kernel that attaches later names those that were never sent."""
         if isinstance(self.app, DeployedApp):
             self.app.announcing.soon()
 

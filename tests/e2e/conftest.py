@@ -11,6 +11,7 @@ from jupyter_core.utils import ensure_event_loop
 
 from tests.e2e.cases.twins import Twins
 from tests.e2e.compare import by_stream, shown
+from tests.e2e.detached_user import User
 from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def kernel() -> Iterator[Kernel]:
     with Kernel() as kernel:
         kernel.load()
         yield kernel
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[User]:
+    """A user of detached sessions, with directories and a lasting control plane of their own."""
+    with User() as user:
+        yield user
 
 
 @pytest.fixture(scope="module")

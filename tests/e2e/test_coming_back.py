@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -14,12 +13,6 @@ from tests.e2e.detached_user import User, row_of
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 @pytest.fixture(scope="module")

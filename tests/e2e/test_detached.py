@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,6 @@ for step in range({LINES}):
 len(losses)
 """
 EXPECTED = "".join(f"step {step}\n" for step in range(LINES))
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 @pytest.fixture(scope="module")

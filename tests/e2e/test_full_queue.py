@@ -6,7 +6,6 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -45,12 +44,6 @@ room
 """Megabytes that the queue still takes. The reader ignores what they hold."""
 MOST_ROOM: Final = 16
 """The same, if the last frames were refused: they were put together."""
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 def test_all_output_comes_once_although_the_queue_took_a_part(user: User) -> None:

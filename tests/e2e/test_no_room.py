@@ -5,7 +5,6 @@ The limit of the size of a process's files is the full file system of these test
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -20,12 +19,6 @@ limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
 """
 FREE: Final = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)"
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 @pytest.fixture(scope="module")

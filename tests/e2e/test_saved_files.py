@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -18,12 +17,6 @@ WRITES = (
     "open('b.txt', 'w').write('b')\nmade = 1"
 )
 MORE = "open('b.txt', 'w').write('newer')\nopen('c.txt', 'w').write('')"
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 def kill(saved: Saved) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -40,12 +39,6 @@ WAITING = (
     "fromlist=['connect']).connect('local', lasting=True)).get({!r}).runs.queued"
 )
 """What the registry says of the cells that wait in a session's kernel."""
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ class SavedFiles:
         if volume is None:
             return None
         try:
-            state = await asyncio.to_thread(_state, volume, session.name)
+            state = await asyncio.to_thread(SavedState.open, volume.read, session.name)
         except DamagedError:
             return None
         except Exception as error:
@@ -100,13 +100,3 @@ class SavedFiles:
         names = ", ".join(sorted(self._saved)[:NAMED])
         meant = f"did you mean {either(near)}?" if near else f"these are {names}." if names else "these are none."
         return f"there is no {place.path or 'file'} among the saved files ({self.note}); {meant}"
-
-
-def _state(volume: VolumeFiles, session: str) -> SavedState | None:
-    def read(path: str) -> bytes:
-        content = volume.content(path)
-        if content is None:
-            raise FileNotFoundError(path)
-        return content
-
-    return SavedState.open(read, session)

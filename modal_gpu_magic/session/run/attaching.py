@@ -142,7 +142,7 @@ def saved_values(
     Returns:
         None: no values were saved.
     """
-    state = _saved_state(app.files, session)
+    state = SavedState.open(app.files.read, session)
     if state is None:
         return None
     last = app.entry.run
@@ -161,17 +161,5 @@ def saved_values(
 
 def saved_names(files: VolumeFiles, session: str) -> tuple[str, ...]:
     """Return the names whose values a session's Volume has."""
-    state = _saved_state(files, session)
+    state = SavedState.open(files.read, session)
     return () if state is None else tuple(name for name in state.names if not is_result(name))
-
-
-def _saved_state(files: VolumeFiles, session: str) -> SavedState | None:
-    """Open the saved state of a session; None: nothing was saved."""
-
-    def read(path: str) -> bytes:
-        content = files.content(path)
-        if content is None:
-            raise FileNotFoundError(path)
-        return content
-
-    return SavedState.open(read, session)
