@@ -43,7 +43,7 @@ check: .venv/.dev
 test: export PYTHONDONTWRITEBYTECODE =
 test: chromium .venv/.dev
 	@$(MAKE) --no-print-directory check >.venv/check.txt 2>&1 & check=$$!; \
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/python -m pytest -n $(JOBS) --max-worker-restart 1 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$check; checks=$$?; cat .venv/check.txt; \
 	echo "Exit status of the tests: $$tests, of the checks: $$checks."; test $$tests$$checks = 00
 
