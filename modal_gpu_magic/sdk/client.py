@@ -301,8 +301,21 @@ def _answering_client(hello: Mapping[str, Any]) -> Any:
 
 
 def _modal() -> Any:
-    """Load and return the SDK, when a backend first connects."""
+    """Load and return the SDK, when a backend first connects.
+
+    In a thread, since ■ stops an import in the main thread. Python keeps the submodules that were loaded by then, and
+    the next import does not bind them in the package: `modal.exception` would be missing until the kernel ends.
+    """
+    if "modal" not in sys.modules:
+        thread = threading.Thread(target=_import_modal, name="modal-gpu-import", daemon=True)
+        thread.start()
+        thread.join()
     return importlib.import_module("modal")
+
+
+def _import_modal() -> None:
+    with contextlib.suppress(Exception):  # the import in the caller's thread raises the error
+        importlib.import_module("modal")
 
 
 def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class DeployedApp(OpenApp):
             SetupError: the session exists, and this kernel has not attached to it; or it does not exist.
         """
         import modal
+        from modal.exception import NotFoundError
 
         name, session = self.entry.app, self.entry.session
         found = self.registry.get(session)
@@ -121,7 +122,7 @@ class DeployedApp(OpenApp):
             try:
                 app = modal.App.lookup(name, client=client)
                 self._cls = modal.Cls.from_name(name, RUNNER, client=client)
-            except modal.exception.NotFoundError as error:  # its container was ended, and the App with it
+            except NotFoundError as error:  # its container was ended, and the App with it
                 if not is_mine:
                     raise SetupError(NOT_DEPLOYED.format(session)) from error
             else:
@@ -438,10 +439,11 @@ def files_of(backend: Backend, entry: Entry) -> VolumeFiles:
 def remove(backend: Backend, entry: Entry) -> None:
     """End a detached session of the account: App, queue, Volume and entry. What does not exist is skipped."""
     import modal
+    from modal.exception import NotFoundError
 
     client = backend.client
     try:
-        with contextlib.suppress(modal.exception.NotFoundError):
+        with contextlib.suppress(NotFoundError):
             stop_app(entry.app, client)
         modal.Queue.objects.delete(entry.app, allow_missing=True, client=client)
         modal.Volume.objects.delete(entry.app, allow_missing=True, client=client)

@@ -54,11 +54,12 @@ class VolumeFiles:
             ModalGpuError: the backend refused the Volume, or has ended.
         """
         import modal
+        from modal.exception import NotFoundError
 
         volume: Any = modal.Volume.from_name(name, create_if_missing=create)
         try:
             await volume.hydrate.aio(backend.client)
-        except modal.exception.NotFoundError:
+        except NotFoundError:
             raise CopyError(await _no_volume(backend, name)) from None
         except Exception as error:
             raise _translated(error) from error
@@ -67,11 +68,11 @@ class VolumeFiles:
 
     async def entries(self, path: str, *, recursive: bool) -> list[Entry] | None:
         """Return the file at a path, or the entries of a folder; None: the path does not exist."""
-        import modal
+        from modal.exception import NotFoundError
 
         try:
             found = await self._volume.listdir.aio(f"/{path}", recursive=recursive)
-        except (modal.exception.NotFoundError, FileNotFoundError):
+        except (NotFoundError, FileNotFoundError):
             return None
         except Exception as error:
             raise _translated(error) from error

@@ -14,9 +14,9 @@ FIELDS = ("rank", "cluster_id", "container_ips", "container_ipv4_ips", "fabric_i
 
 def context() -> dict[str, Any]:
     """Return this container's cluster information as plain values."""
-    import modal.experimental
+    from modal.experimental import get_cluster_info
 
-    info = modal.experimental.get_cluster_info()
+    info = get_cluster_info()
     values = {name: getattr(info, name) for name in FIELDS}
     return {name: value if isinstance(value, str | int) else list(value) for name, value in values.items()}
 

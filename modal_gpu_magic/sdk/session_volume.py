@@ -110,7 +110,7 @@ class VolumeFiles:
 
 def _is_missing(error: BaseException) -> bool:
     """Whether a file or an object does not exist, or a file was removed between its address and its content."""
-    import modal.exception
+    from modal.exception import ExecutionError, NotFoundError
 
-    gone = isinstance(error, FileNotFoundError | modal.exception.NotFoundError)
-    return gone or (isinstance(error, modal.exception.ExecutionError) and "404" in str(error))
+    gone = isinstance(error, FileNotFoundError | NotFoundError)
+    return gone or (isinstance(error, ExecutionError) and "404" in str(error))

@@ -181,6 +181,13 @@ class Lab:
         return True
 
 
+SETTLE: Final = """argument => {{
+  window.settled = null;
+  const settle = error => {{ window.settled = {{ error }}; }};
+  const script = {};
+  Promise.resolve(typeof script === 'function' ? script(argument) : script)
+    .then(() => settle(''), error => settle(String(error)));
+}}"""
 END: Final = "window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()"
 OPEN: Final = """async path => {
   const panel = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' });
@@ -230,10 +237,17 @@ class Notebook:
             self.page.reload()
             self.page.wait_for_function(self.READY, timeout=CELL_MS)
 
+    def settle(self, script: str, argument: Any = None) -> None:
+        """Run a script to the end of its promise, within a cell's time: Playwright's `evaluate` waits for ever."""
+        self.page.evaluate(SETTLE.format(script), argument)
+        self.page.wait_for_function("window.settled !== null", timeout=CELL_MS)
+        error = self.page.evaluate("window.settled.error")
+        assert not error, error
+
     def change_kernel(self, name: str) -> None:
         """Go on with another kernel; the one before ends."""
-        change = "name => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({name}).then(() => true)"
-        self.page.evaluate(change, name)
+        change = "name => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({name})"
+        self.settle(change, name)
         self.page.wait_for_function(self.READY, timeout=CELL_MS)
 
     def fill(self, cells: Sequence[str]) -> None:
@@ -268,7 +282,7 @@ class Notebook:
 
     def restart(self) -> None:
         """Restart the notebook's kernel."""
-        self.page.evaluate(self.RESTART)
+        self.settle(self.RESTART)
         self.page.wait_for_function(self.READY, timeout=CELL_MS)
 
     def text(self, index: int) -> str:
@@ -277,9 +291,7 @@ class Notebook:
 
     def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         """One of JupyterLab's commands, to its end."""
-        self.page.evaluate(
-            "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => true)", [name, arguments or {}]
-        )
+        self.settle("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, arguments or {}])
 
     def theme(self, name: str) -> None:
         """`JupyterLab Light` or `JupyterLab Dark`."""
@@ -292,7 +304,7 @@ class Notebook:
 
     def end(self) -> None:
         """End the notebook's kernel."""
-        self.page.evaluate(self.END)
+        self.settle(self.END)
 
 
 class Tab(Notebook):
@@ -303,7 +315,7 @@ class Tab(Notebook):
             super().__init__(page, lab.address(name))
             return
         self.page = page
-        page.evaluate(OPEN, name)
+        self.settle(OPEN, name)
         self.wait_until_ready()
 
     def close(self) -> None:

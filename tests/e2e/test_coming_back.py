@@ -59,6 +59,15 @@ def test_a_module_that_one_kernel_used_natively_stays_in_the_session(one: Kernel
     assert one.remote("colorsys.rgb_to_hsv(0, 0, 0)[0], sound.WAVE_FORMAT_PCM", "").value() == "(0.0, 1)"
 
 
+def test_only_values_that_the_notebook_loses_are_said_to_be_replaced(one: Kernel, two: Kernel) -> None:
+    begin(one, "replaced", "import json, colorsys as colours\nfrom math import pi\nlost, same = 1, 2")
+    assert two.run("import json, colorsys as colours\nfrom math import pi\nlost = 'of the notebook'").ok
+    assert "over values of this notebook: lost." in attach(two, "replaced")
+    assert "over values of this notebook" not in attach(two, "replaced")
+    assert two.run("json, pi = 5, 6").ok
+    assert "over values of this notebook: json, pi." in attach(two, "replaced")
+
+
 def test_a_value_that_was_fetched_and_changed_is_sent_when_a_cell_reads_it(one: Kernel, two: Kernel) -> None:
     begin(one, "changed", "items = [1, 2]\nboth = [items, items]", "--fetch 0")
     attach(two, "changed")

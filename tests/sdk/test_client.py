@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,45 @@ def test_the_file_is_looked_for_at_home(tmp_path: Path, monkeypatch: pytest.Monk
     assert not has_token({})
     (tmp_path / ".modal.toml").write_text(f"[default]\n{BOTH}")
     assert has_token({})
+
+
+PRESSED = """
+import signal, sys, time
+
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == "modal.app":
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)  # in the middle of the import of the SDK
+            time.sleep(0.01)
+
+sys.meta_path.insert(0, Press())
+try:
+    {load}
+except KeyboardInterrupt:
+    pass
+else:
+    sys.exit("the press did not come")
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    "load, then",
+    [
+        (
+            "from modal_gpu_magic.sdk.client import _modal; _modal()",
+            "import modal; _modal(); modal.exception.NotFoundError",
+        ),
+        (
+            "import modal",
+            "from modal_gpu_magic.sdk.session_volume import _is_missing\n"
+            "from modal.exception import NotFoundError\nassert _is_missing(NotFoundError())",
+        ),
+    ],
+    ids=["ours", "the user's"],
+)
+def test_an_import_of_the_sdk_that_is_stopped_is_whole_afterwards(load: str, then: str) -> None:
+    script = PRESSED.format(load=load, then=then)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

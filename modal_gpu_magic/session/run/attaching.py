@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
@@ -21,10 +21,11 @@ from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
+from modal_gpu_magic.wire.values.imports import DeferredImport
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.sdk.deployed import DeployedApp
     from modal_gpu_magic.sdk.registry import SentRun
@@ -43,6 +44,7 @@ RESTORED = "from its Volume: {}."
 RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."
 NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
+PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
 
@@ -94,20 +96,27 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
 def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]) -> CellResult:
     """Bind what the container has given."""
     has = set(given.values.names if given.values else ()) | {each.name for each in given.stays} | given.imported.keys()
-    over = sorted(name for name in has & session.namespace.keys() if _is_own(session.namespace[name]))
+    before = {name: session.namespace[name] for name in has & session.namespace.keys()}
     store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
     unlike = session.versions.unlike(given.versions, session.machine)
     with whole():
         result = session.values.incoming(given, store, session.fetch, count, unlike)
     session.values.adopted(has, NOT_IN_SESSION)
     session.free_buffers()
-    if over:
-        say(BOUND_MESSAGE.format(", ".join(over)))
+    _say_lost(before, session.namespace, say)
     return CellResult(result.result, result.has_result, ())
 
 
-def _is_own(value: Any) -> bool:
-    return type(value) is not RemoteValue
+def _say_lost(before: Mapping[str, Any], namespace: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Say which values of the notebook were replaced: imported objects stay, and an equal number loses nothing."""
+    if lost := sorted(name for name in before if not is_result(name) and _is_lost(before[name], namespace.get(name))):
+        say(BOUND_MESSAGE.format(", ".join(lost)))
+
+
+def _is_lost(before: Any, now: Any) -> bool:
+    if now is before or type(before) in (RemoteValue, DeferredImport):
+        return False
+    return not (type(before) in PLAIN and type(now) is type(before) and now == before)
 
 
 def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> CellResult:
@@ -119,7 +128,7 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
     session.restores_any = True
     values, staying, older = found
     result, has_result = values.pop(RESULT, None), RESULT in values
-    over = sorted(name for name in {*values, *staying} & session.namespace.keys() if _is_own(session.namespace[name]))
+    before = {name: session.namespace[name] for name in {*values, *staying} & session.namespace.keys()}
     session.namespace.update(values)
     for name in staying:
         session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
@@ -127,8 +136,7 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
     names = sorted(name for name in (*values, *staying) if not is_result(name))
     what = ", ".join(names) or "no values"
     say(GONE_MESSAGE.format(RESTORED_OLDER.format(older, what) if older else RESTORED.format(what)))
-    if over := [name for name in over if not is_result(name)]:
-        say(BOUND_MESSAGE.format(", ".join(over)))
+    _say_lost(before, session.namespace, say)
     return CellResult(result, has_result)
 
 
