@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
@@ -270,7 +270,8 @@ class Leaving:
 
     def _remote(self, source: str, press: Sequence[float] = (), header: str = "") -> Result:
         """Run a cell in the container; what it prints is what the next kernel that attaches shows."""
-        done = self.here.run(f"%%modal_gpu{header}\n{source}", timeout=120, press=press)
+        limits: dict[str, Any] = {"timeout": 20, "may_lose_reply": True} if press else {"timeout": 120}
+        done = self.here.run(f"%%modal_gpu{header}\n{source}", press=press, **limits)
         if "did not run" not in done.error:
             self._shown(done.stdout)
         return done
@@ -344,7 +345,8 @@ class Leaving:
     def _attach_to(self, cell: Cell) -> list[Outcome]:
         """Attach to a run that another kernel has sent, or was about to send; perhaps stop it, and attach again."""
         legal, shown = list(self.model.legal(cell)), ""
-        attached = self.here.run(ATTACH, timeout=120, press=_press(cell))
+        press = _press(cell)
+        attached = self.here.run(ATTACH, timeout=30 if press else 120, press=press, may_lose_reply=bool(press))
         if cell.press is not None and attached.error.startswith("KeyboardInterrupt"):
             self.stopped += 1
             shown = attached.stdout  # the press may have come before the session was this kernel's

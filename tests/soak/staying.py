@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.soak.cells import BEGIN, LOOK, Cell, Model, Outcome, statements
 from tests.soak.findings import Unclean, check_lines
@@ -52,7 +52,8 @@ class Staying:
         self.acts.append(str(cell))
         run = self.kernel.remote if cell.remote else self.kernel.run
         press = () if cell.press is None else (cell.press,)
-        result = run(cell.source, *((HEADER,) if cell.remote else ()), timeout=120, press=press)
+        limits: dict[str, Any] = {"timeout": 20, "may_lose_reply": True} if press else {"timeout": 120}
+        result = run(cell.source, *((HEADER,) if cell.remote else ()), press=press, **limits)
         legal = list(self.model.legal(cell))
         if result.ok:
             legal = legal[-1:]
