@@ -20,9 +20,9 @@ from modal_gpu_magic.session.opening import with_lost
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, lacks_parts, never_ran
 from modal_gpu_magic.session.run.front import Front, SilentFront
-from modal_gpu_magic.session.run.interrupts import Inbox, Reading, press, stopped, was_pressed, whole
+from modal_gpu_magic.session.run.interrupts import Inbox, Reading, press, stopped, was_pressed
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
-from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive_beside, settle
+from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive_beside, settle, take_in
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 
@@ -212,8 +212,8 @@ class BackgroundCells(Dispatcher):
             transfer = self._opening.result().fetch(
                 self.name, names, received, self.values.table.forgotten(), self.generation, tuple(self.history)
             )
-            with whole():
-                return self.values.fetched(name, transfer, self.store or InlineStore(dict(transfer.inline)))
+            store = self.store or InlineStore(dict(transfer.inline))
+            return take_in(self, partial(self.values.fetched, name, transfer, store))
         finally:
             self._fetches -= 1
             self.free_buffers()

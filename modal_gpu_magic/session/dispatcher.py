@@ -237,7 +237,19 @@ class Dispatcher(AppHolder):
         Raises:
             TakenOver: it has.
         """
-        if not is_refused(ended) or not isinstance(app, DeployedApp):
+        if is_refused(ended):
+            self._check_owner_of(app)
+
+    def check_owner(self) -> None:
+        """Check that no other kernel has the session.
+
+        Raises:
+            TakenOver: one has.
+        """
+        self._check_owner_of(self.app)
+
+    def _check_owner_of(self, app: OpenApp | None) -> None:
+        if not isinstance(app, DeployedApp):
             return
         try:
             app.check_owner()

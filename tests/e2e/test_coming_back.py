@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
-from tests.e2e.detached_user import User, row_of
+from tests.e2e.detached_user import User, Watched, row_of
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,6 +33,13 @@ def begin(kernel: Kernel, session: str, source: str, options: str = "", machine:
     assert used.ok, used.error
     made = kernel.remote(source, options)
     assert made.ok, made.traceback
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def attach(kernel: Kernel, session: str) -> str:
@@ -77,6 +86,29 @@ def test_a_value_that_was_fetched_and_changed_is_sent_when_a_cell_reads_it(one: 
     assert two.run("items = 7").ok
     assert two.remote("'none'", "").ok
     assert two.remote("items, both", "").value() == "(7, [[1, 2, 3], [1, 2, 3]])"
+
+
+def test_a_kernel_whose_values_went_to_another_one_says_who_has_the_session(
+    one: Kernel, two: Kernel, tmp_path: Path
+) -> None:
+    waits, go = tmp_path / "waits", tmp_path / "go"
+    begin(one, "late", "import numpy as np\nbig = np.zeros(1_000_000)")
+    slow = (
+        "import os, time\nfrom modal_gpu_magic.session.values.sync import Values\nincoming = Values.incoming\n"
+        f"def slowly(*a):\n    open({str(waits)!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    return incoming(*a)\n"
+        "Values.incoming = slowly"
+    )
+    assert one.run(slow).ok
+    watched = Watched(one, "%%modal_gpu\nbig = big + 1", tmp_path / "end")
+    wait_until(waits.exists)
+    attach(two, "late")
+    assert two.remote("big = big + 1\nbig[0]", "").value() == "np.float64(2.0)"
+    go.touch()
+    assert watched.result.error.startswith("TakenOver: The session late is attached to")
+    assert one.run("Values.incoming = incoming").ok
+    assert "`%modal_gpu attach late` takes it back" in one.remote("big", "").error
+    assert two.remote("big[0]", "").value() == "np.float64(2.0)"
 
 
 def test_a_name_that_another_kernel_has_deleted_is_not_said_to_have_ended_with_its_container(

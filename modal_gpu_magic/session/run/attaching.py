@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
-from modal_gpu_magic.session.run.interrupts import whole
 from modal_gpu_magic.session.run.pump import Ended, Pump
-from modal_gpu_magic.session.run.settling import may_go_on
+from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
@@ -99,8 +99,7 @@ def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]
     before = {name: session.namespace[name] for name in has & session.namespace.keys()}
     store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
     unlike = session.versions.unlike(given.versions, session.machine)
-    with whole():
-        result = session.values.incoming(given, store, session.fetch, count, unlike)
+    result = take_in(session, partial(session.values.incoming, given, store, session.fetch, count, unlike))
     session.values.adopted(has, NOT_IN_SESSION)
     session.free_buffers()
     _say_lost(before, session.namespace, say)

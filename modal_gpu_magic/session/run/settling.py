@@ -11,9 +11,10 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from modal_gpu_magic.errors import TakenOver
+from modal_gpu_magic.errors import TakenOver, TransferError
 from modal_gpu_magic.sdk.faults import is_out_of_reach
 from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
+T = TypeVar("T")
 _GONE: Any = object()
 
 
@@ -150,6 +152,9 @@ class Sender(Protocol):
     def taken_over(self, words: str) -> None:
         """Note that another kernel has the session; `words` say so."""
 
+    def check_owner(self) -> None:
+        """Check that no other kernel has the session."""
+
 
 @unwarned()
 def receive(session: Sender, finished: FinishedRun) -> CellResult:
@@ -221,12 +226,26 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     session.process.arrived(answer.states, late=late)
     store = session.store or InlineStore(dict(answer.values.inline) if answer.values else {})
     unlike = session.versions.unlike(answer.versions, session.machine)
-    with whole():
-        result = session.values.incoming(answer, store, session.fetch, run.count, unlike)
+    result = take_in(session, partial(session.values.incoming, answer, store, session.fetch, run.count, unlike))
     session.open_run = None
     if session.machine.nodes == 1:  # a slower node of a cluster may not have read its values yet
         session.free_buffers()
     return result
+
+
+def take_in(session: Sender, incoming: Callable[[], T]) -> T:
+    """Bind values that the container has sent, and return what `incoming` returns.
+
+    Raises:
+        TakenOver: the values are gone, since another kernel has the session: its attach frees them.
+    """
+    try:
+        with whole():
+            return incoming()
+    except TransferError as error:
+        missing = error
+    session.check_owner()
+    raise missing
 
 
 def traced(history: list[RunTrace], saved: str, ended: RunTrace) -> list[RunTrace]:
