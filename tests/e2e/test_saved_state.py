@@ -24,7 +24,7 @@ LATE = f"T4 --env {IDLE_VARIABLE}=1000 --fetch 10kB"
 """A machine whose state is saved when the container ends, and not before."""
 WITHIN = 30.0
 """Seconds that a save may take on a busy machine."""
-MORE = "import os, json; print(json.dumps([os.getpid(), os.environ['MODAL_GPU_VOLUMES']]))"
+MORE = "import os, json, time; print(json.dumps([os.getpid(), os.environ['MODAL_GPU_VOLUMES'], time.time()]))"
 
 
 class Saved:
@@ -33,7 +33,7 @@ class Saved:
     def __init__(self, kernel: Kernel, header: str = SOON, session: str = "default") -> None:
         self.kernel, self.session = kernel, session
         self.header = header + ("" if session == "default" else f" --session {session}")
-        self.pid = 0
+        self.pid, self.began = 0, 0.0
         self.top = Path()
 
     def run(self, source: str) -> Result:
@@ -41,7 +41,7 @@ class Saved:
         done = self.kernel.remote(f"{MORE}\n{source}", self.header)
         first = done.stdout.partition("\n")[0]
         if first.startswith("["):
-            self.pid, volumes = json.loads(first)
+            self.pid, volumes, self.began = json.loads(first)
             self.top = Path(json.loads(volumes)[SESSION_MOUNT])
         return done
 
@@ -54,12 +54,11 @@ class Saved:
         return SavedState.open(lambda path: (self.top / path).read_bytes(), self.session)
 
     def save(self, source: str) -> Result:
-        """Run a cell, and wait until its changes are saved."""
-        began = time.time()
+        """Run a cell, and wait until its changes are saved: nothing is saved while a cell runs."""
         done = self.run(source)
         assert done.ok, done.traceback + done.said
         deadline = time.monotonic() + WITHIN
-        while (state := self.state) is None or state.saved_at < began:
+        while (state := self.state) is None or state.saved_at < self.began:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return done

@@ -222,9 +222,9 @@ class Leaving:
         how = self.choose.choice(["killed", "killed once its state was saved", "idle for too long"])
         self._note(None, f"the container is {how}")
         count = len(self.user.ended(0, SESSION))
-        began = time.time()
         idle = " --keep-warm 2s" if how == "idle for too long" else ""
-        pid = int(self._remote("import os\nprint(os.getpid())", header=idle).stdout)
+        shown = self._remote("import os, time\nprint(os.getpid(), time.time())", header=idle).stdout
+        pid, began = (kind(text) for kind, text in zip((int, float), shown.split(), strict=True))
         if how == "killed once its state was saved":
             self._wait(lambda: (state := self._state()) is not None and state.saved_at >= began, "the state is saved")
         if how != "idle for too long":
