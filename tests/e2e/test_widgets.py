@@ -79,8 +79,8 @@ STORIES = {
 
 @pytest.mark.parametrize("cells", STORIES.values(), ids=STORIES.keys())
 def test_a_widget_is_the_same_on_both_sides(pair: Pair, cells: list[str]) -> None:
-    """What the front end is told is compared as well, so the dashboard's own messages stay out."""
-    pair.kernel.run("%config ModalGpu.dashboard = False")
+    """What the front end is told is compared as well, so those of the dashboard and of notifications stay out."""
+    pair.kernel.run("%config ModalGpu.dashboard = False\n%config ModalGpu.notify = False")
     for cell in ("HERE\n" + START, START, *cells):
         here = cell.removeprefix("HERE\n")
         native = pair.native.run(here if here != cell else f"# %%modal_gpu T4\n{cell}", answers=())
