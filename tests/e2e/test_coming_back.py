@@ -136,6 +136,19 @@ def test_a_kernel_that_comes_back_after_the_end_of_the_container_has_what_was_sa
     assert one.remote("first, second", "--keep-warm 60s").value() == "([1, 2], [2])"
 
 
+def test_a_container_that_ends_after_the_attach_and_before_the_next_cell_loses_nothing_that_was_saved(
+    user: User, one: Kernel, two: Kernel
+) -> None:
+    begin(one, "outlived", "first, second = [1], [2]\nboth = [first, second]\nhome = 3", "--fetch 0")
+    assert one.remote("first.append(2)", "--keep-warm 5s").ok
+    attach(two, "outlived")
+    user.ended(1, "outlived")
+    restored = two.remote("first, second, both[0] is first, home", "--keep-warm 60s")
+    assert restored.value() == "([1, 2], [2], True, 3)"
+    assert "Lost" not in restored.said
+    assert two.remote("first.append(3)\nboth", "").value() == "[[1, 2, 3], [2]]"
+
+
 def kill_container(user: User, kernel: Kernel, session: str) -> None:
     pid = int(kernel.remote("import os\nos.getpid()", "").value())
     with contextlib.suppress(psutil.NoSuchProcess):

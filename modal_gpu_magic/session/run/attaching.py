@@ -18,7 +18,7 @@ from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
-from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request
+from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
 from modal_gpu_magic.wire.values.imports import DeferredImport
@@ -44,6 +44,7 @@ RESTORED = "from its Volume: {}."
 RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."
 NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
+ATTACH: Final = "attach"
 PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
@@ -89,7 +90,20 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
     if given is None or (ran and answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation
+    session.history[:] = known_runs(given.saved_run, run.id if run is not None else "")
     return _bind(session, given, run.count if run is not None else 0, say)
+
+
+def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
+    """Return the runs that a saved state may be of, if the session's container ends before this kernel's first cell.
+
+    The last entry is the attach: a state that is older knows nothing of the objects that this kernel was given then.
+
+    Args:
+        saved: the run whose changes the container had saved last; empty: none.
+        last: the session's last run, whatever it may have changed.
+    """
+    return (*(RunTrace(run) for run in (saved,) if run not in ("", last)), RunTrace(last, None), RunTrace(ATTACH))
 
 
 @unwarned()
