@@ -39,6 +39,7 @@ check: .venv/.dev
 
 # In the order of tests/conftest.py. Python keeps what it compiled, whatever the environment says: some 500 processes
 # import this package. JOBS=3 is a minute or two faster on two cores, and so busy that other people's races are lost.
+# A worker that dies is replaced once: a test that hangs ends its worker after minutes (faulthandler_timeout).
 # The checks run beside the tests; what they say is shown whole, below what the tests say. Both must pass.
 test: export PYTHONDONTWRITEBYTECODE =
 test: chromium .venv/.dev

@@ -238,17 +238,14 @@ class Dispatcher(AppHolder):
             TakenOver: it has.
         """
         if is_refused(ended):
-            self._check_owner_of(app)
+            self.check_owner(app)
 
-    def check_owner(self) -> None:
-        """Check that no other kernel has the session.
+    def check_owner(self, app: OpenApp | None) -> None:
+        """Check that no other kernel has the session of an App; an App that ends with its kernel has no other.
 
         Raises:
             TakenOver: one has.
         """
-        self._check_owner_of(self.app)
-
-    def _check_owner_of(self, app: OpenApp | None) -> None:
         if not isinstance(app, DeployedApp):
             return
         try:

@@ -15,13 +15,14 @@ from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
 from modal_gpu_magic.session.run.pump import Ended, Pump
 from modal_gpu_magic.session.run.settling import may_go_on, take_in
+from modal_gpu_magic.session.values.deferred_imports import is_of
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
-from modal_gpu_magic.wire.values.imports import DeferredImport
+from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed 
 NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
 ATTACH: Final = "attach"
+"""Stands for an attach among the runs of a session."""
 PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
+"""Types of which an equal value is as good as the value itself."""
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
 
@@ -127,8 +130,10 @@ def _say_lost(before: Mapping[str, Any], namespace: Mapping[str, Any], say: Call
 
 
 def _is_lost(before: Any, now: Any) -> bool:
-    if now is before or type(before) in (RemoteValue, DeferredImport):
+    if now is before or type(before) is RemoteValue:
         return False
+    if type(before) is DeferredImport:
+        return not is_of(now, deferral(before).statement)
     return not (type(before) in PLAIN and type(now) is type(before) and now == before)
 
 

@@ -152,7 +152,7 @@ class Sender(Protocol):
     def taken_over(self, words: str) -> None:
         """Note that another kernel has the session; `words` say so."""
 
-    def check_owner(self) -> None:
+    def check_owner(self, app: OpenApp | None) -> None:
         """Check that no other kernel has the session."""
 
 
@@ -238,13 +238,14 @@ def take_in(session: Sender, incoming: Callable[[], T]) -> T:
 
     Raises:
         TakenOver: the values are gone, since another kernel has the session: its attach frees them.
+        TransferError: the values are gone or damaged, and the session is this kernel's.
     """
     try:
         with whole():
             return incoming()
     except TransferError as error:
         missing = error
-    session.check_owner()
+    session.check_owner(session.app)
     raise missing
 
 

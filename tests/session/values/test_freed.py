@@ -111,7 +111,7 @@ def test_after_the_end_of_the_session() -> None:
     ended.stop()
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
     until = time.monotonic() + 30
-    while any(stores.iterdir()):  # the control plane removes what its containers had, once they have ended
+    while any(stores.iterdir()):  # of this process, also of a session before, which another thread ends
         assert time.monotonic() < until, list(stores.iterdir())
         time.sleep(0.02)
     assert ended.namespace["made"][-1] == 2
