@@ -153,19 +153,19 @@ def test_a_saved_state_that_is_older_than_the_last_run_is_not_taken_for_what_was
     user: User, one: Kernel, two: Kernel
 ) -> None:
     """The container is killed after the attach, before it has saved what the last run has changed."""
-    begin(one, "older", "import os\nitems, pid = [1], os.getpid()", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    begin(one, "stale", "import os\nitems, pid = [1], os.getpid()", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
     pid = int(one.remote("import os\nos.getpid()", "").value())
-    attach(two, "older")
+    attach(two, "stale")
     assert two.run("%modal_gpu status").ok
     saved = two.run(
-        "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['older']"
-        ".app.runner('older').save.remote()"
+        "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['stale']"
+        ".app.runner('stale').save.remote()"
     )
     assert saved.ok, saved.traceback
     assert two.remote("items.append(2)", "--fetch 0").ok
-    attach(one, "older")
+    attach(one, "stale")
     psutil.Process(pid).kill()
-    user.ended(1, "older")
+    user.ended(1, "stale")
     stale = one.remote("items", "--keep-warm 60s")
     assert not stale.ok or stale.value() == "[1, 2]", stale.value()
 
