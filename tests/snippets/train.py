@@ -21,9 +21,9 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    dist.all_reduce(loss)
+    # No collective on a tensor of Python comes last: a thread of gloo may still hold the tensor when Python ends.
     if rank == 0:
-        print(f"{world} ranks, loss below 0.001: {loss.item() / world < 0.001}", flush=True)
+        print(f"{world} ranks, loss below 0.001: {loss.item() < 0.001}", flush=True)
     dist.destroy_process_group()
 
 
