@@ -77,6 +77,15 @@ def test_only_values_that_the_notebook_loses_are_said_to_be_replaced(one: Kernel
     assert "over values of this notebook: json, pi." in attach(two, "replaced")
 
 
+def test_a_container_s_value_that_equals_the_notebook_s_own_replaces_nothing(one: Kernel, two: Kernel) -> None:
+    begin(one, "equal", "import numpy as np\nrows, grid, box = [1, [2]], np.arange(6).reshape(2, 3), {'a': {1, 2}}")
+    attach(two, "equal")
+    assert "over values of this notebook" not in attach(two, "equal")
+    assert two.run("rows[1].append(3); grid[0, 0] = 7").ok
+    assert "over values of this notebook: grid, rows." in attach(two, "equal")
+    assert two.run("rows, grid.tolist()").value() == "([1, [2]], [[0, 1, 2], [3, 4, 5]])"
+
+
 def test_a_value_that_was_fetched_and_changed_is_sent_when_a_cell_reads_it(one: Kernel, two: Kernel) -> None:
     begin(one, "changed", "items = [1, 2]\nboth = [items, items]", "--fetch 0")
     attach(two, "changed")

@@ -18,8 +18,10 @@ from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.deferred_imports import is_of
 from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
+from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace
+from modal_gpu_magic.wire.pickles.fingerprints import look
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
@@ -47,8 +49,8 @@ NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
 ATTACH: Final = "attach"
 """Stands for an attach among the runs of a session."""
-PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
-"""Types of which an equal value is as good as the value itself."""
+COMPARE_SECONDS: Final = 1.0
+"""Seconds for the comparison of replaced values with the session's; after that, a value counts as replaced."""
 MOST_BYTES = 256 << 20
 """Size of saved values that are read into the notebook without being asked for."""
 
@@ -123,18 +125,24 @@ def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]
     return CellResult(result.result, result.has_result, ())
 
 
-def _say_lost(before: Mapping[str, Any], namespace: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Say which values of the notebook were replaced: imported objects stay, and an equal number loses nothing."""
-    if lost := sorted(name for name in before if not is_result(name) and _is_lost(before[name], namespace.get(name))):
+def _say_lost(before: Mapping[str, Any], namespace: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Say which values of the notebook were replaced: imported objects stay, and an equal value loses nothing."""
+    hasher = Hasher(COMPARE_SECONDS)
+    names = (name for name in before if not is_result(name))
+    if lost := sorted(name for name in names if _is_lost(before[name], name, namespace, hasher)):
         say(BOUND_MESSAGE.format(", ".join(lost)))
 
 
-def _is_lost(before: Any, now: Any) -> bool:
+def _is_lost(before: Any, name: str, namespace: dict[str, Any], hasher: Hasher) -> bool:
+    now = namespace.get(name)
     if now is before or type(before) is RemoteValue:
         return False
     if type(before) is DeferredImport:
         return not is_of(now, deferral(before).statement)
-    return not (type(before) in PLAIN and type(now) is type(before) and now == before)
+    if type(now) is not type(before):
+        return True
+    one, other = (look((value,), namespace, hasher) for value in (before, now))
+    return one is None or other is None or one.stream != other.stream
 
 
 def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> CellResult:

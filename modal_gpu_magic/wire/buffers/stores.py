@@ -247,8 +247,11 @@ class SharedStore:
         self._room = 0
 
     def remove(self) -> None:
-        """Remove the directory with all files."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove the directory with all files. A container that still writes finds no directory."""
+        gone = self.directory.with_name(f".{self.directory.name}")
+        with contextlib.suppress(OSError):  # a file that appears during the removal would keep the directory
+            self.directory.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _touch(self, key: str) -> bool:
         try:

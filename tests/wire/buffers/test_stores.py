@@ -140,6 +140,28 @@ class TestShared:
         for file in tmp_path.iterdir():
             assert xxhash.xxh3_128_hexdigest(file.read_bytes()) == file.name
 
+    def test_a_directory_that_is_removed_does_not_stay_because_a_container_writes(self, tmp_path: Path) -> None:
+        for number in range(3):
+            store = SharedStore(tmp_path / f"store{number}")
+            with subprocess.Popen([sys.executable, "-c", WRITER, str(store.directory)]) as writer:
+                while sum(1 for _ in store.directory.iterdir()) < 1000:
+                    assert writer.poll() is None
+                store.remove()
+                assert writer.wait(timeout=60) == 0
+            assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import contextlib, sys
+from modal_gpu_magic.wire.buffers.stores import SharedStore
+store = SharedStore(sys.argv[1], limit_bytes=1_000_000_000)
+for number in range(20_000):
+    with contextlib.suppress(FileNotFoundError):
+        store.put(memoryview(number.to_bytes(4)))
+    if not store.directory.exists():
+        sys.exit(0)
+sys.exit(1)
+"""
 
 BUSY = """
 import sys
