@@ -19,6 +19,7 @@ from modal_gpu_magic.control_plane.images.contents import Contents
 from modal_gpu_magic.control_plane.rpc.credentials import Token
 from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen, rpcs_of
 from modal_gpu_magic.control_plane.scheduling.gpu_pool import GpuPool
+from modal_gpu_magic.control_plane.scheduling.result_archive import ResultArchive
 from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 from modal_gpu_magic.control_plane.scheduling.state import State
 from modal_gpu_magic.control_plane.servicers.apps import Apps
@@ -88,6 +89,7 @@ class ControlPlane:
         self._meter = UsageMeter(self.meter_path)
         self._containers = Containers(standby, container_setup, self._meter)
         self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
+        self._archive = ResultArchive(directories.disk / "results")
         self._loopback = Loopback()
         blobs = Blobs(directories.root / "blobs", self._loopback)
         apps = Apps(self.state, self._scheduler, detachable=detachable)
@@ -96,7 +98,7 @@ class ControlPlane:
             apps,
             functions,
             Deployments(self.state, self._scheduler, functions, lasting=detachable),
-            Calls(self.state, self._scheduler),
+            Calls(self.state, self._scheduler, self._archive),
             ContainerSide(self.state, self._scheduler),
             images,
             Mounts(self.state, contents, blobs),
@@ -148,5 +150,6 @@ class ControlPlane:
         self._containers.end_all()
         await self._loopback.close()
         await self._containers.all_gone(STOP_SECONDS)
+        self._archive.close()
         self._meter.close()
         self.directories.remove()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import modal
 from modal._utils.async_utils import synchronizer
 from modal_proto import api_pb2
 
+from modal_gpu_magic.control_plane.scheduling.result_archive import ResultArchive
 from modal_gpu_magic.control_plane.scheduling.state import APPS_KEPT, App
+from modal_gpu_magic.control_plane.servicers.calls import MAX_READ_CALLS, Calls
 from modal_gpu_magic.control_plane.servicers.queues import Queue
 from tests.control_plane.plane import eventually
-from tests.control_plane.scene import Scene, scene, status_of
+from tests.control_plane.scene import ASYNC, Scene, scene, status_of
 
 
 @scene
@@ -32,6 +35,32 @@ async def test_what_is_left_of_apps_that_have_ended() -> None:
     for table in (state.functions, state.calls, state.inputs, state.clusters):
         assert len(table) <= APPS_KEPT + 1
     assert state.result_bytes == sum(call.result_bytes for call in state.calls.values())
+
+
+@scene
+async def test_calls_of_a_deployed_app_whose_results_were_read() -> None:
+    here = Scene()
+    here.app.name = "deployed"
+    archive = ResultArchive(Path(":memory:"))
+    calls = Calls(here.state, here.scheduler, archive)
+    read = []
+    for number in range(MAX_READ_CALLS + 50):
+        (each,) = here.submit(invocation=ASYNC)
+        if number == 0:
+            (container,) = here.machine.started
+        await here.take(container)
+        here.answer(container, each)
+        request = api_pb2.FunctionGetOutputsRequest(function_call_id=each.call.id, max_values=1)
+        read.append((request, await calls.FunctionGetOutputs(request, None)))
+    assert len(here.state.calls) == len(here.state.inputs) == MAX_READ_CALLS
+    assert here.state.result_bytes == sum(call.result_bytes for call in here.state.calls.values())
+    for request, answer in read:
+        assert await calls.FunctionGetOutputs(request, None) == answer
+        asked = api_pb2.FunctionCallGetInfoRequest(function_call_id=request.function_call_id)
+        info = (await calls.FunctionCallGetInfo(asked, None)).info
+        assert (info.total_inputs, info.succeeded_inputs.total, info.pending_inputs.total) == (1, 1, 0)
+    assert len(here.state.calls) == MAX_READ_CALLS
+    archive.close()
 
 
 @scene

@@ -35,6 +35,8 @@ class User:
     """Directories that all kernels of a user share. Use it in a `with`: at the end nothing is left."""
 
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mgu-", dir="/tmp")))
+    kernels: list[Kernel] = field(default_factory=list)
+    """All kernels that were started, also those that have ended."""
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -59,6 +61,7 @@ class User:
         if notebook:
             env["JPY_SESSION_NAME"] = notebook
         kernel = self._stack.enter_context(Kernel(env=env))
+        self.kernels.append(kernel)
         if load:
             kernel.load()
         return kernel

@@ -163,6 +163,8 @@ class Kernel:
     """Over the environment of the tests, less all of Modal's variables."""
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mgk-", dir="/tmp")))
     mark: str = ""
+    cells: int = 0
+    """The cells that were run."""
     _manager: KernelManager = field(init=False)
     _client: BlockingKernelClient = field(init=False)
 
@@ -212,6 +214,7 @@ class Kernel:
         `may_lose_reply`: ■ may come at any moment. One that comes when the cell has ended and ipykernel has not sent the
         reply ends ipykernel's own code, and no reply is sent: in a kernel without the extension, too (24 of 300 at random).
         """
+        self.cells += 1
         shown: list[Message] = []
         asked: list[str] = []
         typed = iter(answers or ())
@@ -292,6 +295,7 @@ class Kernel:
 
     def send(self, source: str) -> str:
         """Start a cell and do not wait for it; return the id that its messages carry."""
+        self.cells += 1
         return str(self._client.execute(source))
 
     def complete(self, text: str) -> dict[str, Any]:

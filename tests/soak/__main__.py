@@ -4,23 +4,24 @@ Two users beside one another: one stays (random cells, native and remote, some s
 detached session, kernels that die or stand still, containers that end, background cells). After each act, what was
 printed and the values of both sides are compared with a model in this process: a stopped cell has run up to a line, or
 not at all. The seed comes first, one line of figures last. The exit status is 1 after a finding, with the acts that led
-to it, or if the memory grows by more than MOST_GROWTH.
+to it, or if the memory grows by more than MOST_GROWTH. What IPython keeps of each cell is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from tests.e2e.detached_user import User, pid_of
 from tests.e2e.kernel import Kernel
+from tests.soak.cells import BEGIN, LOOK
 from tests.soak.findings import Unclean
 from tests.soak.leaving import Leaving
 from tests.soak.staying import Staying
@@ -33,27 +34,70 @@ WARM_ACTS: Final = 60
 JUDGED_ACTS: Final = 500
 """Acts from which the growth is judged: memory comes in steps, and a short run has seen too few."""
 MOST_GROWTH: Final = 1.0
-"""Megabytes in a thousand acts."""
+"""Megabytes in a thousand cells, over a kernel without the extension."""
+PLAIN_CELLS: Final = 500
+"""Cells of the kernel without the extension, before its memory is measured for the first time and after."""
 MOST_SHOWN: Final = 14
 """Acts of a reproducer that are shown."""
 
 
-def memory(staying: Staying | None, leaving: Leaving | None) -> dict[str, float]:
-    """Megabytes that only the kernels that stay, and only the control planes, have."""
-    found: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a process.
+
+    Attributes:
+        megabytes: memory that only this process has.
+        cells: the cells so far of its kernel, or of the kernels of a control plane.
+        is_kernel: whether the process is a kernel, which keeps each cell's source and output.
+    """
+
+    megabytes: float
+    cells: int
+    is_kernel: bool = True
+
+
+def sizes(staying: Staying | None, leaving: Leaving | None) -> dict[str, Size]:
+    """Return the sizes of the kernels that stay, and of the control planes."""
+    found: dict[str, Size] = {}
     if staying is not None:
-        found["kernel"] = pid_of(staying.kernel)
-        for process in staying.kernel.processes():
+        kernel = staying.kernel
+        found["kernel"] = Size(megabytes(pid_of(kernel)), kernel.cells)
+        for process in kernel.processes():
             if process.cmdline()[1:3] == ["-m", "modal_gpu_magic.control_plane"]:
-                found["control plane"] = process.pid
+                found["control plane"] = Size(megabytes(process.pid), kernel.cells, is_kernel=False)
     if leaving is not None:
-        found["kernel of a detached session"] = pid_of(leaving.home)
-        (found["lasting control plane"],) = leaving.user.servers
-    sizes: dict[str, float] = {}
-    for what, pid in found.items():
-        with contextlib.suppress(psutil.Error):
-            sizes[what] = psutil.Process(pid).memory_full_info().uss / 1e6
-    return sizes
+        cells = sum(kernel.cells for kernel in leaving.user.kernels)
+        found["kernel of a detached session"] = Size(megabytes(pid_of(leaving.home)), leaving.home.cells)
+        for pid in leaving.user.servers:
+            found["lasting control plane"] = Size(megabytes(pid), cells, is_kernel=False)
+    return found
+
+
+def megabytes(pid: int) -> float:
+    """Return the memory that only a process has."""
+    return float(psutil.Process(pid).memory_full_info().uss / 1e6)
+
+
+def plain_growth() -> float:
+    """Return by how many megabytes a thousand cells enlarge a kernel without the extension."""
+    with Kernel() as kernel:
+        assert kernel.run(BEGIN).ok
+        seen = []
+        for _ in range(2):
+            for number in range(PLAIN_CELLS):
+                assert kernel.run(f"count = {number}\nprint(repr(({LOOK})))").ok
+            seen.append(megabytes(pid_of(kernel)))
+    return 1000 * (seen[1] - seen[0]) / PLAIN_CELLS
+
+
+def growth(before: Mapping[str, Size], after: Mapping[str, Size], plain: float) -> dict[str, float]:
+    """Return megabytes in a thousand cells; of a kernel, over one without the extension."""
+    grown: dict[str, float] = {}
+    for what, size in after.items():
+        if what in before and size.cells > before[what].cells:
+            rate = 1000 * (size.megabytes - before[what].megabytes) / (size.cells - before[what].cells)
+            grown[what] = rate - plain if size.is_kernel else rate
+    return grown
 
 
 def main() -> int:
@@ -75,7 +119,7 @@ def main() -> int:
         users = [user for user in (staying, leaving) if user is not None]
         for user in users:
             user.begin()
-        acts, before, finding = 0, dict[str, float](), None
+        acts, before, finding = 0, dict[str, Size](), None
         while finding is None and time.monotonic() < until:
             user = users[acts % len(users)]
             try:
@@ -86,22 +130,21 @@ def main() -> int:
                 print(f"Again: python -m tests.soak --minutes {options.minutes} --seed {seed}")
             acts += 1
             if acts == WARM_ACTS:
-                before = memory(staying, leaving)
-        after = memory(staying, leaving)
-    counted = acts - WARM_ACTS
-    growth = {what: 1000 * (size - before[what]) / max(1, counted) for what, size in after.items() if what in before}
-    print(figures(acts, sum(user.stopped for user in users), finding, growth if counted > 0 else {}))
-    grows = counted >= JUDGED_ACTS and max(growth.values(), default=0.0) > MOST_GROWTH
+                before = sizes(staying, leaving)
+        after = sizes(staying, leaving)
+    grown = growth(before, after, plain_growth()) if before else {}
+    print(figures(acts, sum(user.stopped for user in users), finding, grown))
+    grows = acts - WARM_ACTS >= JUDGED_ACTS and max(grown.values(), default=0.0) > MOST_GROWTH
     return int(finding is not None or grows)
 
 
-def figures(acts: int, stopped: int, finding: Unclean | None, growth: Mapping[str, float]) -> str:
+def figures(acts: int, stopped: int, finding: Unclean | None, grown: Mapping[str, float]) -> str:
     """Return the last line."""
     lost, doubled, wrong = (finding.lost, finding.doubled, finding.wrong) if finding is not None else (0, 0, 0)
-    grown = "; in 1,000 acts: " + ", ".join(f"{what} {size:+.1f} MB" for what, size in growth.items())
+    words = "; in 1,000 cells: " + ", ".join(f"{what} {size:+.1f} MB" for what, size in grown.items())
     return (
         f"{acts} acts, {stopped} stopped; {lost} lines lost, {doubled} doubled, {wrong} wrong values or outcomes"
-        f"{grown if growth else ''}"
+        f"{words if grown else ''}"
     )
 
 

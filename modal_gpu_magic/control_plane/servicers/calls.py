@@ -21,14 +21,15 @@ from modal_gpu_magic.control_plane.scheduling.state import Call, Container, Inpu
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from modal_gpu_magic.control_plane.scheduling.result_archive import ResultArchive
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
 
 MAX_CALLS = 10_000
 MAX_RESULT_BYTES = 1 << 30
-"""Most calls whose results are kept, and most bytes of results, in memory. Modal keeps results for 7 days, on disk."""
+"""Most calls whose results are kept, and most bytes of results, in memory."""
 
 MAX_READ_CALLS = 100
-"""Most calls kept whose results were read: a reader that lost the answer asks again soon."""
+"""Most calls kept in memory whose results were read: a reader that lost the answer asks again soon."""
 
 ABANDONED_SECONDS = 120.0
 """Time after which a call is cancelled whose waiting caller has disconnected, as on Modal."""
@@ -42,10 +43,10 @@ _CATEGORIES = {
 
 
 class Calls:
-    """RPCs of function calls."""
+    """RPCs of function calls. `archive`: keeps results of deployed apps that were read."""
 
-    def __init__(self, state: State, scheduler: Scheduler) -> None:
-        self._state, self._scheduler = state, scheduler
+    def __init__(self, state: State, scheduler: Scheduler, archive: ResultArchive) -> None:
+        self._state, self._scheduler, self._archive = state, scheduler, archive
         self._read: deque[Call] = deque()
 
     async def FunctionMap(
@@ -170,7 +171,8 @@ class Calls:
         )
 
     def _call(self, call_id: str) -> Call:
-        return found(self._state.calls, call_id, "function call")
+        kept = self._archive.load(call_id, self._state.functions) if call_id not in self._state.calls else None
+        return kept or found(self._state.calls, call_id, "function call")
 
     def _add(
         self, call: Call, items: Iterable[api_pb2.FunctionPutInputsItem]
@@ -198,15 +200,19 @@ class Calls:
     def _note_read(self, call: Call, outputs: list[api_pb2.FunctionGetOutputsItem]) -> None:
         """Note that a finished call of one input was read; drop the oldest such calls beyond the limit.
 
-        Those of a deployed app stay: another client may ask for them by their ids.
+        Those of a deployed app are archived: another client may ask for them by their ids.
         """
-        if call.was_read or call.unfinished or len(call.inputs) != 1 or not outputs or call.function.app.deployed:
+        if call.was_read or call.unfinished or len(call.inputs) != 1 or not outputs:
+            return
+        if call.function.app.deployed and call.chunks:  # a generator's items are in no archive
             return
         call.was_read = True
         self._read.append(call)
         while len(self._read) > MAX_READ_CALLS:
             old = self._read.popleft()
             if old.id in self._state.calls and not old.unfinished:
+                if old.function.app.deployed:
+                    self._archive.store(old)
                 self._state.forget_call(old)
 
     def _watch_abandoned(self, call: Call) -> None:
