@@ -5,6 +5,7 @@ A cell's end is the promise of the command that ran it; the kernel's `idle` says
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -194,6 +195,15 @@ OPEN: Final = """async path => {
   await panel.revealed;
 }"""
 SOURCE: Final = "index => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index].getSource()"
+BEGUN: Final = """index => window.ran[index]
+  || window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"""
+ASK: Final = """() => {
+  window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestKernelInfo().catch(() => undefined);
+}"""
+MOST_ASKED: Final = 6
+"""How often the kernel is asked for its facts before a cell counts as not begun."""
+ASK_MS: Final = 4_000
+"""Milliseconds between two such questions."""
 RESTART: Final = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 FILL: Final = """cells => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
@@ -223,6 +233,8 @@ class Notebook:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
+        self.may_leave_unread = False
+        """Whether the kernel may leave a request unread until the next one comes: ipykernel 7 before 7.4."""
         page.goto(address)
         self.wait_until_ready()
 
@@ -265,6 +277,18 @@ class Notebook:
     def start(self, index: int) -> None:
         """Run a cell and do not wait for it."""
         self.page.evaluate(self.RUN, index)
+        if self.may_leave_unread:
+            self._ask_until_begun(index)
+
+    def _ask_until_begun(self, index: int) -> None:
+        """Send requests until a cell has begun: one that the kernel has left unread is read together with them."""
+        from playwright.sync_api import TimeoutError as Late
+
+        for _ in range(MOST_ASKED):
+            with contextlib.suppress(Late):
+                self.page.wait_for_function(BEGUN, arg=index, timeout=ASK_MS)
+                return
+            self.page.evaluate(ASK)
 
     def ended(self, index: int) -> Locator:
         """Wait until the cell has run; returns its output area."""

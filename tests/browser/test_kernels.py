@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext, Locator
 
+LEAVE_UNREAD = ("7.3.0", "7.2.0", "7.0.1")
+"""Versions that may leave a request unread until the next one comes (the subshell_manager of 7.4 says how)."""
 HEARS = {"7.4.0": True, "7.3.0": True, "7.2.0": True, "7.0.1": True, "6.30.1": False}
 """Versions of ipykernel, and whether a message reaches one while a cell runs: subshells bring it there since 7."""
 TELL = "%load_ext modal_gpu_magic\nimport ipykernel\nprint(ipykernel.__version__)"
@@ -68,12 +70,10 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def shared(book: Notebook, version: str) -> Notebook:
-    """The notebook with a kernel of that version.
-
-    Before 7.4 one may leave a request unread for ever (ipykernel's subshell_manager says how): it is started anew then.
-    """
+    """The notebook with a kernel of that version. One that has left the first request unread is started anew."""
     for _ in range(3):
         book.change_kernel(version)
+        book.may_leave_unread = version in LEAVE_UNREAD
         book.fill([TELL])
         book.start(0)
         with contextlib.suppress(Late):

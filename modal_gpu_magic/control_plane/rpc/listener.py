@@ -88,8 +88,8 @@ class RpcEndpoint:
     ) -> None:
         """Serve `rpcs`; `on_request` is called at each request of the peer."""
         self._rpcs, self._credentials, self._peer, self._on_request = rpcs, credentials, peer, on_request
-        self._answers: OrderedDict[str, Any] = OrderedDict()
-        """The last answers of `_REPEATED`, by the key of the request."""
+        self._answers: OrderedDict[str, tuple[Any, bytes]] = OrderedDict()
+        """The last answers of `_REPEATED`, by the key of the request: the class and the content."""
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return grpclib's table of handlers."""
@@ -126,10 +126,12 @@ class RpcEndpoint:
         if key is None:
             return await rpc(request, self._peer)
         if key not in self._answers:
-            self._answers[key] = await rpc(request, self._peer)
+            answer = await rpc(request, self._peer)
+            self._answers[key] = type(answer), answer.SerializeToString()  # a message takes kilobytes
             if len(self._answers) > MOST_ANSWERS:
                 self._answers.popitem(last=False)
-        return self._answers[key]
+        kind, content = self._answers[key]
+        return kind.FromString(content)
 
 
 def _refusing(name: str, *, streaming: bool) -> Rpc:
