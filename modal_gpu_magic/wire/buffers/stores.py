@@ -249,8 +249,8 @@ class SharedStore:
     def remove(self) -> None:
         """Remove the directory with all files. A container that still writes finds no directory."""
         gone = self.directory.with_name(f".{self.directory.name}")
-        with contextlib.suppress(OSError):  # a file that appears during the removal would keep the directory
-            self.directory.rename(gone)
+        with contextlib.suppress(OSError):
+            self.directory.rename(gone)  # first: a file that appears during the removal would keep the directory
         shutil.rmtree(gone, ignore_errors=True)
 
     def _touch(self, key: str) -> bool:
