@@ -39,12 +39,13 @@ check: .venv/.dev
 
 # In the order of tests/conftest.py. Python keeps what it compiled, whatever the environment says: some 500 processes
 # import this package. JOBS=3 is a minute or two faster on two cores, and so busy that other people's races are lost.
-# A worker that dies is replaced once: a test that hangs ends its worker after minutes (faulthandler_timeout).
+# A test that hangs ends its worker after minutes (faulthandler_timeout), and that ends the run: of a new worker, xdist
+# may wait for ever.
 # The checks run beside the tests; what they say is shown whole, below what the tests say. Both must pass.
 test: export PYTHONDONTWRITEBYTECODE =
 test: chromium .venv/.dev
 	@$(MAKE) --no-print-directory check >.venv/check.txt 2>&1 & check=$$!; \
-	$(BIN)/python -m pytest -n $(JOBS) --max-worker-restart 1 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/python -m pytest -n $(JOBS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$check; checks=$$?; cat .venv/check.txt; \
 	echo "Exit status of the tests: $$tests, of the checks: $$checks."; test $$tests$$checks = 00
 

@@ -227,14 +227,14 @@ class Notebook:
 
     ipywidgets 8 passes a message to the view of a widget that has just been disposed of (1 in 11,000 tests).
     """
+    may_leave_unread = False
+    """Whether the kernel may leave a request unread until the next one comes: ipykernel 7 before 7.4."""
     READY, FILL, RUN, END, SOURCE, RESTART = READY, FILL, RUN, END, SOURCE, RESTART
     """Scripts of the page: whether the page is ready, put sources into the cells, run a cell and set `ran` of the cell,
     end the kernel, return the source of a cell, restart the kernel."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        self.may_leave_unread = False
-        """Whether the kernel may leave a request unread until the next one comes: ipykernel 7 before 7.4."""
         page.goto(address)
         self.wait_until_ready()
 

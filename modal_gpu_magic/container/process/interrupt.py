@@ -204,16 +204,28 @@ def _arrivals() -> int:
 
     def run() -> None:
         while True:
-            if PRESS in os.read(reading, 64) and not _is_blocked(PRESS):
-                for interrupt in tuple(_held):
-                    interrupt.notice()
+            if PRESS in os.read(reading, 64):
+                _notify(tuple(_held))
 
     daemon("modal-gpu-signals", run)
     return writing
 
 
+def _notify(interrupts: tuple[Interrupt, ...]) -> None:
+    """Report to interrupts that a ■ has arrived, unless the cell has blocked the signal and never unblocks it.
+
+    A signal is blocked for a moment, too, while Python notes its arrival: on a busy machine, that moment is long.
+    """
+    while _is_blocked(PRESS):
+        if not any(each in _held for each in interrupts):
+            return
+        time.sleep(RETRY_SECONDS)
+    for interrupt in interrupts:
+        interrupt.notice()
+
+
 def _is_blocked(number: signal.Signals) -> bool:
-    """Whether a cell has blocked a signal in the main thread, which then never runs its handler. Unknown: false."""
+    """Whether a signal is blocked in the main thread, which then does not run its handler. Unknown: false."""
     status = Path(f"/proc/self/task/{threading.main_thread().native_id}/status")
     with contextlib.suppress(OSError):
         found = re.search(r"^SigBlk:\s*([0-9a-f]+)", status.read_text(), re.MULTILINE)

@@ -6,8 +6,10 @@ import hashlib
 import os
 import re
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from itertools import repeat
 from operator import itemgetter
@@ -16,6 +18,7 @@ import pytest
 
 from modal_gpu_magic.container.process.interrupt import PRESS, STRIKE, Interrupt
 from tests.container.far_side import FarSide, Ran
+from tests.container.smi_double import eventually
 
 # `raw`: IPython's pretty printer can turn KeyboardInterrupt into an IndexError, which IPython prints and ignores, in a
 # native kernel as well (`GroupQueue.remove` in a `finally`).
@@ -226,3 +229,36 @@ def test_a_press_is_noticed_while_the_main_thread_is_in_c_code() -> None:
     with pytest.raises(KeyboardInterrupt):
         call()
     assert noticed == ["modal-gpu-signals", "MainThread"]
+
+
+def test_a_press_is_noticed_although_the_signal_was_blocked_when_it_arrived() -> None:
+    """Each signal is blocked while Python notes its arrival; a busy machine may stop the main thread just then."""
+    noticed: list[str] = []
+
+    def has_looked() -> bool:
+        frames = sys._current_frames()
+        reader = next(each for each in threading.enumerate() if each.name == "modal-gpu-signals")
+        return "_notify" in {frame.f_code.co_name for frame, _ in traceback.walk_stack(frames[reader.ident or 0])}
+
+    with Interrupt(lambda: noticed.append(threading.current_thread().name)):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {PRESS})
+        try:
+            os.kill(os.getpid(), PRESS)
+            eventually(has_looked)
+            assert "modal-gpu-signals" not in noticed
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {PRESS})
+        eventually(lambda: "modal-gpu-signals" in noticed)
+
+
+def test_the_press_after_one_that_a_cell_has_blocked_is_noticed() -> None:
+    first: list[str] = []
+    second: list[str] = []
+    with Interrupt(lambda: first.append(threading.current_thread().name)):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {PRESS})
+        os.kill(os.getpid(), PRESS)
+        eventually(lambda: first == ["MainThread"])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {PRESS})
+    with Interrupt(lambda: second.append(threading.current_thread().name)):
+        os.kill(os.getpid(), PRESS)
+        eventually(lambda: "modal-gpu-signals" in second)
