@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.control_plane.scheduling.state import Function
 
 MOST_CALLS: Final = 10_000
-"""Calls whose results are kept; Modal keeps results for 7 days."""
+"""Most calls whose results are kept, in memory or in the file. Modal keeps results for 7 days."""
 MOST_BYTES: Final = 1 << 30
-"""Bytes of results that are kept."""
+"""Most bytes of these results, in memory or in the file."""
 
 _TABLE: Final = (
     "CREATE TABLE calls (number INTEGER PRIMARY KEY, id TEXT UNIQUE, function TEXT, invocation INTEGER, input TEXT, "

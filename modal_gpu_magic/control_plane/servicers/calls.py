@@ -16,17 +16,13 @@ from modal_gpu_magic.catalog.limits import MAP_OUTSTANDING
 from modal_gpu_magic.control_plane.messages import known
 from modal_gpu_magic.control_plane.refusals import Conflict, NotFound, entry, found, seconds
 from modal_gpu_magic.control_plane.rpc.tokens import input_id_in, token_of
+from modal_gpu_magic.control_plane.scheduling.result_archive import MOST_BYTES, MOST_CALLS, ResultArchive
 from modal_gpu_magic.control_plane.scheduling.state import Call, Container, Input, State, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from modal_gpu_magic.control_plane.scheduling.result_archive import ResultArchive
     from modal_gpu_magic.control_plane.scheduling.scheduler import Scheduler
-
-MAX_CALLS = 10_000
-MAX_RESULT_BYTES = 1 << 30
-"""Most calls whose results are kept, and most bytes of results, in memory."""
 
 MAX_READ_CALLS = 100
 """Most calls kept in memory whose results were read: a reader that lost the answer asks again soon."""
@@ -171,8 +167,9 @@ class Calls:
         )
 
     def _call(self, call_id: str) -> Call:
-        kept = self._archive.load(call_id, self._state.functions) if call_id not in self._state.calls else None
-        return kept or found(self._state.calls, call_id, "function call")
+        calls = self._state.calls
+        archived = None if call_id in calls else self._archive.load(call_id, self._state.functions)
+        return archived or found(calls, call_id, "function call")
 
     def _add(
         self, call: Call, items: Iterable[api_pb2.FunctionPutInputsItem]
@@ -190,7 +187,7 @@ class Calls:
     def _keep(self, call: Call) -> None:
         """Store a call; drop the oldest finished ones beyond the limits."""
         calls = self._state.calls
-        while len(calls) >= MAX_CALLS or self._state.result_bytes > MAX_RESULT_BYTES:
+        while len(calls) >= MOST_CALLS or self._state.result_bytes > MOST_BYTES:
             old = next((each for each in calls.values() if not each.unfinished), None)
             if old is None:
                 break

@@ -234,31 +234,32 @@ def test_a_press_is_noticed_while_the_main_thread_is_in_c_code() -> None:
 def test_a_press_is_noticed_although_the_signal_was_blocked_when_it_arrived() -> None:
     """Each signal is blocked while Python notes its arrival; a busy machine may stop the main thread just then."""
     noticed: list[str] = []
-
-    def has_looked() -> bool:
-        frames = sys._current_frames()
-        reader = next(each for each in threading.enumerate() if each.name == "modal-gpu-signals")
-        return "_notify" in {frame.f_code.co_name for frame, _ in traceback.walk_stack(frames[reader.ident or 0])}
-
     with Interrupt(lambda: noticed.append(threading.current_thread().name)):
         signal.pthread_sigmask(signal.SIG_BLOCK, {PRESS})
         try:
             os.kill(os.getpid(), PRESS)
-            eventually(has_looked)
+            eventually(reader_waits)
             assert "modal-gpu-signals" not in noticed
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {PRESS})
         eventually(lambda: "modal-gpu-signals" in noticed)
 
 
-def test_the_press_after_one_that_a_cell_has_blocked_is_noticed() -> None:
-    first: list[str] = []
-    second: list[str] = []
-    with Interrupt(lambda: first.append(threading.current_thread().name)):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {PRESS})
-        os.kill(os.getpid(), PRESS)
-        eventually(lambda: first == ["MainThread"])
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {PRESS})
-    with Interrupt(lambda: second.append(threading.current_thread().name)):
-        os.kill(os.getpid(), PRESS)
-        eventually(lambda: "modal-gpu-signals" in second)
+def test_a_press_of_a_cell_that_blocks_the_signal_is_forgotten_with_the_cell() -> None:
+    noticed: list[str] = []
+    try:
+        with Interrupt(lambda: noticed.append(threading.current_thread().name)):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {PRESS})  # now: a thread that starts has the mask of the main one
+            os.kill(os.getpid(), PRESS)
+            eventually(lambda: noticed and reader_waits())
+        eventually(lambda: not reader_waits())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {PRESS})
+    assert noticed == ["MainThread"]
+
+
+def reader_waits() -> bool:
+    """Whether the thread that reads of signals waits for the main thread to unblock one."""
+    reader = next(each for each in threading.enumerate() if each.name == "modal-gpu-signals")
+    stack = traceback.walk_stack(sys._current_frames()[reader.ident or 0])
+    return "_notify" in {frame.f_code.co_name for frame, _ in stack}
