@@ -98,11 +98,16 @@ class Interrupt:
         self._wakeup_before = -1
 
     def __enter__(self) -> Self:
+        try:  # until these handlers are set, a signal raises here, at any line
+            for number in (PRESS, STRIKE):
+                self._before[number] = signal.getsignal(number)
+                signal.signal(number, self._pressed)
+        except BaseException:
+            self._restore_handlers()
+            raise
         _held.append(self)
         self._wakeup_before = signal.set_wakeup_fd(_arrivals(), warn_on_full_buffer=False)
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
-        for number in (PRESS, STRIKE):
-            self._before[number] = signal.signal(number, self._pressed)
         self._held = True
         return self
 
@@ -116,8 +121,19 @@ class Interrupt:
         _held.remove(self)
         if sys.unraisablehook == self._ignored:  # else the user's code has set another one
             sys.unraisablehook = self._hook_before
-        for number, handler in reversed(self._before.items()):  # Modal's handler raises at any line, so restore it last
-            signal.signal(number, handler)
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        """Set the former handlers. Modal's raises at any line once it is set, and so does Python's of SIGINT."""
+        try:
+            self._restore(STRIKE)
+            self._restore(PRESS)
+        finally:
+            self._restore(PRESS)
+
+    def _restore(self, number: signal.Signals) -> None:
+        if number in self._before:
+            signal.signal(number, self._before[number])
 
     @contextlib.contextmanager
     def window(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import sys
+import time
 import types
 from contextlib import closing
 from itertools import islice
@@ -18,8 +19,13 @@ from modal_gpu_magic.wire.values.kinds import is_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-WHOLE_SECONDS, SAMPLE_SECONDS = 0.12, 0.03
-"""Time limits in seconds: for a count of the whole value, and then for each of two samples of its items."""
+    from modal_gpu_magic.wire.pickles.counting import Counter
+
+WHOLE_OBJECTS, SAMPLE_OBJECTS = 20_000, 8_000
+"""Limits of objects: for a count of the whole value (0.1 s), and then for each of two samples of its items (0.03 s)."""
+
+MOST_SECONDS = 4
+"""CPU time in seconds that an estimate takes at most. Only objects whose classes are slow reach this limit."""
 
 MOST_DEPTH = 4
 """Largest depth at which nested containers are sampled."""
@@ -49,20 +55,15 @@ def size_text(nbytes: float) -> str:
 def nbytes_of(value: Any) -> int:
     """Estimate the number of bytes that are sent for a value.
 
-    The value is pickled without writing (`pickles.counting`). A value that takes longer than the limit is sampled.
+    The value is pickled without writing (`pickles.counting`). Of a value with more objects than the limit, samples are.
     """
     if type(value) in _ATOMS:
         return _ATOMS[type(value)]
     try:
         simple = _simple(value)
-        return int(_counted(value) if simple is None else simple)
+        return int(_Estimate().of(value) if simple is None else simple)
     except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return _OBJECT
-
-
-@unwarned()
-def _counted(value: Any) -> float:
-    return _whole_or_parts(value, WHOLE_SECONDS, 0)
 
 
 def _simple(value: Any) -> int | None:
@@ -93,73 +94,98 @@ def _of_tensor(value: Any) -> int | None:
     return int(nbytes) + (0 if grad is None else nbytes_of(grad))
 
 
-def _whole_or_parts(value: Any, seconds: float, depth: int) -> float:
-    """Return the bytes of a value: counted if it can be pickled within the limit, else estimated from its parts."""
-    from modal_gpu_magic.wire.pickles.counting import Counter
+class _Estimate:
+    """The estimate of one value's bytes, within a limit of time."""
 
-    known = _counted_by_library(value)
-    if known is not None:
-        return known
-    with closing(Counter(seconds)) as counter:
-        try:
-            return counter.count(value)
-        except Exception:  # noqa: BLE001 - the time limit is reached, or the value cannot be pickled
-            return max(_by_parts(value, seconds, depth), counter.total)
+    def __init__(self) -> None:
+        self._until = time.thread_time() + MOST_SECONDS
 
+    @unwarned()
+    def of(self, value: Any) -> float:
+        """Return the estimate."""
+        return self._whole_or_parts(value, WHOLE_OBJECTS, 0)
 
-def _by_parts(value: Any, seconds: float, depth: int) -> float:
-    known = _known(value)
-    if known is not None or depth >= MOST_DEPTH:
-        return known or _OBJECT
-    parts, count = _parts(value)
-    if count <= MOST_ITEMS:
-        return _OBJECT + _one_by_one(list(parts), seconds / 2, depth)
-    return _OBJECT + _sampled(parts, count, depth)
-
-
-def _one_by_one(parts: list[Any], seconds: float, depth: int) -> float:
-    """Return the bytes of a few values, which may share objects."""
-    from modal_gpu_magic.wire.pickles.counting import Counter
-
-    total, left = 0.0, list[Any]()
-    with closing(Counter(seconds)) as counter:
-        for part in parts:
+    def _whole_or_parts(self, value: Any, objects: float, depth: int) -> float:
+        """Return the bytes of a value: counted if it can be pickled within the limit, else estimated from its parts."""
+        known = _counted_by_library(value)
+        if known is not None:
+            return known
+        with self._counter(objects) as counter:
             try:
-                total += _ATOMS.get(type(part)) or counter.count(part)
-            except Exception:  # noqa: BLE001, PERF203 - the time limit is reached, or it cannot be pickled
-                left.append(part)
-    return total + sum(_whole_or_parts(part, seconds / len(left), depth + 1) for part in left)
+                return counter.count(value)
+            except Exception:  # noqa: BLE001 - the limit is reached, or the value cannot be pickled
+                return max(self._by_parts(value, objects, depth), counter.total)
 
+    def _by_parts(self, value: Any, objects: float, depth: int) -> float:
+        known = self._known(value)
+        if known is not None or depth >= MOST_DEPTH:
+            return known or _OBJECT
+        parts, count = _parts(value)
+        if count <= MOST_ITEMS:
+            return _OBJECT + self._one_by_one(list(parts), objects / 2, depth)
+        return _OBJECT + self._sampled(parts, count, depth)
 
-def _sampled(parts: Iterable[Any], count: int, depth: int) -> float:
-    """Estimate the bytes of many values from two samples.
-
-    The first sample also contains the objects that all values share; the second shows the bytes that each value adds.
-    """
-    from modal_gpu_magic.wire.pickles.counting import Counter, OutOfTime
-
-    samples = [list(islice(parts, start, None, max(2, count // (CHUNK_ITEMS * 20)))) for start in (0, 1)]
-    sizes, counted = [0.0, 0.0], [0, 0]
-    with closing(Counter(SAMPLE_SECONDS)) as counter:
-        for which, sample in enumerate(samples):
-            counter.extend(SAMPLE_SECONDS)
-            for start in range(0, len(sample), CHUNK_ITEMS):
-                chunk = sample[start : start + CHUNK_ITEMS]
+    def _one_by_one(self, parts: list[Any], objects: float, depth: int) -> float:
+        """Return the bytes of a few values, which may share objects."""
+        total, left = 0.0, list[Any]()
+        with self._counter(objects) as counter:
+            for part in parts:
                 try:
-                    sizes[which] += counter.count(chunk)
-                except OutOfTime:
-                    break
-                except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
-                    sizes[which] += (
-                        _one_by_one(chunk[:MOST_ITEMS], SAMPLE_SECONDS, depth + 1)
-                        * len(chunk)
-                        / len(chunk[:MOST_ITEMS])
-                    )
-                counted[which] += len(chunk)
-    if not counted[1]:
-        few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
-        return sum(_whole_or_parts(part, SAMPLE_SECONDS, depth + 1) for part in few) * count / len(few)
-    return sizes[0] + sizes[1] / counted[1] * (count - counted[0])
+                    total += _ATOMS.get(type(part)) or counter.count(part)
+                except Exception:  # noqa: BLE001, PERF203 - the limit is reached, or it cannot be pickled
+                    left.append(part)
+        return total + sum(self._whole_or_parts(part, objects / len(left), depth + 1) for part in left)
+
+    def _sampled(self, parts: Iterable[Any], count: int, depth: int) -> float:
+        """Estimate the bytes of many values from two samples.
+
+        The first sample also contains the objects that all values share; the second shows the bytes each value adds.
+        """
+        from modal_gpu_magic.wire.pickles.counting import LimitReached
+
+        samples = [list(islice(parts, start, None, max(2, count // (CHUNK_ITEMS * 20)))) for start in (0, 1)]
+        sizes, counted = [0.0, 0.0], [0, 0]
+        with self._counter(SAMPLE_OBJECTS) as counter:
+            for which, sample in enumerate(samples):
+                counter.extend(SAMPLE_OBJECTS)
+                for start in range(0, len(sample), CHUNK_ITEMS):
+                    chunk = sample[start : start + CHUNK_ITEMS]
+                    try:
+                        sizes[which] += counter.count(chunk)
+                    except LimitReached:
+                        break
+                    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+                        sizes[which] += (
+                            self._one_by_one(chunk[:MOST_ITEMS], SAMPLE_OBJECTS, depth + 1)
+                            * len(chunk)
+                            / len(chunk[:MOST_ITEMS])
+                        )
+                    counted[which] += len(chunk)
+        if not counted[1]:
+            few = samples[0][:: max(1, len(samples[0]) // 5)][:5]
+            return sum(self._whole_or_parts(part, SAMPLE_OBJECTS, depth + 1) for part in few) * count / len(few)
+        return sizes[0] + sizes[1] / counted[1] * (count - counted[0])
+
+    def _known(self, value: Any) -> float | None:
+        """Return the size in bytes that a library's value reports; None: the value reports none."""
+        pandas = sys.modules.get("pandas")
+        if hasattr(pandas, "DataFrame"):
+            if is_a(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
+                objects = [number for number, dtype in enumerate(value.dtypes) if dtype.kind == "O"]
+                return float(value.memory_usage().sum()) + sum(self._texts(value.iloc[:, number]) for number in objects)
+            if is_a(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
+                return float(value.memory_usage()) + (self._texts(value) if value.dtype.kind == "O" else 0)
+        nbytes = getattr(value, "nbytes", None)
+        return float(nbytes) if is_a(nbytes, int) else None
+
+    def _texts(self, column: Any) -> float:
+        """Return the bytes of the objects in a column, without the pointers."""
+        return self._sampled(list(column), len(column), 1) - 8 * len(column)
+
+    def _counter(self, objects: float) -> closing[Counter]:
+        from modal_gpu_magic.wire.pickles.counting import Counter
+
+        return closing(Counter(objects, self._until))
 
 
 def _parts(value: Any) -> tuple[Iterable[Any], int]:
@@ -194,21 +220,3 @@ def _counted_by_library(value: Any) -> float | None:
     if hasattr(type(value), "estimated_size"):  # polars
         return float(value.estimated_size())
     return None
-
-
-def _known(value: Any) -> float | None:
-    """Return the size in bytes that a library's value reports; None: the value reports none."""
-    pandas = sys.modules.get("pandas")
-    if hasattr(pandas, "DataFrame"):
-        if is_a(value, pandas.DataFrame):  # type: ignore[union-attr]  # it is loaded
-            objects = [number for number, dtype in enumerate(value.dtypes) if dtype.kind == "O"]
-            return float(value.memory_usage().sum()) + sum(_texts(value.iloc[:, number]) for number in objects)
-        if is_a(value, pandas.Series | pandas.Index):  # type: ignore[union-attr]  # it is loaded
-            return float(value.memory_usage()) + (_texts(value) if value.dtype.kind == "O" else 0)
-    nbytes = getattr(value, "nbytes", None)
-    return float(nbytes) if is_a(nbytes, int) else None
-
-
-def _texts(column: Any) -> float:
-    """Return the bytes of the objects in a column, without the pointers."""
-    return _sampled(list(column), len(column), 1) - 8 * len(column)

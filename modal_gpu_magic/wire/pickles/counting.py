@@ -29,37 +29,42 @@ _EACH = 13
 _FUNCTION, _ARRAY, _TENSOR = 30, 20, 35
 """Overhead in bytes: of a function without its code and contents, of an array or a tensor without its elements."""
 
-_CALLS_A_LOOK = 200
-"""Objects pickled between two checks of the clock: 0.2 ms."""
+OBJECTS_A_CHECK = 200
+"""Objects that a reducer pickles between two checks of the limits; a part of the stream counts as this many objects."""
+
+SECONDS_AN_OBJECT = 100e-6
+"""CPU time in seconds that an object of the limit may take: some 10 times what one takes on an idle machine, since a
+garbage collection in the middle of a count takes 0.3 s in a large process."""
 
 
-class OutOfTime(Exception):  # noqa: N818 - the name says which event ended the count
-    """The time limit of the count was reached. Callers in `wire` catch this exception."""
+class LimitReached(Exception):  # noqa: N818 - the name says which event ended the count
+    """The limit of the count was reached. Callers in `wire` catch this exception."""
 
 
 class Counter:
     """Counts the bytes of one value after another; a shared object counts once.
 
+    The limit is a number of objects, so that a count says the same on a slow machine as on a fast one. Objects whose
+    classes are slow reach the limit by time.
+
     Args:
-        seconds: CPU time in seconds to spend on all values.
+        objects: number of objects to pickle in all values.
+        until: the time at which the limit is reached in any case (`time.thread_time`, seconds).
 
     Attributes:
         total: bytes counted, including those of a value whose count was cut off.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._until = time.thread_time() + seconds
+    def __init__(self, objects: float, until: float) -> None:
+        self._last = until
+        self.extend(objects)
         self.total = 0
         self._pickler = _Pickler(self)
 
-    @property
-    def spent(self) -> bool:
-        """Whether the time limit is reached."""
-        return time.thread_time() >= self._until
-
-    def extend(self, seconds: float) -> None:
-        """Set the time limit to `seconds` from now."""
-        self._until = time.thread_time() + seconds
+    def extend(self, objects: float) -> None:
+        """Set the limit to `objects` from now."""
+        self._left = objects
+        self._until = min(time.thread_time() + objects * SECONDS_AN_OBJECT, self._last)
 
     def close(self) -> None:
         """Release the values: counter and pickler refer to each other, so that only the garbage collector would."""
@@ -70,7 +75,7 @@ class Counter:
         """Return the bytes that a value adds to those counted before.
 
         Raises:
-            OutOfTime: the time limit is reached.
+            LimitReached: the limit is reached.
             Exception: any exception that a class raises while an instance is pickled.
         """
         before = self.total
@@ -81,10 +86,10 @@ class Counter:
         """Count a part of the stream.
 
         Raises:
-            OutOfTime: the time limit is reached.
+            LimitReached: the limit is reached.
         """
-        self.check()
         self.add(len(part))
+        self.check()
         return len(part)
 
     def add(self, nbytes: int) -> None:
@@ -92,13 +97,14 @@ class Counter:
         self.total += nbytes
 
     def check(self) -> None:
-        """Check the time limit.
+        """Count `OBJECTS_A_CHECK` objects.
 
         Raises:
-            OutOfTime: the time limit is reached.
+            LimitReached: the limit is reached.
         """
-        if self.spent:
-            raise OutOfTime
+        self._left -= OBJECTS_A_CHECK
+        if self._left < 0 or time.thread_time() >= self._until:
+            raise LimitReached
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
@@ -127,7 +133,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
     def reducer_override(self, obj: Any) -> Any:
         """Return how to count an object."""
         self._calls += 1
-        if not self._calls % _CALLS_A_LOOK:
+        if not self._calls % OBJECTS_A_CHECK:
             self.counter.check()
         reducer = self._reducers[type(obj)]
         reduced = NotImplemented if reducer is None else reducer(self, obj)

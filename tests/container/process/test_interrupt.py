@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -13,12 +15,17 @@ import traceback
 from collections import deque
 from itertools import repeat
 from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modal_gpu_magic.container.process import interrupt as interrupt_module
 from modal_gpu_magic.container.process.interrupt import PRESS, STRIKE, Interrupt
 from tests.container.far_side import FarSide, Ran
 from tests.container.smi_double import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # `raw`: IPython's pretty printer can turn KeyboardInterrupt into an IndexError, which IPython prints and ignores, in a
 # native kernel as well (`GroupQueue.remove` in a `finally`).
@@ -136,6 +143,57 @@ def test_outside_the_window_nothing_is_raised_and_afterwards_the_handlers_are_ba
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def raising(number: int, _: object) -> None:
+    """A handler as Modal's is for ■, and Python's for SIGINT."""
+    raise InterruptedError(number)
+
+
+def state_of_signals() -> tuple[object, ...]:
+    """What an interrupt changes in the process while it handles signals."""
+    signal.set_wakeup_fd(wakeup := signal.set_wakeup_fd(-1))
+    return *map(signal.getsignal, (PRESS, STRIKE)), wakeup, sys.unraisablehook, tuple(interrupt_module._held)
+
+
+@pytest.mark.parametrize("number", [PRESS, STRIKE])
+def test_a_signal_at_any_line_of_the_way_in_or_out_leaves_nothing_behind(number: int) -> None:
+    """Until this handler is set, and once it has been taken back, Modal's handler raises wherever the thread is."""
+    before = {each: signal.signal(each, raising) for each in (PRESS, STRIKE)}
+    try:
+        state, raised = state_of_signals(), 0
+        for line in itertools.count(1):
+            left = [line]
+            try:
+                with signal_at_line(left, number), Interrupt():
+                    pass
+            except InterruptedError:
+                raised += 1
+            assert state_of_signals() == state, f"line {line}"
+            if left[0] > 0:  # the way has fewer lines
+                break
+        assert raised
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def signal_at_line(left: list[int], number: int) -> Iterator[None]:
+    """Raise a signal before line `left[0]` of the module under test runs; `left[0]` counts down to 0."""
+
+    def step(_frame: object, event: str, _: object) -> Any:
+        left[0] -= event == "line"
+        if event == "line" and left[0] == 0:
+            signal.raise_signal(number)
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, *_: step if frame.f_code.co_filename == interrupt_module.__file__ else None)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def test_a_late_deadline_marks_nothing() -> None:

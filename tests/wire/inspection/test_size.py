@@ -59,6 +59,14 @@ def test_many_small_objects(name: str) -> None:
     assert best < 0.3
 
 
+@pytest.mark.parametrize("name", ["nodes", "slotted", "methods"])
+def test_a_slow_machine_counts_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = nodes()[name]
+    said, clock = nbytes_of(value), time.thread_time
+    monkeypatch.setattr(time, "thread_time", lambda: 2 * clock())
+    assert nbytes_of(value) == said
+
+
 numbers = itertools.count()
 """No two arrays have one content: equal buffers cross once."""
 ATOMS = st.integers(-1000, 1000) | st.floats() | st.text(max_size=20) | st.booleans() | st.none()
