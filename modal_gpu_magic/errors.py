@@ -181,6 +181,10 @@ class ContainerLost(RunError):  # noqa: N818
     """The container died while the cell ran: exit code, signal, or out of memory."""
 
 
+class AnswerLost(RunError):  # noqa: N818
+    """The nodes of a cluster have ended their cell, and the answer did not arrive."""
+
+
 class RankLost(RunError):  # noqa: N818
     """A rank of the cell died: exit code, signal, or out of memory. The session's container still runs."""
 

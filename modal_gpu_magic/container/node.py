@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.container.worker import Worker
+from modal_gpu_magic.container.state.restoring import never
+from modal_gpu_magic.container.worker import COMMIT_SECONDS, Worker
 from modal_gpu_magic.errors import RunError
 from modal_gpu_magic.wire.messages.events import DistributedOptions
+from modal_gpu_magic.wire.messages.segments import run_of_node
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.process.interrupt import Interrupt
@@ -40,9 +42,23 @@ class Node(Worker):
         self._peer_frames = 0
 
     def take_part(
-        self, request: Request, post: Post, answer: Callable[[], str], volumes: Volumes, peers: Peers
+        self,
+        request: Request,
+        post: Post,
+        answer: Callable[[], str],
+        volumes: Volumes,
+        peers: Peers,
+        commit: Callable[[], object] = never,
     ) -> Answer:
-        """Run a cell on this node.
+        """Run a cell on this node, as `Worker.run` does.
+
+        Args:
+            request: the run.
+            post: puts frames into the queue.
+            answer: waits for the answer of `input()`.
+            volumes: the user's Volumes.
+            peers: the other nodes.
+            commit: commits the session Volume.
 
         Raises:
             RunError: the cell failed on this node. The failure is already in the queue; raising ends the other nodes.
@@ -52,7 +68,7 @@ class Node(Worker):
         ended = self.run(
             replace(
                 request,
-                run=request.run if first else f"{request.run}/{self.place.node}",
+                run=run_of_node(request.run, self.place.node),
                 clean=True,
                 generation=None,
                 distributed=request.distributed or DistributedOptions(torchrun=False),
@@ -61,7 +77,9 @@ class Node(Worker):
             post,
             answer,
             volumes,
+            commit,
         )
+        self._log_closing.finish(COMMIT_SECONDS)  # Modal may end the node with its answer, or with another node
         if not first and not _has_failed(ended):
             peers.tell(ended.frames)
         if _has_failed(ended):

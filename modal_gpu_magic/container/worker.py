@@ -61,6 +61,7 @@ from modal_gpu_magic.wire.messages.events import (
     Transfer,
 )
 from modal_gpu_magic.wire.messages.parcel import MARGIN_BYTES
+from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
@@ -160,7 +161,6 @@ class Worker:
             volumes: the user's Volumes.
             commit: commits the session Volume.
             call: Modal's id of this call.
-            commit: commits the session Volume.
         """
         if (known := self.known(request.run)) is not None:
             return known
@@ -191,6 +191,8 @@ class Worker:
                 is_event = self._close(request, ended, interrupt)
                 self.last, self.last_run = self._with_tail(ended), request.run
             if record is not None:
+                if self.place.stateless and self.place.node == 0:
+                    record.add_values(sealed(self._handed_values()))
                 self._log_closing.close(record, self.last, request.owner)
         if is_event and not interrupt.asked and not self.place.stateless:
             return replace(self._answer(), is_event=True, frames=self.last.frames, events=self.last.events)
@@ -260,6 +262,14 @@ class Worker:
             leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
         return self._answer(leaving=leaving)
 
+    @unwarned()
+    def _handed_values(self) -> Answer:
+        """Return the values that the last run has returned as `hand_over` does, for a container that keeps none."""
+        (request, result), self._done = self._done or (None, ()), None
+        leaving = self.namespace_sync.introduce(request, self._returned, result, InlineStore(), is_all=True)
+        handed, last = self._answer(leaving=leaving), self.last or self._answer()
+        return replace(handed, stays=last.stays, imported=last.imported, submodules=last.submodules)
+
     @property
     def _returned(self) -> tuple[str, ...]:
         """The names that the last run has returned."""
@@ -283,10 +293,10 @@ class Worker:
 
     def _record(self, request: Request, name: str, commit: Callable[[], object]) -> RunLog | None:
         """Return the log of a detached run; None: the run has none."""
-        if not request.log or self._directory is None:
+        if not request.log or session_mount.mounted(request.log) is None:
             return None
         life = life_name(time.time(), self.container)
-        directory = session_mount.top() / run_directory(self.session, request.run) / life
+        directory = session_mount.top() / run_directory(request.log, request.run) / life
         return RunLog(directory, commit, self._say, name)
 
     def save(self) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
-from modal_gpu_magic.errors import GivenUp
+from modal_gpu_magic.errors import AnswerLost, GivenUp
 from modal_gpu_magic.sdk.faults import is_token_refused, refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell, in_thread
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
     from modal_gpu_magic.wire.messages.parcel import Parcel
 
+CLUSTER = "cluster"
+"""The name of the function of an App whose machine has nodes."""
+CLUSTER_ANSWER_LOST = "the answer of the cluster was lost on its way, and {}"
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
 UNSTOPPED_SECONDS = 10.0
@@ -427,7 +430,13 @@ class Call:
             threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
 
     def ended(self) -> Answer | None:
-        """Ask the container how the run ended (see `OpenApp.ended`)."""
+        """Ask the container how the run ended (see `OpenApp.ended`).
+
+        Raises:
+            AnswerLost: the run was a cluster's, whose nodes keep no answer.
+        """
+        if self.app.machine.nodes > 1:
+            raise AnswerLost(CLUSTER_ANSWER_LOST.format("its nodes keep none."))
         self._ended_call = self.app.runner(self.session).ended.spawn(self.request.run)
         answer: Answer | None = self._ended_call.get()
         return answer
@@ -485,7 +494,7 @@ def define(
     options["volumes"] = {**options["volumes"], **volumes()}
     if machine.nodes > 1:
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
-        return app.function(serialized=True, name="cluster", max_containers=machine.nodes, **options)(function)
+        return app.function(serialized=True, name=CLUSTER, max_containers=machine.nodes, **options)(function)
     return app.cls(**entry.methods(), **options)(entry.Runner if has_parameter else entry.OneSession)
 
 

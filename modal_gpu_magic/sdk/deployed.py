@@ -6,12 +6,13 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
-from modal_gpu_magic.errors import GivenUp, MachineError, SetupError, TakenOver
+from modal_gpu_magic.errors import AnswerLost, GivenUp, MachineError, SetupError, TakenOver
 from modal_gpu_magic.sdk.announcing import Announcing
-from modal_gpu_magic.sdk.app import FOLLOWERS, Call, OpenApp
+from modal_gpu_magic.sdk.app import CLUSTER, CLUSTER_ANSWER_LOST, FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
@@ -19,7 +20,7 @@ from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, kernel_id
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.wire.messages.seal import sealed
-from modal_gpu_magic.wire.messages.segments import code_line, run_of, runs_directory, without_values
+from modal_gpu_magic.wire.messages.segments import code_line, run_of, run_of_node, runs_directory, without_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ class DeployedApp(OpenApp):
         self._last_sent = ""
         self._answered_at = 0.0
         """When the container last answered a run, seconds since the epoch; 0: no container is known to run."""
-        self._runs: set[str] = set()
+        self._calls: dict[str, SentCall] = {}
         """Runs whose events are awaited. The queue is not read between them: another kernel may have the session."""
         self._awaits = threading.Event()
         self.poll_seconds = POLL_SECONDS
@@ -116,12 +117,13 @@ class DeployedApp(OpenApp):
         self.queue.hydrate()
         self.volume.hydrate()
         self._hooks.callback(self.announcing.close)
+        self._hooks.callback(self._stop_reading)
         if found is not None:
             self.find_runs()
         if self._exists or is_mine:
             try:
                 app = modal.App.lookup(name, client=client)
-                self._cls = modal.Cls.from_name(name, RUNNER, client=client)
+                self._cls = deployed_runner(self.entry, client)
             except NotFoundError as error:  # its container was ended, and the App with it
                 if not is_mine:
                     raise SetupError(NOT_DEPLOYED.format(session)) from error
@@ -166,7 +168,8 @@ class DeployedApp(OpenApp):
         return self._follow(SentCall(self, session, request, tell, patience))
 
     def _follow(self, call: Call) -> Call:
-        self._runs.add(call.request.run)
+        if isinstance(call, SentCall):
+            self._calls[call.request.run] = call
         self._awaits.set()
         return super()._follow(call)
 
@@ -181,9 +184,15 @@ class DeployedApp(OpenApp):
         self._rest(run)
 
     def _rest(self, run: str) -> None:
-        self._runs.discard(run)
-        if not self._runs:
+        call = self._calls.pop(run, None)
+        if call is not None:
+            call.reader.close()
+        if not self._calls:
             self._awaits.clear()
+
+    def _stop_reading(self) -> None:
+        for run in [*self._calls]:
+            self._rest(run)
 
     def _await_run(self) -> bool:
         return self._awaits.wait()
@@ -317,10 +326,7 @@ class SentCall(Call):
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             self.tell("lost", error)
             return
-        try:
-            super().follow()
-        finally:
-            self.reader.close()
+        super().follow()
 
     def _spawned(self) -> None:
         self.app.knows(self._sent())
@@ -346,6 +352,17 @@ class SentCall(Call):
             except Exception:  # noqa: BLE001 - the first error says more
                 return error
         return error
+
+    def ended(self) -> Answer | None:
+        """Ask the container how the run ended.
+
+        Raises:
+            AnswerLost: the run was a cluster's, whose log has the values.
+        """
+        if self.app.machine.nodes > 1:
+            back = f"`%modal_gpu attach {self.session}` brings its values."
+            raise AnswerLost(CLUSTER_ANSWER_LOST.format(back))
+        return super().ended()
 
     def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
         """Pass to the reader of the log what has arrived."""
@@ -376,16 +393,38 @@ class FoundCall(SentCall):
         super().__init__(app, session, request, tell, patience)
         self.sent, self._spawns = True, 1
         self.id = call or None
+        self.nodes = tuple(
+            LogReader(
+                app.files, session, run_of_node(request.run, node), partial(self._of_node, str(node)), lambda: None
+            )
+            for node in range(1, app.machine.nodes)
+        )
+        """Readers of the logs of a cluster's other nodes."""
 
     def knows(self, call: str) -> None:
         """Note Modal's id of the call, which the event `started` has."""
         self.id = self.id or call or None
+
+    def _of_node(self, node: str, kind: str, body: Any) -> None:
+        """Pass on the events of another node; how the run ended, node 0 says."""
+        if kind == "segment":
+            self.tell("node_segment", (node, *body))
+
+    def _look(self) -> None:
+        super()._look()
+        self._read_nodes()
+
+    def _read_nodes(self) -> None:
+        """Read the logs of the other nodes, which end before that of node 0."""
+        for reader in self.nodes:
+            reader.read()
 
     def follow(self) -> None:
         """Read the log, and wait for the end of the run, in a thread."""
         try:
             with contextlib.suppress(Exception):
                 self.app.queue.clear()  # the log has all that nobody has read
+            patiently(self._read_nodes, self.patience, is_pointless=self._is_abandoned)
             patiently(self.reader.read, self.patience, is_pointless=self._is_abandoned)
             self.tell("live", None)
             FOLLOWERS.run(self.reader.run)
@@ -393,11 +432,14 @@ class FoundCall(SentCall):
             if self._cancelled:
                 self._send_cancel(terminate=self._terminating)
             result = patiently(self._call.get, self.patience, is_pointless=self._is_abandoned, probe=self._probe)
+            patiently(self._read_nodes, self.patience, is_pointless=self._is_abandoned)
             self.tell("result", replace(without_values(result), tail=result.tail))
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
+            if not isinstance(error, GivenUp):
+                with contextlib.suppress(Exception):  # the end of a failed node's log says more than the error
+                    self._read_nodes()
+                    self.reader.read()
             self.tell("lost", error)
-        finally:
-            self.reader.close()
 
     def _found(self) -> Any:
         """Return the call, once its id is known.
@@ -427,6 +469,15 @@ def with_found(files: VolumeFiles, entry: Entry) -> Entry:
         if seen is not None:
             runs = runs.with_found(SentRun(run, seen.count, seen.timeout, seen.started_at, seen.call, seen.code))
     return replace(entry, runs=runs)
+
+
+def deployed_runner(entry: Entry, client: Any) -> Any:
+    """Return the deployed class of a session, or the function of one whose machine is a cluster. No round trip."""
+    import modal
+
+    if entry.nodes > 1:
+        return modal.Function.from_name(entry.app, CLUSTER, client=client)
+    return modal.Cls.from_name(entry.app, RUNNER, client=client)
 
 
 def files_of(backend: Backend, entry: Entry) -> VolumeFiles:

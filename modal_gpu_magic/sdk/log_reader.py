@@ -13,10 +13,11 @@ from modal_gpu_magic.errors import DamagedError, RunError
 from modal_gpu_magic.wire.messages.log import Assembler
 from modal_gpu_magic.wire.messages.segments import (
     END,
+    VALUES,
     Segment,
     Span,
     generation_of,
-    opened_end,
+    opened_answer,
     opened_segment,
     run_directory,
     to_read,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from modal_gpu_magic.sdk.held import Tell
-    from modal_gpu_magic.wire.messages.events import Event
+    from modal_gpu_magic.wire.messages.events import Answer, Event
 
 LOOK_SECONDS: Final = 2.0
 """Seconds between two looks at the log and at the session's owner while nothing is missing."""
@@ -156,7 +157,7 @@ class LogReader:
             if blob is None:
                 return False
             self._has_ended = True
-            self._tell("logged_end", opened_end(blob))
+            self._tell("logged_end", opened_answer(blob))
         return True
 
     def _contents(self, life: str, spans: Sequence[Span]) -> Iterator[tuple[Span, bytes | None]]:
@@ -171,6 +172,17 @@ class LogReader:
 
 def _spans(names: list[str]) -> list[Span]:
     return [span for name in names if (span := Span.of(name))]
+
+
+def returned_values(files: Files, session: str, run: str) -> Answer | None:
+    """Return the values that a cluster's run has returned, as its log has them; None: the log has none.
+
+    Raises:
+        DamagedError: the file is damaged.
+    """
+    paths = [path for path in sorted(files.paths(run_directory(session, run))) if path.endswith(f"/{VALUES}")]
+    blob = files.content(paths[-1]) if paths else None
+    return None if blob is None else opened_answer(blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +245,7 @@ def _first_and_last(files: Files, session: str, run: str) -> Summary | None:
     return Summary(
         started.get("booted_at", 0.0),
         started.get("time", 0.0),
-        opened_end(end).made_at if end is not None else None,
+        opened_answer(end).made_at if end is not None else None,
         lines[0] if lines else "",
         *(started.get(name, default) for name, default in _SENT.items()),
     )

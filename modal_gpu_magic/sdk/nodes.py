@@ -16,7 +16,7 @@ from modal_gpu_magic.catalog.limits import CLUSTER_NODES, QUEUE_POLL_SECONDS
 from modal_gpu_magic.container.node import Node, Peers
 from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.sdk import modal_cluster
-from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted
+from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted, session_volume
 
 if TYPE_CHECKING:
     import modal
@@ -48,7 +48,8 @@ def run(request: Request, events: modal.Queue) -> Answer:
                 frames += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
         return sum(frames)
 
-    return node().take_part(request, post, answer, mounted(request.volumes), Peers(tell, await_all))
+    peers, commit = Peers(tell, await_all), session_volume(request.session_volume)
+    return node().take_part(request, post, answer, mounted(request.volumes), peers, commit)
 
 
 @functools.cache

@@ -155,6 +155,11 @@ class Entry:
         """The last run; None: no run was sent."""
         return self.runs.sent[-1] if self.runs.sent else None
 
+    @property
+    def nodes(self) -> int:
+        """The number of containers that run a cell at once."""
+        return int(self.machine.get("nodes", 1))
+
     def with_runs(self, runs: Runs) -> Entry:
         """Return the entry with the runs of its owner's claim, and what its kernel has changed since."""
         idle = self.idle_seconds if runs.idle_seconds is None else runs.idle_seconds

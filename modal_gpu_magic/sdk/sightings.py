@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from modal_gpu_magic.sdk.deployed import RUNNER, files_of
+from modal_gpu_magic.sdk.deployed import deployed_runner, files_of
 from modal_gpu_magic.sdk.log_reader import first_and_last
 from modal_gpu_magic.sdk.registry import Entry, Registry
 
@@ -50,12 +50,11 @@ def sightings(backend: Backend, among: Collection[str] | None = None) -> tuple[S
 
 
 def _look(backend: Backend, entry: Entry) -> Sighting:
-    import modal
-
     run, now, stats = entry.run, time.time(), None
     with contextlib.suppress(Exception):  # an App that was stopped elsewhere
-        runner: Any = modal.Cls.from_name(entry.app, RUNNER, client=backend.client)
-        stats = runner(session=entry.session).run.get_current_stats()
+        runner: Any = deployed_runner(entry, backend.client)
+        function = runner if entry.nodes > 1 else runner(session=entry.session).run
+        stats = function.get_current_stats()
     is_warm = stats is not None and stats.num_total_runners > 0
     if run is None:
         return Sighting(entry, "idle" if is_warm else "not running")

@@ -228,7 +228,7 @@ class Dispatcher(AppHolder):
             asked=Asked(tuple(map(str, self.machine.gpus)), self.backend, dict(SMI_NAMES)),
             restores_any=self.restores_any,
             owner=self._claim,
-            log=self.machine.detach,
+            log=self.name if self.machine.detach else "",
         )
 
     def _look_at_owner(self, app: OpenApp, ended: Ended) -> None:

@@ -130,7 +130,11 @@ class Session(BackgroundCells):
         front.begin(self.about, partial(press, inbox))
         ended_at: list[float] = []
         with self.status.running(
-            front, inbox, self._hourly(), 1, lambda: (ended_at or [time.time()])[0] + self.machine.scaledown
+            front,
+            inbox,
+            self._hourly(),
+            self.machine.nodes,
+            lambda: (ended_at or [time.time()])[0] + self.machine.scaledown,
         ):
             app = self._open(cell, front, inbox)
             assert isinstance(app, DeployedApp)  # noqa: S101 - the machine is of a detached session

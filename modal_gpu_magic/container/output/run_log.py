@@ -19,12 +19,15 @@ from modal_gpu_magic.wire.messages.events import Event
 from modal_gpu_magic.wire.messages.log import Assembler, cut
 from modal_gpu_magic.wire.messages.segments import (
     END,
+    VALUES,
     Segment,
     Span,
     for_log,
     opened_segment,
+    run_of,
     sealed_end,
     sealed_segment,
+    whole_run,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ class RunLog:
         self._since = 0.0
         self._last: tuple[Event, ...] = ()
         """The last events, which are no frames yet."""
+        self._values = b""
         self._files: dict[Span, int] = {}
         self._dropped = 0
         self._is_closed = self._has_failed = False
@@ -101,6 +105,10 @@ class RunLog:
     def add_last(self, events: tuple[Event, ...]) -> None:
         """Add the last events of the run. `close` makes frames of them: the answer does not wait for that."""
         self._last = events
+
+    def add_values(self, blob: bytes) -> None:
+        """Add the values that the run has returned. `close` writes them."""
+        self._values = blob
 
     @property
     def is_unwritten(self) -> bool:
@@ -149,6 +157,8 @@ class RunLog:
             self.write()
             self._is_closed = True
             try:
+                if self._values:
+                    self._put(VALUES, self._values)
                 self._put(END, sealed_end(answer))
             except OSError as error:
                 self._wait_for_disk(error)
@@ -229,10 +239,13 @@ class RunLog:
 
 
 def forget_old_runs(directory: Path, most: int = MOST_RUNS) -> None:
-    """Remove the logs of a session's runs but the newest ones."""
-    runs = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
-    for path in runs[: max(0, len(runs) - most)]:
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove the logs of a session's runs but the newest ones. Those of a cluster's nodes go with that of node 0."""
+    paths = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
+    runs = list(dict.fromkeys(whole_run(run_of(path.name)) for path in paths))
+    gone = set(runs[: max(0, len(runs) - most)])
+    for path in paths:
+        if whole_run(run_of(path.name)) in gone:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Commits:

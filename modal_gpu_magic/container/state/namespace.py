@@ -269,7 +269,13 @@ class NamespaceSync:
         )
 
     def introduce(
-        self, request: Request | None, returned: Iterable[str], result: tuple[Any, ...], store: Store
+        self,
+        request: Request | None,
+        returned: Iterable[str],
+        result: tuple[Any, ...],
+        store: Store,
+        *,
+        is_all: bool = False,
     ) -> OutgoingValues:
         """Choose the values for a kernel that attaches: those that the last run returned; all other names stay.
 
@@ -278,12 +284,14 @@ class NamespaceSync:
             returned: the names that it returned.
             result: the value of its last expression, if any.
             store: stores the large buffers.
+            is_all: whether no other name stays, since the container keeps none.
         """
         self.forget()
         hasher = _hasher(store)
+        others = () if is_all else self.names
         imported = {
             name: Import(value.__name__)
-            for name in self.names
+            for name in others
             if is_a(value := self.namespace[name], ModuleType) and sys.modules.get(value.__name__) is value
         }
         names = [
@@ -298,11 +306,10 @@ class NamespaceSync:
             return prepare(chosen.values, self.namespace, store, hasher, table=self.table), chosen
 
         packed, chosen = (Packed(Transfer()), _Chosen({}, [], {})) if request is None else _in_room(request, pack)
-        others = [name for name in self.names if name not in chosen.values and name not in imported]
         packed.arrived(self.table)
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
-        staying = {name: self.namespace[name] for name in others}
+        staying = {name: self.namespace[name] for name in others if name not in chosen.values and name not in imported}
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
         stays = tuple(_stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items())

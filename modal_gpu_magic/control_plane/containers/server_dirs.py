@@ -30,6 +30,8 @@ LEAST_ROOM_BYTES = 1 << 20
 _MARKER = "owner.json"
 _TRIAL = "trial"
 _LINKS = "links.json"
+_GONE = "-gone"
+"""End of the name of a directory that is being removed; what is left of one is removed by the next server."""
 _ENDED = ("Z", "X", "")
 """States of a process that has ended but may not have been waited for."""
 
@@ -161,8 +163,13 @@ def _is_dead(directory: Path) -> bool:
 
 
 def _remove(directory: Path) -> None:
+    """Remove a directory. The rename comes first: a file that appears during the removal would keep the directory."""
     _remove_links(directory)
-    shutil.rmtree(directory, ignore_errors=True)
+    gone = directory
+    if not directory.name.endswith(_GONE):
+        with suppress(OSError):
+            gone = directory.rename(directory.with_name(directory.name + _GONE))
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _is_ours(path: Path) -> bool:

@@ -103,8 +103,6 @@ class Machine:
         paths = [path for _, path in self.volumes]
         if len(paths) != len(set(paths)):
             raise MachineError(f"two volumes are mounted at the same path: {', '.join(paths)}.")
-        if self.detach and self.nodes > 1:
-            raise MachineError("a cluster keeps nothing to come back to: write --detach or --nodes, not both.")
         refused = clusters.refusal(self.gpus, self.nodes, rdma=self.rdma) or toolkit.refusal(self.gpus, self.image)
         if refused:
             raise MachineError(refused)

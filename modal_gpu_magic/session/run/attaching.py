@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
+from modal_gpu_magic.sdk.log_reader import returned_values
 from modal_gpu_magic.session.run.pump import Ended, Pump
 from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.deferred_imports import is_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.run.settling import Sender
     from modal_gpu_magic.session.run.watch import Watch
+    from modal_gpu_magic.wire.buffers.stores import Store
 
 UNSENT_MESSAGE = "the cell was not sent: its kernel ended before. Run the cell again."
 BOUND_MESSAGE = "Bound from the session, over values of this notebook: {}."
@@ -88,6 +90,8 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
         if isinstance(ended.lost, BackendLost) or may_go_on(ended):
             return None
         can_be_asked = ended.never_began or isinstance(ended.lost, MachineError)  # else its container has ended
+    if session.machine.nodes > 1:
+        return _of_cluster(session, app, run, say)
     can_be_asked = can_be_asked and app.is_awake(session.name)
     given = app.hand_over(session.name, run.id if run is not None else "") if can_be_asked else None
     app.find_runs()  # a run that its kernel could not announce has ended before that
@@ -96,7 +100,16 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
         return _saved(session, app, say)
     session.generation = given.generation
     session.history[:] = known_runs(given.saved_run, run.id if run is not None else "")
-    return _bind(session, given, run.count if run is not None else 0, say)
+    store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
+    return _bind(session, given, store, run.count if run is not None else 0, say)
+
+
+def _of_cluster(session: Sender, app: DeployedApp, run: SentRun | None, say: Callable[[str], None]) -> CellResult:
+    """Bind what a cluster's last run has returned: its nodes keep nothing, so the log of the run has it."""
+    given = returned_values(app.files, session.name, run.id) if run is not None else None
+    if run is None or given is None:
+        return CellResult()
+    return _bind(session, given, InlineStore(dict(given.values.inline) if given.values else {}), run.count, say)
 
 
 def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
@@ -112,11 +125,10 @@ def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
 
 
 @unwarned()
-def _bind(session: Sender, given: Answer, count: int, say: Callable[[str], None]) -> CellResult:
+def _bind(session: Sender, given: Answer, store: Store, count: int, say: Callable[[str], None]) -> CellResult:
     """Bind what the container has given."""
     has = set(given.values.names if given.values else ()) | {each.name for each in given.stays} | given.imported.keys()
     before = {name: session.namespace[name] for name in has & session.namespace.keys()}
-    store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
     unlike = session.versions.unlike(given.versions, session.machine)
     result = take_in(session, partial(session.values.incoming, given, store, session.fetch, count, unlike))
     session.values.adopted(has, NOT_IN_SESSION)

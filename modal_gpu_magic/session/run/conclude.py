@@ -11,6 +11,7 @@ from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.errors import (
+    AnswerLost,
     BackendLost,
     CellTimeout,
     ContainerLost,
@@ -160,7 +161,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
 
 
 def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
-    app, ended = run.app, run.ended
+    ended = run.ended
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         over = ended.answer.over if ended.answer else cell.budget
         return _timeout(cell, run.machine, over, survives=not ended.terminated)
@@ -169,10 +170,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     if ended.answer is not None and ended.answer.need is None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None
     if ended.stopped:
-        if ended.terminated and app.backend.kind == "cloud":
-            app.terminate_soon()  # whether Modal honours `terminate` after a cancel is untested
-        words = _STOPPED[ended.terminated, ended.never_began]
-        return stopped(_ENDED_SAVED if words is _ENDED and run.machine.saves else words)
+        return _stopped(run)
     if ended.words:  # faulthandler's stack, a CUDA assertion
         front.event(Event(-1, "stream", {"name": "stderr", "text": ended.words}))
         for line in health_words(run.metrics.faults(ended.words)):
@@ -183,6 +181,17 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     if isinstance(error, ContainerLost) and run.machine.saves:
         error = ContainerLost(str(error).replace(GONE, _SAVED))
     return _timeout(cell, run.machine, cell.budget, survives=False) if isinstance(error, CellTimeout) else error
+
+
+def _stopped(run: FinishedRun) -> KeyboardInterrupt:
+    """Return the error of a stopped run that has no answer."""
+    app, ended = run.app, run.ended
+    if isinstance(ended.lost, AnswerLost):
+        return stopped(f"stopped; {ended.lost}")
+    if ended.terminated and app.backend.kind == "cloud":
+        app.terminate_soon()  # whether Modal honours `terminate` after a cancel is untested
+    words = _STOPPED[ended.terminated, ended.never_began]
+    return stopped(_ENDED_SAVED if words is _ENDED and run.machine.saves else words)
 
 
 def _is_left(run: FinishedRun) -> bool:

@@ -105,7 +105,7 @@ class Pump:
         self.life = Lifecycle(time.monotonic(), timeout)
         self.assembler = Assembler()
         self.others: dict[str, Assembler] = {}
-        """Assemblers of the other nodes of a cluster, by node. Each node numbers its own events."""
+        """Assemblers of the other nodes of a cluster, by node and container. Each container numbers its own events."""
         self.former: set[str] = set()
         """Lives of containers that Modal has replaced: what still arrives from them is out of date."""
         self.attaches = not call.has_values
@@ -139,6 +139,7 @@ class Pump:
             "spawned": self._spawned,
             "frame": self._frame,
             "segment": self._segment,
+            "node_segment": self._node_segment,
             "logged_end": self._logged_end,
             "live": self._live,
             "taken": self._lose,
@@ -160,7 +161,7 @@ class Pump:
     def run(self) -> Ended:
         """Handle messages until the run is over."""
         self.status.enters(self.phase)
-        while not self.life.is_over:
+        while not (self.life.is_over and self._has_all_old):
             wait = min(UPDATE_SECONDS, self.life.seconds_left(time.monotonic()))
             try:
                 kind, body = self.inbox.get(timeout=wait)
@@ -195,6 +196,11 @@ class Pump:
             last_output,
             self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
         )
+
+    @property
+    def _has_all_old(self) -> bool:
+        """Whether all that is old has arrived: the logs of a cluster's nodes come one after the other."""
+        return not self.is_old or self.lost is not None
 
     def _whole_answer(self) -> Answer | None:
         """Return the run's answer; ask the container for it if the event that has the answer was lost."""
@@ -297,7 +303,8 @@ class Pump:
     def _frame(self, frame: Frame) -> None:
         _, *node, life = frame.run.split("/")
         if node:
-            self._other_frame(node[0], frame)
+            self.frames += 1
+            self._take_of_node(node[0], life, self._of_node(node[0], life).feed(frame))
             return
         if not self._is_of(life):
             return
@@ -347,14 +354,23 @@ class Pump:
         self.timing.replaced()
         self.again = True
 
-    def _other_frame(self, node: str, frame: Frame) -> None:
+    def _node_segment(self, body: tuple[str, str, Segment]) -> None:
+        """Take in a file of the log of another node."""
+        node, life, segment = body
+        assembler = self._of_node(node, life)
+        if segment.first <= assembler.next_number:
+            self._take_of_node(node, life, assembler.take(segment))
+
+    def _of_node(self, node: str, life: str) -> Assembler:
+        return self.others.setdefault(f"{node}/{life}", Assembler())
+
+    def _take_of_node(self, node: str, life: str, events: list[Event]) -> None:
         """Handle events of a node other than the first: output of its ranks, samples, and its failure."""
-        self.frames += 1
-        for event in self.others.setdefault(node, Assembler()).feed(frame):
+        for event in events:
             if event.kind in ("rank", "sample"):
                 self._event(event)
             elif event.kind == "started":
-                self.timing.takes(event, frame.run, int(node))
+                self.timing.takes(event, f"{node}/{life}", int(node))
             elif event.kind == "end" and self.end is None:
                 self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
                 self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
@@ -389,8 +405,12 @@ class Pump:
         self._begun()
 
     def _take_end(self, event: Event) -> None:
-        self.end = event.content["answer"]
-        self.answered_at = self.answered_at or self._when(event.content["answer"])
+        answer: Answer = event.content["answer"]
+        if answer.is_event and self.call.has_values:  # from the log, which has no values: the container has them
+            self.answer = answer
+        else:
+            self.end = answer
+        self.answered_at = self.answered_at or self._when(answer)
         self._feed(Message.END)
 
     def _sample(self, event: Event) -> None:
@@ -474,7 +494,7 @@ class Pump:
         if self.answer is None:
             return
         posted = self.answer.tail[0].number if self.answer.tail else self.answer.events
-        has_all = self.assembler.next_number >= posted and not self.others
+        has_all = self.assembler.next_number >= posted and (self.attaches or not self.others)
         if has_all or (self.call.has_values and self.frames >= self.answer.frames):
             self._feed(Message.COMPLETE)
 

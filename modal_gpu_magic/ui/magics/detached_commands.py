@@ -106,7 +106,8 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
             session.stop()
         session = Session(None, entry.session, kind, shell.user_ns, shell.user_ns_hidden)
     state.add(session)
-    state.current = session.name
+    if entry.nodes == 1:  # a cell names the nodes of its cluster
+        state.current = session.name
     state.show(session)
     try:
         with answering(shell):

@@ -249,7 +249,7 @@ class KernelState:
         from modal_gpu_magic.session.facade import Session
 
         name = self.name_of(line)
-        if line.options.detach and not line.options.session:
+        if line.options.detach and not line.options.session and not name.endswith(CLUSTER):
             self.current = name
         session = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
@@ -365,7 +365,7 @@ class KernelState:
         name = line.options.session or self.current
         if line.options.detach and name == "default":
             name = session_name(self.shell)
-        return name + (CLUSTER if nodes > 1 else "")
+        return name.removesuffix(CLUSTER) + CLUSTER if nodes > 1 else name
 
     def _machine(self, line: Line, session: Session | None) -> Machine:
         from modal_gpu_magic.plan.machine.definition import inherit

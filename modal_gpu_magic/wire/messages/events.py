@@ -410,8 +410,8 @@ class Request(Compact):
     """A new container restores whatever is saved: the kernel attaches to the session, and knows nothing of it."""
     owner: str = ""
     """Id of the kernel's claim on a detached session: a later claim ends an earlier one. Empty: an attached session."""
-    log: bool = False
-    """Whether the run's events are logged in the session Volume."""
+    log: str = ""
+    """Name of the session whose directory in the session Volume has the log of the run; empty: the run has no log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ reader lists the files again then. Pure: no clock, no file.
 
   SESSION/runs/RUN/LIFE/000000000000-000000000120   the frames of the events 0 to 119
   SESSION/runs/RUN/LIFE/end                         how the run ended: the answer without its values
+  SESSION/runs/RUN/LIFE/values                      what a cluster's run has returned: no container keeps it
 
-LIFE is the container's: Modal repeats a run whose container it has replaced, with numbers from zero again.
+LIFE is the container's: Modal repeats a run whose container it has replaced, with numbers from zero again. Each other
+node of a cluster has a run of its own: RUN is then the run's id, a slash and the node's number, quoted.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 END: Final = "end"
 """Name of the file that says how a run ended."""
+VALUES: Final = "values"
+"""Name of the file with the values that a run has returned, packed for a kernel that has none of the session's."""
 RUNS: Final = "runs"
 LINE_CHARACTERS: Final = 80
 """Most characters of a line of code in a list of runs."""
@@ -95,6 +99,16 @@ def run_of(path: str) -> str:
     return unquote(path.rstrip("/").rpartition("/")[2])
 
 
+def run_of_node(run: str, node: int) -> str:
+    """Return the run's id at a node of a cluster: node 0 has the run itself."""
+    return f"{run}/{node}" if node else run
+
+
+def whole_run(run: str) -> str:
+    """Return the id of the run that a node of a cluster takes part in."""
+    return run.partition("/")[0]
+
+
 def code_line(source: str) -> str:
     """Return the first line of a cell's code, for lists of runs."""
     line = next((line for line in source.splitlines() if line.strip() and line[:1] not in "#%"), "")
@@ -153,8 +167,8 @@ def sealed_end(answer: Answer) -> bytes:
     return sealed(without_values(answer))
 
 
-def opened_end(blob: bytes) -> Answer:
-    """Return the answer in the file `end`.
+def opened_answer(blob: bytes) -> Answer:
+    """Return the answer in a file `end` or `values`.
 
     Raises:
         DamagedError: the bytes are not those of the file.

@@ -14,7 +14,17 @@ from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.run_log import GROWN_BYTES, MOST_RUNS, PAUSE_SECONDS, RunLog
 from modal_gpu_magic.wire.messages.events import Answer, Event, Transfer
 from modal_gpu_magic.wire.messages.log import Assembler, Log, cut
-from modal_gpu_magic.wire.messages.segments import END, Span, opened_end, opened_segment, to_read
+from modal_gpu_magic.wire.messages.seal import sealed
+from modal_gpu_magic.wire.messages.segments import (
+    END,
+    VALUES,
+    Span,
+    opened_answer,
+    opened_segment,
+    run_directory,
+    run_of_node,
+    to_read,
+)
 
 
 def spans(directory: Path) -> list[Span]:
@@ -67,7 +77,7 @@ def test_the_log_is_whole_whether_the_queue_takes_all_or_nothing(record: Record)
         events = read(directory)
         assert text(events) == "".join(lines)
         assert [event.number for event in events] == list(range(finished.events))
-        assert opened_end((directory / END).read_bytes()).events == finished.events
+        assert opened_answer((directory / END).read_bytes()).events == finished.events
         sender.close()
 
 
@@ -146,3 +156,21 @@ def test_the_logs_of_the_newest_runs_are_kept(tmp_path: Path) -> None:
         record.log.close(Answer("g", "1"))
         assert record.committed.wait(10)
     assert {path.name for path in tmp_path.iterdir()} == {f"run{number}" for number in range(5, MOST_RUNS + 5)}
+
+
+def test_the_logs_of_a_clusters_nodes_count_as_one_run(tmp_path: Path) -> None:
+    for number in range(MOST_RUNS + 1):
+        for node in (1, 0):
+            record = Record(tmp_path / run_directory("s", run_of_node(f"run{number}", node)) / "life")
+            record.log.close(Answer("g", "1"))
+            assert record.committed.wait(10)
+    left = {path.name for path in (tmp_path / "s" / "runs").iterdir()}
+    assert left == {f"run{number}{node}" for number in range(1, MOST_RUNS + 1) for node in ("", "%2F1")}
+
+
+def test_returned_values_lie_beside_the_end(record: Record) -> None:
+    record.log.add_values(sealed(Answer("g", "1", names=("x",))))
+    record.log.close(Answer("g", "1"))
+    assert record.committed.wait(10)
+    assert opened_answer((record.directory / VALUES).read_bytes()).names == ("x",)
+    assert opened_answer((record.directory / END).read_bytes()).names == ()

@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from itertools import repeat
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,15 +106,29 @@ def test_a_shell_command_ends_with_the_cell_as_in_a_kernel(shared: FarSide) -> N
     assert seconds < 25
 
 
-def test_a_cell_that_catches_everything_goes_on_until_it_is_killed() -> None:
+STUBBORN = """
+import itertools, pathlib, time
+place = pathlib.Path({!r})
+numbers = itertools.count()
+def rest():
+    (place / 'rests').touch()
+    time.sleep(0.05)
+def wait(level):
+    while True:
+        try: wait(level - 1) if level else rest()
+        except BaseException: (place / str(next(numbers))).touch()
+wait(5)
+"""
+"""Each level catches what arrives while the level below it handles a press."""
+
+
+def test_a_cell_that_catches_everything_goes_on_until_it_is_killed(tmp_path: Path) -> None:
     with FarSide() as far:
-        far.send(
-            "import time\nwhile True:\n    try: time.sleep(0.05)\n    except BaseException: print('no', flush=True)"
-        )
-        for _ in range(3):
-            time.sleep(0.2)
+        far.send(STUBBORN.format(str(tmp_path)))
+        eventually((tmp_path / "rests").exists)
+        for number in range(3):
             far.press()
-        time.sleep(0.2)
+            eventually((tmp_path / str(number)).exists)
         assert far.process.poll() is None
         far.process.kill()
 

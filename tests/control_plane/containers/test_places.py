@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import resource
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -54,6 +57,32 @@ def test_what_a_dead_server_left_is_removed_and_a_living_ones_stays() -> None:
     finally:
         living.remove()
     assert done.returncode == 0
+
+
+def test_a_process_that_still_writes_keeps_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a dead server has started may live a moment longer."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(server_dirs, "_MAX_BASE_LENGTH", 1000)
+    for _ in range(10):
+        home = server_dirs.create()
+        (home.root / "owner.json").write_text(json.dumps({"pid": os.getpid(), "started": "1"}))
+        for number in range(50):
+            (home.root / str(number)).touch()
+        begun = threading.Event()
+        writer = threading.Thread(target=write_until_gone, args=(home.root, begun))
+        writer.start()
+        begun.wait()
+        server_dirs.clear_dead()
+        assert not home.root.exists()
+        writer.join()
+        home.remove()
+
+
+def write_until_gone(directory: Path, begun: threading.Event) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for number in itertools.count():
+            (directory / f"late-{number}").touch()
+            begun.set()
 
 
 def test_a_reused_pid_is_not_the_owner() -> None:

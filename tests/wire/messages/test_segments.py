@@ -18,7 +18,7 @@ from modal_gpu_magic.wire.messages.segments import (
     for_log,
     generation_of,
     life_name,
-    opened_end,
+    opened_answer,
     opened_segment,
     run_directory,
     sealed_end,
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_refused() -> None:
 
 def test_the_end_has_no_values() -> None:
     answer = Answer("g", "1", values=Transfer(b"big"), stays=(StayedValue("v", "T", "s", "w"),), names=("v",), events=7)
-    kept = opened_end(sealed_end(answer))
+    kept = opened_answer(sealed_end(answer))
     assert (kept.values, kept.stays, kept.names, kept.events) == (None, (), ("v",), 7)
     event = for_log(Event(3, "end", {"answer": answer}))
     assert event.content["answer"] == kept
