@@ -261,12 +261,14 @@ class Leaving:
         """Begin a session, with the first values."""
         self._expect(self.here.run(USE))
         self._reset()
+        self.history = []
 
     def _reset(self) -> None:
-        """Bind the first values, whatever was there."""
+        """Bind the first values, whatever was there. The session's saved state may still be of a moment before."""
         self._expect(self.here.run(FORGET))
         self._expect(self._remote(BEGIN + FORGET))
-        self.model, self.history = Model(), []
+        self.history = [*self.history, self.model.kept][-MOST_MOMENTS:]
+        self.model = Model()
 
     def _remote(self, source: str, press: Sequence[float] = (), header: str = "") -> Result:
         """Run a cell in the container; what it prints is what the next kernel that attaches shows."""

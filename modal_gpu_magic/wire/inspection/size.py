@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.pickles.counting import Counter
 
-WHOLE_OBJECTS, SAMPLE_OBJECTS = 20_000, 8_000
+WHOLE_OBJECTS, SAMPLE_OBJECTS = 15_000, 8_000
 """Limits of objects: for a count of the whole value (0.1 s), and then for each of two samples of its items (0.03 s)."""
 
 MOST_SECONDS = 4
