@@ -88,6 +88,10 @@ LOOP_THREAD = "(thread_inner)"
 """End of the name of the thread with the SDK's event loop: synchronicity's, tested with 0.11 and 0.12."""
 PREEMPTION_SECONDS = 10.0
 """Seconds after a stopped run in which the end of the container means that Modal has stopped the run."""
+NOT_WITHOUT_A_CELL = (
+    "the container has ended, and the value was saved before the last cell, or before this kernel attached: the next "
+    "remote cell restores what was saved, and says what is lost."
+)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -243,7 +247,7 @@ class Worker:
         if owner in self._former:
             raise TransferError(f"another kernel has attached to the session: %modal_gpu attach {self.session}")
         with unwarned(), Interrupt(), self.saved.busy():
-            self._restore_for_fetch(generation, history, received)
+            self._restore_for_fetch(generation, history, received, owner)
             self.saved.restore(names)
             self.saved.fetched()
             return self.namespace_sync.take(names, self._store(store), received, forgot)
@@ -257,6 +261,7 @@ class Worker:
         with unwarned(), Interrupt(), self.saved.busy():
             self.saved.restore(self.namespace_sync.names)
             self._claim(owner)
+            self.saved.fetched()
             request, result = self._done if self._done is not None and self._done[0].run == run else (None, ())
             returned = (*self._unseen, *self._returned) if request is not None else ()
             leaving = self.namespace_sync.introduce(request, returned, result, self._store(store))
@@ -385,17 +390,20 @@ class Worker:
         if request.owner in self._former:
             return Need(self.generation, "owner")
         if request.generation is not None and (request.generation != self.generation or self._is_unsaid):
-            return self._of_another_container(request.generation, request.history, request.fetched)
+            return self._of_another_container(request.generation, request.history, request.fetched, request.owner)
         store = self._store(request.store, request.values)
         missing = tuple(key for key in request.values.buffers if not store.has(key))
         return Need(self.generation, "buffers", missing) if missing else None
 
-    def _of_another_container(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Need:
+    def _of_another_container(
+        self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...], owner: str
+    ) -> Need:
         """Go on with the saved state of the container that has ended, if it fits; say what the notebook must send."""
         if generation != self.generation:
-            plan = self._plan(generation, history, fetched)
+            plan = self._plan(generation, history, fetched, owner)
             if isinstance(plan, str):
                 return Need(self.generation, "generation", why={"": plan})
+            self._take(plan, generation, owner)
             if not plan.continues:
                 self.saved.begin()
                 why = {"": CHANGED_SINCE} | self.namespace_sync.unrestored
@@ -410,19 +418,20 @@ class Worker:
         forgot = self.namespace_sync.table.forgotten() if state is None else state.manifest.sync.forgotten
         return Need(self.generation, "restored", restored=names, why=dict(why), forgot=forgot)
 
-    def _plan(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...]) -> Plan | str:
-        """Take over a plan by which this container goes on with a namespace; return it, or why it cannot."""
+    def _plan(self, generation: str, history: tuple[RunTrace, ...], fetched: tuple[int, ...], owner: str) -> Plan | str:
+        """Return how this container can go on with a namespace, or why it cannot."""
         if self.saved.has_run:
             return NOT_RELATED
-        plan = self.saved.plan(generation, history, fetched, PYTHON)
-        if isinstance(plan, Plan):
-            self.saved.take(plan)
-            if plan.continues:
-                self.generation, self._is_unsaid = generation, True
-        return plan
+        return self.saved.plan(generation, history, fetched, PYTHON, owner)
+
+    def _take(self, plan: Plan, generation: str, owner: str) -> None:
+        """Go on with the namespace of a saved state."""
+        self.saved.take(plan)
+        if plan.continues:
+            self.generation, self._owner, self._is_unsaid = generation, owner, True
 
     def _restore_for_fetch(
-        self, generation: str | None, history: tuple[RunTrace, ...], fetched: tuple[int, ...]
+        self, generation: str | None, history: tuple[RunTrace, ...], fetched: tuple[int, ...], owner: str
     ) -> None:
         """Go on with the saved state, if the container of a fetched value has ended.
 
@@ -431,10 +440,12 @@ class Worker:
         """
         if generation is None or generation == self.generation:
             return
-        plan = self._plan(generation, history, fetched)
-        if isinstance(plan, str) or not plan.continues:
-            why = plan if isinstance(plan, str) else CHANGED_SINCE
-            raise MachineError(f"the value is lost: {why}. Run the cell that made it again.")
+        plan = self._plan(generation, history, fetched, owner)
+        if isinstance(plan, str):
+            raise MachineError(f"the value is lost: {plan}. Run the cell that made it again.")
+        if not plan.continues:
+            raise MachineError(NOT_WITHOUT_A_CELL)
+        self._take(plan, generation, owner)
         self._restore_surroundings()
 
     def _restore_surroundings(self) -> None:
@@ -454,6 +465,7 @@ class Worker:
         """Return what is saved beside the values."""
         return Moment(
             generation=self.generation,
+            claim=self._owner,
             python=PYTHON,
             states=self.process.latest(),
             packages=installs.done(),

@@ -150,6 +150,7 @@ class DeployedApp(OpenApp):
         super().keep_warm(session, seconds)
         with self._changing:
             self.entry = self.entry.with_runs(replace(self.entry.runs, idle_seconds=seconds))
+        self.write_runs()  # a kernel that attaches now must know it
 
     def terminate(self) -> None:
         """End the App and its containers; the session's next cell deploys the App again."""

@@ -156,6 +156,12 @@ class Entry:
         return self.runs.sent[-1] if self.runs.sent else None
 
     @property
+    def present_machine(self) -> Machine:
+        """The machine, with the idle time that a kernel has set last."""
+        machine = machine_of(self.machine)
+        return machine if machine.scaledown == self.idle_seconds else replace(machine, keep_warm=self.idle_seconds)
+
+    @property
     def nodes(self) -> int:
         """The number of containers that run a cell at once."""
         return int(self.machine.get("nodes", 1))

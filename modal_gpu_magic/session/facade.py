@@ -11,7 +11,6 @@ from uuid import uuid4
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.plan.machine.definition import Machine, differences
 from modal_gpu_magic.sdk.deployed import DeployedApp
-from modal_gpu_magic.sdk.registry import Entry, SentRun, machine_of
 from modal_gpu_magic.session.background_cells import BackgroundCells
 from modal_gpu_magic.session.dispatcher import new_run
 from modal_gpu_magic.session.run.attaching import adopt, follow
@@ -30,6 +29,7 @@ from modal_gpu_magic.wire.transfer import Packed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modal_gpu_magic.sdk.registry import Entry, SentRun
     from modal_gpu_magic.session.run.pump import Ended
 
 NOT_ADOPTED = "The values of session {0} are not in this notebook: `%modal_gpu attach {0}` brings them."
@@ -120,7 +120,7 @@ class Session(BackgroundCells):
         if self._found is not entry:
             self.disconnect()
             self.forget()
-            self.machine, self._found, self._claim = machine_of(entry.machine), entry, uuid4().hex
+            self.machine, self._found, self._claim = entry.present_machine, entry, uuid4().hex
             self._taken = NOT_ADOPTED.format(self.name)
         run = run or entry.run
         timeout = run.timeout if run is not None else None

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
-from tests.e2e.detached_user import User, Watched, row_of
+from tests.e2e.detached_user import SESSION, User, Watched, row_of
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
@@ -283,3 +283,42 @@ def test_values_that_a_kernel_read_from_the_volume_stay_in_the_session(user: Use
         assert two.remote("'a cell that reads none of these'", "--keep-warm 60s").ok
     attach(one, "volume")
     assert one.remote("items, double(count)", "").value() == "([1], 10)"
+
+
+def saved_at(user: User, session: str) -> int:
+    """When the session's state was saved last, nanoseconds; 0: never."""
+    manifests = user.home.glob(f"data/modal_gpu_magic/volumes/*-{session}/**/{session}/state/manifest")
+    return max((path.stat().st_mtime_ns for path in manifests), default=0)
+
+
+@pytest.mark.parametrize("is_saved", [True, False], ids=["saved since", "not saved since"])
+def test_remote_values_outlive_the_container_of_an_attach(user: User, one: Kernel, two: Kernel, is_saved: bool) -> None:
+    """No cell has run since the attach: only the objects that the kernel was given are newer than the saved state."""
+    session, idle = f"given-{is_saved}", f"--env {IDLE_VARIABLE}=0.3"
+    begin(one, session, "items = [1, 2]\nbox = {'items': items}\nimport os", "--fetch 0", idle)
+    pid = int(one.remote("os.getpid()", "").value())
+    wait_until(lambda: bool(saved_at(user, session)))
+    before = saved_at(user, session)
+    attach(two, session)
+    if is_saved:
+        wait_until(lambda: saved_at(user, session) > before)
+    psutil.Process(pid).kill()
+    user.ended(1, session)
+    fetched = two.run("box.fetch()['items'] is items.fetch(), items.fetch()")
+    if is_saved:
+        assert fetched.value() == "(True, [1, 2])", fetched.traceback
+    else:
+        assert "the next remote cell restores what was saved" in fetched.error
+    assert two.remote("items.append(3)\nbox['items'], box['items'] is items", "").value() == "([1, 2, 3], True)"
+    assert two.run(f"%modal_gpu stop {session}").ok
+
+
+def test_the_idle_time_is_what_the_last_kernel_has_set(user: User, one: Kernel, two: Kernel) -> None:
+    begin(one, "idle-time", "import os")
+    pid = int(one.remote("os.getpid()", "--keep-warm 3s").value())
+    attach(two, "idle-time")
+    assert two.print(f"{SESSION.format('idle-time')}.machine.scaledown") == "3"
+    assert int(two.remote("os.getpid()", "--keep-warm 60s").value()) == pid
+    time.sleep(4)
+    assert int(two.remote("os.getpid()", "").value()) == pid
+    assert two.run("%modal_gpu stop idle-time").ok

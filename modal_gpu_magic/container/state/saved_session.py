@@ -130,7 +130,9 @@ class SavedSession:
 
     # Restoring.
 
-    def plan(self, generation: str, history: tuple[RunTrace, ...], fetched: Sequence[int], python: str) -> Plan | str:
+    def plan(
+        self, generation: str, history: tuple[RunTrace, ...], fetched: Sequence[int], python: str, claim: str = ""
+    ) -> Plan | str:
         """Return how this container can go on with a namespace, or why not.
 
         Args:
@@ -138,6 +140,7 @@ class SavedSession:
             history: the runs that the notebook knows, since a save that it knows, with the names they may have changed.
             fetched: first tokens of the fetches that the notebook has received since its last run.
             python: minor version of this container's Python.
+            claim: the kernel's claim on a detached session: a state of another claim knows none of its objects.
         """
         state = self._opened()
         if isinstance(state, str):
@@ -148,7 +151,8 @@ class SavedSession:
         if state.run not in runs:
             return NOT_RELATED
         later = history[runs.index(state.run) + 1 :]
-        if not later and all(base < first_base(state.manifest.sync.transfers + 1) for base in fetched):
+        is_known = state.manifest.claim == claim
+        if is_known and not later and all(base < first_base(state.manifest.sync.transfers + 1) for base in fetched):
             return Plan(state, continues=True)
         any_name = any(each.names is None for each in later)
         changed = frozenset[str]().union(*(each.names or () for each in later))

@@ -77,6 +77,7 @@ class Moment:
     Attributes:
         generation: the life of the namespace.
         run: the last run that has changed the namespace.
+        claim: the kernel's claim on a detached session.
         python: minor version of Python.
         states: the process's state.
         packages: requirements that were installed into the running container.
@@ -87,6 +88,7 @@ class Moment:
 
     generation: str
     run: str = ""
+    claim: str = ""
     python: str = ""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
@@ -290,6 +292,7 @@ class Saver:
             files=files,
             place=moment.place,
             saved_at=time.time(),
+            claim=moment.claim,
         )
         check()
         self._replace(manifest)

@@ -49,8 +49,6 @@ RESTORED = "from its Volume: {}."
 RESTORED_OLDER = "from its Volume, as they were at {} (what later cells changed is lost): {}."
 NOT_IN_SESSION = "the session has no such name any more"
 SAVED = "it is saved in the session's Volume; the next remote cell has it"
-ATTACH: Final = "attach"
-"""Stands for an attach among the runs of a session."""
 COMPARE_SECONDS: Final = 1.0
 """Seconds for the comparison of replaced values with the session's; after that, a value counts as replaced."""
 MOST_BYTES = 256 << 20
@@ -115,13 +113,11 @@ def _of_cluster(session: Sender, app: DeployedApp, run: SentRun | None, say: Cal
 def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
     """Return the runs that a saved state may be of, if the session's container ends before this kernel's first cell.
 
-    The last entry is the attach: a state that is older knows nothing of the objects that this kernel was given then.
-
     Args:
         saved: the run whose changes the container had saved last; empty: none.
         last: the session's last run, whatever it may have changed.
     """
-    return (*(RunTrace(run) for run in (saved,) if run not in ("", last)), RunTrace(last, None), RunTrace(ATTACH))
+    return (*(RunTrace(run) for run in (saved,) if run not in ("", last)), RunTrace(last, None))
 
 
 @unwarned()

@@ -199,8 +199,8 @@ class Pump:
 
     @property
     def _has_all_old(self) -> bool:
-        """Whether all that is old has arrived: the logs of a cluster's nodes come one after the other."""
-        return not self.is_old or self.lost is not None
+        """Whether all that is old has arrived, or is not waited for: a cluster's logs come one after the other."""
+        return not self.is_old or self.lost is not None or self.life.presses > 0
 
     def _whole_answer(self) -> Answer | None:
         """Return the run's answer; ask the container for it if the event that has the answer was lost."""

@@ -114,6 +114,7 @@ class Manifest:
         python: minor version of Python, `3.11`.
         generation: the life of the namespace; a container that restores the state continues it.
         run: the last run whose changes the state has.
+        claim: the kernel's claim on a detached session under which `sync` was made; empty: the session is no such one.
         groups: the saved groups.
         unsaved: names that are not saved, with the reason.
         lost: names that an earlier container had and this one has not, with the reason.
@@ -141,6 +142,7 @@ class Manifest:
     files: tuple[SavedFile, ...] = ()
     place: str = ""
     saved_at: float = 0.0
+    claim: str = ""
     format: int = FORMAT
 
     @property
