@@ -207,7 +207,9 @@ class Session(BackgroundCells):
             return None
         try:
             settle(self, SilentFront(), Inbox())
-            return app.save(self.name)
+            return (
+                app.save(self.name) if app.is_warm(self.name) else {}
+            )  # what its last container saved is all there is
         except ModalGpuError:
             return None
 

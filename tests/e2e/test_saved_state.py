@@ -231,3 +231,28 @@ def test_without_saving_nothing_is_mounted(kernel: Kernel) -> None:
     psutil.Process(int(pid)).wait(10) if psutil.pid_exists(int(pid)) else None
     lost = kernel.remote("len(stays)", "T4 --fetch 10kB --session off")
     assert lost.reply["ename"] == "LostValueError"
+
+
+def test_a_fetch_that_cannot_go_on_takes_nothing_from_the_next_cell(kernel: Kernel) -> None:
+    """The container is killed after a cell whose changes were not saved; the notebook asks for a value first."""
+    saved = Saved(kernel, LATE, "asked-first")
+    assert saved.run("kept, changed = bytearray(50_000), bytearray(50_000)").ok
+    save = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['asked-first'].app.save"
+    assert kernel.run(f"{save}('asked-first')").value() == "{}"
+    assert saved.run("changed.append(1)").ok
+    saved.kill()
+    assert "the next remote cell restores what was saved" in kernel.run("kept.fetch()").error
+    assert saved.run("size = len(kept)").ok
+    assert kernel.print("size, len(kept.fetch())") == "50000 50000"
+    assert "the cells after the last save may have changed it" in saved.run("changed").error
+
+
+def test_a_move_after_a_cell_that_died_restores_what_was_saved(kernel: Kernel) -> None:
+    """As after a cell that has run out of memory: the values go from the Volume into the larger machine."""
+    saved = Saved(kernel, SOON, "moved-after")
+    saved.save("kept = bytearray(50_000)\nbox = [kept]")
+    assert "ContainerLost" in saved.run("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)").error
+    moved = kernel.remote("len(kept), box[0] is kept", f"{SOON.replace('T4', 'H100')} --move --session moved-after")
+    assert moved.value() == "(50000, True)", moved.traceback
+    assert "restored `box`" in moved.said
+    assert "sent" not in moved.said

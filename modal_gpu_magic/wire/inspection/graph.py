@@ -62,8 +62,8 @@ class Graph:
 
     Args:
         namespace: the notebook's globals, which the search does not enter.
-        whole: functions and classes of the notebook, and plain `object()`s, connect names as well. A saved state needs
-            this: each group is loaded alone, and tokens tell only of the objects that have crossed.
+        whole: functions and classes of the notebook, plain `object()`s and bytearrays connect names as well. A saved
+            state needs this: each group is loaded alone, and tokens tell only of the objects that have crossed.
 
     Attributes:
         owners: by `id` of an object, the name by which the search reached the object first.
@@ -77,7 +77,7 @@ class Graph:
         self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
         self._special = _special()
         if whole:
-            del self._roles[object]
+            del self._roles[object], self._roles[bytearray]
 
     @property
     def is_full(self) -> bool:

@@ -35,10 +35,13 @@ MB = 1_000_000
 class Container:
     """The namespace of a container, and its saved state in a directory."""
 
-    def __init__(self, directory: Path, seconds: float = NEVER, owner: str = "one", limit: int = 10**12) -> None:
+    def __init__(
+        self, directory: Path, seconds: float = NEVER, owner: str = "one", limit: int = 10**12, claim: str = ""
+    ) -> None:
         self.namespace = new_namespace()
         self.sync = NamespaceSync(self.namespace, dict(self.namespace))
-        self.saved = SavedSession(directory, owner, self.sync, lambda: Moment("g", python="3"), seconds)
+        moment = Moment("g", python="3", claim=claim)
+        self.saved = SavedSession(directory, owner, self.sync, lambda: moment, seconds)
         self.saved.options(Options(limit))
         self.runs = 0
 
@@ -59,6 +62,44 @@ class Container:
         self.saved.take(plan)
         self.saved.restore(plan.state.names)
         return self.saved
+
+
+SHARED = (
+    "[1]", "{1: 2}", "{1}", "bytearray(b'ab')", "bytearray(100_000)", "object()", "__import__('array').array('i', [1])",
+    "__import__('io').BytesIO(b'a')", "__import__('io').StringIO('a')", "__import__('collections').deque([1])",
+    "__import__('collections').Counter('a')", "__import__('numpy').zeros(3)", "__import__('numpy').zeros(20_000)",
+    "__import__('torch').zeros(3)", "__import__('torch').nn.Linear(2, 2)", "__import__('pandas').DataFrame({'a': [1]})",
+    "__import__('numpy').random.default_rng(1)", "__import__('random').Random(1)", "ValueError('a')",
+    "type('K', (), {})", "type('K', (), {})()", "(lambda x=[]: x)", "iter([1, 2])",
+    "__import__('types').SimpleNamespace(a=1)", "(1, [2])", "__import__('decimal').Decimal(1)",
+    "__import__('datetime').datetime(2020, 1, 1)", "__import__('fractions').Fraction(1, 2)",
+    "__import__('functools').partial(max, 1)", "__import__('threading').local" , "[].append",
+    "__import__('pathlib').Path('a')", "__import__('uuid').UUID(int=1)", "__import__('re').compile('a')",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("made", SHARED)
+def test_an_object_that_two_names_share_is_one_object_in_the_next_container(tmp_path: Path, made: str) -> None:
+    container = Container(tmp_path)
+    container.run(f"one = {made}\ntwo = {{'a': [one]}}\nthree = (one,)")
+    container.saved.save_now()
+    other = Container(tmp_path, owner="two")
+    other.restored(tmp_path, "1")
+    one = other.namespace["one"]
+    assert other.namespace["two"]["a"][0] is one
+    assert other.namespace["three"][0] is one
+
+
+@pytest.mark.parametrize(("claim", "continues"), [("a", True), ("b", False), ("", False)])
+def test_a_state_of_another_claim_has_the_values_and_knows_no_object(
+    tmp_path: Path, claim: str, continues: bool
+) -> None:
+    container = Container(tmp_path, claim="a")
+    container.run("x = [1]")
+    container.saved.save_now()
+    plan = Container(tmp_path, owner="two").saved.plan("g", (RunTrace("1"),), (), "3", claim)
+    assert isinstance(plan, Plan)
+    assert (plan.continues, plan.changed, plan.state.names) == (continues, frozenset(), ("x",))
 
 
 def opened(directory: Path) -> SavedState | None:
