@@ -254,5 +254,5 @@ def test_a_move_after_a_cell_that_died_restores_what_was_saved(kernel: Kernel) -
     assert "ContainerLost" in saved.run("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)").error
     moved = kernel.remote("len(kept), box[0] is kept", f"{SOON.replace('T4', 'H100')} --move --session moved-after")
     assert moved.value() == "(50000, True)", moved.traceback
-    assert "restored `box`" in moved.said
+    assert "restored `box`, `json`, `kept`" in moved.said
     assert "sent" not in moved.said

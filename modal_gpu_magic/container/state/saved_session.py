@@ -283,6 +283,7 @@ def _line(restorer: Restorer) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """Return names for a sentence."""
+    """Return names for a sentence: those that begin with an underscore, as IPython's do, come last."""
+    names = sorted(names, key=lambda name: name.startswith("_"))
     more = f" and {len(names) - NAMED} more" if names[NAMED:] else ""
     return ", ".join(f"`{name}`" for name in names[:NAMED]) + more
