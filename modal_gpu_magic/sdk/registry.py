@@ -159,7 +159,8 @@ class Entry:
     def present_machine(self) -> Machine:
         """The machine, with the idle time that a kernel has set last."""
         machine = machine_of(self.machine)
-        return machine if machine.scaledown == self.idle_seconds else replace(machine, keep_warm=self.idle_seconds)
+        is_set = self.idle_seconds not in (0, machine.scaledown)
+        return replace(machine, keep_warm=self.idle_seconds) if is_set else machine
 
     @property
     def nodes(self) -> int:

@@ -13,8 +13,10 @@ from google.protobuf.json_format import MessageToDict
 from modal_proto import api_pb2
 
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.sdk.app import define
+from modal_gpu_magic.sdk.app import CLUSTER, define
+from modal_gpu_magic.sdk.deployed import deployed_runner
 from modal_gpu_magic.sdk.files import VolumeFiles
+from modal_gpu_magic.sdk.registry import Entry
 from tests.control_plane.plane import stop_app
 from tests.sdk.recorder import Recorder
 
@@ -154,6 +156,38 @@ def test_a_lookup(recorder: Recorder) -> None:
         stop_app(name, recorder.client)
     assert asked[0] == asked[1]
     assert sorted(asked[0][0]) == ["ClassGet", "FunctionBindParams", "FunctionGet"]
+
+
+def cluster_by_hand() -> modal.App:
+    """An App as Modal's guide has it: a function on two nodes."""
+    app = modal.App()
+
+    @app.function(serialized=True, name=CLUSTER, gpu="H100:8", max_containers=2)
+    @modal.clustered(size=2, rdma=True)
+    def run() -> None:
+        """Nothing: only its definition counts."""
+
+    return app
+
+
+def test_a_cluster(recorder: Recorder) -> None:
+    """Its deployment, and its lookup as an attach makes it."""
+    app = modal.App()
+    define(app, Machine.of("H100:8", nodes=2, cache=False, detach=True), ())
+    deployments, asked = [], []
+    for each, name in ((app, "wide"), (cluster_by_hand(), "wide-x")):
+        order, requests = deployed(recorder, each, name)
+        deployments.append((order, str(requests).replace("wide-x", "wide")))
+        recorder.clear()
+        if name == "wide":
+            deployed_runner(Entry("s", name, machine={"nodes": 2}), recorder.client).hydrate()
+        else:
+            modal.Function.from_name(name, CLUSTER, client=recorder.client).hydrate()
+        asked.append([str(request).replace("wide-x", "wide") for request in recorder.requests["FunctionGet"]])
+        assert recorder.order == ["FunctionGet"]
+        stop_app(name, recorder.client)
+    assert deployments[0] == deployments[1]
+    assert asked[0] == asked[1]
 
 
 def test_the_volume_of_a_session(recorder: Recorder, tmp_path: Path) -> None:
