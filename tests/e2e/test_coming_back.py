@@ -285,23 +285,17 @@ def test_values_that_a_kernel_read_from_the_volume_stay_in_the_session(user: Use
     assert one.remote("items, double(count)", "").value() == "([1], 10)"
 
 
-def saved_at(user: User, session: str) -> int:
-    """When the session's state was saved last, nanoseconds; 0: never."""
-    manifests = user.home.glob(f"data/modal_gpu_magic/volumes/*-{session}/**/{session}/state/manifest")
-    return max((path.stat().st_mtime_ns for path in manifests), default=0)
-
-
 @pytest.mark.parametrize("is_saved", [True, False], ids=["saved since", "not saved since"])
 def test_remote_values_outlive_the_container_of_an_attach(user: User, one: Kernel, two: Kernel, is_saved: bool) -> None:
     """No cell has run since the attach: only the objects that the kernel was given are newer than the saved state."""
-    session, idle = f"given-{is_saved}", f"--env {IDLE_VARIABLE}=0.3"
+    session, idle = f"given-{is_saved}", f"--env {IDLE_VARIABLE}=1000"
+    save = f"{SESSION.format(session)}.app.save({session!r})"
     begin(one, session, "items = [1, 2]\nbox = {'items': items}\nimport os", "--fetch 0", idle)
     pid = int(one.remote("os.getpid()", "").value())
-    wait_until(lambda: bool(saved_at(user, session)))
-    before = saved_at(user, session)
+    assert one.run(save).value() == "{}"
     attach(two, session)
     if is_saved:
-        wait_until(lambda: saved_at(user, session) > before)
+        assert two.run(save).value() == "{}"
     psutil.Process(pid).kill()
     user.ended(1, session)
     fetched = two.run("box.fetch()['items'] is items.fetch(), items.fetch()")
@@ -313,12 +307,19 @@ def test_remote_values_outlive_the_container_of_an_attach(user: User, one: Kerne
     assert two.run(f"%modal_gpu stop {session}").ok
 
 
-def test_the_idle_time_is_what_the_last_kernel_has_set(user: User, one: Kernel, two: Kernel) -> None:
-    begin(one, "idle-time", "import os")
-    pid = int(one.remote("os.getpid()", "--keep-warm 3s").value())
+TOLD = (
+    "from modal_gpu_magic.sdk.app import OpenApp\ntold, keep = [], OpenApp.keep_warm\n"
+    "OpenApp.keep_warm = lambda self, session, seconds: (told.append(seconds), keep(self, session, seconds))[1]"
+)
+"""Notes in a kernel which idle times Modal was told."""
+
+
+def test_the_idle_time_is_what_the_last_kernel_has_set(one: Kernel, two: Kernel) -> None:
+    begin(one, "idle-time", "x = 1")
+    assert one.remote("x", "--keep-warm 30s").ok
     attach(two, "idle-time")
-    assert two.print(f"{SESSION.format('idle-time')}.machine.scaledown") == "3"
-    assert int(two.remote("os.getpid()", "--keep-warm 60s").value()) == pid
-    time.sleep(4)
-    assert int(two.remote("os.getpid()", "").value()) == pid
+    assert two.print(f"{SESSION.format('idle-time')}.machine.scaledown") == "30"
+    assert two.run(TOLD).ok
+    assert two.remote("x", "--keep-warm 60s").value() == "1"
+    assert two.run("OpenApp.keep_warm = keep\ntold").value() == "[60]"
     assert two.run("%modal_gpu stop idle-time").ok
