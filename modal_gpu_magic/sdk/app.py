@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 CLUSTER = "cluster"
 """The name of the function of an App whose machine has nodes."""
-CLUSTER_ANSWER_LOST = "the answer of the cluster was lost on its way, and {}"
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
 UNSTOPPED_SECONDS = 10.0
@@ -433,10 +432,12 @@ class Call:
         """Ask the container how the run ended (see `OpenApp.ended`).
 
         Raises:
-            AnswerLost: the run was a cluster's, whose nodes keep no answer.
+            AnswerLost: the run was a cluster's, whose nodes keep no answer; the log of a detached one has the values.
         """
         if self.app.machine.nodes > 1:
-            raise AnswerLost(CLUSTER_ANSWER_LOST.format("its nodes keep none."))
+            back = f"`%modal_gpu attach {self.session}` brings its values."
+            rest = back if self.outlives_kernel else "its nodes keep none."
+            raise AnswerLost(f"the answer of the cluster was lost on its way, and {rest}")
         self._ended_call = self.app.runner(self.session).ended.spawn(self.request.run)
         answer: Answer | None = self._ended_call.get()
         return answer

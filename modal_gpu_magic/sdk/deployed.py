@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
-from modal_gpu_magic.errors import AnswerLost, GivenUp, MachineError, SetupError, TakenOver
+from modal_gpu_magic.errors import GivenUp, MachineError, SetupError, TakenOver
 from modal_gpu_magic.sdk.announcing import Announcing
-from modal_gpu_magic.sdk.app import CLUSTER, CLUSTER_ANSWER_LOST, FOLLOWERS, Call, OpenApp
+from modal_gpu_magic.sdk.app import CLUSTER, FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
@@ -353,17 +353,6 @@ class SentCall(Call):
             except Exception:  # noqa: BLE001 - the first error says more
                 return error
         return error
-
-    def ended(self) -> Answer | None:
-        """Ask the container how the run ended.
-
-        Raises:
-            AnswerLost: the run was a cluster's, whose log has the values.
-        """
-        if self.app.machine.nodes > 1:
-            back = f"`%modal_gpu attach {self.session}` brings its values."
-            raise AnswerLost(CLUSTER_ANSWER_LOST.format(back))
-        return super().ended()
 
     def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
         """Pass to the reader of the log what has arrived."""

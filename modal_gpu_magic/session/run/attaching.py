@@ -98,8 +98,7 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
         return _saved(session, app, say)
     session.generation = given.generation
     session.history[:] = known_runs(given.saved_run, run.id if run is not None else "")
-    store = session.store or InlineStore(dict(given.values.inline) if given.values else {})
-    return _bind(session, given, store, run.count if run is not None else 0, say)
+    return _bind(session, given, session.store, run.count if run is not None else 0, say)
 
 
 def _of_cluster(session: Sender, app: DeployedApp, run: SentRun | None, say: Callable[[str], None]) -> CellResult:
@@ -107,7 +106,7 @@ def _of_cluster(session: Sender, app: DeployedApp, run: SentRun | None, say: Cal
     given = returned_values(app.files, session.name, run.id) if run is not None else None
     if run is None or given is None:
         return CellResult()
-    return _bind(session, given, InlineStore(dict(given.values.inline) if given.values else {}), run.count, say)
+    return _bind(session, given, None, run.count, say)
 
 
 def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
@@ -121,8 +120,9 @@ def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
 
 
 @unwarned()
-def _bind(session: Sender, given: Answer, store: Store, count: int, say: Callable[[str], None]) -> CellResult:
-    """Bind what the container has given."""
+def _bind(session: Sender, given: Answer, shared: Store | None, count: int, say: Callable[[str], None]) -> CellResult:
+    """Bind what the container has given. `shared`: the store of its buffers; None: the answer has them."""
+    store = shared or InlineStore(dict(given.values.inline) if given.values else {})
     has = set(given.values.names if given.values else ()) | {each.name for each in given.stays} | given.imported.keys()
     before = {name: session.namespace[name] for name in has & session.namespace.keys()}
     unlike = session.versions.unlike(given.versions, session.machine)
