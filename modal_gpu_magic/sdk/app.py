@@ -437,7 +437,7 @@ class Call:
         if self.app.machine.nodes > 1:
             back = f"`%modal_gpu attach {self.session}` brings its values."
             rest = back if self.outlives_kernel else "its nodes keep none."
-            raise AnswerLost(f"the answer of the cluster was lost on its way, and {rest}")
+            raise AnswerLost(f"the answer of the cluster was lost in transit, and {rest}")
         self._ended_call = self.app.runner(self.session).ended.spawn(self.request.run)
         answer: Answer | None = self._ended_call.get()
         return answer
