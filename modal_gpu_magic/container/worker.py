@@ -647,6 +647,7 @@ class Worker:
             need=need,
             values=leaving.values if leaving else None,
             stays=leaving.stays if leaving else (),
+            redescribed=leaving.redescribed if leaving else (),
             stale=leaving.stale if leaving else (),
             shares=leaving.shares if leaving else {},
             forgot=leaving.forgot if leaving else (),

@@ -14,9 +14,10 @@ from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.plan.cell.names import analyse
 from modal_gpu_magic.session.values.sync import TransferOptions, Values
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
-from modal_gpu_magic.wire.values.remote import RemoteValue
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts
 from tests.session.shared_objects import check_run, contents
 
 if TYPE_CHECKING:
@@ -75,6 +76,15 @@ class TwoMemories:
         self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
         changed = {token: now for token, now in contents_after.items() if contents_before.get(token, now) != now}
         check_run(changed, self.kernel.table, self.container.table)
+        self._check_descriptions()
+
+    def _check_descriptions(self) -> None:
+        """Check that each remote value of the notebook shows the present length or shape, or none."""
+        for name, value in self.here.items():
+            if type(value) is not RemoteValue or self.kernel.stand_ins.is_covered(name):
+                continue
+            its = facts(value)
+            assert its.name != name or its.summary in ("", summary(self.there[name])), name
 
     def _request(self, source: str, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
         """What the kernel sends for a cell."""
@@ -103,6 +113,7 @@ class TwoMemories:
             version="",
             values=leaving.values,
             stays=leaving.stays,
+            redescribed=leaving.redescribed,
             stale=leaving.stale,
             shares=leaving.shares,
             forgot=leaving.forgot,

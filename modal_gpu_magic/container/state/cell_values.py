@@ -38,6 +38,7 @@ class OutgoingValues:
     Attributes:
         values: the packed values.
         stays: descriptions of the values that stay.
+        redescribed: new descriptions of values that stayed earlier.
         gone: names that the cell has deleted.
         looks: type name and summary of the values that the notebook may be unable to make, by name.
         submodules: loaded submodules of returned modules, as named in the cell's text.
@@ -56,6 +57,7 @@ class OutgoingValues:
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
     shares: dict[str, Shared] = field(default_factory=dict)
+    redescribed: tuple[StayedValue, ...] = ()
 
     def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
         """Add values that ended with their rank: the notebook reports each and keeps no older value of the name."""

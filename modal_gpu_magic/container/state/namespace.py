@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modal_gpu_magic.container.state import files
 from modal_gpu_magic.container.state.cell_values import Before, OutgoingValues
+from modal_gpu_magic.container.state.descriptions import Descriptions
 from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.errors import NoRoomError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
@@ -19,14 +20,13 @@ from modal_gpu_magic.wire.inspection.graph import Graph, groups_of
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.marks import Group, Marks
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
-from modal_gpu_magic.wire.inspection.summary import bundle, summary
+from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import (
     LAST_RESULTS,
     OUTPUTS,
     RESULT,
     Request,
     Shared,
-    StayedValue,
     Transfer,
     is_numbered,
     token_in,
@@ -42,9 +42,10 @@ from modal_gpu_magic.wire.values.referenced_globals import is_name, reach
 from modal_gpu_magic.wire.values.resizing import named_in, resizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from modal_gpu_magic.wire.buffers.stores import Store
+    from modal_gpu_magic.wire.messages.events import StayedValue
     from modal_gpu_magic.wire.saved.manifest import SavedGroup, SyncFacts
     from modal_gpu_magic.wire.saved.reading import LoadedGroup
 
@@ -111,6 +112,7 @@ class NamespaceSync:
         """Objects by token whose content is newer than the notebook's. They are held: the notebook may fetch them."""
         self._shares: dict[str, Shared] = {}
         """What the notebook knows of the values that only the container has."""
+        self._descriptions = Descriptions()
         self.last_result = ""
         """The name of the last run's result; empty: it had none."""
         self.unrestored: dict[str, str] = {}
@@ -251,8 +253,9 @@ class NamespaceSync:
         doubtful = before.own_tokens.union(self._tokens_in(nameless), *inside.values())
         stale = self._now_stale(doubtful - packed.tokens, before.candidates)
         stays = tuple(
-            _stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
+            self._stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
         )
+        redescribed = self._descriptions.changed(self._seen(before.own, {*bound, *chosen.stays}), seconds)
         shares = self._news_of_shares(inside)
         gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
         for name in before.unbound:
@@ -265,7 +268,8 @@ class NamespaceSync:
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return OutgoingValues(
-            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten(), shares
+            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten(), shares,
+            redescribed,
         )
 
     def introduce(
@@ -312,7 +316,7 @@ class NamespaceSync:
         staying = {name: self.namespace[name] for name in others if name not in chosen.values and name not in imported}
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
-        stays = tuple(_stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items())
+        stays = tuple(self._stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items())
         shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
         looks = {
             name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
@@ -354,6 +358,7 @@ class NamespaceSync:
         self.table.clear()
         self._stale.clear()
         self._shares.clear()
+        self._descriptions.clear()
         self.handed.confirm(())
 
     def give_up_saved(self) -> None:
@@ -463,6 +468,17 @@ class NamespaceSync:
             return set()
         token_of = self.table.token_of
         return {token_of[key] for key in reached_from(roots, self.namespace) if key in token_of}
+
+    def _stayed(self, name: str, value: Any, why: str) -> StayedValue:
+        return self._descriptions.stayed(name, value, why, shown=self.last_result if name == RESULT else "")
+
+    def _seen(self, own: Iterable[str], described: Collection[str]) -> dict[str, Any]:
+        """Return values of the container alone that a cell may have changed, under each name that shows them."""
+        values = {name: self.namespace[name] for name in own if name in self.namespace and name not in described}
+        ids = set(map(id, values.values()))
+        others = {name: value for name, value in list(self.namespace.items()) if id(value) in ids}
+        others = {n: value for n, value in others.items() if n not in LAST_RESULTS and n not in self.known}
+        return {name: value for name, value in (values | others).items() if name not in described}
 
     def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
         """Return names that are new or bound to another object than before the cell, or whose values are asked for.
@@ -596,10 +612,6 @@ class NamespaceSync:
         news = {name: shared for name, shared in found.items() if self._shares.get(name) != shared}
         self._shares |= {name: shared for name, shared in news.items() if name != RESULT}
         return news
-
-
-def _stayed(name: str, value: Any, why: str) -> StayedValue:
-    return StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
 
 
 def _may_lack(value: Any) -> bool:

@@ -122,7 +122,8 @@ class StandIns:
         for name in self._reaching(ids):
             value = self.namespace[name]
             why = "it holds values that changed in the container and were not returned"
-            remote = RemoteValue(name, self.session, type(value).__name__, summary(value), why, fetch=fetch)
+            line = "" if self.table.token(value) in self.table.stale else summary(value)
+            remote = RemoteValue(name, self.session, type(value).__name__, line, why, fetch=fetch)
             self._covered[name] = remote, value
             self.namespace[name] = remote
 

@@ -28,7 +28,7 @@ from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, redescribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.cell.names import Names
     from modal_gpu_magic.wire.buffers.stores import Store
-    from modal_gpu_magic.wire.messages.events import Answer, Transfer
+    from modal_gpu_magic.wire.messages.events import Answer, StayedValue, Transfer
     from modal_gpu_magic.wire.transfer import Packed
     from modal_gpu_magic.wire.values.imports import Import
 
@@ -227,6 +227,7 @@ class Values:
             else:
                 self.namespace[name] = value
                 self._forget_name(name)
+        self._redescribe(answer.redescribed)
         self.stand_ins.share({f"_{count}" if name == RESULT else name: each for name, each in answer.shares.items()})
         self.table.stale.update(token for token in answer.stale if self.table.has(token))
         if answer.stale:
@@ -362,6 +363,13 @@ class Values:
                 self.namespace[name] = value
                 self._forget_name(name)
         return result, RESULT in transfer.names
+
+    def _redescribe(self, changed: Iterable[StayedValue]) -> None:
+        """Show what values that stayed earlier look like now."""
+        news = {each.name: each for each in changed}
+        for value in list(self.namespace.values()) if news else ():
+            if self.stand_ins.is_reachable(value) and (new := news.get(facts(value).name)) is not None:
+                redescribe(value, new.type_name, new.summary, new.bundle)
 
     def _bind_imports(self, imported: Mapping[str, Import]) -> None:
         """Bind the names that the cell imported to stand-ins, which import when a native cell needs them."""

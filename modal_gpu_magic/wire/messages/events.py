@@ -429,6 +429,8 @@ class Answer(Compact):
     """The newest events, which were not put into the queue."""
     values: Transfer | None = None
     stays: tuple[StayedValue, ...] = ()
+    redescribed: tuple[StayedValue, ...] = ()
+    """Values that stayed after an earlier run and look different now; `why` is empty."""
     stale: tuple[int, ...] = ()
     """Tokens of objects whose current content is in the container only."""
     shares: dict[str, Shared] = field(default_factory=dict)

@@ -7,7 +7,7 @@ A remote value shows the rich repr of the value. An operation that needs the val
 from __future__ import annotations
 
 import html
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from modal_gpu_magic.errors import RemoteValueError, TransferError
@@ -130,6 +130,12 @@ class RemoteValue:
 def facts(value: RemoteValue) -> Facts:
     """Return the facts about a remote value. A function, because attributes belong to the value."""
     return value._facts  # noqa: SLF001 - this function is the accessor
+
+
+def redescribe(value: RemoteValue, type_name: str, summary: str, bundle: dict[str, Any]) -> None:
+    """Replace the description of a remote value, since its value has changed in the container."""
+    its = replace(facts(value), type_name=type_name, summary=summary, bundle=bundle)
+    object.__setattr__(value, "_facts", its)
 
 
 def is_lost(value: Any) -> bool:

@@ -1,0 +1,82 @@
+"""What the notebook shows of the values that only the container has."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.inspection.summary import bundle, summary
+from modal_gpu_magic.wire.messages.events import StayedValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DESCRIBE_SECONDS = 0.05
+"""Seconds to describe values again after a cell; for a long cell, DESCRIBE_SHARE of its time."""
+DESCRIBE_SHARE = 0.05
+"""Share of a cell's own time that new descriptions may take."""
+
+
+class Descriptions:
+    """The descriptions that the notebook has, as their hashes: a value is described again when its description differs.
+
+    A description calls the `__repr__` of a user's class, which may take any time.
+    """
+
+    def __init__(self) -> None:
+        self._shown: dict[str, int] = {}
+        self._seconds: dict[str, float] = {}
+        """Seconds that the last description of a name took."""
+
+    def stayed(self, name: str, value: Any, why: str, *, shown: str = "") -> StayedValue:
+        """Describe a value that stays.
+
+        Args:
+            name: its name in the answer.
+            value: the value.
+            why: the reason why the value stays.
+            shown: the name under which the notebook has the value, if another one.
+        """
+        began = time.monotonic()
+        made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
+        self._seconds[shown or name] = time.monotonic() - began
+        self._shown[shown or name] = _digest(made)
+        return made
+
+    def changed(self, values: Mapping[str, Any], seconds: float) -> tuple[StayedValue, ...]:
+        """Return the new descriptions of values that the notebook has remote values of.
+
+        A value whose description would take too long loses the old one, which may be wrong.
+
+        Args:
+            values: values that a cell may have changed.
+            seconds: duration of the cell.
+        """
+        left = max(DESCRIBE_SECONDS, seconds * DESCRIBE_SHARE)
+        found = []
+        for name, value in values.items():
+            before, cost = self._shown.get(name), self._seconds.get(name, 0.0)
+            if cost < left:
+                made = self.stayed(name, value, "")
+                left -= self._seconds[name]
+            else:
+                made = StayedValue(name, type(value).__name__, "", "")
+                self._shown[name] = _digest(made)
+            if self._shown[name] != before:
+                found.append(made)
+        return tuple(found)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Forget names that were deleted."""
+        for name in names:
+            self._shown.pop(name, None)
+            self._seconds.pop(name, None)
+
+    def clear(self) -> None:
+        """Forget all names: the notebook has no remote values."""
+        self._shown.clear()
+        self._seconds.clear()
+
+
+def _digest(made: StayedValue) -> int:
+    return hash((made.type_name, made.summary, repr(made.bundle)))
