@@ -49,6 +49,8 @@ test: chromium .venv/.dev
 	wait $$check; checks=$$?; cat .venv/check.txt; \
 	echo "Exit status of the tests: $$tests, of the checks: $$checks."; test $$tests$$checks = 00
 
+# With compiled files, as a user has them.
+bench bench-quick: export PYTHONDONTWRITEBYTECODE =
 bench: .venv/.dev chromium
 	$(BIN)/python -m tests.benchmarks
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from modal_gpu_magic.line.scan import comment_start
 
 MAGIC = "%%modal_gpu"
 """Start of a header, at the left margin."""
+HELP: Final = frozenset({"--help", "-help", "-h", "--h", "?", "/?"})
+"""Words of a header that ask for the help."""
 
 _HEADER = re.compile(rf"{re.escape(MAGIC)}(?=\s|$)")
 

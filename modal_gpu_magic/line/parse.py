@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.catalog.gpus import lookup
 from modal_gpu_magic.catalog.nearest import either, nearest
 from modal_gpu_magic.errors import LineError
+from modal_gpu_magic.line.cell import HELP
 from modal_gpu_magic.line.options import OPTIONS, Option, Options
 from modal_gpu_magic.line.requests import Request, asked_for
 from modal_gpu_magic.line.scan import Word, scan
-from modal_gpu_magic.line.slips import COUNT_OPTIONS, GPU_OPTIONS, HELP, OPTION_WORDS
+from modal_gpu_magic.line.slips import COUNT_OPTIONS, GPU_OPTIONS, OPTION_WORDS
 from modal_gpu_magic.line.spec import GpuSpec
 from modal_gpu_magic.line.units import size_unit
 

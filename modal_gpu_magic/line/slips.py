@@ -27,8 +27,6 @@ COMMANDS: Final = (
 """The commands of `%modal_gpu`."""
 _OF_A_MACHINE: Final = frozenset({"use", "picker"})
 """The commands that a GPU follows."""
-HELP: Final = frozenset({"--help", "-help", "-h", "--h", "?", "/?"})
-"""Words that ask for the help."""
 
 
 @dataclass(frozen=True, slots=True)

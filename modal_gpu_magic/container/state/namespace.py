@@ -268,7 +268,15 @@ class NamespaceSync:
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return OutgoingValues(
-            packed.transfer, stays, gone, looks, submodules, imported, stale, self.table.take_forgotten(), shares,
+            packed.transfer,
+            stays,
+            gone,
+            looks,
+            submodules,
+            imported,
+            stale,
+            self.table.take_forgotten(),
+            shares,
             redescribed,
         )
 
@@ -316,7 +324,9 @@ class NamespaceSync:
         staying = {name: self.namespace[name] for name in others if name not in chosen.values and name not in imported}
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
-        stays = tuple(self._stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items())
+        stays = tuple(
+            self._stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items()
+        )
         shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
         looks = {
             name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)

@@ -1,10 +1,9 @@
-"""`%modal_gpu attach`, and what `status`, `stop` and the loading of the extension say of detached sessions."""
+"""`%modal_gpu attach`, and what `status` and `stop` say of detached sessions."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
@@ -17,13 +16,10 @@ from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, interruptible, stopped, was_pressed
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.moments import time_text, zone_named
-from modal_gpu_magic.ui.magics.notebook_name import notebook_path
 from modal_gpu_magic.ui.widgets.reader import READER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from IPython.core.interactiveshell import InteractiveShell
 
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.registry import Entry, SentRun
@@ -305,15 +301,3 @@ def stop_all(state: KernelState, kind: Kind) -> None:
     backend = connect_if_running(kind)
     for entry in Registry(backend).entries() if backend is not None else ():
         stop(state, entry.session, kind)
-
-
-def welcome(shell: InteractiveShell) -> Iterator[str]:
-    """Yield the lines about this notebook's detached sessions that may still run, without asking a server."""
-    path = notebook_path(shell)
-    for each in known():
-        if each.notebook == path:
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used_at))
-            yield (
-                f"The detached session {each.session} was used here on {when}: `%modal_gpu attach {each.session}` "
-                f"continues it, `%modal_gpu stop {each.session}` ends it."
-            )

@@ -42,7 +42,6 @@ def register(shell: InteractiveShell) -> None:
     """Register the magics in `shell`."""
     from modal_gpu_magic.ui.magics import between_cells, kernel_shutdown, native_cells, remote_errors, reopened_notebook
     from modal_gpu_magic.ui.magics.complete import matcher
-    from modal_gpu_magic.ui.magics.detached_commands import welcome
 
     unregister(shell)
     at_start()
@@ -63,7 +62,11 @@ def register(shell: InteractiveShell) -> None:
     between_cells.install(shell)
     kernel_shutdown.install(shell)
     reopened_notebook.install(state)
-    notes = (*about_python(sys.version_info[:2]), *about_backend(state.settings.backend), *welcome(shell))
+    notes = (
+        *about_python(sys.version_info[:2]),
+        *about_backend(state.settings.backend),
+        *reopened_notebook.welcome(shell),
+    )
     for line in notes:
         if line not in _said:
             _said.add(line)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.catalog.gpus import GPUS
 from modal_gpu_magic.catalog.nearest import nearest
 from modal_gpu_magic.errors import LineError, MachineError, masked
-from modal_gpu_magic.line.cell import split_cell
+from modal_gpu_magic.line.cell import HELP, split_cell
 from modal_gpu_magic.line.misplaced import NAME, empty_cell, refusal_in, second_header
-from modal_gpu_magic.line.slips import HELP
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, stopped, was_pressed
 
@@ -218,5 +216,7 @@ def source_of(shell: InteractiveShell) -> list[str]:
 
 def lookup_like(word: str) -> bool:
     """Whether a word was probably meant for a GPU: `H100x2`, `H100:9`, `V100`, `500GB`."""
+    from modal_gpu_magic.catalog.gpus import GPUS
+
     has_number = any(letter.isdigit() for letter in word) and "(" not in word  # `print(1)` is code
     return has_number or bool(nearest(word, GPUS))

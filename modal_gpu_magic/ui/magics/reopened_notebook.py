@@ -1,10 +1,14 @@
-"""A reopened notebook: offer to continue the detached sessions that its saved outputs name, below their cells."""
+"""A reopened notebook: name its detached sessions, and offer to continue them below the cells that have used them.
+
+Whoever loads the extension imports this: what asks a server, or makes a table, is imported later.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.sdk.known_sessions import known
 from modal_gpu_magic.ui.fronts.asking import can_ask
-from modal_gpu_magic.ui.magics.detached_commands import chosen_kind
 from modal_gpu_magic.ui.magics.notebook_name import notebook_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from IPython.core.interactiveshell import InteractiveShell
+
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.sightings import Sighting
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
@@ -27,6 +34,18 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """The names of sessions that are offered: a line with any other name could mean something else."""
 STATES: Final = {"waiting": "waiting", "running": "running"}
 """What a run does, by what its session does; any other session has ended its run."""
+
+
+def welcome(shell: InteractiveShell) -> Iterator[str]:
+    """Yield the lines about this notebook's detached sessions that may still run, without asking a server."""
+    path = notebook_path(shell)
+    for each in known():
+        if each.notebook == path:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used_at))
+            yield (
+                f"The detached session {each.session} was used here on {when}: `%modal_gpu attach {each.session}` "
+                f"continues it, `%modal_gpu stop {each.session}` ends it."
+            )
 
 
 def install(state: KernelState) -> None:
@@ -70,6 +89,7 @@ def found(state: KernelState, names: frozenset[str]) -> list[FoundSession]:
     """Return the sessions of these names that exist and that this kernel does not have. Called from a thread."""
     from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.sightings import sightings
+    from modal_gpu_magic.ui.magics.detached_commands import chosen_kind
 
     mine = {name for name, each in tuple(state.sessions.items()) if each.machine.detach and each.is_open}
     rows: list[FoundSession] = []
