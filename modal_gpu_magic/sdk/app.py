@@ -13,9 +13,10 @@ from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import AnswerLost, GivenUp
 from modal_gpu_magic.sdk.faults import is_token_refused, refuses_parameters, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
-from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell, in_thread
+from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
+from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
 
 if TYPE_CHECKING:

@@ -19,13 +19,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
 from modal_gpu_magic.sdk.choice import Kind
 from modal_gpu_magic.sdk.modal_client import client_at
 from modal_gpu_magic.sdk.session_volume import SessionVolume
+from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.buffers.stores import SharedStore
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 ROOT = Path(__file__).parents[2]
 """The directory that contains this package."""
@@ -116,6 +120,8 @@ class Backend:
 
 
 _open: dict[tuple[Kind, bool], Backend] = {}
+_attempts: dict[tuple[Kind, bool], Future[Backend]] = {}
+"""Connections that `connect_soon` is making."""
 _lock = threading.Lock()
 
 
@@ -132,9 +138,47 @@ def connect(kind: Kind, *, lasting: bool = False, linger: float = LINGER) -> Bac
     Raises:
         SetupError: no token, a refused token, or a control plane that does not start.
     """
+    attempt = _attempts.get(_key(kind, lasting))
+    if attempt is not None and not attempt.done():
+        return attempt.result()
+    return _connect(kind, lasting, linger)
+
+
+def connect_soon(kind: Kind, *, lasting: bool = False, has_volume: bool = False) -> None:
+    """Begin to connect and return once the SDK is loaded: the backend answers while the caller imports and prepares.
+
+    A `connect` in the meantime waits for this attempt, and raises its error. A later one tries again.
+
+    Args:
+        kind: `cloud` or `local`.
+        lasting: see `connect`.
+        has_volume: also open the Volume of the kernel's sessions.
+    """
+    key = _key(kind, lasting)
+    backend = _open.get(key)
+    if key in _attempts or (backend is not None and backend.lost is None):
+        return
+    attempt = _attempts[key] = in_thread(lambda: _connect(kind, lasting, LINGER), "modal-gpu-connect")
+    attempt.add_done_callback(lambda _: _attempts.pop(key, None))
+    if has_volume:
+        in_thread(partial(_open_volume, attempt), "modal-gpu-volume")
+    _load_modal()
+
+
+def _open_volume(attempt: Future[Backend]) -> None:
+    """Open the session Volume of a backend. An error is met again by the App that needs the Volume."""
+    with contextlib.suppress(Exception):
+        attempt.result().session_volume()
+
+
+def _key(kind: Kind, lasting: bool) -> tuple[Kind, bool]:  # noqa: FBT001 - part of the key
+    return kind, lasting and kind == "local"
+
+
+def _connect(kind: Kind, lasting: bool, linger: float) -> Backend:  # noqa: FBT001 - as in the key
     start = _cloud if kind == "cloud" else partial(_lasting, linger) if lasting else _local
     with _lock:
-        backend = _kept((kind, lasting and kind == "local"), start)
+        backend = _kept(_key(kind, lasting), start)
     if backend is None:
         raise SetupError(f"the local control plane of detached sessions ended while it was connected to. {AGAIN}")
     return backend
@@ -307,10 +351,14 @@ def _modal() -> Any:
     the next import does not bind them in the package: `modal.exception` would be missing until the kernel ends.
     """
     if "modal" not in sys.modules:
-        thread = threading.Thread(target=_import_modal, name="modal-gpu-import", daemon=True)
-        thread.start()
-        thread.join()
+        _load_modal()
     return importlib.import_module("modal")
+
+
+def _load_modal() -> None:
+    thread = threading.Thread(target=_import_modal, name="modal-gpu-import", daemon=True)
+    thread.start()
+    thread.join()
 
 
 def _import_modal() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import contextvars
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import QUEUE_POLL_SECONDS
@@ -19,6 +17,7 @@ from modal_gpu_magic.plan.machine.build_failure import LINES, explain
 from modal_gpu_magic.sdk.faults import failed_image, has_app_ended, is_token_refused, is_transient, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
+from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.messages.events import Frame
 from modal_gpu_magic.wire.messages.seal import opened, sealed
 from modal_gpu_magic.wire.messages.shapes import checked
@@ -230,18 +229,3 @@ class HeldApp(ABC):
     def _tell_all(self, kind: str, body: Any) -> None:
         for tell in list(self._listeners.values()):
             tell(kind, body)
-
-
-def in_thread(action: Callable[[], Any]) -> Future[Any]:
-    """Run `action` in a thread with the caller's context; the interpreter's exit does not wait for it."""
-    future: Future[Any] = Future()
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            future.set_result(context.run(action))
-        except BaseException as error:  # noqa: BLE001 - `result` raises it
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="modal-gpu-open", daemon=True).start()
-    return future

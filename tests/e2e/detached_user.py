@@ -21,6 +21,7 @@ from jupyter_core.utils import ensure_event_loop
 from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -128,6 +129,14 @@ def wait_for(kernel: Kernel, text: str) -> None:
     while text not in shown:
         assert time.monotonic() < until, f"{text!r} was not shown: {shown[-200:]!r}"
         shown += "".join(message.text for message in kernel.listen(0.05))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition, a minute at most."""
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def row_of(session: str, kernel: Kernel) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
-from tests.e2e.detached_user import SESSION, User, Watched, row_of
+from tests.e2e.detached_user import SESSION, User, Watched, row_of, wait_until
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,13 +32,6 @@ def begin(kernel: Kernel, session: str, source: str, options: str = "", machine:
     assert used.ok, used.error
     made = kernel.remote(source, options)
     assert made.ok, made.traceback
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def attach(kernel: Kernel, session: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.detached_user import User, Watched, detach, meter, row_of, wait_for
+from tests.e2e.detached_user import User, Watched, detach, meter, row_of, wait_for, wait_until
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
@@ -252,9 +252,9 @@ def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> N
 def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Kernel, other: Kernel) -> None:
     detach(other, "listed")
     assert other.remote("print('its last line')\nlonely = [1]", "--fetch 0").ok
+    wait_until(lambda: "idle until" in row_of("listed", kernel))  # the end of a run is announced just after it
     row = row_of("listed", kernel)
     assert "H100" in row
-    assert "idle until" in row
     assert "its last line" in row
     assert "listed: H100 · local · detached" in kernel.run("%modal_gpu status").stdout
     assert "stop listed" in other.run("%modal_gpu stop").stdout

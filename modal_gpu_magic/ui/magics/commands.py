@@ -190,7 +190,7 @@ def _detached_kinds(state: KernelState, name: str | None) -> list[Kind]:
         each.backend for key, each in state.sessions.items() if each.machine.detach and name in (None, key)
     ]
     kinds += [each.kind for each in known() if name in (None, each.session)]
-    if detached_commands.chosen_kind(state) == "cloud":
+    if state.chosen_kind() == "cloud":
         kinds.append("cloud")
     return list(dict.fromkeys(kinds))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
@@ -47,19 +46,12 @@ def attach(state: KernelState, rest: str) -> None:
     words = read(rest, {"--from": True, "--backend": True}, ATTACH)
     if len(words.plain) > 1 or words.flags.get("--from", "END").upper() != "END":
         raise LineError(f"attach takes the name of one session; write %modal_gpu {ATTACH}.")
-    kind = chosen_kind(state, words.flags.get("--backend"))
+    kind = state.chosen_kind(words.flags.get("--backend"))
     if not words.plain:
         show(kind)
         return
     (name,) = words.plain
     _attach(state, kind, _with_found(kind, _entry(kind, name)), skips="--from" in words.flags)
-
-
-def chosen_kind(state: KernelState, explicit: str | None = None) -> Kind:
-    """Return the backend that a command is about."""
-    from modal_gpu_magic.sdk.choice import choose, has_token
-
-    return choose(explicit, state.settings.backend, os.environ, token=lambda: has_token(os.environ)).kind
 
 
 def _entry(kind: Kind, name: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from traitlets import Bool, Enum, Float, Unicode
 from traitlets.config import Configurable
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
-from modal_gpu_magic.errors import MachineError, masked
+from modal_gpu_magic.errors import MachineError, ModalGpuError, masked
 from modal_gpu_magic.sdk.names import PREFIX
 from modal_gpu_magic.session.run.interrupts import interruptible
 from modal_gpu_magic.ui.magics.notebook_name import file_name, notebook_path, owner_name, session_name
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.line.options import Options
     from modal_gpu_magic.line.parse import Line
     from modal_gpu_magic.plan.machine.definition import Machine
+    from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.session.costs.account_rates import AccountRates
     from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.facade import Session
@@ -380,16 +382,35 @@ class KernelState:
         images = {n: v for n, v in self.shell.user_ns.items() if kind is not None and issubclass(type(v), kind)}
         return inherit(base, line, images, os.environ)
 
+    def chosen_kind(self, explicit: str | None = None) -> Kind:
+        """Return the backend that a line is about; `explicit` is its `--backend`."""
+        from modal_gpu_magic.sdk.choice import choose, has_token
+
+        return choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ)).kind
+
+    def connect_soon(self, line: Line) -> None:
+        """Begin to connect for a session that is not open: the backend answers while this process prepares the cell.
+
+        An error is met again where the cell needs the backend.
+        """
+        from modal_gpu_magic.sdk.client import connect_soon
+
+        with contextlib.suppress(ModalGpuError):
+            session = self.sessions.get(self.name_of(line))
+            if session is None or not session.is_open:
+                machine = self._machine(line, session)
+                has_volume = machine.saves and not machine.detach
+                connect_soon(self.chosen_kind(line.options.backend), lasting=machine.detach, has_volume=has_volume)
+
     def kind_of_backend(self, explicit: str | None, front: Any) -> Any:
         """Return the backend; `explicit` is a line's `--backend`. Announce once an SDK newer than the tested ones."""
-        from modal_gpu_magic.sdk.choice import choose, has_token
         from modal_gpu_magic.sdk.tested import newer_than_tested
 
-        choice = choose(explicit, self.settings.backend, os.environ, token=lambda: has_token(os.environ))
+        kind = self.chosen_kind(explicit)
         if (text := newer_than_tested()) and text not in self._announced:
             self._announced.add(text)
             front.say(text)
-        return choice.kind
+        return kind
 
     def cell_of(self, line: Line, body: str, session: Session) -> Cell:
         """Return the cell to run: source, names that the source uses, and options of the header."""

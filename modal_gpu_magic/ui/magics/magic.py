@@ -63,6 +63,8 @@ class Magics:
         state = self.state
         line = state.parse(text)
         refuse_body(state, text, body)
+        if not line.options.dry_run:
+            state.connect_soon(line)
         if line.options.bg and not line.options.service:
             from modal_gpu_magic.ui.magics import background_cell
 

@@ -89,12 +89,11 @@ def found(state: KernelState, names: frozenset[str]) -> list[FoundSession]:
     """Return the sessions of these names that exist and that this kernel does not have. Called from a thread."""
     from modal_gpu_magic.sdk.client import connect_if_running
     from modal_gpu_magic.sdk.sightings import sightings
-    from modal_gpu_magic.ui.magics.detached_commands import chosen_kind
 
     mine = {name for name, each in tuple(state.sessions.items()) if each.machine.detach and each.is_open}
     rows: list[FoundSession] = []
     with contextlib.suppress(ModalGpuError):
-        default = chosen_kind(state)
+        default = state.chosen_kind()
         kinds: dict[Kind, None] = dict.fromkeys((default, *(each.kind for each in known())))
         for kind in kinds:
             with contextlib.suppress(ModalGpuError):

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from modal_gpu_magic.container.state import descriptions
+from modal_gpu_magic.container.state.cell_values import OutgoingValues
+from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.wire.inspection.summary import bundle, summary
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts
 from tests.session.two_memories import TwoMemories
@@ -65,12 +67,18 @@ def test_the_same_remote_value_is_described_wherever_the_notebook_keeps_it() -> 
 def test_a_value_that_did_not_change_is_not_described_again(monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = TwoMemories(300)
     notebook.remote(f"z = {BIG}; y = {BIG}")
-    answers: list[Any] = []
-    answer_of = notebook._answer
-    monkeypatch.setattr(TwoMemories, "_answer", lambda self, leaving: answers.append(answer_of(leaving)) or answers[-1])
+    described: list[list[str]] = []
+    leave = NamespaceSync.leave
+
+    def noted(*arguments: Any) -> OutgoingValues:
+        leaving = leave(*arguments)
+        described.append([each.name for each in leaving.redescribed])
+        return leaving
+
+    monkeypatch.setattr(NamespaceSync, "leave", noted)
     notebook.remote("n = len(z)")
     notebook.remote("y.append(len(z))")
-    assert [[each.name for each in answer.redescribed] for answer in answers] == [[], ["y"]]
+    assert described == [[], ["y"]]
 
 
 SLOW = """
