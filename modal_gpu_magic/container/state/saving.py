@@ -199,6 +199,25 @@ class _Kept:
     group: SavedGroup
 
 
+@dataclass(slots=True)
+class _SavedGroups:
+    """The groups of a save.
+
+    Attributes:
+        kept: the groups that the state has, by their names.
+        unsaved: the reason for each name that the state lacks.
+        tokens: tokens of the saved objects.
+    """
+
+    kept: dict[tuple[str, ...], _Kept]
+    unsaved: dict[str, str]
+    tokens: set[int] = field(default_factory=set)
+
+    def leave_out(self, names: tuple[str, ...], why: str) -> None:
+        """Note why a group is not saved."""
+        self.unsaved.update(dict.fromkeys(filter(_is_users, names), why))
+
+
 class Saver:
     """Writes the state of one session.
 
@@ -240,53 +259,18 @@ class Saver:
         self.claim()
         for name in (BUFFERS, GROUPS):
             (self.directory / name).mkdir(exist_ok=True)
-        unsaved: dict[str, str] = {}
-        kept = {names: _Kept(b"", (), group) for names, group in sync.waiting_groups().items()}
-        room = limit - sum(each.group.nbytes for each in kept.values())
-        pending = {
-            id(value): packed.transfer.base + number
-            for packed in sync.handed.waiting
-            for number, value in packed.objects.items()
-        }
-        values = _values(sync)
-        groups, failed = self._groups(values, sync.namespace, check)
-        unsaved |= failed
-        sizes = {names: sum(nbytes_of(values[name]) for name in names) for names, _ in groups}
-        fitting = _fitting(sizes, room)
-        saved_tokens: set[int] = set()
-        for names, found in groups:
-            check()
-            if names not in fitting:
-                words = f"{size_text(sizes[names])}, over --save {size_text(limit).replace(' ', '')}"
-                unsaved.update(dict.fromkeys(filter(_is_users, names), words))
-                continue
-            tokens = tuple(sync.table.token(value) or pending.get(id(value), 0) for value in found.objects)
-            saved_tokens.update(tokens)
-            before = self._kept.get(names)
-            if before is None or (before.stream, before.tokens) != (found.stream, tokens):
-                try:
-                    group = self._write(names, values, sync, pending, check)
-                except TransferError as error:
-                    if isinstance(error.__cause__, UnwritableError):
-                        raise error.__cause__ from None
-                    # The value has changed meanwhile, or its own code does not always do the same.
-                    unsaved.update(dict.fromkeys(filter(_is_users, names), str(error)))
-                    continue
-                before = _Kept(found.stream, tokens, group)
-            kept[names] = before
-        del values, groups
+        saved = self._save_groups(sync, limit, check)
         files, left_out = self._save_files(moment, check)
-        unsaved |= left_out
         manifest = Manifest(
             version=__version__,
             python=moment.python,
             generation=moment.generation,
             run=moment.run,
-            groups=tuple(each.group for each in kept.values()),
-            unsaved=unsaved,
+            groups=tuple(each.group for each in saved.kept.values()),
+            unsaved=saved.unsaved | left_out,
             lost=dict(sync.unrestored),
             result=sync.last_result,
-            sync=_sync_facts(sync, saved_tokens),
+            sync=_sync_facts(sync, saved.tokens),
             states=moment.states,
             packages=moment.packages,
             files=files,
@@ -296,9 +280,39 @@ class Saver:
         )
         check()
         self._replace(manifest)
-        self._kept = {names: each for names, each in kept.items() if each.stream}
+        self._kept = {names: each for names, each in saved.kept.items() if each.stream}
         self._collect(manifest.keys)
         return manifest
+
+    def _save_groups(self, sync: NamespaceSync, limit: int, check: Check) -> _SavedGroups:
+        """Write the groups that changed and fit into the limit."""
+        waiting = {names: _Kept(b"", (), group) for names, group in sync.waiting_groups().items()}
+        room = limit - sum(each.group.nbytes for each in waiting.values())
+        token_of = _with_handed(sync)
+        values = _values(sync)
+        groups, failed = self._groups(values, sync.namespace, check)
+        saved = _SavedGroups(waiting, failed)
+        sizes = {names: sum(nbytes_of(values[name]) for name in names) for names, _ in groups}
+        fitting = _fitting(sizes, room)
+        for names, found in groups:
+            check()
+            if names not in fitting:
+                saved.leave_out(names, f"{size_text(sizes[names])}, over --save {size_text(limit).replace(' ', '')}")
+                continue
+            tokens = tuple(map(token_of, found.objects))
+            saved.tokens.update(tokens)
+            before = self._kept.get(names)
+            if before is None or (before.stream, before.tokens) != (found.stream, tokens):
+                try:
+                    before = _Kept(found.stream, tokens, self._write(names, values, sync, token_of, check))
+                except TransferError as error:
+                    if isinstance(error.__cause__, UnwritableError):
+                        raise error.__cause__ from None
+                    # The value has changed meanwhile, or its own code does not always do the same.
+                    saved.leave_out(names, str(error))
+                    continue
+            saved.kept[names] = before
+        return saved
 
     def _groups(
         self, values: Mapping[str, Any], namespace: dict[str, Any], check: Check
@@ -336,7 +350,7 @@ class Saver:
         names: tuple[str, ...],
         values: Mapping[str, Any],
         sync: NamespaceSync,
-        pending: Mapping[int, int],
+        token_of: Callable[[Any], int],
         check: Check,
     ) -> SavedGroup:
         """Write the files of a group."""
@@ -348,8 +362,7 @@ class Saver:
             packed = prepare(several, sync.namespace, store, hasher, table=IdentityTable(side=1), file=_Stream(check))
         finally:
             hasher.release()
-        token = sync.table.token
-        found = {number: token(value) or pending.get(id(value), 0) for number, value in packed.objects.items()}
+        found = {number: token_of(value) for number, value in packed.objects.items()}
         tokens = {number: token for number, token in found.items() if token}
         content = sealed(GroupContent(packed.transfer, tokens))
         key = _Files(self.directory / GROUPS, check).put(memoryview(content))
@@ -408,6 +421,16 @@ def _values(sync: NamespaceSync) -> dict[str, Any]:
     found = {name: namespace[name] for name in names if name in namespace}
     kept = {name: value for name, value in found.items() if not (name in results and _is_nothing(value))}
     return kept | {token_name(token): value for token, value in sync.stale_objects().items()}
+
+
+def _with_handed(sync: NamespaceSync) -> Callable[[Any], int]:
+    """Return a function that gives an object's token, also while the notebook has not confirmed its fetch; 0: none."""
+    handed = {
+        id(value): packed.transfer.base + number
+        for packed in sync.handed.waiting
+        for number, value in packed.objects.items()
+    }
+    return lambda value: sync.table.token(value) or handed.get(id(value), 0)
 
 
 def _is_nothing(value: Any) -> bool:

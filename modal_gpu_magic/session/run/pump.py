@@ -19,8 +19,8 @@ from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.kernel_end import KERNEL_END
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
+from modal_gpu_magic.session.run.shown_phase import ShownPhase
 from modal_gpu_magic.session.run.waiting import queue_words
-from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
 
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from modal_gpu_magic.sdk.app import Call
-    from modal_gpu_magic.session.run.front import Front, Phase
+    from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.run.watch import Watch
-    from modal_gpu_magic.wire.messages.events import Request
     from modal_gpu_magic.wire.messages.segments import Segment
 
 UPDATE_SECONDS = 1.0
@@ -44,12 +43,9 @@ LOG_LIMIT = 3.0
 """Seconds to wait for the last output of a lost container in Modal's log."""
 LOG_SECONDS = 60.0
 """Seconds between two reads of Modal's log while a cell runs. The log reports GPU faults."""
-BEFORE_RUNNING = ("sending", "waiting", "starting")
-"""Phases before the container's first event."""
-LARGE_BYTES = 1_000_000
-"""Size of the values, bytes, from which the status says that they are sent."""
 STOP_SENT = "Stop sent; the cell is still running. Stop again to end its container and lose its variables."
 LEAVES = "the kernel ends, and session {0} runs on: `%modal_gpu attach {0}` continues it."
+OUTAGE = "The run goes on; its output comes when the connection is back."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
 SHOWN_KINDS = frozenset(
@@ -99,7 +95,7 @@ class Pump:
         again: bool = False,
         skips: bool = False,
     ) -> None:
-        self.call, self.inbox, self.front, self.subject, self.timeout = call, inbox, front, subject, timeout
+        self.call, self.inbox, self.front = call, inbox, front
         self.watch, self.status, self.again = watch, status, again
         self.timing = Timing(status.meter)
         self.life = Lifecycle(time.monotonic(), timeout)
@@ -125,42 +121,16 @@ class Pump:
         self.never_began = False
         self.answered_at: float | None = None
         self.lost_at: float | None = None
-        self.phase, self.phase_subject = _first_phase(call.request, subject)
-        self.detail = ""
-        now = time.monotonic()
-        self.began = self.phase_since = self.ticked = self.log_read_at = now
+        self.phase = ShownPhase(call.request, subject, front, status)
+        self.began = self.ticked = self.log_read_at = time.monotonic()
         self.frames = 0
-        self._before_outage: tuple[Phase, float, str, str] = (self.phase, now, self.phase_subject, "")
-        """Phase, its beginning, subject and detail before the connection was lost."""
-        self._takers = self._event_takers()
+        self._takers, self._handlers = self._event_takers(), self._message_handlers()
         self._in_progress: set[str] = set()
         """Names of the requests to Modal in progress; a request of the same name is not started again."""
-        self._handlers: dict[str, Callable[[Any], None]] = {
-            "spawned": self._spawned,
-            "frame": self._frame,
-            "segment": self._segment,
-            "node_segment": self._node_segment,
-            "logged_end": self._logged_end,
-            "live": self._live,
-            "taken": self._lose,
-            "result": self._result,
-            "lost": self._lose,
-            "outage": self._outage,
-            "contact": self._contact,
-            "closed": self._closed,
-            "flush": lambda _: self._feed(Message.DRAINED),
-            "settled": self._settled,
-            "press": lambda _: self._press(),
-            "booting": self._booting,
-            "queued": self._queued,
-            "log": lambda text: self._say(self.watch.log(text)),
-            "tick": self._tick,
-            "opened": lambda _: None,  # the App was ready before the pump started
-        }
 
     def run(self) -> Ended:
         """Handle messages until the run is over."""
-        self.status.enters(self.phase)
+        self.status.enters(self.phase.name)
         while not (self.life.is_over and self._has_all_old):
             wait = min(UPDATE_SECONDS, self.life.seconds_left(time.monotonic()))
             try:
@@ -179,7 +149,7 @@ class Pump:
         else:
             self.timing.lost(ended_at, existed=self.life.begun)
         if self.ticked >= self.began + LIVE_SECONDS:
-            self._show()  # a live view ends with the figure of the receipt
+            self.phase.show()  # a live view ends with the figure of the receipt
         for event in self._missing(answer):
             self._event(event)
         last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""
@@ -295,10 +265,35 @@ class Pump:
 
     # Handlers of messages. Each takes the body of the message.
 
+    def _message_handlers(self) -> dict[str, Callable[[Any], None]]:
+        """What is done with the kinds of messages."""
+        return {
+            "spawned": self._spawned,
+            "frame": self._frame,
+            "segment": self._segment,
+            "node_segment": self._node_segment,
+            "logged_end": self._logged_end,
+            "live": self._live,
+            "taken": self._lose,
+            "result": self._result,
+            "lost": self._lose,
+            "outage": self._outage,
+            "contact": self._contact,
+            "closed": self._closed,
+            "flush": lambda _: self._feed(Message.DRAINED),
+            "settled": self._settled,
+            "press": lambda _: self._press(),
+            "booting": self._booting,
+            "queued": self._queued,
+            "log": lambda text: self._say(self.watch.log(text)),
+            "tick": self._tick,
+            "opened": lambda _: None,  # the App was ready before the pump started
+        }
+
     def _spawned(self, _: str) -> None:
         self.status.meter.spawned()
-        if self.phase == "sending" and self.call.request.generation is None:
-            self._enter("waiting")
+        if self.phase.name == "sending" and self.call.request.generation is None:
+            self.phase.enter("waiting")
 
     def _frame(self, frame: Frame) -> None:
         _, *node, life = frame.run.split("/")
@@ -422,8 +417,8 @@ class Pump:
     def _hear(self, sent: float) -> None:
         """Count the phase from its beginning, which was before this kernel attached."""
         since = self.timing.hears(sent, self.container)
-        if since is not None and self.phase == "running":
-            self.phase_since = min(self.phase_since, time.monotonic() - (time.time() - since))
+        if since is not None and self.phase.name == "running":
+            self.phase.began_at(since)
 
     def _question(self, question: dict[str, Any] | None) -> None:
         """Ask the user, or once all that is old has arrived: another kernel may have brought the answer."""
@@ -447,8 +442,8 @@ class Pump:
         if store.is_marked(self.call.request.run):
             self.timing.exists()
             self._begun()
-            if self.phase in BEFORE_RUNNING and self.call.request.distributed is None:
-                self._enter("running")
+            if self.phase.is_before_running and self.call.request.distributed is None:
+                self.phase.enter("running")
 
     def _begun(self) -> None:
         self._feed(Message.BEGUN)
@@ -456,14 +451,14 @@ class Pump:
         if self.life.is_over:  # the event came with the answer
             return
         if self.life.presses:
-            self._enter("stopping")
+            self.phase.enter("stopping")
         elif self.again:
-            self._enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
+            self.phase.enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
 
     def _show_phase(self, content: dict[str, Any]) -> None:
         """Show what the container does, unless the run has ended, or more must be said about it."""
-        if not (self.life.is_over or self.life.presses or self.phase == "restarted"):
-            self._enter(content["phase"], subject=content["subject"])
+        if not (self.life.is_over or self.life.presses or self.phase.name == "restarted"):
+            self.phase.enter(content["phase"], subject=content["subject"])
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:
@@ -513,19 +508,19 @@ class Pump:
 
     def _press(self) -> None:
         if self.call.app.owner:
-            self._enter("stopping")
+            self.phase.enter("stopping")
             if KERNEL_END.follows():
                 self._lose(KernelEnds(LEAVES.format(self.call.session)))
                 return
         self._feed(Message.PRESS)
-        self._enter("stopping")
+        self.phase.enter("stopping")
 
     def _tick(self, _: object) -> None:
         now = self.ticked = time.monotonic()
         if now > self.began + UNHEARD_SECONDS:  # a C call that holds the GIL must not escape its timeout
             self._look_for_the_mark()
-        self._show()
-        if self.phase in BEFORE_RUNNING:
+        self.phase.show()
+        if self.phase.is_before_running:
             self._in_thread("poll", self._poll)
         elif now > self.log_read_at + LOG_SECONDS:
             self.log_read_at = now
@@ -533,19 +528,10 @@ class Pump:
 
     def _outage(self, _: object) -> None:
         """Show that events do not arrive; the run goes on, and its output and result come later."""
-        if self.phase != "reconnecting":
-            self._before_outage = self.phase, self.phase_since, self.phase_subject, self.detail
-            self._enter("reconnecting", "The run goes on; its output comes when the connection is back.")
+        self.phase.interrupt(OUTAGE)
 
     def _contact(self, _: object) -> None:
-        if self.phase == "reconnecting":
-            self.phase, self.phase_since, self.phase_subject, self.detail = self._before_outage
-            self.status.enters(self.phase)
-            self._show()
-
-    def _show(self) -> None:
-        seconds = time.monotonic() - self.phase_since
-        self.front.show(self.status.state(self.phase, self.phase_subject, seconds, self.detail))
+        self.phase.resume()
 
     def _poll(self) -> None:
         running = self.call.running() if self.call.id is not None else None
@@ -553,23 +539,16 @@ class Pump:
             self.inbox.put(("booting" if running else "queued", None))
 
     def _booting(self, _: object) -> None:
-        if self.phase == "waiting":
+        if self.phase.name == "waiting":
             self.timing.exists()
-            self._enter("starting")
+            self.phase.enter("starting")
 
     def _queued(self, _: object) -> None:
-        if self.phase == "sending":  # the container of the session has ended
-            self._enter("waiting")
-        if self.phase == "waiting":
+        if self.phase.name == "sending":  # the container of the session has ended
+            self.phase.enter("waiting")
+        if self.phase.name == "waiting":
             self.timing.queued()
-            self.detail = queue_words(self.call.app.machine, self.call.app.backend.kind)
-
-    def _enter(self, phase: Phase, detail: str = "", subject: str = "") -> None:
-        if phase != self.phase or detail:
-            self.phase, self.phase_since, self.detail = phase, time.monotonic(), detail
-            self.phase_subject = subject or self.subject
-            self.status.enters(phase)
-            self._show()
+            self.phase.explain(queue_words(self.call.app.machine, self.call.app.backend.kind))
 
     def _in_thread(self, name: str, action: Callable[[], None]) -> None:
         """Run `action` in a thread, unless a thread for `name` is still running: a network may stall for minutes."""
@@ -584,10 +563,3 @@ class Pump:
                 self._in_progress.discard(name)
 
         threading.Thread(target=run, name="modal-gpu-request", daemon=True).start()
-
-
-def _first_phase(request: Request, subject: str) -> tuple[Phase, str]:
-    """Return the first phase of a run, and its subject: large values are sent before Modal has the run."""
-    if request.store is None and request.values.nbytes >= LARGE_BYTES:
-        return "sending", size_text(request.values.nbytes)
-    return "waiting", subject
