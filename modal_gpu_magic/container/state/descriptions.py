@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.inspection.summary import bundle, summary
+from modal_gpu_magic.wire.inspection.summary import SHOWN_ITEMS, bundle, summary
 from modal_gpu_magic.wire.messages.events import StayedValue
+from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 DESCRIBE_SECONDS = 0.05
 """Seconds to describe values again after a cell; for a long cell, DESCRIBE_SHARE of its time."""
 DESCRIBE_SHARE = 0.05
 """Share of a cell's own time that new descriptions may take."""
+MOST_SHOWN = 1_000
+"""Objects that are looked at in a description, at most: a container shows 20 items, and of each of these 20."""
 
 
 class Descriptions:
@@ -76,6 +80,21 @@ class Descriptions:
         """Forget all names: the notebook has no remote values."""
         self._shown.clear()
         self._seconds.clear()
+
+
+def shows_any(value: Any, ids: Collection[int]) -> bool:
+    """Whether the description of a value shows an object with one of these ids: of a container, the first items."""
+    waiting, left = [value], MOST_SHOWN
+    while waiting and left:
+        left -= 1
+        each = waiting.pop()
+        if id(each) in ids:
+            return True
+        if is_a(each, dict):
+            waiting += islice(each.values(), SHOWN_ITEMS)
+        elif is_a(each, (list, tuple, set, frozenset)):
+            waiting += islice(each, SHOWN_ITEMS)
+    return False
 
 
 def _digest(made: StayedValue) -> int:

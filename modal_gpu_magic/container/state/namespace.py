@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modal_gpu_magic.container.state import files
 from modal_gpu_magic.container.state.cell_values import Before, OutgoingValues
-from modal_gpu_magic.container.state.descriptions import Descriptions
+from modal_gpu_magic.container.state.descriptions import Descriptions, shows_any
 from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.errors import NoRoomError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
@@ -255,7 +255,7 @@ class NamespaceSync:
         stays = tuple(
             self._stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
         )
-        redescribed = self._descriptions.changed(self._seen(before.own, {*bound, *chosen.stays}), seconds)
+        redescribed = self._descriptions.changed(self._to_describe(before, {*bound, *chosen.stays}), seconds)
         shares = self._news_of_shares(inside)
         gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
         for name in before.unbound:
@@ -482,13 +482,22 @@ class NamespaceSync:
     def _stayed(self, name: str, value: Any, why: str) -> StayedValue:
         return self._descriptions.stayed(name, value, why, shown=self.last_result if name == RESULT else "")
 
-    def _seen(self, own: Iterable[str], described: Collection[str]) -> dict[str, Any]:
-        """Return values of the container alone that a cell may have changed, under each name that shows them."""
-        values = {name: self.namespace[name] for name in own if name in self.namespace and name not in described}
-        ids = set(map(id, values.values()))
-        others = {name: value for name, value in list(self.namespace.items()) if id(value) in ids}
-        others = {n: value for n, value in others.items() if n not in LAST_RESULTS and n not in self.known}
-        return {name: value for name, value in (values | others).items() if name not in described}
+    def _to_describe(self, before: Before, described: Collection[str]) -> dict[str, Any]:
+        """Return values of the container alone whose descriptions may show what a cell has changed.
+
+        Args:
+            before: the namespace before the cell.
+            described: names that the cell has bound, or that the answer describes anyway.
+        """
+        names = {*before.identities, *filter(is_numbered, list(self.namespace))}.difference(described, self.known)
+        values = {name: self.namespace[name] for name in names if self._is_own(name)}
+        read = {name: value for name, value in values.items() if name in before.own}
+        others = {name: value for name, value in values.items() if name not in before.own}
+        if not others:
+            return read
+        roots = (self.namespace.get(name) for name in (*before.candidates, *before.own, *described))
+        reached = reached_from(roots, self.namespace)
+        return read | {name: value for name, value in others.items() if shows_any(value, reached)}
 
     def _bound(self, request: Request, before: Before) -> tuple[str, ...]:
         """Return names that are new or bound to another object than before the cell, or whose values are asked for.

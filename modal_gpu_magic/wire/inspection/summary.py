@@ -26,6 +26,9 @@ TEXT_CHARACTERS = 4_000
 
 HEAD_ROWS = 10
 
+SHOWN_ITEMS = 20
+"""Items of a container in its plain repr."""
+
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 _ATOMS = (bool, int, float, complex, type(None))
 
@@ -83,7 +86,9 @@ def _text(value: Any) -> str:
     if is_a(value, (*_CONTAINERS, str, bytes, bytearray)):
         shortener = reprlib.Repr()
         shortener.maxstring = shortener.maxother = 1_000
-        shortener.maxlist = shortener.maxtuple = shortener.maxset = shortener.maxfrozenset = shortener.maxdict = 20
+        shortener.maxlist = shortener.maxtuple = shortener.maxset = shortener.maxfrozenset = shortener.maxdict = (
+            SHOWN_ITEMS
+        )
         return shortener.repr(value)
     return repr(value)
 

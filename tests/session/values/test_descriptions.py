@@ -36,6 +36,9 @@ CHANGED = {
         "m.add_module('more', type(m)(30, 1))",
     ],
     "a set, and twice": ["s = set(range(500))", "s.clear()", "s.add(1)"],
+    "a value inside of another one": [f"d = {{'z': {BIG}}}", "z = d['z']", "d['z'].append(1)"],
+    "a value around another one": [f"d = {{'z': {BIG}, 'y': [1]}}", f"z = [d['y'], {BIG}]", "z[0].append(2)"],
+    "a value around one that comes home": [f"z = [1]; d = [z, {BIG}]", "z.append(2)"],
     "a dict": [f"d = dict.fromkeys({BIG})", "d['x'] = 1"],
 }
 
