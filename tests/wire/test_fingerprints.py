@@ -61,7 +61,7 @@ CHANGES = {
     "dd": ["dd[1].append(1)", "dd[5]", "dd.default_factory = set"],
     "dq": ["dq.append(1)", "dq.rotate(1)"],
     "ba": ["ba[0] = 0", "ba.append(1)"],
-    "arr": ["arr[50_000] += 1", "arr.shape = (10, 10_000)"],
+    "arr": ["arr[50_000] += 1", "arr.resize((10, 10_000), refcheck=False)"],
     "small": ["small[0] = 5"],
     "obj_arr": ["obj_arr[0].append(1)"],
     "df": ["df.loc[0, 'a'] = 9", "df['new'] = 1", "df.columns = ['x', 'y']", "df.index = list('vwxyz')"],

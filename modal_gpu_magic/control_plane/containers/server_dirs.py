@@ -32,6 +32,8 @@ _TRIAL = "trial"
 _LINKS = "links.json"
 _GONE = "-gone"
 """End of the name of a directory that is being removed; what is left of one is removed by the next server."""
+_REMOVALS = 5
+"""Attempts to remove a directory: a write that had found the directory before its new name may add a file."""
 _ENDED = ("Z", "X", "")
 """States of a process that has ended but may not have been waited for."""
 
@@ -169,7 +171,10 @@ def _remove(directory: Path) -> None:
     if not directory.name.endswith(_GONE):
         with suppress(OSError):
             gone = directory.rename(directory.with_name(directory.name + _GONE))
-    shutil.rmtree(gone, ignore_errors=True)
+    for _ in range(_REMOVALS):
+        shutil.rmtree(gone, ignore_errors=True)
+        if not gone.exists():
+            return
 
 
 def _is_ours(path: Path) -> bool:

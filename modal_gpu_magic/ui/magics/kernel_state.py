@@ -322,11 +322,11 @@ class KernelState:
         Raises:
             MachineError: the cell may cost more than a budget allows.
         """
-        from modal_gpu_magic.ui.magics.budgets import spending
-
         settings = self.settings
         if settings.budget_cell is None and settings.budget_day is None:
             return None
+        from modal_gpu_magic.ui.magics.budgets import spending
+
         kind = self.kind_of_backend(line.options.backend, front)
         timeout = None if line.options.service else line.options.timeout
         return spending(

@@ -63,8 +63,6 @@ class Magics:
         state = self.state
         line = state.parse(text)
         refuse_body(state, text, body)
-        if not line.options.dry_run:
-            state.connect_soon(line)
         if line.options.bg and not line.options.service:
             from modal_gpu_magic.ui.magics import background_cell
 
@@ -78,6 +76,8 @@ class Magics:
         front.records = settings.record
         line = state.choose(line, front)
         spending = state.spending(line, front)
+        if not line.options.dry_run:
+            state.connect_soon(line)
         if line.options.service:
             self._serve(line, body, front, inbox)
             return None

@@ -35,6 +35,8 @@ STALE_SECONDS = 600.0
 """An unfinished file of this age in seconds belongs to a process that died while writing."""
 
 
+REMOVALS = 5
+"""Attempts to remove a directory: a write that had found the directory before its new name may add a file."""
 MAPPINGS = Mappings()
 """The mappings of this process, of all stores."""
 
@@ -251,7 +253,10 @@ class SharedStore:
         gone = self.directory.with_name(f".{self.directory.name}")
         with contextlib.suppress(OSError):
             self.directory.rename(gone)  # first: a file that appears during the removal would keep the directory
-        shutil.rmtree(gone, ignore_errors=True)
+        for _ in range(REMOVALS):
+            shutil.rmtree(gone, ignore_errors=True)
+            if not gone.exists():
+                return
 
     def _touch(self, key: str) -> bool:
         try:

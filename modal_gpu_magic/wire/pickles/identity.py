@@ -11,8 +11,10 @@ from __future__ import annotations
 import array
 import collections
 import enum
+import functools
 import io
 import mmap
+import operator
 import pickle
 import sys
 import types
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 from modal_gpu_magic.wire.pickles.types.views import parts_inside
 from modal_gpu_magic.wire.values.attributes import attributes_getter
@@ -36,9 +39,6 @@ _TRANSFER_SHIFT = 32
 HELD_ARRAY, HELD_ARRAYS = 1 << 20, 64 << 20
 """The largest array that a table holds, and all of them together, in bytes."""
 
-_HEAP_TYPE = 1 << 9
-"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`: the type was created at run time, as by a class statement."""
-
 MANY_OBJECTS = 10_000
 """Number of strongly held objects above which `prune` searches for unreachable cycles."""
 
@@ -49,7 +49,8 @@ _ALWAYS = frozenset(
     {
         *(list, dict, set, bytearray, object, array.array, io.BytesIO, io.StringIO),
         *(collections.deque, collections.OrderedDict, collections.defaultdict),
-        *(types.CellType, types.SimpleNamespace),
+        *(types.CellType, types.SimpleNamespace, functools.partial, type(functools.lru_cache(len))),
+        *(operator.attrgetter, operator.itemgetter, operator.methodcaller),
     }
 )
 """Built-in types whose objects have an identity that a program can observe."""
@@ -202,7 +203,7 @@ def _is_lazy_or_column(kind: type) -> bool:
 
 
 def _by_flags(kind: type) -> str:
-    return "yes" if kind.__flags__ & _HEAP_TYPE or issubclass(kind, BaseException) else "no"
+    return "yes" if is_by_statement(kind) or issubclass(kind, BaseException) else "no"
 
 
 def _is_ours(kind: type) -> bool:

@@ -93,10 +93,10 @@ class Known:
     def _written(self, known: Any, new: Any) -> Any:
         """Write `new` into `known` and return `known`; return the new object if that is not possible."""
         if type(new) is Parts:
-            if known is None:
-                return new.new()
-            new.write(known)
-            return known
+            if known is not None and new.is_whole:
+                new.write(known)
+                return known
+            new = new.new()
         if type(new) is View:
             return known if known is not None and new.is_known_as(known) else new.new()
         if known is None or known is new:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.pickles.types import arrays, tensors
+from modal_gpu_magic.wire.pickles.types.functions import reduce_generic_method
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -164,6 +165,7 @@ _ALWAYS: dict[type, Reducer] = {
     weakref.WeakValueDictionary: _weak,
     type(functools.lru_cache(_is_importable)): _lru_cached,
     functools.cached_property: _cached_property,
+    functools.singledispatchmethod: reduce_generic_method,
     typing.NewType: _new_type,
     typing.ParamSpec: _named_parameter,
     **({typing.__dict__[name]: _named_parameter for name in ("TypeVarTuple",) if name in typing.__dict__}),

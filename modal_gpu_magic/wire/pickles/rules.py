@@ -14,7 +14,7 @@ from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
-from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE, reduce_member
+from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.types.widgets import is_widget, reduce_widget
 
@@ -62,12 +62,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
 def _by_name(kind: type) -> Reducer | None:
     """Return a reducer by name for a library's markers such as `dataclasses.MISSING`, which are compared by `is`."""
     module = vars(sys.modules.get(kind.__module__, builtins))
-    if (
-        not kind.__flags__ & HEAP_TYPE
-        or not needs_reduce(kind)
-        or module is vars(builtins)
-        or kind.__module__ == "__main__"
-    ):
+    if not is_by_statement(kind) or not needs_reduce(kind) or module is vars(builtins) or kind.__module__ == "__main__":
         return None
     names = {id(value): name for name, value in list(module.items()) if type(value) is kind}
     return (lambda _, value: names.get(id(value), NotImplemented)) if names else None

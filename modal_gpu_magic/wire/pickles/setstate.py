@@ -6,6 +6,7 @@ the receiver's own object and not on a new object whose attributes are copied af
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,21 @@ class Parts:
             value.__setstate__(self.state)
         return value
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the state has all content: other classes have content in the arguments."""
+        is_plain = self.make is copyreg.__newobj__ and len(self.arguments) == 1
+        return is_plain or self._is_of_ctypes or self.state is not None
+
+    @property
+    def _is_of_ctypes(self) -> bool:
+        """Whether ctypes makes the object: the state is the second argument."""
+        return getattr(self.make, "__module__", "") == "_ctypes"
+
     def write(self, known: Any) -> None:
         """Set the state of an existing object."""
+        if self._is_of_ctypes:
+            known.__setstate__(*self.arguments[1])
         if self.state is None:
             return
         attributes = attributes_of(known)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import builtins
 import collections
+import functools
 import io
 import random
 import types
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, write_array, writer_of
+from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
 
@@ -92,16 +94,6 @@ def _bytearray(old: bytearray, new: bytearray) -> bool:
     try:
         old[:] = new
     except BufferError:  # another length while a memory view exists
-        return False
-    return True
-
-
-def _words(old: array.array[Any], new: array.array[Any]) -> bool:
-    if old.typecode != new.typecode:
-        return False
-    try:
-        old[:] = new
-    except BufferError:
         return False
     return True
 
@@ -206,11 +198,7 @@ def _instance(old: Any, new: Any) -> bool:
 
 def _has_state_in_c(kind: type) -> bool:
     """Whether a type has an unknown base class written in C, which may have state outside of attributes."""
-    return any(not base.__flags__ & _HEAP_TYPE and base not in _BASES for base in kind.__mro__[:-1])
-
-
-_HEAP_TYPE = 1 << 9
-"""`Py_TPFLAGS_HEAPTYPE` in a type's `__flags__`."""
+    return any(not is_by_statement(base) and base not in _BASES for base in kind.__mro__[:-1])
 
 
 def _slot(kind: type, name: str, old: Any, new: Any) -> None:
@@ -251,6 +239,21 @@ def _as_dict(old: dict[Any, Any], new: dict[Any, Any]) -> bool:
     return True
 
 
+def _as_words(old: array.array[Any], new: array.array[Any]) -> bool:
+    if old.typecode != new.typecode:
+        return False
+    try:
+        array.array.__setitem__(old, slice(None), new)
+    except BufferError:  # another length while a memory view exists
+        return False
+    return True
+
+
+def _partial(old: functools.partial[Any], new: functools.partial[Any]) -> bool:
+    functools.partial.__setstate__(old, functools.partial.__reduce__(new)[2])  # type: ignore[attr-defined,index]  # in C
+    return True
+
+
 def _as_ordered(old: collections.OrderedDict[Any, Any], new: collections.OrderedDict[Any, Any]) -> bool:
     items = list(zip(dict.keys(new), dict.values(new), strict=True))
     collections.OrderedDict.clear(old)
@@ -284,6 +287,9 @@ _BASES: dict[type, Writer] = {
     set: _as_set,
     collections.deque: _deque,
     random.Random: _random,
+    array.array: _as_words,
+    functools.partial: _partial,
+    type(functools.lru_cache(len)): _same,  # what it calls is a function with an identity of its own
     BaseException: _as_exception,
     **{
         kind: _as_exception
@@ -311,7 +317,7 @@ CONTAINERS: dict[type, Writer] = {
 """Functions that write into a container, by exact type."""
 
 _WRITERS: dict[type, Writer] = {
-    array.array: _words,
+    array.array: _as_words,
     bytearray: _bytearray,
     io.BytesIO: _text_file,
     io.StringIO: _text_file,

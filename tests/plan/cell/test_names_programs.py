@@ -65,7 +65,8 @@ def test_only_what_the_compiler_takes_for_global_is_read(source: str) -> None:
         for table in tables
         for symbol in table.get_symbols()
         # a class body finds a global where it has not bound its own yet; `x += 1` and `del x` read, and are no references
-        if (symbol.is_referenced() or symbol.is_assigned()) and (symbol.is_global() or table.get_type() != "function")
+        if (symbol.is_referenced() or symbol.is_assigned() or symbol.is_imported())
+        and (symbol.is_global() or table.get_type() != "function")
     }
 
 

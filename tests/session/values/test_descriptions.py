@@ -29,7 +29,7 @@ CHANGED = {
     "a frame's column": [FRAME, "df['b'] = 1.5"],
     "a frame's rows": [FRAME, "df.loc[500] = 7"],
     "an array's item": ["import numpy as np; a = np.zeros(500)", "a[0] = 7"],
-    "an array's shape": ["import numpy as np; a = np.zeros(500)", "a.shape = 50, 10"],
+    "an array's shape": ["import numpy as np; a = np.zeros(500)", "a.resize((50, 10), refcheck=False)"],
     "a tensor's item": ["import torch; t = torch.zeros(500)", "t[0] = 7"],
     "a model's parameters": [
         "import torch; m = torch.nn.Linear(30, 30)",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
+import operator
 import sys
 import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
-from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE
+from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +46,10 @@ def reduce_class(_: Any, kind: type) -> Any:
     """Return the reduction of a class that cannot be imported; NotImplemented for others."""
     if cloudpickle_names.goes_by_name(kind) or kind in _BUILT_IN:
         return NotImplemented
-    if not kind.__flags__ & HEAP_TYPE:
+    if not is_by_statement(kind):
         return _reduce_nameless(kind)
+    if _is_array_of_ctypes(kind):
+        return operator.mul, (kind._type_, kind._length_)  # type: ignore[attr-defined]  # attributes of such a class
     metaclass: Any = type(kind)
     of_library = next(each for each in metaclass.__mro__ if _is_of_library(each))
     made_by = (
@@ -61,12 +64,18 @@ def reduce_class(_: Any, kind: type) -> Any:
 def _reduce_nameless(kind: type) -> Any:
     """Return the reduction of a type written in C that its module does not export, such as ctypes' metaclasses."""
     ctypes = sys.modules.get("ctypes")
-    shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union]
+    shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union, ctypes.Array]
     return next(((type, (each,)) for each in shown if type(each) is kind), NotImplemented)
 
 
+def _is_array_of_ctypes(kind: type) -> bool:
+    """Whether a class was made by `c_int * 3`: ctypes keeps one for each type and length."""
+    ctypes = sys.modules.get("ctypes")
+    return ctypes is not None and issubclass(kind, ctypes.Array) and kind is kind._type_ * kind._length_
+
+
 def _is_of_library(kind: type) -> bool:
-    return not kind.__flags__ & HEAP_TYPE or cloudpickle_names.goes_by_name(kind)
+    return not is_by_statement(kind) or cloudpickle_names.goes_by_name(kind)
 
 
 def class_from(
@@ -94,9 +103,17 @@ def class_from(
     with _without_hook(hooked):
         try:
             made = made_by.__new__(metaclass, name, bases, dict(initial))
+            if _begins_in_c(made_by):
+                made_by.__init__(made, name, bases, dict(initial))  # type: ignore[misc]  # of a metaclass
         except Exception:  # noqa: BLE001 - a library's metaclass that needs the keywords of the class statement
             made = type.__new__(metaclass, name, bases, dict(initial))
     return cloudpickle_names.track(tracker_id, made)
+
+
+def _begins_in_c(metaclass: Any) -> bool:
+    """Whether a metaclass has an `__init__` written in C: ctypes' lay out a class there from Python 3.13 on."""
+    begin = metaclass.__init__
+    return type(begin) is types.WrapperDescriptorType and begin is not type.__init__
 
 
 def set_attributes(kind: type, state: tuple[str, dict[str, Any], list[type]]) -> None:

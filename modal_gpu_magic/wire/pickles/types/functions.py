@@ -1,4 +1,4 @@
-"""Pickle generic functions of `functools.singledispatch`, which cloudpickle pickles incompletely."""
+"""Pickle generic functions and methods of `functools`, which cloudpickle pickles incompletely, or not at all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ _BY_TYPE = functools.singledispatch(lambda _: None).__code__  # type: ignore[att
 _ITS_OWN = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
 """Attributes that `singledispatch` sets itself; two of them contain weak references."""
 
+_CACHE = "_method_cache"
+"""Attribute of a generic method: bound methods by their instances."""
+
 _STATE = 2
 """Where the state is in what cloudpickle makes of a function: attributes, and slots."""
 
@@ -33,6 +36,17 @@ def _reduce_generic(function: Any) -> Any:
     registry = [(kind, made) for kind, made in function.registry.items()]
     state = (registry, attributes, function.__name__, function.__qualname__, function.__module__, function.__doc__)
     return generic_from, (function.__wrapped__,), state, None, None, set_generic
+
+
+def reduce_generic_method(_: Any, method: functools.singledispatchmethod[Any]) -> Any:
+    """Return the reduction of a generic method without its cache, which has weak references from Python 3.13 on."""
+    state = {"".join(name): value for name, value in vars(method).items() if name not in ("func", _CACHE)}
+    return functools.singledispatchmethod, (method.func,), state, None, None, set_generic_method
+
+
+def set_generic_method(method: Any, state: dict[str, Any]) -> None:
+    """Set the function that dispatches, and other attributes of a generic method."""
+    vars(method).update(state)
 
 
 def generic_from(default: Callable[..., Any]) -> Any:

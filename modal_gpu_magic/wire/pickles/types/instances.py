@@ -14,7 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
-from modal_gpu_magic.wire.pickles.types.members import HEAP_TYPE, built_in_base
+from modal_gpu_magic.wire.pickles.types.members import built_in_base, is_by_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ _READABLE = frozenset({str, tuple, list, dict, set, frozenset})
 
 def needs_care(kind: type) -> bool:
     """Whether `reduce_instance` must pickle the instances of a class."""
-    if not kind.__flags__ & HEAP_TYPE or kind in copyreg.dispatch_table or not _has_no_reduce(kind):
+    if not is_by_statement(kind) or kind in copyreg.dispatch_table or not _has_no_reduce(kind):
         return False
     if built_in_base(kind) in _FILLERS:
         return _is_of_notebook(kind)
@@ -115,7 +115,7 @@ def _slots(instance: Any) -> dict[str, Any]:
     found = {}
     for each in type(instance).__mro__:
         for name, value in each.__dict__.items():
-            if type(value) is types.MemberDescriptorType and each.__flags__ & HEAP_TYPE:
+            if type(value) is types.MemberDescriptorType and is_by_statement(each):
                 with contextlib.suppress(AttributeError):  # the slot was never set
                     found[name] = value.__get__(instance)
     return found
@@ -133,7 +133,7 @@ def _new_arguments(instance: Any) -> tuple[Any, ...]:
 
 def _says_arguments(kind: type) -> bool:
     """Whether a class written in Python defines `__getnewargs_ex__` or `__getnewargs__`."""
-    return any(_definer(kind, name).__flags__ & HEAP_TYPE for name in _ARGUMENTS)
+    return any(is_by_statement(_definer(kind, name)) for name in _ARGUMENTS)
 
 
 def _by_class(kind: type, name: str) -> Any:
@@ -150,7 +150,7 @@ def _definer(kind: type, name: str) -> Any:
 
 
 def _is_of_notebook(kind: type) -> bool:
-    return bool(kind.__flags__ & HEAP_TYPE) and not cloudpickle_names.goes_by_name(kind)
+    return is_by_statement(kind) and not cloudpickle_names.goes_by_name(kind)
 
 
 def _has_no_reduce(kind: type) -> bool:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 HEAP_TYPE = 1 << 9
-"""Bit of `type.__flags__` that is set for a class written in Python."""
+"""Bit of `type.__flags__` that is set for a class written in Python, and for some written in C."""
+IMMUTABLE_TYPE = 1 << 8
+"""Bit of `type.__flags__` that is set for built-in classes: `deque` and ctypes' have both bits from Python 3.12 on."""
+
+
+def is_by_statement(kind: type) -> bool:
+    """Whether a class may be written in Python: a built-in class is not."""
+    return kind.__flags__ & (HEAP_TYPE | IMMUTABLE_TYPE) == HEAP_TYPE
 
 
 def reduce_member(_: Any, member: Any) -> Any:
@@ -37,4 +44,4 @@ def set_state(member: Any, state: dict[str, Any]) -> None:
 
 def built_in_base(kind: type) -> Any:
     """Return the first base written in C, which determines the memory layout and creates empty instances."""
-    return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
+    return next(each for each in kind.__mro__ if not is_by_statement(each))
