@@ -14,6 +14,9 @@ from typing import Any
 from modal_gpu_magic.wire.pickles.update_in_place import tells_all
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
+_NEW: Any = vars(copyreg)["__newobj__"]
+"""Makes an object of a class without a `__reduce__` of its own."""
+
 _PLAIN_PARTS = 3
 """Length of a reduction without items: callable, arguments, state."""
 
@@ -49,7 +52,7 @@ class Parts:
     @property
     def is_whole(self) -> bool:
         """Whether the state has all content: other classes have content in the arguments."""
-        is_plain = self.make is copyreg.__newobj__ and len(self.arguments) == 1
+        is_plain = self.make is _NEW and len(self.arguments) == 1
         return is_plain or self._is_of_ctypes or self.state is not None
 
     @property

@@ -250,7 +250,7 @@ def _as_words(old: array.array[Any], new: array.array[Any]) -> bool:
 
 
 def _partial(old: functools.partial[Any], new: functools.partial[Any]) -> bool:
-    functools.partial.__setstate__(old, functools.partial.__reduce__(new)[2])  # type: ignore[attr-defined,index]  # in C
+    functools.partial.__setstate__(old, functools.partial.__reduce__(new)[2])  # type: ignore[attr-defined]  # in C
     return True
 
 

@@ -12,7 +12,7 @@ import enum
 import operator
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
@@ -70,8 +70,8 @@ def _reduce_nameless(kind: type) -> Any:
 
 def _is_array_of_ctypes(kind: type) -> bool:
     """Whether a class was made by `c_int * 3`: ctypes keeps one for each type and length."""
-    ctypes = sys.modules.get("ctypes")
-    return ctypes is not None and issubclass(kind, ctypes.Array) and kind is kind._type_ * kind._length_
+    ctypes, array = sys.modules.get("ctypes"), cast("Any", kind)
+    return ctypes is not None and issubclass(kind, ctypes.Array) and array is array._type_ * array._length_
 
 
 def _is_of_library(kind: type) -> bool:
