@@ -24,13 +24,23 @@ MOST_SHOWN = 1_000
 class Descriptions:
     """The descriptions that the notebook has, as their hashes: a value is described again when its description differs.
 
-    A description calls the `__repr__` of a user's class, which may take any time.
+    A description calls the `__repr__` of a class, which may take any time. That of a class of the notebook may count
+    its calls: it is called once, when the value stays.
     """
 
     def __init__(self) -> None:
         self._shown: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
         """Seconds that the last description of a name took."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the notebook has remote values."""
+        return tuple(self._shown)
+
+    def resume(self, names: Iterable[str]) -> None:
+        """Continue as the container that has ended and that has described the values of these names."""
+        self._shown.update(dict.fromkeys(names, 0))
 
     def stayed(self, name: str, value: Any, why: str, *, shown: str = "") -> StayedValue:
         """Describe a value that stays.
@@ -50,7 +60,8 @@ class Descriptions:
     def changed(self, values: Mapping[str, Any], seconds: float) -> tuple[StayedValue, ...]:
         """Return the new descriptions of values that the notebook has remote values of.
 
-        A value whose description would take too long loses the old one, which may be wrong.
+        A value whose description would take too long, or would run code of the notebook, loses the old one, which may
+        be wrong.
 
         Args:
             values: values that a cell may have changed.
@@ -60,7 +71,7 @@ class Descriptions:
         found = []
         for name, value in values.items():
             before, cost = self._shown.get(name), self._seconds.get(name, 0.0)
-            if cost < left:
+            if cost < left and not _has_own_repr(type(value)):
                 made = self.stayed(name, value, "")
                 left -= self._seconds[name]
             else:
@@ -71,7 +82,7 @@ class Descriptions:
         return tuple(found)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Forget names that were deleted."""
+        """Forget names that were deleted, or whose values the notebook has."""
         for name in names:
             self._shown.pop(name, None)
             self._seconds.pop(name, None)
@@ -80,6 +91,12 @@ class Descriptions:
         """Forget all names: the notebook has no remote values."""
         self._shown.clear()
         self._seconds.clear()
+
+
+def _has_own_repr(kind: type) -> bool:
+    """Whether a class of the notebook says how its objects are shown."""
+    own = (name for base in kind.__mro__ if base.__module__ == "__main__" for name in vars(base))
+    return any(name == "__repr__" or name.startswith("_repr_") for name in own)
 
 
 def shows_any(value: Any, ids: Collection[int]) -> bool:

@@ -262,6 +262,7 @@ class NamespaceSync:
             if self.namespace.get(name) is _UNTOUCHED:
                 del self.namespace[name]
         self._lose(gone)
+        self._descriptions.forget((*gone, *chosen.values, *imported))
         looks = {
             name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
         }
@@ -403,6 +404,7 @@ class NamespaceSync:
         self.marks.resume(facts.marks)
         self.known |= facts.known
         self._shares.update(facts.shares)
+        self._descriptions.resume(facts.shares.keys() - facts.known)
 
     def rebind(self, loaded: LoadedGroup, facts: SyncFacts, *, continues: bool) -> None:
         """Take over a group of the saved state: its names are bound, and its objects get their tokens.
@@ -489,7 +491,7 @@ class NamespaceSync:
             before: the namespace before the cell.
             described: names that the cell has bound, or that the answer describes anyway.
         """
-        names = {*before.identities, *filter(is_numbered, list(self.namespace))}.difference(described, self.known)
+        names = set(self._descriptions.names).difference(described, self.known)
         values = {name: self.namespace[name] for name in names if self._is_own(name)}
         read = {name: value for name, value in values.items() if name in before.own}
         others = {name: value for name, value in values.items() if name not in before.own}

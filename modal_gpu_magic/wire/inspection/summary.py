@@ -61,7 +61,7 @@ def _bundle(value: Any) -> dict[str, Any]:
         return {"text/plain": text}  # IPython would write a thousand items at every level
     ipython = sys.modules.get("IPython.core.getipython")
     shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None:
+    if shell is not None and not hasattr(type(value), "_ipython_display_"):  # that would show the value
         found = dict(shell.display_formatter.format(value)[0])
     else:
         html = getattr(type(value), "_repr_html_", None)

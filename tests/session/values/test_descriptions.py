@@ -84,6 +84,30 @@ def test_a_value_that_did_not_change_is_not_described_again(monkeypatch: pytest.
     assert described == [[], ["y"]]
 
 
+def test_a_repr_of_the_notebook_is_called_once() -> None:
+    notebook = TwoMemories(300)
+    notebook.remote(
+        "class T:\n    shown, x = 0, [1]\n    def _repr_html_(self): type(self).shown += 1; return 'T'\n"
+        "    def __reduce__(self): raise TypeError('never')\nt = T()"
+    )
+    assert facts(notebook.here["t"]).bundle["text/html"] == "T"
+    notebook.remote("t.x.append(2)")
+    assert notebook.there["T"].shown == 1
+    assert "text/html" not in facts(notebook.here["t"]).bundle
+
+
+def test_a_value_that_displays_itself_is_not_displayed_by_its_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Figure:
+        def _ipython_display_(self) -> None:
+            raise AssertionError("displayed")
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
+    assert "Figure" in bundle(Figure())["text/plain"]
+
+
 SLOW = """
 class Slow(list):
     made = 0
