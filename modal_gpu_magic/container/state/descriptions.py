@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from modal_gpu_magic.wire.messages.events import StayedValue
 from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 DESCRIBE_SECONDS = 0.05
 """Seconds to describe values again after a cell; for a long cell, DESCRIBE_SHARE of its time."""
@@ -71,7 +72,7 @@ class Descriptions:
         found = []
         for name, value in values.items():
             before, cost = self._shown.get(name), self._seconds.get(name, 0.0)
-            if cost < left and not _has_own_repr(type(value)):
+            if cost < left and not any(_has_own_repr(type(each)) for each in _shown(value)):
                 made = self.stayed(name, value, "")
                 left -= self._seconds[name]
             else:
@@ -100,18 +101,22 @@ def _has_own_repr(kind: type) -> bool:
 
 
 def shows_any(value: Any, ids: Collection[int]) -> bool:
-    """Whether the description of a value shows an object with one of these ids: of a container, the first items."""
-    waiting, left = [value], MOST_SHOWN
-    while waiting and left:
-        left -= 1
-        each = waiting.pop()
-        if id(each) in ids:
-            return True
+    """Whether the description of a value shows an object with one of these ids."""
+    return any(id(each) in ids for each in _shown(value))
+
+
+def _shown(value: Any) -> Iterator[Any]:
+    """Yield what the description of a value shows: the value itself, and of a container the first items."""
+    waiting = deque([value])
+    for _ in range(MOST_SHOWN):
+        if not waiting:
+            return
+        each = waiting.popleft()
+        yield each
         if is_a(each, dict):
             waiting += islice(each.values(), SHOWN_ITEMS)
         elif is_a(each, (list, tuple, set, frozenset)):
             waiting += islice(each, SHOWN_ITEMS)
-    return False
 
 
 def _digest(made: StayedValue) -> int:

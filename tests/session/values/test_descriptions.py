@@ -84,16 +84,19 @@ def test_a_value_that_did_not_change_is_not_described_again(monkeypatch: pytest.
     assert described == [[], ["y"]]
 
 
-def test_a_repr_of_the_notebook_is_called_once() -> None:
+@pytest.mark.parametrize("value", ["T()", "[[T()], 1]", "{'k': T()}"])
+def test_a_repr_of_the_notebook_is_called_once(value: str) -> None:
     notebook = TwoMemories(300)
     notebook.remote(
-        "class T:\n    shown, x = 0, [1]\n    def _repr_html_(self): type(self).shown += 1; return 'T'\n"
-        "    def __reduce__(self): raise TypeError('never')\nt = T()"
+        "class T:\n    shown, x = 0, [1]\n    def __repr__(self): type(self).shown += 1; return 'a T'\n"
+        f"    def __reduce__(self): raise TypeError('never')\nt = {value}"
     )
-    assert facts(notebook.here["t"]).bundle["text/html"] == "T"
-    notebook.remote("t.x.append(2)")
-    assert notebook.there["T"].shown == 1
-    assert "text/html" not in facts(notebook.here["t"]).bundle
+    assert "a T" in facts(notebook.here["t"]).bundle["text/plain"]
+    shown = notebook.there["T"].shown
+    notebook.remote("T.x.append(2); n = type(t)")
+    notebook.remote("n = str(type(t))")
+    assert notebook.there["T"].shown == shown
+    assert "text/plain" not in facts(notebook.here["t"]).bundle
 
 
 def test_a_value_that_displays_itself_is_not_displayed_by_its_description(monkeypatch: pytest.MonkeyPatch) -> None:
