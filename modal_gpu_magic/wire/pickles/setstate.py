@@ -62,15 +62,14 @@ class Parts:
 
     def write(self, known: Any) -> None:
         """Set the state of an existing object."""
+        attributes, state = attributes_of(known), self.arguments[1][0] if self._is_of_ctypes else self.state
+        if attributes and type(state) in (dict, type(None)) and (self._is_of_ctypes or tells_all(type(known))):
+            for name in [name for name in attributes if name not in (state or ())]:
+                del attributes[name]
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
-        if self.state is None:
-            return
-        attributes = attributes_of(known)
-        if attributes is not None and type(self.state) is dict and tells_all(type(known)):
-            for name in [name for name in attributes if name not in self.state]:
-                del attributes[name]
-        known.__setstate__(self.state)
+        elif state is not None:
+            known.__setstate__(state)
 
 
 def takes_state(kind: type) -> bool:

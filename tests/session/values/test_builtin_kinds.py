@@ -89,6 +89,21 @@ STORIES: Final = {
         "native: a.x = 2",
         "remote: n = (a.x, b[0].x, b[0] is a)",
     ],
+    "a class with a __setstate__ that loses its attributes": [
+        "native: class A:\n    def __setstate__(self, state): vars(self).update(state)\na = A(); a.x = 1; b = [a]",
+        "remote: n = a.x",
+        "native: del a.x",
+        "remote: n = (dict(vars(a)), b[0] is a)",
+        "native: a.y = 2",
+        "remote: n = dict(vars(a)); del a.y",
+        "native: n = (dict(vars(a)), b[0] is a)",
+    ],
+    "a structure of C that loses an attribute": [
+        "native: import ctypes\nclass P(ctypes.Structure): _fields_ = [('x', ctypes.c_int)]\np = P(3); p.tag = 'a'",
+        "remote: n = p.tag",
+        "native: del p.tag; p.x = 4",
+        "remote: n = (dict(vars(p)), p.x)",
+    ],
     "a generic method": [
         "native: import functools\nclass A:\n    @functools.singledispatchmethod\n    def f(self, x): return 'any'\n"
         "    @f.register\n    def _(self, x: int): return 'int'\na = A(); n = a.f(1)",
