@@ -21,6 +21,9 @@ DESCRIBE_SHARE = 0.05
 MOST_SHOWN = 1_000
 """Objects that are looked at in a description, at most: a container shows 20 items, and of each of these 20."""
 
+_PLAIN_PACKAGES = frozenset({"builtins", "collections", "numpy", "pandas", "polars", "torch"})
+"""Packages whose objects are described again: showing one does nothing else."""
+
 
 class Descriptions:
     """The descriptions that the notebook has, as their hashes: a value is described again when its description differs.
@@ -72,7 +75,7 @@ class Descriptions:
         found = []
         for name, value in values.items():
             before, cost = self._shown.get(name), self._seconds.get(name, 0.0)
-            if cost < left and not any(_has_own_repr(type(each)) for each in _shown(value)):
+            if cost < left and not any(_may_do_more(type(each)) for each in _shown(value)):
                 made = self.stayed(name, value, "")
                 left -= self._seconds[name]
             else:
@@ -94,10 +97,9 @@ class Descriptions:
         self._seconds.clear()
 
 
-def _has_own_repr(kind: type) -> bool:
-    """Whether a class of the notebook says how its objects are shown."""
-    own = (name for base in kind.__mro__ if base.__module__ == "__main__" for name in vars(base))
-    return any(name == "__repr__" or name.startswith("_repr_") for name in own)
+def _may_do_more(kind: type) -> bool:
+    """Whether showing an object may do more than that: a repr of the notebook counts its calls, a widget is displayed."""
+    return kind.__module__.partition(".")[0] not in _PLAIN_PACKAGES
 
 
 def shows_any(value: Any, ids: Collection[int]) -> bool:
