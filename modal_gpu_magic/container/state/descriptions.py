@@ -98,7 +98,7 @@ class Descriptions:
 
 
 def _may_do_more(kind: type) -> bool:
-    """Whether showing an object may do more than that: a repr of the notebook counts its calls, a widget is displayed."""
+    """Whether showing an object may do more: a repr of the notebook may count calls, a widget is displayed."""
     return kind.__module__.partition(".")[0] not in _PLAIN_PACKAGES
 
 
