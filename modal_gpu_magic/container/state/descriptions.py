@@ -28,8 +28,8 @@ _PLAIN_PACKAGES = frozenset({"builtins", "collections", "numpy", "pandas", "pola
 class Descriptions:
     """The descriptions that the notebook has, as their hashes: a value is described again when its description differs.
 
-    A description calls the `__repr__` of a class, which may take any time. That of a class of the notebook may count
-    its calls: it is called once, when the value stays.
+    A description calls the `__repr__` of a class, which may take any time, and may do more than show the value: only
+    objects of plain packages are described more than once.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Descriptions:
     def changed(self, values: Mapping[str, Any], seconds: float) -> tuple[StayedValue, ...]:
         """Return the new descriptions of values that the notebook has remote values of.
 
-        A value whose description would take too long, or would run code of the notebook, loses the old one, which may
-        be wrong.
+        A value loses its old description, which may be wrong, if a new one would take too long or may do more than
+        show the value.
 
         Args:
             values: values that a cell may have changed.
@@ -98,7 +98,7 @@ class Descriptions:
 
 
 def _may_do_more(kind: type) -> bool:
-    """Whether showing an object may do more: a repr of the notebook may count calls, a widget is displayed."""
+    """Whether showing an object may do more: a repr may count its calls, rich's `Live` clears the output."""
     return kind.__module__.partition(".")[0] not in _PLAIN_PACKAGES
 
 
