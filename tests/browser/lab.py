@@ -145,6 +145,7 @@ class Lab:
             "--ServerApp.port_retries=0",
             f"--IdentityProvider.token={self.token}",
             f"--ServerApp.root_dir={self.folder}",
+            "--ServerKernelManager.autorestart=False",  # a kernel that ends in the moment of its restart is an error 500
             "--LabApp.news_url=",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",  # the other one asks npm, yarn and PyPI at every start
