@@ -315,3 +315,34 @@ def test_a_result_whose_graph_has_ended_keeps_no_cell_from_running(renewed: Kern
     assert renewed.remote(train, "T4").error == ""
     refused = renewed.remote("print(loss)", "T4 --session other")
     assert "Cannot send `loss`: it is the result of an autograd graph" in refused.error
+
+
+NOISY = {
+    "printed": "print('shown')",
+    "printed to standard error": "import sys; print('shown', file=sys.stderr)",
+    "displayed": "display('shown')",
+    "cleared": "from IPython.display import clear_output; clear_output()",
+    "updated": "display('shown', display_id='its', update=True)",
+    "warned": "import warnings; warnings.warn('shown')",
+    "logged": "import logging; logging.getLogger('noisy').warning('shown')",
+    "raised": "raise ValueError('shown')",
+}
+
+
+@pytest.mark.parametrize("does", NOISY.values(), ids=NOISY)
+@pytest.mark.parametrize("method", ["__repr__", "_repr_html_"])
+def test_what_a_value_shows_while_it_is_described_is_not_output_of_the_cell(
+    kernel: Kernel, method: str, does: str
+) -> None:
+    """A value in an array of numpy is described again by each cell that may have changed it."""
+    made = kernel.remote(
+        "import numpy as np\n"
+        f"class Noisy:\n    def {method}(self):\n        {does}\n        return 'noisy'\n"
+        "    def __reduce__(self): raise TypeError('never')\n"
+        "noisy = Noisy(); array = np.array([noisy] * 3, dtype=object)\nprint('made')"
+    )
+    assert [(m.kind, m.text) for m in made.messages] == [("stream", "made\n")]
+    for source in ("array[1] = None; print('changed')", "noisy.x = 1; array[0] = None; print('changed')"):
+        changed = kernel.remote(source)
+        assert [(m.kind, m.text) for m in changed.messages] == [("stream", "changed\n")]
+    assert kernel.print("type(noisy).__name__, type(array).__name__") == "RemoteValue RemoteValue"

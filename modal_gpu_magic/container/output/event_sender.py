@@ -19,7 +19,7 @@ from typing import Any, Final
 from modal_gpu_magic.container.output.run_log import RunLog
 from modal_gpu_magic.container.process.essentials import is_sound
 from modal_gpu_magic.container.process.interrupt import interruptible
-from modal_gpu_magic.container.process.output_owner import adopt_threads, claim, claimed, daemon, owner
+from modal_gpu_magic.container.process.output_owner import NO_RUN, adopt_threads, claim, claimed, daemon, owner
 from modal_gpu_magic.wire.messages.events import Event, EventKind
 from modal_gpu_magic.wire.messages.log import Log, cut, weigh
 from modal_gpu_magic.wire.messages.segments import for_log
@@ -44,6 +44,10 @@ MAX_TEXT_CHARACTERS: Final = 120_000
 """Most characters of one stream event: at four bytes each, the event fits in a frame."""
 FRAMES_PER_POST: Final = 8
 STREAMS: Final = ("stdout", "stderr")
+SHOWN: Final = frozenset(
+    {"display_data", "update_display_data", "clear_output", "execute_result", "error", "failed", "note"}
+)
+"""Events that change what a notebook shows below the cell, beside text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,11 @@ class EventSender:
 
     def emit(self, kind: EventKind, **content: Any) -> None:
         """Send an event of the run that owns this thread or task. A forked child passes the event to its parent."""
+        run = owner() or self._current
+        if run is NO_RUN and kind not in SHOWN:  # the state of a widget, a question: somebody waits for these
+            run = self._current
         if not self._forked:
-            self._put(owner() or self._current, kind, content, weigh(content))
+            self._put(run, kind, content, weigh(content))
         elif self.to_parent is not None:
             self.to_parent(kind, content)
 
@@ -201,6 +208,8 @@ class EventSender:
             self._lock.notify_all()
 
     def _put(self, run: _Run | None, kind: str, content: Any, size: int) -> None:
+        if run is NO_RUN:
+            return
         self._waiting.append((run, kind, content))
         self._size += size + OVERHEAD_BYTES
         if self._idle or self._size > HIGH_WATER_BYTES:

@@ -5,16 +5,19 @@ This module only stores owners; any object can stand for a run.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.container.process.thread_pools import waits_for_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+NO_RUN: Final[Any] = object()
+"""Owner of output that nobody gets."""
 _MARK = "_modal_gpu_owner"
 _owner: ContextVar[Any] = ContextVar(_MARK, default=None)
 
@@ -27,8 +30,18 @@ def claim(run: object) -> None:
     _owner.set(run)
 
 
+@contextlib.contextmanager
+def without_output() -> Iterator[None]:
+    """Drop what code prints or displays in this context: code of the user that the user's cell did not call."""
+    before = _owner.set(NO_RUN)
+    try:
+        yield
+    finally:
+        _owner.reset(before)
+
+
 def owner() -> Any:
-    """Return the run that owns this thread or task; None if the current run, or no run, started it."""
+    """Return the run that owns this thread or task (or NO_RUN); None if the current run, or no run, started it."""
     return claimed() or getattr(threading.current_thread(), _MARK, None)
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.container.process.output_owner import without_output
 from modal_gpu_magic.wire.inspection.summary import SHOWN_ITEMS, bundle, summary
 from modal_gpu_magic.wire.messages.events import StayedValue
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -56,7 +57,8 @@ class Descriptions:
             shown: the name under which the notebook has the value, if another one.
         """
         began = time.monotonic()
-        made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
+        with without_output():
+            made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
         self._seconds[shown or name] = time.monotonic() - began
         self._shown[shown or name] = _digest(made)
         return made
@@ -98,7 +100,7 @@ class Descriptions:
 
 
 def _may_do_more(kind: type) -> bool:
-    """Whether showing an object may do more: a repr may count its calls, rich's `Live` clears the output."""
+    """Whether showing an object may do more than show: a repr may count its calls, a figure may be drawn."""
     return kind.__module__.partition(".")[0] not in _PLAIN_PACKAGES
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from modal_gpu_magic.container.process.output_owner import without_output
 from modal_gpu_magic.container.state import files
 from modal_gpu_magic.container.state.cell_values import Before, OutgoingValues
 from modal_gpu_magic.container.state.descriptions import Descriptions, shows_any
@@ -263,9 +264,7 @@ class NamespaceSync:
                 del self.namespace[name]
         self._lose(gone)
         self._descriptions.forget((*gone, *chosen.values, *imported))
-        looks = {
-            name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
-        }
+        looks = _looks(chosen.values)
         submodules = _submodules(chosen.values.values(), request.source)
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return OutgoingValues(
@@ -329,9 +328,7 @@ class NamespaceSync:
             self._stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items()
         )
         shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
-        looks = {
-            name: (type(value).__name__, summary(value)) for name, value in chosen.values.items() if _may_lack(value)
-        }
+        looks = _looks(chosen.values)
         return OutgoingValues(packed.transfer, stays, (), looks, (), imported, (), self.table.take_forgotten(), shares)
 
     def take(
@@ -633,6 +630,12 @@ class NamespaceSync:
         news = {name: shared for name, shared in found.items() if self._shares.get(name) != shared}
         self._shares |= {name: shared for name, shared in news.items() if name != RESULT}
         return news
+
+
+def _looks(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the type's name and the line of values that the notebook may not be able to make."""
+    with without_output():
+        return {name: (type(value).__name__, summary(value)) for name, value in values.items() if _may_lack(value)}
 
 
 def _may_lack(value: Any) -> bool:
