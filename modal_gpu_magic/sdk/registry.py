@@ -95,7 +95,8 @@ class Runs:
         """Return the runs with one that only its log knows: its kernel has seen the end of those before."""
         split = numbered(run.id)
         seen = {each.id for each in self.sent if split is not None and (numbered(each.id) or ("", 0))[0] == split[0]}
-        return replace(self, reported=self.reported | seen).with_run(run)
+        queued = self.queued[1:] if self.queued[:1] == (run.code,) else self.queued  # they are sent in order
+        return replace(self, reported=self.reported | seen, queued=queued).with_run(run)
 
     def of_kernel(self, kernel: str) -> Runs:
         """Return the runs as another kernel takes them over, which may send runs from now on."""

@@ -202,6 +202,31 @@ def test_a_background_cell_that_waited_in_a_dead_kernel_is_named(user: User, ker
     assert kernel.run("%modal_gpu stop queued").ok
 
 
+def test_a_queued_cell_that_was_sent_but_not_announced_is_not_said_to_be_unsent(
+    user: User, kernel: Kernel, tmp_path: Path
+) -> None:
+    lone, end, began, killed = user.kernel(), tmp_path / "end", tmp_path / "began", tmp_path / "killed"
+    detach(lone, "unlisted")
+    assert lone.remote("import os, time\ndef wait(path):\n    while not os.path.exists(path): time.sleep(0.05)", "").ok
+    assert lone.remote(f"wait({str(end)!r})", "--bg one").ok
+    assert lone.remote(f"open({str(began)!r}, 'w').close()\nwait({str(killed)!r})\nprint('second')", "--bg two").ok
+    assert lone.remote("print('third')", "--bg three").ok
+    until = time.monotonic() + SOON
+    while kernel.print(f"len({WAITING.format('unlisted')})") != "2":
+        assert time.monotonic() < until
+    assert lone.run("from modal_gpu_magic.sdk import announcing\nannouncing.PAUSE_SECONDS = 3_600.0").ok
+    end.touch()
+    assert lone.run("one.result()").ok
+    while not began.exists():
+        assert time.monotonic() < until
+    user.kill(lone)
+    killed.touch()
+    attached = kernel.run("%modal_gpu attach unlisted")
+    assert "second" in attached.stdout
+    assert "were not sent: print('third'). Run them again." in attached.said
+    assert kernel.run("%modal_gpu stop unlisted").ok
+
+
 def with_replaced_container(user: User, session: str) -> Kernel:
     """A kernel whose session has lost its container: the next one asks for the values, and the cell is sent again."""
     first = user.kernel()

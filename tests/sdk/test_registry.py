@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_a_run_that_its_kernel_could_not_announce_is_known_by_its_number() -> No
     assert ids(later.with_found(sent("a-9"))) == ["a-9"]
     assert ids(later.with_found(sent("b-2"))) == ["a-4", "a-7", "b-2"]
     assert later.with_run(sent("a-9")).with_end("a-9").with_run(sent("b-1")).unlisted(["a-9", "b-1"]) == ()
+
+
+def test_a_queued_cell_whose_run_is_found_no_longer_waits() -> None:
+    runs = Runs(queued=("f()", "g()")).of_kernel("a")
+    assert runs.queued == ()
+    runs = replace(runs, queued=("f()", "g()"))
+    assert runs.with_found(replace(sent("a-1"), code="f()")).queued == ("g()",)
+    assert runs.with_found(replace(sent("a-1"), code="g()")).queued == ("f()", "g()"), "another cell of that line"
 
 
 @pytest.mark.parametrize("session", ["train", "my-notes", "a.b_c", "X1"])
