@@ -49,15 +49,15 @@ class OutgoingValues:
     """
 
     values: Transfer
-    stays: tuple[StayedValue, ...]
-    gone: tuple[str, ...]
-    looks: dict[str, tuple[str, str]]
-    submodules: tuple[str, ...]
-    imported: dict[str, Import]
+    stays: tuple[StayedValue, ...] = ()
+    redescribed: tuple[StayedValue, ...] = ()
+    gone: tuple[str, ...] = ()
+    looks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    submodules: tuple[str, ...] = ()
+    imported: dict[str, Import] = field(default_factory=dict)
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
     shares: dict[str, Shared] = field(default_factory=dict)
-    redescribed: tuple[StayedValue, ...] = ()
 
     def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
         """Add values that ended with their rank: the notebook reports each and keeps no older value of the name."""

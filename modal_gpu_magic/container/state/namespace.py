@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -76,6 +77,25 @@ class _Chosen:
     def room(self, fetch_bytes: int) -> int:
         """Return the bytes that may still be returned."""
         return fetch_bytes - sum(map(nbytes_of, self.values.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a cell may return.
+
+    Attributes:
+        values: values that the cell has bound or changed, and its result.
+        imported: names that the cell bound by an import statement.
+        bound: names that the cell has bound.
+        nameless: values that the cell has changed before they lost their name.
+        unchecked: names of values that may have changed and are too large to compare.
+    """
+
+    values: dict[str, Any]
+    imported: dict[str, Import]
+    bound: tuple[str, ...]
+    nameless: list[Any]
+    unchecked: list[str]
 
 
 def _in_room(request: Request, pack: Callable[..., _T]) -> _T:
@@ -222,63 +242,75 @@ class NamespaceSync:
         """
         hasher = _hasher(store)
         self.last_result = f"_{request.execution_count}" if result else ""
+        offer = self._offer(request, before, result, seconds, hasher)
+        packed, chosen, staying = _in_room(request, partial(self._pack, offer, store, hasher))
+        self._note_returned(packed, chosen, offer.imported, hasher)
+        own = {name: self.namespace[name] for name in before.own if name in self.namespace and name not in self.known}
+        inside = {name: self._tokens_in([value]) for name, value in {**own, **staying}.items()}
+        doubtful = before.own_tokens.union(self._tokens_in(offer.nameless), *inside.values())
+        stale = self._now_stale(doubtful - packed.tokens, before.candidates)
+        stays = self._stayed(staying, chosen.stays)
+        redescribed = self._descriptions.changed(self._to_describe(before, {*offer.bound, *staying}), seconds)
+        shares = self._news_of_shares(inside)
+        gone = self._gone(before)
+        self._descriptions.forget((*gone, *chosen.values, *offer.imported))
+        self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
+        return OutgoingValues(
+            values=packed.transfer,
+            stays=stays,
+            redescribed=redescribed,
+            gone=gone,
+            looks=_looks(chosen.values),
+            submodules=_submodules(chosen.values.values(), request.source),
+            imported=offer.imported,
+            stale=stale,
+            forgot=self.table.take_forgotten(),
+            shares=shares,
+        )
+
+    def _offer(
+        self, request: Request, before: Before, result: tuple[Any, ...], seconds: float, hasher: Hasher
+    ) -> _Offer:
+        """Find the values that a cell has bound or changed."""
         bound = self._bound(request, before)
         for name in bound:
             self.unrestored.pop(name, None)
         values, left = self._values_before(before, bound)
         changed, unchecked = self._changed_in_place(request, values, seconds, hasher)
         nameless = [values[name] for name in sorted(left.intersection((*changed, *unchecked)))]
-        changed, unchecked = ([name for name in names if name not in left] for names in (changed, unchecked))
         imported = bound_by_import(bound, self.namespace, request.import_statements, request.stars)
-        candidates = {name: self.namespace[name] for name in (*bound, *changed) if name not in imported}
+        names = (*bound, *(name for name in changed if name not in left))
+        candidates = {name: self.namespace[name] for name in names if name not in imported}
         if result:
             candidates[RESULT] = result[0]
+        return _Offer(candidates, imported, bound, nameless, [name for name in unchecked if name not in left])
 
-        def pack(fitting: Request, why: str = "") -> tuple[Packed, _Chosen, list[Any]]:
-            chosen = self._choose(candidates, fitting, hasher, why)
-            chosen.stays.update(dict.fromkeys(unchecked, UNCHECKED))
-            self._lose(chosen.stays)
-            staying = [candidates[name] if name in candidates else self.namespace[name] for name in chosen.stays]
-            self._add_small_members([*staying, *nameless], nameless, chosen, fitting, hasher)
-            packed = prepare(chosen.values, self.namespace, store, hasher, table=self.table)
-            return packed, chosen, staying
+    def _pack(
+        self, offer: _Offer, store: Store, hasher: Hasher, request: Request, no_room: str = ""
+    ) -> tuple[Packed, _Chosen, dict[str, Any]]:
+        """Pack what fits into the size limit of a request; also return the values that stay, by name."""
+        chosen = self._choose(offer.values, request, hasher, no_room)
+        chosen.stays.update(dict.fromkeys(offer.unchecked, UNCHECKED))
+        self._lose(chosen.stays)
+        staying = {name: offer.values[name] if name in offer.values else self.namespace[name] for name in chosen.stays}
+        self._add_small_members([*staying.values(), *offer.nameless], offer.nameless, chosen, request, hasher)
+        return prepare(chosen.values, self.namespace, store, hasher, table=self.table), chosen, staying
 
-        packed, chosen, staying = _in_room(request, pack)
+    def _note_returned(self, packed: Packed, chosen: _Chosen, imported: Iterable[str], hasher: Hasher) -> None:
+        """Record that the notebook has the packed values, and the modules that it imports itself."""
         packed.arrived(self.table)
         self._settle_stale(packed.tokens)
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
-        own = {name: self.namespace[name] for name in before.own if name in self.namespace and name not in self.known}
-        own |= dict(zip(chosen.stays, staying, strict=True))
-        inside = {name: self._tokens_in([value]) for name, value in own.items()}
-        doubtful = before.own_tokens.union(self._tokens_in(nameless), *inside.values())
-        stale = self._now_stale(doubtful - packed.tokens, before.candidates)
-        stays = tuple(
-            self._stayed(name, value, why) for (name, why), value in zip(chosen.stays.items(), staying, strict=True)
-        )
-        redescribed = self._descriptions.changed(self._to_describe(before, {*bound, *chosen.stays}), seconds)
-        shares = self._news_of_shares(inside)
-        gone = tuple(n for n in {*before.identities, *before.unbound} if n not in self.namespace)
+
+    def _gone(self, before: Before) -> tuple[str, ...]:
+        """Return the names that a cell has deleted; names that it only might have deleted are unbound again."""
+        gone = tuple(name for name in {*before.identities, *before.unbound} if name not in self.namespace)
         for name in before.unbound:
             if self.namespace.get(name) is _UNTOUCHED:
                 del self.namespace[name]
         self._lose(gone)
-        self._descriptions.forget((*gone, *chosen.values, *imported))
-        looks = _looks(chosen.values)
-        submodules = _submodules(chosen.values.values(), request.source)
-        self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return OutgoingValues(
-            packed.transfer,
-            stays,
-            gone,
-            looks,
-            submodules,
-            imported,
-            stale,
-            self.table.take_forgotten(),
-            shares,
-            redescribed,
-        )
+        return gone
 
     def introduce(
         self,
@@ -318,18 +350,20 @@ class NamespaceSync:
             return prepare(chosen.values, self.namespace, store, hasher, table=self.table), chosen
 
         packed, chosen = (Packed(Transfer()), _Chosen({}, [], {})) if request is None else _in_room(request, pack)
-        packed.arrived(self.table)
-        self._agree(chosen.groups)
-        self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
+        self._note_returned(packed, chosen, imported, hasher)
         staying = {name: self.namespace[name] for name in others if name not in chosen.values and name not in imported}
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
-        stays = tuple(
-            self._stayed(name, value, chosen.stays.get(name, IN_CONTAINER)) for name, value in staying.items()
-        )
+        stays = self._stayed(staying, dict.fromkeys(staying, IN_CONTAINER) | chosen.stays)
         shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
-        looks = _looks(chosen.values)
-        return OutgoingValues(packed.transfer, stays, (), looks, (), imported, (), self.table.take_forgotten(), shares)
+        return OutgoingValues(
+            values=packed.transfer,
+            stays=stays,
+            looks=_looks(chosen.values),
+            imported=imported,
+            forgot=self.table.take_forgotten(),
+            shares=shares,
+        )
 
     def take(
         self, names: Iterable[str], store: Store, received: Sequence[int] = (), forgot: Sequence[int] = ()
@@ -478,8 +512,13 @@ class NamespaceSync:
         token_of = self.table.token_of
         return {token_of[key] for key in reached_from(roots, self.namespace) if key in token_of}
 
-    def _stayed(self, name: str, value: Any, why: str) -> StayedValue:
-        return self._descriptions.stayed(name, value, why, shown=self.last_result if name == RESULT else "")
+    def _stayed(self, values: Mapping[str, Any], reasons: Mapping[str, str]) -> tuple[StayedValue, ...]:
+        """Describe values that stay, each with its reason."""
+        shown = {RESULT: self.last_result}
+        return tuple(
+            self._descriptions.stayed(name, value, reasons[name], shown=shown.get(name, ""))
+            for name, value in values.items()
+        )
 
     def _to_describe(self, before: Before, described: Collection[str]) -> dict[str, Any]:
         """Return values of the container alone whose descriptions may show what a cell has changed.
