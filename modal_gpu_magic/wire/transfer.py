@@ -22,8 +22,9 @@ from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, is_flat
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.loading import Known, Loader, UnknownObjectsError
 from modal_gpu_magic.wire.pickles.tolerant_unpickler import TolerantUnpickler
+from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
-from modal_gpu_magic.wire.pickles.types.views import carriers, memory_of
+from modal_gpu_magic.wire.pickles.types.views import carriers
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
@@ -154,7 +155,10 @@ def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | Non
     sharing = list(hasher.arrays.values())
     if table is not None and (sharing or "torch" in sys.modules):
         sharing += table.arrays()
-    pickler.carriers, pickler.memory = carriers(sharing), memory_of(sharing)
+    pickler.carriers = carriers(sharing)
+    if "torch" in sys.modules:
+        storages = [*hasher.storages.values(), *(() if table is None else table.storages())]
+        pickler.memory = SharedMemory(sharing, storages, lambda value: table is not None and table.token(value))
     pickler.sends_graphs = table is not None and table.side == 1
     if hasher.rules is not None:
         pickler.rules = hasher.rules

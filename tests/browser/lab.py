@@ -145,7 +145,6 @@ class Lab:
             "--ServerApp.port_retries=0",
             f"--IdentityProvider.token={self.token}",
             f"--ServerApp.root_dir={self.folder}",
-            "--ServerKernelManager.autorestart=False",  # a kernel that ends in the moment of its restart is an error 500
             "--LabApp.news_url=",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.extension_manager=readonly",  # the other one asks npm, yarn and PyPI at every start
@@ -190,7 +189,16 @@ SETTLE: Final = """argument => {{
   Promise.resolve(typeof script === 'function' ? script(argument) : script)
     .then(() => settle(''), error => settle(String(error)));
 }}"""
-END: Final = "window.jupyterapp.shell.currentWidget?.sessionContext.shutdown()"
+END: Final = """async () => {
+  for (;;) {
+    try {
+      return await window.jupyterapp.shell.currentWidget?.sessionContext.shutdown();
+    } catch (error) {  // the server's, while it restarts a kernel that was killed
+      if (!String(error).includes('Unhandled error')) throw error;
+      await new Promise(resolve => setTimeout(resolve, 200));
+    }
+  }
+}"""
 OPEN: Final = """async path => {
   const panel = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' });
   await panel.revealed;

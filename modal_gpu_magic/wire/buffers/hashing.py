@@ -50,8 +50,12 @@ class Hasher:
         """Owners of the buffers hashed so far, each with the digest, by `id` of the owner."""
         self.arrays: dict[int, Any] = {}
         """Numpy arrays in the values hashed so far, by `id`."""
+        self.storages: dict[int, Any] = {}
+        """Torch storages in them, likewise."""
         self.shared_arrays: dict[int, list[Any]] | None = None
         """Numpy arrays that both sides have, in groups of one memory; None: not searched yet."""
+        self.shared_storages: Any = None
+        """Torch storages that both sides have, by their memory; None: not searched yet."""
         self.rules: Any = None
         """Reducers by type (`wire.pickles.reducers`), found so far; None: no value was pickled yet."""
 
@@ -60,7 +64,8 @@ class Hasher:
         self._digests.clear()
         self.leaves.clear()
         self.arrays.clear()
-        self.shared_arrays = None
+        self.storages.clear()
+        self.shared_arrays = self.shared_storages = None
 
     @property
     def spent(self) -> bool:

@@ -6,10 +6,12 @@ Each side marks its own objects after a transfer. A group of names whose fingerp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
+from modal_gpu_magic.wire.pickles.types.shared_memory import Blocks, span_of
 from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_array, root_of
 
 if TYPE_CHECKING:
@@ -75,10 +77,22 @@ class Marks:
         return look(values, self.namespace, hasher, graphs=self.table.side == 1, table=self.table)
 
     def _memory_of(self, objects: Sequence[Any], hasher: Hasher) -> list[Any]:
-        """Return the arrays that both sides have and whose memory arrays among `objects` view.
+        """Return the arrays and storages that both sides have and in whose memory arrays among `objects` lie.
 
-        A view is sent with them, and a cell reaches them through the view: a change of them is a change of the view.
+        An array is sent with them, and a cell reaches them through the array: a change of them changes the array.
         """
+        inside = set(map(id, objects))
+        found = [*self._carriers(objects, hasher), *self._storages(objects, hasher)]
+        return [each for key, each in {id(each): each for each in found}.items() if key not in inside]
+
+    def _storages(self, objects: Sequence[Any], hasher: Hasher) -> Iterator[Any]:
+        if hasher.shared_storages is None:
+            hasher.shared_storages = Blocks(self.table.storages())
+        for array in objects if hasher.shared_storages else ():
+            if is_array(array):
+                yield from (storage for storage, _ in islice(hasher.shared_storages.around(*span_of(array)), 1))
+
+    def _carriers(self, objects: Sequence[Any], hasher: Hasher) -> Iterable[Any]:
         views = [value for value in objects if is_array(value) and is_array(value.base)]
         if not views:
             return []
@@ -86,9 +100,7 @@ class Marks:
             hasher.shared_arrays = by_root(self.table.arrays())
         groups = hasher.shared_arrays
         found = carriers([*views, *(each for view in views for each in groups.get(id(root_of(view)), ()))])
-        inside = set(map(id, objects))
-        carrying = {id(found[id(view)]): found[id(view)] for view in views if id(view) in found}
-        return [carrier for key, carrier in carrying.items() if key not in inside]
+        return [found[id(view)] for view in views if id(view) in found]
 
     def agrees(self, group: Group) -> bool:
         """Whether the values are unchanged since both sides had the same content."""

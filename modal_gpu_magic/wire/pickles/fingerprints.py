@@ -16,6 +16,7 @@ from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
 from modal_gpu_magic.wire.pickles.types.views import is_array
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
+from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,6 +162,7 @@ def _look(
         hasher.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
         objects = tuple(pickler.objects().values())
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
+        hasher.storages.update({id(value): value for value in objects if is_storage(value)})
         return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
     except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled; `why_not` reports it
         return None

@@ -136,6 +136,7 @@ class _Kind:
         of_pandas: the type belongs to pandas, so that its objects may contain arrays of their own.
         is_weak: the objects support weak references.
         is_array: the type is `numpy.ndarray`.
+        is_storage: the type is torch's `UntypedStorage`.
     """
 
     never: bool
@@ -145,6 +146,7 @@ class _Kind:
     of_pandas: bool
     is_weak: bool
     is_array: bool
+    is_storage: bool
 
 
 def has_identity(kind: type) -> bool:
@@ -164,6 +166,7 @@ def _kind_of(kind: type) -> _Kind:
         of_pandas=of_pandas,
         is_weak=bool(kind.__weakrefoffset__),
         is_array=package_of(kind) == "numpy" and kind.__name__ == "ndarray",
+        is_storage=package_of(kind) == "torch" and kind.__name__ == "UntypedStorage",
     )
     _KINDS[kind] = found
     return found
@@ -268,6 +271,7 @@ class IdentityTable:
         self._weak: dict[int, _Reference] = {}
         self._strong: dict[int, Any] = {}
         self._arrays: set[int] = set()
+        self._storages: set[int] = set()
         self._held_bytes = 0
         self._held: dict[int, int] = {}
         """Bytes of the arrays that are held, by token."""
@@ -299,8 +303,15 @@ class IdentityTable:
 
     def arrays(self) -> list[Any]:
         """Return all numpy arrays in the table."""
-        found = [self.find(token) for token in self._arrays]
-        return [array for array in found if array is not None]
+        return self._of(self._arrays)
+
+    def storages(self) -> list[Any]:
+        """Return all torch storages in the table."""
+        return self._of(self._storages)
+
+    def _of(self, tokens: Iterable[int]) -> list[Any]:
+        found = map(self.find, tokens)
+        return [value for value in found if value is not None]
 
     def has(self, token: int) -> bool:
         """Whether this side has the object of a token."""
@@ -327,6 +338,8 @@ class IdentityTable:
         self.token_of[key] = token
         if kind.is_array:
             self._arrays.add(token)
+        if kind.is_storage:
+            self._storages.add(token)
 
     def _holds(self, token: int, array: Any) -> bool:
         """Whether an array is held until `prune`, as lists are: numpy resizes none that is weakly referred to."""
@@ -416,8 +429,10 @@ class IdentityTable:
 
     def clear(self) -> None:
         """Delete all entries, because the other side no longer exists."""
-        for each in (self.token_of, self.digests, self.stale, self._arrays, self._held, self._weak, self._strong):
+        for each in (self.token_of, self.digests, self.stale, self._held, self._weak, self._strong):
             each.clear()
+        self._arrays.clear()
+        self._storages.clear()
         self._forgotten.clear()
         self._held_bytes = 0
         self.received.clear()
@@ -429,6 +444,7 @@ class IdentityTable:
             del self.token_of[key]
         self.digests.pop(token, None)
         self._arrays.discard(token)
+        self._storages.discard(token)
         self._held_bytes -= self._held.pop(token, 0)
         self.stale.discard(token)
 

@@ -21,14 +21,24 @@ def write_array(old: Any, new: Any) -> bool:
     Returns:
         False: nothing was written.
     """
-    if old.shape != new.shape or old.dtype != new.dtype:
-        return False
-    try:
-        old.flags.writeable = True
-    except ValueError:  # a view of memory that is read-only
+    if old.shape != new.shape or old.dtype != new.dtype or not _make_writeable(old):
         return False
     old[...] = new
-    old.flags.writeable = new.flags.writeable
+    if not new.flags.writeable:
+        old.flags.writeable = False
+    return True
+
+
+def _make_writeable(array: Any) -> bool:
+    """Make an array writeable, and return whether it is.
+
+    Numpy refuses to set the flag where the memory belongs to a tensor, also if the flag is set already.
+    """
+    if not array.flags.writeable:
+        try:
+            array.flags.writeable = True
+        except ValueError:  # a view of memory that is read-only
+            return False
     return True
 
 

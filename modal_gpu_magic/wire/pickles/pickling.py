@@ -27,8 +27,9 @@ from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.closures import Content, reduce_cell, reduce_closure, reduce_content
 from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
+from modal_gpu_magic.wire.pickles.types.shared_memory import reduce_part
 from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
-from modal_gpu_magic.wire.pickles.types.views import view_of
+from modal_gpu_magic.wire.pickles.types.views import is_array, view_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS
 from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
 from modal_gpu_magic.wire.values.torch_facts import is_storage
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
-    from modal_gpu_magic.wire.pickles.types.views import View
+    from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers of at least this size are sent out of band: the size of a frame of the pickle format."""
@@ -58,18 +59,6 @@ _STATE = 2
 def new_object(kind: type, *arguments: Any) -> Any:
     """Return an object without its state. Pickle refuses its own `__newobj__` if a stand-in is pickled."""
     return kind.__new__(kind, *arguments)
-
-
-def new_view(view: View) -> Any:
-    """Return a view of an array."""
-    return view.new()
-
-
-def storage_over(array: Any) -> Any:
-    """Return a torch storage over an array's memory."""
-    import torch
-
-    return torch.from_numpy(array.reshape(-1).view("uint8")).untyped_storage()
 
 
 def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -137,7 +126,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         is_fingerprint: the output is hashed and never loaded.
         both_have: whether the other side has an object too; without a table, all objects count as such.
         owner: the array or storage whose buffer comes next.
-        memory: arrays of the stream by address and size of their memory, which a torch storage may share.
+        memory: the memory that arrays and torch storages of the stream may share; None: no storage exists.
         carriers: by `id` of an array that is pickled as a view, the array that it is a view of.
     """
 
@@ -158,7 +147,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
-        self.memory: dict[tuple[int, int], Any] = {}
+        self.memory: SharedMemory | None = None
         self.memo: dict[int, tuple[int, Any]] = {id(namespace): (0, namespace)}
         self._keep = keep
         self._ordinary: set[type] = set()
@@ -225,11 +214,12 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
             return reduce_content(obj)
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
-        if self.memory and is_storage(obj):
-            array = self.memory.get((obj.data_ptr(), obj.nbytes()))
-            return None if array is None else (storage_over, (array,))
-        carrier = self.carriers.get(id(obj))
-        return None if carrier is None else (new_view, (view_of(obj, carrier),))
+        around = None
+        if self.memory is not None and (is_array(obj) or is_storage(obj)):
+            around = self.memory.around(obj)
+        if around is None:
+            around = self.carriers.get(id(obj))
+        return None if around is None else reduce_part(obj, around)
 
     def reduce(self, obj: Any) -> Any:
         """Return the reduction of an object, always as a tuple."""

@@ -83,7 +83,7 @@ def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
         carrier = _carrier(group) if len(group) > 1 else None
-        if carrier is not None and _is_simple(carrier):
+        if carrier is not None and is_simple(carrier):
             found.update({id(each): carrier for each in group if each is not carrier and not each.dtype.hasobject})
     return found
 
@@ -96,23 +96,13 @@ def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
     return groups
 
 
-def memory_of(arrays: Iterable[Any]) -> dict[tuple[int, int], Any]:
-    """Return contiguous writable arrays by address and size (bytes) of their memory; empty without torch."""
-    found: dict[tuple[int, int], Any] = {}
-    if "torch" in sys.modules:
-        for array in arrays:
-            if array.flags.c_contiguous and array.flags.writeable and array.nbytes and not array.dtype.hasobject:
-                found.setdefault((array.__array_interface__["data"][0], array.nbytes), array)
-    return found
-
-
 def _carrier(group: list[Any]) -> Any:
     root = root_of(group[0])
-    whole = [each for each in group if each.nbytes == root.nbytes and _offset(each, root) == 0 and _is_simple(each)]
+    whole = [each for each in group if each.nbytes == root.nbytes and _offset(each, root) == 0 and is_simple(each)]
     return root if any(each is root for each in group) or not whole else whole[0]
 
 
-def _is_simple(array: Any) -> bool:
+def is_simple(array: Any) -> bool:
     """Whether an array covers its memory without gaps, so that other arrays can be views of it."""
     return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
 

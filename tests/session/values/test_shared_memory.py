@@ -1,0 +1,71 @@
+"""numpy and torch over one memory: what changes one of them changes the other, wherever and whenever each was made."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from typing import Final
+
+import pytest
+
+from tests.session.same_graph import compare
+from tests.session.two_memories import TwoMemories
+
+PAIRS: Final = {
+    "tensor.numpy()": ("a = torch.zeros(4)", "c = a.numpy()", "a[0] += 1", "c[1] += 5"),
+    "of a part": ("a = torch.zeros(4)", "c = a[1:].numpy()", "a[1] += 1", "c[1] += 5"),
+    "every second": ("a = torch.zeros(4)", "c = a.numpy()[::2]", "a[0] += 1", "c[1] += 5"),
+    "backwards": ("a = torch.zeros(4)", "c = a.numpy()[::-1]", "a[0] += 1", "c[1] += 5"),
+    "transposed": ("a = torch.zeros(4, 2)", "c = a.t().numpy()", "a[0] += 1", "c[1] += 5"),
+    "expanded": ("a = torch.zeros(2)", "c = a.expand(3, 2).numpy()", "a[0] += 1", "a[1] += 5"),
+    "of a parameter": (
+        "a = torch.nn.Linear(2, 2).requires_grad_(False)",
+        "c = a.weight.numpy()",
+        "a.weight += 1",
+        "c[1] += 5",
+    ),
+    "of the values of a model": (
+        "a = torch.nn.Linear(2, 2).requires_grad_(False)",
+        "c = {name: value.numpy() for name, value in a.state_dict().items()}",
+        "a.bias += 1",
+        "c['bias'] += 5",
+    ),
+    "np.asarray": ("a = torch.zeros(4)", "c = np.asarray(a)", "a[0] += 1", "c[1] += 5"),
+    "np.from_dlpack": ("a = torch.zeros(4)", "c = np.from_dlpack(a)", "a[0] += 1", "a[1] += 5"),
+    "torch.from_numpy": ("a = np.zeros(4)", "c = torch.from_numpy(a)", "a[0] += 1", "c[1] += 5"),
+    "torch.as_tensor": ("a = np.zeros(4)", "c = torch.as_tensor(a)", "a[0] += 1", "c[1] += 5"),
+    "from_numpy of a part": ("a = np.zeros(4)", "c = torch.from_numpy(a[1:])", "a[1] += 1", "c[1] += 5"),
+    "from_numpy of every second": ("a = np.zeros(4)", "c = torch.from_numpy(a[::2])", "a[0] += 1", "c[1] += 5"),
+    "from_numpy in columns": ("a = np.zeros((3, 2))", "c = torch.from_numpy(a.T)", "a[0] += 1", "c[1] += 5"),
+    "from_numpy of columns": ("a = np.zeros((3, 2), order='F')", "c = torch.from_numpy(a)", "a[0] += 1", "c[1] += 5"),
+    "part of from_numpy": ("a = np.zeros(4)", "c = torch.from_numpy(a)[1:]", "a[1] += 1", "c[1] += 5"),
+    "there and back": ("a = np.zeros(4)", "c = torch.from_numpy(a)[1:].numpy()", "a[1] += 1", "c[1] += 5"),
+    "three": ("a = torch.zeros(6)", "c = [a.numpy(), a[1:].numpy(), a.view(2, 3)]", "a[2] += 1", "c[1][1] += 5"),
+    "of another type": ("a = torch.zeros(4)", "c = a.numpy().view('i4')", "a[0] += 1", "c[1] += 5"),
+    "large": ("a = torch.zeros(40_000)", "c = a.numpy()", "a[0] += 1", "c[1] += 5"),
+    "part of large": ("a = np.zeros(40_000)", "c = torch.from_numpy(a[1:])", "a[1] += 1", "c[1] += 5"),
+    "small part of large": ("a = torch.zeros(400_000)", "c = a[7:9].numpy()", "a[7] += 1", "c[1] += 5"),
+    "deep inside": ("a = [torch.zeros(4)]", "c = {'k': (a[0].numpy(),)}", "a[0][0] += 1", "c['k'][0][1] += 5"),
+}
+"""Cells that make two objects over one memory, and cells that change either."""
+
+SIDES: Final = ("native", "remote")
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("seed", range(4))
+def test_one_memory_stays_one(pair: tuple[str, str, str, str], seed: int) -> None:
+    make, other, *changes = pair
+    for first, second in product(SIDES, SIDES):
+        choose = random.Random(f"{seed}{first}{second}")
+        notebook = TwoMemories()
+        notebook.native("import numpy as np, torch")
+        steps = [(first, f"torch.manual_seed(0); {make}"), (second, other)]
+        if choose.random() < 0.3:
+            steps = [(first, f"torch.manual_seed(0); {make}\n{other}")]
+        steps += [(choose.choice(SIDES), choose.choice(changes)) for _ in range(8)]
+        for where, source in steps:
+            getattr(notebook, where)(source)
+            if choose.random() < 0.5:
+                compare(notebook.model, notebook.here, notebook.user_names())
+        compare(notebook.model, notebook.here, notebook.user_names())
