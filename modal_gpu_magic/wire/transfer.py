@@ -155,10 +155,14 @@ def _set_up(pickler: TransferPickler, hasher: Hasher, table: IdentityTable | Non
     sharing = list(hasher.arrays.values())
     if table is not None and (sharing or "torch" in sys.modules):
         sharing += table.arrays()
-    pickler.carriers = carriers(sharing)
+
+    def is_known(value: Any) -> bool:
+        return table is not None and table.token(value) != 0
+
+    pickler.carriers = carriers(sharing, is_known)
     if "torch" in sys.modules:
         storages = [*hasher.storages.values(), *(() if table is None else table.storages())]
-        pickler.memory = SharedMemory(sharing, storages, lambda value: table is not None and table.token(value))
+        pickler.memory = SharedMemory(sharing, storages, is_known)
     pickler.sends_graphs = table is not None and table.side == 1
     if hasher.rules is not None:
         pickler.rules = hasher.rules

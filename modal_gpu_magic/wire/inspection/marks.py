@@ -99,7 +99,8 @@ class Marks:
         if hasher.shared_arrays is None:
             hasher.shared_arrays = by_root(self.table.arrays())
         groups = hasher.shared_arrays
-        found = carriers([*views, *(each for view in views for each in groups.get(id(root_of(view)), ()))])
+        beside = (each for view in views for each in groups.get(id(root_of(view)), ()))
+        found = carriers([*views, *beside], self.table.token)
         return [found[id(view)] for view in views if id(view) in found]
 
     def agrees(self, group: Group) -> bool:

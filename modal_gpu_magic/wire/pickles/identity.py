@@ -92,7 +92,7 @@ _OF_PANDAS = frozenset({"ExtensionArray", "Index"})
 _LAZY_PANDAS = ("pandas.api.typing", "pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
 """Modules of pandas' lazy objects, which refer to a frame and compute later."""
 
-_OURS = frozenset({"Bare", "Device", "InPlace", "Parts", "View"})
+_OURS = frozenset({"Bare", "Device", "InPlace", "IndexedView", "Parts", "View"})
 """Names of this package's types whose objects represent other objects in a pickle."""
 
 

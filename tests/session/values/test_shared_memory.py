@@ -69,3 +69,34 @@ def test_one_memory_stays_one(pair: tuple[str, str, str, str], seed: int) -> Non
             if choose.random() < 0.5:
                 compare(notebook.model, notebook.here, notebook.user_names())
         compare(notebook.model, notebook.here, notebook.user_names())
+
+
+PARTS: Final = {
+    "of an image": ("np.arange(64.).reshape(8, 8)[2:6, 2:6]", "c[1]"),
+    "of the part": ("np.arange(64.).reshape(8, 8)[2:6, 2:6]", "c[1:3, ::2]"),
+    "every second": ("np.arange(6.)[::2]", "c[1:]"),
+    "transposed": ("np.arange(6.).reshape(2, 3)[:, 1:]", "c.T"),
+    "backwards": ("np.arange(6.)[::-1]", "c[1:]"),
+    "backwards again": ("np.arange(6.)[::-1]", "c[::-1]"),
+    "of integers": ("np.arange(12).reshape(3, 4)[:, ::2]", "c[1:, 1:]"),
+    "as another type": ("np.arange(12.).reshape(3, 4)[:, ::2]", "c.view('i8')[1]"),
+    "of a field": ("np.zeros(3, [('p', 'i4'), ('q', 'f8')])['q']", "c[1:]"),
+    "with an axis more": ("np.arange(12.).reshape(3, 4)[:, ::2]", "c[None, 1]"),
+    "of columns": ("np.arange(12.).reshape(3, 4).T", "c[1:]"),
+}
+"""Expressions for a part of an array, and for a part of that part."""
+
+
+@pytest.mark.parametrize("whole", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("where", SIDES)
+def test_a_part_of_a_part_shares_its_memory_although_a_copy_has_no_gaps(whole: tuple[str, str], where: str) -> None:
+    part, inner = whole
+    notebook = TwoMemories()
+    notebook.native("import numpy as np")
+    getattr(notebook, where)(f"c = {part}")
+    for side, source in (
+        *(("remote", f"d = {inner}"), ("remote", "d[0] = 5"), ("native", "c[1] = 7"), ("remote", "d[-1] += 1")),
+        *(("native", "d[0] += 2"), ("remote", "c[0] = 1"), ("native", f"e = {inner}"), ("remote", "e[0] += 1")),
+    ):
+        getattr(notebook, side)(source)
+        compare(notebook.model, notebook.here, notebook.user_names())

@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.values.torch_facts import is_storage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from modal_gpu_magic.wire.pickles.types.views import View
+    from modal_gpu_magic.wire.pickles.types.views import IndexedView, View
 
 
 class Blocks:
@@ -150,7 +150,7 @@ def array_over(
     return array
 
 
-def view_over(view: View) -> Any:
+def view_over(view: View | IndexedView) -> Any:
     """Return a view of an array."""
     return view.new()
 

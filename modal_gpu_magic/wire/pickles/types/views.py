@@ -1,6 +1,6 @@
-"""Pickle numpy arrays that share memory: a view is sent as a view if its base is part of the same transfer.
+"""Pickle numpy arrays that share memory: a view is sent as a view, with what it is a view of.
 
-An array that shares its memory with no other array of the transfer is sent by its own content, whatever its base.
+A small part of a large array that shares its memory with no other array of the transfer is sent by its own content.
 """
 
 from __future__ import annotations
@@ -8,12 +8,16 @@ from __future__ import annotations
 import gc
 import sys
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+WHOLE_BYTES = 1 << 20
+"""Arrays up to this size are sent whole with any part of them."""
 
 _INNER = frozenset({tuple, list, dict})
 _TABLES = frozenset({"DataFrame", "Series"})
@@ -22,10 +26,10 @@ _TABLES = frozenset({"DataFrame", "Series"})
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view of an array in a stream.
+    """A view of an array in a stream, by its bytes in the memory of an array without gaps.
 
     Attributes:
-        root: the array that owns the memory.
+        root: the array that has the memory.
         dtype: dtype of the view.
         shape: shape of the view.
         strides: strides of the view, bytes.
@@ -41,24 +45,72 @@ class View:
     writeable: bool
 
     def new(self) -> Any:
-        """Create the view."""
+        """Create the view; if the array has gaps here, a view of a copy."""
         import numpy as np
 
-        memory = self.root if self.root.flags.c_contiguous else self.root.T
-        made = np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
-        if made.flags.writeable and not self.writeable:
-            made.flags.writeable = False
-        return made
+        root = self.root if is_simple(self.root) else np.ascontiguousarray(self.root)
+        memory = root if root.flags.c_contiguous else root.T
+        return _limited(np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides), self.writeable)
 
     def is_known_as(self, known: Any) -> bool:
         """Whether an existing array is the same view."""
-        return bool(
-            root_of(known) is root_of(self.root)
-            and known.shape == self.shape
-            and known.strides == self.strides
-            and known.dtype == self.dtype
-            and _offset(known, root_of(known)) == self.offset + _offset(self.root, root_of(self.root))
-        )
+        return _is_same(known, self.new())
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedView:
+    """A view of an array in a stream, by the array's index: the array may have gaps in its memory on either side.
+
+    A part of an array arrives without gaps where the rest of the array is not sent.
+
+    Attributes:
+        root: the array.
+        dtype: dtype of the view, of the same size as the array's.
+        shape: shape of the view.
+        first: index of the view's first element in the array.
+        steps: steps of the array's index along each axis of the view.
+        writeable: whether the view may be written to.
+    """
+
+    root: Any
+    dtype: Any
+    shape: tuple[int, ...]
+    first: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    writeable: bool
+
+    def new(self) -> Any:
+        """Create the view."""
+        import numpy as np
+
+        corner_at: tuple[Any, ...] = (*(slice(place, None) for place in self.first), ...)
+        corner = self.root[corner_at]
+        strides = tuple(sum(map(mul, step, self.root.strides)) for step in self.steps)
+        owner = root_of(self.root)
+        if is_simple(owner):
+            memory = owner if owner.flags.c_contiguous else owner.T
+            made = np.ndarray(self.shape, self.dtype, memory, _offset(corner, owner), strides)
+        else:
+            made = np.lib.stride_tricks.as_strided(corner.view(self.dtype), self.shape, strides)
+        return _limited(made, self.writeable and self.root.flags.writeable)
+
+    def is_known_as(self, known: Any) -> bool:
+        """Whether an existing array is the same view."""
+        return _is_same(known, self.new())
+
+
+def _limited(array: Any, writeable: bool) -> Any:  # noqa: FBT001 - one fact of the array
+    if array.flags.writeable and not writeable:
+        array.flags.writeable = False
+    return array
+
+
+def _is_same(known: Any, made: Any) -> bool:
+    return bool(
+        root_of(known) is root_of(made)
+        and (known.shape, known.strides, known.dtype) == (made.shape, made.strides, made.dtype)
+        and _address(known) == _address(made)
+    )
 
 
 def root_of(array: Any) -> Any:
@@ -74,18 +126,58 @@ def is_array(value: Any) -> bool:
     return hasattr(numpy, "ndarray") and type(value) is numpy.ndarray  # type: ignore[union-attr]  # it is loaded
 
 
-def carriers(arrays: Iterable[Any]) -> dict[int, Any]:
+def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int, Any]:
     """Return, by `id` of each array to send as a view, the array of the same memory that it is a view of.
 
-    This is an array that covers the whole memory, if there is one: below a received array is an array of the loader,
-    which is not part of the transfer.
+    Args:
+        arrays: numpy arrays of the transfer, and those that the receiver has.
+        is_known: whether the receiver has an array.
     """
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
-        carrier = _carrier(group) if len(group) > 1 else None
-        if carrier is not None and is_simple(carrier):
-            found.update({id(each): carrier for each in group if each is not carrier and not each.dtype.hasobject})
+        root, views = root_of(group[0]), [each for each in group if not each.dtype.hasobject]
+        if not any(each is root for each in group):
+            found.update(_of_hidden(root, views, is_known))
+        elif is_simple(root):
+            found.update({id(each): root for each in views if each is not root})
     return found
+
+
+def _of_hidden(root: Any, views: list[Any], is_known: Callable[[Any], Any]) -> dict[int, Any]:
+    """Return the carriers of arrays whose root is no array of the transfer.
+
+    The carrier of an array is a larger one that the receiver has. If it has none: an array that covers the whole
+    memory, since below a received array is an array of the loader; if there is none, the root.
+    """
+    known = sorted((each for each in views if is_known(each)), key=lambda each: -each.nbytes)
+    new = [each for each in views if not is_known(each)]
+    whole = next((each for each in new if _covers(each, root)), root)
+    found = {}
+    for place, view in enumerate(known):
+        found[id(view)] = next((each for each in known[:place] if _holds(each, view)), view)
+    for view in new:
+        last = whole if len(views) > 1 or goes_with(root, view) else view
+        found[id(view)] = next((each for each in known if _holds(each, view)), last)
+    return {id(view): found[id(view)] for view in views if found[id(view)] is not view}
+
+
+def goes_with(root: Any, part: Any) -> bool:
+    """Whether the whole of an array is sent with a part of it, so that the part has the same gaps on both sides."""
+    is_part = part.nbytes < root.nbytes or not is_simple(part)
+    return is_part and is_simple(root) and (root.nbytes <= WHOLE_BYTES or 2 * part.nbytes >= root.nbytes)
+
+
+def _covers(array: Any, root: Any) -> bool:
+    """Whether an array is all of the memory of a root, without gaps."""
+    return bool(array.nbytes == root.nbytes and _offset(array, root) == 0 and is_simple(array))
+
+
+def _holds(array: Any, view: Any) -> bool:
+    """Whether a view can be made of an array: by the array's index, or by bytes."""
+    if _place(view, array) is not None:
+        return True
+    offset = _offset(view, array)
+    return bool(is_simple(array) and is_simple(view) and offset >= 0 and offset + view.nbytes <= array.nbytes)
 
 
 def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
@@ -96,20 +188,63 @@ def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
     return groups
 
 
-def _carrier(group: list[Any]) -> Any:
-    root = root_of(group[0])
-    whole = [each for each in group if each.nbytes == root.nbytes and _offset(each, root) == 0 and is_simple(each)]
-    return root if any(each is root for each in group) or not whole else whole[0]
-
-
 def is_simple(array: Any) -> bool:
     """Whether an array covers its memory without gaps, so that other arrays can be views of it."""
     return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
 
 
-def view_of(array: Any, carrier: Any) -> View:
+def view_of(array: Any, carrier: Any) -> View | IndexedView:
     """Return an array as a view of its carrier."""
+    place = _place(array, carrier)
+    if place is not None:
+        return IndexedView(carrier, array.dtype, array.shape, *place, array.flags.writeable)
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
+
+
+def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]] | None:
+    """Return the index in the carrier of an array's first element, and the steps of the index along each axis.
+
+    None: the array does not lie on the carrier's axes, as `reshape(-1)` of several rows.
+    """
+    if array.dtype.itemsize != carrier.dtype.itemsize or not array.size or not _is_apart(carrier):
+        return None
+    backwards = [stride < 0 for stride in carrier.strides]
+    lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
+    distance = _address(array) - _address(carrier[lowest])
+    place = _index(distance, carrier)
+    steps = [_index(stride, carrier) for stride in array.strides]
+    if distance < 0 or place is None or any(step is None for step in steps):
+        return None
+    first = [
+        count - 1 - at if flipped else at for at, count, flipped in zip(place, carrier.shape, backwards, strict=True)
+    ]
+    moves = [[-one if flipped else one for one, flipped in zip(step or (), backwards, strict=True)] for step in steps]
+    for axis, count in enumerate(carrier.shape):
+        reach = [(length - 1) * move[axis] for length, move in zip(array.shape, moves, strict=True)]
+        least, most = sum(each for each in reach if each < 0), sum(each for each in reach if each > 0)
+        if first[axis] + least < 0 or first[axis] + most >= count:
+            return None
+    return tuple(first), tuple(map(tuple, moves))
+
+
+def _is_apart(array: Any) -> bool:
+    """Whether each element of an array has an address of its own, and each axis lies between steps of the next one."""
+    reach = array.dtype.itemsize
+    for stride, count in sorted((abs(stride), count) for stride, count in zip(array.strides, array.shape, strict=True)):
+        if count > 1 and stride < reach:
+            return False
+        reach += stride * (count - 1)
+    return True
+
+
+def _index(distance: int, array: Any) -> list[int] | None:
+    """Return how many steps along each axis of an array make a distance in bytes; negative for a negative distance."""
+    found, left = [0] * array.ndim, abs(distance)
+    for axis in sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])):
+        if stride := abs(array.strides[axis]):
+            steps, left = divmod(left, stride)
+            found[axis] = -steps if distance < 0 else steps
+    return None if left else found
 
 
 def parts_inside(values: Iterable[Any]) -> set[int]:
@@ -149,4 +284,8 @@ def _is_of_pandas(value: Any) -> bool:
 
 
 def _offset(array: Any, root: Any) -> int:
-    return int(array.__array_interface__["data"][0]) - int(root.__array_interface__["data"][0])
+    return _address(array) - _address(root)
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
