@@ -106,11 +106,9 @@ def _limited(array: Any, writeable: bool) -> Any:  # noqa: FBT001 - one fact of 
 
 
 def _is_same(known: Any, made: Any) -> bool:
-    return bool(
-        root_of(known) is root_of(made)
-        and (known.shape, known.strides, known.dtype) == (made.shape, made.strides, made.dtype)
-        and _address(known) == _address(made)
-    )
+    """Whether two arrays are the same view: of one memory, although below each may be another object."""
+    facts = ((each.shape, each.strides, each.dtype, _address(each)) for each in (known, made))
+    return next(facts) == next(facts)
 
 
 def root_of(array: Any) -> Any:
