@@ -52,7 +52,6 @@ N> print(v, t)
 R> print(t, t.data_ptr() == x.data_ptr())
 """,
     "numpy and torch share memory": """
-REFUSED: arr
 N> import torch, numpy as np; arr = np.zeros(3); ten = torch.from_numpy(arr)
 R> ten += 1; print(arr)
 N> print(arr, ten)
@@ -128,5 +127,32 @@ kinds = pd.Categorical(list("aba")); matrix = sp.csr_matrix(np.eye(3)); pair = (
 R> pair[0][1] = "a"; pair[1].data[0] = 7; twin = table[1]; twin is pair
 N> list(kinds), matrix.data.tolist(), pair[0] is kinds, twin is pair; kinds[0] = "b"; matrix.data[1] = 8
 R> list(table[1][0]), twin[1].data.tolist(), twin is pair, pair[1] is matrix
+""",
+    "a tensor's array, made in a later cell": """
+N> import torch, numpy as np
+R> scores = torch.zeros(4)
+R> array = scores.numpy()
+R> scores[0] = 1; print(array)
+N> print(scores, array); array[1] = 7
+R> print(scores, array); array[2] = 8
+N> print(scores, np.shares_memory(scores.numpy(), array))
+""",
+    "a large tensor's array and its rows": """
+N> import torch, numpy as np
+frames = torch.zeros(300, 1000); pixels = frames.numpy(); row = pixels[7]
+R> row[0] = 5; print(frames[7, 0], pixels[7, 0])
+N> print(frames[7, 0], pixels[7, 0], row[0]); frames[7, 1] = 6
+R> print(row[:3], pixels.sum()); made = torch.from_numpy(pixels[8:10])
+N> made[0, 0] = 9; print(pixels[8, 0], frames[8, 0])
+R> print(frames[8, 0], made[0, 0], row[1]); frames.add_(1)
+N> print(made[0, :2], row[:3], pixels.sum())
+""",
+    "a part of an image, and a part of that": """
+N> import numpy as np
+image = np.arange(64.).reshape(8, 8); crop = image[2:6, 2:6]
+R> line = crop[1]; flat = crop.reshape(-1); line[0] = 5; flat[1] = 6
+N> print(line, crop, image[3], flat[:3]); crop[1, 1] = 7
+R> print(line, flat[:3], crop.strides); image[3, 4] = 8
+N> print(line, crop[1], flat[5])
 """,
 }
