@@ -46,6 +46,8 @@ class TwoMemories:
     container: NamespaceSync = field(init=False)
     sent: list[tuple[str, ...]] = field(default_factory=list)
     """The names that each remote cell took along."""
+    sent_bytes: list[int] = field(default_factory=list)
+    """The bytes that each took along."""
 
     def __post_init__(self) -> None:
         self.kernel = Values("s", self.here, dict(self.here))
@@ -63,6 +65,7 @@ class TwoMemories:
         store = InlineStore()
         packed = prepare(outgoing.values, self.here, store, outgoing.hasher, session="s", table=self.kernel.table)
         self.sent.append(tuple(sorted(outgoing.values)))
+        self.sent_bytes.append(packed.transfer.nbytes)
         request = self._request(source, names, outgoing, packed)
         failed = self.container.arrive(request, InlineStore(packed.transfer.inline))
         assert not failed, failed

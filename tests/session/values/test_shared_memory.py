@@ -100,3 +100,30 @@ def test_a_part_of_a_part_shares_its_memory_although_a_copy_has_no_gaps(whole: t
     ):
         getattr(notebook, side)(source)
         compare(notebook.model, notebook.here, notebook.user_names())
+
+
+def test_small_parts_of_a_large_array_cross_without_the_rest() -> None:
+    notebook = TwoMemories()
+    notebook.native(
+        "import numpy as np; big = np.zeros((1000, 1000)); rows = [big[0], big[5]]; row = big[7]; column = big[:, 3]"
+    )
+    for source in ("rows[0][0] = 1", "row[1] = 2", "column[2] = 3", "rows[1][2] = row[1] + column[2]"):
+        notebook.remote(source)
+        compare(notebook.model, notebook.here, notebook.user_names())
+    assert max(notebook.sent_bytes) < 60_000
+    notebook.remote("half = big[:600]; total = float(half.sum())")
+    notebook.native("half[0, 0] = 5")
+    notebook.remote("half[0, 1] = 6; rows[0][2] = 7")
+    compare(notebook.model, notebook.here, notebook.user_names())
+
+
+def test_what_is_made_of_a_part_without_gaps_comes_home_as_its_copy() -> None:
+    """The container's part of a large array has no gaps: there, `reshape` makes a view where it makes a copy natively."""
+    notebook = TwoMemories()
+    notebook.native("import numpy as np; big = np.arange(90_000.).reshape(300, 300); part = big[:20, :30]")
+    notebook.remote("rows = part[3:5]")
+    notebook.native("rows[0] = 4; big[4, 1] = 9")
+    notebook.remote("rows[1] += 1; part[3] += 1")
+    compare(notebook.model, notebook.here, ["rows", "part", "big"])
+    notebook.remote("flat = part.reshape(-1); integers = part.reshape(-1).view('i8')")
+    compare(notebook.model, notebook.here, ["flat", "integers", "rows", "part"])

@@ -10,7 +10,7 @@ import bisect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles.types.arrays import extent
+from modal_gpu_magic.wire.pickles.types import views
 from modal_gpu_magic.wire.pickles.types.views import is_array, is_simple, root_of, view_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
@@ -112,12 +112,10 @@ def _is_foreign(array: Any) -> bool:
 
 def span_of(value: Any) -> tuple[int, int]:
     """Return the first address of the memory of an array or a storage on the CPU, and the address after the last."""
-    if not hasattr(value, "strides"):
-        start = int(value.data_ptr()) if value.device.type == "cpu" else 0
-        return start, start + (int(value.nbytes()) if start else 0)
-    reach = sum(min(0, stride * (count - 1)) for stride, count in zip(value.strides, value.shape, strict=True))
-    start = int(value.__array_interface__["data"][0]) + (reach if value.size else 0)
-    return start, start + extent(value)
+    if not is_storage(value):
+        return views.span_of(value)
+    start = int(value.data_ptr()) if value.device.type == "cpu" else 0
+    return start, start + (int(value.nbytes()) if start else 0)
 
 
 def reduce_part(value: Any, around: Any) -> Any:

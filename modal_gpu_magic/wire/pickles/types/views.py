@@ -6,18 +6,20 @@ A small part of a large array that shares its memory with no other array of the 
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.arrays import extent
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-WHOLE_BYTES = 1 << 20
-"""Arrays up to this size are sent whole with any part of them."""
+WHOLE_BYTES = 64 << 10
+"""Smaller arrays are sent whole with any part of them: in the stream, as arrays of this size and more are not."""
 
 _INNER = frozenset({tuple, list, dict})
 _TABLES = frozenset({"DataFrame", "Series"})
@@ -111,6 +113,13 @@ def _is_same(known: Any, made: Any) -> bool:
     return next(facts) == next(facts)
 
 
+def span_of(array: Any) -> tuple[int, int]:
+    """Return the lowest address of an array's memory, and the address after the highest."""
+    reach = sum(min(0, stride * (count - 1)) for stride, count in zip(array.strides, array.shape, strict=True))
+    start = _address(array) + (reach if array.size else 0)
+    return start, start + extent(array)
+
+
 def root_of(array: Any) -> Any:
     """Return the array that owns an array's memory, or the first array over memory of another object."""
     while is_array(array.base):
@@ -134,6 +143,8 @@ def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int,
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
         root, views = root_of(group[0]), [each for each in group if not each.dtype.hasobject]
+        if len(group) == 1 and (group[0] is root or is_known(group[0])):
+            continue
         if not any(each is root for each in group):
             found.update(_of_hidden(root, views, is_known))
         elif is_simple(root):
@@ -150,19 +161,28 @@ def _of_hidden(root: Any, views: list[Any], is_known: Callable[[Any], Any]) -> d
     known = sorted((each for each in views if is_known(each)), key=lambda each: -each.nbytes)
     new = [each for each in views if not is_known(each)]
     whole = next((each for each in new if _covers(each, root)), root)
+    is_sent = whole is not root or _goes_with(root, new)
     found = {}
     for place, view in enumerate(known):
         found[id(view)] = next((each for each in known[:place] if _holds(each, view)), view)
     for view in new:
-        last = whole if len(views) > 1 or goes_with(root, view) else view
+        last = whole if is_sent else view
         found[id(view)] = next((each for each in known if _holds(each, view)), last)
     return {id(view): found[id(view)] for view in views if found[id(view)] is not view}
 
 
-def goes_with(root: Any, part: Any) -> bool:
-    """Whether the whole of an array is sent with a part of it, so that the part has the same gaps on both sides."""
-    is_part = part.nbytes < root.nbytes or not is_simple(part)
-    return is_part and is_simple(root) and (root.nbytes <= WHOLE_BYTES or 2 * part.nbytes >= root.nbytes)
+def _goes_with(root: Any, parts: list[Any]) -> bool:
+    """Whether the whole of an array is sent with some parts, so that they have the same gaps on both sides."""
+    if not is_simple(root) or (len(parts) == 1 and parts[0].nbytes == root.nbytes and is_simple(parts[0])):
+        return False
+    nbytes = sum(each.nbytes for each in parts)
+    return root.nbytes < WHOLE_BYTES or (nbytes >= WHOLE_BYTES and 2 * nbytes >= root.nbytes) or _overlap(parts)
+
+
+def _overlap(arrays: list[Any]) -> bool:
+    """Whether the memory of some arrays overlaps, from the lowest address to the highest of each."""
+    spans = sorted(map(span_of, arrays))
+    return any(end > start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
 def _covers(array: Any, root: Any) -> bool:
@@ -210,7 +230,9 @@ def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, 
     lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
     distance = _address(array) - _address(carrier[lowest])
     place = _index(distance, carrier)
-    steps = [_index(stride, carrier) for stride in array.strides]
+    steps = [
+        _index(stride if count > 1 else 0, carrier) for stride, count in zip(array.strides, array.shape, strict=True)
+    ]
     if distance < 0 or place is None or any(step is None for step in steps):
         return None
     first = [
@@ -239,7 +261,8 @@ def _index(distance: int, array: Any) -> list[int] | None:
     """Return how many steps along each axis of an array make a distance in bytes; negative for a negative distance."""
     found, left = [0] * array.ndim, abs(distance)
     for axis in sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])):
-        if stride := abs(array.strides[axis]):
+        stride = abs(array.strides[axis])
+        if stride and array.shape[axis] > 1:
             steps, left = divmod(left, stride)
             found[axis] = -steps if distance < 0 else steps
     return None if left else found
