@@ -380,8 +380,9 @@ class NamespaceSync:
             KeyError: a name is not bound, or no object has the token.
         """
         self._note_received(received, forgot)
-        values = {name: self._asked_for(name) for name in names}
-        packed = prepare(values, self.namespace, store, _hasher(store), table=self.table)
+        values, hasher = {name: self._asked_for(name) for name in names}, _hasher(store)
+        look(values.values(), self.namespace, hasher, graphs=True)  # finds the arrays that share memory
+        packed = prepare(values, self.namespace, store, hasher, table=self.table)
         self.handed.add(packed)
         return packed.transfer
 

@@ -54,8 +54,8 @@ class Hasher:
         """Torch storages in them, likewise."""
         self.shared_arrays: dict[int, list[Any]] | None = None
         """Numpy arrays that both sides have, in groups of one memory; None: not searched yet."""
-        self.shared_storages: Any = None
-        """Torch storages that both sides have, by their memory; None: not searched yet."""
+        self.shared_memory: Any = None
+        """The memory of the arrays and the torch storages that both sides have; None: not searched yet."""
         self.rules: Any = None
         """Reducers by type (`wire.pickles.reducers`), found so far; None: no value was pickled yet."""
 
@@ -65,7 +65,7 @@ class Hasher:
         self.leaves.clear()
         self.arrays.clear()
         self.storages.clear()
-        self.shared_arrays = self.shared_storages = None
+        self.shared_arrays = self.shared_memory = None
 
     @property
     def spent(self) -> bool:

@@ -6,13 +6,13 @@ Each side marks its own objects after a transfer. A group of names whose fingerp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
-from modal_gpu_magic.wire.pickles.types.shared_memory import Blocks, span_of
+from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
 from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_array, root_of
+from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,15 +82,17 @@ class Marks:
         An array is sent with them, and a cell reaches them through the array: a change of them changes the array.
         """
         inside = set(map(id, objects))
-        found = [*self._carriers(objects, hasher), *self._storages(objects, hasher)]
+        found = [*self._carriers(objects, hasher), *self._around(objects, hasher)]
         return [each for key, each in {id(each): each for each in found}.items() if key not in inside]
 
-    def _storages(self, objects: Sequence[Any], hasher: Hasher) -> Iterator[Any]:
-        if hasher.shared_storages is None:
-            hasher.shared_storages = Blocks(self.table.storages())
-        for array in objects if hasher.shared_storages else ():
-            if is_array(array):
-                yield from (storage for storage, _ in islice(hasher.shared_storages.around(*span_of(array)), 1))
+    def _around(self, objects: Sequence[Any], hasher: Hasher) -> Iterator[Any]:
+        if hasher.shared_memory is None:
+            storages = self.table.storages()
+            hasher.shared_memory = SharedMemory(self.table.arrays() if storages else (), storages, self.table.token)
+        for value in objects:
+            around = value if is_array(value) or is_storage(value) else None
+            while around is not None and (around := hasher.shared_memory.around(around)) is not None:
+                yield around
 
     def _carriers(self, objects: Sequence[Any], hasher: Hasher) -> Iterable[Any]:
         views = [value for value in objects if is_array(value) and is_array(value.base)]

@@ -76,21 +76,23 @@ class SharedMemory:
     def around(self, value: Any) -> Any:
         """Return what an array or a storage is to be sent as a part of; None: it is sent by its own content.
 
-        Of two objects with the same memory, the one that the receiver has is sent by its content; if it has neither,
-        an array that can hold a storage. So no object is a part of itself, by way of any others.
+        The smaller memory is a part of the larger one. Of an array and a storage with the same memory, the array is a
+        part of the storage if the receiver has the storage, or if the array cannot hold one; else the storage is a part
+        of the array. So no object is a part of itself, by way of any others.
         """
         if is_storage(value):
-            return self._first(self._arrays, value, lambda array: self._goes_first(value, array))
-        if value.dtype.hasobject or self._is_known(value):
+            found = self._first(self._arrays, value, lambda array: self._goes_first(value, array))
+            return self._first(self._storages, value, lambda _: False) if found is None else found
+        if value.dtype.hasobject:
             return None
         found = self._first(self._storages, value, lambda storage: not self._goes_first(storage, value))
         if found is None and _is_foreign(value):
-            found = self._first(self._arrays, value, self._is_known)
+            found = self._first(self._arrays, value, lambda array: self._is_known(array) and not self._is_known(value))
         return found
 
     def _goes_first(self, storage: Any, array: Any) -> bool:
         """Whether of a storage and an array with the same memory, the storage is a part of the array."""
-        return _can_hold(array) and (self._is_known(array) or not self._is_known(storage))
+        return _can_hold(array) and not self._is_known(storage)
 
     def _first(self, blocks: Blocks, value: Any, holds_equal: Callable[[Any], Any]) -> Any:
         start, end = span_of(value)
@@ -139,13 +141,18 @@ def array_over(
 ) -> Any:
     """Return an array over a part of a storage's memory."""
     import numpy as np
-    import torch
 
-    memory = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
-    array: Any = np.ndarray(shape, dtype, memory, offset, strides)
+    array: Any = np.ndarray(shape, dtype, _bytes_of(storage), offset, strides)
     if not writeable:
         array.flags.writeable = False
     return array
+
+
+def _bytes_of(storage: Any) -> Any:
+    """Return a storage's memory as an array of bytes."""
+    import torch
+
+    return torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
 
 
 def view_over(view: View | IndexedView) -> Any:
@@ -153,9 +160,10 @@ def view_over(view: View | IndexedView) -> Any:
     return view.new()
 
 
-def storage_over(array: Any, offset: int, nbytes: int) -> Any:
-    """Return a storage over a part of an array's memory: `offset` and `nbytes` are in bytes."""
+def storage_over(around: Any, offset: int, nbytes: int) -> Any:
+    """Return a storage over a part of the memory of an array or a storage: `offset` and `nbytes` are in bytes."""
     import torch
 
+    array = _bytes_of(around) if is_storage(around) else around
     memory = array if array.flags.c_contiguous else array.T
     return torch.from_numpy(memory.reshape(-1).view("uint8")[offset : offset + nbytes]).untyped_storage()

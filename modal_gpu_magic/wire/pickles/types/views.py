@@ -109,8 +109,10 @@ def _limited(array: Any, writeable: bool) -> Any:  # noqa: FBT001 - one fact of 
 
 def _is_same(known: Any, made: Any) -> bool:
     """Whether two arrays are the same view: of one memory, although below each may be another object."""
-    facts = ((each.shape, each.strides, each.dtype, _address(each)) for each in (known, made))
-    return next(facts) == next(facts)
+    if (known.shape, known.dtype, _address(known)) != (made.shape, made.dtype, _address(made)):
+        return False
+    axes = zip(known.shape, known.strides, made.strides, strict=True)
+    return all(mine == its for count, mine, its in axes if count > 1)
 
 
 def span_of(array: Any) -> tuple[int, int]:
@@ -230,9 +232,8 @@ def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, 
     lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
     distance = _address(array) - _address(carrier[lowest])
     place = _index(distance, carrier)
-    steps = [
-        _index(stride if count > 1 else 0, carrier) for stride, count in zip(array.strides, array.shape, strict=True)
-    ]
+    strides = zip(array.strides, array.shape, strict=True)
+    steps = [_index(stride, carrier) or ([0] * carrier.ndim if count == 1 else None) for stride, count in strides]
     if distance < 0 or place is None or any(step is None for step in steps):
         return None
     first = [
