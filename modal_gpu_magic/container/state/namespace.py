@@ -37,6 +37,7 @@ from modal_gpu_magic.wire.messages.events import (
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
 from modal_gpu_magic.wire.pickles.pickling import OUT_OF_BAND_BYTES
+from modal_gpu_magic.wire.pickles.types.shared_memory import Spans
 from modal_gpu_magic.wire.transfer import Packed, prepare, unpack
 from modal_gpu_magic.wire.values.imports import Import, bound_by_import
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -246,7 +247,8 @@ class NamespaceSync:
         packed, chosen, staying = _in_room(request, partial(self._pack, offer, store, hasher))
         self._note_returned(packed, chosen, offer.imported, hasher)
         own = {name: self.namespace[name] for name in before.own if name in self.namespace and name not in self.known}
-        inside = {name: self._tokens_in([value]) for name, value in {**own, **staying}.items()}
+        known = self._spans()
+        inside = {name: self._tokens_in([value], known) for name, value in {**own, **staying}.items()}
         doubtful = before.own_tokens.union(self._tokens_in(offer.nameless), *inside.values())
         stale = self._now_stale(doubtful - packed.tokens, before.candidates)
         stays = self._stayed(staying, chosen.stays)
@@ -355,7 +357,8 @@ class NamespaceSync:
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
         stays = self._stayed(staying, dict.fromkeys(staying, IN_CONTAINER) | chosen.stays)
-        shares = self._news_of_shares({name: self._tokens_in([value]) for name, value in staying.items()})
+        known = self._spans()
+        shares = self._news_of_shares({name: self._tokens_in([value], known) for name, value in staying.items()})
         return OutgoingValues(
             values=packed.transfer,
             stays=stays,
@@ -505,13 +508,27 @@ class NamespaceSync:
         value = self.namespace.get(name)
         return name in self.namespace and not is_a(value, ModuleType) and self.hidden.get(name, self) is not value
 
-    def _tokens_in(self, values: Iterable[Any]) -> set[int]:
-        """Return the tokens of the objects that values reach."""
+    def _tokens_in(self, values: Iterable[Any], known: Spans | None = None) -> set[int]:
+        """Return the tokens of the objects that values reach, or whose memory overlaps with theirs.
+
+        Args:
+            values: the values.
+            known: the memory of the objects in the table, for several calls; None: for this one alone.
+        """
         roots = list(values)
         if not roots or not len(self.table):
             return set()
+        graph = Graph(self.namespace)
+        for number, value in enumerate(roots):
+            graph.add(str(number), value)
         token_of = self.table.token_of
-        return {token_of[key] for key in reached_from(roots, self.namespace) if key in token_of}
+        found = {token_of[key] for key in graph.owners if key in token_of}
+        memory = graph.memory()
+        beside = (known or self._spans()).overlapping(memory) if memory else ()
+        return found.union(map(self.table.token, beside))
+
+    def _spans(self) -> Spans:
+        return Spans([*self.table.arrays(), *self.table.storages()])
 
     def _stayed(self, values: Mapping[str, Any], reasons: Mapping[str, str]) -> tuple[StayedValue, ...]:
         """Describe values that stay, each with its reason."""

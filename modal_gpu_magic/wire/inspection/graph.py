@@ -146,6 +146,11 @@ class Graph:
                 found += _of_library(value)
         return found
 
+    def memory(self) -> list[Any]:
+        """Return the numpy arrays and torch storages that the search has found."""
+        kinds = {kind for kind in self._roles if kind.__name__ in ("ndarray", "UntypedStorage")}
+        return [each for found in self._held for each in found if type(each) in kinds] if kinds else []
+
     def groups(self) -> list[tuple[str, ...]]:
         """Return the names in groups that share objects."""
         found: dict[str, list[str]] = {}

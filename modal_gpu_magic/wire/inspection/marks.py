@@ -89,8 +89,9 @@ class Marks:
         if hasher.shared_memory is None:
             storages = self.table.storages()
             hasher.shared_memory = SharedMemory(self.table.arrays() if storages else (), storages, self.table.token)
-        for value in objects:
-            around = value if is_array(value) or is_storage(value) else None
+        kinds = {kind for kind in set(map(type, objects)) if kind.__name__ in ("ndarray", "UntypedStorage")}
+        for value in objects if kinds else ():
+            around = value if type(value) in kinds and (is_storage(value) or not value.dtype.hasobject) else None
             while around is not None and (around := hasher.shared_memory.around(around)) is not None:
                 yield around
 

@@ -77,6 +77,11 @@ _PLAIN: dict[Any, Any] = {
 }
 
 
+def _has_numbers(value: Any) -> bool:
+    """Whether a value is an array of numpy without Python objects."""
+    return is_array(value) and not value.dtype.hasobject
+
+
 def _is_ordinary(kind: type) -> bool:
     """Whether objects of a type without a reducer need only pickle's own rules."""
     special = kind in (types.CellType, Content, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
@@ -215,7 +220,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
         around = None
-        if self.memory is not None and (is_array(obj) or is_storage(obj)):
+        if self.memory is not None and kind.__name__ in _OWNERS and (is_storage(obj) or _has_numbers(obj)):
             around = self.memory.around(obj)
         if around is None:
             around = self.carriers.get(id(obj))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import views
@@ -15,42 +16,13 @@ from modal_gpu_magic.wire.pickles.types.views import is_array, is_simple, root_o
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from modal_gpu_magic.wire.pickles.types.views import IndexedView, View
 
-
-class Blocks:
-    """Objects by their memory.
-
-    Args:
-        values: numpy arrays or torch storages.
-    """
-
-    def __init__(self, values: Iterable[Any]) -> None:
-        found = sorted(((*span_of(value), value) for value in values), key=lambda block: (block[0], -block[1]))
-        self._groups: list[list[tuple[int, int, Any]]] = []
-        """Blocks that overlap, in groups by address."""
-        end = 0
-        for block in found:
-            if not self._groups or block[0] >= end:
-                self._groups.append([])
-            self._groups[-1].append(block)
-            end = max(end, block[1])
-        self._starts = [group[0][0] for group in self._groups]
-
-    def __bool__(self) -> bool:
-        """Whether an object is among them."""
-        return bool(self._groups)
-
-    def around(self, start: int, end: int) -> Iterator[tuple[Any, int]]:
-        """Yield the objects whose memory has all addresses from `start` to `end`, the largest first, with its bytes."""
-        place = bisect.bisect_right(self._starts, start) - 1
-        if place < 0 or end <= start:
-            return
-        blocks = [block for block in self._groups[place] if block[0] <= start and end <= block[1]]
-        for first, last, value in sorted(blocks, key=lambda block: block[0] - block[1]):
-            yield value, last - first
+    Block: TypeAlias = tuple[int, int, Any]
+    """The first address of an object's memory, the address after the last, the object."""
 
 
 class SharedMemory:
@@ -63,15 +35,7 @@ class SharedMemory:
     """
 
     def __init__(self, arrays: Iterable[Any], storages: Iterable[Any], is_known: Callable[[Any], Any]) -> None:
-        self._all_arrays, self._all_storages, self._is_known = arrays, storages, is_known
-
-    @cached_property
-    def _arrays(self) -> Blocks:
-        return Blocks(filter(_can_hold, self._all_arrays))
-
-    @cached_property
-    def _storages(self) -> Blocks:
-        return Blocks(self._all_storages)
+        self._arrays, self._storages, self._is_known = arrays, storages, is_known
 
     def around(self, value: Any) -> Any:
         """Return what an array or a storage is to be sent as a part of; None: it is sent by its own content.
@@ -80,26 +44,81 @@ class SharedMemory:
         part of the storage if the receiver has the storage, or if the array cannot hold one; else the storage is a part
         of the array. So no object is a part of itself, by way of any others.
         """
-        if is_storage(value):
-            found = self._first(self._arrays, value, lambda array: self._goes_first(value, array))
-            return self._first(self._storages, value, lambda _: False) if found is None else found
-        if value.dtype.hasobject:
-            return None
-        found = self._first(self._storages, value, lambda storage: not self._goes_first(storage, value))
-        if found is None and _is_foreign(value):
-            found = self._first(self._arrays, value, lambda array: self._is_known(array) and not self._is_known(value))
-        return found
-
-    def _goes_first(self, storage: Any, array: Any) -> bool:
-        """Whether of a storage and an array with the same memory, the storage is a part of the array."""
-        return _can_hold(array) and not self._is_known(storage)
-
-    def _first(self, blocks: Blocks, value: Any, holds_equal: Callable[[Any], Any]) -> Any:
         start, end = span_of(value)
-        for around, nbytes in blocks.around(start, end):
-            if around is not value and (nbytes > end - start or holds_equal(around)):
-                return around
+        covering = [each for each in self._blocks_at(start) if each[1] >= end and each[2] is not value]
+        if not covering or start == end:
+            return None
+        can_be_of_array = is_storage(value) or _is_foreign(value)
+        for first, last, each in sorted(covering, key=_by_size):
+            if last - first == end - start:
+                if self._is_around_equal(each, value):
+                    return each
+            elif is_storage(each) or can_be_of_array:
+                return each
         return None
+
+    def _is_around_equal(self, one: Any, other: Any) -> bool:
+        """Whether of two objects with the same memory, the second is a part of the first."""
+        if is_storage(one):
+            return not is_storage(other) and (self._is_known(one) or not _can_hold(other))
+        if is_storage(other):
+            return not self._is_known(other)
+        return bool(_is_foreign(other) and self._is_known(one) and not self._is_known(other))
+
+    def _blocks_at(self, address: int) -> list[Block]:
+        """Return the blocks that begin at an address or before, of those that overlap around it."""
+        starts, groups = self._groups
+        place = bisect.bisect_right(starts, address) - 1
+        return [block for block in groups[place] if block[0] <= address] if place >= 0 else []
+
+    @cached_property
+    def _groups(self) -> tuple[list[int], list[list[Block]]]:
+        """The blocks of all objects, in groups that overlap, with the first address of each group."""
+        blocks = [(*span_of(each), each) for each in (*filter(_can_hold, self._arrays), *self._storages)]
+        groups: list[list[Block]] = []
+        end = 0
+        for block in sorted(blocks, key=itemgetter(0)):
+            if not groups or block[0] >= end:
+                groups.append([])
+            groups[-1].append(block)
+            end = max(end, block[1])
+        return [group[0][0] for group in groups], groups
+
+
+def _by_size(block: Block) -> int:
+    """Return the sort key of a block: the largest comes first."""
+    return block[0] - block[1]
+
+
+class Spans:
+    """The memory of objects, to find those that overlap with others.
+
+    Args:
+        values: numpy arrays and torch storages.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._values = values
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return sorted(((*span_of(each), each) for each in self._values), key=itemgetter(0))
+
+    def overlapping(self, others: Iterable[Any]) -> list[Any]:
+        """Return the objects whose memory overlaps with that of others."""
+        merged: list[list[int]] = []
+        for start, end in sorted(map(span_of, others)):
+            if merged and start <= merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        found, place = [], 0
+        for start, end, each in self._blocks:
+            while place < len(merged) and merged[place][1] <= start:
+                place += 1
+            if place < len(merged) and start < end and merged[place][0] < end:
+                found.append(each)
+        return found
 
 
 def _can_hold(array: Any) -> bool:
@@ -113,11 +132,14 @@ def _is_foreign(array: Any) -> bool:
 
 
 def span_of(value: Any) -> tuple[int, int]:
-    """Return the first address of the memory of an array or a storage on the CPU, and the address after the last."""
+    """Return the first address of the memory of an array or a storage, and the address after the last.
+
+    The addresses of a GPU's memory are none of the host's.
+    """
     if not is_storage(value):
         return views.span_of(value)
-    start = int(value.data_ptr()) if value.device.type == "cpu" else 0
-    return start, start + (int(value.nbytes()) if start else 0)
+    start = value.data_ptr()
+    return start, start + value.nbytes()
 
 
 def reduce_part(value: Any, around: Any) -> Any:
