@@ -5,6 +5,7 @@ Each side marks its own objects after a transfer. A group of names whose fingerp
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +88,8 @@ class Marks:
 
     def _around(self, objects: Sequence[Any], hasher: Hasher) -> Iterator[Any]:
         if hasher.shared_memory is None:
-            storages = self.table.storages()
-            hasher.shared_memory = SharedMemory(self.table.arrays() if storages else (), storages, self.table.token)
+            arrays = self.table.arrays() if "torch" in sys.modules else ()
+            hasher.shared_memory = SharedMemory(arrays, self.table.storages(), self.table.token)
         kinds = {kind for kind in set(map(type, objects)) if kind.__name__ in ("ndarray", "UntypedStorage")}
         for value in objects if kinds else ():
             around = value if type(value) in kinds and (is_storage(value) or not value.dtype.hasobject) else None

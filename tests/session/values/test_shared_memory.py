@@ -7,7 +7,9 @@ from itertools import product
 from typing import Final
 
 import pytest
+import torch
 
+from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
 from tests.session.same_graph import compare
 from tests.session.two_memories import TwoMemories
 
@@ -42,6 +44,14 @@ PAIRS: Final = {
     "there and back": ("a = np.zeros(4)", "c = torch.from_numpy(a)[1:].numpy()", "a[1] += 1", "c[1] += 5"),
     "three": ("a = torch.zeros(6)", "c = [a.numpy(), a[1:].numpy(), a.view(2, 3)]", "a[2] += 1", "c[1][1] += 5"),
     "of another type": ("a = torch.zeros(4)", "c = a.numpy().view('i4')", "a[0] += 1", "c[1] += 5"),
+    "two tensors of one array": (
+        "x = np.zeros(4); a = torch.from_numpy(x)",
+        "c = torch.from_numpy(x)",
+        "a[0] += 1",
+        "c[1] += 5",
+    ),
+    "two tensors of one name": ("a = torch.zeros(4)", "c = torch.from_numpy(a.numpy())", "a[0] += 1", "c[1] += 5"),
+    "part of a tensor": ("a = torch.zeros(4)", "c = torch.from_numpy(a.numpy()[1:])", "a[1] += 1", "c[1] += 5"),
     "large": ("a = torch.zeros(40_000)", "c = a.numpy()", "a[0] += 1", "c[1] += 5"),
     "part of large": ("a = np.zeros(40_000)", "c = torch.from_numpy(a[1:])", "a[1] += 1", "c[1] += 5"),
     "small part of large": ("a = torch.zeros(400_000)", "c = a[7:9].numpy()", "a[7] += 1", "c[1] += 5"),
@@ -127,3 +137,12 @@ def test_what_is_made_of_a_part_without_gaps_comes_home_as_its_copy() -> None:
     compare(notebook.model, notebook.here, ["rows", "part", "big"])
     notebook.remote("flat = part.reshape(-1); integers = part.reshape(-1).view('i8')")
     compare(notebook.model, notebook.here, ["flat", "integers", "rows", "part"])
+
+
+def test_storages_without_memory_are_no_parts_of_each_other() -> None:
+    storages = [
+        torch.zeros(length, device=device).untyped_storage()
+        for length, device in ((4, "meta"), (2, "meta"), (0, "cpu"))
+    ]
+    memory = SharedMemory([], storages, lambda _: False)
+    assert [memory.around(storage) for storage in storages] == [None, None, None]

@@ -42,7 +42,8 @@ class SharedMemory:
 
         The smaller memory is a part of the larger one. Of an array and a storage with the same memory, the array is a
         part of the storage if the receiver has the storage, or if the array cannot hold one; else the storage is a part
-        of the array. So no object is a part of itself, by way of any others.
+        of the array. Of two storages, or two arrays, the one that the receiver lacks is a part of the other one. So no
+        object is a part of itself, by way of any others.
         """
         start, end = span_of(value)
         covering = [each for each in self._blocks_at(start) if each[1] >= end and each[2] is not value]
@@ -59,11 +60,13 @@ class SharedMemory:
 
     def _is_around_equal(self, one: Any, other: Any) -> bool:
         """Whether of two objects with the same memory, the second is a part of the first."""
-        if is_storage(one):
-            return not is_storage(other) and (self._is_known(one) or not _can_hold(other))
-        if is_storage(other):
-            return not self._is_known(other)
-        return bool(_is_foreign(other) and self._is_known(one) and not self._is_known(other))
+        if is_storage(one) and not is_storage(other):
+            return bool(self._is_known(one) or not _can_hold(other))
+        if self._is_known(other):
+            return False
+        if is_storage(other) and not self._is_known(one):
+            return not is_storage(one) or id(one) < id(other)
+        return bool(self._is_known(one) and (is_storage(other) or _is_foreign(other)))
 
     def _blocks_at(self, address: int) -> list[Block]:
         """Return the blocks that begin at an address or before, of those that overlap around it."""
@@ -134,12 +137,12 @@ def _is_foreign(array: Any) -> bool:
 def span_of(value: Any) -> tuple[int, int]:
     """Return the first address of the memory of an array or a storage, and the address after the last.
 
-    The addresses of a GPU's memory are none of the host's.
+    The addresses of a GPU's memory are none of the host's; a storage on `meta` has no memory.
     """
     if not is_storage(value):
         return views.span_of(value)
     start = value.data_ptr()
-    return start, start + value.nbytes()
+    return start, start + (value.nbytes() if start else 0)
 
 
 def reduce_part(value: Any, around: Any) -> Any:
