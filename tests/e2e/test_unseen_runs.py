@@ -39,6 +39,16 @@ WAITING = (
     "fromlist=['connect']).connect('local', lasting=True)).get({!r}).runs.queued"
 )
 """What the registry says of the cells that wait in a session's kernel."""
+UNLISTED = """
+from modal_gpu_magic.sdk.client import connect
+from modal_gpu_magic.sdk.deployed import files_of, with_found
+from modal_gpu_magic.sdk.registry import Registry
+backend = connect("local", lasting=True)
+entry = Registry(backend).get({!r})
+print(len(with_found(files_of(backend, entry), entry).runs.queued))
+del connect, files_of, with_found, Registry, backend, entry
+"""
+"""Print how many cells wait in a session's kernel, besides those whose run has a log."""
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +230,8 @@ def test_a_queued_cell_that_was_sent_but_not_announced_is_not_said_to_be_unsent(
     while not began.exists():
         assert time.monotonic() < until
     user.kill(lone)
+    while kernel.run(UNLISTED.format("unlisted")).stdout != "1\n":  # until the log of its run begins
+        assert time.monotonic() < until
     killed.touch()
     attached = kernel.run("%modal_gpu attach unlisted")
     assert "second" in attached.stdout
