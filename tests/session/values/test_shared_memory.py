@@ -146,3 +146,14 @@ def test_storages_without_memory_are_no_parts_of_each_other() -> None:
     ]
     memory = SharedMemory([], storages, lambda _: False)
     assert [memory.around(storage) for storage in storages] == [None, None, None]
+
+
+def test_parts_may_be_empty() -> None:
+    notebook = TwoMemories()
+    notebook.native("import numpy as np, torch; big = np.zeros((300, 300)); empty = big[:0]; part = big[:20, :30]")
+    notebook.remote("n = len(empty) + len(part)")
+    notebook.native("other = big[100:110, :30]; none = part[:0]")
+    notebook.remote("other[0] = 5; row = part[1]; more = empty[:0]; number = part[2, 3:4].reshape(()); m = len(none)")
+    notebook.remote("row[0] = 6; number[()] = 7; nothing = torch.zeros(0).numpy(); t = torch.from_numpy(nothing)")
+    notebook.remote("sizes = [each.size for each in (none, more, nothing, t.numpy(), nothing[:0])]")
+    compare(notebook.model, notebook.here, ["n", "m", "part", "big", "other", "row", "number", "sizes"])

@@ -226,7 +226,7 @@ def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, 
 
     None: the array does not lie on the carrier's axes, as `reshape(-1)` of several rows.
     """
-    if array.dtype.itemsize != carrier.dtype.itemsize or not array.size or not _is_apart(carrier):
+    if array.dtype.itemsize != carrier.dtype.itemsize or not (array.size and carrier.size and _is_apart(carrier)):
         return None
     backwards = [stride < 0 for stride in carrier.strides]
     lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
