@@ -310,7 +310,7 @@ class IdentityTable:
         return self._of(self._storages)
 
     def _of(self, tokens: Iterable[int]) -> list[Any]:
-        found = map(self.find, tokens)
+        found = map(self.find, tuple(tokens))  # an object may end meanwhile, and its token with it
         return [value for value in found if value is not None]
 
     def has(self, token: int) -> bool:

@@ -131,7 +131,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         is_fingerprint: the output is hashed and never loaded.
         both_have: whether the other side has an object too; without a table, all objects count as such.
         owner: the array or storage whose buffer comes next.
-        memory: the memory that arrays and torch storages of the stream may share; None: no storage exists.
+        memory: the memory that arrays and torch storages of the stream may share; None: torch is not loaded.
         carriers: by `id` of an array that is pickled as a view, the array that it is a view of.
     """
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.pickles.update_in_place import absorb, can_be_written
 
 PAIRS: list[tuple[Any, Any]] = [
@@ -107,3 +108,23 @@ def test_itself() -> None:
     same = [1, 2]
     assert absorb(same, same)
     assert same == [1, 2]
+
+
+class Losing(IdentityTable):
+    """A table whose objects end while it is read, as another thread of the process may let them end."""
+
+    held: list[Any]
+
+    def find(self, token: int) -> Any:
+        """Let go of all objects, and return that of a token."""
+        self.held.clear()
+        return super().find(token)
+
+
+def test_arrays_may_end_while_the_table_lists_them() -> None:
+    table = Losing(side=0)
+    table.held = [np.zeros(1 << 20) for _ in range(8)]
+    for number, array in enumerate(table.held):
+        table.bind(number + 1, array)
+    del array
+    assert table.arrays() == []
