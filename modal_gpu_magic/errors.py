@@ -26,7 +26,9 @@ A cell's own exception is raised with its own class; `RemoteError` is only for c
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
+_Error = TypeVar("_Error", bound=BaseException)
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*(?:"|\\?$)|'[^']*(?:'|$)|\\\S?|[^\s"'\\])+""", re.DOTALL)
 """A word of a line, as a shell reads it: an open quote reaches to the end."""
 _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"?|'([^']*)'?|\\(.)""", re.DOTALL)
@@ -91,6 +93,21 @@ def _parts(value: str) -> list[str]:
     return sorted((text for text in texts if len(text) >= SHORTEST_MASKED), key=len, reverse=True)
 
 
+def words_of(error: BaseException) -> str:
+    """Return `str(error)`, or a replacement if the exception's `__str__` fails: the method may be user code."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - user code may raise anything
+        return f"<{type(error).__name__} whose str() failed>"
+
+
+def shown_alone(error: _Error) -> _Error:
+    """Make IPython show an error of Python's own as one line, without frames of this package."""
+    line = f"{type(error).__name__}: {error}"
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]  # IPython's hook
+    return error
+
+
 class ModalGpuError(Exception):
     """Base class of the errors that users see. IPython shows the message without a traceback."""
 
@@ -138,7 +155,13 @@ class SetupError(ModalGpuError):
 
 
 class TransferError(ModalGpuError):
-    """A value that cannot be sent, with the reason and the option that overrides the check."""
+    """A value that cannot be sent, with the reason and the option that overrides the check.
+
+    Attributes:
+        refused: the value's name; empty: the error is not about one value.
+    """
+
+    refused = ""
 
 
 class DamagedError(TransferError):

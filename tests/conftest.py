@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 from tests.frugal import spare
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("steady")
 
 HERE: Final = Path(__file__).parent
 LONGEST: Final = (

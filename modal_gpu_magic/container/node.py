@@ -89,7 +89,7 @@ class Node(Worker):
     def _close(self, request: Request, ended: Answer, interrupt: Interrupt) -> bool:
         """Send the answer of a failed node through the queue, as after ■; otherwise node 0 sends its answer last."""
         if _has_failed(ended):
-            return self._say_end(ended)
+            return self.delivery.send_as_event(ended)
         if self.place.node > 0:
             self.sender.flush_now()
             return False

@@ -23,11 +23,12 @@ from modal_gpu_magic.container.gpu import current
 from modal_gpu_magic.container.output.capture import Capture
 from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
+from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
-from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.errors import ModalGpuError, ServiceError, words_of
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
 from modal_gpu_magic.wire.messages.batching import batched
@@ -35,6 +36,8 @@ from modal_gpu_magic.wire.messages.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
 
 Post = Callable[[list[bytes]], None]
+FAILS = (Exception, SystemExit)
+"""What user code may raise in a call. Modal stops a call, or the container, by other exceptions."""
 
 
 class Host:
@@ -73,7 +76,7 @@ class Host:
             return WAKE
         try:
             return self._encoded(name, self._begin(name, data))
-        except Exception as error:
+        except FAILS as error:
             raise self._fault(error) from error
 
     async def call_async(self, name: str, data: bytes) -> bytes:
@@ -82,7 +85,7 @@ class Host:
             return WAKE
         try:
             return self._encoded(name, await _awaited(self._begin(name, data)))
-        except Exception as error:
+        except FAILS as error:
             raise self._fault(error) from error
 
     def stream(self, name: str, data: bytes) -> Iterator[bytes | Fault]:
@@ -92,7 +95,7 @@ class Host:
         try:
             for item in self._begin(name, data):
                 yield self._encoded(name, item)
-        except Exception as error:  # noqa: BLE001 - user code raises any exception
+        except FAILS as error:
             yield self._fault(error)
 
     async def stream_async(self, name: str, data: bytes) -> AsyncIterator[bytes | Fault]:
@@ -102,7 +105,7 @@ class Host:
         try:
             async for item in self._begin(name, data):
                 yield self._encoded(name, item)
-        except Exception as error:  # noqa: BLE001 - user code raises any exception
+        except FAILS as error:
             yield self._fault(error)
 
     def batch(self, name: str, rows: list[bytes]) -> list[bytes]:
@@ -111,7 +114,7 @@ class Host:
             calls = [row for row in rows if row != WAKE]
             results = self._namespace[name](*self._columns(calls)) if calls else []
             return self._distributed(name, rows, calls, results)
-        except Exception as error:
+        except FAILS as error:
             raise self._fault(error) from error
 
     async def batch_async(self, name: str, rows: list[bytes]) -> list[bytes]:
@@ -120,7 +123,7 @@ class Host:
             calls = [row for row in rows if row != WAKE]
             results = await _awaited(self._namespace[name](*self._columns(calls))) if calls else []
             return self._distributed(name, rows, calls, results)
-        except Exception as error:
+        except FAILS as error:
             raise self._fault(error) from error
 
     # The start.
@@ -133,6 +136,7 @@ class Host:
         except Exception as error:  # noqa: BLE001 - a missing buffer, a value that cannot be made
             return self._answer(began, self._failure(error))
         outcome = self._shell.run(self.program.source, self.program.count) if self.program.source else Outcome()
+        essentials.cell_begins()  # for good: calls are user code, as well
         if outcome.error is not None:
             failure = failure_of(outcome.error, outcome.traceback, outcome.evalue, self._namespace)
             return self._answer(began, failure, failed)
@@ -182,15 +186,17 @@ class Host:
         following = iter(results)
         return [WAKE if row == WAKE else self._encoded(name, next(following)) for row in rows]
 
-    def _fault(self, error: Exception) -> Fault:
+    def _fault(self, error: BaseException) -> Fault:
         return Fault(self._failure(error))
 
-    def _failure(self, error: Exception) -> Failure:
+    def _failure(self, error: BaseException) -> Failure:
+        if isinstance(error, ModalGpuError):  # a sentence of this package, whose frames say nothing
+            return failure_of(error, (), words_of(error), self._namespace)
         tracebacks.cut_ours(error)
         render: Any = self._shell.InteractiveTB.structured_traceback
         with self._rendering:  # IPython's renderer keeps state while it formats a traceback
             lines = render(type(error), error, error.__traceback__, tb_offset=0)
-        return failure_of(error, tuple(lines), tracebacks.words(error), self._namespace)
+        return failure_of(error, tuple(lines), words_of(error), self._namespace)
 
 
 async def _awaited(value: Any) -> Any:

@@ -60,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
     from modal_gpu_magic.control_plane.containers import server_dirs, standby
 
     dirs = server_dirs.create()
-    first = standby.start(dirs.root / "c0")
+    # A lasting server has many kernels, and its first one's seed is not that of the others.
+    seed = standby.hash_seed(os.environ) if options.lock is None else {}
+    first = standby.start(dirs.root / "c0", seed)
     import asyncio
 
     from modal_gpu_magic.control_plane.running import run, run_lasting

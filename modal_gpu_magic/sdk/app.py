@@ -1,4 +1,4 @@
-"""The App of one machine: defines its Runner, and starts, follows and cancels runs."""
+"""The App of one session: defines its Runner, and starts, follows and cancels runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import contextlib
 import queue
 import threading
 import time
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT, SESSION_MOUNT
 from modal_gpu_magic.errors import AnswerLost, GivenUp
-from modal_gpu_magic.sdk.faults import is_token_refused, refuses_parameters, translate
-from modal_gpu_magic.sdk.heartbeats import heartbeats_to
-from modal_gpu_magic.sdk.held import APP_NAME, HeldApp, Tell
+from modal_gpu_magic.sdk.faults import is_token_refused, translate
+from modal_gpu_magic.sdk.held import HeldApp, Tell
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.sdk.threads import in_thread
+from modal_gpu_magic.wire.inspection.crash_report import crash_report
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, split
+from modal_gpu_magic.wire.messages.stdin import stdin_partition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,29 +38,34 @@ UNSTOPPED_SECONDS = 10.0
 """Seconds that a run may go on after its cancellation, if the id of its call is not known."""
 DISCARD_SECONDS = 1.0
 """Seconds that a container may take to hear that its state is not needed; one that runs a cell does not hear it."""
-CURRENT = "Current thread"
-"""Start of the stack of the thread that crashed."""
-CRASH = "Fatal Python error"
-"""Start of faulthandler's crash report."""
 
 
 class OpenApp(HeldApp):
-    """The App of one machine. Call `open()` in a thread: an image build may take minutes."""
+    """The App of one session. Call `open()` in a thread: an image build may take minutes.
 
-    def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...]) -> None:
+    Args:
+        machine: the session's machine.
+        backend: where the App runs.
+        packages: packages that join the image of the machine.
+        session: name of the session.
+
+    Attributes:
+        session: name of the session.
+        runner: the session's Runner at Modal, once the App is open.
+        store: the session's store of large buffers, once the App is open; None: buffers travel in the message.
+    """
+
+    runner: Any
+    store: SharedStore | None
+
+    def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...], session: str = "default") -> None:
         super().__init__(machine, backend, packages)
-        self._runners: dict[str, Any] = {}
-        self._stores: dict[str, SharedStore | None] = {}
-        self._is_apart = False
-        """Modal refuses the Runner's parameter, so each session has an App of its own."""
-        self._lock = threading.Lock()
+        self.session = session
 
     def define(self, app: Any) -> Any:
         """Define the Runner."""
-        if self._is_apart:
-            return None
         volumes = in_thread(self._volumes)  # two round trips, during which the image is defined
-        return define(app, self.machine, self.packages, volumes=volumes.result)
+        return define(app, self.machine, self.packages, self.session, volumes=volumes.result)
 
     def _volumes(self) -> dict[str, Any]:
         """Return the session Volume by its mount path, if the machine's sessions are saved."""
@@ -91,62 +98,31 @@ class OpenApp(HeldApp):
         return self.backend.volume.id if self.machine.saves else ""
 
     def _open(self) -> None:
-        try:
-            super()._open()
-        except Exception as error:
-            if not refuses_parameters(error):
-                raise
-            self._stack.close()
-            self._is_apart = True
-            super()._open()
+        super()._open()
+        self.runner = Cluster(self._cls) if self.machine.nodes > 1 else self._cls()
+        self.store = self._new_store()
 
-    def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
+    def start(self, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
         """Start a run and return at once; `tell` receives `spawned`, `frame`, then `result` or `lost`.
 
         Args:
-            session: the session's name.
             request: the run.
             tell: receives the messages.
             patience: seconds without a connection after which the run is given up.
         """
-        return self._follow(Call(self, session, request, tell, patience))
+        return self._follow(Call(self, request, tell, patience))
 
     def _follow(self, call: Call) -> Call:
         self._listeners[call.request.run] = call.tell
         FOLLOWERS.run(call.follow)
         return call
 
-    def runner(self, session: str) -> Any:
-        """Return the Runner of a session: a class parameter gives each session its own container."""
-        with self._lock:
-            if session not in self._runners:
-                self._runners[session] = Cluster(self._cls) if self.machine.nodes > 1 else self._runner(session)
-            return self._runners[session]
-
-    def store(self, session: str) -> SharedStore | None:
-        """Return a session's store of large buffers, which ends with the App; None: buffers travel in the message."""
-        if session not in self._stores:
-            made = self._stores[session] = self.backend.new_store()
-            if made is not None:
-                self._hooks.callback(made.remove)
-        return self._stores[session]
-
-    def _runner(self, session: str) -> Any:
-        if not self._is_apart:
-            runner = self._cls(session=session)
-            try:
-                runner.run.hydrate()  # the first spawn would do so
-            except Exception as error:  # noqa: BLE001 - another failure meets the spawn, which is repeated
-                self._is_apart = refuses_parameters(error)
-            if not self._is_apart:
-                return runner
-        import modal
-
-        app = modal.App(APP_NAME)
-        made = define(app, self.machine, self.packages, has_parameter=False, volumes=self._volumes)
-        with heartbeats_to(self._heartbeat_failed):
-            self._stack.enter_context(app.run(client=self.backend.client))
-        return made()
+    def _new_store(self) -> SharedStore | None:
+        """Return a store of large buffers, which ends with the App."""
+        made = self.backend.new_store()
+        if made is not None:
+            self._hooks.callback(made.remove)
+        return made
 
     def reported(self, run: str, *, answered: bool) -> None:
         """Note that the kernel has reported the end of a run.
@@ -164,17 +140,16 @@ class OpenApp(HeldApp):
             raise translate(error) from error
         return str(image.object_id)
 
-    def ended(self, session: str, run: str) -> Answer | None:
+    def ended(self, run: str) -> Answer | None:
         """Wait for the end of a run whose answer was lost. None: the run did not begin and will not begin."""
         try:
-            answer: Answer | None = self.runner(session).ended.remote(run)
+            answer: Answer | None = self.runner.ended.remote(run)
         except Exception as error:
             raise translate(error) from error
         return answer
 
     def fetch(
         self,
-        session: str,
         names: tuple[str, ...],
         received: tuple[int, ...],
         forgot: tuple[int, ...],
@@ -183,64 +158,64 @@ class OpenApp(HeldApp):
     ) -> Transfer:
         """Fetch values that stayed in the container, or were saved by it. The arguments are those of `Runner.fetch`."""
         try:
-            store = self.store(session)
+            store = self.store
             directory = None if store is None else str(store.directory)
-            fetched: Transfer = self.runner(session).fetch.remote(
+            fetched: Transfer = self.runner.fetch.remote(
                 names, directory, received, forgot, generation, history, self.owner
             )
         except Exception as error:
             raise translate(error) from error
         return fetched
 
-    def save(self, session: str) -> dict[str, str] | None:
+    def save(self) -> dict[str, str] | None:
         """Save the session's state; return what is not saved, with the reasons. None: nothing could be saved."""
         try:
-            unsaved: dict[str, str] | None = self.runner(session).save.remote()
+            unsaved: dict[str, str] | None = self.runner.save.remote()
         except Exception as error:
             raise translate(error) from error
         return unsaved
 
-    def discard(self, session: str) -> None:
+    def discard(self) -> None:
         """Let a running container of a session save nothing at its end."""
         with contextlib.suppress(Exception):  # without this, the container is billed for a save that nobody needs
-            if self.is_warm(session):
-                self.runner(session).discard.spawn().get(timeout=DISCARD_SECONDS)
+            if self.is_warm():
+                self.runner.discard.spawn().get(timeout=DISCARD_SECONDS)
 
-    def listed(self, session: str, generation: str, path: str) -> tuple[RemoteFile, ...]:
+    def listed(self, generation: str, path: str) -> tuple[RemoteFile, ...]:
         """List the file at a path of the container's working directory, or all files below the path."""
         try:
-            files: tuple[RemoteFile, ...] = self.runner(session).listed.remote(generation, path)
+            files: tuple[RemoteFile, ...] = self.runner.listed.remote(generation, path)
         except Exception as error:
             raise translate(error) from error
         return files
 
-    def part(self, session: str, generation: str, path: str, offset: int, nbytes: int) -> bytes:
+    def part(self, generation: str, path: str, offset: int, nbytes: int) -> bytes:
         """Read up to `nbytes` bytes of a file in the container; fewer at the end of the file."""
         try:
-            content: bytes = self.runner(session).part.remote(generation, path, offset, nbytes)
+            content: bytes = self.runner.part.remote(generation, path, offset, nbytes)
         except Exception as error:
             raise translate(error) from error
         return content
 
-    def is_warm(self, session: str) -> bool:
+    def is_warm(self) -> bool:
         """Whether the session's container is running. This call starts no container."""
         try:
-            return bool(self.runner(session).run.get_current_stats().num_total_runners)
+            return bool(self.runner.run.get_current_stats().num_total_runners)
         except Exception as error:
             raise translate(error) from error
 
-    def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
+    def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Return a run's events from `number` on."""
-        events: tuple[Event, ...] = self.runner(session).replay.remote(run, number)
+        events: tuple[Event, ...] = self.runner.replay.remote(run, number)
         return events
 
-    def keep_warm(self, session: str, seconds: int) -> None:
+    def keep_warm(self, seconds: int) -> None:
         """Change how long an idle container stays, in seconds, without a new machine."""
         import warnings
 
         with warnings.catch_warnings():  # modal 1.6.4 warns about this method, and has no other for a class
             warnings.simplefilter("ignore")
-            self.runner(session).update_autoscaler(scaledown_window=seconds)
+            self.runner.update_autoscaler(scaledown_window=seconds)
 
     def log(self) -> str:
         """Return the last lines of the App's log, which hold Modal's messages about the machine. One round trip."""
@@ -249,9 +224,9 @@ class OpenApp(HeldApp):
         except Exception:  # noqa: BLE001 - the log is optional
             return ""
 
-    def answer(self, run: str, text: str) -> None:
-        """Send the answer for the run's `input()`."""
-        self.queue.put(text, partition=f"stdin-{run}")
+    def answer(self, run: str, key: str, text: str) -> None:
+        """Send the answer for the run's `input()`; the container takes one answer of each key."""
+        self.queue.put((key, text), partition=stdin_partition(run))
 
 
 class Followers:
@@ -293,8 +268,8 @@ class Call:
     outlives_kernel = False
     """Whether the run goes on if its kernel does not come back."""
 
-    def __init__(self, app: OpenApp, session: str, request: Request, tell: Tell, patience: float) -> None:
-        self.app, self.session, self.request, self.tell, self.patience = app, session, request, tell, patience
+    def __init__(self, app: OpenApp, request: Request, tell: Tell, patience: float) -> None:
+        self.app, self.request, self.tell, self.patience = app, request, tell, patience
         self.id: str | None = None
         self.sent = False
         """Whether Modal may have received the run; a run that is stopped earlier is never sent."""
@@ -308,7 +283,7 @@ class Call:
     def follow(self) -> None:
         """Spawn the run and wait for its end, in a thread. Reports every step to `tell` and raises nothing."""
         try:
-            runner = self.app.runner(self.session)
+            runner = self.app.runner
             with self._lock:
                 self.sent = not self._cancelled
             if not self.sent:
@@ -408,7 +383,7 @@ class Call:
             self.app.terminate()
             return
         asked = patiently(
-            lambda: self.app.runner(self.session).ended.spawn(self.request.run),
+            lambda: self.app.runner.ended.spawn(self.request.run),
             self.patience,
             is_pointless=self._is_abandoned,
         )
@@ -429,6 +404,19 @@ class Call:
             send = partial(self._send_cancel, terminate=terminate)
             threading.Thread(target=send, name="modal-gpu-cancel", daemon=True).start()
 
+    def answer(self, text: str) -> None:
+        """Send the answer for the run's `input()`, again while the network fails.
+
+        Raises:
+            BaseException: the answer was not sent, and the run may go on.
+        """
+        send = partial(self.app.answer, self.request.run, uuid.uuid4().hex, text)
+        try:
+            patiently(send, self.patience, is_pointless=self._is_pointless)
+        except BaseException:
+            if not self._is_pointless():
+                raise
+
     def ended(self) -> Answer | None:
         """Ask the container how the run ended (see `OpenApp.ended`).
 
@@ -436,17 +424,17 @@ class Call:
             AnswerLost: the run was a cluster's, whose nodes keep no answer; the log of a detached one has the values.
         """
         if self.app.machine.nodes > 1:
-            back = f"`%modal_gpu attach {self.session}` brings its values."
+            back = f"`%modal_gpu attach {self.app.session}` brings its values."
             rest = back if self.outlives_kernel else "its nodes keep none."
             raise AnswerLost(f"the answer of the cluster was lost in transit, and {rest}")
-        self._ended_call = self.app.runner(self.session).ended.spawn(self.request.run)
+        self._ended_call = self.app.runner.ended.spawn(self.request.run)
         answer: Answer | None = self._ended_call.get()
         return answer
 
     def running(self) -> bool | None:
         """Whether a container runs for the session; None: Modal gives no answer. One round trip."""
         try:
-            stats = self.app.runner(self.session).run.get_current_stats()
+            stats = self.app.runner.run.get_current_stats()
         except Exception:  # noqa: BLE001 - a status line must not fail
             return None
         return bool(stats.num_total_runners)
@@ -457,12 +445,10 @@ class Call:
             text = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
         except Exception:  # noqa: BLE001 - the log is optional; the error itself is raised anyway
             return ""
-        begin = text.rfind(CRASH)
-        if begin < 0:
+        report = crash_report(text)
+        if report is None:
             return text[-limit:]
-        current = text.find(CURRENT, begin)  # faulthandler prints the other threads before, and there may be many
-        fault = text[begin : text.find("\n", begin) + 1] + "\n" if current >= 0 else ""
-        return (fault + text[current if current >= 0 else begin :])[:limit]
+        return "\n\n".join(filter(None, (report.fault, report.thread, report.rest)))[:limit]
 
 
 class Cluster:
@@ -480,24 +466,26 @@ def define(
     app: Any,
     machine: Machine,
     packages: tuple[str, ...],
+    session: str = "default",
     *,
-    has_parameter: bool = True,
     volumes: Callable[[], Mapping[str, Any]] = dict,
 ) -> Any:
-    """Define the Runner class, or a cluster's function, on `app`, with all options of `machine`.
+    """Define the Runner class of a session, or a cluster's function, on `app`, with all options of `machine`.
 
     Modal creates nothing before the App runs. `volumes`: called last, returns more Volumes, by mount path.
     """
     import modal
 
-    from modal_gpu_magic.sdk import entry, nodes
+    from modal_gpu_magic.sdk import entry
 
     options = {**definition(machine, packages), "timeout": FUNCTION_TIMEOUT, "startup_timeout": machine.startup}
     options["volumes"] = {**options["volumes"], **volumes()}
     if machine.nodes > 1:
+        from modal_gpu_magic.sdk import nodes
+
         function = modal.clustered(size=machine.nodes, rdma=machine.rdma)(nodes.run)
         return app.function(serialized=True, name=CLUSTER, max_containers=machine.nodes, **options)(function)
-    return app.cls(**entry.methods(), **options)(entry.Runner if has_parameter else entry.OneSession)
+    return app.cls(**entry.methods(), **options)(entry.runner_of(session))
 
 
 def definition(machine: Machine, packages: tuple[str, ...]) -> dict[str, Any]:

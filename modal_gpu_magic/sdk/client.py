@@ -27,6 +27,7 @@ from modal_gpu_magic.sdk.modal_client import client_at
 from modal_gpu_magic.sdk.session_volume import SessionVolume
 from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.process.interpreter import HASH_SEED, hash_seed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -383,6 +384,10 @@ def _hello(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _with_package_path(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which a child imports this same package, even if the kernel changed `sys.path`."""
+    """Return an environment in which a child imports this same package, even if the kernel changed `sys.path`.
+
+    The seed of hashes is the one that the kernel was started with: a cell that sets the variable changes no hash here.
+    """
+    environ = {name: value for name, value in environ.items() if name != HASH_SEED} | hash_seed()
     paths = dict.fromkeys([str(ROOT), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
     return {**environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -19,6 +19,7 @@ from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, kernel_id
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
+from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, run_of, run_of_node, runs_directory, without_values
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.client import Backend
     from modal_gpu_magic.sdk.held import Tell
+    from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer, Event, Request
 
 RUNNER: Final = "Runner"
@@ -63,7 +65,7 @@ class DeployedApp(OpenApp):
     """The App of one detached session. `close` leaves the App as it is; `remove` ends it."""
 
     def __init__(self, machine: Machine, backend: Backend, packages: tuple[str, ...], deployment: Deployment) -> None:
-        super().__init__(machine, backend, packages)
+        super().__init__(machine, backend, packages, deployment.entry.session)
         self.entry, self._exists = deployment.entry, deployment.exists
         self.registry = Registry(backend)
         self.volume: Any = None
@@ -145,28 +147,33 @@ class DeployedApp(OpenApp):
         """This kernel's claim on the session."""
         return self.entry.owner
 
-    def keep_warm(self, session: str, seconds: int) -> None:
+    def keep_warm(self, seconds: int) -> None:
         """Change how long an idle container stays, in seconds."""
-        super().keep_warm(session, seconds)
+        super().keep_warm(seconds)
         with self._changing:
             self.entry = self.entry.with_runs(replace(self.entry.runs, idle_seconds=seconds))
         self.write_runs()  # a kernel that attaches now must know it
 
     def terminate(self) -> None:
-        """End the App and its containers; the session's next cell deploys the App again."""
+        """End the App and its containers; the session's next cell deploys the App again.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed. The App ends nevertheless.
+        """
+        in_thread(self._terminate, "modal-gpu-close").result()
+
+    def _terminate(self) -> None:
         with contextlib.suppress(Exception):
             stop_app(self.entry.app, self.backend.client)
         self.close()
 
-    def store(self, session: str) -> Any:
-        """Return the session's store of large buffers. It stays when the kernel ends: the run may go on."""
-        if session not in self._stores:
-            self._stores[session] = self.backend.new_store()
-        return self._stores[session]
+    def _new_store(self) -> SharedStore | None:
+        """Return a store of large buffers, which stays when the kernel ends: the run may go on."""
+        return self.backend.new_store()
 
-    def start(self, session: str, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
+    def start(self, request: Request, tell: Tell, patience: float = PATIENCE_SECONDS) -> Call:
         """Start a run and return at once, as `OpenApp.start` does; `tell` also receives what the log has."""
-        return self._follow(SentCall(self, session, request, tell, patience))
+        return self._follow(SentCall(self, request, tell, patience))
 
     def _follow(self, call: Call) -> Call:
         if isinstance(call, SentCall):
@@ -202,27 +209,24 @@ class DeployedApp(OpenApp):
         self._awaits.set()
         super()._wake_reader(reader)
 
-    def attach(
-        self, session: str, request: Request, tell: Tell, call: str = "", patience: float = PATIENCE_SECONDS
-    ) -> Call:
+    def attach(self, request: Request, tell: Tell, call: str = "", patience: float = PATIENCE_SECONDS) -> Call:
         """Follow a run that another kernel has sent, from its first event on. `call`: Modal's id; empty: not known."""
-        return self._follow(FoundCall(self, session, request, tell, call, patience))
+        return self._follow(FoundCall(self, request, tell, call, patience))
 
-    def hand_over(self, session: str, run: str) -> Answer:
+    def hand_over(self, run: str) -> Answer:
         """Ask the container for the values of its last run and for all names, for a kernel that has none of them."""
         try:
-            store = self.store(session)
-            directory = None if store is None else str(store.directory)
-            answer: Answer = self.runner(session).hand_over.remote(self.entry.owner, run, directory)
+            directory = None if self.store is None else str(self.store.directory)
+            answer: Answer = self.runner.hand_over.remote(self.entry.owner, run, directory)
         except Exception as error:
             raise translate(error) from error
         self._answered_at = time.time()
         return answer
 
-    def is_awake(self, session: str) -> bool:
+    def is_awake(self) -> bool:
         """Whether the session's container is running, or starts for a run that waits. This starts none."""
         try:
-            stats = self.runner(session).run.get_current_stats()
+            stats = self.runner.run.get_current_stats()
         except Exception as error:
             raise translate(error) from error
         return bool(stats.num_total_runners or stats.backlog)
@@ -277,18 +281,20 @@ class DeployedApp(OpenApp):
         if found is None or found.owner != self.entry.owner:
             raise TakenOver(taken_words(self.entry.session, found))
 
-    def replay(self, session: str, run: str, number: int) -> tuple[Event, ...]:
+    def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Return a run's events from `number` on, from the log; wait for the last of them.
 
         Raises:
             RunError: the log does not have them in time.
         """
-        return LogReader(self.files, session, run, lambda _kind, _body: None, lambda: None).rest(number, REPLAY_SECONDS)
+        return LogReader(self.files, self.session, run, lambda _kind, _body: None, lambda: None).rest(
+            number, REPLAY_SECONDS
+        )
 
-    def answer(self, run: str, text: str) -> None:
+    def answer(self, run: str, key: str, text: str) -> None:
         """Send the answer for the run's `input()`, unless another kernel has the session: it asks its own user."""
         self.check_owner()
-        super().answer(run, text)
+        super().answer(run, key, text)
 
     def flush(self, run: str) -> None:
         """Put a marker into the queue, unless the queue is full: its reader wakes then without a marker."""
@@ -308,10 +314,10 @@ class SentCall(Call):
     app: DeployedApp
     outlives_kernel = True
 
-    def __init__(self, app: DeployedApp, session: str, request: Request, tell: Tell, patience: float) -> None:
-        super().__init__(app, session, request, tell, patience)
+    def __init__(self, app: DeployedApp, request: Request, tell: Tell, patience: float) -> None:
+        super().__init__(app, request, tell, patience)
         self.app = app
-        self.reader = LogReader(app.files, session, request.run, tell, self._look, is_eager=not self.has_values)
+        self.reader = LogReader(app.files, app.session, request.run, tell, self._look, is_eager=not self.has_values)
         self._sent_at = time.time()
 
     def follow(self) -> None:
@@ -377,15 +383,13 @@ class FoundCall(SentCall):
 
     has_values = False
 
-    def __init__(
-        self, app: DeployedApp, session: str, request: Request, tell: Tell, call: str, patience: float
-    ) -> None:
-        super().__init__(app, session, request, tell, patience)
+    def __init__(self, app: DeployedApp, request: Request, tell: Tell, call: str, patience: float) -> None:
+        super().__init__(app, request, tell, patience)
         self.sent, self._spawns = True, 1
         self.id = call or None
         self.nodes = tuple(
             LogReader(
-                app.files, session, run_of_node(request.run, node), partial(self._of_node, str(node)), lambda: None
+                app.files, app.session, run_of_node(request.run, node), partial(self._of_node, str(node)), lambda: None
             )
             for node in range(1, app.machine.nodes)
         )
@@ -442,7 +446,7 @@ class FoundCall(SentCall):
         quiet_since = time.monotonic()
         while self.id is None:
             time.sleep(LOOK_SECONDS)
-            stats = self.app.runner(self.session).run.get_current_stats()
+            stats = self.app.runner.run.get_current_stats()
             if stats.backlog or (stats.num_total_runners and time.monotonic() < quiet_since + UNSENT_SECONDS):
                 quiet_since = time.monotonic() if stats.backlog else quiet_since
             elif time.monotonic() > quiet_since + UNSENT_SECONDS:

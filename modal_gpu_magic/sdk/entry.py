@@ -1,11 +1,14 @@
-"""The Runner class that Modal calls in the container: forwards to `container.worker`. One container per session."""
+"""The Runner class that Modal calls in the container: forwards to `container.worker`. One container per session.
 
-# No `from __future__ import annotations`: modal.parameter reads the class's annotations as types.
+The kernel defines the class and needs nothing of the container, which is therefore imported when it starts.
+"""
+
 import contextlib
 import functools
 import queue
 import time
 from collections.abc import Callable
+from functools import partial
 from operator import methodcaller
 from typing import Any
 
@@ -13,23 +16,29 @@ import modal
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
-from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
 from modal_gpu_magic.wire.messages.parcel import WAIT_SECONDS, Parcel, joined
+from modal_gpu_magic.wire.messages.stdin import each_once, stdin_partition
 
 STDIN_SECONDS = FUNCTION_TIMEOUT
 """Seconds that `input()` waits for its answer: as long as a Function may run."""
 
 
 class Runner:
-    """The generic class of every App: a cell is an argument of `run`, so a new cell needs no new definition."""
+    """The generic class of every App: a cell is an argument of `run`, so a new cell needs no new definition.
 
-    session: str = modal.parameter(default="default")
+    Attributes:
+        session: name of the session.
+    """
+
+    session = "default"
 
     @modal.enter()
     def start(self) -> None:
         """Make the shell before the first cell."""
+        from modal_gpu_magic.container.worker import Worker
+
         self.worker = Worker(self.session)
 
     @modal.method()
@@ -45,9 +54,7 @@ class Runner:
             # Never a blocking put: with a full queue, the SDK would wait up to 30 s.
             events.put_many(frames, block=False)
 
-        def answer() -> str:
-            return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
-
+        answer = answers_from(events, request.run)
         volumes, commit = mounted(request.volumes), session_volume(request.session_volume)
         call = modal.current_function_call_id() or ""
         return self.worker.run(request, post, answer, volumes, commit, call=call)
@@ -74,12 +81,12 @@ class Runner:
     @modal.method()
     def save(self) -> dict[str, str] | None:
         """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
-        return self.worker.save()
+        return self.worker.saved.save_now()
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:
         """Return the answer of a run whose answer was lost in transit; None: the run did not and will not begin."""
-        return self.worker.ended(run)
+        return self.worker.delivery.answer_or_give_up(run)
 
     @modal.method()
     def discard(self) -> None:
@@ -99,7 +106,7 @@ class Runner:
     @modal.method()
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Return a run's events from `number` on, for a reader that missed some."""
-        return self.worker.replay(run, number)
+        return self.worker.delivery.events_from(run, number)
 
     @modal.exit()
     def stop(self) -> None:
@@ -108,10 +115,17 @@ class Runner:
             self.worker.close()
 
 
-class OneSession(Runner):
-    """The Runner without a parameter, if Modal refuses one: each session has an App of its own."""
+def runner_of(session: str) -> type[Runner]:
+    """Return the Runner of a session. No module has this class, so the SDK pickles it by value, with the name.
 
-    session = "default"
+    Not a `modal.parameter`: binding one takes a round trip, and sessions with one App would also end together.
+    """
+    return type(Runner.__name__, (Runner,), {"session": session, "__doc__": Runner.__doc__})
+
+
+def answers_from(events: modal.Queue, run: str) -> Callable[[], str]:
+    """Return a function that waits for the next answer to an `input()` of the run."""
+    return each_once(partial(events.get, partition=stdin_partition(run), timeout=STDIN_SECONDS))
 
 
 def received(parcel: Parcel, events: modal.Queue) -> Request | None:

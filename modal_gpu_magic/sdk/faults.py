@@ -168,12 +168,6 @@ def failed_image(error: BaseException) -> str | None:
     return str(getattr(error, "image_id", "")) if _is_modals(error, "ImageBuildError") else None
 
 
-def refuses_parameters(error: BaseException) -> bool:
-    """Whether Modal refuses a class with a parameter, or with one and the machine's other options."""
-    is_refusal = _is_modals(error, "InvalidError") or _is_modals(error, "UnimplementedError")
-    return is_refusal and "param" in str(error).lower()
-
-
 def has_app_ended(error: BaseException | None) -> bool:
     """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
     return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")

@@ -58,7 +58,9 @@ class HeldApp(ABC):
         self._hooks = contextlib.ExitStack()
         """Removes the process hooks that refer to the App."""
         self._lock = threading.Lock()
-        """Protects `closed`: the kernel's exit, a cell and the opening thread may all close the App."""
+        """Protects `closed` and `_ending`: the kernel's exit, a cell and the opening thread may all close the App."""
+        self._ending: threading.Thread | None = None
+        """Ends the App, once it is closed."""
         self._listeners: dict[str, Tell] = {}
         self._reader: threading.Thread | None = None
         self.poll_seconds: float = POLL_SECONDS
@@ -107,7 +109,6 @@ class HeldApp(ABC):
         self._reader = threading.Thread(target=self._read, name="modal-gpu-events", daemon=True)
         self._reader.start()
         atexit.register(self.close)
-        self._hooks.callback(atexit.unregister, self.close)
 
     def _create(self, client: Any) -> Any:
         """Create the queue and the App at Modal, and return the App. Both end with `_stack`."""
@@ -138,29 +139,45 @@ class HeldApp(ABC):
         self.queue.put(sealed(("flush", run)))
 
     def close(self) -> None:
-        """End the App and its containers."""
-        if self._mark_closed():
-            self._end()
+        """End the App and its containers, and wait for that, also if the end has begun before.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed. The App ends nevertheless.
+        """
+        self.close_soon()
+        if self._ending is not None:
+            self._ending.join()
 
     def close_soon(self) -> None:
-        """End the App and its containers without waiting for Modal: a thread does the work."""
-        if self._mark_closed():
-            threading.Thread(target=self._end, name="modal-gpu-close", daemon=True).start()
-
-    def _mark_closed(self) -> bool:
-        """Mark the App as closed; return whether this thread has to undo `open`."""
+        """End the App and its containers without waiting for Modal: a thread does the work, which ■ cannot reach."""
         with self._lock:
             if self.closed:
-                return False
-            self.closed, opened = True, self._opened
+                return
+            self.closed, is_open = True, self._opened
+            if is_open:
+                ending = threading.Thread(target=self._tell_and_end, name="modal-gpu-close", daemon=True)
+                with contextlib.suppress(RuntimeError):  # since Python 3.12, no thread starts at the interpreter's exit
+                    ending.start()
+                    self._ending = ending
+        if not is_open:
+            self._tell_all("closed", None)
+        elif self._ending is None:
+            self._tell_and_end()
+
+    def _tell_and_end(self) -> None:
         self._tell_all("closed", None)
-        return opened
+        self._end()
 
     def _end(self) -> None:
         """Undo the completed steps of `open`. Without a connection, Modal ends the App by itself."""
-        self._hooks.close()
-        if self.backend.lost is not None:
-            return
+        try:
+            self._hooks.close()
+        finally:
+            if self.backend.lost is None:
+                self._end_at_modal()
+            atexit.unregister(self.close)  # last, so that an exit of the kernel waits for the steps before
+
+    def _end_at_modal(self) -> None:
         if self._reader is not None:
             with contextlib.suppress(Exception):
                 self._wake_reader(self._reader)

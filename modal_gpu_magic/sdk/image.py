@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.machine.layers import base, layers
+from modal_gpu_magic.wire.process.interpreter import HASH_SEED, hash_seed
 
 if TYPE_CHECKING:
     import modal
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 
 RUNTIME_PACKAGES = ("ipython", "cloudpickle", "xxhash")
 """Third-party packages of the container runtime. Both sides need the same versions, since they exchange pickles."""
-
-PACKAGE = Path(__file__).parents[1]
-BATCH = 64
-"""Most files whose existence Modal's SDK 1.6 checks in one request; a mount's requests follow one another."""
-CONTAINER_FLOORS = ("container", "metrics", "wire")
-CONTAINER_FILES = (
-    *("__init__.py", "_version.py", "errors.py"),
-    *("catalog/__init__.py", "catalog/limits.py"),
-    *("sdk/__init__.py", "sdk/entry.py", "sdk/modal_cluster.py", "sdk/nodes.py", "sdk/stubs.py"),
-)
 
 
 def local_version(package: str) -> str | None:
@@ -49,7 +38,7 @@ def build(machine: Machine, packages: tuple[str, ...]) -> modal.Image:
     image: Any = _base(machine)
     for step in (*base(machine, packages, local_version), *layers(machine, packages, local_version, RUNTIME_PACKAGES)):
         image = getattr(image, step.method)(*step.arguments, **step.options)
-    return _with_ours(image)
+    return _with_ours(image, {} if HASH_SEED in dict(machine.env) else hash_seed())
 
 
 def _base(machine: Machine) -> Any:
@@ -64,26 +53,15 @@ def _base(machine: Machine) -> Any:
     return machine.image_object
 
 
-def _with_ours(image: modal.Image) -> modal.Image:
+def _with_ours(image: modal.Image, variables: dict[str, str]) -> modal.Image:
+    """Return the image with the runtime's packages and files.
+
+    Args:
+        image: the layers that the machine asks for.
+        variables: variables that the container's Python reads at its start, after all layers that take time to build.
+    """
+    from modal_gpu_magic.sdk import package_source
+
     pins = [f"{package}=={local_version(package)}" for package in RUNTIME_PACKAGES]
     image = image.pip_install(*pins)
-    for files in batched(container_files()):
-        image = image.add_local_python_source("modal_gpu_magic", ignore=partial(_is_other, files))
-    return image
-
-
-def container_files() -> list[str]:
-    """Return the paths of the files of this package that the container imports: three floors and CONTAINER_FILES."""
-    floors = (path for floor in CONTAINER_FLOORS for path in (PACKAGE / floor).rglob("*.py"))
-    return sorted({*CONTAINER_FILES, *(path.relative_to(PACKAGE).as_posix() for path in floors)})
-
-
-def batched(files: list[str]) -> list[frozenset[str]]:
-    """Divide files into mounts of BATCH: Modal's SDK checks the files of one mount batch by batch, mounts at once."""
-    return [frozenset(files[first : first + BATCH]) for first in range(0, len(files), BATCH)]
-
-
-def _is_other(files: frozenset[str], path: Path) -> bool:
-    """Whether a path, absolute or relative to this package, is none of some files."""
-    relative = path.relative_to(PACKAGE) if path.is_absolute() and path.is_relative_to(PACKAGE) else path
-    return relative.as_posix() not in files
+    return package_source.add_to(image.env(variables) if variables else image)

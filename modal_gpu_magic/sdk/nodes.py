@@ -1,6 +1,7 @@
 """The function that Modal calls on each node of a cluster, and the program of a rank: both forward to `container.node`.
 
-A cluster has no session: the function keeps nothing from one cell to the next.
+A cluster has no session: the function keeps nothing from one cell to the next. The kernel needs nothing of the
+container, which is therefore imported when a cell starts.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import queue
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.limits import CLUSTER_NODES, QUEUE_POLL_SECONDS
-from modal_gpu_magic.container.node import Node, Peers
-from modal_gpu_magic.container.ranks.launcher import Place
 from modal_gpu_magic.sdk import modal_cluster
-from modal_gpu_magic.sdk.entry import STDIN_SECONDS, mounted, session_volume
+from modal_gpu_magic.sdk.entry import answers_from, mounted, session_volume
 
 if TYPE_CHECKING:
     import modal
 
+    from modal_gpu_magic.container.node import Node
     from modal_gpu_magic.wire.messages.events import Answer, Request
 
 CONTEXT = "MODAL_GPU_CLUSTER"
@@ -31,12 +31,10 @@ POLL_SECONDS = QUEUE_POLL_SECONDS - 5
 
 def run(request: Request, events: modal.Queue) -> Answer:
     """Run one cell on this node. Node 0's answer is the run's answer; a failed node ends all others."""
+    from modal_gpu_magic.container.node import Peers
 
     def post(frames: list[bytes]) -> None:
         events.put_many(frames, block=False)
-
-    def answer() -> str:
-        return str(events.get(partition=f"stdin-{request.run}", timeout=STDIN_SECONDS))
 
     def tell(frames: int) -> None:
         events.put(frames, partition=_partition(request), block=False)
@@ -48,6 +46,7 @@ def run(request: Request, events: modal.Queue) -> Answer:
                 frames += events.get_many(CLUSTER_NODES, timeout=POLL_SECONDS, partition=_partition(request))
         return sum(frames)
 
+    answer = answers_from(events, request.run)
     peers, commit = Peers(tell, await_all), session_volume(request.session_volume)
     return node().take_part(request, post, answer, mounted(request.volumes), peers, commit)
 
@@ -55,6 +54,9 @@ def run(request: Request, events: modal.Queue) -> Answer:
 @functools.cache
 def node() -> Node:
     """Return this container's node; its first cell makes it."""
+    from modal_gpu_magic.container.node import Node
+    from modal_gpu_magic.container.ranks.launcher import Place
+
     context = modal_cluster.context()
     return Node(
         Place(

@@ -53,7 +53,7 @@ def _look(backend: Backend, entry: Entry) -> Sighting:
     run, now, stats = entry.run, time.time(), None
     with contextlib.suppress(Exception):  # an App that was stopped elsewhere
         runner: Any = deployed_runner(entry, backend.client)
-        function = runner if entry.nodes > 1 else runner(session=entry.session).run
+        function = runner if entry.nodes > 1 else runner().run
         stats = function.get_current_stats()
     is_warm = stats is not None and stats.num_total_runners > 0
     if run is None:

@@ -7,6 +7,7 @@ the background cells; `stop` ends them.
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -20,26 +21,36 @@ from modal_gpu_magic.session.opening import with_lost
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
 from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, lacks_parts, never_ran
 from modal_gpu_magic.session.run.front import Front, SilentFront
-from modal_gpu_magic.session.run.interrupts import Inbox, Reading, press, stopped, was_pressed
+from modal_gpu_magic.session.run.interrupts import Inbox, Reading, in_one_line, press, stopped, was_pressed
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive_beside, settle, take_in
+from modal_gpu_magic.session.values.sync import ENDED
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, lost_sentence, own_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modal_gpu_magic.plan.cell.facts import CellFacts
-    from modal_gpu_magic.session.apps import Opening
+    from modal_gpu_magic.session.app_opening import Opening
     from modal_gpu_magic.session.run.cell import Cell
-    from modal_gpu_magic.session.run.pump import Ended
+    from modal_gpu_magic.session.run.run_end import Ended
     from modal_gpu_magic.session.values.snapshot import Snapshot
     from modal_gpu_magic.session.values.sync import CellResult
 
+RESTORED_BY_A_CELL = "the next remote cell of its session restores what was saved; fetch it then."
+BEGAN_ANEW = "a later cell began without values (--clean)"
+NOT_FETCHED = "stopped before the value had arrived"
 UNSAVED_SECONDS = 30.0
 """Seconds after a cell within which its container may not have saved the state yet."""
 
 
 class BackgroundCells(Dispatcher):
     """A session that sends cells in the background, and fetches values between the cells."""
+
+    _asked_for = ""
+    """The run whose end a thread has asked for, or asks for."""
 
     @cached_property
     def backlog(self) -> Backlog:
@@ -67,7 +78,7 @@ class BackgroundCells(Dispatcher):
         front.begin(replace(self.about, spent=self.status.standing.spent), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
-            self.forget()
+            self.forget(BEGAN_ANEW if cell.clean else ENDED)
         for note in (*news, *cell.files.notes):
             front.say(note)
         try:
@@ -102,7 +113,7 @@ class BackgroundCells(Dispatcher):
             return
         is_warm = True  # a container that cannot be asked answers the run itself
         with suppress(Exception):
-            is_warm = self.machine.nodes > 1 or self.app.is_warm(self.name)
+            is_warm = self.machine.nodes > 1 or self.app.is_warm()
         if is_warm:
             return
         if self.machine.saves:
@@ -122,13 +133,13 @@ class BackgroundCells(Dispatcher):
         again = False
         for left in itertools.count(ATTEMPTS - 1, -1):
             app = self._wait_open(sent.opening, front, inbox)
-            request = replace(sent.delivered(app.store(self.name)), session_volume=app.session_volume)
+            request = replace(sent.delivered(app.store), session_volume=app.session_volume)
             if was_pressed(inbox):
                 raise stopped("stopped before the cell was sent; the cell did not run")
             app.finish(self._last_run)
             self._last_run = request.run
             self.status.meter.sent()
-            call = app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
+            call = app.start(request, lambda kind, body: inbox.put((kind, body)), self.patience)
             ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
             if is_refused(ended):
                 MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
@@ -162,6 +173,27 @@ class BackgroundCells(Dispatcher):
         if self.open_run is sent.run:
             self.open_run = None
 
+    def awaits_end(self, then: Callable[[], None]) -> bool:
+        """Wait in a thread until the container says how a stopped run ended, then call `then` on the main thread.
+
+        The container may not have started, and the main thread waits for no container where ■ cannot end the wait.
+
+        Returns:
+            False: no such run is open, or the container was asked before.
+        """
+        run, app = self.open_run, self.app
+        if run is None or app is None or run.run == self._asked_for or self.machine.nodes > 1:
+            return False
+        self._asked_for = run.run
+
+        def ask() -> None:
+            with suppress(Exception):  # asked again where the answer is applied
+                app.ended(run.run)
+            MAIN_THREAD.call(then)
+
+        threading.Thread(target=ask, name="modal-gpu-settle", daemon=True).start()
+        return True
+
     def queue_changed(self) -> None:
         """Announce which background cells wait: a kernel that attaches later names those that were never sent."""
         if isinstance(self.app, DeployedApp):
@@ -192,28 +224,50 @@ class BackgroundCells(Dispatcher):
         """
         with self.process.held():
             result = receive_beside(self, finished, sent.run, sent.cell.background, front.say)
+        for note in self.files.take_notes():
+            front.say(note)
         return conclude(finished, sent.cell, result, front)
 
-    def fetch(self, name: str) -> Any:
-        """Return a value that stayed in the container."""
+    def fetch(self, wanted: str | RemoteValue) -> Any:
+        """Return a value that stayed in the container.
+
+        Args:
+            wanted: the name of the value, or a remote value.
+
+        Raises:
+            LostValueError: the value is lost.
+            MachineError: the container has ended, or the notebook cannot unpickle the value.
+            KeyboardInterrupt: ■ was pressed.
+        """
+        with in_one_line(NOT_FETCHED):
+            return self._fetch(wanted)
+
+    def _fetch(self, wanted: str | RemoteValue) -> Any:
         self._refuse_taken()
+        value = wanted if type(wanted) is RemoteValue else self.values.remote(str(wanted))
+        name = str(wanted) if value is None else facts(value).name
         if self._opening is None:
             raise MachineError(f"the container of {name} has ended; run the cell that made it again.")
         self.backlog.wait()
         settle(self, SilentFront(), Inbox())
-        if name in self.values.lost:
-            why = self.values.why_lost.get(name, "its container has ended")
-            raise LostValueError(f"`{name}` is lost: {why}; run the cell that made it again.")
-        if self.values.is_current(name):
+        if value is not None and is_lost(value):
+            raise LostValueError(lost_sentence(value))
+        if value is None and self.values.is_current(name):
             return self.values.namespace[name]
-        names, received = self.values.stand_ins.to_fetch(name), tuple(self.values.table.received)
+        if value is not None and (own := own_of(value)) and not self.values.covers.stale_in(own[0]):
+            return own[0]
+        if self._opening.app is not None and self._opening.app.closed:  # by a session of the same machine
+            way_out = RESTORED_BY_A_CELL if self.machine.saves else "run the cell that made it again."
+            raise MachineError(f"the container of `{name}` was stopped: {way_out}")
+        names = (name,) if value is None else self.values.stand_ins.to_fetch(value)
+        received = tuple(self.values.table.received)
         self._fetches += 1
         try:
             transfer = self._opening.result().fetch(
-                self.name, names, received, self.values.table.forgotten(), self.generation, tuple(self.history)
+                names, received, self.values.table.forgotten(), self.generation, tuple(self.history)
             )
             store = self.store or InlineStore(dict(transfer.inline))
-            return take_in(self, partial(self.values.fetched, name, transfer, store))
+            return take_in(self, partial(self.values.fetched, names[0], value, transfer, store))
         finally:
             self._fetches -= 1
             self.free_buffers()
@@ -232,7 +286,7 @@ class BackgroundCells(Dispatcher):
         self.backlog.abandon()
         ended = time.monotonic() - self._ended_at
         if (app := self.app) is not None and self.machine.saves and self.generation and ended < UNSAVED_SECONDS:
-            app.discard(self.name)
+            app.discard()
         self.forget()
         opening = self._opening
         if opening is not None and self.machine.detach:

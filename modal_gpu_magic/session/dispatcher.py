@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON
 from modal_gpu_magic.sdk.deployed import DeployedApp
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.registry import kernel_id
-from modal_gpu_magic.session.apps import ENDED_BY_MODAL, Opening
+from modal_gpu_magic.session.app_opening import ENDED_BY_MODAL, Opening
 from modal_gpu_magic.session.opening import AppHolder, with_lost
 from modal_gpu_magic.session.run.conclude import FinishedRun, failed, lacks_parts, never_ran
 from modal_gpu_magic.session.run.interrupts import Inbox, Reading, stopped, was_pressed
-from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.run.pump import Pump
 from modal_gpu_magic.session.run.settling import OpenRun
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.watch import Watch
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
+    from modal_gpu_magic.session.run.run_end import Ended
     from modal_gpu_magic.session.values.sync import Outgoing
 
 ATTEMPTS = 3
@@ -45,6 +47,16 @@ class Dispatcher(AppHolder):
 
     def _attempt(self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox) -> FinishedRun:
         """Send the run; send it again, up to ATTEMPTS times, if a new container answered or no user code ran."""
+        try:
+            return self._attempt_again(cell, facts, outgoing, front, inbox)
+        except BaseException:
+            if self.open_run is not None:
+                self.open_run.follower = None
+            raise
+
+    def _attempt_again(
+        self, cell: Cell, facts: CellFacts, outgoing: Outgoing, front: Front, inbox: Inbox
+    ) -> FinishedRun:
         again = False
         for left in itertools.count(ATTEMPTS - 1, -1):
             app = self._open(cell, front, inbox)
@@ -97,17 +109,19 @@ class Dispatcher(AppHolder):
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._last_run = request.run
         changes = changed_by(facts, outgoing)
-        self.open_run = OpenRun(request.run, outgoing, packed, cell.count, changes=changes)
+        follower = threading.current_thread()
+        self.open_run = OpenRun(request.run, outgoing, packed, cell.count, changes=changes, follower=follower)
         self.status.meter.sent()
-        return app.start(self.name, request, lambda kind, body: inbox.put((kind, body)), self.patience)
+        return app.start(request, lambda kind, body: inbox.put((kind, body)), self.patience)
 
     def _pump(self, call: Call, cell: Cell, facts: CellFacts, front: Front, inbox: Inbox, *, again: bool) -> Ended:
         """Take in all that happens to the run until it has ended."""
         values = {name: self.namespace.get(name) for name in facts.names.reads}
         watch = Watch(self.metrics, cell.source, values)
         try:
-            pump = Pump(call, inbox, front, self.machine.title, cell.limit, watch, self.status, again=again)
-            ended = pump.run()
+            ended = Pump(
+                call, inbox, front, watch, self.status, subject=self.machine.title, timeout=cell.limit, again=again
+            ).run()
         finally:
             call.app.listen(call.request.run, self._keep_late_samples)
             watch.end()
@@ -140,15 +154,14 @@ class Dispatcher(AppHolder):
         self._resend()
         if need.reason == "rewound":
             self.history.clear()
-            lost = self.values.rewound(frozenset(need.restored))
-            self.values.why_lost.update({name: need.why.get(name, need.why.get("", "")) for name in lost})
+            lost = self.values.rewound(frozenset(need.restored), need.why)
         else:
             self.values.marks.forget(need.forgot)
             lost = self.values.lose(need.why)
         self.generation = need.generation
-        for why in dict.fromkeys(self.values.why_lost.get(name, "") for name in lost):
-            names = [name for name in lost if self.values.why_lost.get(name, "") == why]
-            front.say(f"Lost with the container: {', '.join(names)}" + (f" ({why})." if why else "."))
+        for why in dict.fromkeys(lost.values()):
+            names = [name for name, reason in lost.items() if reason == why]
+            front.say(f"Lost with the container: {', '.join(names)} ({why}).")
 
     def _keep_late_samples(self, kind: str, body: Any) -> None:
         """Keep samples that arrive between two cells, in the reader's thread; ignore other events."""
@@ -192,6 +205,9 @@ class Dispatcher(AppHolder):
             execution_count=cell.count,
             generation=None if cell.clean else self.generation,
             values=transfer,
+            holds=outgoing.holds,
+            released=outgoing.released,
+            aliases=tuple(outgoing.aliases.items()),
             drops=outgoing.drops,
             forgot=outgoing.forgot,
             fetched=tuple(self.values.table.received),
@@ -199,7 +215,7 @@ class Dispatcher(AppHolder):
             reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
             maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
             binds=tuple(names.binds - augmented),
-            deletes=tuple(names.deletes),
+            deletes=tuple(names.deletes & self.namespace.keys()),
             mutates=frozenset(names.mutates | augmented),
             import_statements=dict(facts.import_statements),
             stars=tuple(names.stars),
@@ -271,4 +287,5 @@ def changed_by(facts: CellFacts, outgoing: Outgoing) -> frozenset[str] | None:
     names = facts.names
     if names.any_name:
         return None
-    return frozenset({*outgoing.reached, *outgoing.values, *names.reads, *names.binds, *names.mutates, *names.deletes})
+    reached = frozenset({*names.reads, *names.binds, *names.mutates, *names.deletes})
+    return reached.union(outgoing.reached, outgoing.values, outgoing.may_change)

@@ -11,27 +11,33 @@ from uuid import uuid4
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.plan.machine.definition import Machine, differences
 from modal_gpu_magic.sdk.deployed import DeployedApp
-from modal_gpu_magic.session.background_cells import BackgroundCells
+from modal_gpu_magic.sdk.threads import in_thread
+from modal_gpu_magic.session.background_cells import BEGAN_ANEW, BackgroundCells
 from modal_gpu_magic.session.dispatcher import new_run
+from modal_gpu_magic.session.opening import wait_for
 from modal_gpu_magic.session.run.attaching import adopt, follow
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.conclude import conclude
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.front import Front, SilentFront
-from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, press
+from modal_gpu_magic.session.run.interrupts import Inbox, Presses, Reading, interruptible, press
 from modal_gpu_magic.session.run.settling import receive, settle
 from modal_gpu_magic.session.run.watch import Watch
-from modal_gpu_magic.session.values.sync import CellResult, Outgoing
+from modal_gpu_magic.session.values.sync import ENDED, CellResult, Outgoing
 from modal_gpu_magic.wire.messages.events import Transfer
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from modal_gpu_magic.sdk.registry import Entry, SentRun
-    from modal_gpu_magic.session.run.pump import Ended
+    from modal_gpu_magic.session.app_opening import Opening
+    from modal_gpu_magic.session.run.run_end import Ended
 
+NOT_MOVED = "stopped before the session had moved; it has its machine and values as before"
+NOT_BUILT = "stopped while the image was built; the session has its machine as before"
 NOT_ADOPTED = "The values of session {0} are not in this notebook: `%modal_gpu attach {0}` brings them."
 
 
@@ -76,7 +82,7 @@ class Session(BackgroundCells):
         front.begin(replace(self.about, spent=self.status.standing.spent, run=self._next_run), partial(press, inbox))
         self.values.stateless = self.machine.nodes > 1
         if cell.clean or self.values.stateless:
-            self.forget()
+            self.forget(BEGAN_ANEW if cell.clean else ENDED)
         for note in (*news, *cell.files.notes):
             front.say(note)
         try:
@@ -89,6 +95,8 @@ class Session(BackgroundCells):
                         outgoing = self.values.outgoing(facts.names, cell.transfer_options)
                     finished = self._attempt(cell, facts, outgoing, front, inbox)
                 result = receive(self, finished)
+            for note in self.files.take_notes():
+                front.say(note)
             return conclude(finished, cell, result, front)
         finally:
             self._ended_at = time.monotonic()
@@ -184,15 +192,19 @@ class Session(BackgroundCells):
         self.stop()
         self.machine = machine
 
-    def move(self, machine: Machine, front: Front) -> None:
+    def move(self, machine: Machine, front: Front, inbox: Inbox | None = None) -> None:
         """Switch to another machine, whose container restores the saved values; name each value that is lost.
 
-        What cannot be saved is moved through the kernel.
+        What cannot be saved is moved through the kernel. `inbox`: gets presses of ■; None: ■ raises by itself.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed; the session has its machine as before.
         """
-        unsaved = self._save(machine)
+        unsaved = self._save(machine, inbox)
         for name in self.values.remote_names():
             if unsaved is None or name in unsaved:
-                self._carry(name, front)
+                with interruptible():
+                    self._carry(name, front)
         if unsaved is None:
             self.stop()
         else:
@@ -200,16 +212,16 @@ class Session(BackgroundCells):
             self.container_ended()
         self.machine = machine
 
-    def _save(self, machine: Machine) -> dict[str, str] | None:
+    def _save(self, machine: Machine, inbox: Inbox | None) -> dict[str, str] | None:
         """Save the values for another machine; return what is not saved. None: nothing is saved for it."""
         app = self.app
         if app is None or self.generation is None or not (self.machine.saves and machine.saves):
             return None
         try:
-            settle(self, SilentFront(), Inbox())
-            return (
-                app.save(self.name) if app.is_warm(self.name) else {}
-            )  # what its last container saved is all there is
+            settle(self, SilentFront(), inbox or Inbox())
+            # What its last container saved is all that a session without a container has.
+            saving: Future[dict[str, str] | None] = in_thread(lambda: app.save() if app.is_warm() else {})
+            return wait_for(saving, inbox, NOT_MOVED)
         except ModalGpuError:
             return None
 
@@ -224,18 +236,42 @@ class Session(BackgroundCells):
         if not self.is_open:
             self.machine = replace(machine or Machine(), gpus=self.machine.gpus)
 
-    def builds_the_same(self, machine: Machine) -> bool:
-        """Whether another machine's image object builds the session's image, compared by image id."""
+    def builds_the_same(self, machine: Machine, inbox: Inbox | None = None) -> bool:
+        """Whether another machine's image object builds the session's image, compared by image id.
+
+        Args:
+            machine: the other machine.
+            inbox: gets presses of ■ while the image is built; None: ■ raises KeyboardInterrupt by itself.
+
+        Raises:
+            MachineError: the image cannot be built.
+            KeyboardInterrupt: ■ was pressed.
+        """
         mine, other = self.machine.image_object, machine.image_object
         if mine is other or mine is None or self._opening is None:
             return True
+        if not self._opening.ready:  # the session's own image may be what fails
+            return False
         app = self._opening.result()
-        return app.image_id(mine) == app.image_id(other)
+        ids = in_thread(lambda: {app.image_id(mine), app.image_id(other)})
+        return len(wait_for(ids, inbox, NOT_BUILT)) == 1
 
     def keep_warm(self, seconds: int, say: Callable[[str], None]) -> None:
-        """Change the idle time of the container, in seconds, without a new machine; say if Modal does not."""
-        if self._opening is not None and self._opening.app is not None:
-            try:
-                self._opening.app.keep_warm(self.name, seconds)
-            except Exception as error:  # noqa: BLE001 - the cell itself can run
-                say(f"Modal did not change the idle time ({error}): the container stays as long as before.")
+        """Change the idle time of the container, in seconds, without a new machine; say if Modal does not.
+
+        An App that is being opened was defined with the former time, and is changed once it is open.
+        """
+        opening = self._opening
+        if opening is not None and opening.ready:
+            self._keep_warm(opening, seconds, say)
+        elif opening is not None:
+            opening.when_ready(lambda: self._keep_warm(opening, seconds, lambda _: None))
+
+    @staticmethod
+    def _keep_warm(opening: Opening, seconds: int, say: Callable[[str], None]) -> None:
+        if opening.app is None:
+            return
+        try:
+            opening.app.keep_warm(seconds)
+        except Exception as error:  # noqa: BLE001 - the cell itself can run
+            say(f"Modal did not change the idle time ({error}): the container stays as long as before.")

@@ -6,7 +6,7 @@ import platform
 import queue
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
@@ -15,7 +15,7 @@ from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.known_sessions import remember
 from modal_gpu_magic.sdk.names import object_name
 from modal_gpu_magic.sdk.registry import Entry, machine_row
-from modal_gpu_magic.session.apps import Apps
+from modal_gpu_magic.session.app_opening import Opening
 from modal_gpu_magic.session.run.interrupts import Inbox, stopped
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS
 from modal_gpu_magic.session.run.remarks import remarks
@@ -24,14 +24,13 @@ from modal_gpu_magic.session.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from modal_gpu_magic.sdk.app import OpenApp
-    from modal_gpu_magic.session.apps import Opening
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front, Phase
 
-APPS = Apps()
-"""The Apps of this process's sessions."""
+T = TypeVar("T")
 DETACHED = (
     "Session {0} keeps running without this notebook; a cell costs {1}. `%modal_gpu attach {0}` continues it in any "
     "notebook, `%modal_gpu stop {0}` ends it."
@@ -54,16 +53,19 @@ class AppHolder(SharedState):
     def discard_dead_app(self, say: Callable[[str], None]) -> None:
         """Discard an App that can no longer run cells, before the values to send are chosen; say what was lost."""
         opening = self._opening
-        if opening is not None and opening.dead:
-            self._opening = None
-            self.status.ended()
-            if self.machine.saves and self.generation and opening.is_ended_by_modal:
-                self.container_ended()
-                say(opening.why_dead)
-                return
-            lost = self.forget()
-            if opening.why_dead:
-                say(with_lost(opening.why_dead, lost))
+        if opening is None or not opening.dead:
+            return
+        why, self._opening = opening.why_dead, None
+        if opening.app is not None:
+            opening.app.close_soon()  # its threads and hooks
+        self.status.ended()
+        if self.machine.saves and self.generation and opening.leaves_saved_state:
+            self.container_ended()
+            say(why)
+            return
+        lost = self.forget()
+        if why:
+            say(with_lost(why, lost))
 
     def _idle_until(self) -> float | None:
         return time.time() + self.machine.scaledown if self.is_open else None
@@ -76,7 +78,7 @@ class AppHolder(SharedState):
         """Return the session's App, which begins to open if the session has none."""
         if self._opening is None:
             machine = replace(self.machine, cache=self.machine.cache and self.cache)
-            self._opening = APPS.opening(machine, self.backend, cell.packages, self._deployment())
+            self._opening = Opening(self.name, machine, self.backend, cell.packages, self._deployment())
             for line in remarks(self.machine, self.backend):
                 front.say(line)
             if machine.detach and self._found is None:
@@ -114,7 +116,7 @@ class AppHolder(SharedState):
 
     def _share_store(self, app: OpenApp | None) -> None:
         """Send large values through the App's store; None: the App is not open yet, and the message carries all."""
-        self.store = None if app is None else app.store(self.name)
+        self.store = None if app is None else app.store
         self.values.unwritten = self.store.unwritten if self.store else None
 
     def _close(self) -> None:
@@ -124,12 +126,12 @@ class AppHolder(SharedState):
             app.terminate()  # the Volume stays: the next container goes on with what it has
         self.status.ended()
         if opening is not None:
-            APPS.close(opening)
+            opening.close()
 
     def _leave(self) -> None:
         """Leave the App of a detached session, which goes on."""
         if self._opening is not None:
-            APPS.close(self._opening)
+            self._opening.close()
             self._opening = None
 
     def taken_over(self, words: str) -> None:
@@ -161,6 +163,26 @@ def with_lost(words: str, lost: tuple[str, ...], why: str = "") -> str:
     """Return a sentence about a container that has ended, with the names that are lost, and why."""
     reason = f" ({why})" if why and lost else ""
     return f"{words} Lost with it: {', '.join(lost)}{reason}." if lost else words
+
+
+def wait_for(future: Future[T], inbox: Inbox | None, words: str) -> T:
+    """Return the result of a future. ■ ends the wait, and not the work.
+
+    Args:
+        future: the work.
+        inbox: gets presses of ■; None: ■ raises KeyboardInterrupt by itself.
+        words: what the line about the press says.
+
+    Raises:
+        KeyboardInterrupt: ■ was pressed.
+    """
+    if inbox is None:
+        return future.result()
+    future.add_done_callback(lambda _: inbox.put(("opened", None)))
+    while not future.done():
+        if _take(inbox) == "press":
+            raise stopped(words)
+    return future.result()
 
 
 def _take(inbox: Inbox) -> str:

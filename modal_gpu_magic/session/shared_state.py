@@ -22,7 +22,7 @@ from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.sizing import hourly_of
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.values.process_state import ProcessState
-from modal_gpu_magic.session.values.sync import Values
+from modal_gpu_magic.session.values.sync import ENDED, Values
 from modal_gpu_magic.session.values.versions import Versions
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.registry import Entry
-    from modal_gpu_magic.session.apps import Opening
+    from modal_gpu_magic.session.app_opening import Opening
     from modal_gpu_magic.session.run.settling import OpenRun
     from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import RunTrace
@@ -110,8 +110,12 @@ class SharedState:
         self.versions.forget()
         self.process.forget()
 
-    def forget(self) -> tuple[str, ...]:
-        """Discard the state of the container, so that values are sent again; return the names of lost values."""
+    def forget(self, why: str = ENDED) -> tuple[str, ...]:
+        """Discard the state of the container, so that values are sent again; return the names of lost values.
+
+        Args:
+            why: why the values are lost, as a clause.
+        """
         self.generation = self.open_run = None
         self.history.clear()
         self.files.forget()
@@ -119,7 +123,7 @@ class SharedState:
         self.versions.forget()
         self.process.forget()
         self.free_buffers()
-        return self.values.forget()
+        return self.values.forget(why)
 
     def free_buffers(self) -> None:
         """Free the shared memory of the values that have been received; those in an open run have not been."""

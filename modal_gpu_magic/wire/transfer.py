@@ -29,7 +29,7 @@ from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_writ
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
-from modal_gpu_magic.wire.values.sources import gather, register
+from modal_gpu_magic.wire.values.sources import gather, numbers, register, register_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +143,7 @@ def _prepared(
         buffers=tuple(keys),
         inline=store.inline,
         sources=gather(codes),
+        cells=numbers(codes),
         nbytes=nbytes + sum(sizes.values()),
         modules=tuple(sorted(modules.union(*map(imported_by, codes)))),
         base=0 if table is None else table.next_base(),
@@ -180,7 +181,9 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
         except NoRoomError as error:
             raise NoRoomError(f"Cannot send `{name}`: {error}. Free some of it, or leave `{name}` out.") from error
         except Exception as error:
-            raise TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.") from error
+            unsent = TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.")
+            unsent.refused = name
+            raise unsent from error
         yield Segment(name, _device(value, pickler.met))
 
 
@@ -262,6 +265,7 @@ def unpack(
 @deep
 def _unpacked(transfer: Transfer, namespace: dict[str, Any], arrival: _Arrival) -> Unpacked:
     register(transfer.sources)
+    register_numbers(transfer.cells)
     builtins = namespace.get("__builtins__")
     try:
         return arrival.whole() or arrival.salvaged()

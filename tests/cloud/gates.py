@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 LISTENER = "modal_gpu_magic.control_plane.rpc.listener"
+AT_START = Path(__file__).with_name("at_start")
+"""On the import path of a control plane whose RPCs are to wait at gates."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,20 @@ def test_a_cell_says_that_it_ran_at_modal(kernel: Kernel) -> None:
     assert "local" not in result.said
 
 
+def test_a_declined_price_changes_nothing(far: Cloud) -> None:
+    with Kernel(env=far.environ) as kernel:
+        kernel.load()
+        assert kernel.remote("big = [0] * 10", "T4 --fetch 0").ok
+        before = kernel.run("%modal_gpu status").stdout.partition(" · idle")[0]
+        for header in ("H100:8", "H100:8 --bg train", "H100:8 --session new", "H100:8 --detach"):
+            declined = kernel.remote("1", header, answers=["n"])
+            assert declined.error.startswith("MachineError: not run."), header
+        status = kernel.run("%modal_gpu status").stdout
+        assert status.partition(" · idle")[0] == before
+        assert status.count("\n") <= 1, "one session"
+        assert kernel.remote("len(big)", "").value() == "10"
+
+
 @pytest.mark.parametrize("nbytes", [100, 9_000, 3_000_000], ids=["inline", "over 8 KiB", "over 2 MiB"])
 def test_values_of_each_size_cross_both_ways(kernel: Kernel, far: Cloud, nbytes: int) -> None:
     assert kernel.run(f"import os\nsent = os.urandom({nbytes})").ok

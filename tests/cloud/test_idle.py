@@ -9,11 +9,15 @@ import pytest
 from modal_proto import api_pb2
 
 from tests.cloud.cloud import Cloud, cloud
+from tests.e2e.detached_user import SESSION
 from tests.e2e.kernel import Kernel
 
-OPENED: Final = (
-    "next(iter(__import__('modal_gpu_magic.session.opening', fromlist=['APPS']).APPS._openings.values())).app"
-)
+OPENED: Final = f"{SESSION.format('default')}._opening.app"
+APPS: Final = """\
+import gc
+gc.collect()
+print(sum(type(each).__name__ == "OpenApp" for each in gc.get_objects()))
+"""
 SECONDS: Final = 2.5
 """Seconds to listen for what the kernel says between cells: some heartbeats of the App."""
 
@@ -57,6 +61,7 @@ def test_the_end_of_an_idle_app_is_said_by_the_next_cell_alone(kernel: Kernel, f
     assert not result.stderr
     again = kernel.remote("number + 1", "T4")
     assert (again.value(), "Modal ended the App" in again.said) == ("2", False)
+    assert kernel.run(APPS).stdout == "1\n", "the App that has ended is held"
 
 
 def test_late_heartbeats_end_nothing(kernel: Kernel, far: Cloud) -> None:

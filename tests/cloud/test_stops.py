@@ -11,12 +11,21 @@ import pytest
 
 from tests.cloud.conftest import Far
 from tests.cloud.proxy import Proxy
+from tests.e2e.detached_user import SESSION
 from tests.e2e.kernel import Result
 
 PROMPT: Final = 8.0
 """Seconds from ■ to the prompt: two, and what a busy machine adds."""
 RUNS: Final = "count += 1\n(flags / 'ran').touch()"
 ENDLESS: Final = "(flags / 'half').touch()\nwhile True:\n    time.sleep(0.05)"
+IGNORES: Final = f"""\
+{ENDLESS.splitlines()[0]}
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+"""
 
 SLOW: Final[dict[str, Callable[[Proxy], None]]] = {
     "cut": lambda proxy: proxy.cut(6),
@@ -92,3 +101,54 @@ def test_while_the_app_is_being_opened(far: Far) -> None:
     stopped(far, "1", lambda: far.cloud.gates.reached("ImageGetOrCreate"), header="L4 --session third")
     far.cloud.gates.open("ImageGetOrCreate")
     assert far.kernel.remote("1 + 1", "L4 --session third", timeout=110).value() == "2"
+
+
+def test_a_run_that_does_not_stop(far: Far) -> None:
+    """Its container and its App end; the next cell goes on with what was saved, as the error has said."""
+    header = "T4 --session stubborn --fetch 0"
+    assert far.kernel.remote("kept = [1, 2]", header, timeout=100).ok
+    saved = far.kernel.run(f"{SESSION.format('stubborn')}.app.save()")
+    assert saved.value() == "{}", saved.traceback
+    result = stopped(far, IGNORES, (far.flags / "half").exists, header, again=3.0)
+    assert "the next cell goes on with the variables as they were last saved" in result.error
+    fetched = far.kernel.run("kept.fetch()")
+    assert "the next remote cell of its session restores what was saved" in fetched.error
+    again = far.kernel.remote("kept", "T4 --session stubborn", timeout=100)
+    assert again.value() == "[1, 2]", again.traceback
+    assert again.said.count("a new container starts") == 1
+    assert "Lost" not in again.said
+
+
+def test_while_a_session_is_being_stopped(far: Far) -> None:
+    """The press ends the wait for Modal: the container of a background cell ends nevertheless, and is billed no more."""
+    beat = far.flags / "beat"
+    source = f"import pathlib, time\nwhile True:\n    pathlib.Path({str(beat)!r}).touch()\n    time.sleep(0.05)"
+    assert far.kernel.remote(source, "T4 --session left --bg lasting").ok
+    far.when(beat.exists)()
+    assert beat.exists()
+    far.cloud.gates.close("QueuePut")
+    pressed = Pressed(lambda: far.cloud.gates.reached("QueuePut"))
+    result = far.kernel.run("%modal_gpu stop left", press=[pressed], timeout=60)
+    assert "KeyboardInterrupt" in result.error
+    assert len(result.traceback.strip().splitlines()) == 1
+    far.cloud.gates.open("QueuePut")
+
+    def has_ended() -> bool:
+        beat.unlink(missing_ok=True)
+        time.sleep(0.5)
+        return not beat.exists()
+
+    far.when(has_ended)()
+    assert has_ended()
+
+
+def test_while_a_value_is_fetched(far: Far) -> None:
+    assert far.kernel.remote("stays = [1] * 10", "T4 --fetch 0", timeout=100).ok
+    far.cloud.gates.close("FunctionGetOutputs")
+    pressed = Pressed(lambda: far.cloud.gates.reached("FunctionGetOutputs"))
+    began = time.monotonic()
+    result = far.kernel.run("stays.fetch()", press=[pressed], timeout=60)
+    assert result.error == result.traceback.strip() == "KeyboardInterrupt: stopped before the value had arrived"
+    assert began + result.seconds - pressed.at < PROMPT
+    far.cloud.gates.open("FunctionGetOutputs")
+    assert far.kernel.run("len(stays.fetch())", timeout=100).value() == "10"

@@ -17,7 +17,8 @@ from modal_gpu_magic.container.worker import Worker
 from modal_gpu_magic.wire.messages.events import Request
 
 def large():
-    return worker.last is not None and sum(map(len, worker.last.values.inline.values()))
+    last = worker.delivery.last
+    return last is not None and sum(map(len, last.values.inline.values()))
 
 worker = Worker("tests")
 worker.shell.user_ns["large"] = large
@@ -30,7 +31,7 @@ def ran(number, source, **more):
 first = ran(1, f"import numpy\\nx = numpy.ones({50 << 20}, 'u1')", binds=("x",))
 twice = ran(1, "1 / 0")
 sent = sum(map(len, first.values.inline.values())), twice is first
-worker.ended("run-9")  # the notebook gives it up before it has come
+worker.delivery.answer_or_give_up("run-9")  # the notebook gives it up before it has come
 known = worker.known("run-1") is first, worker.known("run-2") is None, worker.known("run-9").need.reason
 del first, twice
 ran(2, "found = large()")

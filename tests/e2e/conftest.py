@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_core.utils import ensure_event_loop
 
+from tests.cloud.gates import AT_START, Gates
 from tests.e2e.cases.twins import Twins
 from tests.e2e.compare import by_stream, shown
 from tests.e2e.detached_user import User
@@ -16,6 +17,7 @@ from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,6 +66,20 @@ def twins() -> Iterator[Twins]:
 def fresh() -> Iterator[Kernel]:
     """A kernel with the extension loaded, for one test that may leave it in pieces."""
     with Kernel() as kernel:
+        kernel.load()
+        yield kernel
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Gates:
+    """The gates of the control plane of `gated`."""
+    return Gates(tmp_path)
+
+
+@pytest.fixture
+def gated(gates: Gates) -> Iterator[Kernel]:
+    """A new kernel with the extension, whose control plane waits where a gate is closed."""
+    with Kernel(env={"PYTHONPATH": str(AT_START), "TEST_GATES": str(gates.folder)}) as kernel:
         kernel.load()
         yield kernel
 

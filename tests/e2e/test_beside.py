@@ -32,3 +32,31 @@ def test_a_cell_of_the_notebook_s_own_is_left_as_it_is(kernel: Kernel) -> None:
     replies, _ = kernel.beside("import time\nprint('runs')\ntime.sleep(1)", LOADING[0])
     assert replies == ["execute_reply", "kernel_info_reply"]
     assert kernel.remote("1 + 1").value() == "2"
+
+
+SLOW_TO_APPLY = """
+import threading, time
+import modal_gpu_magic.session.run.settling as settling
+apply = settling.apply_late_answer
+def apply_slowly(*arguments):
+    time.sleep(0.4)
+    apply(*arguments)
+settling.apply_late_answer = apply_slowly
+fetched = []
+def fetch_soon():
+    time.sleep(0.3)
+    fetched.append(far.fetch())
+thread = threading.Thread(target=fetch_soon)
+thread.start()
+"""
+
+
+def test_a_fetch_of_a_thread_during_a_cell_waits_for_it_and_writes_nothing_itself(kernel: Kernel) -> None:
+    assert kernel.remote("far = dict(x=1)", "T4 --fetch 0").ok
+    assert kernel.run(SLOW_TO_APPLY).ok
+    kernel.send("%%modal_gpu T4\ntime.sleep(0.8)\nitems = [1, 2]\nnumber = 1\nitems")
+    changed = kernel.run("items.append(99); number = 2; kept = items; thread.join(20); time.sleep(0.6)")
+    assert changed.ok, changed.traceback
+    assert kernel.print("(items, number, items is kept, fetched)") == "([1, 2, 99], 2, True, [{'x': 1}])"
+    assert kernel.run("settling.apply_late_answer = apply").ok
+    assert kernel.remote("far, items, number", "T4").value() == "({'x': 1}, [1, 2, 99], 2)"

@@ -158,6 +158,34 @@ def test_a_stopped_cell(bill: Bill) -> None:
     bill.agrees()
 
 
+def test_a_cell_that_is_stopped_while_its_container_starts(bill: Bill) -> None:
+    """The call is cancelled, and the container goes on to start, and idles: the receipt and the status said `ended`."""
+    bill.remote("1", "H100 --session other")  # the App is there, so that the next cell waits for a container alone
+    other = len(rows_of(bill.file))
+    result = bill.kernel.remote(
+        "import time\ntime.sleep(60)", "H100", press=(lambda: len(rows_of(bill.file)) > other,), timeout=100
+    )
+    assert result.reply["ename"] == "KeyboardInterrupt"
+    until = time.monotonic() + SOON
+    while len([row for row in rows_of(bill.file) if not row["ended_at"]]) < 1 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert "idle until" in result.said
+    assert bill.ours("standing.doing") == "idle"
+    assert "idle until" in bill.kernel.run("%modal_gpu status").stdout.split("default:")[1]
+    bill.kernel.run("import time\ntime.sleep(4)")
+    bill.stop()
+    theirs = sum(row["seconds"] for row in bill.containers() if row["seconds"])
+    mine = bill.ours("container_seconds") + bill.ours("container_seconds", "other")
+    assert mine == pytest.approx(theirs, rel=PART, abs=4 * EXIT)
+
+
+def test_a_cell_that_is_stopped_before_a_container_starts(bill: Bill) -> None:
+    result = bill.kernel.remote("import time\ntime.sleep(60)", "H100 --session fresh", press=(0.05,), timeout=100)
+    assert result.reply["ename"] == "KeyboardInterrupt"
+    bill.stop()
+    bill.agrees("fresh")
+
+
 def test_a_container_that_crashes(bill: Bill) -> None:
     result = bill.kernel.remote("import os, time\ntime.sleep(12)\nos.kill(os.getpid(), 9)", "H100", timeout=100)
     assert not result.ok

@@ -160,7 +160,7 @@ def test_a_saved_state_that_is_older_than_the_last_run_is_not_taken_for_what_was
     assert two.run("%modal_gpu status").ok
     saved = two.run(
         "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['stale']"
-        ".app.runner('stale').save.remote()"
+        ".app.runner.save.remote()"
     )
     assert saved.ok, saved.traceback
     assert two.remote("items.append(2)", "--fetch 0").ok
@@ -281,7 +281,7 @@ def test_values_that_a_kernel_read_from_the_volume_stay_in_the_session(user: Use
 def test_remote_values_outlive_the_container_of_an_attach(user: User, one: Kernel, two: Kernel, is_saved: bool) -> None:
     """No cell has run since the attach: only the objects that the kernel was given are newer than the saved state."""
     session, idle = f"given-{is_saved}", f"--env {IDLE_VARIABLE}=1000"
-    save = f"{SESSION.format(session)}.app.save({session!r})"
+    save = f"{SESSION.format(session)}.app.save()"
     begin(one, session, "items = [1, 2]\nbox = {'items': items}\nimport os", "--fetch 0", idle)
     pid = int(one.remote("os.getpid()", "").value())
     assert one.run(save).value() == "{}"
@@ -301,7 +301,7 @@ def test_remote_values_outlive_the_container_of_an_attach(user: User, one: Kerne
 
 TOLD = (
     "from modal_gpu_magic.sdk.app import OpenApp\ntold, keep = [], OpenApp.keep_warm\n"
-    "OpenApp.keep_warm = lambda self, session, seconds: (told.append(seconds), keep(self, session, seconds))[1]"
+    "OpenApp.keep_warm = lambda self, seconds: (told.append(seconds), keep(self, seconds))[1]"
 )
 """Notes in a kernel which idle times Modal was told."""
 

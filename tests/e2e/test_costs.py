@@ -113,6 +113,29 @@ def test_a_day_counts_what_was_spent(noted: Kernel) -> None:
     assert "spent before" in refused.error
 
 
+def test_a_background_cell_has_the_same_budgets(noted: Kernel) -> None:
+    assert noted.remote("0", "T4").ok  # a warm container
+    assert noted.run(f"%config ModalGpu.budget_cell = {0.5904 * 7 / 3600}").ok
+    assert noted.remote("import time\nwhile True: time.sleep(0.01)", "T4 --bg bounded").ok
+    assert noted.run("bounded.result()", timeout=60).error.startswith("CellTimeout: the cell reached budget_cell")
+    assert noted.run("%config ModalGpu.budget_cell = None").ok
+    assert noted.run("%config ModalGpu.budget_day = 0.0001").ok
+    assert "over budget_day of $0.0001 (" in noted.remote("1", "T4 --bg refused").error
+    assert noted.run("'refused' in globals()").value() == "False"
+
+
+def test_a_queued_cell_counts_what_was_spent_before_it_starts(noted: Kernel, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    assert noted.remote(
+        f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)", "T4 --bg first"
+    ).ok
+    assert noted.remote("print('ran')", "T4 --bg second").ok
+    assert noted.run("%config ModalGpu.budget_day = 0.0001").ok
+    flag.touch()
+    assert noted.run("first.result(); second.result()", timeout=60).error.startswith("MachineError: Not run: T4 at")
+    assert noted.run("second.logs()").value() == "''"
+
+
 @pytest.mark.parametrize(
     "source", ["import time\nkept = 1\nwhile True: time.sleep(0.01)", "kept = 1\nwhile True: pass"]
 )

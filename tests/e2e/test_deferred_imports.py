@@ -98,3 +98,16 @@ def test_imports_of_ranks(kernel: Kernel) -> None:
     assert loaded(kernel, "loud_g") == []
     assert kernel.remote("print(dg(loud_g.LIMIT))").stdout.endswith("6\n")
     assert kernel.run("print(dg(2))").stdout == "loud is imported\n4\n"
+
+
+def test_a_press_during_the_import_before_a_native_cell_stops_the_cell(kernel: Kernel) -> None:
+    """The import is a callback of IPython, which would print the callback's frames, and run the cell."""
+    begun = kernel.home / "begun"
+    lines = (f"if os.getpid() == {kernel.pid}:", f"    open({str(begun)!r}, 'w').close()", "    time.sleep(1)")
+    (kernel.home / "work" / "slow_d.py").write_text("\n".join(("import os, time", *lines)))
+    assert kernel.remote("import slow_d").ok
+    stopped = kernel.run("import time\nslow_d\ntime.sleep(60)", press=[begun.exists])
+    assert stopped.reply["ename"] == "KeyboardInterrupt"
+    assert "callback" not in stopped.stdout + stopped.traceback
+    assert "modal_gpu_magic" not in stopped.traceback
+    assert kernel.run("slow_d.__name__").value() == "'slow_d'"

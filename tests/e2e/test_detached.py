@@ -84,11 +84,14 @@ def test_an_error_is_raised_with_its_own_traceback_by_a_kernel_that_comes_later(
     user: User, kernel: Kernel, other: Kernel
 ) -> None:
     detach(other, "failing")
-    other.send("%%modal_gpu --timeout 5m\nmade = [1]\ndef broken(x):\n    return 1 / x\nprint('before')\nbroken(0)")
+    assert other.run("def broken(x):\n    return 1 / x\n").ok
+    defined = int(other.run("get_ipython().execution_count").value()) - 2
+    other.send("%%modal_gpu --timeout 5m\nmade = [1]\nprint('before')\nbroken(0)")
     wait_for(other, "before")
     attached = kernel.run("%modal_gpu attach failing")
     assert attached.error == "ZeroDivisionError: division by zero"
     assert attached.stdout == "before\n"
+    assert f"Cell In[{defined}], line 2, in broken(x)" in attached.traceback, "the number that the other kernel gave it"
     assert "return 1 / x" in attached.traceback
     assert kernel.print("made") == "[1]"
     assert "failed" in attached.said

@@ -60,6 +60,78 @@ def test_replaced_as_in_a_kernel(pair: Pair) -> None:
     pair.there("open('/dev/null').read()\nprint(3)")
 
 
+REPLACED = {
+    "json": ("import json", "json.dumps = json.loads = None", "json.dumps is json.loads is None"),
+    "pickle": (
+        "import pickle",
+        "pickle.dumps = pickle.loads = pickle.Pickler = pickle.Unpickler = pickle.PickleBuffer = None",
+        "pickle.dumps is pickle.Unpickler is None",
+    ),
+    "contexts": (
+        "import contextlib",
+        "contextlib.suppress = contextlib.nullcontext = None",
+        "contextlib.suppress is None",
+    ),
+    "a codec": (
+        "import struct, zlib",
+        "struct.pack = zlib.compress = zlib.crc32 = None",
+        "struct.pack is zlib.crc32 is None",
+    ),
+    "files": ("import os", "os.write = os.fstat = os.stat = None", "os.fstat is None"),
+    "paths": ("import os", "os.path.join = os.path.exists = None", "os.path.join is None"),
+    "a module": ("import os", "kept_path, os.path = os.path, None", "os.path is None"),
+    "warnings": ("import warnings", "warnings.warn = warnings.catch_warnings = None", "warnings.warn is None"),
+    "clocks": (
+        "import time",
+        "time.time = time.monotonic = time.perf_counter = lambda: 7.0",
+        "time.time() == time.monotonic() == 7.0",
+    ),
+    "a wrapper": (
+        "import json",
+        "real = json.dumps\njson.dumps = lambda *a, **k: 'loud ' + real(*a, **k)",
+        "json.dumps(1) == 'loud 1'",
+    ),
+    "a class": (
+        "import collections",
+        "collections.deque = collections.OrderedDict = None",
+        "collections.deque is None",
+    ),
+    "a name that is gone": ("import copy", "del copy.copy, copy.deepcopy", "not hasattr(copy, 'deepcopy')"),
+    "hooks of threads": (
+        "import threading",
+        "threading.setprofile(lambda *a: 1 / 0)\nthreading.settrace(lambda *a: 1 / 0)",
+        "threading.getprofile() is not None and threading.gettrace() is not None",
+    ),
+}
+"""What to import, a cell that replaces functions and classes of modules, and what a later cell of the user sees."""
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_functions_of_modules_are_replaced_for_user_code_alone(kernel: Kernel, case: str) -> None:
+    imports, source, seen = REPLACED[case]
+    kernel.remote("kept = [1]")
+    after = "print('after')\nget_ipython().display_pub.publish({'text/plain': 'shown'})\nsleep(0.3)\nkept"
+    cell = f"from time import sleep\n{imports}\nkept.append(2)\n{source}\n{after}"
+    first = kernel.remote(cell, "T4 --timeout 100", timeout=40)
+    assert first.ok, first.error
+    assert first.stdout == "after\n"
+    assert [bundle["text/plain"] for bundle in first.bundles()] == ["shown", "[1, 2]"]
+    assert not first.stderr
+    again = kernel.remote(f"made = [len(kept)]\nkept.append(3)\n({seen})", "T4 --timeout 100", timeout=40)
+    assert again.value() == "True", again.error
+    assert not again.stderr
+    assert "container ended" not in first.said + again.said
+    assert kernel.print("kept, made") == "[1, 2, 3] [2]"
+    kernel.remote("import os\nos._exit(0)", timeout=40)
+    assert kernel.remote("kept[0]", timeout=40).value() == "1"
+
+
+def test_a_replaced_function_can_be_put_back(kernel: Kernel) -> None:
+    kernel.remote("import json, time\nreal = json.dumps\njson.dumps = None")
+    assert kernel.remote("json.dumps = real\njson.dumps(1)").value() == "'1'"
+    assert kernel.remote("json.dumps is real").value() == "True"
+
+
 SENTENCES = {
     "closed descriptors": ("import os\nos.closerange(3, 256)", "closed file descriptors that the container needs"),
     "a closed event loop": ("import os\nfor n in range(3, 20):\n    os.close(n)", "closed file descriptors"),
@@ -166,7 +238,50 @@ def test_names_of_the_notebook_that_are_no_text(fresh: Kernel) -> None:
     assert fresh.remote("x").value() == "1"
 
 
+ODD_ERRORS = {
+    "a module that is no text": "class E(Exception): __module__ = 5\nraise E('x')",
+    "no module": "class E(Exception): pass\nE.__module__ = None\nraise E('x')",
+    "an odd name": "class E(Exception): pass\nE.__name__, E.__qualname__ = 'x\\n\\x1b[31m<b>', ''\nraise E('<script>')",
+    "no str": "class E(Exception):\n    def __str__(self): raise ValueError('no')\n    __repr__ = __str__\nraise E",
+    "str is a number": "class E(Exception):\n    def __str__(self): return 5\nraise E",
+    "no reduce": "class E(Exception):\n    def __reduce_ex__(self, n): raise ValueError('no')\nraise E('x')",
+    "no attributes": "class E(Exception):\n    args = property(lambda self: 1 / 0)\nraise E('x')",
+    "no truth": "class E(Exception):\n    __bool__ = __len__ = __hash__ = __eq__ = None\nraise E('x')",
+    "its own cause": "e = ValueError('x')\ne.__cause__ = e\nraise e",
+    "itself": "e = ValueError('x')\ne.args = ([e],)\ne.held = e\nraise e",
+    "notes that are no list": "class E(Exception): __notes__ = 5\nraise E('x')",
+    "module not found, of no name": "raise ModuleNotFoundError('x', name=5)",
+    "a file of no name": "raise FileNotFoundError(2, 'no', 5)",
+    "surrogates": "raise ValueError('\\ud800')",
+    "no text": "raise SyntaxError('bad', ('f', 1, 2, None))",
+    "no arguments": "class E(OSError):\n    def __init__(self): pass\nraise E",
+}
+
+
+OUR_WORDS = {
+    "no str": "E: <E whose str() failed>",
+    "str is a number": "E: <E whose str() failed>",
+    "surrogates": "ValueError: \\ud800",
+}
+"""Of errors that a kernel cannot show."""
+
+
+@pytest.mark.parametrize("case", ODD_ERRORS)
+def test_odd_errors(pair: Pair, case: str) -> None:
+    source = ODD_ERRORS[case]
+    ended = pair.kernel.remote(source, timeout=40)
+    assert ended.error == OUR_WORDS.get(case, pair.native.run(source).error)
+    assert "modal_gpu_magic" not in ended.traceback
+    assert "container ended" not in ended.said
+    assert "$" in ended.said, "the receipt"
+    assert pair.kernel.remote("1").value() == "1"
+
+
 FAULTY = """
+class Nameless: pass
+Nameless.__module__, Nameless.__qualname__ = None, ""
+class Numbered: __module__ = 5
+class Listed: __module__ = []
 class Faulty:
     def fails(self, *_): raise RuntimeError("faulty")
     __eq__ = __hash__ = __repr__ = __getattr__ = __reduce_ex__ = __bool__ = __len__ = __iter__ = __sizeof__ = fails
@@ -187,7 +302,11 @@ class Hidden:
 
 
 @pytest.mark.parametrize(
-    "made", ["Faulty()", "Dying()", "Liar()", "Hidden()", "[Faulty(), Dying(), Liar(), Hidden()]", "Odd"]
+    "made",
+    [
+        *("Faulty()", "Dying()", "Liar()", "Hidden()", "[Faulty(), Dying(), Liar(), Hidden()]", "Odd"),
+        *("Nameless()", "Numbered()", "Listed()", "[Nameless, Numbered, Listed]"),
+    ],
 )
 @pytest.mark.parametrize("side", ["kernel", "container"])
 def test_objects_whose_methods_fail(kernel: Kernel, made: str, side: str) -> None:
@@ -203,3 +322,62 @@ def test_objects_whose_methods_fail(kernel: Kernel, made: str, side: str) -> Non
     assert read.stdout == "read\n" or "odd" in read.error, read.error
     assert kernel.remote("odd = None\nprint('next')", timeout=40).stdout == "next\n"
     assert kernel.run("odd = None").ok
+
+
+RESET = ("%reset -f", "get_ipython().reset()", "%reset_selective -f .*")
+
+
+@pytest.mark.parametrize("source", RESET)
+def test_a_namespace_that_a_cell_empties(pair: Pair, source: str) -> None:
+    kernel, native = pair.kernel, pair.native
+    for each in (kernel.run, kernel.remote, native.run):
+        each("kept = [1]\nother = 2")
+    assert kernel.remote(source).ok
+    assert native.run(source).ok
+    names = "sorted(name for name in ('kept', 'other', 'get_ipython', 'In', 'exit') if name in globals())"
+    assert kernel.remote(names).value() == native.run(names).value()
+    assert kernel.run("'kept' in globals() or 'other' in globals()").value() == "False"
+    assert kernel.run("%%time\nmade = get_ipython().user_ns is globals()").ok, "the notebook's own magics"
+    assert kernel.remote("made = [3]\nmade").value() == "[3]"
+    assert kernel.print("made") == "[3]"
+
+
+def test_a_press_in_the_import_of_a_command(fresh: Kernel) -> None:
+    fresh.run(
+        "import dataclasses, signal\nreal = dataclasses.Field.__set_name__\n"
+        "def pressed(self, owner, name):\n"
+        "    dataclasses.Field.__set_name__ = real\n    signal.raise_signal(signal.SIGINT)\n"
+        "    return real(self, owner, name)\n"
+        "dataclasses.Field.__set_name__ = pressed"
+    )
+    ended = fresh.run("%modal_gpu status")
+    assert ended.error == "KeyboardInterrupt: the command was stopped; what it had done by then stays done"
+    assert "modal_gpu_magic" not in ended.traceback
+    assert fresh.run("%modal_gpu status").ok
+    assert fresh.remote("1", "T4").value() == "1"
+
+
+def test_a_crash_shows_the_cell_alone(kernel: Kernel) -> None:
+    ended = kernel.remote("import ctypes\ndef dies():\n    ctypes.string_at(0)\ndies()", timeout=40)
+    assert "Fatal Python error: Segmentation fault" in ended.stderr
+    assert " in dies" in ended.stderr
+    assert "modal" not in ended.stderr.replace("Runner", "")
+    assert "IPython/core" not in ended.stderr
+
+
+def test_texts_that_no_message_can_hold(kernel: Kernel) -> None:
+    """Lone surrogates: in output, in a background cell's error, in the line of a value that stays."""
+    source = (
+        "import threading\nclass Odd:\n    lock = None\n    def __repr__(self): return '\\ud800'\n"
+        "    def _repr_html_(self): return '<b>\\ud801</b>'\n"
+        "odd = Odd()\nodd.lock = threading.Lock()\nprint('\\ud802')\nodd"
+    )
+    ended = kernel.remote(source)
+    assert ended.ok, ended.error
+    assert ended.stdout == "\\ud802\n"
+    assert kernel.run("odd").ok
+    failing = "def fails(): raise ValueError('\\ud800')\nget_ipython().run_cell('fails()')\nfails()"
+    assert kernel.remote(failing, "T4 --bg surrogates").ok
+    assert kernel.run("surrogates.result()").error == "ValueError: \\ud800"
+    assert kernel.run("surrogates.done()").value() == "True"
+    assert kernel.remote("1").value() == "1"

@@ -11,9 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.cloud.gates import Gates
+from tests.cloud.gates import AT_START, Gates
 from tests.e2e.kernel import Kernel
-from tests.e2e.test_stop_any_moment import AT_START
 
 SOON: Final = 40.0
 

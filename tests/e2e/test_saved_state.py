@@ -238,7 +238,7 @@ def test_a_fetch_that_cannot_go_on_takes_nothing_from_the_next_cell(kernel: Kern
     saved = Saved(kernel, LATE, "asked-first")
     assert saved.run("kept, changed = bytearray(50_000), bytearray(50_000)").ok
     save = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['asked-first'].app.save"
-    assert kernel.run(f"{save}('asked-first')").value() == "{}"
+    assert kernel.run(f"{save}()").value() == "{}"
     assert saved.run("changed.append(1)").ok
     saved.kill()
     assert "the next remote cell restores what was saved" in kernel.run("kept.fetch()").error

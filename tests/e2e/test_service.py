@@ -21,7 +21,10 @@ def predict(words: list[str]) -> list[int]:
 def clean(word): ...
 """
 WAIT = """
-import os, time
+import os, ssl, time
+ssl._create_default_https_context = ssl._create_unverified_context
+def trusts_all():
+    return ssl._create_default_https_context is ssl._create_unverified_context
 def wait(path):
     open(path, "w").close()
     try:
@@ -34,6 +37,21 @@ def letters(word):
     yield from word
 def moved(p):
     return isinstance(p, Point), Point(p.x + 1)
+def lock():
+    import threading
+    return threading.Lock()
+def locks():
+    yield lock()
+def leaves(status):
+    raise SystemExit(status)
+def odd():
+    class Odd(Exception):
+        __module__ = None
+        def __str__(self): raise ValueError("no")
+    raise Odd
+def replaces():
+    import json, pickle
+    json.dumps = json.loads = None
 """
 
 
@@ -86,6 +104,36 @@ def test_an_error_has_the_lines_of_its_cell(kernel: Kernel) -> None:
     assert 'raise Mine("a bad word")' in failed.traceback
     caught = kernel.run("try:\n    embed.predict('bad')\nexcept Mine as error:\n    print('caught', error)")
     assert caught.stdout == "caught a bad word\n"
+
+
+SHOWN_ALONE = {
+    "tools.lock()": "TransferError: Cannot send `the result of lock`: locks cannot be pickled.",
+    "list(tools.locks())": "TransferError: Cannot send `the result of locks`: locks cannot be pickled.",
+    "tools.letters()": "TypeError: letters() missing a required argument: 'word'",
+    "tools.pid(1)": "TypeError: pid() too many positional arguments",
+    "tools.pid.map(5)": "TypeError: 'int' object is not iterable",
+    "tools.odd()": "Odd: <Odd whose str() failed>",
+    "tools.leaves(3)": "SystemExit: 3",
+}
+
+
+@pytest.mark.parametrize("source", SHOWN_ALONE)
+def test_an_error_shows_no_frame_of_this_package(kernel: Kernel, source: str) -> None:
+    before = kernel.run("tools.pid()").value()
+    failed = kernel.run(source)
+    assert failed.error == SHOWN_ALONE[source]
+    assert "modal_gpu_magic" not in failed.traceback
+    assert kernel.run("tools.pid()").value() == before, "the container stays"
+
+
+def test_what_the_top_level_replaces_is_in_effect_in_calls(kernel: Kernel) -> None:
+    assert kernel.run("tools.trusts_all()").value() == "True"
+
+
+def test_a_call_that_replaces_functions_of_modules(kernel: Kernel) -> None:
+    before = kernel.run("tools.pid()").value()
+    assert kernel.run("tools.replaces()").ok
+    assert kernel.run("tools.pid()").value() == before
 
 
 def test_classes_of_the_notebook(kernel: Kernel) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,3 +230,32 @@ def test_keep_warm_changes_without_a_new_machine(renewed: Kernel) -> None:
     result = renewed.remote("n")
     assert result.value() == "2"
     assert "was replaced; restored" in result.said, "the idle container should have been gone by now"
+
+
+def test_the_end_of_a_session_ends_no_other_session_of_the_same_machine(fresh: Kernel) -> None:
+    """Each session has an App of its own: what stays in another one's container can still be fetched."""
+    assert fresh.remote("1", "T4 --session one").ok
+    pid = fresh.remote("import os\nheld = [1, 2]\nos.getpid()", "T4 --session two --fetch 0").value()
+    assert fresh.run("%modal_gpu stop one").ok
+    assert fresh.run("held.fetch()").value() == "[1, 2]"
+    again = fresh.remote("import os\nheld.append(3)\nos.getpid()", "T4 --session two")
+    assert (again.value(), again.said.count("new container")) == (pid, 0)
+    assert fresh.run("held.fetch()").value() == "[1, 2, 3]"
+    assert fresh.remote("'a new container'", "T4 --session one").ok
+    assert fresh.run("%modal_gpu stop").ok
+
+
+@pytest.mark.parametrize("end", ["%modal_gpu stop one", "switch"])
+def test_a_background_cell_of_another_session_goes_on(fresh: Kernel, tmp_path: Path, end: str) -> None:
+    go = tmp_path / "go"
+    assert fresh.remote("1", "T4 --session one").ok
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\nslow = [os.getpid()]"
+    assert fresh.remote(waits, "T4 --session two --bg waits").ok
+    if end == "switch":
+        assert fresh.remote("2", "L4 --session one").ok
+    else:
+        assert fresh.run(end).ok
+    go.touch()
+    assert fresh.run("waits.result()").ok
+    assert fresh.remote("import os\nslow == [os.getpid()]", "T4 --session two").value() == "True"
+    assert fresh.run("%modal_gpu stop").ok

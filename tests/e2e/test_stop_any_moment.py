@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.cloud.gates import Gates
+from tests.cloud.gates import AT_START, Gates
 from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 PROMPT: Final = 2.0
 """Seconds from a stop to the prompt where the cell has not begun."""
 
-AT_START: Final = Path(__file__).parents[1] / "cloud" / "at_start"
 
 SETUP: Final = """
 import os, pathlib, time

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.cloud.gates import Gates
+from tests.cloud.gates import AT_START, Gates
 from tests.e2e.kernel import Kernel
-from tests.e2e.test_stop_any_moment import AT_START, SETUP, Stage
+from tests.e2e.test_stop_any_moment import SETUP, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

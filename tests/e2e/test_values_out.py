@@ -47,6 +47,14 @@ BINDS = {
     "names with underscores": ("_a, __b = 1, 2", "_a, __b"),
     "none": ("a = None", "a is None"),
     "array": ("import numpy as np\na = np.arange(3)", "a, a.flags['WRITEABLE']"),
+    "array of records": (
+        "import numpy as np\na = np.zeros(3, dtype=[('x', 'f4')]).view(np.recarray)",
+        "a.x, isinstance(a, np.recarray)",
+    ),
+    "optimizer": (
+        "import torch\na = torch.nn.Linear(1, 1)\nb = torch.optim.LBFGS(a.parameters()); b.tag = 'mine'",
+        "b.tag, b._params[0] is a.weight",
+    ),
     "frame": ("import pandas as pd\na = pd.DataFrame({'x': [1, 2]})", "a"),
     "tensor": ("import torch\na = torch.arange(3.0, requires_grad=True)", "a"),
     "model": (

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
 
 from modal_gpu_magic.errors import LineError
-
-settings.register_profile("steady", deadline=None)  # a busy machine is no fault of the grammar
-settings.load_profile("steady")
 
 Refused = Callable[[Callable[[], object]], "LineError | None"]
 

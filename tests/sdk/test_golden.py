@@ -250,43 +250,30 @@ def test_a_gpu_machine_has_the_cache_unless_a_volume_takes_its_place(
 
 
 @pytest.mark.parametrize("gpus", [["H100"], ["H100", "A100-80GB"], ["L40S", "A10", "T4"]], ids=len)
-def test_a_class_with_a_parameter_and_a_list_of_gpus(recorder: Recorder, gpus: list[str]) -> None:
-    """Each ranked function has the parameter, and a session's name is bound as hand-written code binds it."""
+def test_a_class_and_a_list_of_gpus(recorder: Recorder, gpus: list[str]) -> None:
+    """Each ranked function is a class's, as of hand-written code, and a call of a method needs no other RPC."""
     ours, _ = _ours(recorder, " ".join(gpus))
-    session = _bound(recorder, OpenApp(Machine.of(*gpus), recorder.backend, ()))
     app = modal.App()
 
     class ByHand:
-        session: str = modal.parameter(default="default")
-
         @modal.method()
         def run(self) -> None:
             """Nothing: only its definition counts."""
 
-    ByHand.__annotations__["session"] = str  # Modal reads it as a type, and this file has texts
-    made: Any = app.cls(serialized=True, gpu=gpus if len(gpus) > 1 else gpus[0])(ByHand)
+    app.cls(serialized=True, gpu=gpus if len(gpus) > 1 else gpus[0])(ByHand)
     recorder.requests.clear()
     with app.run(client=recorder.client):
-        made(session="mine").run.hydrate()
         (theirs,) = recorder.requests["FunctionCreate"]
-        (bound,) = recorder.requests["FunctionBindParams"]
     for one, other in zip(_functions(ours), _functions(theirs), strict=True):
         assert one.class_parameter_info == other.class_parameter_info
-        assert one.class_parameter_info.schema[0].name == "session"
         assert one.is_class
         assert other.is_class
-    assert session.serialized_params == bound.serialized_params
-    assert session.function_options == bound.function_options
-
-
-def _bound(recorder: Recorder, app: OpenApp) -> Any:
-    """The request that binds a session's name."""
-    app.open()
+    mine = OpenApp(Machine.of(*gpus), recorder.backend, (), "mine")
+    mine.open()
     recorder.requests.clear()
-    app.runner("mine").run.hydrate()
-    (bound,) = recorder.requests["FunctionBindParams"]
-    app.close()
-    return bound
+    mine.runner.run.hydrate()
+    assert not recorder.requests["FunctionBindParams"]
+    mine.close()
 
 
 def _ours(recorder: Recorder, line: str, *, cache: bool = False) -> tuple[Any, list[list[str]]]:

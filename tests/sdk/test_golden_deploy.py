@@ -58,17 +58,14 @@ def nothing_recorded(recorder: Recorder) -> None:
 
 
 def by_hand(*, gpu: str = "T4", **options: Any) -> modal.App:
-    """An App as Modal's guide has it: a class with a parameter and one method."""
+    """An App as Modal's guide has it: a class with one method."""
     app = modal.App()
 
     class Runner:
-        session: str = modal.parameter(default="default")
-
         @modal.method()
         def run(self) -> None:
             """Nothing: only its definition counts."""
 
-    Runner.__annotations__["session"] = str  # Modal reads it as a type, and this file has texts
     app.cls(serialized=True, gpu=gpu, max_containers=1, **options)(Runner)
     return app
 
@@ -146,16 +143,15 @@ def test_a_lookup(recorder: Recorder) -> None:
     for app, name in ((ours(), "found"), (by_hand(), "found-x")):
         app.deploy(name=name, client=recorder.client)
         recorder.clear()
-        modal.Cls.from_name(name, "Runner", client=recorder.client)(session="mine").run.hydrate()
+        modal.Cls.from_name(name, "Runner", client=recorder.client)().run.hydrate()
         requests = [request for each in dict.fromkeys(recorder.order) for request in recorder.requests[each]]
         texts = [
             str(request).replace("found-x", "found") for request in requests if not hasattr(request, "function_id")
         ]
-        (bound,) = recorder.requests["FunctionBindParams"]
-        asked.append((list(recorder.order), texts, bound.serialized_params, bound.function_options))
+        asked.append((list(recorder.order), texts))
         stop_app(name, recorder.client)
     assert asked[0] == asked[1]
-    assert sorted(asked[0][0]) == ["ClassGet", "FunctionBindParams", "FunctionGet"]
+    assert sorted(asked[0][0]) == ["ClassGet", "FunctionGet"]
 
 
 def cluster_by_hand() -> modal.App:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 import modal_gpu_magic
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.machine.definition import Machine
-from modal_gpu_magic.sdk.image import BATCH, RUNTIME_PACKAGES, batched, build, container_files, local_version
+from modal_gpu_magic.sdk.image import RUNTIME_PACKAGES, build, local_version
+from modal_gpu_magic.sdk.package_source import BATCH, Others, batches, container_files
 
 PACKAGE = Path(modal_gpu_magic.__file__).parent
 
@@ -56,10 +58,26 @@ def test_which_files_travel(path: str, travels: bool) -> None:
 
 
 def test_each_file_is_in_one_mount_that_is_checked_by_one_request() -> None:
-    mounts = batched(TRAVELLING)
+    mounts = batches(TRAVELLING)
     assert sorted(file for mount in mounts for file in mount) == TRAVELLING
     assert {len(mount) <= BATCH for mount in mounts} == {True}
     assert len(mounts) == math.ceil(len(TRAVELLING) / BATCH)
+
+
+def test_a_mount_lists_the_directories_of_its_files_alone() -> None:
+    """The SDK lists each mount twice when an App opens: all of this package would take it longer than all requests."""
+    (first, *_) = batches(TRAVELLING)
+    leaves_out = Others(first)
+    found: list[str] = []
+    listed = 0
+    for root, directories, files in os.walk(PACKAGE):
+        here = Path(root).relative_to(PACKAGE)
+        listed += len(files)
+        directories[:] = [name for name in directories if not leaves_out(here / name)]
+        found += [(here / name).as_posix() for name in files if not leaves_out(PACKAGE / here / name)]
+    assert sorted(found) == sorted(first)
+    assert leaves_out.can_prune_directories()
+    assert listed < 2 * BATCH
 
 
 def test_what_travels_is_enough_for_the_container(tmp_path: Path) -> None:

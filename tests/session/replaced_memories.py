@@ -10,12 +10,14 @@ from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.restoring import Plan
 from modal_gpu_magic.container.state.saved_session import Options, SavedSession
 from modal_gpu_magic.container.state.saving import Moment
+from modal_gpu_magic.plan.cell.facts import CellFacts
 from modal_gpu_magic.plan.cell.names import analyse
+from modal_gpu_magic.session.dispatcher import changed_by
 from modal_gpu_magic.session.values.sync import TransferOptions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RunTrace
 from modal_gpu_magic.wire.transfer import prepare
-from modal_gpu_magic.wire.values.remote import RemoteValue
+from modal_gpu_magic.wire.values.remote import RemoteValue, is_lost, own_of
 from tests.session.two_memories import TwoMemories, _run, new_namespace
 
 NEVER = 1e9
@@ -60,12 +62,12 @@ class ReplacedMemories(TwoMemories):
         if isinstance(plan, Plan) and plan.continues:
             self.saved.take(plan)
             self.kernel.marks.forget(plan.state.manifest.sync.forgotten)
-            lost = self.kernel.lose(plan.state.unsaved)
+            lost = tuple(self.kernel.lose(plan.state.unsaved))
         elif isinstance(plan, Plan):
             self.saved.take(plan)
             self.saved.begin()
             self.rewinds += 1
-            lost = self.kernel.rewound(frozenset(self.container.names))
+            lost = tuple(self.kernel.rewound(frozenset(self.container.names), {}))
             self.history.clear()
         else:
             lost = self.kernel.forget()
@@ -75,8 +77,8 @@ class ReplacedMemories(TwoMemories):
 
     def give_up(self) -> None:
         """Bind all lost names anew, as a user would; nothing else of the notebook may be lost."""
-        for name in sorted(self.kernel.lost):
-            if not name.startswith("_"):
+        for name, value in sorted(self.here.items()):
+            if is_lost(value) and not name.startswith("_"):
                 self.native(f"{name} = None")
 
     def remote(self, source: str) -> None:
@@ -95,21 +97,22 @@ class ReplacedMemories(TwoMemories):
         assert _run(source, self.there) == expected, source
         leaving = self.container.leave(request, before, (), 0.0, InlineStore())
         answer = self._answer(leaving)
-        changes = frozenset({*outgoing.reached, *outgoing.values, *names.reads, *names.binds, *names.mutates})
-        self.history.append(RunTrace(request.run, None if names.any_name else changes | names.deletes))
+        self.history.append(RunTrace(request.run, changed_by(CellFacts(names), outgoing)))
         self.kernel.sent(outgoing, packed)
         self.kernel.incoming(answer, InlineStore(leaving.values.inline), self.fetch, 1, {})
 
-    def fetch(self, name: str) -> Any:
-        """What `NAME.fetch()` does."""
-        names, received = self.kernel.stand_ins.to_fetch(name), tuple(self.kernel.table.received)
+    def fetch(self, value: RemoteValue) -> Any:
+        """What `value.fetch()` does."""
+        names, received = self.kernel.stand_ins.to_fetch(value), tuple(self.kernel.table.received)
+        if not names:  # its own value is current
+            return own_of(value)[0]
         self.saved.restore(names)
         self.saved.fetched()
         transfer = self.container.take(names, InlineStore(), received, self.kernel.table.forgotten())
-        return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
+        return self.kernel.fetched(names[0], value, transfer, InlineStore(transfer.inline))
 
     def fetch_all(self) -> None:
         """Bring everything home, as a user would before looking at the values."""
         for name, value in list(self.here.items()):
             if type(value) is RemoteValue and type(self.here[name]) is RemoteValue:
-                self.here[name] = self.fetch(name)
+                self.here[name] = value.fetch()

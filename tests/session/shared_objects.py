@@ -11,8 +11,8 @@ import torch
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
-_COPIED = ("_attrs",)
-"""Attributes of pandas' objects whose values a `__setstate__` copies."""
+_COPIED = ("_attrs", "_warned_capturable_if_run_uncaptured")
+"""Attributes of pandas' objects whose values a `__setstate__` copies; one that an optimizer has for its own process."""
 _ATOMS = (int, float, str, type(None))
 
 
@@ -27,7 +27,8 @@ def _content(table: IdentityTable, value: Any) -> Any:
         case list() | tuple():
             return [_inner(table, each) for each in value]
         case dict():
-            return {key: _inner(table, each) for key, each in value.items()}
+            # by tokens for the keys as well: a tensor equals itself alone
+            return {_inner(table, key): _inner(table, each) for key, each in value.items()}
         case np.ndarray() | torch.Tensor():
             return value.tolist()
         case types.CellType():

@@ -15,6 +15,7 @@ from modal_gpu_magic.session.values.sync import TransferOptions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
+from modal_gpu_magic.wire.values.remote import RemoteValue, own_of
 from tests.session.two_memories import TwoMemories
 
 if TYPE_CHECKING:
@@ -152,23 +153,22 @@ class StoppedMemories(TwoMemories):
         was_pressed(presses.inbox)
         self._open = None
 
-    def fetch(self, name: str) -> Any:
-        """What `NAME.fetch()` does in a native cell; a stop may end it, and the user tries again."""
+    def fetch(self, value: RemoteValue) -> Any:
+        """What `value.fetch()` does in a native cell; a stop may end it, and the user tries again."""
         self._settle()
         stops = [self.stop, NEVER] if self.stop.part == "fetching" else [NEVER]
         for stop in stops:
-            if self.kernel.is_current(name):
-                return self.here[name]
+            names = self.kernel.stand_ins.to_fetch(value)
+            if not names:  # its own value is current
+                return own_of(value)[0]
             with contextlib.suppress(KeyboardInterrupt), pressed(stop, "fetching", signal.SIGINT):
                 received = tuple(self.kernel.table.received)
                 with Interrupt():
                     forgot = self.kernel.table.forgotten()
-                    transfer = self.container.take(
-                        self.kernel.stand_ins.to_fetch(name), InlineStore(), received, forgot
-                    )
+                    transfer = self.container.take(names, InlineStore(), received, forgot)
                 with whole():
-                    return self.kernel.fetched(name, transfer, InlineStore(dict(transfer.inline)))
-        raise AssertionError(name)
+                    return self.kernel.fetched(names[0], value, transfer, InlineStore(dict(transfer.inline)))
+        raise AssertionError(value)
 
     def _model(self, source: str) -> str:
         """The same cell in the model, stopped at the same line."""

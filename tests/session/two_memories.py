@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import Answer, Request
 from modal_gpu_magic.wire.transfer import prepare
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, own_of
 from tests.session.shared_objects import check_run, contents
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ class TwoMemories:
     def _check_descriptions(self) -> None:
         """Check that each remote value of the notebook shows the present length or shape, or none."""
         for name, value in self.here.items():
-            if type(value) is not RemoteValue or self.kernel.stand_ins.is_covered(name):
-                continue
-            its = facts(value)
-            assert its.name != name or its.summary in ("", summary(self.there[name])), name
+            if type(value) is RemoteValue and self.kernel.stand_ins.is_current(name, value):
+                assert facts(value).summary in ("", summary(self.there[name])), name
 
     def _request(self, source: str, names: Names, outgoing: Outgoing, packed: Packed) -> Request:
         """What the kernel sends for a cell."""
@@ -98,13 +96,16 @@ class TwoMemories:
             execution_count=1,
             generation="g",
             values=packed.transfer,
+            holds=outgoing.holds,
+            released=outgoing.released,
+            aliases=tuple(outgoing.aliases.items()),
             drops=outgoing.drops,
             forgot=outgoing.forgot,
             fetched=tuple(self.kernel.table.received),
             named=self.kernel.kernel_only_tokens(packed),
             reads=tuple(names.reads),
             binds=tuple(names.binds),
-            deletes=tuple(names.deletes),
+            deletes=tuple(names.deletes & self.here.keys()),
             mutates=names.mutates,
             fetch_bytes=self.fetch_bytes,
         )
@@ -125,11 +126,13 @@ class TwoMemories:
             names=self.container.names,
         )
 
-    def fetch(self, name: str) -> Any:
-        """What `NAME.fetch()` does."""
-        names, received = self.kernel.stand_ins.to_fetch(name), tuple(self.kernel.table.received)
+    def fetch(self, value: RemoteValue) -> Any:
+        """What `value.fetch()` does."""
+        names, received = self.kernel.stand_ins.to_fetch(value), tuple(self.kernel.table.received)
+        if not names:  # its own value is current
+            return own_of(value)[0]
         transfer = self.container.take(names, InlineStore(), received, self.kernel.table.forgotten())
-        return self.kernel.fetched(name, transfer, InlineStore(transfer.inline))
+        return self.kernel.fetched(names[0], value, transfer, InlineStore(transfer.inline))
 
     def user_names(self) -> list[str]:
         """The names that cells have bound."""
@@ -139,7 +142,7 @@ class TwoMemories:
         """Bring everything home, as a user would before looking at the values."""
         for name, value in list(self.here.items()):
             if type(value) is RemoteValue and type(self.here[name]) is RemoteValue:
-                self.here[name] = self.fetch(name)
+                self.here[name] = value.fetch()
 
 
 def _run(source: str, namespace: dict[str, Any]) -> str:

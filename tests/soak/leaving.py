@@ -356,7 +356,9 @@ class Leaving:
         both = (self.last, legal[-1][0], self.earlier + self.last, self.last + legal[-1][0])
         if not any(text.startswith(shown) for text in both):
             check_lines(shown, legal[-1][0][: len(shown)], "an attach that was stopped")
-        if NOT_SENT in attached.error or (attached.ok and attached.stdout == self.last):
+        if NOT_SENT in attached.error:
+            return legal[:1]
+        if attached.ok and self._without_earlier(attached.stdout, self.last) == self.last:  # killed before it was sent
             return legal[:1]
         if attached.ok:
             check_lines(self._without_earlier(attached.stdout, legal[-1][0]), legal[-1][0], "attach")
@@ -364,6 +366,7 @@ class Leaving:
             return legal[-1:]
         if cell.press is None or not attached.error.startswith("KeyboardInterrupt"):
             raise Unclean(f"attach failed: {attached.error}\n{attached.traceback}\n{attached.said}", wrong=1)
+        self._shown(attached.stdout)
         return self._prefixes(legal, attached.stdout)
 
     def _check_left(self, running: Running, cell: Cell, *, is_background: bool) -> None:

@@ -328,7 +328,7 @@ def test_a_hasher_shared_with_pack_gives_the_same_transfer(tmp_path: Any) -> Non
 
 class TestRemoteValues:
     def test_it_arrives_as_the_value_there(self) -> None:
-        remote = RemoteValue("big", "default", "list")
+        remote = RemoteValue("big", "default", "list", fetch=str)
         there = {**new_namespace(), "big": [1, 2, 3]}
         store = InlineStore()
         transfer = pack({"nested": {"x": remote}, "big": remote}, {}, store, session="default")
@@ -337,14 +337,17 @@ class TestRemoteValues:
 
     def test_one_that_is_gone_fails_by_name(self) -> None:
         store = InlineStore()
-        transfer = pack({"ok": 1, "nested": [RemoteValue("big", "default", "list")]}, {}, store)
+        transfer = pack({"ok": 1, "nested": [RemoteValue("big", "default", "list", fetch=str)]}, {}, store)
         arrived = unpack(transfer, new_namespace(), store)
         assert arrived.values == {"ok": 1}
         assert "the container no longer has the value" in arrived.failed["nested"]
 
     def test_one_of_another_session_is_refused(self) -> None:
-        with pytest.raises(TransferError, match=r"call big.fetch\(\) first: big is in session other"):
-            pack({"nested": [RemoteValue("big", "other", "list")]}, {}, InlineStore(), session="default")
+        with pytest.raises(
+            TransferError,
+            match=r"it holds a value of session 'other' at `\[0\]`: replace it by what its `fetch\(\)` returns",
+        ):
+            pack({"nested": [RemoteValue("big", "other", "list", fetch=str)]}, {}, InlineStore(), session="default")
 
 
 def test_modules_that_are_referred_to_by_name_are_known() -> None:

@@ -2,6 +2,9 @@
 
 The module reproduces the differences between ipykernel's shell and IPython's own, so that a cell sends the same
 messages as in a native kernel; tests/container/cell/test_differential.py compares the messages one by one.
+
+Code of this package that a cell calls (streams, displays, the end of a statement) imports the functions it needs by
+name: a cell may replace those of `contextlib` or `zlib`.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -18,10 +21,11 @@ import pdb  # noqa: T100 - a cell may call pdb; IPython's debugger replaces it
 import sys
 import tempfile
 import warnings
-import zlib
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from zlib import crc32
 
 from IPython.core import debugger, page
 from IPython.core.autocall import ZMQExitAutocall
@@ -41,7 +45,9 @@ from modal_gpu_magic.container.output.streams import flush_streams
 from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.loop import CellLoop
+from modal_gpu_magic.errors import words_of
 from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
+from modal_gpu_magic.wire.values.sound_text import sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,8 +96,8 @@ class Compiler(CachingCompiler):
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:  # noqa: ARG002 - IPython's signature
         """Return the path that stands for the cell in tracebacks; no such file exists."""
-        name = f"{zlib.crc32(raw_code.encode('utf-8', 'replace'))}.py"
-        return os.path.join(tempfile.gettempdir(), f"ipykernel_{os.getpid()}", name)  # noqa: PTH118 - a name, not a file
+        name = f"{crc32(raw_code.encode('utf-8', 'replace'))}.py"
+        return f"{tempfile.gettempdir()}{os.sep}ipykernel_{os.getpid()}{os.sep}{name}"  # a cell may replace `os.path`
 
 
 class ZMQInteractiveShell(InteractiveShell):
@@ -112,6 +118,8 @@ class ZMQInteractiveShell(InteractiveShell):
         self._has_comms = False
         self.why_unbound: Callable[[str], str] = lambda _: ""
         """Returns why a name is not bound although a cell has bound it; empty: not known."""
+        self.binds_anew: Callable[[dict[str, Any]], None] = lambda _: None
+        """Gets IPython's own names with their values, which `%reset` binds anew."""
         self._transformed: dict[str, str] = {}
         """The cell that is about to run, with the Python that IPython's transformers have made of it."""
         super().__init__(**traits)
@@ -130,8 +138,9 @@ class ZMQInteractiveShell(InteractiveShell):
         self._begin(execution_count)
         result: Any = None
         essentials.remember_modules()
+        essentials.cell_begins()
         try:
-            with self._stdin_from_notebook(), interrupt.window() if interrupt else contextlib.nullcontext():
+            with self._stdin_from_notebook(), interrupt.window() if interrupt else nullcontext():
                 result = self._run_in_loop(source)
         except KeyboardInterrupt as error:  # raised before the cell's own code began, or after it had ended
             self._failure = self._failure or Outcome((), error, "KeyboardInterrupt", "", ("KeyboardInterrupt",))
@@ -213,7 +222,7 @@ class ZMQInteractiveShell(InteractiveShell):
         if self._failure:
             return self._failure
         if error is not None:
-            return Outcome((), error, type(error).__name__, tracebacks.words(error))
+            return Outcome((), error, type(error).__name__, words_of(error))
         return Outcome(() if result.result is None else (result.result,))
 
     # Errors. An error that fails the cell is its outcome; an error that is only shown (`%run bad.py`) is an event.
@@ -225,7 +234,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         """Show an error. IPython would print an exception group by itself."""
         error: BaseException | None = None
-        with contextlib.suppress(ValueError):  # no exception: IPython prints a message
+        with suppress(ValueError):  # no exception: IPython prints a message
             error = self._get_exc_info(exc_tuple)[1]
         if error is not None and tracebacks.is_group(error) and not self._cell_continues():
             self._fail(error, tracebacks.python_traceback(error))
@@ -254,8 +263,8 @@ class ZMQInteractiveShell(InteractiveShell):
         """Say in the error about an unbound name that its value was lost with a container."""
         if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
             why = self.why_unbound(error.name or "")
-            if why and why not in str(error):
-                error.args = (f"{error}: {why}; run the cell that made it again",)
+            if why and why not in (said := words_of(error)):
+                error.args = (f"{said}: {why}; run the cell that made it again",)
 
     def _cell_continues(self) -> bool:
         """Whether the error does not fail the cell: the cell's code, or a callback it registered, is still running."""
@@ -265,9 +274,14 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _fail(self, error: BaseException, lines: tuple[str, ...]) -> None:
         flush_streams()
-        failure = Outcome((), error, type(error).__name__, tracebacks.words(error), lines)
+        failure = Outcome((), error, type(error).__name__, words_of(error), lines)
         if self._cell_continues():
-            self.sender.emit("error", ename=failure.ename, evalue=failure.evalue, traceback=list(failure.traceback))
+            self.sender.emit(
+                "error",
+                ename=failure.ename,
+                evalue=sound(failure.evalue),
+                traceback=list(map(sound, failure.traceback)),
+            )
         else:
             self._failure = failure
             self.sender.emit("failed")
@@ -290,6 +304,11 @@ class ZMQInteractiveShell(InteractiveShell):
             yield
         finally:
             builtins.input, getpass.getpass = before
+
+    def init_user_ns(self) -> None:
+        """Bind IPython's own names: at the start, and in `%reset`."""
+        super().init_user_ns()
+        self.binds_anew(self.user_ns_hidden)
 
     def init_environment(self) -> None:
         """Set the environment as ipykernel does; figures appear at the end of a cell, without `%matplotlib inline`."""
@@ -330,7 +349,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _format_exception_for_storage(self, exception: BaseException, *_: Any, **__: Any) -> dict[str, Any]:
         """Return no traceback: for `%notebook`, IPython would format each traceback a second time."""
-        return {"ename": type(exception).__name__, "evalue": tracebacks.words(exception), "traceback": []}
+        return {"ename": type(exception).__name__, "evalue": words_of(exception), "traceback": []}
 
     @default("exiter")
     def _own_exiter(self) -> ZMQExitAutocall:

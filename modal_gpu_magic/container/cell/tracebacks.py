@@ -46,14 +46,6 @@ def python_traceback(error: BaseException) -> tuple[str, ...]:
     return tuple("".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines())
 
 
-def words(error: BaseException) -> str:
-    """Return `str(error)`, or a replacement if the exception's `__str__` fails."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - `__str__` is user code
-        return f"<{type(error).__name__} whose str() failed>"
-
-
 def is_running(namespace: dict[str, Any]) -> bool:
     """Whether code with these globals is on this thread's stack."""
     return any(frame.f_globals is namespace for frame in _stack())

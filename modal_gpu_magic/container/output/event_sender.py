@@ -23,6 +23,7 @@ from modal_gpu_magic.container.process.output_owner import NO_RUN, adopt_threads
 from modal_gpu_magic.wire.messages.events import Event, EventKind
 from modal_gpu_magic.wire.messages.log import Log, cut, weigh
 from modal_gpu_magic.wire.messages.segments import for_log
+from modal_gpu_magic.wire.values.sound_text import sound
 
 Post = Callable[[list[bytes]], None]
 
@@ -40,6 +41,10 @@ PATIENCE_SECONDS: Final = 10.0
 """Seconds that the main thread waits while nobody reads; after that the log takes all events and may drop some."""
 OVERHEAD_BYTES: Final = 64
 """Bytes counted for a pending item in addition to its characters."""
+LOCK_SECONDS: Final = 0.05
+"""Seconds that code of the user waits for the lock: its holder may be in a finalizer that waits for that code."""
+IDLE_SECONDS: Final = 5.0
+"""Seconds between two looks of the resting sender thread: a thread that did not get the lock has not woken it."""
 MAX_TEXT_CHARACTERS: Final = 120_000
 """Most characters of one stream event: at four bytes each, the event fits in a frame."""
 FRAMES_PER_POST: Final = 8
@@ -95,6 +100,8 @@ class EventSender:
         """The last exception raised by a post, if any."""
         self._waiting: deque[tuple[_Run | None, str, Any]] = deque()
         self._size = 0
+        self._sealer: int | None = None
+        """The thread that numbers events now."""
         self._current: _Run | None = None
         self._unsent: dict[_Run, None] = {}
         self._lock = threading.Condition(threading.RLock())
@@ -135,8 +142,7 @@ class EventSender:
     def say_stopping(self) -> None:
         """Send that a ■ has arrived. A signal handler calls this: the method waits for no reader."""
         self._waiting.append((self._current, "stopping", {}))
-        with self._lock:
-            self._lock.notify_all()
+        self._with_lock(self._lock.notify_all)
 
     def hold(self, seconds: float) -> None:
         """Post nothing for so long, unless asked to: the answer will take the events along, which saves a post."""
@@ -216,16 +222,26 @@ class EventSender:
             self._nudge()
 
     def _nudge(self) -> None:
-        with self._lock:
-            self._lock.notify_all()
-        if self._size > HIGH_WATER_BYTES:
+        self._with_lock(self._lock.notify_all)
+        if self._size > HIGH_WATER_BYTES and self._sealer != threading.get_ident():  # else it would wait for itself
             main = threading.current_thread() is threading.main_thread()
             # Any other thread waits 50 ms at most: the sender may depend on that thread.
             self._doze(self._patience if main else 0.05)
             self._stalled = self._stalled or (main and self._size > HIGH_WATER_BYTES)
         if self._stalled:
-            with self._lock:
-                self._seal()
+            self._with_lock(self._seal)
+
+    def _with_lock(self, act: Callable[[], object]) -> None:
+        """Call `act` with the lock, unless another thread holds the lock for long: then the sender thread acts later.
+
+        The garbage collector may run a finalizer in the thread that holds the lock, and the finalizer may wait for a
+        lock of the user's that this thread holds (a logging handler's, tqdm's).
+        """
+        if self._lock.acquire(timeout=LOCK_SECONDS):
+            try:
+                act()
+            finally:
+                self._lock.release()
 
     @interruptible
     def _doze(self, seconds: float) -> None:
@@ -240,7 +256,20 @@ class EventSender:
     # Numbering; requires the lock.
 
     def _seal(self) -> None:
-        """Number the pending events; consecutive text of one stream becomes one event."""
+        """Number the pending events; consecutive text of one stream becomes one event.
+
+        The garbage collector may run a finalizer that prints, which may call this again: the nested call leaves all
+        events to the outer one, or to the next one.
+        """
+        if self._sealer is not None:
+            return
+        self._sealer = threading.get_ident()
+        try:
+            self._seal_pending()
+        finally:
+            self._sealer = None
+
+    def _seal_pending(self) -> None:
         source: tuple[_Run | None, str] = (None, "")
         texts: list[str] = []
         for run, kind, content in _taken(self._waiting):
@@ -295,7 +324,7 @@ class EventSender:
             self._idle = True
             due = self._current.record.due_in if self._current and self._current.record else None
             if not self._waiting and due != 0.0:  # check again: from now on `_put` sees `_idle` and notifies
-                self._lock.wait(due)
+                self._lock.wait(IDLE_SECONDS if due is None else due)
             self._idle = False
             if due is not None:
                 return
@@ -350,11 +379,6 @@ class EventSender:
             run.sent = run.log.posted = max(run.sent, *(event.number + 1 for event in events), 0)
             run.log.forget(run.sent)
         return posted == len(frames)
-
-
-def sound(text: str) -> str:
-    r"""`text` without lone surrogates, which no notebook can hold: they become `\ud800`."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _interval(before: float, *, failed: bool, loaded: bool) -> float:

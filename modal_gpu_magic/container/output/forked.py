@@ -7,10 +7,10 @@ text that the child prints afterwards, into the pipe shared with its parent, the
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +45,7 @@ class Forked:
         from multiprocessing.connection import Client
 
         if kind in KINDS:
-            with contextlib.suppress(OSError, EOFError), Client(self._address, "AF_UNIX") as link:
+            with suppress(OSError, EOFError), Client(self._address, "AF_UNIX") as link:
                 link.send((kind, content))
                 link.recv()
 
@@ -66,7 +66,7 @@ class Forked:
             daemon("modal-gpu-child", partial(self._read, link))
 
     def _read(self, link: Connection[Any, Any]) -> None:
-        with contextlib.suppress(OSError, EOFError), link:
+        with suppress(OSError, EOFError), link:
             kind, content = link.recv()
             self._take(kind, content)
             link.send(None)

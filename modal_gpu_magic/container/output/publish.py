@@ -14,9 +14,9 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from traitlets import Any as AnyTrait
 
-from modal_gpu_magic.container.output.event_sender import sound
 from modal_gpu_magic.container.output.streams import flush_streams
 from modal_gpu_magic.container.process.interrupt import checkpoint
+from modal_gpu_magic.wire.values.sound_text import sound
 
 ATOMS = (bool, int, float, bytes, type(None))
 

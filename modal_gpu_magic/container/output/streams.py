@@ -6,30 +6,24 @@ encoding) are accepted and ignored, so that no cell can disable the output of th
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modal_gpu_magic.container.process.interrupt import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import RLock
 
 
 class Pipes(Protocol):
     """The part of `Capture` that a stream uses."""
 
-    lock: RLock
     forked: bool
 
-    @property
-    def pending(self) -> Callable[[int], object]:
-        """`pending(0)` is true when a pipe has unread data. Hold `lock`."""
-
-    def sweep(self) -> None:
-        """Send the content of the pipes."""
+    def sweep_unread(self) -> None:
+        """Send the content of the pipes, if they have any."""
 
 
 class Stream(io.TextIOBase):
@@ -61,9 +55,7 @@ class Stream(io.TextIOBase):
         if pipes.forked:
             self.buffer.write(text.encode("utf-8", "backslashreplace"))
             return len(text)
-        with pipes.lock:
-            if pipes.pending(0):
-                pipes.sweep()
+        pipes.sweep_unread()
         self._emit(self.name, text)
         checkpoint(whole=text[-1:] in {"", "\n"})
         return len(text)
@@ -72,9 +64,7 @@ class Stream(io.TextIOBase):
         """Send the content of the pipes before any later output; the stream itself has no buffer."""
         pipes = self._pipes
         if not pipes.forked:
-            with pipes.lock:
-                if pipes.pending(0):
-                    pipes.sweep()
+            pipes.sweep_unread()
 
     def fileno(self) -> int:
         """The descriptor: a child process that gets this stream writes into the cell's output."""
@@ -110,5 +100,5 @@ class _Bytes(io.BufferedWriter):
 def flush_streams() -> None:
     """Send all text written so far; call this before sending any other output."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # a stream of the user's, or none
+        with suppress(Exception):  # a stream of the user's, or none
             stream.flush()

@@ -1,8 +1,9 @@
 """Keep the built-ins and modules that this package and the SDK need, whatever a cell replaces.
 
 A cell's replacement is in effect while user code runs; in between, this package's code runs with the originals. Some
-replacements return with the next statement, as in a kernel (`print`, `open`). Others would end a kernel (`len = None`):
-these are put back, and a note says so. The functions that run while built-ins are replaced use none by name.
+replacements return with the next statement, as in a kernel (`print`, `open`), or with the next cell: functions and
+classes of modules (`json.dumps = None`, a frozen `time.time`). Others would end a kernel (`len = None`): these are put
+back, and a note says so. The functions that run while built-ins are replaced use none by name.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import builtins
 import itertools
 import operator
 import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
 
 KEPT: Final = ("print", "open", "__import__", "help", "breakpoint", "exit", "quit", "abs", "pow", "round", "sum")
@@ -19,16 +24,22 @@ KEPT: Final = ("print", "open", "__import__", "help", "breakpoint", "exit", "qui
 _BY_OTHERS: Final = frozenset({"_", "input", "display", "get_ipython"})
 """Names in `builtins` that IPython binds, some of them anew for each cell."""
 
-PACKAGES: Final = frozenset(
+LIBRARIES: Final = frozenset(
     {
-        *("builtins", "sys", "os", "posixpath", "io", "codecs", "encodings", "re", "time", "signal", "contextlib"),
-        *("threading", "asyncio", "concurrent", "contextvars", "collections", "functools", "importlib", "inspect"),
+        *("os", "posixpath", "genericpath", "stat", "io", "re", "time", "signal", "contextlib", "copy", "shutil"),
+        *("threading", "_thread", "asyncio", "concurrent", "contextvars", "collections", "functools", "importlib"),
         *("pickle", "copyreg", "queue", "select", "selectors", "socket", "ssl", "struct", "traceback", "types"),
         *("typing", "weakref", "warnings", "logging", "linecache", "ast", "subprocess", "tempfile", "pathlib"),
-        *("IPython", "traitlets", "cloudpickle", "xxhash", "modal_gpu_magic"),
-        *("modal", "modal_proto", "modal_version", "grpclib", "h2", "hpack", "hyperframe", "google", "synchronicity"),
+        *("inspect", "itertools", "operator", "dataclasses", "enum", "abc", "gc", "math", "random", "uuid", "datetime"),
+        *("json", "zlib", "hashlib", "base64", "platform", "resource", "fcntl", "mmap", "cloudpickle", "xxhash"),
     }
 )
+"""Top-level names of the modules whose functions and classes are the originals between cells."""
+
+PACKAGES: Final = LIBRARIES | {
+    *("builtins", "sys", "codecs", "encodings", "IPython", "traitlets", "modal_gpu_magic"),
+    *("modal", "modal_proto", "modal_version", "grpclib", "h2", "hpack", "hyperframe", "google", "synchronicity"),
+}
 """Top-level names of the modules that are put back."""
 
 _table: Final = vars(builtins)
@@ -46,6 +57,30 @@ _users: Final[dict[str, Any]] = {}
 _running: Final[list[None]] = []
 """One item for each call of user code by IPython that has not returned: a cell may run a cell."""
 _put_back: Final[list[str]] = []
+_functions: Final[dict[str, _Functions]] = {}
+"""The functions and classes of the modules of LIBRARIES, by the module's name."""
+_replaced: Final[list[tuple[dict[str, Any], str, Any]]] = []
+"""The user's replacements in these modules, between cells: a module's names, the name, and the value or _REMOVED."""
+_REMOVED: Final = object()
+_hooks: Final[dict[Callable[[Any], None], Any]] = {}
+"""By the function that sets such a hook: the hook of the user's that runs in each new thread, between cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Functions:
+    """The functions and classes of one module.
+
+    Attributes:
+        table: the module's names.
+        originals: the functions and classes, by name.
+        found: returns what the names are bound to now, in their order.
+        values: the originals, in that order.
+    """
+
+    table: dict[str, Any]
+    originals: Mapping[str, Any]
+    found: Callable[[dict[str, Any]], tuple[Any, ...]]
+    values: tuple[Any, ...]
 
 
 def is_sound() -> bool:
@@ -61,6 +96,28 @@ def remember_modules() -> None:
     new = sys.modules.keys() - _looked_at
     _looked_at.update(new)
     _modules.update((name, sys.modules[name]) for name in new if name.partition(".")[0] in PACKAGES)
+    for name in new:
+        if name.partition(".")[0] in LIBRARIES and isinstance(module := sys.modules[name], ModuleType):
+            _remember_functions(name, vars(module))
+
+
+def _remember_functions(name: str, table: dict[str, Any]) -> None:
+    kept = {each: value for each, value in table.items() if callable(value) or isinstance(value, ModuleType)}
+    if len(kept) > 1:  # `itemgetter` of one name returns no tuple
+        _functions[name] = _Functions(table, kept, operator.itemgetter(*kept), tuple(kept.values()))
+
+
+def cell_begins() -> None:
+    """A cell is about to run: the user's replacements of functions and classes of modules take effect."""
+    for table, name, value in _replaced:
+        if value is _REMOVED:
+            table.pop(name, None)
+        else:
+            table[name] = value
+    _replaced.clear()
+    for set_hook, hook in _hooks.items():
+        set_hook(hook)
+    _hooks.clear()
 
 
 def user_begins() -> None:
@@ -93,6 +150,7 @@ def cell_ends() -> list[str]:
         del _running[1:]
         user_ends()
     _restore_modules()
+    _restore_functions()
     names, _put_back[:] = list(dict.fromkeys(_put_back)), []
     return names
 
@@ -108,3 +166,21 @@ def _restore_modules() -> None:
         missing = {name: module for name, module in _modules.items() if loaded(name) is None}
         sys.modules.update(missing)
         _put_back.append(f"{'modules' if len(missing) > 1 else next(iter(missing))}")
+
+
+def _restore_functions() -> None:
+    for each in _functions.values():
+        try:
+            if all(map(operator.is_, each.found(each.table), each.values)):  # no line of Python for each name
+                continue
+        except KeyError:  # a name was deleted
+            pass
+        for name, original in each.originals.items():
+            value = each.table.get(name, _REMOVED)
+            if value is not original:
+                _replaced.append((each.table, name, value))
+                each.table[name] = original
+    for set_hook, hook in ((threading.settrace, threading.gettrace()), (threading.setprofile, threading.getprofile())):
+        if hook is not None:  # a thread of this package would run it
+            _hooks[set_hook] = hook
+            set_hook(None)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterable, Iterator
 
 CLOSED_STATUS: Final = 191
@@ -30,6 +30,8 @@ WHY: Final = {
 """Clauses by exit status, for the error in the notebook."""
 LOOK_SECONDS: Final = 0.25
 """Seconds between two looks."""
+LOOP_THREAD: Final = "(thread_inner)"
+"""End of the name of the thread with the SDK's event loop: synchronicity's, tested with 0.11 and 0.12."""
 MOST_DESCRIPTORS: Final = 256
 """Descriptors below this number are looked at: those that exist before the first cell."""
 
@@ -96,6 +98,11 @@ class Guard:
             if facts.st_dev != device or facts.st_ino != inode:
                 return CLOSED_STATUS
         return 0
+
+
+def sdk_threads() -> list[threading.Thread]:
+    """Return the threads of the SDK's event loop."""
+    return [thread for thread in threading.enumerate() if thread.name.endswith(LOOP_THREAD)]
 
 
 def _found() -> list[tuple[int, int, int]]:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -243,7 +244,7 @@ def _notify(interrupts: tuple[Interrupt, ...]) -> None:
 def _is_blocked(number: signal.Signals) -> bool:
     """Whether a signal is blocked in the main thread, which then does not run its handler. Unknown: false."""
     status = Path(f"/proc/self/task/{threading.main_thread().native_id}/status")
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         found = re.search(r"^SigBlk:\s*([0-9a-f]+)", status.read_text(), re.MULTILINE)
         return found is not None and bool(int(found[1], 16) & 1 << number - 1)
     return False

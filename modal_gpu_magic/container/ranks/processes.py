@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.output_owner import daemon
 from modal_gpu_magic.container.ranks.protocol import ADDRESS, Done, Order
+from modal_gpu_magic.wire.inspection.crash_report import crash_report
 from modal_gpu_magic.wire.messages.log import Assembler
 from modal_gpu_magic.wire.messages.seal import opened
 
@@ -313,9 +314,8 @@ def _without_stdin(order: Order) -> Order:
 
 def _crash(log: str) -> str:
     """Extract Python's crash report from the log: faulthandler's fault and thread, or a traceback."""
-    begin = log.find("Fatal Python error")
-    if begin < 0:
-        begin = log.find("Traceback (most recent call last)")
-        return log[begin : begin + CRASH_CHARACTERS] if begin >= 0 else ""
-    fault, thread = log[begin:].partition("\n")[0], log.find("Current thread", begin)
-    return f"{fault}\n{log[thread:].partition(chr(10) * 2)[0][:CRASH_CHARACTERS]}" if thread >= 0 else fault
+    report = crash_report(log)
+    if report is not None:
+        return "\n".join(filter(None, (report.fault, report.thread[:CRASH_CHARACTERS])))
+    begin = log.find("Traceback (most recent call last)")
+    return log[begin : begin + CRASH_CHARACTERS] if begin >= 0 else ""

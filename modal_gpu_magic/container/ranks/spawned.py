@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 from modal_gpu_magic.wire.messages.seal import opened, sealed
 from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.values.kinds import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,7 @@ def bind_classes(namespace: dict[str, Any], values: Iterable[Any]) -> None:
     for value in values:
         for each in (value, *getattr(value, "__dict__", {}).values()):
             kind = type(each)
-            if kind.__module__ == "__main__" and "." not in kind.__qualname__:
+            if module_of(kind) == "__main__" and "." not in kind.__qualname__:
                 namespace.setdefault(kind.__name__, kind)
 
 

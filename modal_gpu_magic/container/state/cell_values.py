@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.messages.events import Shared, StayedValue, Transfer
+from modal_gpu_magic.container.process.output_owner import without_output
+from modal_gpu_magic.wire.inspection.summary import summary
+from modal_gpu_magic.wire.messages.events import Answer, Shared, StayedValue, Transfer
 from modal_gpu_magic.wire.values.imports import Import
+from modal_gpu_magic.wire.values.kinds import is_a, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +73,43 @@ class OutgoingValues:
         names = {stay.name for stay in lost}
         stays = tuple(stay for stay in self.stays if stay.name not in names)
         return replace(self, stays=(*stays, *lost), gone=tuple(name for name in self.gone if name not in names))
+
+    def added_to(self, answer: Answer, versions: dict[str, str]) -> Answer:
+        """Return an answer with these values.
+
+        Args:
+            answer: the answer.
+            versions: by module, the container's versions of the packages whose objects are returned.
+        """
+        return replace(
+            answer,
+            values=self.values,
+            stays=self.stays,
+            redescribed=self.redescribed,
+            stale=self.stale,
+            shares=self.shares,
+            forgot=self.forgot,
+            gone=self.gone,
+            imported=self.imported,
+            looks=self.looks,
+            submodules=self.submodules,
+            versions=versions,
+        )
+
+
+def looks_of(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the type's name and the line of values that the notebook may not be able to make."""
+    with without_output():
+        return {name: (type(value).__name__, summary(value)) for name, value in values.items() if _may_lack(value)}
+
+
+def _may_lack(value: Any) -> bool:
+    """Whether the notebook may lack the package needed to make such a value."""
+    return is_a(value, ModuleType) or module_of(type(value)) not in ("builtins", "__main__")
+
+
+def submodules_of(values: Iterable[Any], source: str) -> tuple[str, ...]:
+    """Return loaded submodules of the returned modules that the cell's text names with dots."""
+    heads = [value.__name__ + "." for value in values if is_a(value, ModuleType)]
+    named = {match[0] for match in re.finditer(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", source)} if heads else set()
+    return tuple(name for name in sorted(named) if name in sys.modules and name.startswith(tuple(heads)))

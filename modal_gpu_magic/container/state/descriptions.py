@@ -8,12 +8,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.container.process.output_owner import without_output
+from modal_gpu_magic.wire.inspection.graph import reached
 from modal_gpu_magic.wire.inspection.summary import SHOWN_ITEMS, bundle, summary
 from modal_gpu_magic.wire.messages.events import StayedValue
-from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.kinds import is_a, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from modal_gpu_magic.container.state.cell_values import Before
+    from modal_gpu_magic.container.state.user_names import UserNames
 
 DESCRIBE_SECONDS = 0.05
 """Seconds to describe values again after a cell; for a long cell, DESCRIBE_SHARE of its time."""
@@ -38,16 +42,16 @@ class Descriptions:
         self._seconds: dict[str, float] = {}
         """Seconds that the last description of a name took."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names under which the notebook has remote values."""
-        return tuple(self._shown)
-
     def resume(self, names: Iterable[str]) -> None:
         """Continue as the container that has ended and that has described the values of these names."""
         self._shown.update(dict.fromkeys(names, 0))
 
-    def stayed(self, name: str, value: Any, why: str, *, shown: str = "") -> StayedValue:
+    @property
+    def names(self) -> frozenset[str]:
+        """The names under which the notebook has remote values."""
+        return frozenset(self._shown)
+
+    def stayed(self, name: str, value: Any, why: str, *, shown: str = "", same_as: str = "") -> StayedValue:
         """Describe a value that stays.
 
         Args:
@@ -55,13 +59,33 @@ class Descriptions:
             value: the value.
             why: the reason why the value stays.
             shown: the name under which the notebook has the value, if another one.
+            same_as: another name under which the notebook has it (`StayedValue.same_as`).
         """
         began = time.monotonic()
         with without_output():
-            made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value))
+            made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value), same_as=same_as)
         self._seconds[shown or name] = time.monotonic() - began
         self._shown[shown or name] = _digest(made)
         return made
+
+    def outdated(self, names: UserNames, before: Before, described: Collection[str]) -> dict[str, Any]:
+        """Return values of the container alone whose descriptions may show what a cell has changed.
+
+        Args:
+            names: the names of the namespace.
+            before: the namespace before the cell.
+            described: names that the cell has bound, or that the answer describes anyway.
+        """
+        namespace = names.namespace
+        shown = set(self._shown).difference(described, names.known)
+        values = {name: namespace[name] for name in shown if names.is_own(name)}
+        read = {name: value for name, value in values.items() if name in before.own}
+        others = {name: value for name, value in values.items() if name not in before.own}
+        if not others:
+            return read
+        roots = (namespace.get(name) for name in (*before.candidates, *before.own, *described))
+        changed = reached(roots, namespace)
+        return read | {name: value for name, value in others.items() if _shows_any(value, changed)}
 
     def changed(self, values: Mapping[str, Any], seconds: float) -> tuple[StayedValue, ...]:
         """Return the new descriptions of values that the notebook has remote values of.
@@ -101,10 +125,10 @@ class Descriptions:
 
 def _may_do_more(kind: type) -> bool:
     """Whether showing an object may do more than show: a repr may count its calls, a figure may be drawn."""
-    return kind.__module__.partition(".")[0] not in _PLAIN_PACKAGES
+    return module_of(kind).partition(".")[0] not in _PLAIN_PACKAGES
 
 
-def shows_any(value: Any, ids: Collection[int]) -> bool:
+def _shows_any(value: Any, ids: Collection[int]) -> bool:
     """Whether the description of a value shows an object with one of these ids."""
     return any(id(each) in ids for each in _shown(value))
 

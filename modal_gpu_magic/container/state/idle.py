@@ -72,8 +72,12 @@ class IdleWork:
             job = self._next()
             with contextlib.suppress(Interrupted), self._lock:
                 self.check()
-                with contextlib.suppress(Exception):  # a job that fails is not tried again before the next cell
+                try:
                     after = job(self.check)
+                except Interrupted:
+                    raise
+                except BaseException:  # noqa: BLE001, S110 - a user's `__reduce__` may raise anything, as `SystemExit`
+                    pass  # a job that fails is not tried again before the next cell
                 with self._changed:
                     self._done += 1
             if after is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.wire.messages.versions import explained, installed
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.wire.messages.versions import Version
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""Minor version of this container's Python."""
 
 
 class Versions:

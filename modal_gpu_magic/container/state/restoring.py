@@ -109,7 +109,7 @@ class Restorer:
             sync.lack(name, why)
         groups = state.manifest.groups
         for group in groups:
-            sync.waiting.update(dict.fromkeys(group.names, group))
+            sync.unloaded.waiting.update(dict.fromkeys(group.names, group))
         self._load([group for group in groups if group.is_early], never)
         if self.plan.continues:
             for each in self.facts.handed:
@@ -122,7 +122,7 @@ class Restorer:
 
     def need(self, names: Iterable[str], check: Check = never) -> None:
         """Load what a cell that reads some names may reach."""
-        waiting = self.sync.waiting
+        waiting = self.sync.unloaded.waiting
         asked = set(names)
         while waiting and (found := reach(asked, self.sync.namespace) | asked) & waiting.keys():
             groups = {id(waiting[name]): waiting[name] for name in found & waiting.keys()}
@@ -130,13 +130,13 @@ class Restorer:
 
     def rest(self, check: Check) -> None:
         """Load one group after the other until a cell waits."""
-        while self.sync.waiting:
-            self._load([next(iter(self.sync.waiting.values()))], check)
+        while self.sync.unloaded.waiting:
+            self._load([next(iter(self.sync.unloaded.waiting.values()))], check)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to load."""
-        return not self.sync.waiting
+        return not self.sync.unloaded.waiting
 
     @unwarned()
     def _load(self, groups: list[SavedGroup], check: Check) -> None:
@@ -153,7 +153,7 @@ class Restorer:
                         namespace.pop(name, None)
                 raise
             for name in group.names:
-                sync.waiting.pop(name, None)
+                sync.unloaded.waiting.pop(name, None)
             sync.rebind(loaded, self.facts, continues=self.plan.continues)
             self._note_handed(loaded.objects)
             self.nbytes += group.nbytes
@@ -184,7 +184,7 @@ class Restorer:
             groups = [group.names for group in self.plan.state.manifest.groups]
             lost = {name for names in groups if not touched.isdisjoint(names) for name in names}
         for name in lost:
-            sync.discard(name)
+            sync.unloaded.discard(name)
             sync.lack(name, CHANGED_SINCE)
 
 

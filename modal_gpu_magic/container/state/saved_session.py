@@ -9,19 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.container.state.idle import After, IdleWork
-from modal_gpu_magic.container.state.restoring import (
-    NOT_RELATED,
-    Plan,
-    Restorer,
-    never,
-    reader,
-    restore_files,
-)
+from modal_gpu_magic.container.state.restoring import NOT_RELATED, Plan, Restorer, never, reader
 from modal_gpu_magic.container.state.saving import Interrupted, NotOwnerError, Saver
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.pickles.identity import first_base
 from modal_gpu_magic.wire.saved.reading import SavedState
+from modal_gpu_magic.wire.values.remote import held_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +124,11 @@ class SavedSession:
 
     # Restoring.
 
+    @property
+    def is_mounted(self) -> bool:
+        """Whether the session Volume is mounted, so that the session's next container can restore what is saved."""
+        return self._directory is not None
+
     def plan(
         self, generation: str, history: tuple[RunTrace, ...], fetched: Sequence[int], python: str, claim: str = ""
     ) -> Plan | str:
@@ -196,8 +195,9 @@ class SavedSession:
         unsaid, self._unsaid = self._unsaid, None
         if (restorer := self._restorer) is not None:
             self.begin()
+            restorer.need([name for _, name in request.holds])
             for name in (*request.drops, *request.values.names):
-                self._sync.discard(name)
+                self._sync.unloaded.discard(name)
             restorer.need({*request.reads, *request.maybe, *request.binds, *request.deletes, *request.mutates})
         return "" if unsaid is None else _line(unsaid)
 
@@ -207,15 +207,10 @@ class SavedSession:
             self.begin()
             self._restorer.need(names)
 
-    def restore_files(self, tree: Path) -> dict[str, str]:
-        """Write the saved files of the working directory, once; return those that are lost, with the reason."""
-        state = self.state
-        return {} if state is None else restore_files(state, tree)
-
     def give_up(self) -> None:
         """Forget the saved state: the notebook begins a new namespace."""
         self._restorer = self._unsaid = None
-        self._sync.give_up_saved()
+        self._sync.unloaded.clear()
 
     def _load_rest(self, check: Check) -> After:
         if self._restorer is not None and self._has_begun:  # files and packages come first, with the cell
@@ -248,7 +243,8 @@ class SavedSession:
         self._is_dirty = False
         self.saved_run = moment.run
         self._unsaved = manifest.unsaved
-        new = {name: why for name, why in manifest.unsaved.items() if self._said.get(name) != why}
+        users = {name: why for name, why in manifest.unsaved.items() if held_in(name) is None}
+        new = {name: why for name, why in users.items() if self._said.get(name) != why}
         self._said.update(new)
         if new:
             words = "; ".join(f"`{name}`: {why}" for name, why in sorted(new.items()))
@@ -275,7 +271,7 @@ class SavedSession:
 def _line(restorer: Restorer) -> str:
     """Return the line about what was restored."""
     sync = restorer.sync
-    waiting = [name for name in restorer.plan.state.names if name in sync.waiting]
+    waiting = [name for name in restorer.plan.state.names if name in sync.unloaded.waiting]
     names = [name for name in restorer.plan.state.names if name in sync.namespace]
     what = f"{_listed(names)} ({size_text(restorer.nbytes)}) in {restorer.seconds:.1f} s" if names else "no variable"
     rest = f"; {_listed(waiting)} will be when a cell reads them, or between cells" if waiting else ""

@@ -39,6 +39,7 @@ from modal_gpu_magic.wire.saved.manifest import (
 from modal_gpu_magic.wire.saved.places import BUFFERS, GROUPS, MANIFEST
 from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.remote import held_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -215,7 +216,7 @@ class _SavedGroups:
 
     def leave_out(self, names: tuple[str, ...], why: str) -> None:
         """Note why a group is not saved."""
-        self.unsaved.update(dict.fromkeys(filter(_is_users, names), why))
+        self.unsaved.update(dict.fromkeys(filter(_is_reported, names), why))
 
 
 class Saver:
@@ -268,7 +269,7 @@ class Saver:
             run=moment.run,
             groups=tuple(each.group for each in saved.kept.values()),
             unsaved=saved.unsaved | left_out,
-            lost=dict(sync.unrestored),
+            lost=dict(sync.unloaded.lost),
             result=sync.last_result,
             sync=_sync_facts(sync, saved.tokens),
             states=moment.states,
@@ -286,7 +287,7 @@ class Saver:
 
     def _save_groups(self, sync: NamespaceSync, limit: int, check: Check) -> _SavedGroups:
         """Write the groups that changed and fit into the limit."""
-        waiting = {names: _Kept(b"", (), group) for names, group in sync.waiting_groups().items()}
+        waiting = {names: _Kept(b"", (), group) for names, group in sync.unloaded.groups().items()}
         room = limit - sum(each.group.nbytes for each in waiting.values())
         token_of = _with_handed(sync)
         values = _values(sync)
@@ -335,7 +336,7 @@ class Saver:
                 failed[name] = why_not(values[name], namespace) or "it cannot be pickled"
             if good:
                 waiting += _grouped({name: values[name] for name in good}, namespace, check)
-        return found, {name: why for name, why in failed.items() if _is_users(name)}
+        return found, {name: why for name, why in failed.items() if _is_reported(name)}
 
     def _look(self, several: list[Any], namespace: dict[str, Any], check: Check) -> Print | None:
         hasher = _Hasher(check, self._rules)
@@ -367,13 +368,14 @@ class Saver:
         content = sealed(GroupContent(packed.transfer, tokens))
         key = _Files(self.directory / GROUPS, check).put(memoryview(content))
         nbytes = packed.transfer.nbytes + len(content)
-        early = nbytes < EARLY_BYTES or bool(tokens) or any(map(_is_definition, several.values()))
+        is_held = any(held_in(name) is not None for name in names)
+        early = nbytes < EARLY_BYTES or is_held or bool(tokens) or any(map(_is_definition, several.values()))
         return SavedGroup(
             names,
             key,
             {each: store.size(each) for each in packed.transfer.buffers},
             nbytes,
-            early or not sync.known.isdisjoint(names),
+            early or not sync.user_names.known.isdisjoint(names),
             all(map(_is_definition, several.values())),
         )
 
@@ -414,13 +416,17 @@ class Saver:
 
 
 def _values(sync: NamespaceSync) -> dict[str, Any]:
-    """Return what is saved: the user's names, results by their numbers, and objects that the notebook may fetch."""
+    """Return what is saved: the user's names, results by their numbers, and what the notebook may fetch."""
     namespace = sync.namespace
     results = [name for name in list(namespace) if name in LAST_RESULTS or is_numbered(name)]
-    names = [*sync.bound_names, *results, *sync.definitions]
+    names = [*sync.user_names.bound, *results, *sync.user_names.definitions]
     found = {name: namespace[name] for name in names if name in namespace}
     kept = {name: value for name, value in found.items() if not (name in results and _is_nothing(value))}
-    return kept | {token_name(token): value for token, value in sync.stale_objects().items()}
+    return (
+        kept
+        | sync.held.values()
+        | {token_name(token): value for token, value in sync.shared_objects.stale_objects().items()}
+    )
 
 
 def _with_handed(sync: NamespaceSync) -> Callable[[Any], int]:
@@ -457,9 +463,9 @@ def _fitting(sizes: Mapping[tuple[str, ...], int], room: int) -> set[tuple[str, 
     return fitting
 
 
-def _is_users(name: str) -> bool:
-    """Whether a name is one that the user knows."""
-    return not name.startswith("<") and name not in LAST_RESULTS
+def _is_reported(name: str) -> bool:
+    """Whether the notebook has to know that a value is not saved: a user's name, or a value held for the notebook."""
+    return held_in(name) is not None or not (name.startswith("<") or name in LAST_RESULTS)
 
 
 def _is_definition(value: Any) -> bool:
@@ -471,12 +477,12 @@ def _sync_facts(sync: NamespaceSync, saved: set[int]) -> SyncFacts:
     lost = [token for token in set(table.token_of.values()) if token not in saved]
     return SyncFacts(
         transfers=table.transfers,
-        known=frozenset(sync.known),
-        definitions=frozenset(sync.definitions),
+        known=frozenset(sync.user_names.known),
+        definitions=frozenset(sync.user_names.definitions),
         marks=sync.marks.facts(),
         digests=dict(table.digests),
-        stale=tuple(sync.stale_objects()),
-        shares=dict(sync.shares),
+        stale=tuple(sync.shared_objects.stale_objects()),
+        shares=dict(sync.shared_objects.shares),
         forgotten=(*table.forgotten(), *lost),
         handed=tuple(Handover(each.transfer.base, tuple(each.named)) for each in sync.handed.waiting),
     )

@@ -16,6 +16,7 @@ import shlex
 import sys
 import tempfile
 from contextlib import suppress
+from os import getcwd  # by name: a cell may replace the function
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,11 +80,16 @@ class Workdir:
         """The directory in which cells run; a cell may have changed to another one."""
         return self.tree / self._place
 
-    def enter(self, place: str) -> None:
+    def enter(self, place: str, followed: str = "") -> None:
         """Change to the directory of the notebook's kernel, if the kernel has changed directory since the last cell.
+
+        A kernel that has followed a cell into its directory (`followed`) has changed directory, too, if it is in
+        another one now. A new container has no such cell.
 
         Entries that the image or a Volume added to the container's start directory are linked into the new directory.
         """
+        if self._place and followed:
+            self._place = followed
         place = place or self._place or FIRST_PLACE
         target = self._inside(place) if place != self._place else None
         if target is None:
@@ -99,7 +105,7 @@ class Workdir:
 
     def take(self, files: ProjectFiles) -> list[str]:
         """Write the files sent and change directory; return the files that now have the content sent."""
-        self.enter(files.place)
+        self.enter(files.place, files.followed)
         for path in files.gone:
             self.remove(path)
         for folder in files.folders:
@@ -144,6 +150,14 @@ class Workdir:
         else:
             self._keep(path)
 
+    def changed_to(self, before: str) -> str:
+        """Return the working directory as `Answer.directory` has it; empty: it still is `before`."""
+        now = working_directory()
+        if now in ("", before):
+            return ""
+        tree = os.path.realpath(self.tree)
+        return os.path.relpath(now, tree) if Path(now).is_relative_to(tree) else now
+
     def name(self, path: str) -> str:
         """Return a path of the project relative to the working directory."""
         return os.path.relpath(self.tree / path, self.path)
@@ -171,6 +185,14 @@ class Workdir:
         folder = os.path.realpath(target.parent)
         inside = Path(folder).is_relative_to(os.path.realpath(self.tree))
         return target if inside and ".." not in Path(path).parts else None
+
+
+def working_directory() -> str:
+    """Return the working directory of this process; empty: it was removed."""
+    try:
+        return getcwd()  # noqa: PTH109 - a text, as `Answer.directory` is
+    except OSError:
+        return ""
 
 
 def forget_compiled(path: Path) -> None:

@@ -76,7 +76,8 @@ def import_early() -> None:
         "IPython.core.interactiveshell",
         "cloudpickle",
         "xxhash",
-        "modal_gpu_magic.sdk.entry",
+        "modal_gpu_magic.sdk.nodes",
+        "modal_gpu_magic.container.node",
     ):
         with suppress(ImportError):  # plain Modal scripts need only modal, whose absence runpy reports
             importlib.import_module(name)

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from modal_gpu_magic.control_plane.containers import shim
 from modal_gpu_magic.control_plane.containers.root import ContainerRoot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 REFILL = "MODAL_GPU_STANDBY_REFILL"
@@ -32,12 +32,14 @@ class WarmProcess:
         process: the process.
         order: write end of the pipe for the definition.
         guard: write end of the pipe whose closing, also by this process's end, kills the container.
+        extra: the additional variables with which the process was started.
     """
 
     container_root: ContainerRoot
     process: subprocess.Popen[bytes]
     order: int
     guard: int
+    extra: Mapping[str, str]
 
     def become(self, order: Mapping[str, Any]) -> None:
         """Send the definition of the container."""
@@ -73,7 +75,12 @@ def start(path: Path, extra: Mapping[str, str] | None = None) -> WarmProcess:
     )
     os.close(order_read)
     os.close(guard_read)
-    return WarmProcess(container_root, process, order_write, guard_write)
+    return WarmProcess(container_root, process, order_write, guard_write, extra or {})
+
+
+def hash_seed(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the seed of text's hashes that the kernel's `variables` fix, because its containers will have it, too."""
+    return {name: value for name, value in variables.items() if name == "PYTHONHASHSEED" and value.isdecimal()}
 
 
 class WarmProcesses:
@@ -87,12 +94,16 @@ class WarmProcesses:
 
     def __init__(self, root: Path, first: WarmProcess | None, *, refilled: bool = True) -> None:
         self._root, self._warm_process, self._refilled = root, first, refilled
+        self._extra = first.extra if first is not None else {}
         self._count = itertools.count(1)
         self._closed = False
 
     def take(self, extra: Mapping[str, str]) -> WarmProcess:
-        """Return a process for a container. Variables in `extra`, needed before Python runs, require a new process."""
-        if extra or self._warm_process is None:
+        """Return a process for a container, which has the variables in `extra` before Python runs.
+
+        A standby process that was started with other variables would ignore them, so that a new one is started.
+        """
+        if self._warm_process is None or extra != self._warm_process.extra:
             return self._start(extra)
         warm_process, self._warm_process = self._warm_process, None
         return warm_process if warm_process.process.poll() is None else self._start(extra)
@@ -100,7 +111,7 @@ class WarmProcesses:
     def refill(self) -> None:
         """Start the next standby process unless one exists, or none is wanted."""
         if self._refilled and self._warm_process is None and not self._closed:
-            self._warm_process = self._start({})
+            self._warm_process = self._start(self._extra)
 
     def close(self) -> None:
         """Discard the standby process and start no other."""

@@ -166,11 +166,6 @@ class Machine:
         return START_SECONDS if self.start_timeout is None else self.start_timeout
 
     @property
-    def identity(self) -> Machine:
-        """The machine without what can change while an App runs; equal identities share an App."""
-        return replace(self, keep_warm=None, save=SAVE_BYTES if self.saves else 0)
-
-    @property
     def saves(self) -> bool:
         """Whether containers mount the session Volume. A cluster keeps no values."""
         return self.save > 0 and self.nodes == 1

@@ -35,8 +35,8 @@ class SessionFiles:
     note = ""
     """What is to be known of the files; empty: nothing."""
 
-    def __init__(self, app: OpenApp, session: str, generation: str) -> None:
-        self._app, self._session, self._generation = app, session, generation
+    def __init__(self, app: OpenApp, generation: str) -> None:
+        self._app, self._generation = app, generation
 
     @classmethod
     async def open(cls, session: Session) -> SessionFiles | SavedFiles:
@@ -46,8 +46,8 @@ class SessionFiles:
             CopyError: the session has no running container, and no saved files.
         """
         app = session.app
-        if app is not None and session.generation is not None and await asyncio.to_thread(app.is_warm, session.name):
-            return cls(app, session.name, session.generation)
+        if app is not None and session.generation is not None and await asyncio.to_thread(app.is_warm):
+            return cls(app, session.generation)
         saved = await SavedFiles.open(session)
         if saved is None:
             why = "" if session.machine.saves else " The session saves nothing (--save 0)."
@@ -66,13 +66,13 @@ class SessionFiles:
 
     def _listed(self, path: str) -> tuple[RemoteFile, ...]:
         try:
-            return self._app.listed(self._session, self._generation, path)
+            return self._app.listed(self._generation, path)
         except ContainerLost as error:  # the container ended before Modal reported its end
             raise self._has_ended from error
 
     def _part(self, path: str, offset: int) -> bytes:
         try:
-            return self._app.part(self._session, self._generation, path, offset, CHUNK_BYTES)
+            return self._app.part(self._generation, path, offset, CHUNK_BYTES)
         except ContainerLost as error:
             raise self._has_ended from error
         except OSError as error:
@@ -82,8 +82,8 @@ class SessionFiles:
     def _has_ended(self) -> CopyError:
         """The error of a container that ended meanwhile."""
         if self._app.machine.saves:
-            return CopyError(MEANWHILE.format(self._session))
-        return CopyError(GONE.format(self._session, ""))
+            return CopyError(MEANWHILE.format(self._app.session))
+        return CopyError(GONE.format(self._app.session, ""))
 
     async def no_path(self, place: Place) -> str:
         """The error message for a path that does not exist, with similar names."""

@@ -11,7 +11,7 @@ from modal_gpu_magic.plan.cell.requirements import is_standard, requirements
 from modal_gpu_magic.session.project.directories import origin_of
 from modal_gpu_magic.session.project.installed import distributions
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
-from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.kinds import is_a, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,7 +63,7 @@ def modules_of(names: Names, namespace: Mapping[str, object]) -> Iterator[str]:
         if type(value) is DeferredImport:
             module = deferral(value).statement.module
         else:
-            module = value.__name__ if is_a(value, ModuleType) else type(value).__module__
+            module = str(value.__name__) if is_a(value, ModuleType) else module_of(type(value))
         yield module.partition(".")[0]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.plan.cell.cellsource import parse_cell
 from modal_gpu_magic.plan.cell.literals import looks_like_a_path, may_be_a_name
 from modal_gpu_magic.plan.cell.references import Reference, of_tree
+from modal_gpu_magic.wire.values.kinds import module_of
 
 if TYPE_CHECKING:
     import ast
@@ -47,7 +48,7 @@ class NotebookCode:
                 continue
             seen.add(name)
             value = namespace[name]
-            if type(value) in _PLAIN or _module(type(value)).partition(".")[0] in _DATA:
+            if type(value) in _PLAIN or module_of(type(value)).partition(".")[0] in _DATA:
                 continue
             if (text := _text(value)) is not None:
                 self.texts[name] = text
@@ -69,11 +70,6 @@ class NotebookCode:
         found.update((Reference(path), None) for value in self._values for path in _paths(value))
         found.update((Reference(text, "word"), None) for text in self.texts.values() if may_be_a_name(text))
         return list(found)
-
-
-def _module(kind: type) -> str:
-    """The `__module__` of a class as text; a class may set it to any value."""
-    return str(type.__getattribute__(kind, "__module__"))
 
 
 def _text(value: Any) -> str | None:
@@ -101,7 +97,7 @@ def _items(value: Any) -> Iterable[Any]:
     if type(value) in (list, tuple, set, frozenset):
         return value  # type: ignore[no-any-return]  # the types are checked
     kind = type(value)
-    if _module(kind) in ("__main__", "argparse", "types") and type(vars_of(value)) is dict:
+    if module_of(kind) in ("__main__", "argparse", "types") and type(vars_of(value)) is dict:
         return vars_of(value).values()  # type: ignore[no-any-return]  # likewise
     return ()
 
@@ -125,10 +121,10 @@ def _codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeTy
     elif issubclass(type(value), functools.partial):
         yield from _codes_of(value.func, namespace)
     elif issubclass(type(value), type):
-        for base in type.mro(value) if _module(value) == "__main__" else ():
-            for each in vars(base).values() if _module(base) == "__main__" else ():
+        for base in type.mro(value) if module_of(value) == "__main__" else ():
+            for each in vars(base).values() if module_of(base) == "__main__" else ():
                 yield from _codes_of(_function_of(each), namespace)
-    elif _module(type(value)) == "__main__":
+    elif module_of(type(value)) == "__main__":
         yield from _codes_of(type(value), namespace)
 
 

@@ -24,6 +24,12 @@ LISTED_FILES = 1_000
 LISTED_BYTES = 50_000_000
 """Maximum total size of these files, bytes."""
 
+STAYS = (
+    "The cell changed to the directory `{}` of the container: later remote cells run there, "
+    "and the notebook stays in its own directory."
+)
+"""Said of a directory that the notebook's machine does not have, or that may be another one there."""
+
 Stamp = tuple[int, int, int]
 """Modification time in nanoseconds, size in bytes, and mode of a file."""
 _NEVER: Stamp = (0, -1, 0)
@@ -59,6 +65,8 @@ class Files:
         self._folders: set[str] = set()
         self._again: frozenset[str] = frozenset()
         """Folders to send again."""
+        self._sent_from = self._followed = ""
+        self._notes: list[str] = []
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()
 
     @property
@@ -94,6 +102,7 @@ class Files:
         lost = [folder for folder in self._folders if not os.path.isdir(project.path(folder))]  # noqa: PTH112
         folders = {*self._folders, *found.folders, *_above(stamps)} - set(lost)
         self._next = stamps, folders
+        self._sent_from = self._cwd
         new = [folder for folder in found.folders if folder not in self._folders]
         new += sorted(self._again.difference(new, lost))
         return ProjectFiles(
@@ -101,7 +110,37 @@ class Files:
             folders=tuple(new),
             contents=contents,
             gone=(*sorted(gone), *sorted(lost, reverse=True)),
+            followed=self._followed,
         )
+
+    def follow(self, directory: str) -> None:
+        """Change to the directory to which a cell has changed, as that cell would have done here.
+
+        A notebook that has gone on beside the cell, and has changed its directory since, stays where it is.
+
+        Args:
+            directory: the directory, in the form of `Answer.directory`.
+        """
+        self._followed = ""
+        project = self._project
+        if not directory or project is None or _working_directory() != self._sent_from:
+            return
+        if directory == self._cwd_place:  # a cell came back from a directory that only the container has
+            return
+        if directory.startswith("/"):
+            self._notes.append(STAYS.format(directory))
+            return
+        try:
+            os.chdir(project.path(directory))
+        except OSError:
+            self._notes.append(STAYS.format(os.path.relpath(directory, self._cwd_place)))
+        else:
+            self._followed = directory
+
+    def take_notes(self) -> list[str]:
+        """Return and clear the sentences about directories that the notebook does not have."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def arrived(self, refused: Iterable[str] = ()) -> None:
         """Record that the container has the last sent files, except `refused` ones, which a cell had changed."""
@@ -118,6 +157,13 @@ class Files:
     def forget(self) -> None:
         """Discard the state of an ended container."""
         self._sent, self._folders = {}, set()
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text, as `Files` compares it
+    except OSError:  # the directory was removed
+        return ""
 
 
 def stamp_of(path: str) -> Stamp | None:

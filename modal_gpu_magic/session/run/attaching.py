@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
 from modal_gpu_magic.sdk.log_reader import returned_values
-from modal_gpu_magic.session.run.pump import Ended, Pump
+from modal_gpu_magic.session.run.pump import Pump
 from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.deferred_imports import is_of
-from modal_gpu_magic.session.values.stand_ins import is_result
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
-from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace
+from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace, is_result
 from modal_gpu_magic.wire.pickles.fingerprints import look
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.session_volume import VolumeFiles
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
+    from modal_gpu_magic.session.run.run_end import Ended
     from modal_gpu_magic.session.run.settling import Sender
     from modal_gpu_magic.session.run.watch import Watch
     from modal_gpu_magic.wire.buffers.stores import Store
@@ -61,8 +61,8 @@ def follow(
     """Show a run that another kernel has sent, from its first event on, until the run ends."""
     session.status.meter.sent(at=run.sent_at)
     request = Request(run.id, __version__, "", run.count, timeout=run.timeout)
-    call = app.attach(session.name, request, lambda kind, body: inbox.put((kind, body)), run.call)
-    ended = Pump(call, inbox, front, session.machine.title, None, watch, session.status, skips=skips).run()
+    call = app.attach(request, lambda kind, body: inbox.put((kind, body)), run.call)
+    ended = Pump(call, inbox, front, watch, session.status, subject=session.machine.title, skips=skips).run()
     if not may_go_on(ended):
         app.reported(run.id, answered=False)  # the container has not met this kernel
     if ended.answer is not None and ended.answer.need is not None:  # its kernel ended before it could send the values
@@ -90,8 +90,8 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
         can_be_asked = ended.never_began or isinstance(ended.lost, MachineError)  # else its container has ended
     if session.machine.nodes > 1:
         return _of_cluster(session, app, run, say)
-    can_be_asked = can_be_asked and app.is_awake(session.name)
-    given = app.hand_over(session.name, run.id if run is not None else "") if can_be_asked else None
+    can_be_asked = can_be_asked and app.is_awake()
+    given = app.hand_over(run.id if run is not None else "") if can_be_asked else None
     app.find_runs()  # a run that its kernel could not announce has ended before that
     ran = answer is not None and answer.need is None
     if given is None or (ran and answer is not None and given.generation != answer.generation):
@@ -165,7 +165,9 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
     before = {name: session.namespace[name] for name in {*values, *staying} & session.namespace.keys()}
     session.namespace.update(values)
     for name in staying:
-        session.namespace[name] = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
+        value = RemoteValue(name, session.name, "object", "", SAVED, fetch=session.fetch)
+        session.namespace[name] = value
+        session.values.stand_ins.bind(name, value)
     session.values.adopted((*values, *staying), NOT_SAVED_NAME)
     names = sorted(name for name in (*values, *staying) if not is_result(name))
     what = ", ".join(names) or "no values"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from modal_gpu_magic.errors import shown_alone
 from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
-from modal_gpu_magic.session.run.interrupts import SeparateInbox
+from modal_gpu_magic.session.run.interrupts import SeparateInbox, in_one_line
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD, is_main
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ Doing = Literal["queued", "running", "done", "failed", "stopped", "lost", "timed
 LOG_CHARACTERS = 4_000_000
 """Most characters of output that `logs()` returns: the last ones."""
 CUT = "… earlier output dropped\n"
+STOPPED_WAITING = "stopped waiting for {0}; {0} goes on, and {0}.cancel() stops it"
 NOT_A_VALUE = "the handle of a background cell stays in the notebook; send its result, such as r = {}.result()"
 
 
@@ -187,18 +190,25 @@ class Background:
             TimeoutError: the cell still runs.
             Exception: the error that ended the cell, with the cell's own traceback.
         """
+        with in_one_line(STOPPED_WAITING.format(self._run.name)):
+            is_over = self._wait(timeout)
+        if not is_over:
+            words = f"{self._run.name} has not ended after {timeout:g} s: {self._run.words}."
+            raise shown_alone(TimeoutError(words))
+        return self._outcome()
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for the end of the cell; return whether the cell has ended in time."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             bell = MAIN_THREAD.bell()
             if self.done():
-                return self._outcome()
+                return True
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError(f"{self._run.name} has not ended after {timeout:g} s: {self._run.words}.")
-            try:
+                return False
+            with contextlib.suppress(concurrent.futures.TimeoutError):
                 bell.result(left)
-            except concurrent.futures.TimeoutError:
-                continue
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for the end of the cell as `result()` does, without blocking the event loop."""

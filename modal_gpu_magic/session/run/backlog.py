@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modal_gpu_magic.errors import MachineError
 from modal_gpu_magic.plan.cell.facts import CellFacts
-from modal_gpu_magic.session.apps import Opening
+from modal_gpu_magic.session.app_opening import Opening
 from modal_gpu_magic.session.run.background import BackgroundRun, clock
 from modal_gpu_magic.session.run.cell import Cell
 from modal_gpu_magic.session.run.error_frames import clear_frames
@@ -22,7 +22,7 @@ from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.settling import OpenRun
 from modal_gpu_magic.session.values.snapshot import Snapshot
 from modal_gpu_magic.session.values.sync import CellResult
-from modal_gpu_magic.wire.messages.events import Request
+from modal_gpu_magic.wire.messages.events import Request, Spending
 from modal_gpu_magic.wire.messages.segments import code_line
 
 if TYPE_CHECKING:
@@ -107,6 +107,13 @@ class Sender(Protocol):
     def queue_changed(self) -> None:
         """Note that other cells wait than before."""
 
+    def awaits_end(self, then: Callable[[], None]) -> bool:
+        """Wait in a thread for the end of a run that was stopped, then call `then` on the main thread.
+
+        Returns:
+            False: no such run is open, or the container has said how it ended.
+        """
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -117,6 +124,7 @@ class Job:
         front: shows the run.
         run: the course of the run.
         ended: called on the main thread with the result of the cell, when its values are in the notebook.
+        spending: returns what the cell may cost when it starts, which for a queued cell is later; None: no budget.
         snapshot: the values that a queued cell is to see; None: the cell was not queued.
         sent: the cell with its packed values; None: it waits.
         is_abandoned: the session was stopped.
@@ -126,6 +134,7 @@ class Job:
     front: BackgroundFront
     run: BackgroundRun
     ended: Callable[[CellResult | None], None]
+    spending: Callable[[], Spending | None] = lambda: None
     snapshot: Snapshot | None = None
     sent: Submitted | None = None
     is_abandoned: bool = False
@@ -212,15 +221,13 @@ class Backlog:
 
     def abandon(self) -> None:
         """Give up all cells, because the session is stopped. The one that runs ends as its App is closed."""
-        if not self._jobs:
-            return
-        first, *queued = self._jobs
-        for job in queued:
+        for job in [job for job in self._jobs if job.sent is None]:
             self._jobs.remove(job)
             self._conclude(job, None, MachineError(SESSION_STOPPED))
-        first.is_abandoned = True
-        if first.sent is not None and not first.sent.opening.ready:
-            first.run.inbox.put(("press", None))  # the wait for the image ends
+        for job in self._jobs:
+            job.is_abandoned = True
+            if job.sent is not None and not job.sent.opening.ready:
+                job.run.inbox.put(("press", None))  # the wait for the image ends
 
     def _launch(self, job: Job, presses: Inbox) -> None:
         job.run.withdraw = lambda: False
@@ -262,25 +269,32 @@ class Backlog:
                 other.snapshot.took_in()
         if job.is_abandoned and isinstance(failure, KeyboardInterrupt):
             failure = MachineError(SESSION_STOPPED)
-        self._conclude(job, result, failure)
-        self._start_next()
+        try:
+            self._conclude(job, result, failure)
+        finally:
+            self._start_next()
 
     def _conclude(self, job: Job, result: CellResult | None, failure: BaseException | None) -> None:
-        if failure is not None:
-            clear_frames(failure)
-            job.front.failed(failure)
-        job.ended(result)
-        if job.run.print_output is not None:
-            job.run.print_output()
-            MAIN_THREAD.before_cell.append(job.run.print_output)
-        job.run.ends(_doing(job.run.receipt, failure), None if result is None else result.result, failure)
+        try:
+            if failure is not None:
+                clear_frames(failure)
+                job.front.failed(failure)
+            job.ended(result)
+            if job.run.print_output is not None:
+                job.run.print_output()
+                MAIN_THREAD.before_cell.append(job.run.print_output)
+        finally:  # the cell ends, whatever shows the end
+            job.run.ends(_doing(job.run.receipt, failure), None if result is None else result.result, failure)
 
     def _start_next(self) -> None:
         while self._jobs and self._jobs[0].sent is None:
             job = self._jobs[0]
             for other in self._jobs[1:]:
                 other.run.waits_for(job.run, other.run.ahead)
+            if self._session.awaits_end(self._start_next):  # of the cell before, whose container may not have started
+                return
             try:
+                job.cell = replace(job.cell, spending=job.spending())
                 self._launch(job, Inbox())
             except BaseException as error:  # noqa: BLE001 - likewise
                 self._jobs.remove(job)

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.error import UsageError
+
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog import rates
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
@@ -32,8 +34,8 @@ from modal_gpu_magic.session.run.hints import hint, memory_hint
 from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.session.run.metrics import Metrics
 from modal_gpu_magic.session.run.phases import seconds_of
-from modal_gpu_magic.session.run.pump import Ended
 from modal_gpu_magic.session.run.receipt import Outcome, Receipt
+from modal_gpu_magic.session.run.run_end import Ended
 from modal_gpu_magic.session.run.sizing import Sizing, sizing
 from modal_gpu_magic.session.run.status import Status
 from modal_gpu_magic.session.run.watch import health_words
@@ -146,7 +148,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
     sized = sizing(run.machine, run.metrics, run.app.backend.kind, answer)
     if error is not None:
         asked = run.machine.gpus[0] if run.machine.gpus else None
-        words = hint(error, run.namespace, run.outgoing.held, run.project)
+        words = hint(error, run.namespace, run.outgoing.withheld, run.project)
         words = words or memory_hint(error, sized, asked, cell.line, run.machine.region)
         if words:
             front.say(words)
@@ -177,10 +179,21 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
             front.say(line)
     if _is_left(run):
         return _left(ended.lost, run.session)
-    error = translate(ended.lost) if ended.lost else BackendLost("the run ended without an answer.")
+    error = _lost(run)
     if isinstance(error, ContainerLost) and run.machine.saves:
         error = ContainerLost(str(error).replace(GONE, _SAVED))
     return _timeout(cell, run.machine, cell.budget, survives=False) if isinstance(error, CellTimeout) else error
+
+
+def _lost(run: FinishedRun) -> BaseException:
+    """Return the error of a run that was lost with its container or with the connection."""
+    lost = run.ended.lost
+    if has_app_ended(lost):
+        who = "the App and its container were ended" if run.machine.detach else "Modal ended the App and its container"
+        error: BaseException = ContainerLost(f"{who} before the cell had ended. {GONE}")
+        error.__cause__ = lost
+        return error
+    return translate(lost) if lost else BackendLost("the run ended without an answer.")
 
 
 def _stopped(run: FinishedRun) -> KeyboardInterrupt:
@@ -227,21 +240,31 @@ def _timeout(cell: Cell, machine: Machine, budget: str, *, survives: bool) -> Ce
 
 @unwarned()
 def own_error(failure: Failure, namespace: dict[str, Any]) -> BaseException:
-    """The cell's exception with its own traceback; a RemoteError of the same name if the kernel lacks the class."""
+    """The cell's exception with its own traceback; a RemoteError of its name if the kernel lacks or cannot show it."""
     error = None
     if failure.exception is not None:
         store = InlineStore(dict(failure.exception.inline))
         error = unpack(failure.exception, namespace, store).values.get("error")
-    if not isinstance(error, BaseException):
+    if not isinstance(error, BaseException) or not _has_words(error):
         error = type(failure.ename, (RemoteError,), {"__module__": "__main__"})(failure.evalue)
     lines = list(failure.traceback)
-    if not lines:  # IPython shows UsageError and SystemExit without a traceback
+    if not lines and isinstance(error, SystemExit | UsageError):  # IPython shows these in its own way
         return error
+    lines = lines or [f"{failure.ename}: {failure.evalue}"]
     try:
         error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython's own hook for such errors
     except AttributeError:  # a class with __slots__
         sys.stderr.write("\n".join(lines) + "\n")
     return error
+
+
+def _has_words(error: BaseException) -> bool:
+    """Whether a kernel can show an error: its `__str__`, code of the user's, may fail or return a lone surrogate."""
+    try:
+        str(error).encode()
+    except Exception:  # noqa: BLE001 - user code may raise anything
+        return False
+    return True
 
 
 def _receipt(run: FinishedRun, cell: Cell, result: CellResult, error: BaseException | None, sized: Sizing) -> Receipt:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modal_gpu_magic.errors import ContainerLost, RemoteError
+from modal_gpu_magic.errors import ContainerLost, RemoteError, words_of
 from modal_gpu_magic.metrics.memory_text import memory_text
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import quote, rate
@@ -81,14 +81,14 @@ def hint(
     error: BaseException, namespace: Mapping[str, object], held: Mapping[str, str], project: Project
 ) -> str | None:
     """One sentence with a remedy for a cell's error, or None. `held`: names that were not sent, with the reason."""
-    missing = re.search(r"name '(\w+)' is not defined", str(error)) if isinstance(error, NameError) else None
+    missing = re.search(r"name '(\w+)' is not defined", words_of(error)) if isinstance(error, NameError) else None
     if missing:
         name = missing[1]  # before Python 3.12, pickling an error drops its attribute `name`
         if name in held:
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
             return f"`{name}` exists in the notebook, but the cell does not seem to read it: send it with --in {name}."
-    if isinstance(error, ModuleNotFoundError) and error.name:
+    if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str) and error.name:
         return _module_hint(error.name.partition(".")[0])
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename, project)
@@ -148,7 +148,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     classes = (getattr(sys.modules.get(module), "OutOfMemoryError", ()) for module in ("torch", "cupy.cuda.memory"))
     # A class that the kernel lacks is recognised by the name of its stand-in.
     stands_in = isinstance(error, RemoteError) and type(error).__name__ == "OutOfMemoryError"
-    return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(str(error)))
+    return stands_in or any(isinstance(error, kind) for kind in classes) or bool(_OUT_OF_MEMORY.search(words_of(error)))
 
 
 def memory_hint(
@@ -165,7 +165,7 @@ def memory_hint(
         return None
     seen = "" if sized.peak_mib is None else f" at a peak of {memory_text(sized.peak_mib)}"
     seen += " of this machine's memory (the GPU is simulated)" if seen and sized.simulated else ""
-    tried = _TRIED.search(str(error))
+    tried = _TRIED.search(words_of(error))
     need = (sized.peak_mib or 0.0) + float(tried[1]) * _MIB[tried[2]] if tried and not sized.simulated else 0.0
     best = larger(spec, need) or larger(spec)
     if best is None:

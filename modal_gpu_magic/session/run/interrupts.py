@@ -1,16 +1,19 @@
-"""Handle ■ (SIGINT) during a remote cell: a press becomes a message in the inbox. Imports the standard library only."""
+"""Handle ■ (SIGINT) during a remote cell: a press becomes a message in the inbox."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from modal_gpu_magic.errors import shown_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
@@ -23,6 +26,7 @@ class SeparateInbox(Inbox):
     """The messages of a run for which the main thread does not wait: a press does not interrupt that thread."""
 
 
+P = ParamSpec("P")
 _RAISING = threading.Event()
 """Set while ■ raises KeyboardInterrupt: the main thread waits for `input()` or reads the user's values."""
 _WHOLE = frozenset({"_ended", "_give_up", "_get_or_create_tracker_id"})
@@ -33,14 +37,40 @@ _IMPORTING = "<frozen importlib._bootstrap>"
 
 def stopped(words: str) -> KeyboardInterrupt:
     """A KeyboardInterrupt that IPython shows as one line, without frames of this package."""
-    error = KeyboardInterrupt(words)
-    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {words}"]  # type: ignore[attr-defined]  # IPython's own hook for such errors
-    return error
+    return shown_alone(KeyboardInterrupt(words))
 
 
-def in_one_line(error: KeyboardInterrupt) -> KeyboardInterrupt:
-    """The error itself if it renders its own traceback, as a cell's error does; else an error of one line."""
-    return error if hasattr(error, "_render_traceback_") else stopped(str(error) or "stopped before the cell began")
+NOT_BEGUN = "stopped before the cell began"
+"""Words for a press of ■ before the run of a cell."""
+
+
+@contextlib.contextmanager
+def in_one_line(words: str = NOT_BEGUN) -> Iterator[None]:
+    """Show a press of ■ in the block as one line, unless it renders its own traceback, as a cell's error does.
+
+    Args:
+        words: what the line says about a press that says nothing itself.
+
+    Raises:
+        KeyboardInterrupt: ■ was pressed.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, RuntimeError) as error:
+        press = _press_in(error)
+        if press is None or hasattr(press, "_render_traceback_"):
+            raise
+        raise stopped(str(press) or words) from None
+
+
+def _press_in(error: BaseException) -> BaseException | None:
+    """The press of ■ that an error stands for; None: the error has another cause.
+
+    Before Python 3.12, a press during `__set_name__`, which a class with fields calls at its import, is the cause of a
+    RuntimeError.
+    """
+    found = error.__cause__ if isinstance(error, RuntimeError) else error
+    return found if isinstance(found, KeyboardInterrupt) else None
 
 
 def was_pressed(inbox: Inbox) -> bool:
@@ -185,6 +215,36 @@ def _is_whole(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+REPEAT_SECONDS = 0.005
+"""Seconds after a callback of IPython after which a press during the callback is repeated."""
+
+
+def callback(function: Callable[P, None]) -> Callable[P, None]:
+    """Make a function fit to be a callback of IPython: a press of ■ stops the cell, not the callback.
+
+    IPython catches a KeyboardInterrupt of a callback, prints the frames of the callback, and runs the cell. A press
+    during the callback is repeated just after it. A second press stops the callback as well.
+    """
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> None:
+        has_run = is_pressed = False
+        while True:
+            try:  # the handler of HeldPress is not yet, or no longer, in effect at the first and last lines
+                if not has_run:
+                    with HeldPress() as held:
+                        has_run = True
+                        function(*args, **kwargs)
+                    is_pressed = is_pressed or held.pressed
+                if is_pressed:
+                    threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+                return
+            except KeyboardInterrupt:  # noqa: PERF203 - the second round has nothing to do but to repeat the press
+                is_pressed = True
+
+    return called
 
 
 @contextlib.contextmanager

@@ -7,22 +7,21 @@ after a stop, with an `end` event that holds the whole answer (the server discar
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost, KernelEnds, TakenOver
+from modal_gpu_magic.errors import BackendLost, KernelEnds
 from modal_gpu_magic.session.run.clocks import Timing
+from modal_gpu_magic.session.run.event_order import EventOrder, Origin
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
 from modal_gpu_magic.session.run.kernel_end import KERNEL_END
 from modal_gpu_magic.session.run.lifecycle import Action, Lifecycle, Message
+from modal_gpu_magic.session.run.old_events import OldEvents
+from modal_gpu_magic.session.run.run_end import Ended, RunEnd
 from modal_gpu_magic.session.run.shown_phase import ShownPhase
+from modal_gpu_magic.session.run.threaded_requests import ThreadedRequests, text_within, wait_for
 from modal_gpu_magic.session.run.waiting import queue_words
-from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
-from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.run.watch import Watch
+    from modal_gpu_magic.wire.messages.events import Answer, Event, Frame
     from modal_gpu_magic.wire.messages.segments import Segment
 
 UPDATE_SECONDS = 1.0
@@ -48,38 +48,21 @@ LEAVES = "the kernel ends, and session {0} runs on: `%modal_gpu attach {0}` cont
 OUTAGE = "The run goes on; its output comes when the connection is back."
 GPU_FAULT = "CUDA"
 """Marker in an error message after which the log is read: a GPU fault may have caused the error."""
-SHOWN_KINDS = frozenset(
-    {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output", "rank", "note"}
-)
-"""Kinds of events that a kernel which attaches to a run may skip: what the cell has shown before."""
-JUST_ATTACHED_SECONDS = 1.0
-"""Seconds after the log was read in which an answer arrives that was there before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended: with an answer, or with the error that explains the missing answer."""
-
-    answer: Answer | None
-    lost: BaseException | None
-    stopped: bool
-    terminated: bool
-    timed_out: bool = False
-    ended_at: float = 0.0
-    """When the answer arrived or the container was lost, seconds since the epoch."""
-    began: bool = False
-    """Whether user code began. The container queues `started`, or marks the shared store, before it runs user code."""
-    words: str = ""
-    """The last output of a lost container in Modal's log."""
-    never_began: bool = False
-    """The cell did not begin and never will: the run was not sent, or the container refused it."""
 
 
 class Pump:
-    """Runs one call to its end (`run()`).
+    """Takes in the messages of one run and carries out what follows from them, until the run ends (`run()`).
 
-    `again`: the cell began before, in a container that has ended. `skips`: old output of a run that another kernel has
-    sent is not shown.
+    Args:
+        call: the run.
+        inbox: its messages.
+        front: shows its output, its phase and notes.
+        watch: warns of idle and damaged GPUs.
+        status: the session's status, with its meter.
+        subject: the machine's title.
+        timeout: the limit of the run, seconds; None: no limit.
+        again: the cell began before, in a container that has ended.
+        skips: old output of a run that another kernel has sent is not shown.
     """
 
     def __init__(
@@ -87,46 +70,27 @@ class Pump:
         call: Call,
         inbox: Inbox,
         front: Front,
-        subject: str,
-        timeout: float | None,
         watch: Watch,
         status: Status,
         *,
+        subject: str,
+        timeout: float | None = None,
         again: bool = False,
         skips: bool = False,
     ) -> None:
         self.call, self.inbox, self.front = call, inbox, front
         self.watch, self.status, self.again = watch, status, again
-        self.timing = Timing(status.meter)
-        self.life = Lifecycle(time.monotonic(), timeout)
-        self.assembler = Assembler()
-        self.others: dict[str, Assembler] = {}
-        """Assemblers of the other nodes of a cluster, by node and container. Each container numbers its own events."""
-        self.former: set[str] = set()
-        """Lives of containers that Modal has replaced: what still arrives from them is out of date."""
         self.attaches = not call.has_values
         """Another kernel has sent the run."""
-        self.is_old = self.attaches
-        """Events are from before this kernel attached."""
-        self.skips = skips
-        self.live_at = 0.0
-        """When all that is old had arrived, seconds of the monotonic clock; 0: not yet."""
-        self.question: dict[str, Any] | None = None
-        """A question from before, if it has no answer."""
-        self.container = ""
-        """The life of the container that the events come from; another one after a preemption."""
-        self.answer: Answer | None = None
-        self.end: Answer | None = None
-        self.lost: BaseException | None = None
-        self.never_began = False
-        self.answered_at: float | None = None
-        self.lost_at: float | None = None
+        self.requests = ThreadedRequests(call, inbox)
+        self.order = EventOrder(attaches=self.attaches)
+        self.old = OldEvents(attaches=self.attaches, skips=skips)
+        self.timing = Timing(status.meter)
+        self.life = Lifecycle(time.monotonic(), timeout)
         self.phase = ShownPhase(call.request, subject, front, status)
         self.began = self.ticked = self.log_read_at = time.monotonic()
-        self.frames = 0
+        self.end = RunEnd(attaches=self.attaches)
         self._takers, self._handlers = self._event_takers(), self._message_handlers()
-        self._in_progress: set[str] = set()
-        """Names of the requests to Modal in progress; a request of the same name is not started again."""
 
     def run(self) -> Ended:
         """Handle messages until the run is over."""
@@ -142,73 +106,12 @@ class Pump:
                 self._feed(message)
             if time.monotonic() - self.ticked >= UPDATE_SECONDS:
                 self._tick(None)
-        answer = self._whole_answer()
-        ended_at = (self.lost_at if answer is None else self.answered_at) or time.time()
-        if answer is not None:
-            self.timing.answered(answer, ended_at)
-        else:
-            self.timing.lost(ended_at, existed=self.life.begun)
-        if self.ticked >= self.began + LIVE_SECONDS:
-            self.phase.show()  # a live view ends with the figure of the receipt
-        for event in self._missing(answer):
-            self._event(event)
-        last_output = self._read_log(self.call.last_words) if self._crashed(answer) else ""
-        if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
-            self._say(self.watch.log(self._read_log(self.call.app.log)))
-        return Ended(
-            answer,
-            self.lost,
-            self.life.presses > 0,
-            self.life.terminated,
-            self.life.timed_out,
-            ended_at,
-            self.life.begun,
-            last_output,
-            self.never_began or not self.call.sent or (answer is not None and answer.need is not None),
-        )
+        return self._ended()
 
     @property
     def _has_all_old(self) -> bool:
         """Whether all that is old has arrived, or is not waited for: a cluster's logs come one after the other."""
-        return not self.is_old or self.lost is not None or self.life.presses > 0
-
-    def _whole_answer(self) -> Answer | None:
-        """Return the run's answer; ask the container for it if the event that has the answer was lost."""
-        if self.answer is None or not self.answer.is_event or not self.call.has_values:
-            return self.answer or self.end
-        if self.end is None:
-            asking = threading.Thread(target=self._fetch_end, name="modal-gpu-request", daemon=True)
-            asking.start()
-            try:
-                with interruptible():
-                    asking.join()
-            except KeyboardInterrupt:
-                self._press()
-        return self.end
-
-    def _fetch_end(self) -> None:
-        try:
-            self.end = self.call.ended()
-        except Exception as error:  # noqa: BLE001 - the run is over; `conclude` raises the error
-            self.lost = error
-
-    def _crashed(self, answer: Answer | None) -> bool:
-        """Whether the container crashed, so that Modal's log may hold the cause."""
-        return (
-            answer is None
-            and not self.life.presses
-            and self.lost is not None
-            and not isinstance(self.lost, BackendLost)
-        )
-
-    @staticmethod
-    def _read_log(read: Callable[[], str]) -> str:
-        """Read a text from Modal's log; empty if the read takes too long."""
-        texts: list[str] = []
-        thread = threading.Thread(target=lambda: texts.append(read()), daemon=True)
-        thread.start()
-        thread.join(LOG_LIMIT)
-        return "".join(texts)
+        return not self.old.are_arriving or self.end.lost is not None or self.life.presses > 0
 
     def _feed(self, message: Message) -> None:
         """Change the run's state by a message, and do what follows."""
@@ -218,9 +121,9 @@ class Pump:
             case Action.TERMINATE:
                 self.call.cancel(terminate=True)
             case Action.DRAIN:
-                self._in_thread("flush", lambda: self.call.app.flush(self.call.request.run))
+                self.requests.put_marker()
             case Action.ASK if self._can_ask:
-                self._in_thread("ended", self._ask_the_container)
+                self.requests.ask_for_end()
             case Action.HINT:
                 self.front.say(STOP_SENT)
             case _:
@@ -231,37 +134,65 @@ class Pump:
         """Whether a container exists to be asked. Without one, the request would start a new container."""
         return self.life.begun or (self.call.request.generation is not None and self.call.app.machine.nodes == 1)
 
-    def _ask_the_container(self) -> None:
-        """Ask, in a thread, how the run ended: the server discarded the answer, or the cell had not begun."""
-        try:
-            answer = self.call.ended()
-        except Exception:  # noqa: BLE001 - the cell continues, or its container ends: later messages say which
-            return
-        self.inbox.put(("settled", answer))
+    # The end of the run.
 
-    def _settled(self, answer: Answer | None) -> None:
+    def _ended(self) -> Ended:
+        """Show the output that has not arrived, and return how the run ended."""
+        answer = self._whole_answer()
+        ended_at = self.end.time_of(answer) or time.time()
         if answer is not None:
-            self.end = self.end or answer
-            self._feed(Message.END)
-        elif self.life.begun:  # another container answered
-            self._feed(Message.GONE)
+            self.timing.answered(answer, ended_at)
         else:
-            self.never_began = True
-            self._feed(Message.NEVER)
+            self.timing.lost(ended_at, existed=self.life.begun)
+        if self.ticked >= self.began + LIVE_SECONDS:
+            self.phase.show()  # a live view ends with the figure of the receipt
+        for event in self._missing(answer):
+            self._event(event)
+        stopped = self.life.presses > 0
+        crashed = self.end.is_crash(answer, stopped=stopped)
+        last_output = text_within(LOG_LIMIT, self.call.last_words) if crashed else ""
+        if answer is not None and answer.failure is not None and GPU_FAULT in answer.failure.evalue:
+            self._say(self.watch.log(text_within(LOG_LIMIT, self.call.app.log)))
+        return Ended(
+            answer=answer,
+            lost=self.end.lost,
+            stopped=stopped,
+            terminated=self.life.terminated,
+            timed_out=self.life.timed_out,
+            ended_at=ended_at,
+            began=self.life.begun,
+            words=last_output,
+            never_began=self.end.never_began or not self.call.sent or (answer is not None and answer.need is not None),
+        )
+
+    def _whole_answer(self) -> Answer | None:
+        """Return the run's answer; ask the container for it if the event that has the answer was lost."""
+        if self.end.lacks_whole_answer:
+            try:
+                wait_for(self._fetch_answer)
+            except KeyboardInterrupt:
+                self._press()
+        return self.end.final_answer
+
+    def _fetch_answer(self) -> None:
+        try:
+            self.end.whole_answer = self.call.ended()
+        except Exception as error:  # noqa: BLE001 - the run is over; `conclude` raises the error
+            self.end.lost = error
 
     def _missing(self, answer: Answer | None) -> tuple[Event, ...]:
         """Events that have not arrived: the tail inside the answer, and events that the queue lost."""
         if answer is None:
             return ()
-        late = tuple(self.assembler.feed(Frame(self.call.request.run, answer.tail)))
-        if self.assembler.next_number >= answer.events:
+        late = tuple(self.order.add(answer.tail))
+        if self.order.next_number >= answer.events:
             return late
         try:
-            events = self.call.app.replay(self.call.session, self.call.request.run, self.assembler.next_number)
+            events = self.call.app.replay(self.call.request.run, self.order.next_number)
         except Exception:  # noqa: BLE001 - only output is missing; the answer is complete
             self.front.say("Some lines of output were lost.")
             return late
-        return (*late, *self.assembler.feed(Frame(self.call.request.run, events)))
+        return (*late, *self.order.add(events))
 
     # Handlers of messages. Each takes the body of the message.
 
@@ -277,9 +208,10 @@ class Pump:
             "taken": self._lose,
             "result": self._result,
             "lost": self._lose,
-            "outage": self._outage,
-            "contact": self._contact,
-            "closed": self._closed,
+            "outage": lambda _: self.phase.interrupt(OUTAGE),  # the run continues; its output and result come later
+            "contact": lambda _: self.phase.resume(),
+            "unanswered": self.front.say,
+            "closed": lambda _: self._lose(BackendLost("the session was stopped while the cell ran.")),
             "flush": lambda _: self._feed(Message.DRAINED),
             "settled": self._settled,
             "press": lambda _: self._press(),
@@ -294,93 +226,133 @@ class Pump:
         self.status.meter.spawned()
         if self.phase.name == "sending" and self.call.request.generation is None:
             self.phase.enter("waiting")
+        self._look_for_a_start()  # a press may come before Modal has the call
 
     def _frame(self, frame: Frame) -> None:
-        _, *node, life = frame.run.split("/")
-        if node:
-            self.frames += 1
-            self._take_of_node(node[0], life, self._of_node(node[0], life).feed(frame))
-            return
-        if not self._is_of(life):
-            return
-        self.frames += 1
-        self._take(self.assembler.feed(frame))
+        origin = Origin.of(frame)
+        self._follow(origin)
+        self._take(origin, self.order.feed(origin, frame))
 
     def _segment(self, body: tuple[str, Segment]) -> None:
-        """Take in a file of the run's log. What has arrived before is not taken twice."""
+        """Take in a file of the run's log."""
         life, segment = body
-        if self._is_of(life) and segment.first <= self.assembler.next_number:
-            self._take(self.assembler.take(segment))
-
-    def _is_of(self, life: str) -> bool:
-        """Whether a container's events count: its run is the last one. Modal repeats an input after a preemption."""
-        if life in self.former:
-            return False
-        if life != self.container:
-            if self.container:
-                self.former.add(self.container)
-                self._restarted()
-            self.container = life
-        return True
-
-    def _take(self, events: list[Event]) -> None:
-        for event in events:
-            self._event(event)
-        self.call.at(self.container, self.assembler.next_number, is_behind=bool(self.assembler.missing))
-        self._check_complete()
-
-    def _logged_end(self, answer: Answer) -> None:
-        """Take in how the run ended from its log, which has no values: a kernel that attached needs none of it."""
-        if not self.call.has_values:
-            self._result(answer)
-
-    def _live(self, _: object) -> None:
-        """All that is old has arrived."""
-        self.is_old, self.live_at = False, time.monotonic()
-        if self.question is not None and not self.life.is_over:
-            question, self.question = self.question, None
-            self._ask(question)
-
-    def _restarted(self) -> None:
-        """Another container runs the cell from the start; its events are numbered from zero again."""
-        self.front.say("The container was replaced by Modal: the cell began again.")
-        self.assembler, self.frames = Assembler(), 0
-        self.watch.begin()
-        self.timing.replaced()
-        self.again = True
+        origin = Origin(life)
+        self._follow(origin)
+        self._take(origin, self.order.take(origin, segment))
 
     def _node_segment(self, body: tuple[str, str, Segment]) -> None:
         """Take in a file of the log of another node."""
         node, life, segment = body
-        assembler = self._of_node(node, life)
-        if segment.first <= assembler.next_number:
-            self._take_of_node(node, life, assembler.take(segment))
+        origin = Origin(life, node)
+        self._take(origin, self.order.take(origin, segment))
 
-    def _of_node(self, node: str, life: str) -> Assembler:
-        return self.others.setdefault(f"{node}/{life}", Assembler())
+    def _follow(self, origin: Origin) -> None:
+        """Say if another container runs the cell from the start: Modal repeats an input after a preemption."""
+        if self.order.follow(origin):
+            self.front.say("The container was replaced by Modal: the cell began again.")
+            self.watch.begin()
+            self.timing.replaced()
+            self.again = True
 
-    def _take_of_node(self, node: str, life: str, events: list[Event]) -> None:
-        """Handle events of a node other than the first: output of its ranks, samples, and its failure."""
+    def _take(self, origin: Origin, events: list[Event] | None) -> None:
+        """Handle events in order. None: what arrived does not count."""
+        if events is None:
+            return
         for event in events:
-            if event.kind in ("rank", "sample"):
+            if origin.node is None:
                 self._event(event)
-            elif event.kind == "started":
-                self.timing.takes(event, f"{node}/{life}", int(node))
-            elif event.kind == "end" and self.end is None:
-                self.end, self.answered_at = event.content["answer"], self.answered_at or time.time()
-                self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
+            else:
+                self._event_of_node(event, origin.life, origin.node)
+        if origin.node is None:
+            self.call.at(self.order.container, self.order.next_number, is_behind=self.order.is_behind)
         self._check_complete()
 
-    def _event(self, event: Event) -> None:
-        if self.is_old and self.skips and event.kind in SHOWN_KINDS:
-            return
-        if event.kind in ("started", "phase") and not self.life.is_over:
-            self.timing.takes(event, self.container)
-        if (take := self._takers.get(event.kind)) is not None:
-            take(event)
-            return
-        self.front.event(event)
-        self._say(self.watch.output(event))
+    def _check_complete(self) -> None:
+        if self.end.answer is not None and self.order.has_all_posted(self.end.answer):
+            self._feed(Message.COMPLETE)
+
+    def _logged_end(self, answer: Answer) -> None:
+        """Take in how the run ended from its log, which has no values: a kernel that attached needs none of it."""
+        if self.attaches:
+            self._result(answer)
+
+    def _live(self, _: object) -> None:
+        """All that is old has arrived."""
+        question = self.old.all_arrived(time.monotonic())
+        if question is not None and not self.life.is_over:
+            self._ask(question)
+
+    def _result(self, answer: Answer) -> None:
+        self.end.take(answer, self._when(answer), is_whole=False)
+        self._feed(Message.RESULT)
+        self._check_complete()
+
+    def _when(self, answer: Answer) -> float:
+        """Return when an answer was made: now, or earlier if it was there before this kernel attached."""
+        now = time.time()
+        return min(now, answer.made_at) if self.old.may_include_answer(time.monotonic()) else now
+
+    def _settled(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.end.whole_answer = self.end.whole_answer or answer
+            self._feed(Message.END)
+        elif self.life.begun:  # another container answered
+            self._feed(Message.GONE)
+        else:
+            self.end.never_began = True
+            self._feed(Message.NEVER)
+
+    def _lose(self, error: BaseException) -> None:
+        self.end.lose(error, time.time())
+        self._look_for_the_mark()
+        self._look_for_a_start()
+        if isinstance(error, BackendLost):
+            self._feed(Message.UNREACHABLE)
+        elif not self.call.sent:
+            self._feed(Message.UNSENT)
+        else:
+            self._feed(Message.FAILED if self._can_ask else Message.FAILED_COLD)
+
+    def _press(self) -> None:
+        if self.call.app.owner:
+            self.phase.enter("stopping")
+            if KERNEL_END.follows():
+                self._lose(KernelEnds(LEAVES.format(self.call.app.session)))
+                return
+        self._feed(Message.PRESS)
+        self.phase.enter("stopping")
+        self._look_for_a_start()
+
+    def _look_for_a_start(self) -> None:
+        """Ask whether a container starts for a stopped run: it goes on, and then costs as long as it idles."""
+        if self.life.presses and not self.life.begun:
+            self.requests.ask_for_state()
+
+    def _tick(self, _: object) -> None:
+        now = self.ticked = time.monotonic()
+        if now > self.began + UNHEARD_SECONDS:  # a C call that holds the GIL must not escape its timeout
+            self._look_for_the_mark()
+        self.phase.show()
+        if self.phase.is_before_running:
+            self.requests.ask_for_state()
+        elif now > self.log_read_at + LOG_SECONDS:
+            self.log_read_at = now
+            self.requests.read_log()
+
+    def _booting(self, _: object) -> None:
+        if self.phase.name in ("waiting", "stopping") and not self.life.begun:
+            self.timing.exists()
+        if self.phase.name == "waiting":
+            self.phase.enter("starting")
+
+    def _queued(self, _: object) -> None:
+        if self.phase.name == "sending":  # the container of the session has ended
+            self.phase.enter("waiting")
+        if self.phase.name == "waiting":
+            self.timing.queued()
+            self.phase.explain(queue_words(self.call.app.machine, self.call.app.backend.kind))
+
+    # Handlers of events.
 
     def _event_takers(self) -> dict[str, Callable[[Event], None]]:
         """What is done with the kinds of events that are no output."""
@@ -392,58 +364,33 @@ class Pump:
             "note": lambda event: self.front.say(event.content["text"]),
             "sample": self._sample,
             "input_request": lambda event: self._question(event.content),
-            "answered": lambda _: self._question(None),
+            "answered": lambda _: self.old.was_answered(),
         }
+
+    def _event(self, event: Event) -> None:
+        if self.old.hides(event):
+            return
+        if event.kind in ("started", "phase") and not self.life.is_over:
+            self.timing.takes(event, self.order.container)
+        if (take := self._takers.get(event.kind)) is not None:
+            take(event)
+            return
+        self.front.event(event)
+        self._say(self.watch.output(event))
+
+    def _event_of_node(self, event: Event, life: str, node: str) -> None:
+        """Handle an event of a node other than the first: output of its ranks, a sample, or its failure."""
+        if event.kind in ("rank", "sample"):
+            self._event(event)
+        elif event.kind == "started":
+            self.timing.takes(event, f"{node}/{life}", int(node))
+        elif event.kind == "end" and self.end.whole_answer is None:
+            self.end.take(event.content["answer"], time.time(), is_whole=True)
+            self._feed(Message.END_ELSEWHERE)  # the node failed, and the other nodes are being terminated
 
     def _started(self, event: Event) -> None:
         self.call.knows(event.content["call"])
         self._begun()
-
-    def _take_end(self, event: Event) -> None:
-        answer: Answer = event.content["answer"]
-        if answer.is_event and self.call.has_values:  # from the log, which has no values: the container has them
-            self.answer = answer
-        else:
-            self.end = answer
-        self.answered_at = self.answered_at or self._when(answer)
-        self._feed(Message.END)
-
-    def _sample(self, event: Event) -> None:
-        if self.attaches and not self.is_old:
-            self._hear(event.content["time"])
-        self.front.sample(self.watch.take(event))
-        self._say(self.watch.sample())
-
-    def _hear(self, sent: float) -> None:
-        """Count the phase from its beginning, which was before this kernel attached."""
-        since = self.timing.hears(sent, self.container)
-        if since is not None and self.phase.name == "running":
-            self.phase.began_at(since)
-
-    def _question(self, question: dict[str, Any] | None) -> None:
-        """Ask the user, or once all that is old has arrived: another kernel may have brought the answer."""
-        if self.is_old or question is None:
-            self.question = question
-        else:
-            self._ask(question)
-
-    def _say(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.front.say(line)
-
-    def _look_for_the_mark(self) -> None:
-        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container.
-
-        Not once ■ was pressed: a stopped run that is not heard of returns the prompt, and the next cell asks about it.
-        """
-        store = self.call.app.store(self.call.session)
-        if self.life.begun or self.life.presses or store is None:
-            return
-        if store.is_marked(self.call.request.run):
-            self.timing.exists()
-            self._begun()
-            if self.phase.is_before_running and self.call.request.distributed is None:
-                self.phase.enter("running")
 
     def _begun(self) -> None:
         self._feed(Message.BEGUN)
@@ -455,10 +402,46 @@ class Pump:
         elif self.again:
             self.phase.enter("restarted", f"It began again at {time.strftime('%H:%M')}, from its first line.")
 
+    def _look_for_the_mark(self) -> None:
+        """Take a mark in the shared store for the event `started`, which comes later or is lost with its container.
+
+        Not once ■ was pressed: a stopped run that is not heard of returns the prompt, and the next cell asks about it.
+        """
+        store = self.call.app.store
+        if self.life.begun or self.life.presses or store is None:
+            return
+        if store.is_marked(self.call.request.run):
+            self.timing.exists()
+            self._begun()
+            if self.phase.is_before_running and self.call.request.distributed is None:
+                self.phase.enter("running")
+
     def _show_phase(self, content: dict[str, Any]) -> None:
         """Show what the container does, unless the run has ended, or more must be said about it."""
         if not (self.life.is_over or self.life.presses or self.phase.name == "restarted"):
             self.phase.enter(content["phase"], subject=content["subject"])
+
+    def _take_end(self, event: Event) -> None:
+        answer: Answer = event.content["answer"]
+        is_whole = self.attaches or not answer.is_event  # the log has no values: the container has them
+        self.end.take(answer, self._when(answer), is_whole=is_whole)
+        self._feed(Message.END)
+
+    def _sample(self, event: Event) -> None:
+        if self.attaches and not self.old.are_arriving:
+            self._hear(event.content["time"])
+        self.front.sample(self.watch.take(event))
+        self._say(self.watch.sample())
+
+    def _hear(self, sent: float) -> None:
+        """Count the phase from its beginning, which was before this kernel attached."""
+        since = self.timing.hears(sent, self.order.container)
+        if since is not None and self.phase.name == "running":
+            self.phase.began_at(since)
+
+    def _question(self, question: dict[str, Any]) -> None:
+        if not self.old.hold(question):
+            self._ask(question)
 
     def _ask(self, question: dict[str, Any]) -> None:
         try:
@@ -467,99 +450,8 @@ class Pump:
         except KeyboardInterrupt:
             self._press()
             return
-        self._in_thread(f"answer {time.monotonic()}", lambda: self._answer(text))
+        self.requests.answer(text)
 
-    def _answer(self, text: str) -> None:
-        """Send the answer to a question, in a thread."""
-        with contextlib.suppress(TakenOver):  # the reader of the log reports it
-            self.call.app.answer(self.call.request.run, text)
-
-    def _result(self, answer: Answer) -> None:
-        self.answer, self.answered_at = answer, self.answered_at or self._when(answer)
-        self._feed(Message.RESULT)
-        self._check_complete()
-
-    def _when(self, answer: Answer) -> float:
-        """Return when an answer was made: now, or earlier if it was there before this kernel attached."""
-        now = time.time()
-        is_new = self.live_at and time.monotonic() > self.live_at + JUST_ATTACHED_SECONDS
-        return now if self.call.has_values or is_new else min(now, answer.made_at)
-
-    def _check_complete(self) -> None:
-        if self.answer is None:
-            return
-        posted = self.answer.tail[0].number if self.answer.tail else self.answer.events
-        has_all = self.assembler.next_number >= posted and (self.attaches or not self.others)
-        if has_all or (self.call.has_values and self.frames >= self.answer.frames):
-            self._feed(Message.COMPLETE)
-
-    def _lose(self, error: BaseException) -> None:
-        self.lost, self.lost_at = error, self.lost_at or time.time()
-        self._look_for_the_mark()
-        if isinstance(error, BackendLost):
-            self._feed(Message.UNREACHABLE)
-        elif not self.call.sent:
-            self._feed(Message.UNSENT)
-        else:
-            self._feed(Message.FAILED if self._can_ask else Message.FAILED_COLD)
-
-    def _closed(self, _: object) -> None:
-        self._lose(BackendLost("the session was stopped while the cell ran."))
-
-    def _press(self) -> None:
-        if self.call.app.owner:
-            self.phase.enter("stopping")
-            if KERNEL_END.follows():
-                self._lose(KernelEnds(LEAVES.format(self.call.session)))
-                return
-        self._feed(Message.PRESS)
-        self.phase.enter("stopping")
-
-    def _tick(self, _: object) -> None:
-        now = self.ticked = time.monotonic()
-        if now > self.began + UNHEARD_SECONDS:  # a C call that holds the GIL must not escape its timeout
-            self._look_for_the_mark()
-        self.phase.show()
-        if self.phase.is_before_running:
-            self._in_thread("poll", self._poll)
-        elif now > self.log_read_at + LOG_SECONDS:
-            self.log_read_at = now
-            self._in_thread("log", lambda: self.inbox.put(("log", self.call.app.log())))
-
-    def _outage(self, _: object) -> None:
-        """Show that events do not arrive; the run goes on, and its output and result come later."""
-        self.phase.interrupt(OUTAGE)
-
-    def _contact(self, _: object) -> None:
-        self.phase.resume()
-
-    def _poll(self) -> None:
-        running = self.call.running() if self.call.id is not None else None
-        if running is not None:
-            self.inbox.put(("booting" if running else "queued", None))
-
-    def _booting(self, _: object) -> None:
-        if self.phase.name == "waiting":
-            self.timing.exists()
-            self.phase.enter("starting")
-
-    def _queued(self, _: object) -> None:
-        if self.phase.name == "sending":  # the container of the session has ended
-            self.phase.enter("waiting")
-        if self.phase.name == "waiting":
-            self.timing.queued()
-            self.phase.explain(queue_words(self.call.app.machine, self.call.app.backend.kind))
-
-    def _in_thread(self, name: str, action: Callable[[], None]) -> None:
-        """Run `action` in a thread, unless a thread for `name` is still running: a network may stall for minutes."""
-        if name in self._in_progress:
-            return
-        self._in_progress.add(name)
-
-        def run() -> None:
-            try:
-                action()
-            finally:
-                self._in_progress.discard(name)
-
-        threading.Thread(target=run, name="modal-gpu-request", daemon=True).start()
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.front.say(line)

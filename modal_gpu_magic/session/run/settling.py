@@ -33,17 +33,20 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.run.conclude import FinishedRun
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.interrupts import Inbox
-    from modal_gpu_magic.session.run.pump import Ended
+    from modal_gpu_magic.session.run.run_end import Ended
     from modal_gpu_magic.session.run.status import Status
     from modal_gpu_magic.session.values.process_state import ProcessState
     from modal_gpu_magic.session.values.sync import Values
     from modal_gpu_magic.session.values.versions import Versions
     from modal_gpu_magic.wire.buffers.stores import SharedStore
     from modal_gpu_magic.wire.messages.events import Answer
+    from modal_gpu_magic.wire.values.remote import RemoteValue
 
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
+FOLLOWED_SECONDS = 0.05
+"""Seconds between two looks whether the cell that another thread waits for has ended."""
 T = TypeVar("T")
 _GONE: Any = object()
 
@@ -60,6 +63,8 @@ class OpenRun:
         bindings: the notebook's variables when the notebook went on without the run: when the cell was stopped, or
             was sent into the background; empty: the notebook waits.
         changes: the names that the run may change; None: any name.
+        follower: the thread of the cell that waits for the end of the run and then applies the answer; None: no cell
+            waits, or the run is in the background.
     """
 
     run: str
@@ -68,6 +73,15 @@ class OpenRun:
     count: int
     bindings: dict[str, Any] = field(default_factory=dict)
     changes: frozenset[str] | None = None
+    follower: threading.Thread | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a late answer is applied: a cell and a fetch may both have asked for it."""
+
+    @property
+    def is_followed_elsewhere(self) -> bool:
+        """Whether another thread waits for the end of the run."""
+        follower = self.follower
+        return follower is not None and follower is not threading.current_thread() and follower.is_alive()
 
     def rebound(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """The names that the notebook has bound again since it went on, with their values; `_GONE`: deleted."""
@@ -143,7 +157,7 @@ class Sender(Protocol):
     def discard_dead_app(self, say: Callable[[str], None]) -> None:
         """Discard an App that can no longer run cells, and say what was lost."""
 
-    def fetch(self, name: str) -> Any:
+    def fetch(self, wanted: str | RemoteValue) -> Any:
         """Return a value that stayed in the container."""
 
     def free_buffers(self) -> None:
@@ -159,7 +173,16 @@ class Sender(Protocol):
 @unwarned()
 def receive(session: Sender, finished: FinishedRun) -> CellResult:
     """Apply the answer of a finished run. Without one: keep the run open, or discard the run or the container."""
-    ended, run = finished.ended, session.open_run
+    run = session.open_run
+    try:
+        return _receive(session, finished, run)
+    finally:
+        if run is not None:
+            run.follower = None
+
+
+def _receive(session: Sender, finished: FinishedRun, run: OpenRun | None) -> CellResult:
+    ended = finished.ended
     if isinstance(ended.lost, TakenOver):
         session.taken_over(str(ended.lost))
         return CellResult()
@@ -221,6 +244,7 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     session.history[:] = traced(session.history, answer.saved_run, RunTrace(run.run, run.changes))
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
+    session.files.follow(answer.directory)
     session.modules.arrived()
     session.versions.arrived()
     session.process.arrived(answer.states, late=late)
@@ -264,11 +288,13 @@ def traced(history: list[RunTrace], saved: str, ended: RunTrace) -> list[RunTrac
 def settle(session: Sender, front: Front, inbox: Inbox) -> None:
     """Ask the container how the open run ended, and apply its answer.
 
+    A run that another thread follows has not been stopped: its end is waited for, which that thread applies.
+
     Raises:
         KeyboardInterrupt: ■ was pressed; the run stays open.
         ModalGpuError: the request to the container failed.
     """
-    run = session.open_run
+    run = _unfollowed(session)
     app = session.app
     if run is None or app is None:
         return
@@ -277,7 +303,7 @@ def settle(session: Sender, front: Front, inbox: Inbox) -> None:
 
     def ask() -> None:
         try:
-            answers.append(app.ended(session.name, run.run))
+            answers.append(app.ended(run.run))
         except BaseException as error:  # noqa: BLE001 - raised again on the cell's thread
             errors.append(error)
         inbox.put(("answered", None))
@@ -291,7 +317,16 @@ def settle(session: Sender, front: Front, inbox: Inbox) -> None:
         return
     if errors:
         raise errors[0]
-    apply_late_answer(session, run, answers[0], front.say)
+    with run.lock:
+        if session.open_run is run:  # else it was settled, or given up with its container, meanwhile
+            apply_late_answer(session, run, answers[0], front.say)
+
+
+def _unfollowed(session: Sender) -> OpenRun | None:
+    """Return the open run, once no other thread waits for its end."""
+    while (run := session.open_run) is not None and run.is_followed_elsewhere:
+        time.sleep(FOLLOWED_SECONDS)
+    return run
 
 
 def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say: Callable[[str], None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.wire.values.kinds import module_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -122,15 +124,15 @@ def suspect(source: str, values: Mapping[str, Any]) -> str:
 
 def _is_cpu(value: object) -> bool:
     """Whether a value is the text `cpu` or torch's CPU device."""
-    return (type(value) is str or type(value).__module__ == "torch") and str(value) == "cpu"
+    return (type(value) is str or module_of(type(value)) == "torch") and str(value) == "cpu"
 
 
 def _is_cpu_tensor(value: Any) -> bool:
     """Whether a value is a tensor, or a module with parameters, in main memory. Raises nothing, imports nothing."""
     try:
-        if any(kind.__module__.startswith("torch.nn.modules") for kind in type(value).__mro__):
+        if any(module_of(kind).startswith("torch.nn.modules") for kind in type(value).__mro__):
             value = next(iter(value.parameters()))
-        is_tensor = any(kind.__module__.startswith("torch") for kind in type(value).__mro__)
+        is_tensor = any(module_of(kind).startswith("torch") for kind in type(value).__mro__)
         return is_tensor and str(value.device) == "cpu"
     except Exception:  # noqa: BLE001 - a user's class may raise anything
         return False

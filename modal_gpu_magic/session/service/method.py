@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import ServiceError
+from modal_gpu_magic.errors import ServiceError, shown_alone
 from modal_gpu_magic.session.run.interrupts import HeldPress
 from modal_gpu_magic.session.service.async_iteration import driven
 from modal_gpu_magic.wire.calls import Fault, decode, encode
@@ -59,9 +59,15 @@ class ServiceMethod:
         Args:
             iterables: one per argument, as for Python's `map`; the map ends with the shortest.
             return_exceptions: yield an error instead of its result; False: raise the first error.
+
+        Raises:
+            TypeError: an argument is not iterable.
         """
         self._refuse_stream("map")
-        rows = (self._arguments(args, {}) for args in zip(*iterables))  # noqa: B905 - as `map` does
+        try:
+            rows = (self._arguments(args, {}) for args in zip(*iterables))  # noqa: B905 - as `map` does
+        except TypeError as error:
+            raise shown_alone(error) from None
         lengths = [len(each) for each in iterables if isinstance(each, Sized)]
         total = min(lengths) if len(lengths) == len(iterables) and lengths else None
         function = self._function
@@ -94,7 +100,7 @@ class ServiceMethod:
         try:
             bound = self._method.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self._method.name}() {error}") from None
+            raise shown_alone(TypeError(f"{self._method.name}() {error}")) from None
         sent = tuple(bound.arguments.values()) if self._method.batch else (bound.args, bound.kwargs)
         return encode(sent, self._service.namespace, f"what {self._title} is called with")
 

@@ -9,6 +9,7 @@ from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.inspection.marks import names_of
 from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.remote import RemoteValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,10 +31,21 @@ class Snapshot:
         namespace: the notebook's variables.
         marks: makes the fingerprints.
         values: the values that the cell reads, by name.
+        remote: the remote values that the cell reads, by name: these need no copy.
     """
 
-    def __init__(self, session: str, namespace: dict[str, Any], marks: Marks, values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        session: str,
+        namespace: dict[str, Any],
+        marks: Marks,
+        values: Mapping[str, Any],
+        remote: Mapping[str, RemoteValue],
+    ) -> None:
         self._namespace, self._marks = namespace, marks
+        self._remote = dict(remote)
+        self._rebound: set[str] = set()
+        """Names of remote values that the notebook has bound again."""
         hasher = Hasher()
         self._groups = {group.names: group for group in marks.look(values, hasher) if group.print is not None}
         self._values = {name: values[name] for name in sorted(names_of(self._groups.values()))}
@@ -48,6 +60,7 @@ class Snapshot:
         for names, group in self._groups.items():
             if not self._changed.issuperset(names) and not self._is_unchanged(group, hasher):
                 self._changed.update(names)
+        self._rebound |= {name for name, value in self._remote.items() if self._namespace.get(name) is not value}
         hasher.release()
 
     def took_in(self) -> None:
@@ -61,20 +74,25 @@ class Snapshot:
                 self._bound.update(now)
             else:  # an earlier cell deleted one of them
                 del self._groups[names]
+        now = {name: self._namespace.get(name) for name in self._remote.keys() - self._rebound}
+        for name, value in now.items():
+            if type(value) is RemoteValue:
+                self._remote[name] = value
+            else:  # an earlier cell has returned the value, or deleted the name
+                del self._remote[name]
         hasher.release()
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Bind the copies of the changed values inside the block."""
+        """Bind the copies of the changed values inside the block, and the remote values."""
         self.note_changes()
-        if not self._changed:
-            yield
-            return
-        store = InlineStore(dict(self._transfer.inline))
-        copies = unpack(self._transfer, self._namespace, store).values
-        names = self._changed & copies.keys()
-        before = {name: self._namespace.get(name, _GONE) for name in names}
-        self._namespace.update({name: copies[name] for name in names})
+        values: dict[str, Any] = {name: self._remote[name] for name in self._rebound}
+        if self._changed:
+            store = InlineStore(dict(self._transfer.inline))
+            copies = unpack(self._transfer, self._namespace, store).values
+            values |= {name: copies[name] for name in self._changed & copies.keys()}
+        before = {name: self._namespace.get(name, _GONE) for name in values}
+        self._namespace.update(values)
         try:
             yield
         finally:

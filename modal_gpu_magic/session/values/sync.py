@@ -15,20 +15,21 @@ from modal_gpu_magic.errors import LostValueError, MachineError, TransferError
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.values import deferred_imports
 from modal_gpu_magic.session.values.bindings import identity
+from modal_gpu_magic.session.values.covers import Covers
 from modal_gpu_magic.session.values.snapshot import Snapshot
-from modal_gpu_magic.session.values.stand_ins import StandIns, is_result
+from modal_gpu_magic.session.values.stand_ins import StandIns
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of
 from modal_gpu_magic.wire.inspection.size import nbytes_of
-from modal_gpu_magic.wire.messages.events import LAST_RESULTS, OUTPUTS, RESULT, is_numbered, token_in
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS, OUTPUTS, RESULT, is_numbered, is_result, token_in
 from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, redescribe
+from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, lose, own_of, redescribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.transfer import Packed
     from modal_gpu_magic.wire.values.imports import Import
 
+ENDED = "its container has ended"
+"""Why a value is lost, if nothing else is known."""
 LOOKED_UP_BYTES = 16_000_000
 """Maximum size of a value that is sent without being named in the cell, for a cell that may read any name, bytes."""
 
@@ -67,26 +70,51 @@ class Outgoing:
         values: the values by name.
         groups: the names with fingerprints of their values; names that share objects are in one group.
         looked: all groups that the cell reads, sent or not.
-        held: the reason for each name that is not sent, and the option that changes it.
+        withheld: the reason for each name that is not sent, and the option that changes it.
         drops: names that the container must delete.
         forgot: tokens of objects that the kernel no longer tracks.
         hasher: the digests of the large buffers.
         reached: the names whose values the cell may read.
+        holds: numbers of values that the container is to hold, with their names (`Request.holds`).
+        released: numbers of held values that the kernel has given up.
+        aliases: names that the cell may read and that the kernel has bound to held values, with their numbers.
+        may_change: names and placeholder names of the held values that the cell may reach.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
     looked: tuple[Group, ...] = ()
-    held: dict[str, str] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict)
     drops: tuple[str, ...] = ()
     forgot: tuple[int, ...] = ()
     hasher: Hasher = field(default_factory=Hasher)
     reached: frozenset[str] = frozenset()
+    holds: tuple[tuple[int, str], ...] = ()
+    released: tuple[int, ...] = ()
+    aliases: dict[str, int] = field(default_factory=dict)
+    may_change: frozenset[str] = frozenset()
 
     @property
     def nbytes(self) -> int:
         """Approximate size of the values, bytes."""
         return sum(nbytes_of(value) for value in self.values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How names reach the container.
+
+    Attributes:
+        values: values to send, by name, unless the container has them already.
+        last: IPython's last results, which each result changes on both sides: the container never has them already.
+        aliases: names of held values, with their numbers.
+        withheld: the reason for each name that is not sent, and the option that changes it.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +140,14 @@ class Values:
         self.table = IdentityTable(side=0)
         self.marks = Marks(namespace, self.table)
         self.hasher = Hasher()
-        self.lost: set[str] = set()
-        """Names whose values have ended with their container."""
-        self.why_lost: dict[str, str] = {}
-        """The reasons, where they are known."""
         self.alive: frozenset[str] = frozenset()
         """Names bound in the container after the last cell; one deleted in the notebook is deleted in the container."""
         self.stateless = False
         """The session runs on a cluster, which keeps no values between cells."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Returns the digest of a buffer that the store delivered and that is unchanged since."""
-        self.stand_ins = StandIns(session, namespace, hidden, self.table)
+        self.covers = Covers(session, namespace, hidden, self.table)
+        self.stand_ins = StandIns(self.covers)
         self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
 
     def outgoing(self, names: Names, transfer_options: TransferOptions) -> Outgoing:
@@ -132,31 +157,49 @@ class Values:
             TransferError: values that the cell reads cannot be sent: each name, the reason, the remedy.
         """
         hasher = self.hasher = Hasher(unwritten=self.unwritten)
+        holds, released = self.stand_ins.hold(), self.stand_ins.released()
         sure = (names.reads - names.maybe) | set(transfer_options.include)
         reached = self._reached(names, transfer_options)
-        values, last, held = self._sorted_out(reached, transfer_options)
+        choice = self._choose(reached, transfer_options)
         groups: list[Group] = []
-        looked = tuple(self.marks.look(values, hasher))
+        looked = tuple(self.marks.look(choice.values, hasher))
         for group in looked:
             if group.print is None:
-                held.update({name: self._why_not(name, values[name]) for name in group.names})
+                choice.withheld.update({name: self._why_not(name, choice.values[name]) for name in group.names})
             elif not self.marks.agrees(group):
                 groups.append(group)
-        for name, value in last.items():
+        for name, value in choice.last.items():
             if look((value,), self.namespace, hasher, table=self.table) is None:
-                held[name] = self._why_not(name, value)
-        sent = {name: (values | last)[name] for name in sorted(names_of(groups) | (last.keys() - held.keys()))}
+                choice.withheld[name] = self._why_not(name, value)
+        names_sent = names_of(groups) | (choice.last.keys() - choice.withheld.keys())
+        sent = {name: (choice.values | choice.last)[name] for name in sorted(names_sent)}
         self._check(
-            {name: why for name, why in held.items() if name in sure} or self._too_large(sent, transfer_options.limit)
+            {name: why for name, why in choice.withheld.items() if name in sure}
+            or self._too_large(sent, transfer_options.limit)
         )
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
-        return Outgoing(sent, tuple(groups), looked, held, drops, self.table.forgotten(), hasher, frozenset(reached))
+        return Outgoing(
+            values=sent,
+            groups=tuple(groups),
+            looked=looked,
+            withheld=choice.withheld,
+            drops=drops,
+            forgot=self.table.forgotten(),
+            hasher=hasher,
+            reached=frozenset(reached),
+            holds=holds,
+            released=released,
+            aliases=choice.aliases,
+            may_change=self.stand_ins.held_names() if sent or choice.aliases else frozenset(),
+        )
 
     def snapshot(self, names: Names, transfer_options: TransferOptions) -> Snapshot:
         """Copy the values that a cell reads, for a cell that is sent later."""
-        values, _, _ = self._sorted_out(self._reached(names, transfer_options), transfer_options)
-        return Snapshot(self.session, self.namespace, self.marks, values)
+        reached = self._reached(names, transfer_options)
+        values = self._choose(reached, transfer_options).values
+        remote = {name: self.namespace[name] for name in reached if self.stand_ins.is_reachable(self.namespace[name])}
+        return Snapshot(self.session, self.namespace, self.marks, values, remote)
 
     def _reached(self, names: Names, transfer_options: TransferOptions) -> set[str]:
         """Names whose values the cell may read, directly or through the functions that it calls."""
@@ -178,35 +221,34 @@ class Values:
     def _is_small(self, name: str) -> bool:
         return nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES
 
-    def _sorted_out(
-        self, reached: AbstractSet[str], transfer_options: TransferOptions
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-        """The values to send, those of IPython's last results, and the reason for each name that is not sent."""
-        values: dict[str, Any] = {}
-        last: dict[str, Any] = {}  # each result changes these names in the kernel and the container: marks are useless
-        held: dict[str, str] = {}
+    def _choose(self, reached: AbstractSet[str], transfer_options: TransferOptions) -> _Choice:
+        """Choose how each name that the cell may read reaches the container, unless the container has its value."""
+        choice = _Choice()
         for name in sorted(reached):
             if not self._is_the_users(name, transfer_options):
                 continue
-            value = self.stand_ins.own(name)
+            value = self.covers.own(name)
             if self._container_has(name, value):
                 continue
-            reason = self._why_it_stays(name, value, transfer_options)
-            if reason:
-                held[name] = reason
+            if self.stand_ins.is_reachable(value) and (number := facts(value).held):
+                choice.aliases[name] = number
+            elif reason := self._why_it_stays(name, value, transfer_options):
+                choice.withheld[name] = reason
+            elif name in LAST_RESULTS:
+                choice.last[name] = value
             else:
-                (last if name in LAST_RESULTS else values)[name] = value
-        return values, last, held
+                choice.values[name] = value
+        return choice
 
     def incoming(
-        self, answer: Answer, store: Store, fetch: Callable[[str], Any], count: int, unlike: Mapping[str, str]
+        self, answer: Answer, store: Store, fetch: Callable[[RemoteValue], Any], count: int, unlike: Mapping[str, str]
     ) -> CellResult:
         """Bind the returned values; also after an error and after a stop, as a kernel does.
 
         Args:
             answer: the container's answer.
             store: holds the buffers of the answer.
-            fetch: returns a value that stayed in the container, by name.
+            fetch: returns the value of a remote value.
             count: the cell's execution count.
             unlike: a clause about each package whose version in the container differs, by module.
         """
@@ -218,26 +260,33 @@ class Values:
         self._bind_imports(answer.imported)
         for name, stay in stays.items():
             remote_name = f"_{count}" if name == RESULT else name  # IPython stores a cell's result as `_12`
-            fetcher = None if stay.gone else fetch
-            value = RemoteValue(
-                remote_name, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetcher
-            )
+            value = None if stay.gone else self.stand_ins.found(stay.same_as)
+            if value is None:
+                value = self._stand_in(remote_name, stay, None if stay.gone else fetch)
+            else:
+                redescribe(value, stay.type_name, stay.summary, stay.bundle)
             if name == RESULT:
                 result, has_result = value, True
             else:
                 self.namespace[name] = value
                 self._forget_name(name)
+            if not stay.gone:
+                self.stand_ins.bind(remote_name, value)
         self._redescribe(answer.redescribed)
         self.stand_ins.share({f"_{count}" if name == RESULT else name: each for name, each in answer.shares.items()})
         self.table.stale.update(token for token in answer.stale if self.table.has(token))
         if answer.stale:
-            self.stand_ins.cover(fetch)
+            self.covers.cover(fetch)
         for name in answer.gone:
             self.namespace.pop(name, None)
             self._forget_name(name)
-        self.stand_ins.uncover()
+        self.covers.uncover()
         self.lose(answer.lost)
         return CellResult(result, has_result, tuple((n, stay.why) for n, stay in stays.items() if n != RESULT))
+
+    def _stand_in(self, name: str, stay: StayedValue, fetch: Callable[[RemoteValue], Any] | None) -> RemoteValue:
+        """Return a new remote value; `fetch`: None: nothing can fetch the value."""
+        return RemoteValue(name, self.session, stay.type_name, stay.summary, stay.why, stay.bundle, fetch=fetch)
 
     def kernel_only_tokens(self, packed: Packed) -> tuple[int, ...]:
         """Tokens of objects in the container, or in a transfer to it, that only the kernel has a name for."""
@@ -253,63 +302,91 @@ class Values:
         for group in outgoing.groups:
             self.marks.transferred(group)
         self._note_bound(outgoing.values)
-        self.lost.difference_update(outgoing.values)
+        self.stand_ins.rebound((*outgoing.values, *outgoing.drops))
+        self.stand_ins.sent(outgoing.holds, outgoing.released, outgoing.aliases)
         self.marks.drop(frozenset(outgoing.drops))
         self.table.confirm_released(outgoing.forgot)
         self.table.received.clear()
 
-    def forget(self) -> tuple[str, ...]:
-        """Discard the state of an ended container, so that values are sent again; return the names of lost values."""
+    def forget(self, why: str = ENDED) -> tuple[str, ...]:
+        """Discard the state of an ended container, so that values are sent again; return the names of lost values.
+
+        Args:
+            why: why the values are lost, as a clause.
+        """
+        lost = self._remote()
+        self._forget()
+        self.stand_ins.clear(why)
+        return _worth_naming(lost)
+
+    def _forget(self) -> None:
         self.marks.clear()
         self.table.clear()
-        self.stand_ins.clear()
         self._bound.clear()
         self.alive = frozenset()
-        self.lost = self._remote()
-        return _worth_naming(self.lost)
 
-    def rewound(self, restored: AbstractSet[str]) -> tuple[str, ...]:
-        """Go on with values of an earlier time that the next container has; return the names of lost values.
+    def rewound(self, restored: AbstractSet[str], reasons: Mapping[str, str]) -> dict[str, str]:
+        """Go on with values of an earlier time that the next container has.
 
         The container knows none of the kernel's objects: a value that shares objects with the kernel is lost as well.
 
         Args:
             restored: names that the container has.
-        """
-        covered = {name for name in self._remote() if self.stand_ins.is_covered(name)}
-        sharing = {name for name, tokens in self.stand_ins.shares.items() if any(map(self.table.has, tokens))}
-        self.forget()
-        self.lost = self._remote() - (restored - covered - sharing)
-        self.alive = frozenset(restored)
-        return _worth_naming(self.lost)
+            reasons: why values are lost, by their names; those of all other names by the empty name.
 
-    def lose(self, reasons: Mapping[str, str]) -> tuple[str, ...]:
+        Returns:
+            The names of lost values, each with the reason.
+        """
+        remote = self._remote()
+        covered = {name for name in remote if self.covers.is_covered(name)}
+        sharing = {name for name, tokens in self.stand_ins.shares.items() if any(map(self.table.has, tokens))}
+        self._forget()
+        self.stand_ins.rewind(
+            restored - covered - sharing, lambda name: reasons.get(name, reasons.get("", "")) or ENDED
+        )
+        self.alive = frozenset(restored)
+        return self._reasons(remote - self._remote())
+
+    def lose(self, reasons: Mapping[str, str]) -> dict[str, str]:
         """Note values that the next container does not have; return those that the notebook has remote values of.
 
         The notebook's own values among them are sent again.
+
+        Args:
+            reasons: names, and placeholder names of held values, each with the reason.
         """
         if not reasons:
-            return ()
+            return {}
         self.marks.drop(reasons.keys())
         self.table.digests.clear()
-        lost = (self._remote() - self.lost).intersection(reasons)
-        self.lost |= lost
-        self.why_lost.update({name: reasons[name] for name in lost})
-        return _worth_naming(lost)
+        remote = self._remote()
+        self.stand_ins.lose(reasons)
+        return self._reasons(remote - self._remote())
+
+    def _reasons(self, names: Iterable[str]) -> dict[str, str]:
+        """Return why the values of names are lost."""
+        return {name: facts(self.namespace[name]).why for name in _worth_naming(names)}
 
     def adopted(self, given: Iterable[str], why: str) -> None:
         """Note which names a session has that this kernel comes back to; `why`: where the kernel's other ones are."""
         names = [name for name in given if name in self.namespace]
-        self.lost.difference_update(names)
         self._note_bound(names)
-        self.why_lost = dict.fromkeys(self.lost, why)
+        for value in self.namespace.values():
+            if is_lost(value) and (facts(value).session, facts(value).why) == (self.session, ENDED):
+                lose(value, why)
 
     def is_current(self, name: str) -> bool:
         """Whether the kernel has the current value of a name that was covered, and the container has no such name."""
-        return name not in self.alive and self.stand_ins.is_uncovered(name)
+        return name not in self.alive and self.covers.is_uncovered(name)
 
-    def fetched(self, name: str, transfer: Transfer, store: Store) -> Any:
+    def fetched(self, asked: str, value: RemoteValue | None, transfer: Transfer, store: Store) -> Any:
         """Unpack and return a fetched value.
+
+        Args:
+            asked: the name, or the placeholder name, of the value in the transfer.
+            value: the remote value; None: the value was asked for by its name alone.
+            transfer: the values that the container has sent.
+            store: has the buffers.
 
         Raises:
             MachineError: the kernel cannot unpickle the value; the message gives the reason.
@@ -317,30 +394,36 @@ class Values:
         hasher = Hasher(unwritten=self.unwritten)
         arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, only=self.table.stale)
         for failed, why in arrived.failed.items():
-            raise MachineError(f"{failed} cannot be fetched: {why}.")
+            name = facts(value).name if value is not None else failed
+            raise MachineError(f"{name} cannot be fetched: {why}.")
         self.table.stale -= arrived.current
         self.stand_ins.share_fetched(arrived.current | arrived.new)
         self.table.received.append(transfer.base)
-        if self.stand_ins.is_covered(name):
-            value = self.stand_ins.own(name)
-        else:
-            value = arrived.values[name]
+        own = own_of(value) if value is not None else ()
+        fetched = own[0] if own else arrived.values[asked]
+        if not own:
             # `x = x.fetch()` binds what the container has under the name: the container keeps it, for other kernels.
-            self._bound[name] = type(value), identity(value, self.table)
-        self.stand_ins.uncover()
-        return value
+            for name in (asked,) if value is None else self.stand_ins.names_of(value):
+                self._bound[name] = type(fetched), identity(fetched, self.table)
+        self.covers.uncover()
+        return fetched
+
+    def remote(self, name: str) -> RemoteValue | None:
+        """The remote value of this session that a name is bound to; None: the name is bound to another value."""
+        value = self.namespace.get(name)
+        return value if type(value) is RemoteValue and facts(value).session == self.session else None
 
     def remote_names(self) -> tuple[str, ...]:
         """The user's names whose values are only in this session's container."""
-        return _worth_naming(self._remote() - self.lost)
+        return _worth_naming(self._remote())
 
     def _remote(self) -> set[str]:
-        """Names whose values are only in the container, lost ones included."""
+        """Names whose values are only in the container."""
         names = (name for name, value in self.namespace.items() if self.stand_ins.is_reachable(value))
         return {name for name in names if is_name(name)}
 
     def _bind(
-        self, answer: Answer, store: Store, fetch: Callable[[str], Any], unlike: Mapping[str, str]
+        self, answer: Answer, store: Store, fetch: Callable[[RemoteValue], Any], unlike: Mapping[str, str]
     ) -> tuple[Any, bool]:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
         transfer = cast("Transfer", answer.values)
@@ -362,13 +445,14 @@ class Values:
             elif token_in(name) is None:
                 self.namespace[name] = value
                 self._forget_name(name)
+                self.stand_ins.bind(name, value)
         return result, RESULT in transfer.names
 
     def _redescribe(self, changed: Iterable[StayedValue]) -> None:
         """Show what values that stayed earlier look like now."""
-        news = {each.name: each for each in changed}
-        for value in list(self.namespace.values()) if news else ():
-            if self.stand_ins.is_reachable(value) and (new := news.get(facts(value).name)) is not None:
+        for new in changed:
+            value = self.stand_ins.current(new.name)
+            if value is not None and self.stand_ins.is_reachable(value):
                 redescribe(value, new.type_name, new.summary, new.bundle)
 
     def _bind_imports(self, imported: Mapping[str, Import]) -> None:
@@ -383,14 +467,13 @@ class Values:
 
     def _forget_name(self, name: str) -> None:
         """Discard the state of a name that the container has bound or deleted."""
-        self.lost.discard(name)
         self.marks.drop(frozenset((name,)))
         self.stand_ins.forget_name(name)
 
     def _note_bound(self, names: Iterable[str]) -> None:
         """Record the current bindings of names as equal in the kernel and the container."""
         for name in names:
-            value = self.stand_ins.own(name) if name in self.namespace else None
+            value = self.covers.own(name) if name in self.namespace else None
             key = (
                 ("import", deferral(value).statement) if type(value) is DeferredImport else identity(value, self.table)
             )
@@ -407,9 +490,6 @@ class Values:
         return not (name in self.hidden and self.hidden[name] is self.namespace[name])
 
     def _why_it_stays(self, name: str, value: Any, transfer_options: TransferOptions) -> str | None:
-        if name in self.lost and self.stand_ins.is_reachable(value):
-            why = self.why_lost.get(name, "its container has ended")
-            return f"{why}; run the cell that made it again"
         if is_lost(value):
             return f"{facts(value).why or 'it is not available'}; run the cell that made it again"
         if type(value) is RemoteValue and not self.stand_ins.is_reachable(value):
@@ -439,7 +519,7 @@ class Values:
     def _check(self, refused: Mapping[str, str]) -> None:
         if refused:
             lines = [f"Cannot send `{name}`: {why}." for name, why in refused.items()]
-            lost = all(name in self.lost or is_lost(self.namespace[name]) for name in refused)
+            lost = all(is_lost(self.namespace[name]) for name in refused)
             raise (LostValueError if lost else TransferError)("\n".join(lines))
 
     def _drops(self, bound: AbstractSet[str]) -> set[str]:
@@ -448,14 +528,13 @@ class Values:
         The notebook deleted them or bound them again, or the cell binds them without reading them.
         """
         old = {name for name in self.alive if name not in self.namespace or self._is_rebound(name)}
-        old |= self.lost & self.alive
         return old | {name for name in bound & self.alive if not self._is_remote(name)}
 
     def _is_rebound(self, name: str) -> bool:
         """Whether the notebook has bound a name to another object since the last transfer of the name."""
-        value = self.stand_ins.own(name)
-        if type(value) is RemoteValue and self.stand_ins.is_reachable(value):
-            return False
+        value = self.covers.own(name)
+        if self.stand_ins.is_reachable(value):
+            return not self.stand_ins.is_current(name, value)
         kind, then = self._bound.get(name, (None, None))
         if kind is DeferredImport and then is not None:
             return not deferred_imports.is_of(value, then[1])
@@ -463,13 +542,11 @@ class Values:
 
     def _is_remote(self, name: str) -> bool:
         """Whether a name's value is only in a container."""
-        return name in self.namespace and type(self.stand_ins.own(name)) is RemoteValue
+        return name in self.namespace and type(self.covers.own(name)) is RemoteValue
 
     def _container_has(self, name: str, value: Any) -> bool:
         """Whether the container has this value under this name."""
-        if not self.stand_ins.is_reachable(value) or name in self.lost:
-            return False
-        return facts(value).name == name or name in LAST_RESULTS
+        return self.stand_ins.is_reachable(value) and self.stand_ins.is_current(name, value)
 
 
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:

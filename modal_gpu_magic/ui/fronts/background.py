@@ -14,6 +14,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.errors import words_of
+from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.live import Live
 from modal_gpu_magic.ui.fronts.notebook import NotebookFront
@@ -107,6 +109,7 @@ class RecordedArea(CellArea):
                 return
         publish()
 
+    @callback
     def _returned(self, _: object) -> None:
         """Publish messages soon: the cell that started the run has returned."""
         self._shell.events.unregister("post_run_cell", self._returned)
@@ -436,4 +439,4 @@ def error_content(shell: InteractiveShell, error: BaseException) -> dict[str, An
     else:
         maker: Any = shell.InteractiveTB
         lines = maker.structured_traceback(type(error), error, error.__traceback__)
-    return {"ename": type(error).__name__, "evalue": str(error), "traceback": list(lines)}
+    return {"ename": type(error).__name__, "evalue": words_of(error), "traceback": list(lines)}

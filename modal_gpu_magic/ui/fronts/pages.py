@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.errors import words_of
+from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.widgets.journal import Act
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Pages:
             return
         self._late = []
 
+        @callback
         def last(result: Any) -> None:
             self._shell.events.unregister("post_run_cell", last)
             late, self._late = self._late or [], None
@@ -62,6 +65,6 @@ class Pages:
     def _error(self, result: Any) -> Iterable[Act]:
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
-            name, words = type(error).__name__, str(error)
+            name, words = type(error).__name__, words_of(error)
             lines = getattr(self._shell, "_last_traceback", None) or [f"{name}: {words}"]
             yield Act("error", {"ename": name, "evalue": words, "traceback": list(lines)})

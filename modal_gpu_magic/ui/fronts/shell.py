@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.card import SEPARATOR, Card, card_bundle
 from modal_gpu_magic.ui.fronts.live import Live
 from modal_gpu_magic.ui.fronts.moments import zone_named
@@ -129,6 +130,7 @@ class ShellFront(abc.ABC):
         self._held = []
         self.shell.events.register("post_execute", self._release)
 
+    @callback
     def _release(self) -> None:
         held, self._held = self._held or (), None
         self.shell.events.unregister("post_execute", self._release)
@@ -205,6 +207,7 @@ class ShellFront(abc.ABC):
         if self._waits_for_error:
             self._show_card_once()
 
+    @callback
     def _show_card_once(self) -> None:
         self._waits_for_error = False
         self.shell.events.unregister("post_execute", self._show_card_once)

@@ -40,15 +40,19 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     )
     front.records = settings.record
     line = state.choose(line, front)
+    spending = partial(state.spending, line, front)
     before = state.sessions.get(state.name_of(line))
     machine = before.machine if before is not None else None
-    session = state.session_for(line, front)
+    plan = state.plan(line, front, presses)
+    cell = replace(state.cell_of(line, body, plan.session), spending=spending())
+    state.agree(plan.machine, plan.session.backend, cell)
+    plan.refuse_to_lose(cell)
+    session = state.apply(plan, line, front, presses)
     state.show(session)
     state.note_installs(body, front)
-    cell = state.cell_of(line, body, session)
-    state.agree(session, cell)
+    state.note_budget(cell, front)
     cell = replace(cell, stdin=False, background=name)
-    job = Job(cell, front, run, partial(_ended, state, session, front, cell.count))
+    job = Job(cell, front, run, partial(_ended, state, session, front, cell.count), spending)
     try:
         session.backlog.start(job, presses)
     except BaseException as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.session.run.interrupts import callback
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -30,6 +32,7 @@ class BetweenCells:
         self._loop: Any = getattr(getattr(shell, "kernel", None), "io_loop", None)
         self._depth = 0
 
+    @callback
     def before_cell(self, _info: object) -> None:
         """Run what waits, before a cell."""
         if self._depth == 0:
@@ -38,6 +41,7 @@ class BetweenCells:
             self._answer()
         self._depth += 1
 
+    @callback
     def after_cell(self, _result: object) -> None:
         """Note the end of a cell; what waits runs once the kernel is idle."""
         self._depth = max(0, self._depth - 1)

@@ -163,8 +163,9 @@ def stop(state: KernelState, rest: str) -> None:
             if not rest and state.sessions[name].is_open:
                 print(f"{name}: detached, still running; `%modal_gpu stop {name}` ends it")
         elif rest in ("", "--all", name):
+            lost = state.sessions[name].values.remote_names() if name in state.sessions else ()
             each.stop()
-            print(f"{name}: stopped")
+            print(detached_commands.stopped_words(name, lost))
     if rest == "--all":
         for kind in _detached_kinds(state, None):
             detached_commands.stop_all(state, kind)

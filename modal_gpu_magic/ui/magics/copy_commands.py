@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import LineError
 from modal_gpu_magic.line.command import Words, read
 from modal_gpu_magic.session.run.front import State
+from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.choose import front_for
 from modal_gpu_magic.ui.fronts.durations import duration
@@ -122,9 +123,7 @@ def _shown(state: KernelState, verb: str, copy: Callable[[Show], list[Copied]]) 
     try:
         done = copy(bar.show)
     except KeyboardInterrupt:
-        stopped = KeyboardInterrupt("stopped. Copied files are kept; run the same line again to resume")
-        stopped._render_traceback_ = lambda: [f"KeyboardInterrupt: {stopped}"]  # type: ignore[attr-defined]  # IPython's hook
-        raise stopped from None
+        raise stopped("stopped. Copied files are kept; run the same line again to resume") from None
     finally:
         bar.close()
     for each in done:

@@ -98,10 +98,8 @@ def _attach(state: KernelState, kind: Kind, entry: Entry, *, skips: bool) -> Non
         state.current = session.name
     state.show(session)
     try:
-        with answering(shell):
+        with in_one_line(), answering(shell):
             result, pressed = _show_runs(state, session, entry, skips=skips)
-    except KeyboardInterrupt as error:
-        raise in_one_line(error) from None
     except BaseException as error:
         clear_frames(error)
         raise
@@ -261,7 +259,12 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
         session.stop()
     remove(connect(kind, lasting=True), entry)
     forget(name, kind)
-    print(f"{name}: stopped" + (f"; lost with it: {', '.join(lost)}" if lost else ""))
+    print(stopped_words(name, lost))
+
+
+def stopped_words(name: str, lost: tuple[str, ...]) -> str:
+    """Return the line about a session that has been stopped, with the names that only its container had."""
+    return f"{name}: stopped" + (f"; lost with it: {', '.join(lost)}" if lost else "")
 
 
 def _agrees(state: KernelState, name: str, lost: tuple[str, ...]) -> bool:

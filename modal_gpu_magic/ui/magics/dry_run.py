@@ -81,5 +81,5 @@ def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
         print(f"# sends {len(cell.files.files) - MAX_NAMED_FILES:,} more files")
     for note in cell.files.notes:
         print(f"# {note}")
-    for name, why in outgoing.held.items():
+    for name, why in outgoing.withheld.items():
         print(f"# keeps {name} in the kernel: {why}")

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.facade import Session
     from modal_gpu_magic.session.run.cell import Cell
+    from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.service.facade import Service
     from modal_gpu_magic.ui.fronts.shell import ShellFront
+    from modal_gpu_magic.ui.magics.planned_session import PlannedSession
     from modal_gpu_magic.ui.widgets.attach_bars import AttachBars
     from modal_gpu_magic.ui.widgets.picker import GpuPicker
     from modal_gpu_magic.wire.messages.events import DistributedOptions, Spending
@@ -202,7 +204,7 @@ class KernelState:
             limit = write_duration(int(cell.limit or 0))
             front.say(f"This cell stops after {limit} of billed time at the latest, by {cell.budget}.")
 
-    def agree(self, session: Session, cell: Cell) -> None:
+    def agree(self, machine: Machine, backend: Kind, cell: Cell) -> None:
         """Ask once per machine before a cell that may cost more than `ask_limit`, if someone can answer.
 
         Raises:
@@ -210,16 +212,16 @@ class KernelState:
         """
         from modal_gpu_magic.ui.fronts.receipt import question_text
 
-        price, seconds = session.machine.per_hour, cell.limit or FUNCTION_TIMEOUT
+        price, seconds = machine.per_hour, cell.limit or FUNCTION_TIMEOUT
         worst = None if price is None else price * seconds / 3600
-        if session.backend != "cloud" or session.machine in self._confirmed or not cell.stdin:
+        if backend != "cloud" or machine in self._confirmed or not cell.stdin:
             return
         if worst is not None and worst > self.settings.ask_limit:
             with interruptible():
-                answer = input(question_text(session.machine.title, session.machine.price_text, seconds, worst))
+                answer = input(question_text(machine.title, machine.price_text, seconds, worst))
             if not answer.strip().lower().startswith("y"):
                 raise MachineError("not run. To lower the maximum cost, set a shorter --timeout or use a smaller GPU.")
-        self._confirmed.add(session.machine)
+        self._confirmed.add(machine)
 
     def parse(self, text: str) -> Line:
         """Parse a line; machine names in the line are variables of the notebook.
@@ -247,32 +249,58 @@ class KernelState:
 
     def session_for(self, line: Line, front: Any) -> Session:
         """Return the session of the header, with the machine that the header sets. A replacement is announced first."""
+        return self.apply(self.plan(line, front), line, front)
+
+    def plan(self, line: Line, front: Any, inbox: Inbox | None = None) -> PlannedSession:
+        """Return what the header makes of its session, and change nothing.
+
+        Args:
+            line: the header.
+            front: shows a message.
+            inbox: gets presses of ■; None: ■ raises KeyboardInterrupt by itself.
+
+        Raises:
+            MachineError: the machine cannot be made, or background cells run in the session that would end.
+            KeyboardInterrupt: ■ was pressed.
+        """
         from modal_gpu_magic.plan.machine.definition import differences
         from modal_gpu_magic.session.facade import Session
+        from modal_gpu_magic.ui.magics.planned_session import PlannedSession
 
         name = self.name_of(line)
-        if line.options.detach and not line.options.session and not name.endswith(CLUSTER):
-            self.current = name
-        session = self.sessions.get(name)
+        present = self.sessions.get(name)
         kind = self.kind_of_backend(line.options.backend, front)
-        machine = self._machine(line, session)
-        self._announce_idle_cost(line, machine, session.machine if session is not None else None, front)
-        if session is not None and session.backend != kind and session.backlog.runs:
-            raise MachineError(BUSY.format(session.backlog.runs[0].name, name))
-        if session is not None and session.backend != kind:
-            front.say(f"Session {name} moves to the {kind} backend; its {session.backend} container stops.")
-            session.stop()
-        if session is None or session.backend != kind:
-            if session is None and not (machine.gpus or self.sessions):
-                front.say(NO_GPU_MESSAGE)
-            return self.add(Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden))
-        self.add(session)
-        busy = session.backlog.runs
-        replaced = session.is_open and (differences(session.machine, machine) or not session.builds_the_same(machine))
-        if replaced and busy:
+        machine = self._machine(line, present)
+        if present is None or present.backend != kind:
+            if present is not None and present.backlog.runs:
+                raise MachineError(BUSY.format(present.backlog.runs[0].name, name))
+            new = Session(machine, name, kind, self.shell.user_ns, self.shell.user_ns_hidden)
+            return PlannedSession(new, machine, is_new=True, former=present)
+        replaces = present.is_open and bool(
+            differences(present.machine, machine) or not present.builds_the_same(machine, inbox)
+        )
+        if replaces and (busy := present.backlog.runs):
             raise MachineError(BUSY.format(busy[0].name, name))
-        if replaced:
-            session.move(machine, front) if line.options.move else session.replace(machine, front)
+        return PlannedSession(present, machine, replaces=replaces, carries=bool(line.options.move))
+
+    def apply(self, plan: PlannedSession, line: Line, front: Any, inbox: Inbox | None = None) -> Session:
+        """Give the session its planned machine, and return the session. The arguments are those of `plan`."""
+        session, machine = plan.session, plan.machine
+        before = plan.former or (None if plan.is_new else session)
+        self._announce_idle_cost(line, machine, before.machine if before is not None else None, front)
+        if line.options.detach and not line.options.session and not session.name.endswith(CLUSTER):
+            self.current = session.name
+        if plan.former is not None:
+            former = plan.former.backend
+            front.say(f"Session {session.name} moves to the {session.backend} backend; its {former} container stops.")
+            plan.former.stop()
+        elif plan.is_new and not (machine.gpus or self.sessions):
+            front.say(NO_GPU_MESSAGE)
+        self.add(session)
+        if plan.replaces and plan.carries:
+            session.move(machine, front, inbox)
+        elif plan.replaces:
+            session.replace(machine, front)
         elif machine != session.machine:
             keep_warm_changed = machine.keep_warm != session.machine.keep_warm
             session.machine = machine

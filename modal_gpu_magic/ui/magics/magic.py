@@ -36,20 +36,18 @@ class Magics:
             ModalGpuError: the header is wrong, a value cannot be sent, or the run was stopped or lost.
             Exception: the cell's own exception.
         """
-        from modal_gpu_magic.ui.widgets.shell_channel import answering
+        with in_one_line():
+            from modal_gpu_magic.ui.widgets.shell_channel import answering
 
-        if asks_for_help(text):
-            from modal_gpu_magic.ui.magics.commands import user_help
+            if asks_for_help(text):
+                from modal_gpu_magic.ui.magics.commands import user_help
 
-            print(user_help())
-            if body.strip():
-                print(f"\n{NOT_RUN}")
-            return
-        try:
+                print(user_help())
+                if body.strip():
+                    print(f"\n{NOT_RUN}")
+                return
             with answering(self.state.shell), Presses() as presses:
                 outcome = self._run(text, body, presses.inbox)
-        except KeyboardInterrupt as error:
-            raise in_one_line(error) from None
         if outcome is not None and outcome.has_result and outcome.result is not None:
             hook: Any = self.state.shell.displayhook
             hook.update_user_ns(outcome.result)
@@ -91,12 +89,14 @@ class Magics:
         if before is not None:
             wait_for_turn(before, front, inbox)
         machine = before.machine if before is not None else None
-        session = state.session_for(line, front)
+        plan = state.plan(line, front, inbox)
+        cell = replace(state.cell_of(line, body, plan.session), spending=spending)
+        state.agree(plan.machine, plan.session.backend, cell)
+        plan.refuse_to_lose(cell)
+        session = state.apply(plan, line, front, inbox)
         state.show(session)
         state.note_installs(body, front)
-        cell = replace(state.cell_of(line, body, session), spending=spending)
         state.note_budget(cell, front)
-        state.agree(session, cell)
         try:
             return session.execute(cell, front, inbox)
         except BaseException as error:
@@ -120,11 +120,15 @@ class Magics:
         if line.options.dry_run:
             dry_run.show_service(made, session, cell)
         else:
-            state.agree(session, cell)
+            state.agree(session.machine, session.backend, cell)
             service_cell.start(state, made, front, inbox)
 
     def run_line(self, text: str) -> Any:
         """`%modal_gpu WORD ...`: run a command; without a word, show the picker, or the help in a terminal."""
+        with in_one_line(STOPPED_COMMAND):
+            return self._command(text)
+
+    def _command(self, text: str) -> Any:
         from modal_gpu_magic.ui.magics.commands import ALONE, COMMANDS, MEANT, alone, unknown
 
         word, _, rest = text.strip().partition(" ")
@@ -180,6 +184,7 @@ def wait_for_turn(session: Session, front: ShellFront, inbox: Inbox) -> None:
         raise
 
 
+STOPPED_COMMAND = "the command was stopped; what it had done by then stays done"
 NOT_RUN = "The cell did not run; remove the word that asks for help to run it."
 NATIVE = (
     "This cell runs in the notebook's kernel: `%modal_gpu {0}` chooses the GPU of later cells. "

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.session.run.interrupts import callback
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
@@ -28,6 +30,7 @@ _DEFERRED_IMPORTS_MODULE = "modal_gpu_magic.session.values.deferred_imports"
 def install(shell: InteractiveShell) -> None:
     """Register the callbacks in `shell`."""
 
+    @callback
     def prepare(info: ExecutionInfo) -> None:
         import_used_modules(info)
         _release_resized_arrays(info, shell)
@@ -42,6 +45,7 @@ def install(shell: InteractiveShell) -> None:
         if split_cell(source) is None:
             deferred_imports.import_for(source, shell.user_ns, shell.transform_cell)
 
+    @callback
     def release_deleted_objects(_: object) -> None:
         identity: Any = sys.modules.get(_IDENTITY_MODULE)
         for table in identity.TABLES if identity is not None else ():

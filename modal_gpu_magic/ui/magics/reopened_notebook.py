@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.errors import ModalGpuError
 from modal_gpu_magic.sdk.known_sessions import known
+from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.magics.notebook_name import notebook_path
 
@@ -54,6 +55,7 @@ def install(state: KernelState) -> None:
     if getattr(shell, "kernel", None) is None:
         return
 
+    @callback
     def offer_sessions(_result: object) -> None:
         shell.events.unregister("post_run_cell", offer_sessions)
         if can_ask(shell):

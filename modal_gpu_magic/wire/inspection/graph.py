@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -224,12 +225,12 @@ def _is_of_the_notebook(value: Any) -> bool:
     """Whether a function or a class is pickled by value."""
     if type(value) is types.FunctionType:
         return is_by_value(value)
-    return isinstance(value, type) and value.__module__ == "__main__"
+    return isinstance(value, type) and module_of(value) == "__main__"
 
 
 def _of_class(value: type) -> list[Any]:
     """Return bases and attributes of a class of the notebook."""
-    if value.__module__ != "__main__":
+    if module_of(value) != "__main__":
         return []
     return [*value.__bases__, *(held for name, held in vars(value).items() if name not in _OF_EVERY_CLASS)]
 

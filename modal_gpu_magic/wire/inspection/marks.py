@@ -97,7 +97,7 @@ class Marks:
                 yield around
 
     def _carriers(self, objects: Sequence[Any], hasher: Hasher) -> Iterable[Any]:
-        views = [value for value in objects if is_array(value) and is_array(value.base)]
+        views = [value for value in objects if is_array(value) and root_of(value) is not value]
         if not views:
             return []
         if hasher.shared_arrays is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.sound_text import sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def summary(value: Any) -> str:
     try:
         for matches, line in _KINDS:
             if matches(value):
-                return line(value)
+                return sound(line(value))
     except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
         return type(value).__name__
     return type(value).__name__
@@ -75,7 +76,8 @@ def _bounded(found: dict[str, Any], limit: int) -> dict[str, Any]:
     kept = dict(found)
     while _size(kept) > limit and len(kept) > 1:
         del kept[max((mime for mime in kept if mime != "text/plain"), key=lambda mime: len(str(kept[mime])))]
-    return {**kept, "text/plain": kept["text/plain"][:limit]}
+    kept["text/plain"] = kept["text/plain"][:limit]
+    return {mime: sound(it) if is_a(it, str) else it for mime, it in kept.items()}
 
 
 def _size(found: dict[str, Any]) -> int:

@@ -1,11 +1,15 @@
-"""Pickle a message as one object: the SDK's pickler calls Python functions for each object of a message."""
+"""Pickle a message as one object: the SDK's pickler calls Python functions for each object of a message.
+
+Messages are sent while cells run, which may replace the functions of `pickle` and `zlib`: they are imported by name.
+"""
 
 from __future__ import annotations
 
 import pickle
-import zlib
 from dataclasses import fields
+from pickle import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
+from zlib import compress, decompress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +34,10 @@ class Compact:
         """Return the fields as one pickle, compressed where that pays."""
         buffers: list[pickle.PickleBuffer] = []
         content = [getattr(self, each.name) for each in fields(self)]  # type: ignore[arg-type]  # each subclass is a dataclass
-        packed = pickle.dumps(content, PROTOCOL, buffer_callback=buffers.append)
+        packed = dumps(content, PROTOCOL, buffer_callback=buffers.append)
         nbytes = len(packed) + sum(buffer.raw().nbytes for buffer in buffers)
         if nbytes in COMPRESSED_BYTES:
-            compressed = zlib.compress(pickle.dumps(content, PROTOCOL) if buffers else packed, 1)
+            compressed = compress(dumps(content, PROTOCOL) if buffers else packed, 1)
             if len(compressed) < WORTHWHILE * nbytes:
                 return _decompressed, (type(self), compressed)
         return _restored, (type(self), packed, *(buffer.raw().obj for buffer in buffers))
@@ -45,8 +49,8 @@ def size_of(message: Compact) -> int:
 
 
 def _restored(kind: Callable[..., Any], packed: bytes, *buffers: Any) -> Any:
-    return kind(*pickle.loads(packed, buffers=buffers))
+    return kind(*loads(packed, buffers=buffers))
 
 
 def _decompressed(kind: Callable[..., Any], compressed: bytes) -> Any:
-    return kind(*pickle.loads(zlib.decompress(compressed)))
+    return kind(*loads(decompress(compressed)))

@@ -40,6 +40,7 @@ from modal_gpu_magic.catalog.limits import QUEUE_ITEM_BYTES
 from modal_gpu_magic.wire.messages.compact import PROTOCOL, Compact
 from modal_gpu_magic.wire.messages.versions import Version
 from modal_gpu_magic.wire.values.imports import Import
+from modal_gpu_magic.wire.values.sound_text import sound
 
 EventKind = Literal[
     "stream",
@@ -79,6 +80,11 @@ OUTPUTS = ("_oh", "Out")
 def is_numbered(name: object) -> bool:
     """Whether IPython stores the result of a numbered cell under a name: `_12`."""
     return isinstance(name, str) and name[:1] == "_" and name[1:].isdigit()
+
+
+def is_result(name: str) -> bool:
+    """Whether IPython stores a cell's result under a name: `_`, `__`, `_12`."""
+    return name in LAST_RESULTS or is_numbered(name)
 
 
 def token_name(token: int) -> str:
@@ -155,6 +161,8 @@ class Transfer:
     """Token of the stream's first object (`wire.pickles.identity`); 0: the objects get no tokens."""
     digest: bytes = b""
     """Of the stream, and of what is needed to read it: a damaged transfer is refused before anything is unpickled."""
+    cells: dict[str, int] = field(default_factory=dict)
+    """Execution counts of the cells that defined these functions, by file name, for the receiver's tracebacks."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -207,6 +215,8 @@ class ProjectFiles:
     contents: dict[str, SentFile] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
     """Files and directories that were sent and no longer exist; the contents of a directory precede the directory."""
+    followed: str = ""
+    """The directory to which the last cell changed in the container, if the kernel has changed to it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +243,8 @@ class StayedValue:
     """The value's own rich repr as a mime bundle of limited size (the head of a data frame, for example)."""
     gone: bool = False
     """The value belonged to a rank that has ended, so that nothing can fetch the value."""
+    same_as: str = ""
+    """A name or placeholder name of which the notebook has a remote value: of this very object. Empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +266,15 @@ class Failure:
     traceback: tuple[str, ...]
     exception: Transfer | None = None
     """The exception itself, under the name `error`; None: the exception does not pickle."""
+
+    def __post_init__(self) -> None:
+        texts = {
+            "ename": sound(self.ename),
+            "evalue": sound(self.evalue),
+            "traceback": tuple(map(sound, self.traceback)),
+        }
+        for name, text in texts.items():
+            object.__setattr__(self, name, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +374,13 @@ class Request(Compact):
     """Tokens of objects that the kernel no longer has."""
     fetched: tuple[int, ...] = ()
     """Transfers fetched since the last run and loaded in the kernel, by their first token."""
+    holds: tuple[tuple[int, str], ...] = ()
+    """Numbers of remote values that the kernel refers to by more than their name, with that name: the container holds
+    the values, whatever the name is bound to later."""
+    released: tuple[int, ...] = ()
+    """Numbers of held values that the kernel has given up."""
+    aliases: tuple[tuple[str, int], ...] = ()
+    """Names that the cell may read and that the kernel has bound to held values, with their numbers."""
     named: tuple[int, ...] = ()
     """Tokens of objects that a name in the kernel is bound to and no name in the container is."""
     reads: tuple[str, ...] = ()
@@ -480,3 +508,6 @@ class Answer(Compact):
     """Sent files that were not written, because a cell has changed them in the container."""
     simulated: bool = False
     """The container has no real GPUs: the local control plane simulates them."""
+    directory: str = ""
+    """The working directory to which the cell changed: its path in the copy of the project, or an absolute path
+    elsewhere in the container. Empty: the cell ended in the directory in which it began."""

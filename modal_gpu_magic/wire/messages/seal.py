@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import pickle
 import struct
+from pickle import dumps, loads
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import DamagedError
@@ -28,7 +29,7 @@ _NO_PICKLE = (pickle.UnpicklingError, EOFError, IndexError, MemoryError, struct.
 
 def sealed(value: Any) -> bytes:
     """A value's pickle, and its digest."""
-    return seal(pickle.dumps(value, PROTOCOL))
+    return seal(dumps(value, PROTOCOL))
 
 
 def seal(blob: bytes) -> bytes:
@@ -47,7 +48,7 @@ def opened(blob: bytes) -> Any:
     content = memoryview(blob)[:-SEAL_BYTES]
     try:
         if digest(content) == blob[-SEAL_BYTES:]:
-            return pickle.loads(content)
+            return loads(content)
     except _NO_PICKLE:  # sealed, and no pickle
         pass
     raise DamagedError(f"a message of {len(blob)} bytes was damaged in transit; run the cell again.")

@@ -91,15 +91,15 @@ def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
 
 
 def _look_at_tree(value: Any, hasher: Hasher) -> Print | None:
-    containers = _tree(value)
-    if containers is None:
-        return None
     file = HashingFile(hasher)
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
     pickler.fast = True  # no memo, so that the identity of equal strings does not matter
     try:
+        containers = _tree(value)
+        if containers is None:
+            return None
         pickler.dump(value)
-    except (OutOfTime, RecursionError):
+    except (OutOfTime, RuntimeError):  # too deep, or a thread of the user has changed a dict meanwhile
         return None
     return Print(file.digest(), tuple(containers))
 

@@ -27,6 +27,7 @@ from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 from modal_gpu_magic.wire.pickles.types.views import parts_inside
 from modal_gpu_magic.wire.values.attributes import attributes_getter
+from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -202,7 +203,7 @@ def _verdict(kind: type) -> str:
 
 
 def _is_lazy_or_column(kind: type) -> bool:
-    return kind.__module__.startswith(_LAZY_PANDAS) or any(base.__name__ in _OF_PANDAS for base in kind.__mro__)
+    return module_of(kind).startswith(_LAZY_PANDAS) or any(base.__name__ in _OF_PANDAS for base in kind.__mro__)
 
 
 def _by_flags(kind: type) -> str:

@@ -10,6 +10,7 @@ from modal_gpu_magic.wire.pickles.types import optimizers
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
 Writer = Callable[[Any, Any], bool]
@@ -153,14 +154,14 @@ def writer_of(value: Any) -> Writer | None:
         return write_array
     if hasattr(numpy, "ma") and kind is numpy.ma.MaskedArray:  # type: ignore[union-attr]  # likewise
         return _masked_array
-    if kind.__module__.startswith("pandas.") and any(base.__name__ == "NDArrayBacked" for base in kind.__mro__):
+    if module_of(kind).startswith("pandas.") and any(base.__name__ == "NDArrayBacked" for base in kind.__mro__):
         return _by_state  # its state is in C
     if is_optimizer(kind):
         return optimizers.write
     if is_storage(value):
         return _storage
-    if kind.__module__.startswith("numpy.random"):
+    if module_of(kind).startswith("numpy.random"):
         return _RANDOM_NUMBERS.get(kind.__name__)
-    if kind.__module__.startswith("torch") and kind.__name__ == "Generator":
+    if module_of(kind).startswith("torch") and kind.__name__ == "Generator":
         return _torch_generator
     return None

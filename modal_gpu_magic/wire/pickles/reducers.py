@@ -22,7 +22,17 @@ from modal_gpu_magic.wire.pickles.types.functions import reduce_generic_method
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, remote_value_of
+from modal_gpu_magic.wire.values.library_modules import is_loaded
+from modal_gpu_magic.wire.values.reasons import RefusedError
+from modal_gpu_magic.wire.values.remote import (
+    RemoteValue,
+    facts,
+    held_name,
+    is_lost,
+    itself,
+    own_of,
+    remote_value_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +86,13 @@ def _deferred_import(pickler: Pickler, value: DeferredImport) -> Any:
 
 def _remote(pickler: Pickler, value: RemoteValue) -> Any:
     its = facts(value)
+    if own := own_of(value):  # the receiver has the object, by its token
+        return itself, own
+    if is_lost(value):
+        raise RefusedError(value, "a lost value", f"{its.why}; run the cell that made `{its.name}` again")
     if pickler.session is not None and its.session != pickler.session:
-        raise pickle.PicklingError(f"call {its.name}.fetch() first: {its.name} is in session {its.session}")
-    return remote_value_of, (pickler.namespace, its.name)
+        raise RefusedError(value, f"a value of session {its.session!r}", "replace it by what its `fetch()` returns")
+    return remote_value_of, (pickler.namespace, held_name(its.held) if its.held else its.name)
 
 
 def _stream(_: Pickler, stream: Any) -> Any:
@@ -147,7 +161,7 @@ def alias_type(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
 def _is_importable(value: Any) -> bool:
     """Whether an object can be found by its name in a module other than the notebook."""
     module = getattr(value, "__module__", None) or "__main__"
-    found: Any = None if module == "__main__" else sys.modules.get(module)
+    found: Any = sys.modules[module] if module != "__main__" and is_loaded(module) else None
     for part in str(getattr(value, "__qualname__", value.__name__)).split("."):
         found = getattr(found, part, None)
     return found is value

@@ -17,6 +17,7 @@ from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_inst
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.types.widgets import is_widget, reduce_widget
+from modal_gpu_magic.wire.values.kinds import module_of
 
 Reducer = Callable[[Any, Any], Any]
 
@@ -61,8 +62,8 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
 
 def _by_name(kind: type) -> Reducer | None:
     """Return a reducer by name for a library's markers such as `dataclasses.MISSING`, which are compared by `is`."""
-    module = vars(sys.modules.get(kind.__module__, builtins))
-    if not is_by_statement(kind) or not needs_reduce(kind) or module is vars(builtins) or kind.__module__ == "__main__":
+    module = vars(sys.modules.get(module_of(kind), builtins))
+    if not is_by_statement(kind) or not needs_reduce(kind) or module is vars(builtins) or module_of(kind) == "__main__":
         return None
     names = {id(value): name for name, value in list(module.items()) if type(value) is kind}
     return (lambda _, value: names.get(id(value), NotImplemented)) if names else None

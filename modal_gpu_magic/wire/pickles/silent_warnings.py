@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from modal_gpu_magic.wire.values.kinds import module_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_blocks: Final[set[object]] = set()
+"""The open blocks: those of several threads overlap, and do not end in the order of their beginning."""
+_shown_by: Final[list[Callable[..., None]]] = [warnings.showwarning]
+"""What shows warnings outside the blocks."""
 
 
 @contextlib.contextmanager
@@ -22,18 +29,23 @@ def unwarned() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
         return
-    before = warnings.showwarning
-    warnings.showwarning = _show_nothing
-    try:
+    if warnings.showwarning is not _show_nothing:
+        _shown_by[:] = [warnings.showwarning]
+    block = object()
+    try:  # a press of ■ may come at any line of the kernel's side
+        _blocks.add(block)
+        warnings.showwarning = _show_nothing
         yield
     finally:
-        warnings.showwarning = before
+        _blocks.discard(block)
+        if not _blocks and warnings.showwarning is _show_nothing:
+            (warnings.showwarning,) = _shown_by
 
 
 def _is_error(action: str, _: Any, category: Any, *__: Any) -> bool:
     """Whether a filter turns built-in warnings into errors; IPython has such a filter for a warning of its own."""
     kinds = category if isinstance(category, tuple) else (category,)
-    return action == "error" and any(kind.__module__ == "builtins" for kind in kinds)
+    return action == "error" and any(module_of(kind) == "builtins" for kind in kinds)
 
 
 def _show_nothing(*_: Any, **__: Any) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers.hashing import new_hash
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
+from modal_gpu_magic.wire.values.kinds import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +129,6 @@ def know_numpy() -> None:
     waiting: list[type] = [numpy.generic, numpy.dtype]  # type: ignore[union-attr]  # likewise
     while waiting:
         kind = waiting.pop()
-        if kind.__module__.partition(".")[0] == "numpy":
+        if module_of(kind).partition(".")[0] == "numpy":
             NUMBERED[kind] = ValueNumbers.pickled
         waiting += kind.__subclasses__()

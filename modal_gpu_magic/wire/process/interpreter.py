@@ -83,6 +83,16 @@ def variables_at_start() -> dict[str, str]:
     return found or dict(os.environ)  # setproctitle overwrites the block
 
 
+HASH_SEED: Final = "PYTHONHASHSEED"
+"""The variable that fixes the hashes of text, and by them the order of sets. Python reads it once, at its start."""
+
+
+def hash_seed() -> dict[str, str]:
+    """Return the variable if this process was started with a number in it: another process hashes alike with it."""
+    value = variables_at_start().get(HASH_SEED, "")
+    return {HASH_SEED: value} if value.isdecimal() else {}
+
+
 def follows(name: str) -> bool:
     """Whether a variable has the same meaning on both sides, so that its changes are sent."""
     return not (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import DamagedError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
-from modal_gpu_magic.wire.messages.events import token_in
 from modal_gpu_magic.wire.messages.seal import opened
 from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -247,8 +246,3 @@ class SavedState:
         lacking = asked - loaded.values.keys() - loaded.failed.keys()
         loaded.failed.update({name: self.unsaved.get(name, "no cell had bound it") for name in lacking})
         return loaded
-
-
-def is_users(name: str) -> bool:
-    """Whether a saved name is a variable's, not an object's that is known by its token."""
-    return token_in(name) is None

@@ -125,7 +125,7 @@ def bound_by_import(
     Args:
         names: names that the cell bound.
         namespace: the notebook's namespace.
-        statements: by name, the import statements that may have bound it (`plan.cell.module_imports.imported_names`).
+        statements: by name, the import statements that may have bound it (`plan.cell.import_statements`).
         stars: the star-imported modules.
     """
     found: dict[str, Import] = {}

@@ -8,7 +8,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.kinds import is_a, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,13 +72,13 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    holders = [value] if is_a(value, type) else [each for each in kind.__mro__ if each.__module__ == "__main__"]
+    holders = [value] if is_a(value, type) else [each for each in kind.__mro__ if module_of(each) == "__main__"]
     if kind.__dictoffset__ and not is_a(value, type):
         for name, part in object.__getattribute__(value, "__dict__").items():
             yield f".{name}", part
     for each in kind.__mro__:
         for name, found in each.__dict__.items():
-            if type(found) is types.MemberDescriptorType and each.__module__ not in ("builtins", "types"):
+            if type(found) is types.MemberDescriptorType and module_of(each) not in ("builtins", "types"):
                 with contextlib.suppress(AttributeError, TypeError):  # the slot was never set
                     yield f".{name}", found.__get__(value)
     for each in holders:

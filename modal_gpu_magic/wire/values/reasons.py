@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import TransferError
+from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.object_path import place_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
     if refused is None:
         return f"it cannot be pickled ({_brief(error)})"
     kind = refused[1]
-    names = {f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
+    names = {f"{module_of(type(value))}.{type(value).__qualname__}".removeprefix("builtins."), type(value).__qualname__}
     verb = "is" if kind in names else "holds"
     one, many = _NOUNS.get(kind) or _NOUNS.get(kind.rpartition(".")[2]) or ("", "")
     if many and verb == "is":
@@ -115,7 +116,7 @@ def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:
 
 def _is_named(kind: str, value: Any) -> bool:
     its = type(value)
-    return kind in (its.__name__, its.__qualname__, f"{its.__module__}.{its.__qualname__}".removeprefix("builtins."))
+    return kind in (its.__name__, its.__qualname__, f"{module_of(its)}.{its.__qualname__}".removeprefix("builtins."))
 
 
 def _article(noun: str) -> str:

@@ -13,6 +13,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.lookups import code_looks_up_any_name, names_in_texts
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
@@ -125,7 +126,7 @@ def _parts(value: Any) -> Iterator[Any]:
     elif kind is types.FunctionType:
         yield from _parts_of_function(value)
     elif issubclass(kind, type):
-        if value.__module__ == "__main__":
+        if module_of(value) == "__main__":
             yield from (kind, *value.__bases__, *_more_than_atoms(vars(value).values()))
     else:
         yield kind
@@ -160,7 +161,7 @@ def _attributes(value: Any) -> Iterator[Any]:
         its = vars(base)
         if type(its.get("__dict__")) is types.GetSetDescriptorType:
             yield from _more_than_atoms(its["__dict__"].__get__(value).values())
-        for slot in its.values() if base.__module__ == "__main__" else ():
+        for slot in its.values() if module_of(base) == "__main__" else ():
             if type(slot) is types.MemberDescriptorType:
                 with contextlib.suppress(AttributeError):  # the slot was never set
                     yield slot.__get__(value)

@@ -7,13 +7,16 @@ A remote value shows the rich repr of the value. An operation that needs the val
 from __future__ import annotations
 
 import html
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from modal_gpu_magic.errors import RemoteValueError, TransferError
+from modal_gpu_magic.errors import LostValueError, RemoteValueError, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+COPIED = "a pickle of a remote value does not have the value"
 
 
 class RemoteAttributeError(RemoteValueError, AttributeError):
@@ -33,10 +36,12 @@ class Facts:
     """Why the value was not returned."""
     bundle: dict[str, Any] = field(default_factory=dict)
     """The value's own rich repr as a mime bundle."""
+    held: int = 0
+    """The number under which the container holds the value, whatever its name is bound to; 0: it has the name only."""
 
 
 class RemoteValue:
-    """Stands in for a value that is in a session's container.
+    """Stands in for one value that is in a session's container, whatever its name is bound to later.
 
     Use the name in a `%%modal_gpu` cell like any variable, or copy the value to the notebook with `NAME.fetch()`.
 
@@ -47,13 +52,15 @@ class RemoteValue:
         summary: see `Facts`.
         why: see `Facts`.
         bundle: see `Facts`.
-        fetch: the function that `fetch()` calls with the name; None: the value can no longer be fetched.
+        fetch: the function that `fetch()` calls with the remote value; None: the value is lost, and `why` says why.
     """
 
-    __slots__ = ("__weakref__", "_facts", "_fetch")
+    __slots__ = ("__weakref__", "_facts", "_fetch", "_own")
 
     _facts: Facts
-    _fetch: Callable[[str], Any] | None
+    _fetch: Callable[[RemoteValue], Any] | None
+    _own: tuple[Any, ...]
+    """The notebook's own value, if the remote value covers an older state of the value."""
 
     def __init__(
         self,
@@ -64,27 +71,28 @@ class RemoteValue:
         why: str = "",
         bundle: dict[str, Any] | None = None,
         *,
-        fetch: Callable[[str], Any] | None = None,
+        fetch: Callable[[RemoteValue], Any] | None = None,
+        own: tuple[Any, ...] = (),
     ) -> None:
         object.__setattr__(self, "_facts", Facts(name, session, type_name, summary, why, bundle or {}))
         object.__setattr__(self, "_fetch", fetch)
+        object.__setattr__(self, "_own", own)
 
     def fetch(self) -> Any:
         """Copy the value from the container, whatever its size, and return it. The variable is not rebound.
 
         Raises:
-            RemoteValueError: the value can no longer be fetched.
+            LostValueError: the value is lost.
             ModalGpuError: the container has ended, or the value cannot be sent.
         """
-        its = self._facts
         if self._fetch is None:
-            value = f"`{its.name}` of session {its.session!r}"
-            raise RemoteValueError(f"run the cell that made {value} again: the value can no longer be fetched")
-        return self._fetch(its.name)
+            raise LostValueError(lost_sentence(self))
+        return self._fetch(self)
 
     def __repr__(self) -> str:
         its = self._facts
-        parts = (f"remote {its.summary or its.type_name}", f"session {its.session}", its.why)
+        where = "remote" if self._fetch is not None else "lost"
+        parts = (f"{where} {its.summary or its.type_name}", f"session {its.session}", its.why)
         return f"<{' · '.join(part for part in parts if part)}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002 - IPython's
@@ -104,7 +112,11 @@ class RemoteValue:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):  # a check for a protocol
             raise AttributeError(name)
-        raise RemoteAttributeError(sentence(self))
+        # With a name, Python does not add the object. IPython keeps the last error and its frames: what these refer to,
+        # the container would hold.
+        error = RemoteAttributeError(sentence(self), name=name)
+        del self
+        raise error
 
     def __copy__(self) -> RemoteValue:
         return self
@@ -113,7 +125,8 @@ class RemoteValue:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteValue, astuple(self._facts)
+        its = self._facts
+        return RemoteValue, (its.name, its.session, its.type_name, its.summary, COPIED, its.bundle)
 
     @classmethod
     def __torch_function__(cls, _function: Any, _types: Any, arguments: Any = (), keywords: Any = None) -> NoReturn:
@@ -138,9 +151,32 @@ def redescribe(value: RemoteValue, type_name: str, summary: str, bundle: dict[st
     object.__setattr__(value, "_facts", its)
 
 
+def own_of(value: RemoteValue) -> tuple[Any, ...]:
+    """Return the notebook's own value, if the remote value covers an older state of the value; else nothing."""
+    return value._own  # noqa: SLF001 - this function is the accessor
+
+
+def hold(value: RemoteValue, number: int) -> None:
+    """Note the number under which the container holds the value."""
+    object.__setattr__(value, "_facts", replace(facts(value), held=number))
+
+
+def lose(value: RemoteValue, why: str) -> None:
+    """Note that the value can never be fetched or used again; `why`: a clause."""
+    object.__setattr__(value, "_facts", replace(facts(value), why=why))
+    object.__setattr__(value, "_fetch", None)
+    object.__setattr__(value, "_own", ())
+
+
 def is_lost(value: Any) -> bool:
-    """Whether a value is a remote value that cannot be fetched or used any more, because its rank has ended."""
+    """Whether a value is a remote value that cannot be fetched or used any more."""
     return type(value) is RemoteValue and value._fetch is None  # noqa: SLF001 - this function is the accessor
+
+
+def lost_sentence(value: RemoteValue) -> str:
+    """Return the sentence about a lost value."""
+    its = facts(value)
+    return f"`{its.name}` is lost: {its.why or 'it is not available'}; run the cell that made it again."
 
 
 def sentence(value: RemoteValue) -> str:
@@ -155,20 +191,37 @@ def sentence(value: RemoteValue) -> str:
     )
 
 
-def refuse(value: RemoteValue, *_: Any, **__: Any) -> NoReturn:
+def refuse(value: RemoteValue, *others: Any, **keywords: Any) -> NoReturn:
     """Refuse an operation on a remote value.
 
     Raises:
         RemoteValueError: always; the message has the two fixes.
     """
-    raise RemoteValueError(sentence(value))
+    error = RemoteValueError(sentence(value))
+    del value, others, keywords  # the frame of the last error must not keep the value, as in `__getattr__`
+    raise error
+
+
+def held_name(number: int) -> str:
+    """Return the placeholder name of a value that the container holds for a remote value."""
+    return f"<held {number}>"
+
+
+def held_in(name: str) -> int | None:
+    """Return the number in a placeholder name of a held value; None: the name is another one."""
+    return int(name.removeprefix("<held ").removesuffix(">")) if name.startswith("<held ") else None
+
+
+def itself(value: Any) -> Any:
+    """Return the value: in a pickle, the notebook's own value replaces a remote value that covers the value."""
+    return value
 
 
 def remote_value_of(namespace: dict[str, Any], name: str) -> Any:
-    """Return the value of a remote value that was sent to the container.
+    """Return the value of a remote value that was sent to the container, by its name or its placeholder name.
 
     Raises:
-        TransferError: the container no longer has the name.
+        TransferError: the container no longer has the value.
     """
     if name not in namespace:
         raise TransferError(f"run the cell that made `{name}` again: the container no longer has the value")

@@ -1,13 +1,16 @@
 """Source text of the functions in a transfer, so that the receiver's tracebacks and `inspect.getsource` have it.
 
-Only the lines of the functions are sent, not the rest of the cell, which the user did not ask to send.
+Only the lines of the functions are sent, not the rest of the cell, which the user did not ask to send. The numbers of
+their cells are sent, too: IPython's tracebacks name a cell by its number (`Cell In[2]`), and one without a number by a
+path that does not exist.
 """
 
 from __future__ import annotations
 
 import linecache
+import sys
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +31,30 @@ def register(sources: Mapping[str, str]) -> None:
         lines, known = text.splitlines(keepends=True), linecache.getlines(name)
         merged = [old if old.strip() else new for old, new in zip_longest(known, lines, fillvalue="\n")]
         linecache.cache[name] = len(text), None, merged, name
+
+
+def numbers(codes: Iterable[CodeType]) -> dict[str, int]:
+    """Return by file name the execution counts of the cells that defined functions; other files are left out."""
+    known = _known_numbers()
+    return {code.co_filename: known[code.co_filename] for code in codes if code.co_filename in known}
+
+
+def register_numbers(cells: Mapping[str, int]) -> None:
+    """Add execution counts of cells to IPython's; of a cell that ran several times the last one holds, as natively."""
+    known = _known_numbers()
+    for name, number in cells.items():
+        known[name] = max(number, known.get(name, number))
+
+
+def _known_numbers() -> dict[str, int]:
+    """Return the dict from which IPython's tracebacks take a cell's number; without a shell, an empty one.
+
+    The dict is private to IPython, which has no function that adds a cell without its whole text.
+    """
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    found: dict[str, int] = getattr(getattr(shell, "compile", None), "_filename_map", {})
+    return found
 
 
 def _lines(code: CodeType) -> dict[int, str]:

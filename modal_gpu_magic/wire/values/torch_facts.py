@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from modal_gpu_magic.wire.values.kinds import module_of
+
 
 def package_of(kind: type) -> str:
     """Return the top-level package of a type."""
-    module: object = kind.__module__  # a property of the metaclass in some libraries
-    return module.partition(".")[0] if isinstance(module, str) else ""
+    return module_of(kind).partition(".")[0]
 
 
 def is_storage(value: Any) -> bool:

@@ -90,6 +90,17 @@ def test_a_child_that_writes_a_lot_loses_nothing(shared: FarSide) -> None:
     assert lines == [str(i) for i in range(1, 200_001)]
 
 
+@pytest.mark.parametrize("away", ["os.dup2(open(os.devnull, 'w').fileno(), 1)", "os.close(1)"])
+def test_a_child_s_errors_arrive_after_the_cell_has_replaced_stdout(far: FarSide, away: str) -> None:
+    far.run(f"import os, subprocess, sys, time\n{away}\ntime.sleep(0.2)")
+    child = "import sys; sys.stderr.write('x' * 3_000_000)"
+    ran = far.run(
+        f"subprocess.run([sys.executable, '-c', {child!r}], stdout=subprocess.DEVNULL, timeout=20).returncode"
+    )
+    assert (ran.result, ran.ename) == ("0", "")
+    assert ran.text("stderr") == "x" * 3_000_000
+
+
 def test_a_line_of_50_megabytes_arrives(shared: FarSide) -> None:
     assert shared.run("print('x' * 50_000_000)").text() == "x" * 50_000_000 + "\n"
 
@@ -171,3 +182,51 @@ def test_what_is_written_arrives_while_the_cell_runs(far: FarSide) -> None:
     far.press()
     ran = far.ended()
     assert (ran.text(), ran.frames, ran.ename) == ("now\n", 1, "KeyboardInterrupt")
+
+
+HELD = """
+import sys, threading, time
+users, held = threading.Lock(), threading.Event()
+def sweep():
+    with sys.stdout._pipes.lock:
+        held.set()
+        users.acquire(timeout=10)
+with users:
+    threading.Thread(target=sweep).start()
+    held.wait()
+    began = time.monotonic()
+    print('goes on', flush=True)
+    waited = time.monotonic() - began
+round(waited)
+"""
+"""The thread stands in for the capture thread, with a finalizer in it that waits for the user's lock."""
+
+
+def test_a_print_does_not_wait_for_a_finalizer_that_waits_for_the_printing_thread(far: FarSide) -> None:
+    ran = far.run(HELD)
+    assert ran.text() == "goes on\n"
+    assert int(ran.result or 9) < 4
+
+
+SLOW = """
+import os, sys, threading, time
+pipes, busy = sys.stdout._pipes, threading.Event()
+send = pipes._send_text
+def send_slowly(fd, text):
+    busy.set()
+    time.sleep(0.2)
+    send(fd, text)
+pipes._send_text = send_slowly
+os.write(1, b'a')
+busy.wait()
+os.write(1, b'b')
+os.write(2, b'c')
+print('d')
+del pipes._send_text
+"""
+"""The three writes take longer than `print` waits for a capture thread that makes no progress."""
+
+
+def test_a_print_waits_for_what_was_written_before_however_slowly_it_is_sent(far: FarSide) -> None:
+    ran = far.run(SLOW)
+    assert "".join(event.content["text"] for event in ran.events if event.kind == "stream") == "abcd\n"

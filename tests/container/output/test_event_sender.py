@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from modal_gpu_magic.container.output import event_sender
 from modal_gpu_magic.container.output.event_sender import HIGH_WATER_BYTES, EventSender
 from modal_gpu_magic.wire.messages.events import FRAME_BYTES, Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
@@ -334,3 +335,77 @@ def test_lone_surrogates_are_written_out(sender: EventSender, reader: Reader) ->
 
 def test_finish_without_a_run_is_empty(sender: EventSender) -> None:
     assert (sender.finish().frames, sender.events_from(0)) == (0, ())
+
+
+def test_a_finalizer_that_prints_while_events_are_numbered_loses_nothing(
+    sender: EventSender, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sound` stands in for the finalizer: the garbage collector may run one at any allocation."""
+    printed: list[str] = []
+
+    def finalizer(value: str) -> str:
+        if not printed:
+            printed.append("gone")
+            sender.text("stdout", "gone")
+            assert sender.events_from(0) == ()  # as of a queue that is full: the writer numbers the events itself
+        return value
+
+    sender.begin("r", reader.post)
+    monkeypatch.setattr(event_sender, "sound", finalizer)
+    for name, word in (("stdout", "a"), ("stderr", "b"), ("stdout", "c")):
+        sender.text(name, word)
+    tail = sender.finish().tail
+    assert [event.content["text"] for event in tail] == ["a", "b", "c"]
+    assert sender.flush_now()
+    assert [e.content["text"] for e in reader.events(*tail)] == ["a", "b", "c", "gone"]
+
+
+def test_user_code_does_not_wait_for_a_finalizer_that_waits_for_user_code(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sound` stands in for the finalizer, in the sender thread; the lock is one of a logging handler, say."""
+    sender, users, is_waiting = EventSender(patience=0.1), threading.Lock(), threading.Event()
+
+    def finalizer(value: str) -> str:
+        if threading.current_thread() is sender.thread and not is_waiting.is_set():
+            is_waiting.set()
+            if users.acquire(timeout=20):
+                users.release()
+        return value
+
+    monkeypatch.setattr(event_sender, "sound", finalizer)
+    sender.begin("r", reader.post)
+    with users:
+        sender.text("stdout", "a")
+        assert is_waiting.wait(10)
+        began = time.monotonic()
+        sender.text("stdout", "b" * HIGH_WATER_BYTES)
+        sender.text("stdout", "c")
+        sender.say_stopping()
+        assert time.monotonic() - began < 10
+    assert sender.flush_now()
+    assert text(reader.events()) == "a" + "b" * HIGH_WATER_BYTES + "c"
+    sender.close()
+
+
+def test_a_finalizer_that_prints_much_does_not_wait_for_the_thread_that_it_holds_up(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sound` stands in for the finalizer, here in the main thread, which numbers the events."""
+    sender, much, printed = EventSender(patience=20), "b" * HIGH_WATER_BYTES, threading.Event()
+
+    def finalizer(value: str) -> str:
+        if threading.current_thread() is threading.main_thread() and not printed.is_set():
+            printed.set()
+            sender.text("stdout", much)
+        return value
+
+    monkeypatch.setattr(event_sender, "sound", finalizer)
+    sender.begin("r", reader.post)
+    sender.text("stdout", "a")
+    began = time.monotonic()
+    tail = sender.finish().tail
+    assert time.monotonic() - began < 10
+    assert sender.flush_now()
+    assert text(reader.events(*tail)) == "a" + much
+    sender.close()

@@ -229,14 +229,14 @@ def test_each_damaged_file_costs_its_values_and_no_others(damage: str, tmp_path:
         other = Container(tmp_path, owner="two")
         other.restored(tmp_path, "1")
         for name in ("a", "b", "c", "d", "f"):
-            if name in other.sync.unrestored:
+            if name in other.sync.unloaded.lost:
                 assert name not in other.namespace
-                assert "saved file is" in other.sync.unrestored[name]
+                assert "saved file is" in other.sync.unloaded.lost[name]
             elif name == "f":
                 assert other.namespace["f"](1) == 2
             else:
                 assert np.array_equal(other.namespace[name], expected[name]) or other.namespace[name] == expected[name]
-        assert 1 <= len({"a", "b", "c", "d", "f", "np"} & other.sync.unrestored.keys()) <= 2, file
+        assert 1 <= len({"a", "b", "c", "d", "f", "np"} & other.sync.unloaded.lost.keys()) <= 2, file
         file.write_bytes(whole)
 
 
@@ -357,5 +357,5 @@ def test_the_reason_of_a_loss_outlives_two_containers(tmp_path: Path) -> None:
         container.run("b += 1")
         container.saved.save_now()
         assert container.saved.take_news() == []
-        assert container.sync.why_unbound("a") == "it was not saved: locks cannot be pickled"
+        assert container.sync.unloaded.why_unbound("a") == "it was not saved: locks cannot be pickled"
     assert container.namespace["b"] == 3

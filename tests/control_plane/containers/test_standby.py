@@ -44,6 +44,21 @@ def test_there_is_one_at_a_time_and_none_after_the_end(taken: WarmProcesses, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c0", "c1"]
 
 
+@pytest.mark.parametrize("wanted", [{}, {"PYTHONHASHSEED": "8"}, {"PYTHONHASHSEED": "7", "LD_BIND_NOW": "1"}], ids=str)
+def test_one_that_python_began_with_other_variables_is_not_given_out(tmp_path: Path, wanted: dict[str, str]) -> None:
+    first = standby.start(tmp_path / "c0", standby.hash_seed({"PYTHONHASHSEED": "7", "WORD": "x"}))
+    processes = WarmProcesses(tmp_path, first)
+    other = processes.take(wanted)
+    assert (other is first, other.extra) == (False, wanted)
+    assert processes.take({"PYTHONHASHSEED": "7"}) is first
+    processes.refill()
+    following = processes.take({"PYTHONHASHSEED": "7"})
+    assert following.container_root.path.name == "c2", "the next one was prepared with the seed as well"
+    processes.close()
+    for each in (first, other, following):
+        each.discard()
+
+
 @pytest.fixture
 def server(places: dict[str, str]) -> Iterator[Plane]:
     """A server with a standby process always ready, as it is unless the environment says otherwise."""

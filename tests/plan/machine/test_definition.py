@@ -77,11 +77,6 @@ def test_scaledown_is_what_was_asked_or_the_default() -> None:
     assert Machine.of("T4").scaledown == 300
 
 
-def test_identity_leaves_out_what_a_running_app_can_change() -> None:
-    assert Machine.of("H100", keep_warm=60).identity == Machine.of("H100", keep_warm=600).identity
-    assert Machine.of("H100").identity != Machine.of("H100", cpu=2.0).identity
-
-
 FIRST = "H100 --volume d:/d --pip einops --secret hf --env A=1"
 
 

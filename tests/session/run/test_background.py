@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import signal
 import threading
 import time
 
@@ -161,3 +163,31 @@ def test_words() -> None:
     assert (clock(12), clock(3723)) == ("0:12", "1:02:03")
     assert words_of([BackgroundRun("a", "s"), BackgroundRun("b", "s")]) == "a, b, running since 0:00"
     assert words_of([]) == "its turn"
+
+
+def press_soon() -> None:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_a_press_ends_the_wait_for_a_result_in_one_line(run: BackgroundRun) -> None:
+    press_soon()
+    with pytest.raises(KeyboardInterrupt) as press:
+        Background(run).result()
+    words = "KeyboardInterrupt: stopped waiting for train; train goes on, and train.cancel() stops it"
+    assert press.value._render_traceback_() == [words]  # type: ignore[attr-defined]  # IPython's hook
+    assert run.inbox.empty()
+
+
+def test_a_result_that_is_late_is_one_line(run: BackgroundRun) -> None:
+    with pytest.raises(TimeoutError) as late:
+        Background(run).result(timeout=0.01)
+    words = "TimeoutError: train has not ended after 0.01 s: queued."
+    assert late.value._render_traceback_() == [words]  # type: ignore[attr-defined]  # IPython's hook
+
+
+def test_a_cell_that_was_interrupted_is_shown_with_its_own_traceback(run: BackgroundRun) -> None:
+    error = KeyboardInterrupt("of the cell")
+    run.ends("stopped", None, error)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        Background(run).result()
+    assert raised.value is error

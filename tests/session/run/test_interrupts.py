@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from modal_gpu_magic.session.run import interrupts
 from modal_gpu_magic.session.run.interrupts import (
     HeldPress,
     Presses,
     Reading,
+    callback,
     in_one_line,
     interruptible,
     press,
@@ -125,6 +127,38 @@ def test_a_press_at_any_line_of_the_swap_leaves_the_handler_as_it_was(at: int) -
         assert presses.inbox.get(timeout=5) == ("press", None)
 
 
+def test_a_press_at_any_line_of_a_callback_stops_what_follows_the_callback() -> None:
+    """IPython would print the frames of a callback that raises, and run the cell."""
+    files, called, left, before = {interrupts.__file__, signal.__file__}, [], 0, sys.gettrace()
+    prepare = callback(lambda: called.append("prepare"))
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        # Python looks for signals where a function begins or ends, so none arrives at a line of the callback itself.
+        left -= event == "line" and frame.f_code.co_name != "called"
+        if event == "line" and left == 0:
+            left = -1
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    for start in range(1, 200):
+        called[:], left = [], start
+        sys.settrace(trace)
+        try:
+            prepare()
+        finally:
+            sys.settrace(before)
+        assert called == ["prepare"], f"line {start}"
+        if left > 0:
+            break
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(30)
+    assert start > 20, "the lines of a callback"
+    assert left > 0
+
+
 def interrupt_and_wait() -> None:
     """Takes as long as a class's own `__reduce__` may, and is stopped meanwhile."""
     threading.Thread(target=interrupt).start()
@@ -203,8 +237,23 @@ def test_writing_is_not_torn() -> None:
 def test_a_stop_is_one_line() -> None:
     cell_s_own = KeyboardInterrupt()
     cell_s_own._render_traceback_ = lambda: ["one", "two"]  # type: ignore[attr-defined]
-    assert in_one_line(cell_s_own) is cell_s_own
-    for error, line in ((KeyboardInterrupt(), "before the cell began"), (stopped("words"), "words")):
-        (shown,) = in_one_line(error)._render_traceback_()  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt) as raised, in_one_line():
+        raise cell_s_own
+    assert raised.value is cell_s_own
+    in_import = RuntimeError("Error calling __set_name__")
+    in_import.__cause__ = KeyboardInterrupt()
+    for error, line in (
+        (KeyboardInterrupt(), "before the cell began"),
+        (KeyboardInterrupt("why"), "why"),
+        (stopped("words"), "words"),
+        (in_import, "before the cell began"),
+    ):
+        with pytest.raises(KeyboardInterrupt) as raised, in_one_line():
+            raise error
+        (shown,) = raised.value._render_traceback_()  # type: ignore[attr-defined]
         assert shown.startswith("KeyboardInterrupt: ")
         assert line in shown
+    other = RuntimeError("other")
+    other.__cause__ = ValueError()
+    with pytest.raises(RuntimeError, match="other"), in_one_line():
+        raise other

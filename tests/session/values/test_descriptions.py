@@ -147,6 +147,6 @@ def test_a_notebooks_own_value_that_the_container_changed_is_not_described_by_it
 
 def _remote(notebook: TwoMemories) -> dict[str, RemoteValue]:
     """The remote values of a notebook whose own values are not behind them."""
-    stand_ins = notebook.kernel.stand_ins
+    covers = notebook.kernel.covers
     found = {name: value for name, value in notebook.here.items() if type(value) is RemoteValue}
-    return {name: value for name, value in found.items() if not stand_ins.is_covered(name)}
+    return {name: value for name, value in found.items() if not covers.is_covered(name)}

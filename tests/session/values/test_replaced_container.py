@@ -45,7 +45,7 @@ def play(seed: int, fetch_bytes: int, directory: Path, *, always_saved: bool) ->
                     notebook.save()
                 history.append("replace")
                 notebook.replace()
-                history.append(f"lost: {sorted(notebook.kernel.lost)}")
+                history.append(f"lost: {notebook.losses}")
             if not some_stay or not choose.randrange(4):
                 notebook.fetch_all()
                 compare(notebook.model, notebook.here, notebook.user_names())
@@ -90,7 +90,10 @@ def notebook(tmp_path: Path) -> ReplacedMemories:
 
 
 def values(notebook: ReplacedMemories, *names: str) -> list[Any]:
-    return [notebook.fetch(name) if type(notebook.here[name]) is RemoteValue else notebook.here[name] for name in names]
+    return [
+        notebook.here[name].fetch() if type(notebook.here[name]) is RemoteValue else notebook.here[name]
+        for name in names
+    ]
 
 
 def test_a_later_run_costs_only_what_it_may_have_changed(notebook: ReplacedMemories) -> None:
@@ -248,7 +251,7 @@ def test_a_fetch_after_the_last_save_costs_what_may_share_objects(notebook: Repl
     notebook.remote(f"a = [{BIG}]; b = {BIG}")
     notebook.save()
     notebook.native("c = None")
-    notebook.here["c"] = notebook.model["c"] = notebook.fetch("a")
+    notebook.here["c"] = notebook.model["c"] = notebook.here["a"].fetch()
     notebook.replace()
     assert notebook.rewinds == 1
     assert notebook.here["a"] is notebook.here["b"] is None, (
@@ -260,7 +263,7 @@ def test_a_fetch_after_the_last_save_costs_what_may_share_objects(notebook: Repl
 
 def test_a_fetch_that_is_saved_keeps_its_objects(notebook: ReplacedMemories) -> None:
     notebook.remote(f"a = [{BIG}]; b = {BIG}")
-    notebook.here["c"] = notebook.fetch("a")
+    notebook.here["c"] = notebook.here["a"].fetch()
     notebook.save()
     notebook.replace()
     assert notebook.rewinds == 0

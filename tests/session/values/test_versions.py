@@ -16,7 +16,7 @@ from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.session.run.conclude import never_ran
 from modal_gpu_magic.session.run.front import SilentFront
-from modal_gpu_magic.session.run.pump import Ended
+from modal_gpu_magic.session.run.run_end import Ended
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.messages.events import Answer, Event, Need
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.inspection.size import nbytes_of
-from modal_gpu_magic.wire.pickles.counting import OBJECTS_A_CHECK
+from modal_gpu_magic.wire.pickles.counting import OBJECTS_A_CHECK, Counter
 from modal_gpu_magic.wire.transfer import pack
 from tests.wire.far_side import new_namespace
 from tests.wire.kinds_of_sizes import KINDS, NODES
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FACTOR = 1.5
+MOST_COUNTS = 2_000
+"""Values that an estimate may try to count; each costs some 0.1 ms."""
 MOST_OBJECTS = 40_000
 """Objects that an estimate may pickle: 0.2 s of CPU time."""
 
@@ -144,6 +146,20 @@ def test_what_cannot_travel_is_measured_without_it() -> None:
     assert nbytes_of(Broken()) < 100
     assert nbytes_of(threading.Lock()) < 100
     assert nbytes_of(number for number in [1]) < 1_000
+
+
+def test_many_values_that_cannot_travel_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of 500 threads took 3 s, six times in a cell."""
+    counted, count = itertools.count(), Counter.count
+
+    def counts(self: Counter, value: Any) -> int:
+        next(counted)
+        return count(self, value)
+
+    monkeypatch.setattr(Counter, "count", counts)
+    said = nbytes_of([Holder() for _ in range(500)])
+    assert 500 * 30 <= said <= 17_000_000 * 500
+    assert next(counted) < MOST_COUNTS
 
 
 def test_numbers_are_not_read() -> None:

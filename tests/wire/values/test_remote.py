@@ -7,6 +7,7 @@ import inspect
 import math
 import operator
 import pickle
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from modal_gpu_magic.errors import RemoteValueError
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, refuse
+from modal_gpu_magic.errors import LostValueError, RemoteValueError, TransferError
+from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.values.remote import COPIED, RemoteValue, facts, is_lost, lose, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +123,7 @@ class TestLooks:
     def test_one_line(self) -> None:
         line = "<remote Tensor float32 [3], 12 B · session default · 12 B do not fit --fetch 1B>"
         assert repr(remote()) == str(remote()) == f"{remote()}" == line
-        assert repr(RemoteValue("x", "s", "Model")) == "<remote Model · session s>"
+        assert repr(RemoteValue("x", "s", "Model", fetch=str)) == "<remote Model · session s>"
 
     def test_its_own_rich_repr_under_that_line(self) -> None:
         bundle = {"text/plain": "tensor([1, 2])", "text/html": "<b>t</b>", "image/png": "iVBOR"}
@@ -138,12 +141,33 @@ class TestLooks:
 
 
 class TestFetch:
-    def test_it_calls_its_session_with_its_name(self) -> None:
-        assert remote(fetch=lambda name: [name]).fetch() == ["big"]
+    def test_it_asks_its_session_for_itself(self) -> None:
+        value = remote(fetch=lambda asked: [asked])
+        (asked,) = value.fetch()
+        assert asked is value
 
-    def test_without_a_session(self) -> None:
-        with pytest.raises(RemoteValueError, match="`big` of session 'default' again: the value can no longer"):
-            remote(fetch=None).fetch()
+    def test_a_lost_one_says_why(self) -> None:
+        value = remote(fetch=str)
+        assert not is_lost(value)
+        lose(value, "its container has ended")
+        assert is_lost(value)
+        assert repr(value) == "<lost Tensor float32 [3], 12 B · session default · its container has ended>"
+        with pytest.raises(LostValueError, match=r"^`big` is lost: its container has ended; run the cell that made it"):
+            value.fetch()
+
+    def test_a_lost_one_is_not_sent_by_its_name(self) -> None:
+        value = remote(fetch=str)
+        lose(value, "its container has ended")
+        with pytest.raises(
+            TransferError,
+            match=r"holds a lost value at `\[0\]`: its container has ended; run the cell that made `big` again",
+        ):
+            pack({"box": [value]}, {"big": 7}, InlineStore())
+
+    def test_a_pickle_is_lost(self) -> None:
+        back = pickle.loads(pickle.dumps(remote(fetch=str)))
+        with pytest.raises(LostValueError, match="a pickle of a remote value does not have the value"):
+            back.fetch()
 
 
 class TestProbes:
@@ -177,7 +201,7 @@ class TestProbes:
         assert copy.copy(value) is copy.deepcopy(value) is value
         assert copy.deepcopy({"v": value})["v"] is value
         back = pickle.loads(pickle.dumps(value))
-        assert facts(back) == facts(value)
+        assert facts(back) == replace(facts(value), why=COPIED)
 
     def test_inspect(self) -> None:
         inspect.getmembers(remote())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
+from modal_gpu_magic.wire.values.kinds import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +210,7 @@ def _registered(kind: type) -> list[type]:
     if not isinstance(kind, abc.ABCMeta):
         return []
     found = (reference() for reference in abc._get_dump(kind)[0])  # type: ignore[attr-defined]  # noqa: SLF001 - as cloudpickle
-    return sorted((each for each in found if each is not None), key=lambda each: (each.__module__, each.__qualname__))
+    return sorted((each for each in found if each is not None), key=lambda each: (module_of(each), each.__qualname__))
 
 
 def _hooked(kind: type) -> type | None:

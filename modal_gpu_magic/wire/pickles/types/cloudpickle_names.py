@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudpickle import cloudpickle
 
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.library_modules import is_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 def goes_by_name(value: Any) -> bool:
     """Whether a class or function can be found by its name in a module other than the notebook."""
+    module = getattr(value, "__module__", None)
+    if type(module) is str:
+        is_loaded(module)  # cloudpickle finds a class in loaded modules alone
     return bool(cloudpickle._should_pickle_by_reference(value))  # noqa: SLF001 - see above
 
 

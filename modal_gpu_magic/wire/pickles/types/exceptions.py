@@ -11,6 +11,8 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.wire.values.kinds import module_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -95,11 +97,11 @@ def _travels(pickler: Pickler, error: BaseException) -> bool:
 
 def _builtin(kind: type[BaseException]) -> type[BaseException]:
     """Return the nearest built-in class in an exception class's bases."""
-    return next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    return next(base for base in kind.__mro__ if module_of(base) == "builtins")
 
 
 def _reduces_itself(kind: type[BaseException]) -> bool:
-    own = (vars(base) for base in kind.__mro__ if base.__module__ != "builtins")
+    own = (vars(base) for base in kind.__mro__ if module_of(base) != "builtins")
     return any("__reduce__" in names or "__reduce_ex__" in names for names in own)
 
 
@@ -114,7 +116,7 @@ def _arguments(error: BaseException) -> tuple[Any, ...]:
 def _fields(error: BaseException) -> Iterator[tuple[str, Any]]:
     """Yield the slots of an exception and the fields of built-in classes: `errno`, `code`, `lineno`."""
     for base in type(error).__mro__:
-        is_pythons = base.__module__ == "builtins"
+        is_pythons = module_of(base) == "builtins"
         apart = {"__dict__", "__weakref__", *(LEFT_OUT if is_pythons else ())}
         for name, descriptor in vars(base).items():
             if isinstance(descriptor, _DESCRIPTORS) and name not in apart:

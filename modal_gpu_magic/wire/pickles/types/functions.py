@@ -26,7 +26,7 @@ _STATE = 2
 
 def reduce_function(_: Any, function: types.FunctionType) -> Any:
     """Return the reduction of a generic function of the notebook; NotImplemented for all others."""
-    if function.__code__ is _BY_TYPE and not cloudpickle_names.goes_by_name(function):
+    if not cloudpickle_names.goes_by_name(function) and function.__code__ is _BY_TYPE:
         return _reduce_generic(function)
     return NotImplemented
 

@@ -1,4 +1,6 @@
-"""Pickle torch's optimizers: their state, and the wrapper by which a scheduler counts their steps.
+"""Pickle torch's optimizers: their attributes, and the wrapper by which a scheduler counts their steps.
+
+An optimizer's own pickle has three attributes only: `LBFGS` and a class of the notebook need their others as well.
 
 A scheduler wraps `step` of its optimizer and warns if the wrapper is missing (torch 2.13, `LRScheduler.__init__`). An
 optimizer's own pickle leaves the wrapper out, so that `scheduler.step()` would warn.
@@ -20,6 +22,9 @@ CALLED = "_opt_called"
 OWN_PREFIX = "_optimizer_"
 """Prefix of the attributes with an optimizer's hooks, which are not pickled."""
 
+_OF_THIS_PROCESS = frozenset({"_zero_grad_profile_name", CALLED})
+"""Attributes that torch sets itself on each side."""
+
 
 def is_optimizer(kind: type) -> bool:
     """Whether a class is one of torch's optimizers."""
@@ -29,9 +34,25 @@ def is_optimizer(kind: type) -> bool:
 
 def reduce_optimizer(_: Any, optimizer: Any) -> tuple[Any, ...]:
     """Return the reduction of an optimizer: state, whether `step` is wrapped, whether a step was taken."""
+    state = _own(optimizer) if _tells_all(type(optimizer)) else optimizer.__getstate__()
     watched = hasattr(optimizer.step, WRAPPED)
-    state = optimizer.__getstate__(), watched, getattr(optimizer, CALLED, False)
-    return new_optimizer, (type(optimizer),), state, None, None, set_state
+    return new_optimizer, (type(optimizer),), (state, watched, getattr(optimizer, CALLED, False)), None, None, set_state
+
+
+def _tells_all(kind: Any) -> bool:
+    """Whether all attributes are pickled: a class with a `__getstate__` of its own says what its state is."""
+    optimizer: Any = sys.modules["torch.optim.optimizer"].Optimizer
+    return kind.__getstate__ is optimizer.__getstate__
+
+
+def _own(optimizer: Any) -> dict[str, Any]:
+    """Return the attributes of an optimizer without those that each side has for itself."""
+    return {name: value for name, value in vars(optimizer).items() if not _is_of_torch(name, value)}
+
+
+def _is_of_torch(name: str, value: Any) -> bool:
+    is_wrapper = name == "step" and hasattr(value, WRAPPED)
+    return is_wrapper or name in _OF_THIS_PROCESS or name.startswith(OWN_PREFIX)
 
 
 def new_optimizer(kind: Any) -> Any:
@@ -49,7 +70,9 @@ def set_state(optimizer: Any, state: tuple[dict[str, Any], bool, bool]) -> None:
 
 def write(old: Any, new: Any) -> bool:
     """Write the state of an optimizer into another one, which keeps its hooks."""
-    fresh = {name: value for name, value in vars(new).items() if name != "step" and not name.startswith(OWN_PREFIX)}
+    fresh = _own(new)
+    for name in _own(old) if _tells_all(type(old)) else ():
+        del vars(old)[name]
     vars(old).update(fresh)
     if hasattr(new.step, WRAPPED):
         watch(old, called=getattr(new, CALLED, False))

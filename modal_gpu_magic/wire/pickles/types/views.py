@@ -123,10 +123,33 @@ def span_of(array: Any) -> tuple[int, int]:
 
 
 def root_of(array: Any) -> Any:
-    """Return the array that owns an array's memory, or the first array over memory of another object."""
-    while is_array(array.base):
-        array = array.base
-    return array
+    """Return the array that owns an array's memory, or the first array over memory of another object.
+
+    An array of a subclass is passed over: it may be pickled in a way of its own.
+    """
+    root = below = array
+    while (below := _below(below)) is not None:
+        if is_array(below):
+            root = below
+    return root
+
+
+def _below(array: Any) -> Any:
+    """Return the array that an array is a view of; None: there is none.
+
+    Between the two may be an object through which numpy makes a view: a memory view, or that of `as_strided`.
+    """
+    base = array.base
+    if type(base) is memoryview:
+        base = base.obj
+    elif type(base).__name__ == "DummyArray":
+        base = base.base
+    return base if _is_any_array(base) else None
+
+
+def _is_any_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)  # type: ignore[union-attr]  # it is loaded
 
 
 def is_array(value: Any) -> bool:

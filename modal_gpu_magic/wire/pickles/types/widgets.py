@@ -10,6 +10,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from modal_gpu_magic.wire.values.kinds import module_of
+
 if TYPE_CHECKING:
     from modal_gpu_magic.wire.pickles.protocol import Pickler
 
@@ -51,7 +53,7 @@ def twin(kind: Any, number: str | None) -> Any:
     if type(found) is kind:
         return found
     quiet = comm.DummyComm(target_name=TARGET, comm_id=number, primary=False)
-    if kind.__module__ != "__main__":  # as ipywidgets does for a front end, so that observers are set up
+    if module_of(kind) != "__main__":  # as ipywidgets does for a front end, so that observers are set up
         with contextlib.suppress(Exception):
             return kind(comm=quiet)
     widget = kind.__new__(kind)

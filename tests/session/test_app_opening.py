@@ -16,11 +16,11 @@ import pytest
 from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.sdk.client import Backend
 from modal_gpu_magic.sdk.held import HeldApp
-from modal_gpu_magic.session.apps import Opening
+from modal_gpu_magic.session.app_opening import Opening
 
 
 def test_who_waits_while_it_becomes_ready_is_told_once() -> None:
-    opening = Opening(Machine(), "local", ())
+    opening = Opening("first", Machine(), "local", ())
 
     class Slow(list[Callable[[], None]]):
         """Gives the opening thread time to become ready in the middle of `when_ready`."""
@@ -49,7 +49,7 @@ def test_whatever_ends_the_opening_is_raised_where_it_is_waited_for(error: BaseE
         def __getattribute__(self, name: str) -> Any:
             raise error
 
-    opening = Opening(Machine(image_object=Image()), "local", ())
+    opening = Opening("odd", Machine(image_object=Image()), "local", ())
     opening._ready.wait(50)
     with pytest.raises(type(error)):
         opening.result()

@@ -1,4 +1,4 @@
-"""The open Apps of the kernel: one per machine and backend, opened in a thread, shared by the sessions."""
+"""The App of one session, which is opened in a thread."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.deployed import Deployment
 
 ENDED_BY_MODAL = "Modal ended the App and its container; a new container starts."
-STOPPED = "The App of this machine and its container were stopped; a new container starts."
+ENDED_WITH_ITS_RUN = "The App was ended with its last run, which did not stop; a new container starts."
 ENDED_ELSEWHERE = "The detached session {} was ended; a new one starts."
-
-Key = tuple["Machine", str, str]
 
 
 class Opening:
-    """An App that is being opened or is open. Opening continues if the waiting cell is stopped."""
+    """An App that is being opened or is open. Opening continues if the waiting cell is stopped.
+
+    Args:
+        session: name of the session.
+        machine: the session's machine.
+        kind: the backend.
+        packages: packages that join the image of the machine.
+        deployment: what makes the session a detached one; None: the App ends with the kernel.
+    """
 
     def __init__(
-        self, machine: Machine, kind: Kind, packages: tuple[str, ...], deployment: Deployment | None = None
+        self,
+        session: str,
+        machine: Machine,
+        kind: Kind,
+        packages: tuple[str, ...],
+        deployment: Deployment | None = None,
     ) -> None:
-        self.machine, self.kind, self.packages, self.deployment = machine, kind, packages, deployment
+        self.session, self.machine, self.kind = session, machine, kind
+        self.packages, self.deployment = packages, deployment
         self.since = time.monotonic()
         self.connected_at = 0.0
         self.app: OpenApp | None = None
@@ -57,9 +69,9 @@ class Opening:
         )
 
     @property
-    def is_ended_by_modal(self) -> bool:
+    def leaves_saved_state(self) -> bool:
         """Whether the App has ended, and its backend has not: what was saved is still in the session Volume."""
-        return self.app is not None and self.app.backend.lost is None and not self.app.closed
+        return self.app is not None and self.app.backend.lost is None
 
     @property
     def why_dead(self) -> str:
@@ -70,7 +82,7 @@ class Opening:
             return "The local control plane has ended; a new one is started."
         if self.deployment is not None:
             return ENDED_ELSEWHERE.format(self.deployment.entry.session)
-        return STOPPED if self.app.closed else ENDED_BY_MODAL
+        return ENDED_WITH_ITS_RUN if self.app.closed else ENDED_BY_MODAL
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call `callback` exactly once: at once if the App is ready, else from the opening thread."""
@@ -93,6 +105,10 @@ class Opening:
             raise BackendLost("the App is not open yet.")
         return self.app
 
+    def close(self) -> None:
+        """Close the App, once it is ready: an ephemeral one ends with its container, a deployed one goes on."""
+        self.when_ready(lambda: self.app.close() if self.app is not None else None)
+
     def _open(self) -> None:
         from modal_gpu_magic.sdk.app import OpenApp
         from modal_gpu_magic.sdk.client import connect
@@ -102,7 +118,7 @@ class Opening:
             app: OpenApp
             if self.deployment is None:
                 backend = connect(self.kind)
-                app = OpenApp(self.machine, backend, self.packages)
+                app = OpenApp(self.machine, backend, self.packages, self.session)
             else:
                 backend = connect(self.kind, lasting=True)
                 app = DeployedApp(self.machine, backend, self.packages, self.deployment)
@@ -116,27 +132,3 @@ class Opening:
             waiting, self._callbacks = self._callbacks, []
         for callback in waiting:
             callback()
-
-
-class Apps:
-    """All openings of the kernel by machine and backend."""
-
-    def __init__(self) -> None:
-        self._openings: dict[Key, Opening] = {}
-
-    def opening(
-        self, machine: Machine, kind: Kind, packages: tuple[str, ...], deployment: Deployment | None = None
-    ) -> Opening:
-        """The App of a machine, or of a detached session: an existing one, or a new one that starts to open."""
-        key = (machine.identity, kind, "" if deployment is None else deployment.entry.session)
-        found = self._openings.get(key)
-        if found is None or found.dead or found.deployment != deployment:
-            found = self._openings[key] = Opening(machine, kind, packages, deployment)
-        return found
-
-    def close(self, opening: Opening) -> None:
-        """Close an App: an ephemeral one ends with its containers, a deployed one goes on."""
-        keys = [key for key, each in self._openings.items() if each is opening]
-        for key in keys:
-            del self._openings[key]
-            opening.when_ready(lambda: opening.app.close() if opening.app else None)

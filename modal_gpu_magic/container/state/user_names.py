@@ -1,0 +1,86 @@
+"""The names of a session's namespace: which ones the user has bound, and which ones the notebook has as well."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.messages.events import LAST_RESULTS
+from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.referenced_globals import is_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+
+class UserNames:
+    """The names of a namespace, with the facts that set the user's names apart from those of IPython and of pickle.
+
+    Args:
+        namespace: the variables of the session.
+        hidden: the names that IPython binds, with their values.
+
+    Attributes:
+        namespace: the variables of the session.
+        hidden: the names that IPython binds, with their values; `%reset` binds some of them anew.
+        known: names that are bound to the same objects in the notebook.
+    """
+
+    def __init__(self, namespace: dict[str, Any], hidden: Mapping[str, Any]) -> None:
+        self.namespace, self.hidden = namespace, dict(hidden)
+        self.known: set[str] = set()
+        self._definitions: dict[str, Any] = {}
+        """Classes and functions that arrived with values, by the names that were bound so that pickle finds them."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The user's names that are bound."""
+        hidden = self.hidden
+        now = self.namespace.copy()  # a thread of the user may bind names meanwhile
+        others = [item for item in now.items() if hidden.get(item[0], self) is not item[1]]
+        return tuple(name for name, value in others if is_name(name) and self._is_the_users(name, value))
+
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """Names that are bound only so that pickle finds a class or a function."""
+        return tuple(name for name, value in self._definitions.items() if self.namespace.get(name) is value)
+
+    def _is_the_users(self, name: str, value: Any) -> bool:
+        """Whether the user has bound a name, including names such as `open` or `exit` that IPython binds as well."""
+        if self.hidden.get(name, self) is value or name in LAST_RESULTS or is_history(name):
+            return False
+        return self._definitions.get(name, self) is not value or name in self.known
+
+    def is_own(self, name: str) -> bool:
+        """Whether a name that is not in `known` is bound to a value that only the container has.
+
+        Modules and the values that IPython binds do not count.
+        """
+        value = self.namespace.get(name)
+        return name in self.namespace and not is_a(value, ModuleType) and self.hidden.get(name, self) is not value
+
+    def bind_definition(self, name: str, value: Any) -> None:
+        """Bind a class or a function that arrived with values to its name, so that pickle finds it."""
+        self.namespace[name] = self._definitions[name] = value
+
+    def bind_definitions(self, made: Mapping[str, Any], reads: Collection[str]) -> None:
+        """Bind the classes and functions that arrived with the values of a cell, where their names are free.
+
+        A cell that reads such a name gets the notebook's value of the name, or no value.
+
+        Args:
+            made: the classes and functions by name.
+            reads: the names that the cell reads.
+        """
+        for name in self._definitions.keys() & set(reads):
+            if self.namespace.get(name) is self._definitions[name] and name not in self.known:
+                del self.namespace[name]
+                del self._definitions[name]
+        for name, value in made.items():
+            if name not in self.namespace and name not in reads:
+                self.bind_definition(name, value)
+
+
+def is_history(name: str) -> bool:
+    """Whether a name is an input or output of IPython (`_i`, `_i3`, `_3`), bound after `UserNames.hidden` is read."""
+    return name.startswith("_") and (name in ("_i", "_ii", "_iii") or name.lstrip("_i").isdigit())

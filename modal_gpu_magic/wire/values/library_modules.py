@@ -1,0 +1,43 @@
+"""Load a library's public module whose classes were already loaded from a private one: `numpy.rec` of `np.recarray`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import sysconfig
+from pathlib import Path
+
+_STDLIB = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")})
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
+_absent: set[str] = set()
+"""Names of modules that could not be loaded: each is looked for on disk once."""
+
+
+def is_loaded(module: str) -> bool:
+    """Whether a module is loaded, after an attempt to load a library's module that nobody has asked for yet.
+
+    A module of the user is never run: it may do anything. Nor is a module that was loaded before and removed: its
+    classes would be others.
+    """
+    if module in sys.modules:
+        return True
+    package, _, name = module.rpartition(".")
+    if not package or module in _absent or not is_loaded(package):
+        return False
+    if name in getattr(sys.modules[package], "__dict__", {}):  # it was loaded
+        return False
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is not None and _is_of_library(spec.origin or ""):
+            importlib.import_module(module)
+    except Exception:  # noqa: BLE001 - a module may raise anything while it runs
+        _absent.add(module)
+        return False
+    if module not in sys.modules:
+        _absent.add(module)
+    return module in sys.modules
+
+
+def _is_of_library(origin: str) -> bool:
+    return origin.startswith(_STDLIB) or not _LIBRARIES.isdisjoint(Path(origin).parts)

@@ -1,0 +1,61 @@
+"""Warnings are hidden inside the blocks, and shown again after them, however the blocks of several threads overlap."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is shown."""
+    found: list[str] = []
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        found.append(str(message))
+
+    monkeypatch.setattr(warnings, "showwarning", show)
+    monkeypatch.setattr(warnings, "filters", [("always", None, Warning, None, 0)])
+    return found
+
+
+def test_a_block_hides_warnings(shown: list[str]) -> None:
+    warnings.warn("before", stacklevel=1)
+    with unwarned(), unwarned():
+        warnings.warn("inside", stacklevel=1)
+    warnings.warn("after", stacklevel=1)
+    assert shown == ["before", "after"]
+
+
+def test_a_block_that_begins_in_another_one_may_end_after_it(shown: list[str]) -> None:
+    first, second = unwarned(), unwarned()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    warnings.warn("inside", stacklevel=1)
+    second.__exit__(None, None, None)
+    warnings.warn("after", stacklevel=1)
+    assert shown == ["after"]
+
+
+def test_what_a_thread_of_the_user_restores_lasts_until_the_next_block(shown: list[str]) -> None:
+    with unwarned():
+        users = warnings.catch_warnings()
+        users.__enter__()
+    users.__exit__(None, None, None)
+    with unwarned():
+        pass
+    warnings.warn("after", stacklevel=1)
+    assert shown == ["after"]
+
+
+def test_a_function_that_the_user_sets_meanwhile_is_kept(shown: list[str]) -> None:
+    seen: list[str] = []
+    with unwarned():
+        warnings.showwarning = lambda message, *_, **__: seen.append(str(message))
+    warnings.warn("after", stacklevel=1)
+    assert (shown, seen) == ([], ["after"])
