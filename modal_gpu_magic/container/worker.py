@@ -458,6 +458,7 @@ class Worker:
             names=self.namespace_sync.names,
             container=self.container,
             saved_run=self.saved.saved_run,
+            last_run=self.saved.last_run,
             lost=dict(self.namespace_sync.unloaded.lost),
             simulated=current.is_simulated(os.environ),
         )

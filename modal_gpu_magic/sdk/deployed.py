@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
@@ -17,7 +17,7 @@ from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
-from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, kernel_id
+from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, in_order, kernel_id
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.messages.seal import sealed
@@ -456,13 +456,13 @@ class FoundCall(SentCall):
 
 def with_found(files: VolumeFiles, entry: Entry) -> Entry:
     """Return an entry with the runs that only their logs know: their kernel ended before it could announce them."""
-    session = entry.session
-    runs = entry.runs
+    session, runs = entry.session, entry.runs
+    found: list[SentRun] = []
     for run in runs.unlisted(map(run_of, files.directories(runs_directory(session)))):
         seen = first_and_last(files, session, run)
         if seen is not None:
-            runs = runs.with_found(SentRun(run, seen.count, seen.timeout, seen.started_at, seen.call, seen.code))
-    return replace(entry, runs=runs)
+            found.append(SentRun(run, seen.count, seen.timeout, seen.started_at, seen.call, seen.code))
+    return replace(entry, runs=reduce(Runs.with_found, in_order(found), runs))
 
 
 def deployed_runner(entry: Entry, client: Any) -> Any:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
+from heapq import merge
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from modal_gpu_magic.plan.machine.definition import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modal_gpu_magic.sdk.client import Backend
 
@@ -105,9 +107,11 @@ class Runs:
         return replace(self, kernels=kernels, queued=())
 
     def unlisted(self, runs: Iterable[str]) -> tuple[str, ...]:
-        """Return those of some ids that are of runs which a kernel has sent and could not announce, in order."""
-        order = list(self.kernels)
-        found = [(order.index(split[0]), split[1], run) for run in runs if (split := self._late(run)) is not None]
+        """Return those of some ids that are of runs which a kernel has sent and could not announce.
+
+        They are sorted by kernel, then by number.
+        """
+        found = [(*split, run) for run in runs if (split := self._late(run)) is not None]
         return tuple(run for _, _, run in sorted(found))
 
     def _late(self, run: str) -> tuple[str, int] | None:
@@ -212,6 +216,18 @@ def numbered(run: str) -> tuple[str, int] | None:
     """Return the beginning of a run's id, which is its kernel's, and the run's number there; None: another form."""
     found = _RUN.fullmatch(run)
     return (found[1], int(found[2])) if found else None
+
+
+def in_order(found: Iterable[SentRun]) -> Iterator[SentRun]:
+    """Yield the runs of several kernels by time, and those of each kernel in their order, whatever the clocks say.
+
+    Kernels may have had the session by turns, so their runs alternate.
+
+    Args:
+        found: the runs; those of one kernel follow one another in order.
+    """
+    by_kernel = groupby(found, lambda run: (numbered(run.id) or ("", 0))[0])
+    return merge(*(list(runs) for _, runs in by_kernel), key=lambda run: run.sent_at)
 
 
 class Registry:

@@ -40,6 +40,13 @@ def attach(kernel: Kernel, session: str) -> str:
     return attached.said
 
 
+def save(kernel: Kernel, session: str) -> None:
+    """Save the values of a session now."""
+    magics = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__"
+    saved = kernel.run(f"{magics}.state.sessions[{session!r}].app.runner.save.remote()")
+    assert saved.ok, saved.traceback
+
+
 def test_a_value_that_was_fetched_by_one_kernel_stays_in_the_session(one: Kernel, two: Kernel) -> None:
     begin(one, "fetched", "def double(x):\n    return 2 * x\nitems, count = [1, 2], 5", "--fetch 0")
     attach(two, "fetched")
@@ -158,17 +165,32 @@ def test_a_saved_state_that_is_older_than_the_last_run_is_not_taken_for_what_was
     pid = int(one.remote("import os\nos.getpid()", "").value())
     attach(two, "stale")
     assert two.run("%modal_gpu status").ok
-    saved = two.run(
-        "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['stale']"
-        ".app.runner.save.remote()"
-    )
-    assert saved.ok, saved.traceback
+    save(two, "stale")
     assert two.remote("items.append(2)", "--fetch 0").ok
     attach(one, "stale")
     psutil.Process(pid).kill()
     user.ended(1, "stale")
     stale = one.remote("items", "--keep-warm 60s")
     assert not stale.ok or stale.value() == "[1, 2]", stale.value()
+
+
+def test_a_kernel_that_comes_back_knows_the_last_run_although_no_kernel_could_announce_its_runs(
+    user: User,
+) -> None:
+    """A kernel announces a run beside it: on a slow machine, another kernel may attach before."""
+    one, two = user.kernel(), user.kernel()
+    for each in (one, two):
+        assert each.run("import modal_gpu_magic.sdk.announcing as late\nlate.PAUSE_SECONDS = 600.0\ndel late").ok
+    begin(one, "unannounced", "import os\nitems, pid = [1], os.getpid()", "--fetch 0", f"--env {IDLE_VARIABLE}=1000")
+    pid = int(one.remote("import os\nos.getpid()", "").value())
+    attach(two, "unannounced")
+    save(two, "unannounced")
+    assert two.remote("items.append(2)", "--fetch 0").ok
+    assert "items.append(2)" in attach(one, "unannounced")
+    psutil.Process(pid).kill()
+    user.ended(1, "unannounced")
+    stale = one.remote("items", "--keep-warm 60s")
+    assert not stale.ok, stale.value()
 
 
 def kill_container(user: User, kernel: Kernel, session: str) -> None:

@@ -17,6 +17,7 @@ from modal_gpu_magic.sdk.registry import (
     SentRun,
     entry_of,
     entry_row,
+    in_order,
     machine_of,
     machine_row,
     runs_of,
@@ -107,6 +108,25 @@ def test_a_run_that_its_kernel_could_not_announce_is_known_by_its_number() -> No
     assert ids(later.with_found(sent("a-9"))) == ["a-9"]
     assert ids(later.with_found(sent("b-2"))) == ["a-4", "a-7", "b-2"]
     assert later.with_run(sent("a-9")).with_end("a-9").with_run(sent("b-1")).unlisted(["a-9", "b-1"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "order"),
+    [
+        ({"a-1": 1, "a-2": 2, "b-1": 3}, ["a-1", "a-2", "b-1"]),
+        ({"a-2": 1, "b-1": 2, "a-3": 3}, ["a-2", "b-1", "a-3"]),
+        ({"b-1": 2, "a-2": 1}, ["a-2", "b-1"]),
+        ({"a-9": 5, "a-10": 4, "b-1": 4.5}, ["b-1", "a-9", "a-10"]),  # the clock of a-10's container is slow
+        ({"a-1": 1}, ["a-1"]),
+        ({}, []),
+    ],
+)
+def test_runs_that_only_their_logs_know_are_in_order_of_time_although_kernels_took_turns(
+    found: dict[str, float], order: list[str]
+) -> None:
+    known = Runs().of_kernel("b").of_kernel("a")
+    runs = [replace(sent(run), sent_at=found[run]) for run in known.unlisted(found)]
+    assert [run.id for run in in_order(runs)] == order
 
 
 def test_a_queued_cell_whose_run_is_found_no_longer_waits() -> None:

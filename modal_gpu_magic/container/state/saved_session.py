@@ -59,6 +59,8 @@ class SavedSession:
 
     Attributes:
         saved_run: the last run whose changes are saved; empty: none.
+        last_run: the last run that may have changed the namespace, in this container or in the one whose state was
+            restored; empty: none.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class SavedSession:
         self._news: list[str] = []
         self._unsaved: dict[str, str] = {}
         self._check: Check = never
-        self.saved_run = self._run = ""
+        self.saved_run = self.last_run = ""
         after = float(os.environ.get(IDLE_VARIABLE, IDLE_SECONDS)) if seconds is None else seconds
         self._idle = IdleWork(((REST_SECONDS, self._load_rest), (after, self._save)))
 
@@ -96,15 +98,15 @@ class SavedSession:
     @property
     def has_run(self) -> bool:
         """Whether the namespace has had a run, in this container or in the one whose state was restored."""
-        return bool(self._run)
+        return bool(self.last_run)
 
     def ran(self, run: str) -> None:
         """Note that a run has changed the namespace."""
-        self._run, self._is_dirty = run, True
+        self.last_run, self._is_dirty = run, True
 
     def fetched(self) -> None:
         """Note that the notebook has other objects than at the last save."""
-        self._is_dirty = bool(self._run)
+        self._is_dirty = bool(self.last_run)
 
     def options(self, options: Options) -> None:
         """Take over what a request says of saving."""
@@ -177,7 +179,7 @@ class SavedSession:
         """Restore by a plan from now on; `begin` or `need` load the first values."""
         self._restorer = self._unsaid = Restorer(plan, self._sync)
         self._has_begun = False
-        self.saved_run = self._run = plan.state.run
+        self.saved_run = self.last_run = plan.state.run
 
     def begin(self) -> None:
         """Load what is needed before any cell."""
@@ -228,7 +230,7 @@ class SavedSession:
         """Save the state if a cell has run since the last save."""
         if self._saver is None or not self._options.limit or not self._is_dirty:
             return None
-        moment = replace(self._moment(), run=self._run)
+        moment = replace(self._moment(), run=self.last_run)
         try:
             manifest = self._saver.save(self._sync, moment, self._options.limit, check)
         except NotOwnerError:

@@ -97,7 +97,7 @@ def adopt(session: Sender, app: DeployedApp, ended: Ended | None, say: Callable[
     if given is None or (ran and answer is not None and given.generation != answer.generation):
         return _saved(session, app, say)
     session.generation = given.generation
-    session.history[:] = known_runs(given.saved_run, run.id if run is not None else "")
+    session.history[:] = known_runs(given.saved_run, given.last_run)
     return _bind(session, given, session.store, run.count if run is not None else 0, say)
 
 
@@ -114,7 +114,7 @@ def known_runs(saved: str, last: str) -> tuple[RunTrace, ...]:
 
     Args:
         saved: the run whose changes the container had saved last; empty: none.
-        last: the session's last run, whatever it may have changed.
+        last: the last run that the container had, whatever it may have changed. This kernel may not know that run yet.
     """
     return (*(RunTrace(run) for run in (saved,) if run not in ("", last)), RunTrace(last, None))
 

@@ -496,6 +496,8 @@ class Answer(Compact):
     """The container; its generation may be older, because it restored the namespace of another one."""
     saved_run: str = ""
     """The last run whose changes are saved; empty: none."""
+    last_run: str = ""
+    """The last run that may have changed the namespace; empty: none."""
     lost: dict[str, str] = field(default_factory=dict)
     """Names whose values could not be restored, with the reason."""
     is_event: bool = False

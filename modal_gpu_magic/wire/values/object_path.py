@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import itertools
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 5_000
 """Largest number of objects to visit: 10 ms."""
+MOST_PARTS = 1_000
+"""Largest number of a collection's parts to visit, so that the parts of the first ones are visited as well."""
 
 LONGEST_NAME = 40
 """Longest key in a path, characters."""
@@ -30,11 +33,13 @@ def place_of(value: Any, is_it: Callable[[Any], bool]) -> str | None:
         is_it: returns whether an object matches.
     """
     seen, waiting = {id(value)}, collections.deque([("", value)])
-    while waiting and len(seen) < MOST_OBJECTS:
+    while waiting:
         path, found = waiting.popleft()
         if is_it(found):
             return path
         for step, part in _parts(found):
+            if len(seen) == MOST_OBJECTS:
+                break
             if id(part) not in seen and not is_a(part, _ATOMS):
                 seen.add(id(part))
                 waiting.append((path + step, part))
@@ -45,13 +50,13 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the objects that a value refers to, each with its path step. Does not call methods of the value's class."""
     kind = type(value)
     if issubclass(kind, dict):
-        for key, part in list(dict.items(value))[:MOST_OBJECTS]:
+        for key, part in itertools.islice(dict.items(value), MOST_PARTS):
             yield f"[{_shown(key)}]", part
     elif issubclass(kind, list | tuple):
-        for number, part in enumerate(kind.__getitem__(value, slice(MOST_OBJECTS))):
+        for number, part in enumerate(kind.__getitem__(value, slice(MOST_PARTS))):
             yield f"[{number}]", part
     elif issubclass(kind, set | frozenset | collections.deque):
-        yield from (("", part) for part in list(value)[:MOST_OBJECTS])
+        yield from (("", part) for part in itertools.islice(value, MOST_PARTS))
     elif kind is types.FunctionType:
         yield from _of_function(value)
     elif kind is types.MethodType:

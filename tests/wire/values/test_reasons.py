@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import itertools
 import threading
-import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.pickles.fingerprints import why_not
+from modal_gpu_magic.wire.values.object_path import MOST_OBJECTS, place_of
 from modal_gpu_magic.wire.values.reasons import (
     NotHereError,
     missing_module,
@@ -79,6 +81,7 @@ PLACES: list[tuple[Any, str]] = [
     (Held(it=(number for number in [1])), "it holds a running generator (generator) at `.it`"),
     (Held(c=contextvars.ContextVar("c")), "it holds a _contextvars.ContextVar at `.c`, which cannot be pickled"),
     ([[threading.Lock()] for _ in range(3)], "it holds a lock (_thread.lock) at `[0][0]`"),
+    ([[threading.Lock()] for _ in range(6_000)], "it holds a lock (_thread.lock) at `[0][0]`"),
 ]
 
 
@@ -93,11 +96,26 @@ def test_the_place_begins_with_the_name() -> None:
     assert why_unpicklable(value, error, "trainer") == "it holds a lock (_thread.lock) at `trainer.lock`"
 
 
-def test_a_large_value_is_not_searched_for_long() -> None:
-    value = [[number] for number in range(10**6)]
-    began = time.thread_time()
-    why_unpicklable(value, TypeError("cannot pickle '_thread.lock' object"))
-    assert time.thread_time() - began < 0.5
+def long_list() -> Any:
+    return [[number] for number in range(100_000)]
+
+
+def wide_dict() -> Any:
+    return {number: [number] for number in range(100_000)}
+
+
+def deep_list() -> Any:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("made", [long_list, wide_dict, deep_list])
+def test_a_large_value_is_searched_in_part(made: Callable[[], Any]) -> None:
+    looked = itertools.count()
+    assert place_of(made(), lambda _: next(looked) < 0) is None
+    assert 999 < next(looked) <= MOST_OBJECTS
 
 
 @pytest.mark.parametrize(
