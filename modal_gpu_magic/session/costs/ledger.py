@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -178,7 +178,8 @@ def read_line(line: bytes) -> Record | None:
 
 
 def _written(record: Record) -> bytes:
-    return json.dumps({"v": SCHEMA, **asdict(record)}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    content = {"v": SCHEMA, **{name: getattr(record, name) for name in _TYPES}}
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def _lines(path: Path) -> Iterator[bytes]:
