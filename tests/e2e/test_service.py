@@ -31,6 +31,12 @@ def wait(path):
         time.sleep(60)
     finally:
         os.remove(path)
+def waits(path):
+    wait(path)
+    yield
+async def dies():
+    os._exit(3)
+    yield
 def pid():
     return os.getpid()
 def letters(word):
@@ -114,6 +120,16 @@ SHOWN_ALONE = {
     "tools.pid.map(5)": "TypeError: 'int' object is not iterable",
     "tools.odd()": "Odd: <Odd whose str() failed>",
     "tools.leaves(3)": "SystemExit: 3",
+    "tools.pid.spawn().get(timeout=0)": "TimeoutError: tools.pid has not ended after 0 s.",
+    "list(tools.letters.map('a'))": (
+        "ServiceError: tools.letters is a generator, which has no map: iterate over tools.letters(...)."
+    ),
+    "list(tools.wait.map(1 / (x - 2) for x in [2]))": "ZeroDivisionError: division by zero",
+}
+PRESSED = {
+    "tools.wait({!r})": "tools.wait",
+    "tools.wait.spawn({!r}).get()": "tools.wait",
+    "next(tools.waits({!r}))": "tools.waits",
 }
 
 
@@ -143,17 +159,25 @@ def test_classes_of_the_notebook(kernel: Kernel) -> None:
     )
 
 
-def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel) -> None:
+@pytest.mark.parametrize("source", PRESSED)
+def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel, source: str) -> None:
     path = kernel.home / "work" / "running"
     pid = kernel.run("tools.pid()").value()
-    result = kernel.run(f"print('ready', flush=True)\ntools.wait({str(path)!r})", press=["ready", 1.0])
+    result = kernel.run(source.format(str(path)), press=[path.exists])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert result.seconds < SOON
+    assert result.traceback == f"KeyboardInterrupt: stopped in a call of {PRESSED[source]}, which was cancelled"
     end = time.monotonic() + SOON
     while path.exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not path.exists(), "it was stopped there, too"
     assert kernel.run("tools.pid()").value() == pid
+
+
+def test_a_container_that_dies_in_an_async_generator(kernel: Kernel) -> None:
+    failed = kernel.run("[x async for x in tools.dies.aio()]")
+    assert "ContainerLost: a container of tools was lost in the call: exit code 3." in failed.error
+    assert failed.traceback.count("\n") == 0
 
 
 def test_a_press_ends_the_start(kernel: Kernel) -> None:

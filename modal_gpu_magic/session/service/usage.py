@@ -74,6 +74,11 @@ class Usage:
             return self._seconds
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether a call runs."""
+        return self._running > 0
+
+    @property
     def alive(self) -> int:
         """Containers that run now."""
         with self._lock:
