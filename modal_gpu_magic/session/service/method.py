@@ -187,6 +187,7 @@ class ServiceCall:
     def __init__(self, call: Any, service: RunningService, title: str) -> None:
         self._call, self._service, self._title = call, service, title
         self._result: Future[Any] | None = None
+        self._is_cancelled = False
         self.id: str = call.object_id
 
     def followed(self) -> ServiceCall:
@@ -205,7 +206,7 @@ class ServiceCall:
             Exception: the function's error.
         """
         try:
-            with self._service.own_errors(self._title):
+            with self._own_errors():
                 try:
                     data = self._result.result(timeout) if self._result else self._call.get(timeout=timeout)
                 except (TimeoutError, FutureTimeoutError):  # two classes before Python 3.11
@@ -220,7 +221,7 @@ class ServiceCall:
     async def aio(self) -> Any:
         """Wait for the result in a coroutine. Cancelling the task cancels the call."""
         try:
-            with self._service.own_errors(self._title):
+            with self._own_errors():
                 waiting = asyncio.wrap_future(self._result) if self._result else self._call.get.aio()
                 data = await waiting
         except asyncio.CancelledError:
@@ -230,8 +231,19 @@ class ServiceCall:
 
     def cancel(self) -> None:
         """Cancel the call; its container keeps running."""
+        self._is_cancelled = True
         with contextlib.suppress(Exception):  # the call or its App has ended
             self._call.cancel()
+
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        with self._service.own_errors(self._title):
+            try:
+                yield
+            except Exception as error:
+                if self._is_cancelled and not isinstance(error, Fault):
+                    raise ServiceError(f"the call of {self._title} was cancelled.") from None
+                raise
 
     def __repr__(self) -> str:
         return f"<call {self.id} of {self._service.name}>"

@@ -243,6 +243,8 @@ def test_a_call_that_is_cancelled_ends_there(service: Service, tmp_path: Path) -
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
     call.cancel()
+    with pytest.raises(ServiceError, match=r"^the call of tests.wait was cancelled.$"):
+        call.get()
     eventually(lambda: not path.exists())
     assert service.scale(1) == 10, "the container goes on"
 
