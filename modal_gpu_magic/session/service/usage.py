@@ -58,8 +58,10 @@ class Usage:
             self._containers = max(1, containers)
 
     def end(self) -> None:
-        """Record the end of all containers."""
+        """Record the end of all containers, once."""
         with self._lock:
+            if self._has_ended:
+                return
             self._settle()
             alive = self._containers if self._running or self._since < self._warm_until else self._least
             self._seconds += alive * self._exits
