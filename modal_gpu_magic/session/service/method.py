@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Sized
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import ServiceError, shown_alone
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.plan.service.serving import Method
     from modal_gpu_magic.session.service.running import RunningService
+
+CANCELLED = "stopped in a call of {}, which was cancelled"
+MAP_LEFT = "stopped in a map of {}; calls that had been sent may run to their end"
+CHECK_SECONDS = 0.1
+"""Seconds between two looks whether ■ was pressed."""
 
 
 class ServiceMethod:
@@ -121,13 +127,18 @@ class ServiceMethod:
         return ServiceCall(self._function.spawn(data), self._service, self._title)
 
     def _own_errors(self) -> contextlib.AbstractContextManager[None]:
-        return self._service.own_errors(self._title)
+        return self._service.own_errors(CANCELLED.format(self._title))
 
     def _results(self, results: Iterator[Any]) -> Iterator[Any]:
         with self._service.usage.use(), contextlib.closing(results):  # type: ignore[type-var]  # it is a generator
-            for data in self._items(results):
+            for data in self._mapped(results):
                 failed = isinstance(data, BaseException)
                 yield self._service.own(data) if failed else decode(data, self._service.namespace)
+
+    def _mapped(self, results: Iterator[Any]) -> Iterator[Any]:
+        """Yield the encoded results of a map. Modal's SDK does not return the id by which a map could be cancelled."""
+        with self._service.own_errors(MAP_LEFT.format(self._title)):
+            yield from results
 
     async def _call_aio(self, data: bytes) -> Any:
         with self._service.usage.use():
@@ -143,9 +154,9 @@ class ServiceMethod:
     # Generators. The first item is the id of the call; a generator that is not read to its end is cancelled.
 
     def _stream(self, data: bytes) -> Iterator[Any]:
-        items = self._items(self._function.remote_gen(data))
+        items, over = self._items(self._function.remote_gen(data)), False
         with self._service.usage.use():
-            call_id, over = next(items), False
+            call_id = self._first(items)
             try:
                 for item in items:
                     yield self._item(item)
@@ -153,6 +164,28 @@ class ServiceMethod:
             finally:
                 if not over:
                     self._service.cancel(call_id)
+
+    def _first(self, items: Iterator[Any]) -> str | None:
+        """Wait for the id of a generator's call in a thread: if ■ ended the wait, nobody could cancel the call."""
+        from modal_gpu_magic.sdk.threads import in_thread
+
+        with self._own_errors():
+            with HeldPress() as held:
+                first = in_thread(lambda: next(items))
+                while not (held.pressed or first.done()):
+                    wait([first], CHECK_SECONDS)
+            if held.pressed:
+                first.add_done_callback(self._cancel_late)
+                raise KeyboardInterrupt
+            call_id: str | None = first.result()
+        return call_id
+
+    def _cancel_late(self, first: Future[Any] | asyncio.Future[Any]) -> None:
+        """Cancel a call whose id has come after the caller had gone."""
+        from modal_gpu_magic.sdk.threads import in_thread
+
+        if not first.cancelled() and first.exception() is None:
+            in_thread(lambda: self._service.cancel(first.result()))
 
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
         with self._own_errors():
@@ -166,7 +199,13 @@ class ServiceMethod:
     async def _stream_aio(self, data: bytes) -> AsyncIterator[Any]:
         items, over = self._items_aio(self._function.remote_gen.aio(data)), False
         with self._service.usage.use():
-            call_id = await anext(items)
+            first = asyncio.ensure_future(anext(items))
+            try:
+                with self._own_errors():
+                    call_id = await asyncio.shield(first)
+            except asyncio.CancelledError:
+                first.add_done_callback(self._cancel_late)
+                raise
             try:
                 async for item in items:
                     yield self._item(item)
@@ -237,7 +276,7 @@ class ServiceCall:
 
     @contextlib.contextmanager
     def _own_errors(self) -> Iterator[None]:
-        with self._service.own_errors(self._title):
+        with self._service.own_errors(CANCELLED.format(self._title)):
             try:
                 yield
             except Exception as error:

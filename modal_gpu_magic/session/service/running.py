@@ -64,8 +64,8 @@ class RunningService:
             self._app.cancel(call_id)
 
     @contextlib.contextmanager
-    def own_errors(self, title: str) -> Iterator[None]:
-        """Raise the errors of calls without frames of this package and of the SDK. `title`: the method's name.
+    def own_errors(self, pressed: str) -> Iterator[None]:
+        """Raise the errors of calls without frames of this package and of the SDK. `pressed`: what ■ has done.
 
         Raises:
             KeyboardInterrupt: ■ was pressed.
@@ -75,7 +75,7 @@ class RunningService:
         try:
             yield
         except KeyboardInterrupt:
-            raise stopped(f"stopped in a call of {title}, which was cancelled") from None
+            raise stopped(pressed) from None
         except asyncio.CancelledError as error:
             raise shown_alone(error) from None
         except Exception as error:  # noqa: BLE001 - the function's, or Modal's
