@@ -31,6 +31,10 @@ def wait(path):
         time.sleep(60)
     finally:
         os.remove(path)
+def briefly(path):
+    open(path, "w").close()
+    while os.path.exists(path):
+        time.sleep(0.05)
 def waits(path):
     wait(path)
     yield
@@ -64,7 +68,7 @@ def replaces():
 @pytest.fixture(scope="module", autouse=True)
 def _prepared(kernel: Kernel) -> None:
     prepared = kernel.run(
-        "class Mine(Exception): ...\nclass Point:\n    def __init__(self, x): self.x = x\n\nfactor, taken = 2, [1]"
+        "class Mine(Exception): ...\nclass Point:\n    def __init__(self, x): self.x = x\n\nfactor, taken, rv = 2, [1], 3"
     )
     assert prepared.ok, prepared.error
     made = kernel.remote(WAIT, "--service tools --max 1")
@@ -174,6 +178,15 @@ def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel, source
     assert kernel.run("tools.pid()").value() == pid
 
 
+def test_a_press_in_a_map_says_that_sent_calls_may_go_on(kernel: Kernel) -> None:
+    path = kernel.home / "work" / "running"
+    result = kernel.run(f"list(tools.briefly.map([{str(path)!r}]))", press=[path.exists])
+    words = "stopped in a map of tools.briefly; calls that had been sent may run to their end"
+    assert result.traceback == f"KeyboardInterrupt: {words}"
+    path.unlink()
+    assert kernel.run("tools.pid()").ok
+
+
 def test_a_container_that_dies_in_an_async_generator(kernel: Kernel) -> None:
     failed = kernel.run("[x async for x in tools.dies.aio()]")
     assert "ContainerLost: a container of tools was lost in the call: exit code 3." in failed.error
@@ -208,7 +221,8 @@ def test_a_start_that_fails_leaves_no_service(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("header", "source", "said"),
     [
-        ("--service taken", "def f(): ...", "taken is already a variable that holds a list"),
+        ("--service taken", "def f(): ...", "taken is already a variable of type list"),
+        ("--service rv", "def f(): ...", "    --service rv\n              ^^"),
         ("--service other", "x = 1", "no function to serve"),
         ("--service other --batch 8", "def a(x): ...\ndef b(x): ...", "this one has a, b"),
         ("--service other", "def f(:", "SyntaxError"),
