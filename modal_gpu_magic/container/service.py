@@ -142,7 +142,11 @@ class Host:
             return self._answer(began, failure, failed)
         lacking = [name for name in self.program.functions if not callable(self._namespace.get(name))]
         if lacking:
-            missing = ServiceError(f"{', '.join(lacking)} is not a function after the cell's top level has run.")
+            are = "is not a function" if len(lacking) == 1 else "are not functions"
+            missing = ServiceError(
+                f"{', '.join(lacking)} {are} after the cell's top level has run: a decorator or a later line has "
+                "bound the name to something else. Begin a name with _ if it is not to be served."
+            )
             return self._answer(began, self._failure(missing), failed)
         return self._answer(began, None, failed)
 

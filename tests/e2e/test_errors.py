@@ -183,3 +183,14 @@ def test_a_wrong_line_is_one_sentence_and_no_frames(kernel: Kernel) -> None:
     assert "H100" in result.error
     assert "File " not in result.traceback
     assert "site-packages" not in result.traceback
+
+
+@pytest.mark.parametrize(
+    "header", ["H100 --session invalid", "H100:8 --nodes 2", "H100:2 --torchrun", "H100 --session i --bg b"]
+)
+def test_a_cell_that_is_no_python_starts_nothing(kernel: Kernel, header: str) -> None:
+    failed = kernel.remote("x = 1\n1/0 if", header)
+    assert failed.error.startswith("SyntaxError: invalid syntax")
+    assert "line 3" in failed.traceback, "of the cell, its header counted"
+    assert "modal_gpu_magic/" not in failed.traceback
+    assert "simulated" not in failed.said, "no receipt: nothing was spent"

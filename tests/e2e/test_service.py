@@ -31,6 +31,16 @@ def wait(path):
         time.sleep(60)
     finally:
         os.remove(path)
+def briefly(path):
+    open(path, "w").close()
+    while os.path.exists(path):
+        time.sleep(0.05)
+def waits(path):
+    wait(path)
+    yield
+async def dies():
+    os._exit(3)
+    yield
 def pid():
     return os.getpid()
 def letters(word):
@@ -58,7 +68,7 @@ def replaces():
 @pytest.fixture(scope="module", autouse=True)
 def _prepared(kernel: Kernel) -> None:
     prepared = kernel.run(
-        "class Mine(Exception): ...\nclass Point:\n    def __init__(self, x): self.x = x\n\nfactor, taken = 2, [1]"
+        "class Mine(Exception): ...\nclass Point:\n    def __init__(self, x): self.x = x\n\nfactor, taken, rv = 2, [1], 3"
     )
     assert prepared.ok, prepared.error
     made = kernel.remote(WAIT, "--service tools --max 1")
@@ -114,6 +124,16 @@ SHOWN_ALONE = {
     "tools.pid.map(5)": "TypeError: 'int' object is not iterable",
     "tools.odd()": "Odd: <Odd whose str() failed>",
     "tools.leaves(3)": "SystemExit: 3",
+    "tools.pid.spawn().get(timeout=0)": "TimeoutError: tools.pid has not ended after 0 s.",
+    "list(tools.letters.map('a'))": (
+        "ServiceError: tools.letters is a generator, which has no map: iterate over tools.letters(...)."
+    ),
+    "list(tools.wait.map(1 / (x - 2) for x in [2]))": "ZeroDivisionError: division by zero",
+}
+PRESSED = {
+    "tools.wait({!r})": "tools.wait",
+    "tools.wait.spawn({!r}).get()": "tools.wait",
+    "next(tools.waits({!r}))": "tools.waits",
 }
 
 
@@ -143,17 +163,34 @@ def test_classes_of_the_notebook(kernel: Kernel) -> None:
     )
 
 
-def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel) -> None:
+@pytest.mark.parametrize("source", PRESSED)
+def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel, source: str) -> None:
     path = kernel.home / "work" / "running"
     pid = kernel.run("tools.pid()").value()
-    result = kernel.run(f"print('ready', flush=True)\ntools.wait({str(path)!r})", press=["ready", 1.0])
+    result = kernel.run(source.format(str(path)), press=[path.exists])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert result.seconds < SOON
+    assert result.traceback == f"KeyboardInterrupt: stopped in a call of {PRESSED[source]}, which was cancelled"
     end = time.monotonic() + SOON
     while path.exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not path.exists(), "it was stopped there, too"
     assert kernel.run("tools.pid()").value() == pid
+
+
+def test_a_press_in_a_map_says_that_sent_calls_may_go_on(kernel: Kernel) -> None:
+    path = kernel.home / "work" / "running"
+    result = kernel.run(f"list(tools.briefly.map([{str(path)!r}]))", press=[path.exists])
+    words = "stopped in a map of tools.briefly; calls that had been sent may run to their end"
+    assert result.traceback == f"KeyboardInterrupt: {words}"
+    path.unlink()
+    assert kernel.run("tools.pid()").ok
+
+
+def test_a_container_that_dies_in_an_async_generator(kernel: Kernel) -> None:
+    failed = kernel.run("[x async for x in tools.dies.aio()]")
+    assert "ContainerLost: a container of tools was lost in the call: exit code 3." in failed.error
+    assert failed.traceback.count("\n") == 0
 
 
 def test_a_press_ends_the_start(kernel: Kernel) -> None:
@@ -184,7 +221,8 @@ def test_a_start_that_fails_leaves_no_service(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("header", "source", "said"),
     [
-        ("--service taken", "def f(): ...", "taken is already a variable that holds a list"),
+        ("--service taken", "def f(): ...", "taken is already a variable of type list"),
+        ("--service rv", "def f(): ...", "    --service rv\n              ^^"),
         ("--service other", "x = 1", "no function to serve"),
         ("--service other --batch 8", "def a(x): ...\ndef b(x): ...", "this one has a, b"),
         ("--service other", "def f(:", "SyntaxError"),

@@ -58,8 +58,8 @@ def tree_of(source: str, transform: Transform | None = None) -> ast.Module:
     """
     tree = parse_cell(source, transform)
     if tree is None:
-        python = (transform or ipython_transform)(source)
         try:
+            python = (transform or ipython_transform)(source)
             compile(python, "<cell>", "exec", _CELL_FLAGS, dont_inherit=True)
         except SyntaxError as error:
             lines = "".join(traceback.format_exception_only(error)).splitlines()

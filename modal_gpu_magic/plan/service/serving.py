@@ -114,9 +114,12 @@ def methods_of_cell(tree: ast.Module, given: Batch | None) -> tuple[tuple[Method
         given: `--batch` and `--wait-ms` of the header.
 
     Raises:
-        ServiceError: the cell has no function, or a function cannot be batched; the message has the fix.
+        ServiceError: the cell has no function, a function cannot be batched, or has a decorator of Modal's own; the
+            message has the fix.
     """
     functions = {node.name: node for node in tree.body if isinstance(node, Function)}
+    for node in functions.values():
+        _check_decorators(node)
     return _chosen([_method_of_node(node) for name, node in functions.items() if not name.startswith("_")], given)
 
 
@@ -222,6 +225,33 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
         if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
             yield child
             yield from _own_nodes(child)
+
+
+_OF_A_CLASS = {
+    "enter": "the cell's top level runs once a container: write the lines of {0} there, without def",
+    "exit": "a service has no function that runs when a container ends; use atexit.register in the cell",
+    "method": "every function of the cell is a method: remove the decorator",
+    "concurrent": "write --concurrent N above the cell instead",
+    "function": "every function of the cell is a method: remove the decorator, and write its options above the cell",
+}
+"""What to write instead of a decorator of Modal's own, by its name."""
+
+
+def _check_decorators(node: Function) -> None:
+    """Refuse Modal's own decorators: what they make of a function can only be called by Modal.
+
+    Raises:
+        ServiceError: the sentence that says what to write.
+    """
+    for decorator in node.decorator_list:
+        target = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if not isinstance(target, ast.Attribute) or target.attr == "batched":
+            continue
+        owner = ast.unparse(target.value)
+        if owner == "modal" or (owner == "app" and target.attr in _OF_A_CLASS):
+            remedy = _OF_A_CLASS.get(target.attr, "a service is called from the notebook: remove the decorator")
+            written = f"@{owner}.{target.attr}"
+            raise ServiceError(f"{node.name} is decorated with {written}; {remedy.format(node.name)}.")
 
 
 def _mark(decorator: ast.expr, name: str) -> Batch | None:

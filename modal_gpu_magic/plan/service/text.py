@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog import rates
+from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.plan.machine.definition import quote_of
 from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, idle_words
 
@@ -48,13 +49,27 @@ def state_text(
         state: a word such as `stopped`; of a running service the numbers of containers and queued calls; None: unknown.
         seconds: estimated container-seconds until now.
     """
-    price = quote_of(machine)
     if isinstance(state, str):
         now = [state]
     else:
         containers, queued = state or (UNKNOWN, UNKNOWN)
         now = [f"containers {containers}", f"queue {queued}"]
-    amount = about(price.cost(seconds))
-    spent = f"free ({amount} on Modal)" if backend == "local" else amount
-    cost = f"{spent} so far ({machine.price_text} per container, {rates.current().words})"
+    cost = f"{_spent(machine, backend, seconds)} so far ({machine.price_text} per container, {rates.current().words})"
     return " · ".join((name, machine.title, backend, *map(str, serving.methods), *now, cost))
+
+
+def failed_text(machine: Machine, backend: str, seconds: float) -> str:
+    """Return the line about a start that failed in its container: how long the container ran, and its cost.
+
+    Args:
+        machine: machine of the service.
+        backend: `cloud` or `local`.
+        seconds: container-seconds.
+    """
+    ran = f"its container ran for {write_duration(max(1, round(seconds)))}"
+    return " · ".join((machine.title, ran, _spent(machine, backend, seconds), rates.current().words))
+
+
+def _spent(machine: Machine, backend: str, seconds: float) -> str:
+    amount = about(quote_of(machine).cost(seconds))
+    return f"free ({amount} on Modal)" if backend == "local" else amount

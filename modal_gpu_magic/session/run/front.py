@@ -34,6 +34,10 @@ Phase = Literal[
 ]
 
 
+BEFORE_CELL = "before the cell ran"
+"""When a run ended that has not reached the cell."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """The state of a run.
@@ -107,7 +111,7 @@ class Front(Protocol):
     def settled(self, text: str) -> None:
         """Show that a service is running; the last call, instead of `finished`."""
 
-    def broke_off(self, outcome: str) -> None:
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
         """End a run without a receipt; the last call; an error follows. `outcome`: `failed` or `stopped`."""
 
 
@@ -177,5 +181,5 @@ class SilentFront:
         """Store the sentence about the service."""
         self.notes.append(text)
 
-    def broke_off(self, outcome: str) -> None:
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
         """Do nothing: an error follows."""

@@ -13,11 +13,11 @@ from modal_gpu_magic.errors import ServiceError
 from modal_gpu_magic.plan.cell.cellsource import tree_of
 from modal_gpu_magic.plan.machine.definition import Machine, quote_of, specs_text
 from modal_gpu_magic.plan.service.serving import Method, Serving, methods_of, methods_of_cell
-from modal_gpu_magic.plan.service.text import started_text, state_text
+from modal_gpu_magic.plan.service.text import failed_text, started_text, state_text
 from modal_gpu_magic.session.costs.ledger import Record
 from modal_gpu_magic.session.run.conclude import own_error
 from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
-from modal_gpu_magic.session.run.front import Front, SilentFront
+from modal_gpu_magic.session.run.front import BEFORE_CELL, Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
 from modal_gpu_magic.session.service.books import ServiceBooks
 from modal_gpu_magic.session.service.contents import Contents, Source
@@ -136,22 +136,31 @@ class Service(RunningService):
         try:
             self._app, answer = starting.run()
         except BaseException as error:
-            front.broke_off("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            words = self._close_failed(starting.alive_since)
+            front.broke_off("stopped" if isinstance(error, KeyboardInterrupt) else "failed", words)
             if isinstance(error, Fault):
                 raise own_error(error.failure, self.namespace) from None
             raise
         for name, why in answer.failed.items() if answer else ():
             front.say(f"`{name}` could not be loaded in the container: {why}.")
-        least, alive_since = self.serving.min_containers or 0, starting.alive_since
-        self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
         took = time.monotonic() - began
         place = "" if self.backend == "cloud" else "simulated" if answer and answer.simulated else "local"
-        self._open_books()
+        self._open_books(starting.alive_since)
         front.settled(started_text(self.name, self.machine, self.serving, place, took))
         return self
 
-    def _open_books(self) -> None:
-        """Begin the service's record in the ledger."""
+    def _close_failed(self, alive_since: float | None) -> str:
+        """Write what the container of a failed start has cost, and return it in words."""
+        if alive_since is None:
+            return BEFORE_CELL
+        self._open_books(alive_since)
+        self._close_books()
+        return failed_text(self.machine, self.backend, self.usage.seconds)
+
+    def _open_books(self, alive_since: float | None) -> None:
+        """Begin to count the containers, and the service's record in the ledger."""
+        least = self.serving.min_containers or 0
+        self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
         if self.write is None:
             return
         gpus, price, prices = self.machine.gpus, quote_of(self.machine), rates.current()
@@ -177,10 +186,14 @@ class Service(RunningService):
         """End the service's containers. Later calls fail."""
         app, self._app, self._stopped = self._app, None, True
         if app is not None:
-            self.usage.end()
+            self.usage.end()  # a close may take seconds
             app.close()
-            if self._books is not None:
-                self._books.close()
+            self._close_books()
+
+    def _close_books(self) -> None:
+        self.usage.end()
+        if self._books is not None:
+            self._books.close()
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError
+from modal_gpu_magic.errors import CellTimeout, ContainerLost, ServiceError, shown_alone
 from modal_gpu_magic.line.units import write_duration
 from modal_gpu_magic.session.run.conclude import own_error
+from modal_gpu_magic.session.run.interrupts import stopped
 from modal_gpu_magic.wire.calls import Fault
 
 if TYPE_CHECKING:
@@ -60,12 +63,32 @@ class RunningService:
         if self._app is not None and call_id is not None:
             self._app.cancel(call_id)
 
+    @contextlib.contextmanager
+    def own_errors(self, pressed: str) -> Iterator[None]:
+        """Raise the errors of calls without frames of this package and of the SDK. `pressed`: what ■ has done.
+
+        Raises:
+            KeyboardInterrupt: ■ was pressed.
+            CancelledError: the task was cancelled.
+            Exception: see `own`.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise stopped(pressed) from None
+        except asyncio.CancelledError as error:
+            raise shown_alone(error) from None
+        except Exception as error:  # noqa: BLE001 - the function's, or Modal's
+            raise self.own(error) from None
+
     def own(self, error: BaseException) -> BaseException:
         """The error to raise for a failed call: the function's error, or one that describes the container's end."""
         from modal_gpu_magic.sdk.faults import translate, why_lost
 
         if isinstance(error, Fault):
             return own_error(error.failure, self.namespace)
+        if hasattr(error, "_render_traceback_"):  # of the notebook's own code, such as a map's iterable
+            return error
         if self._stopped:
             return ServiceError(f"{self.name} was stopped while it was called.")
         ours = translate(error)

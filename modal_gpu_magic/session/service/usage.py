@@ -36,6 +36,7 @@ class Usage:
         self._containers = max(1, least)
         self._lock = threading.Lock()
         self._running = 0
+        self._has_ended = False
         self._seconds = 0.0
         self._since = self._warm_until = clock()
         if alive_since is not None:
@@ -57,12 +58,15 @@ class Usage:
             self._containers = max(1, containers)
 
     def end(self) -> None:
-        """Record the end of all containers."""
+        """Record the end of all containers, once."""
         with self._lock:
+            if self._has_ended:
+                return
             self._settle()
             alive = self._containers if self._running or self._since < self._warm_until else self._least
             self._seconds += alive * self._exits
             self._least, self._running, self._warm_until = 0, 0, self._since
+            self._has_ended = True
 
     @property
     def seconds(self) -> float:
@@ -70,6 +74,11 @@ class Usage:
         with self._lock:
             self._settle()
             return self._seconds
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a call runs."""
+        return self._running > 0
 
     @property
     def alive(self) -> int:
@@ -87,6 +96,8 @@ class Usage:
 
     def _count(self, step: int) -> None:
         with self._lock:
+            if self._has_ended:  # a call that ran when the service was stopped ends after that
+                return
             self._settle()
             self._running += step
             self._warm_until = self._since + self._window

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import words_of
+from modal_gpu_magic.session.run.front import BEFORE_CELL
 from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.asking import can_ask
 from modal_gpu_magic.ui.fronts.live import Live
@@ -375,7 +376,7 @@ class BackgroundText(TextFront):
         """Hold a note."""
         self._waiting.append(partial(super().say, text))
 
-    def broke_off(self, outcome: str) -> None:
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
         """Do nothing: the error follows."""
 
     def finished(self, receipt: Receipt) -> None:

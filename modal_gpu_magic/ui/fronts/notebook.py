@@ -6,6 +6,7 @@ import importlib.util
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.session.run.front import BEFORE_CELL
 from modal_gpu_magic.ui.fronts.captures import Captures
 from modal_gpu_magic.ui.fronts.card import SEPARATOR, Card, note_bundle
 from modal_gpu_magic.ui.fronts.live import Live
@@ -97,12 +98,12 @@ class NotebookFront(ShellFront):
         if self.live is not None:
             self.live.notice(text)
 
-    def broke_off(self, outcome: str) -> None:
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
         """Show the outcome below the error; if no status was shown, the error alone is enough."""
         self._finish_ranks()
         if self.status_id is not None:
             asked = (self.live.about.asked,) if self.live is not None else ()
-            self._card = Card(outcome, (*asked, "before the cell ran"))
+            self._card = Card(outcome, (*asked, words))
             self._end(raises=True)
 
     def update(self, container: Container | None = None) -> None:

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.session.run.front import BEFORE_CELL
 from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.card import SEPARATOR, Card, card_bundle
 from modal_gpu_magic.ui.fronts.live import Live
@@ -102,7 +103,7 @@ class ShellFront(abc.ABC):
         """Show a note beside the cell's output."""
 
     @abc.abstractmethod
-    def broke_off(self, outcome: str) -> None:
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
         """Show that the run ended without a receipt."""
 
     def event(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.metrics.memory_text import memory_of
 from modal_gpu_magic.plan.machine.quote import UNKNOWN
+from modal_gpu_magic.session.run.front import BEFORE_CELL
 from modal_gpu_magic.ui.fronts.card import card_text, wrapped
 from modal_gpu_magic.ui.fronts.receipt import status_text
 from modal_gpu_magic.ui.fronts.shell import QUIET_SECONDS, ShellFront, cell_number
@@ -59,7 +60,7 @@ class TextFront(ShellFront):
             self._area.start()
         self._area.update(gpu_table(status_text(state), self.live.history.latest if self.live else ()), refresh=True)
 
-    def broke_off(self, outcome: str) -> None:  # noqa: ARG002 - Front's
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:  # noqa: ARG002 - Front's
         """Erase the live table; the error is shown by IPython."""
         self._wipe()
 

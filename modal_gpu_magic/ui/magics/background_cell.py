@@ -45,6 +45,7 @@ def start(state: KernelState, line: Line, body: str, presses: Inbox) -> None:
     machine = before.machine if before is not None else None
     plan = state.plan(line, front, presses)
     cell = replace(state.cell_of(line, body, plan.session), spending=spending())
+    plan.refuse_invalid(cell, state.shell.transform_cell)
     state.agree(plan.machine, plan.session.backend, cell)
     plan.refuse_to_lose(cell)
     session = state.apply(plan, line, front, presses)
@@ -91,5 +92,5 @@ def check_name(name: str, namespace: dict[str, Any], line: Line) -> None:
         words = f"{name} is still running; write another name, or end it with {name}.cancel()."
     else:
         kind = type(value).__name__
-        words = f"{name} is already a variable that holds a {kind}; write another name, or `del {name}` first."
+        words = f"{name} is already a variable of type {kind}; write another name, or `del {name}` first."
     raise LineError(words, line.text, start, start + len(name))

@@ -91,6 +91,7 @@ class Magics:
         machine = before.machine if before is not None else None
         plan = state.plan(line, front, inbox)
         cell = replace(state.cell_of(line, body, plan.session), spending=spending)
+        plan.refuse_invalid(cell, state.shell.transform_cell)
         state.agree(plan.machine, plan.session.backend, cell)
         plan.refuse_to_lose(cell)
         session = state.apply(plan, line, front, inbox)

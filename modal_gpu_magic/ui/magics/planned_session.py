@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.errors import LostValueError
+from modal_gpu_magic.plan.cell.cellsource import tree_of
 from modal_gpu_magic.plan.machine.definition import Machine
 from modal_gpu_magic.session.facade import Session
 
 if TYPE_CHECKING:
+    from modal_gpu_magic.plan.cell.cellsource import Transform
     from modal_gpu_magic.session.run.cell import Cell
 
 
@@ -32,6 +34,24 @@ class PlannedSession:
     former: Session | None = None
     replaces: bool = False
     carries: bool = False
+
+    def refuse_invalid(self, cell: Cell, transform: Transform) -> None:
+        """Refuse a cell that is no valid Python, if containers or ranks would start for it.
+
+        A container that runs may have transformers of its own, and starting a cell there costs next to nothing.
+
+        Raises:
+            SyntaxError: Python's own, with the line.
+        """
+        starts = self.replaces or cell.distributed is not None or not self.session.is_open
+        if cell.names.syntax_ok or not starts:
+            return
+        try:
+            tree_of(cell.source, transform)
+        except SyntaxError:
+            raise
+        except Exception:  # noqa: BLE001 - of a user's transformer, which raises it again when the cell runs
+            return
 
     def refuse_to_lose(self, cell: Cell) -> None:
         """Refuse a cell that reads values which its own header ends.

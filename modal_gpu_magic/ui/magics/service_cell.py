@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 
+FLAG = "--service"
+
+
 def make(state: KernelState, line: Line, cell: Cell, session: Session) -> Service:
     """Return the service for a header and its cell, without sending anything.
 
@@ -84,9 +87,9 @@ def _check_name(name: str, namespace: dict[str, Any], line: Line) -> None:
     value = namespace.get(name)
     if value is None or isinstance(value, Service):
         return
-    start = line.text.find(name)
+    start = line.text.find(name, line.text.find(FLAG) + len(FLAG))
     raise LineError(
-        f"{name} is already a variable that holds a {type(value).__name__}; write another name, or `del {name}` first.",
+        f"{name} is already a variable of type {type(value).__name__}; write another name, or `del {name}` first.",
         line.text,
         start,
         start + len(name),

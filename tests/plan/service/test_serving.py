@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -189,3 +190,25 @@ def _items() -> Iterator[int]:
 def test_a_generator_streams() -> None:
     (method,) = methods_of([_items], None)
     assert method.streams
+
+
+@pytest.mark.parametrize(
+    ("decorator", "said"),
+    [
+        (
+            "@modal.enter()",
+            "f is decorated with @modal.enter; the cell's top level runs once a container: write the lines",
+        ),
+        ("@modal.enter", "write the lines of f there"),
+        ("@modal.exit()", "use atexit.register"),
+        ("@modal.method()", "every function of the cell is a method"),
+        ("@modal.concurrent(max_inputs=4)", "--concurrent N"),
+        ("@modal.fastapi_endpoint()", "called from the notebook"),
+        ("@app.function(gpu='H100')", "write its options above the cell"),
+    ],
+)
+@pytest.mark.parametrize("name", ["f", "_f"])
+def test_a_decorator_of_modals_own_is_refused_before_anything_starts(decorator: str, said: str, name: str) -> None:
+    source = f"{decorator}\ndef {name}(x): ...\n@app.get('/')\ndef g(x): ..."
+    with pytest.raises(ServiceError, match=re.escape(said.replace("f is", f"{name} is").replace("of f", f"of {name}"))):
+        methods_of_cell(tree_of(source), None)

@@ -243,8 +243,20 @@ def test_a_call_that_is_cancelled_ends_there(service: Service, tmp_path: Path) -
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
     call.cancel()
+    with pytest.raises(ServiceError, match=r"^the call of tests.wait was cancelled.$"):
+        call.get()
     eventually(lambda: not path.exists())
     assert service.scale(1) == 10, "the container goes on"
+
+
+def test_a_spawned_call_counts_to_its_end(service: Service, tmp_path: Path) -> None:
+    service.scale(1)
+    path = tmp_path / "running"
+    call = service.wait.spawn(str(path))
+    eventually(path.exists)
+    assert service.usage.is_in_use, "whether or not anyone waits for the result"
+    call.cancel()
+    eventually(lambda: not service.usage.is_in_use)
 
 
 def test_a_task_that_is_cancelled_cancels_the_call(service: Service, tmp_path: Path) -> None:
@@ -255,8 +267,9 @@ def test_a_task_that_is_cancelled_cancels_the_call(service: Service, tmp_path: P
         while not path.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.02)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as caught:
             await task
+        assert traceback_of(caught.value) == "CancelledError: ", "no frame of this package, nor of the SDK"
 
     asyncio.run(main())
     eventually(lambda: not path.exists())

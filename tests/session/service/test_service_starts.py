@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 
@@ -12,7 +13,9 @@ import pytest
 
 from modal_gpu_magic import Machine, Service
 from modal_gpu_magic.errors import ContainerLost, ServiceError, TransferError
-from modal_gpu_magic.session.run.front import SilentFront
+from modal_gpu_magic.plan.machine.definition import quote_of
+from modal_gpu_magic.session.costs.ledger import Record
+from modal_gpu_magic.session.run.front import BEFORE_CELL, SilentFront
 from modal_gpu_magic.session.service.contents import refuse_large
 from modal_gpu_magic.wire.values.remote import RemoteValue
 from tests.session.serving import eventually, traceback_of
@@ -26,6 +29,36 @@ def test_a_start_that_fails_raises_the_cells_own_error() -> None:
     assert front.text == "before\n"
     assert "line 2" in traceback_of(caught.value)
     assert not service.running
+
+
+class BrokenOff(SilentFront):
+    """Notes how a start has ended."""
+
+    def broke_off(self, outcome: str, words: str = BEFORE_CELL) -> None:
+        """Note the outcome and the words."""
+        self.notes.append(f"{outcome} · {words}")
+
+
+def test_a_start_that_fails_is_in_the_ledger_with_what_its_container_has_cost() -> None:
+    records: list[Record] = []
+    front = BrokenOff()
+    service = Service("1 / 0\ndef f(): ...", "L40S", "broken")
+    service.write = records.append
+    with pytest.raises(ZeroDivisionError):
+        service.start(front)
+    assert re.match(r"failed · L40S · its container ran for \d+s · free \(.*\$.* on Modal\) · prices", front.notes[-1])
+    assert records[-1].until == records[-1].ended
+    assert records[-1].dollars == quote_of(service.machine).cost(service.usage.seconds)
+    assert service.usage.seconds > 0
+
+
+def test_a_start_that_fails_before_its_container_costs_nothing() -> None:
+    records: list[Record] = []
+    service = Service("def f(): return there", "L40S", namespace={"there": threading.Lock()})
+    service.write = records.append
+    with pytest.raises(TransferError):
+        service.start()
+    assert records == []
 
 
 @pytest.mark.parametrize("name", ["stop", "own", "machine", "update_autoscaler"])

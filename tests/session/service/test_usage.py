@@ -78,3 +78,16 @@ def test_a_service_whose_containers_have_ended_ends_none() -> None:
     clock.now = 100.0
     usage.end()
     assert usage.seconds == 5
+
+
+def test_a_call_that_ends_after_the_end_counts_no_more() -> None:
+    clock = Clock()
+    usage = Usage(window=10, clock=clock)
+    with usage.use():
+        clock.now = 5.0
+        usage.end()
+    clock.now = 50.0
+    assert (usage.seconds, usage.alive, usage.ends_in) == (5, 0, 0)
+    with usage.use():
+        clock.now = 60.0
+    assert (usage.seconds, usage.alive) == (5, 0)
