@@ -80,6 +80,19 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     assert user.volumes() == []
 
 
+def test_kernels_that_have_a_session_by_turns_write_each_second_once(user: User, kernel: Kernel, other: Kernel) -> None:
+    """The kernel that had it before counted the time of the other one as its own, or as less than nothing."""
+    detach(kernel, "turns")
+    assert kernel.remote("import time\ntime.sleep(2)", "").ok
+    for each in (other, kernel, other):
+        each.run("import time; time.sleep(2)")
+        assert each.run("%modal_gpu attach turns").ok
+        assert each.remote("time.sleep(2)", "").ok
+    assert kernel.run("%modal_gpu stop turns").ok, "the one that does not have it"
+    (row,) = user.ended(1, "turns")
+    assert user.booked("turns") == pytest.approx(row["seconds"], rel=0.05, abs=1.0)
+
+
 def test_an_error_is_raised_with_its_own_traceback_by_a_kernel_that_comes_later(
     user: User, kernel: Kernel, other: Kernel
 ) -> None:

@@ -255,7 +255,9 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
     if not _agrees(state, name, lost or (() if mine else _saved_names(kind, entry))):
         print(f"{name}: not stopped")
         return
-    if session is not None and session.backend == kind and session.machine.detach:
+    if session is not None and mine:
+        with contextlib.suppress(TakenOver):  # another kernel has the session, and the records of its costs
+            session.check_owner(session.app)
         session.stop()
     remove(connect(kind, lasting=True), entry)
     forget(name, kind)
