@@ -265,6 +265,20 @@ def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> N
     assert reopened.run("%modal_gpu stop my-notes").ok
 
 
+def test_a_session_that_is_ended_after_its_kernel_was_killed_costs_no_more(user: User, kernel: Kernel) -> None:
+    """The ledger let the run cost to its --timeout, and a budget of a day counted all that."""
+    killed = user.kernel()
+    detach(killed, "cut")
+    killed.send("%%modal_gpu\nimport time\nprint('go')\ntime.sleep(600)")
+    wait_for(killed, "go\n")
+    wait_until(lambda: user.booked("cut") > 0)
+    user.kill(killed)
+    assert kernel.run("%modal_gpu stop cut").ok
+    (row,) = user.ended(1, "cut")
+    assert user.booked("cut") == pytest.approx(row["seconds"], rel=0.05, abs=2.0)
+    assert max(each["until"] for each in user.records("cut")) < time.time() + 5
+
+
 def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Kernel, other: Kernel) -> None:
     detach(other, "listed")
     assert other.remote("print('its last line')\nlonely = [1]", "--fetch 0").ok
