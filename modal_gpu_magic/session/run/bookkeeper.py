@@ -69,7 +69,7 @@ class Bookkeeper:
         self._idle: Record | None = None
         self._lives_to: float | None = None
         self._covered_to = 0.0
-        """The time to which other records have the costs, those of other kernels among them, seconds since the epoch."""
+        """The time to which other records have the costs, also those of other kernels, seconds since the epoch."""
         self._has_left = False
         """Whether another kernel may have the session, and the records of its containers."""
         self._checkpoint_at = 0.0
