@@ -130,6 +130,7 @@ class AppHolder(SharedState):
 
     def _leave(self) -> None:
         """Leave the App of a detached session, which goes on."""
+        self.status.book.left()
         if self._opening is not None:
             self._opening.close()
             self._opening = None

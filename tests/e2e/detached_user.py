@@ -96,12 +96,15 @@ class User:
             time.sleep(0.02)
         raise AssertionError(f"{self.containers(session)} run on")
 
-    def booked(self, session: str) -> float:
-        """The container-seconds of a session in the ledger, whichever kernels wrote them."""
+    def records(self, session: str) -> list[dict[str, Any]]:
+        """The records of a session in the ledger, whichever kernels wrote them."""
         ledger = self.home.glob("state/modal-gpu-magic/ledger/*.jsonl")
         records = [json.loads(line) for path in ledger for line in path.read_text().splitlines()]
-        last = {each["id"]: each for each in records if each["session"] == session}
-        return float(sum(seconds for each in last.values() for seconds in each["phases"].values()))
+        return list({each["id"]: each for each in records if each["session"] == session}.values())
+
+    def booked(self, session: str) -> float:
+        """The container-seconds of a session in the ledger, whichever kernels wrote them."""
+        return float(sum(seconds for each in self.records(session) for seconds in each["phases"].values()))
 
     def volumes(self) -> list[str]:
         """The names of the sessions' Volumes on disk."""

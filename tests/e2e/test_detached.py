@@ -80,6 +80,19 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     assert user.volumes() == []
 
 
+def test_kernels_that_have_a_session_by_turns_write_each_second_once(user: User, kernel: Kernel, other: Kernel) -> None:
+    """The kernel that had it before counted the time of the other one as its own, or as less than nothing."""
+    detach(kernel, "turns")
+    assert kernel.remote("import time\ntime.sleep(2)", "").ok
+    for each in (other, kernel, other):
+        each.run("import time; time.sleep(2)")
+        assert each.run("%modal_gpu attach turns").ok
+        assert each.remote("time.sleep(2)", "").ok
+    assert kernel.run("%modal_gpu stop turns").ok, "the one that does not have it"
+    (row,) = user.ended(1, "turns")
+    assert user.booked("turns") == pytest.approx(row["seconds"], rel=0.05, abs=1.0)
+
+
 def test_an_error_is_raised_with_its_own_traceback_by_a_kernel_that_comes_later(
     user: User, kernel: Kernel, other: Kernel
 ) -> None:
@@ -250,6 +263,20 @@ def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> N
     assert attached.value() == "5"
     assert not any("session" in each.content["metadata"]["modal_gpu"] for each in attached.notes)
     assert reopened.run("%modal_gpu stop my-notes").ok
+
+
+def test_a_session_that_is_ended_after_its_kernel_was_killed_costs_no_more(user: User, kernel: Kernel) -> None:
+    """The ledger let the run cost to its --timeout, and a budget of a day counted all that."""
+    killed = user.kernel()
+    detach(killed, "cut")
+    killed.send("%%modal_gpu\nimport time\nprint('go')\ntime.sleep(600)")
+    wait_for(killed, "go\n")
+    wait_until(lambda: user.booked("cut") > 0)
+    user.kill(killed)
+    assert kernel.run("%modal_gpu stop cut").ok
+    (row,) = user.ended(1, "cut")
+    assert user.booked("cut") == pytest.approx(row["seconds"], rel=0.05, abs=2.0)
+    assert max(each["until"] for each in user.records("cut")) < time.time() + 5
 
 
 def test_status_and_stop_know_all_sessions_of_the_account(user: User, kernel: Kernel, other: Kernel) -> None:

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -97,6 +97,13 @@ class Record:
         """Return the billed seconds until `now`."""
         return sum(self.phases.values()) + max(0.0, min(now, self.until) - self.ended) * self.nodes
 
+    def closed(self, at: float) -> Record:
+        """Return the record of containers that were open and have ended at a time, seconds since the epoch."""
+        phase = "idle" if self.kind == "idle" else "running"
+        more = self.seconds_at(at) - sum(self.phases.values())
+        phases = {**self.phases, phase: self.phases.get(phase, 0.0) + more}
+        return replace(self, ended=at, until=at, dollars=self.dollars_at(at), phases=phases)
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -151,6 +158,21 @@ class Ledger:
                     records[record.id] = record
         kept = (each for each in records.values() if max(each.ended, each.until) >= start)
         return Contents(tuple(kept), skipped)
+
+    def close(self, session: str, backend: str, at: float) -> None:
+        """Close the open records of a session that was ended, such as one whose kernel was killed.
+
+        Args:
+            session: name of the session.
+            backend: `cloud` or `local`.
+            at: when its containers ended, seconds since the epoch.
+
+        Raises:
+            OSError: a record cannot be written.
+        """
+        for record in self.read(at).records:
+            if (record.session, record.backend) == (session, backend) and record.ended < at < record.until:
+                self.append(record.closed(at))
 
     def _files(self) -> list[Path]:
         """Return the files, oldest first."""

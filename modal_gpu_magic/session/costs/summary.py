@@ -121,8 +121,15 @@ def spent(records: Sequence[Record], period: Period, backend: str) -> float:
 
 
 def joined(written: Iterable[Record], current: Iterable[Record]) -> tuple[Record, ...]:
-    """Return the ledger's records with this kernel's current ones in their place."""
-    return tuple({**{each.id: each for each in written}, **{each.id: each for each in current}}.values())
+    """Return the ledger's records with this kernel's current ones in their place.
+
+    A record that another kernel has written since is the later one: that kernel has attached to the session.
+    """
+    records = {each.id: each for each in written}
+    for each in current:
+        if each.id not in records or records[each.id].ended <= each.ended:
+            records[each.id] = each
+    return tuple(records.values())
 
 
 def _add(amount: Amount, part: Amount) -> None:

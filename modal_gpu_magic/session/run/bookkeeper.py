@@ -69,7 +69,9 @@ class Bookkeeper:
         self._idle: Record | None = None
         self._lives_to: float | None = None
         self._covered_to = 0.0
-        """The time to which another kernel has the records, seconds since the epoch."""
+        """The time to which other records have the costs, also those of other kernels, seconds since the epoch."""
+        self._has_left = False
+        """Whether another kernel may have the session, and the records of its containers."""
         self._checkpoint_at = 0.0
         self._trouble = ""
         self._has_told = False
@@ -83,15 +85,18 @@ class Bookkeeper:
             template: the facts of the session, for this run and the idle time after it. Its id names the run, so that
                 another kernel can replace the record; empty: the id is made.
             lives_to: when the run ends at the latest if this kernel dies, seconds since the epoch; None: with it.
-            covered_to: the time to which the kernel that sent the run has the records of its container, seconds since
-                the epoch; None: this kernel has sent the run.
+            covered_to: when the kernel that has sent the run did so, seconds since the epoch: the costs before are in
+                other records, which this kernel or others have written. None: this kernel sends the run.
         """
         with self._lock:
-            self._covered_to = self._covered_to if covered_to is None else covered_to
             self.ran("failed")  # the receipt of the run before was never made
-            self._close_idle()
             now = self._clock()
-            self._run, self._lives_to = self._new(template, "run", now), lives_to
+            began = now if covered_to is None else min(now, covered_to)
+            self._close_idle(began)
+            if covered_to is not None or self._has_left:
+                self._covered_to, self._booked, self._booked_seconds = began, 0.0, 0.0
+                self._has_left = False
+            self._run, self._lives_to = self._new(template, "run", began), lives_to
             self._checkpoint_at = now
 
     def tick(self) -> None:
@@ -108,11 +113,18 @@ class Bookkeeper:
             run, self._run = self._run, None
             if run is None:
                 return
+            ended = max(run.began, self._meter.ended_at or self._clock())
             if self._meter.phases:
-                whole = replace(self._current(run), outcome=outcome, gpu=gpu or run.gpu)
-                self._put(replace(whole, until=whole.ended))
+                whole = replace(self._current(run), ended=ended, until=ended, outcome=outcome, gpu=gpu or run.gpu)
+                self._put(whole)
                 self._book(whole)
-            self._open_idle(replace(run, gpu=gpu or run.gpu))
+            self._open_idle(replace(run, gpu=gpu or run.gpu), ended)
+
+    def left(self) -> None:
+        """Note that another kernel may have the session from now on: it goes on with the open records."""
+        with self._lock:
+            self._run = self._idle = None
+            self._has_left = True
 
     def ended(self) -> None:
         """Note that the session's containers end. Their processes take a moment, which is billed."""
@@ -120,7 +132,7 @@ class Bookkeeper:
             if self._idle is not None:
                 now = self._clock()
                 until = max(now, self._meter.ends_at)
-                self._idle = replace(self._idle, ended=now, until=until, dollars=self._rest, phases=self._idle_phases)
+                self._idle = self._with_rest(replace(self._idle, ended=now, until=until))
                 self._put(self._idle)
 
     def close(self) -> None:
@@ -130,7 +142,7 @@ class Bookkeeper:
                 return
             if self._run is not None:
                 self.ran("lost")
-            self._close_idle()
+            self._close_idle(self._clock())
 
     def news(self) -> Iterator[str]:
         """Yield once that the ledger could not be written."""
@@ -168,43 +180,44 @@ class Bookkeeper:
             hourly=self._meter.hourly,
         )
 
-    def _open_idle(self, run: Record) -> None:
+    def _open_idle(self, run: Record, began: float) -> None:
         """Begin an idle time: its record has what the meter counts beside the run, and when it ends at the latest."""
-        idle_until = self._meter.standing.idle_until
-        idle = self._new(replace(run, id=f"{run.id}-idle"), "idle", self._clock())
+        now, idle_until = self._clock(), self._meter.standing.idle_until
+        idle = self._new(replace(run, id=f"{run.id}-idle"), "idle", min(began, now))
         if idle_until is None:
             self._idle = None
-            self._settle(idle)
+            self._settle(idle, now)
         else:
-            most = self._meter.ends_at
-            self._idle = replace(idle, until=max(idle.ended, most), dollars=self._rest, hourly=self._meter.rate)
+            until = max(now, self._meter.ends_at)
+            self._idle = replace(self._with_rest(replace(idle, ended=now, until=until)), hourly=self._meter.rate)
             self._put(self._idle)
 
-    def _close_idle(self) -> None:
+    def _close_idle(self, at: float) -> None:
         idle, self._idle = self._idle, None
         if idle is not None:
-            self._settle(idle)
+            self._settle(idle, at)
 
-    def _settle(self, idle: Record) -> None:
-        """Write an idle time that has ended, with all that no other record has; none, if nothing is left."""
-        now, rest = self._clock(), self._rest
-        ended = max(idle.began, min(now, self._meter.ends_at))
-        whole = replace(idle, ended=ended, until=ended, dollars=rest, phases=self._idle_phases)
-        if idle.until > idle.ended or rest is None or abs(rest) > LEAST_DOLLARS:
+    def _settle(self, idle: Record, at: float) -> None:
+        """Write an idle time that has ended, with all costs before a time that no other record has; none: no record."""
+        ended = max(idle.began, min(at, self._meter.ends_at))
+        whole = self._with_rest(replace(idle, ended=ended, until=ended), at)
+        if idle.until > idle.ended or whole.dollars is None or abs(whole.dollars) > LEAST_DOLLARS:
             self._put(whole)
             self._book(whole)
 
-    @property
-    def _idle_phases(self) -> dict[str, float]:
-        """The container-seconds that no closed record has."""
-        covered, _ = self._meter.before(self._covered_to)
-        return {"idle": max(0.0, self._meter.container_seconds - self._booked_seconds - covered)}
+    def _with_rest(self, idle: Record, at: float | None = None) -> Record:
+        """Return a record of an idle time with all that the meter counts before a time, and no closed record has.
 
-    @property
-    def _rest(self) -> float | None:
-        """USD that the meter counts and no closed record has; None: not known."""
-        spent, (_, covered) = self._meter.spent, self._meter.before(self._covered_to)
-        return None if spent is None or covered is None else spent - self._booked - covered
+        Args:
+            idle: the record.
+            at: the time, seconds since the epoch; None: now.
+        """
+        seconds, spent = self._meter.before(self._clock() if at is None else at)
+        covered_seconds, covered = self._meter.before(self._covered_to)
+        dollars = None if spent is None or covered is None else spent - covered - self._booked
+        return replace(
+            idle, dollars=dollars, phases={"idle": max(0.0, seconds - covered_seconds - self._booked_seconds)}
+        )
 
     def _book(self, record: Record) -> None:
         self._booked += record.dollars or 0.0

@@ -211,9 +211,8 @@ class Meter:
         life = self._known(node, generation)
         if life is None:
             for (other, _), former in self._lives.items():
-                if other == node:  # it has ended, since another one has its place
-                    former.until = since if former.until is None else max(former.since, min(former.until, since))
-                    former.exits = 0.0
+                if other == node and (former.until is None or since < former.until):  # another one has its place
+                    former.until, former.exits = max(former.since, since), 0.0
             life = self._lives[node, generation] = _Life(since, self._node_hourly)
         life.since = min(life.since, since)
         if self._attempts and self._over is None:
@@ -287,6 +286,11 @@ class Meter:
         until = min(moment, self._clock())
         lives = [each for each in (*self._former, *self._lives.values()) if each.since < until]
         return sum(each.seconds(until) for each in lives), _total(each.cost(until) for each in lives)
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the last run ended, seconds since the epoch; None: it goes on."""
+        return self._over
 
     @property
     def ends_at(self) -> float:

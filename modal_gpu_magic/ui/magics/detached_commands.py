@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
@@ -11,6 +12,8 @@ from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
 from modal_gpu_magic.sdk.faults import translated
 from modal_gpu_magic.sdk.known_sessions import forget, known
+from modal_gpu_magic.session.costs.ledger import Ledger
+from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
 from modal_gpu_magic.session.run.error_frames import clear_frames
 from modal_gpu_magic.session.run.interrupts import Presses, in_one_line, interruptible, stopped, was_pressed
 from modal_gpu_magic.ui.fronts.asking import can_ask
@@ -255,10 +258,15 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
     if not _agrees(state, name, lost or (() if mine else _saved_names(kind, entry))):
         print(f"{name}: not stopped")
         return
-    if session is not None and session.backend == kind and session.machine.detach:
+    if session is not None and mine:
+        with contextlib.suppress(TakenOver):  # another kernel has the session, and the records of its costs
+            session.check_owner(session.app)
         session.stop()
     remove(connect(kind, lasting=True), entry)
     forget(name, kind)
+    if state.settings.ledger:
+        with contextlib.suppress(OSError):  # the next run says that the ledger cannot be written
+            Ledger().close(name, kind, time.time() + EXIT_SECONDS)
     print(stopped_words(name, lost))
 
 

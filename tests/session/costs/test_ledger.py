@@ -67,6 +67,26 @@ def test_no_line_stops_a_reader(line: bytes) -> None:
     assert read_line(line) is None
 
 
+def test_the_records_of_a_session_that_was_ended_cost_no_more(tmp_path: Path) -> None:
+    """Its kernel was killed in mid-run, and nobody else writes them."""
+    ledger = Ledger(tmp_path)
+    run = replace(RUN, until=NOON + 3600, phases={"running": 10.0}, nodes=2, hourly=3.6)
+    idle, other, service = (
+        replace(run, id="idle", kind="idle", phases={}),
+        replace(run, id="other", session="other"),
+        replace(run, id="local", backend="local"),
+    )
+    for each in (run, idle, other, service):
+        ledger.append(each)
+    ledger.close("default", "cloud", NOON + 20)
+    ledger.close("default", "cloud", NOON + 30)
+    found = {each.id: each for each in ledger.read().records}
+    closed = replace(run, ended=NOON + 20, until=NOON + 20, dollars=pytest.approx(0.51), phases={"running": 30.0})
+    assert found["k-1"] == closed
+    assert found["idle"] == replace(closed, id="idle", kind="idle", phases={"idle": 20.0})
+    assert (found["other"], found["local"]) == (other, service)
+
+
 def test_a_later_record_replaces_an_earlier_one(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for dollars in (0.1, 0.2, 0.3):

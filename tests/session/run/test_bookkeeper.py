@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modal_gpu_magic.session.costs.ledger import Ledger, Record
+from modal_gpu_magic.session.costs.summary import joined
 from modal_gpu_magic.session.run.bookkeeper import CHECKPOINT_SECONDS, Bookkeeper, running_now
 from modal_gpu_magic.session.run.cost_meter import Meter
 
@@ -28,8 +30,8 @@ class Clock:
 class Desk:
     """A meter, its bookkeeper, and what the ledger has, by id."""
 
-    def __init__(self, exits: float = 0.2, hourly: float | None = 3.6) -> None:
-        self.clock = Clock()
+    def __init__(self, exits: float = 0.2, hourly: float | None = 3.6, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.meter = Meter(self.clock, exits)
         self.book = Bookkeeper(self.meter, self.clock)
         self.records: dict[str, Record] = {}
@@ -257,3 +259,97 @@ def test_the_ledger_never_has_an_open_end_after_the_containers(history: list[Any
     desk.clock.now += 10_000
     assert desk.total == total
     assert total == pytest.approx(desk.meter.spent, abs=1e-3)
+
+
+IDLE_SECONDS: Final = 300.0
+
+
+@dataclass
+class Shared:
+    """A detached session with one container, which two kernels have by turns, and their one ledger."""
+
+    clock: Clock = field(default_factory=Clock)
+    records: dict[str, Record] = field(default_factory=dict)
+    sent: list[tuple[str, float, float]] = field(default_factory=list)
+    """The runs: id, when it was sent, when it ended."""
+
+    def kernel(self) -> Desk:
+        desk = Desk(clock=self.clock)
+        desk.records = self.records
+        return desk
+
+    def run(self, desk: Desk, seconds: float) -> None:
+        """A cell of the kernel that has the session."""
+        name, began = f"run-{len(self.sent)}", self.clock.now
+        desk.book.begins(replace(TEMPLATE, id=name), began + 3600)
+        self._follows(desk, began, began + seconds)
+        self.sent.append((name, began, self.clock.now))
+
+    def attach(self, desk: Desk, shows: int) -> None:
+        """Let a kernel take the session over; it shows the last runs, which have ended."""
+        desk.book.left()
+        for name, began, ended in self.sent[-shows:]:
+            desk.book.begins(replace(TEMPLATE, id=name), self.clock.now + 3600, began)
+            self._follows(desk, began, ended)
+
+    def _follows(self, desk: Desk, began: float, ended: float) -> None:
+        desk.meter.runs(desk.hourly)
+        desk.meter.sent(at=began)
+        desk.meter.lives(START, 0, "1")
+        desk.meter.marks([("running", began)])
+        self.clock.now = max(self.clock.now, ended)
+        desk.meter.over(ended)
+        desk.meter.ran(ended + IDLE_SECONDS)
+        desk.book.ran("done")
+
+    @property
+    def total(self) -> float:
+        """What the ledger has, USD."""
+        return sum(each.dollars_at(self.clock.now) or 0.0 for each in self.records.values())
+
+
+turns = st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 50), max_size=3), st.integers(1, 3)), max_size=6)
+
+
+@given(turns)
+@settings(deadline=None, max_examples=200)
+def test_kernels_that_have_a_session_by_turns_write_each_second_once(
+    history: list[tuple[bool, list[int], int]],
+) -> None:
+    """The session was counted twice, or less than nothing, by the kernel that had it before."""
+    shared = Shared()
+    kernels = [shared.kernel(), shared.kernel()]
+    shared.run(kernels[0], 5)
+    for second, runs, shows in history:
+        shared.clock.now += 7
+        shared.attach(kernels[second], shows)
+        for seconds in runs:
+            shared.clock.now += 3
+            shared.run(kernels[second], seconds)
+        assert shared.total == pytest.approx((shared.clock.now - START) / 1000)
+        assert all((each.dollars or 0.0) > -1e-9 for each in shared.records.values())
+        for each in kernels:  # also one that has not noticed that the other has the session
+            seen = joined(shared.records.values(), each.book.open_records())
+            assert sum(record.dollars_at(shared.clock.now) or 0.0 for record in seen) == pytest.approx(shared.total)
+
+
+def test_a_run_that_is_shown_a_day_later_costs_on_its_own_day() -> None:
+    shared = Shared()
+    shared.run(shared.kernel(), 5)
+    shared.clock.now += 86400
+    shared.attach(shared.kernel(), 1)
+    assert [each.dollars_within(START, START + 1000, shared.clock.now) for each in shared.records.values()] == [
+        pytest.approx(0.005),
+        pytest.approx(0.3002),
+    ]
+
+
+def test_a_container_that_is_ended_for_another_one_is_counted_with_the_end_of_its_process() -> None:
+    desk = Desk()
+    desk.run(10)
+    desk.meter.ends()
+    desk.clock.now += 1
+    seconds = desk.meter.container_seconds
+    desk.generation += 1
+    desk.meter.lives(desk.clock.now, 0, str(desk.generation))
+    assert desk.meter.container_seconds == seconds
