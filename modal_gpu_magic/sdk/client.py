@@ -106,6 +106,12 @@ class Backend:
         code = process.wait()
         self._lose(f"the local control plane ended (exit code {code}), and its containers with it. {AGAIN}")
 
+    def has_ended(self) -> bool:
+        """Whether the control plane has ended, also if the thread that waits for its end has not said so yet."""
+        if self.lost is None and self.process is not None and _has_ended(self.process):
+            self._lose(f"the local control plane ended, and its containers with it. {AGAIN}")
+        return self.lost is not None
+
     def watch_connection(self) -> None:
         """Wait until a lasting control plane closes the held connection, in a thread, and report it."""
         with cast("socket.socket", self.connection) as connection, contextlib.suppress(OSError):
@@ -118,6 +124,14 @@ class Backend:
             self.lost = BackendLost(text)
             for tell in tuple(self._watchers):
                 tell(self.lost)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended. Another thread may wait for it, and `poll` gives no answer meanwhile."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # the other thread has the exit code
+        return True
 
 
 _open: dict[tuple[Kind, bool], Backend] = {}
@@ -157,7 +171,7 @@ def connect_soon(kind: Kind, *, lasting: bool = False, has_volume: bool = False)
     """
     key = _key(kind, lasting)
     backend = _open.get(key)
-    if key in _attempts or (backend is not None and backend.lost is None):
+    if key in _attempts or (backend is not None and not backend.has_ended()):
         return
     attempt = _attempts[key] = in_thread(lambda: _connect(kind, lasting, LINGER), "modal-gpu-connect")
     attempt.add_done_callback(lambda _: _attempts.pop(key, None))
@@ -202,7 +216,7 @@ def connect_if_running(kind: Kind) -> Backend | None:
 def _kept(key: tuple[Kind, bool], start: Callable[[], Backend | None]) -> Backend | None:
     """Return the backend that this kernel has; get it by `start` at its first use, and after a loss."""
     backend = _open.get(key)
-    if backend is not None and backend.lost is not None:
+    if backend is not None and backend.has_ended():
         atexit.unregister(backend.close)
         del _open[key]
         backend = None

@@ -65,7 +65,7 @@ class Opening:
     def dead(self) -> bool:
         """Whether the App cannot run cells: opening failed, the App was closed, or Modal ended it or its queue."""
         return self.error is not None or (
-            self.app is not None and (self.app.closed or self.app.is_ended or self.app.backend.lost is not None)
+            self.app is not None and (self.app.closed or self.app.is_ended or self.app.backend.has_ended())
         )
 
     @property

@@ -25,7 +25,9 @@ UNBEGUN_LIMIT = 1.5
 KILL_LIMIT = 1.5
 """Seconds after the termination of the container until the run counts as lost, without an answer of the server."""
 DRAIN_LIMIT = 3.0
-"""Seconds to wait for events in transit after the end of the run is known."""
+"""Seconds to wait for events in transit after the end of the run is known. What is missing then is asked for again."""
+LOST_LIMIT = 20.0
+"""The same, where the container has died: nothing can be asked for again. A marker behind the events ends the wait."""
 TIMEOUT_GRACE = 15.0
 """Seconds after the cell's timeout until the client terminates a container whose watchdog has not stopped the cell."""
 
@@ -170,6 +172,7 @@ _ASK = Limit(UNBEGUN_GRACE, Since.ENTRY, Message.ASK)
 _UNBEGUN = Limit(UNBEGUN_LIMIT, Since.PRESS, Message.LATE)
 _KILL = Limit(KILL_LIMIT, Since.PRESS, Message.LATE)
 _DRAIN = Limit(DRAIN_LIMIT, Since.ENTRY, Message.LATE)
+_LOST = Limit(LOST_LIMIT, Since.ENTRY, Message.LATE)
 
 LIMITS: Final[Mapping[Life, tuple[Limit, ...]]] = {
     Life.WAITING: (),
@@ -182,8 +185,8 @@ LIMITS: Final[Mapping[Life, tuple[Limit, ...]]] = {
     Life.CANCELLED: (_ASK, _HINT, _DEAF, _STOP),
     Life.KILLING: (_KILL,),
     Life.KILLED: (_KILL,),
-    Life.LOST: (_DRAIN,),
-    Life.ELSEWHERE: (_DRAIN,),
+    Life.LOST: (_LOST,),
+    Life.ELSEWHERE: (_LOST,),
     Life.RETURNED: (_DRAIN,),
     Life.OVER: (),
 }

@@ -38,7 +38,7 @@ class ThreadedRequests:
 
     def put_marker(self) -> None:
         """Put the marker behind the container's last event; the queue brings the message `flush` behind that event."""
-        self._start("marker", lambda: self._call.app.flush(self._call.request.run))
+        self._start("marker", self._put_marker)
 
     def ask_for_end(self) -> None:
         """Ask the container how the run ended: the server discarded the answer, or the cell had not begun.
@@ -59,6 +59,13 @@ class ThreadedRequests:
     def answer(self, text: str) -> None:
         """Send the answer to a question of the cell. Message: `unanswered` with a sentence, if that failed for good."""
         self._start(f"answer {time.monotonic()}", lambda: self._answer(text))
+
+    def _put_marker(self) -> None:
+        try:
+            self._call.app.flush(self._call.request.run)
+        except Exception as error:  # noqa: BLE001 - a limit of the run ends the wait
+            if has_app_ended(error):  # the queue has ended, too: no event is on its way
+                self._inbox.put(("flush", self._call.request.run))
 
     def _ask_for_end(self) -> None:
         self._inbox.put(("settled", self._call.ended()))

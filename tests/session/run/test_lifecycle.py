@@ -27,7 +27,7 @@ STORIES: dict[str, tuple[str, str]] = {
     "an event is lost": ("BEGUN RESULT 3.1", "RUNNING RETURNED OVER"),
     "it ends before it was seen to begin": ("RESULT COMPLETE", "RETURNED OVER"),
     "its container dies": ("BEGUN FAILED DRAINED", "RUNNING LOST+DRAIN OVER"),
-    "the queue has died with it": ("BEGUN FAILED 3.1", "RUNNING LOST+DRAIN OVER"),
+    "the queue has died with it": ("BEGUN FAILED 20.1", "RUNNING LOST+DRAIN OVER"),
     "the backend is gone": ("BEGUN UNREACHABLE", "RUNNING OVER"),
     "stopped before it was sent": ("PRESS UNSENT", "STOPPING+CANCEL OVER"),
     "stopped, and nobody answers": ("PRESS 1.6", "STOPPING+CANCEL OVER"),

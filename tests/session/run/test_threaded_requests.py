@@ -79,6 +79,8 @@ class Server:
     "ask, gives, made, messages",
     [
         (ThreadedRequests.put_marker, None, [("flush", "r")], []),
+        (ThreadedRequests.put_marker, NotFoundError("the queue"), [("flush", "r")], [("flush", "r")]),
+        (ThreadedRequests.put_marker, MachineError("no network"), [("flush", "r")], []),
         (ThreadedRequests.ask_for_end, ANSWER, [("ended",)], [("settled", ANSWER)]),
         (ThreadedRequests.ask_for_end, None, [("ended",)], [("settled", None)]),
         (ThreadedRequests.ask_for_end, MachineError("it ends"), [("ended",)], []),
