@@ -27,6 +27,7 @@ from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import carriers
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
 from modal_gpu_magic.wire.values.sources import gather, numbers, register, register_numbers
@@ -180,7 +181,8 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
             pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
         except NoRoomError as error:
             raise NoRoomError(f"Cannot send `{name}`: {error}. Free some of it, or leave `{name}` out.") from error
-        except Exception as error:
+        except BaseException as error:
+            pass_on(error)
             unsent = TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.")
             unsent.refused = name
             raise unsent from error
@@ -303,7 +305,8 @@ class _Arrival:
                 self._take(values, segment.name, loader.load())
         except UnknownObjectsError:
             raise
-        except Exception:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
+        except BaseException as error:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
+            pass_on(error)
             known.restore_cells()
             return None
         return self._settled(Unpacked(values, current=known.current), known, loader)

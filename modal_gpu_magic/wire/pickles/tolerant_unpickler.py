@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.loading import Resolving
 from modal_gpu_magic.wire.pickles.python_unpickler import OPCODES, PythonUnpickler
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_not_loaded
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def _making(operands: int, load: Callable[[Any], None]) -> Callable[[Any], None]
         rest = len(self.stack) - operands
         try:
             load(self)
-        except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is loaded
+        except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is loaded
+            pass_on(error)
             self.stack[rest:] = [self.lose(error)]
 
     return opcode
@@ -160,7 +162,8 @@ def _filling(load: Callable[[Any], None]) -> Callable[[Any], None]:
     def opcode(self: Any) -> None:
         try:
             load(self)
-        except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is filled
+        except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is filled
+            pass_on(error)
             self.stack[-1] = self.lose(error)
 
     return opcode
