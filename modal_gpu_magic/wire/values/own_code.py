@@ -37,7 +37,10 @@ def pass_on(error: BaseException) -> None:
         BaseException: the exception stops the code of this package.
     """
     if _is_stopping(error):
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame, and would keep the values of the callers' frames
 
 
 def words_of(error: BaseException) -> str:
