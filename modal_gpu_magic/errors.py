@@ -93,14 +93,6 @@ def _parts(value: str) -> list[str]:
     return sorted((text for text in texts if len(text) >= SHORTEST_MASKED), key=len, reverse=True)
 
 
-def words_of(error: BaseException) -> str:
-    """Return `str(error)`, or a replacement if the exception's `__str__` fails: the method may be user code."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - user code may raise anything
-        return f"<{type(error).__name__} whose str() failed>"
-
-
 def shown_alone(error: _Error) -> _Error:
     """Make IPython show an error of Python's own as one line, without frames of this package."""
     line = f"{type(error).__name__}: {error}"

@@ -28,12 +28,13 @@ from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
 from modal_gpu_magic.container.state.workdir import Workdir
-from modal_gpu_magic.errors import ModalGpuError, ServiceError, words_of
+from modal_gpu_magic.errors import ModalGpuError, ServiceError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
 from modal_gpu_magic.wire.messages.batching import batched
 from modal_gpu_magic.wire.messages.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
+from modal_gpu_magic.wire.values.own_code import words_of
 
 Post = Callable[[list[bytes]], None]
 FAILS = (Exception, SystemExit)

@@ -19,6 +19,7 @@ from modal_gpu_magic.wire.messages.seal import opened, seal, sealed
 from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack, unpack
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 WAKE = b""
 """Arguments of a call that only starts a container: user code does not get this call."""
@@ -84,7 +85,8 @@ def encode(value: Any, namespace: dict[str, Any], what: str) -> bytes:
     """
     try:
         plain = pickle.dumps(value, PROTOCOL)
-    except Exception:  # noqa: BLE001 - a lambda, a local class, …: `pack` pickles more types, and reports the reason
+    except BaseException as error:  # noqa: BLE001 - a lambda, a local class, …: `pack` pickles more types, and reports the reason
+        pass_on(error)
         plain = b""
     if plain and not any(mark in plain for mark in _DELICATE):
         return seal(plain)

@@ -27,6 +27,7 @@ from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import carriers
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS, can_be_written
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
 from modal_gpu_magic.wire.values.sources import gather, numbers, register, register_numbers
@@ -58,6 +59,10 @@ class Unpacked:
     """Tokens of the objects that the transfer names: this side now has their current content."""
     new: set[int] = field(default_factory=set)
     """Tokens of the objects that this side did not have."""
+    parts: dict[str, list[Any]] = field(default_factory=dict)
+    """By name of a value that this side could not load, objects of this side in the value."""
+    lost: set[int] = field(default_factory=set)
+    """Tokens of objects of this side whose new content could not be loaded."""
 
 
 def pack(
@@ -180,7 +185,8 @@ def _segments(values: Mapping[str, Any], pickler: TransferPickler, table: Identi
             pickler.dump(value if id(value) in pickler.tensors else outermost(value, table))
         except NoRoomError as error:
             raise NoRoomError(f"Cannot send `{name}`: {error}. Free some of it, or leave `{name}` out.") from error
-        except Exception as error:
+        except BaseException as error:
+            pass_on(error)
             unsent = TransferError(f"Cannot send `{name}`: {why_unpicklable(value, error)}.")
             unsent.refused = name
             raise unsent from error
@@ -303,10 +309,11 @@ class _Arrival:
                 self._take(values, segment.name, loader.load())
         except UnknownObjectsError:
             raise
-        except Exception:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
+        except BaseException as error:  # noqa: BLE001 - a user's class may raise anything; the tolerant unpickler reports the reason
+            pass_on(error)
             known.restore_cells()
             return None
-        return self._settled(Unpacked(values, current=known.current), known, loader)
+        return self._settled(Unpacked(values, current=known.current), known, loader.memo.copy())
 
     def salvaged(self) -> Unpacked:
         """Load the values that can be loaded, and collect the reasons for the others."""
@@ -314,22 +321,26 @@ class _Arrival:
         loader = self._open(TolerantUnpickler, known)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}
+        parts: dict[str, list[Any]] = {}
         for segment in self._transfer.segments:
             value = loader.load_name(segment.name)
             if loader.loss is None:
                 self._take(values, segment.name, value)
             else:
-                failed[segment.name] = loader.loss
-        return self._settled(Unpacked(values, failed, current=known.current), known, loader)
+                failed[segment.name], parts[segment.name] = loader.loss, loader.parts()
+        unpacked = Unpacked(values, failed, current=known.current, parts=parts, lost=set(loader.lost_tokens()))
+        whole = loader.whole_memo()
+        if self._table is not None and self._transfer.base:
+            self._table.lack(self._transfer.base + number for number in loader.memo.keys() - whole.keys())
+        return self._settled(unpacked, known, whole)
 
     def _take(self, values: dict[str, Any], name: str, value: Any) -> None:
         values[name] = value
         if self._bind and not name.startswith("<"):
             self._namespace[name] = value
 
-    def _settled(self, unpacked: Unpacked, known: Known, loader: Loader | TolerantUnpickler) -> Unpacked:
-        """Register the loaded objects in this side's table and return `unpacked`."""
-        memo: dict[int, Any] = loader.memo.copy()
+    def _settled(self, unpacked: Unpacked, known: Known, memo: dict[int, Any]) -> Unpacked:
+        """Register the loaded objects, by number, in this side's table and return `unpacked`."""
         known.settle(memo)
         unpacked.made.update({value.__qualname__: value for value in filter(_is_definition, memo.values())})
         if self._table is not None and self._transfer.base:
@@ -358,7 +369,11 @@ def _is_definition(value: Any) -> bool:
     """Whether pickle looks a class or a function up in the notebook's globals."""
     if type(value) is not FunctionType and not is_a(value, type):
         return False
-    return value.__module__ == "__main__" and value.__qualname__.isidentifier()
+    try:
+        return bool(value.__module__ == "__main__" and value.__qualname__.isidentifier())
+    except BaseException as error:  # noqa: BLE001 - of a metaclass
+        pass_on(error)
+        return False
 
 
 def _rank(value: Any) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Failure
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.transfer import pack
+from modal_gpu_magic.wire.values.kinds import name_of
+from modal_gpu_magic.wire.values.own_code import words_of
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import Outcome
@@ -23,7 +27,7 @@ def failure_of(outcome: Outcome, namespace: dict[str, Any]) -> Failure | None:
 
 def failure_from(error: BaseException) -> Failure:
     """Make a failure of one of this package's own errors: without a traceback, only class and message are shown."""
-    return Failure(type(error).__name__, str(error), (), _packed(error, {}))
+    return Failure(name_of(type(error)), words_of(error), (), _packed(error, {}))
 
 
 def signed(failure: Failure, origin: str) -> Failure:
@@ -32,5 +36,8 @@ def signed(failure: Failure, origin: str) -> Failure:
 
 
 def _packed(error: BaseException, namespace: dict[str, Any]) -> Any:
-    travels = fingerprint(error, namespace) is not None
-    return pack({"error": error}, namespace, InlineStore()) if travels else None
+    if fingerprint(error, namespace) is None:
+        return None
+    with suppress(TransferError):  # its class does not always do the same
+        return pack({"error": error}, namespace, InlineStore())
+    return None

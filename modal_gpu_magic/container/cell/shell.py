@@ -45,8 +45,9 @@ from modal_gpu_magic.container.output.streams import flush_streams
 from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.loop import CellLoop
-from modal_gpu_magic.errors import words_of
 from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
+from modal_gpu_magic.wire.values.kinds import name_of
+from modal_gpu_magic.wire.values.own_code import words_of
 from modal_gpu_magic.wire.values.sound_text import sound
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ class Outcome:
     ename: str = ""
     evalue: str = ""
     traceback: tuple[str, ...] = ()
+
+
+def _failure_outside(error: BaseException) -> Outcome:
+    """Return the outcome of a cell that ended outside of its own code: by ■, or by an object that IPython reads."""
+    name, words = name_of(type(error)), words_of(error)
+    line = f"{name}: {words}" if words else name
+    return Outcome((), error, name, words, (line,))
 
 
 class Compiler(CachingCompiler):
@@ -142,8 +150,8 @@ class ZMQInteractiveShell(InteractiveShell):
         try:
             with self._stdin_from_notebook(), interrupt.window() if interrupt else nullcontext():
                 result = self._run_in_loop(source)
-        except KeyboardInterrupt as error:  # raised before the cell's own code began, or after it had ended
-            self._failure = self._failure or Outcome((), error, "KeyboardInterrupt", "", ("KeyboardInterrupt",))
+        except BaseException as error:  # noqa: BLE001 - before the cell's own code began, or after it had ended
+            self._failure = self._failure or _failure_outside(error)
         self._say_what_was_put_back()
         return self._outcome(result) if result is not None else self._failure or Outcome()
 
@@ -197,7 +205,9 @@ class ZMQInteractiveShell(InteractiveShell):
         self._transformed.clear()
         try:
             transformed = self.transform_cell(source)
-        except Exception:  # noqa: BLE001 - IPython reports a cell that cannot be parsed when it runs
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - IPython reports a cell that cannot be parsed when it runs
             return False
         self._transformed[source] = transformed
         return self.should_run_async(source, transformed_cell=transformed, preprocessing_exc_tuple=None)
@@ -222,7 +232,7 @@ class ZMQInteractiveShell(InteractiveShell):
         if self._failure:
             return self._failure
         if error is not None:
-            return Outcome((), error, type(error).__name__, words_of(error))
+            return Outcome((), error, name_of(type(error)), words_of(error))
         return Outcome(() if result.result is None else (result.result,))
 
     # Errors. An error that fails the cell is its outcome; an error that is only shown (`%run bad.py`) is an event.
@@ -274,7 +284,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def _fail(self, error: BaseException, lines: tuple[str, ...]) -> None:
         flush_streams()
-        failure = Outcome((), error, type(error).__name__, words_of(error), lines)
+        failure = Outcome((), error, name_of(type(error)), words_of(error), lines)
         if self._cell_continues():
             self.sender.emit(
                 "error",

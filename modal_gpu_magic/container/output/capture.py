@@ -76,10 +76,13 @@ class Capture:
     def sweep(self) -> None:
         """Send the content of the pipes."""
         with self.lock:
-            for fd, pipe in self._pipes.items():
-                for data in _chunks(pipe):
-                    self._send_text(fd, self._decoders[fd].decode(data))
-                    self._swept += 1
+            self._sweep()
+
+    def _sweep(self) -> None:
+        for fd, pipe in self._pipes.items():
+            for data in _chunks(pipe):
+                self._send_text(fd, self._decoders[fd].decode(data))
+                self._swept += 1
 
     def sweep_unread(self) -> None:
         """Send the content of the pipes before a Python write, unless another thread holds the lock and is stuck."""
@@ -107,12 +110,20 @@ class Capture:
         return False
 
     def drain(self) -> None:
-        """Send all text of a cell at its end, including text buffered by C and by Python's original streams."""
+        """Send all text of a cell at its end, including text buffered by C and by Python's original streams.
+
+        A cell may have ended with a lock for which a finalizer waits in the thread that holds this lock: the text is
+        sent without it.
+        """
         self._flush()
-        self.sweep()
-        with self.lock:
+        is_held = self.lock.acquire(blocking=False) or self._wait_for_lock()
+        try:
+            self._sweep()
             for fd, decoder in self._decoders.items():
                 self._send_text(fd, decoder.decode(b"", final=True))
+        finally:
+            if is_held:
+                self.lock.release()
 
     def log(self, text: str) -> None:
         """Write to Modal's log."""

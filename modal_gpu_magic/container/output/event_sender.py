@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic, sleep
@@ -43,6 +44,8 @@ OVERHEAD_BYTES: Final = 64
 """Bytes counted for a pending item in addition to its characters."""
 LOCK_SECONDS: Final = 0.05
 """Seconds that code of the user waits for the lock: its holder may be in a finalizer that waits for that code."""
+STUCK_SECONDS: Final = 2.0
+"""Seconds that this package's code waits for the lock: a cell may have ended with what the holder's finalizer waits for."""
 IDLE_SECONDS: Final = 5.0
 """Seconds between two looks of the resting sender thread: a thread that did not get the lock has not woken it."""
 MAX_TEXT_CHARACTERS: Final = 120_000
@@ -105,6 +108,8 @@ class EventSender:
         self._current: _Run | None = None
         self._unsent: dict[_Run, None] = {}
         self._lock = threading.Condition(threading.RLock())
+        self._is_stuck = False
+        """The lock was not free in time, and has not been since."""
         self._idle = self._urgent = self._posting = self._stalled = self._forked = self._closed = False
         self._interval, self._posted_at, self._held_until = QUIET_SECONDS, 0.0, 0.0
         os.register_at_fork(after_in_child=self._fork)
@@ -116,7 +121,7 @@ class EventSender:
         If `post` raises (`queue.Full`), the sender keeps the events and retries at growing intervals. With `record`,
         the frames go there first, and those that `post` refuses are not posted again: a reader finds them in the log.
         """
-        with self._lock:
+        with self._locked():
             self._seal()
             adopt_threads(self._current)
             if self._current:
@@ -168,7 +173,7 @@ class EventSender:
     @property
     def unsent_bytes(self) -> int:
         """An estimate of the bytes of the run's events that were not posted."""
-        with self._lock:
+        with self._locked():
             self._seal()
             run = self._current
             return sum(weigh(event.content) for event in run.log.since(run.sent)) if run else 0
@@ -178,9 +183,10 @@ class EventSender:
         run = self._current
         if run is None:
             return Finished(0, 0, ())
-        with self._lock:
+        with self._locked() as is_locked:
             self._seal()
-            self._lock.wait_for(lambda: not self._posting, 1.0)
+            if is_locked:
+                self._lock.wait_for(lambda: not self._posting, 1.0)
             tail = run.log.since(run.sent)
             if run.record is not None:
                 run.record.add_last(tail)
@@ -191,9 +197,9 @@ class EventSender:
     def flush_now(self, timeout: float = 5.0) -> bool:
         """Post all pending events now and wait up to `timeout` seconds; return whether all were posted."""
         deadline = monotonic() + timeout
-        with self._lock:
+        with self._locked() as is_locked:
             self._seal()
-            while not (sent := all(run.all_sent for run in self._unsent)):
+            while not (sent := all(run.all_sent for run in tuple(self._unsent))) and is_locked:
                 self._urgent = True
                 self._lock.notify_all()
                 if monotonic() >= deadline:
@@ -203,7 +209,7 @@ class EventSender:
 
     def events_from(self, number: int) -> tuple[Event, ...]:
         """Return the current or last run's events from `number` on, for a reader that missed some."""
-        with self._lock:
+        with self._locked():
             self._seal()
             return self._current.log.since(number) if self._current else ()
 
@@ -230,6 +236,23 @@ class EventSender:
             self._stalled = self._stalled or (main and self._size > HIGH_WATER_BYTES)
         if self._stalled:
             self._with_lock(self._seal)
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock, or go on without it if its holder does not give it back: the holder is stuck in a finalizer.
+
+        Yields:
+            Whether the lock is held.
+        """
+        is_locked = self._lock.acquire(timeout=LOCK_SECONDS if self._is_stuck else STUCK_SECONDS)
+        self._is_stuck = not is_locked
+        if self._is_stuck:
+            self._sealer = None  # the holder has taken the events that it numbers: the others are numbered here
+        try:
+            yield is_locked
+        finally:
+            if is_locked:
+                self._lock.release()
 
     def _with_lock(self, act: Callable[[], object]) -> None:
         """Call `act` with the lock, unless another thread holds the lock for long: then the sender thread acts later.

@@ -12,7 +12,7 @@ from modal_gpu_magic.container.process.output_owner import without_output
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.events import Answer, Shared, StayedValue, Transfer
 from modal_gpu_magic.wire.values.imports import Import
-from modal_gpu_magic.wire.values.kinds import is_a, module_of
+from modal_gpu_magic.wire.values.kinds import is_a, module_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ class OutgoingValues:
 def looks_of(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return the type's name and the line of values that the notebook may not be able to make."""
     with without_output():
-        return {name: (type(value).__name__, summary(value)) for name, value in values.items() if _may_lack(value)}
+        return {name: (name_of(type(value)), summary(value)) for name, value in values.items() if _may_lack(value)}
 
 
 def _may_lack(value: Any) -> bool:

@@ -11,7 +11,7 @@ from modal_gpu_magic.container.process.output_owner import without_output
 from modal_gpu_magic.wire.inspection.graph import reached
 from modal_gpu_magic.wire.inspection.summary import SHOWN_ITEMS, bundle, summary
 from modal_gpu_magic.wire.messages.events import StayedValue
-from modal_gpu_magic.wire.values.kinds import is_a, module_of
+from modal_gpu_magic.wire.values.kinds import is_a, module_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -63,7 +63,7 @@ class Descriptions:
         """
         began = time.monotonic()
         with without_output():
-            made = StayedValue(name, type(value).__name__, summary(value), why, bundle(value), same_as=same_as)
+            made = StayedValue(name, name_of(type(value)), summary(value), why, bundle(value), same_as=same_as)
         self._seconds[shown or name] = time.monotonic() - began
         self._shown[shown or name] = _digest(made)
         return made
@@ -105,7 +105,7 @@ class Descriptions:
                 made = self.stayed(name, value, "")
                 left -= self._seconds[name]
             else:
-                made = StayedValue(name, type(value).__name__, "", "")
+                made = StayedValue(name, name_of(type(value)), "", "")
                 self._shown[name] = _digest(made)
             if self._shown[name] != before:
                 found.append(made)

@@ -15,6 +15,8 @@ from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.pickles.identity import first_base
 from modal_gpu_magic.wire.saved.reading import SavedState
+from modal_gpu_magic.wire.values.kinds import name_of
+from modal_gpu_magic.wire.values.own_code import pass_on, words_of
 from modal_gpu_magic.wire.values.remote import held_in
 
 if TYPE_CHECKING:
@@ -239,8 +241,9 @@ class SavedSession:
         except OSError as error:
             self._say_once("", f"The session was not saved: {error.strerror or error}.")
             return None
-        except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the cell must not fail for it
-            self._say_once("", f"The session was not saved: {type(error).__name__}: {error}.")
+        except BaseException as error:  # noqa: BLE001 - a user's class may raise anything; the cell must not fail for it
+            pass_on(error)
+            self._say_once("", f"The session was not saved: {name_of(type(error))}: {words_of(error)}.")
             return None
         self._is_dirty = False
         self.saved_run = moment.run

@@ -39,6 +39,7 @@ from modal_gpu_magic.wire.saved.manifest import (
 from modal_gpu_magic.wire.saved.places import BUFFERS, GROUPS, MANIFEST
 from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import stopping
 from modal_gpu_magic.wire.values.remote import held_in
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ Check: TypeAlias = "Callable[[], object]"
 
 
 class Interrupted(BaseException):
-    """A cell waits: the save ends, and the state of the save before stays. No `except Exception` holds it up."""
+    """A cell waits: the save ends, and the state of the save before stays. No code that reads a value holds it up."""
+
+    def __init__(self) -> None:
+        stopping(self)
 
 
 class UnwritableError(OSError):

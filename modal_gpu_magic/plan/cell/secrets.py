@@ -11,7 +11,8 @@ import re
 from itertools import islice
 from typing import Any
 
-from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.kinds import is_a, name_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 MOST_ITEMS = 1_000
 """Largest number of items of a dict or list to check."""
@@ -65,9 +66,17 @@ def looks_secret(name: str, value: Any) -> str | None:
 
     Checks strings, and string items of dicts, lists and tuples, one level deep.
     """
+    try:
+        return _sign_of_secret(name, value)
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is read
+        pass_on(error)
+        return None
+
+
+def _sign_of_secret(name: str, value: Any) -> str | None:
     if is_a(value, os._Environ):  # noqa: SLF001 - the type of `os.environ` has no public name
         return "it is this machine's environment, which may hold credentials"
-    if type(value).__name__ in ("SecretStr", "SecretBytes"):
+    if name_of(type(value)) in ("SecretStr", "SecretBytes"):
         return "it is marked as a secret"
     if is_a(value, dict):
         items = ((key, item) for key, item in islice(value.items(), MOST_ITEMS) if is_a(key, str))

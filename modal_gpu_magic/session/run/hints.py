@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modal_gpu_magic.errors import ContainerLost, RemoteError, words_of
+from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.metrics.memory_text import memory_text
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.session.project.module_origin import own_locations
 from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
+from modal_gpu_magic.wire.values.own_code import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

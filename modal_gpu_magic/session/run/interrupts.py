@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from modal_gpu_magic.errors import shown_alone
+from modal_gpu_magic.wire.values.own_code import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +142,7 @@ class HeldPress:
 
     def _press(self, _number: int, _frame: FrameType | None) -> None:
         if self.pressed:
-            raise KeyboardInterrupt
+            raise stopping(KeyboardInterrupt())
         self.pressed = True
 
 
@@ -203,7 +204,7 @@ class Reading:
             self.inbox.put(("press", None))
             return
         self._open = False
-        raise KeyboardInterrupt
+        raise stopping(KeyboardInterrupt())
 
 
 def _is_whole(frame: FrameType | None) -> bool:

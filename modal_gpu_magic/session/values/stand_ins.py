@@ -224,6 +224,12 @@ class StandIns:
         for name, shared in shares.items():
             self.shares[name], self.reads[name] = frozenset(shared.tokens), shared.names
 
+    def share_objects(self, name: str, objects: Iterable[Any]) -> None:
+        """Note which objects of the kernel a value in the container holds that the kernel could not load."""
+        token_of = self.table.token_of
+        found = reached_from(objects, self.namespace)
+        self.shares[name] = frozenset(token_of[key] for key in found if key in token_of)
+
     def share_fetched(self, tokens: AbstractSet[int]) -> None:
         """Note that any value in the container may hold the objects of a fetched value, until an answer says more."""
         names = [name for name in self.namespace if self.is_reachable(self.covers.own(name))]

@@ -446,6 +446,10 @@ class Values:
                 self.namespace[name] = value
                 self._forget_name(name)
                 self.stand_ins.bind(name, value)
+                self.stand_ins.share_objects(name, arrived.parts[name])
+        if lost := {token for token in arrived.lost if self.table.has(token)}:
+            self.table.stale |= lost
+            self.covers.cover(fetch)
         return result, RESULT in transfer.names
 
     def _redescribe(self, changed: Iterable[StayedValue]) -> None:

@@ -14,7 +14,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import words_of
 from modal_gpu_magic.session.run.front import BEFORE_CELL
 from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.fronts.asking import can_ask
@@ -27,6 +26,7 @@ from modal_gpu_magic.ui.fronts.shell import MARK, cell_number
 from modal_gpu_magic.ui.fronts.terminal import TextFront
 from modal_gpu_magic.ui.widgets.journal import Act
 from modal_gpu_magic.ui.widgets.origin import Origin
+from modal_gpu_magic.wire.values.own_code import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

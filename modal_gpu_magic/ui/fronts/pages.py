@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import words_of
 from modal_gpu_magic.session.run.interrupts import callback
 from modal_gpu_magic.ui.widgets.journal import Act
+from modal_gpu_magic.wire.values.own_code import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

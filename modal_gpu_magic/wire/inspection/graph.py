@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
-from modal_gpu_magic.wire.values.kinds import module_of
+from modal_gpu_magic.wire.values.kinds import module_of, name_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.remote import RemoteValue
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -96,7 +97,11 @@ class Graph:
             read: list[Any] = []
             asked: list[Any] = []
             for each in waiting:
-                role = role_of(type(each)) or self._role(type(each))
+                try:
+                    role = role_of(type(each)) or self._role(type(each))
+                except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails
+                    pass_on(error)
+                    continue
                 if role is _SKIP:
                     continue
                 key = id(each)
@@ -114,12 +119,15 @@ class Graph:
                     owners[key] = name
                 (read if role is _READ else asked).append(each)
             self._held += (read, asked)
-            waiting = []
-            for start in range(0, len(read), _AT_ONCE):  # the call holds the GIL
-                waiting += gc.get_referents(*read[start : start + _AT_ONCE])
-            if asked:
-                waiting += self._referents(asked)
+            waiting = self._below(read, asked)
         return met
+
+    def _below(self, read: list[Any], asked: list[Any]) -> list[Any]:
+        """Return the objects that objects refer to."""
+        found: list[Any] = []
+        for start in range(0, len(read), _AT_ONCE):  # the call holds the GIL
+            found += gc.get_referents(*read[start : start + _AT_ONCE])
+        return found + self._referents(asked) if asked else found
 
     def _role(self, kind: type) -> _Role:
         """Return and cache how the search handles objects of a type."""
@@ -149,7 +157,7 @@ class Graph:
 
     def memory(self) -> list[Any]:
         """Return the numpy arrays and torch storages that the search has found."""
-        kinds = {kind for kind in self._roles if kind.__name__ in ("ndarray", "UntypedStorage")}
+        kinds = {kind for kind in self._roles if name_of(kind) in ("ndarray", "UntypedStorage")}
         return [each for found in self._held for each in found if type(each) in kinds] if kinds else []
 
     def groups(self) -> list[tuple[str, ...]]:
@@ -232,9 +240,13 @@ def _of_class(value: type) -> list[Any]:
     """Return bases and attributes of a class of the notebook."""
     if module_of(value) != "__main__":
         return []
-    return [*value.__bases__, *(held for name, held in vars(value).items() if name not in _OF_EVERY_CLASS)]
+    held = _NAMES.__get__(value).items()
+    return [*_BASES.__get__(value), *(each for name, each in held if name not in _OF_EVERY_CLASS)]
 
 
+_NAMES: Any = type.__dict__["__dict__"]
+_BASES: Any = type.__dict__["__bases__"]
+"""Read a class past the properties of its metaclass."""
 _OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl"})
 
 

@@ -15,6 +15,7 @@ from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.values.imports import DeferredImport
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,12 +61,11 @@ def nbytes_of(value: Any) -> int:
 
     The value is pickled without writing (`pickles.counting`). Of a value with more objects than the limit, samples are.
     """
-    if type(value) in _ATOMS:
-        return _ATOMS[type(value)]
     try:
         simple = _simple(value)
         return int(_Estimate().of(value) if simple is None else simple)
-    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is read
+        pass_on(error)
         return _OBJECT
 
 
@@ -116,7 +116,8 @@ class _Estimate:
         with self._counter(objects) as counter:
             try:
                 return counter.count(value)
-            except Exception:  # noqa: BLE001 - the limit is reached, or the value cannot be pickled
+            except BaseException as error:  # noqa: BLE001 - the limit is reached, or the value cannot be pickled
+                pass_on(error)
                 return max(self._by_parts(value, objects, depth), counter.total)
 
     def _by_parts(self, value: Any, objects: float, depth: int) -> float:
@@ -135,7 +136,8 @@ class _Estimate:
             for part in parts:
                 try:
                     total += _ATOMS.get(type(part)) or counter.count(part)
-                except Exception:  # noqa: BLE001, PERF203 - the limit is reached, or it cannot be pickled
+                except BaseException as error:  # noqa: BLE001, PERF203 - the limit is reached, or it cannot be pickled
+                    pass_on(error)
                     left.append(part)
         some = left[:: -(-len(left) // MOST_FAILED)] if left else []
         return total + sum(
@@ -160,7 +162,8 @@ class _Estimate:
                         sizes[which] += counter.count(chunk)
                     except LimitReached:
                         break
-                    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+                    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+                        pass_on(error)
                         sizes[which] += (
                             self._one_by_one(chunk[:MOST_ITEMS], SAMPLE_OBJECTS, depth + 1)
                             * len(chunk)

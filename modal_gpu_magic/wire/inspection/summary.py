@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
-from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.kinds import is_a, name_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.sound_text import sound
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def summary(value: Any) -> str:
         for matches, line in _KINDS:
             if matches(value):
                 return sound(line(value))
-    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
-        return type(value).__name__
-    return type(value).__name__
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is read
+        pass_on(error)
+        return name_of(type(value))
+    return name_of(type(value))
 
 
 def bundle(value: Any, limit: int = 20_000) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def bundle(value: Any, limit: int = 20_000) -> dict[str, Any]:
         if _size(found) > limit and _is_table(value):
             found = {**_bundle(value.head(HEAD_ROWS)), "text/plain": found["text/plain"]}
         return _bounded(found, limit)
-    except Exception:  # noqa: BLE001 - a user's `_repr_html_` may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's `_repr_html_` may raise anything
+        pass_on(error)
         return {"text/plain": summary(value)}
 
 
@@ -109,13 +112,13 @@ def _array(value: Any) -> str:
     dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
     device = str(getattr(value, "device", ""))
     suffix = f" on {device}" if device and device != "cpu" else ""
-    head = f"{type(value).__name__} {dtype} {list(_shape(value) or ())}".replace("  ", " ")
+    head = f"{name_of(type(value))} {dtype} {list(_shape(value) or ())}".replace("  ", " ")
     return f"{head}{suffix}, {size_text(nbytes_of(value))}"
 
 
 def _table(value: Any) -> str:
     shape = " x ".join(f"{length:,}" for length in value.shape)
-    return f"{type(value).__name__} {shape}, {size_text(nbytes_of(value))}"
+    return f"{name_of(type(value))} {shape}, {size_text(nbytes_of(value))}"
 
 
 def _is_module(value: Any) -> bool:
@@ -128,16 +131,16 @@ def _module(value: Any) -> str:
     devices = sorted({str(parameter.device) for parameter in parameters} - {"cpu"})
     suffix = f" on {', '.join(devices)}" if devices else ""
     count = sum(parameter.numel() for parameter in parameters)
-    return f"{type(value).__name__} of {count:,} parameters{suffix}, {size_text(nbytes_of(value))}"
+    return f"{name_of(type(value))} of {count:,} parameters{suffix}, {size_text(nbytes_of(value))}"
 
 
 def _short(value: Any) -> str:
-    text = f"{type(value).__name__} {value!r}"
+    text = f"{name_of(type(value))} {value!r}"
     return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
 
 
 def _bytes(value: bytes | bytearray) -> str:
-    return f"{type(value).__name__}, {size_text(len(value))}"
+    return f"{name_of(type(value))}, {size_text(len(value))}"
 
 
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
@@ -147,7 +150,7 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (lambda value: is_a(value, _ATOMS), _short),
     (lambda value: is_a(value, str), lambda value: f"str of {len(value):,} characters"),
     (lambda value: is_a(value, bytes | bytearray), _bytes),
-    (lambda value: is_a(value, _CONTAINERS), lambda value: f"{type(value).__name__} of {len(value):,}"),
+    (lambda value: is_a(value, _CONTAINERS), lambda value: f"{name_of(type(value))} of {len(value):,}"),
     (lambda value: is_a(value, type), lambda value: f"class {value.__qualname__}"),
     (lambda value: is_a(value, _FUNCTIONS), lambda value: f"function {value.__qualname__}"),
     (lambda value: is_a(value, types.ModuleType), lambda value: f"module {value.__name__}"),

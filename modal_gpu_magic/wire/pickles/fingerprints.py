@@ -15,6 +15,7 @@ from modal_gpu_magic.wire.pickles.depth import deep
 from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
 from modal_gpu_magic.wire.pickles.types.views import is_array
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
@@ -70,7 +71,11 @@ def look(
             the storage.
     """
     several, hashed = tuple(values), hasher or Hasher()
-    plain = _look_at_plain(several[0], hashed) if len(several) == 1 else None
+    try:
+        plain = _look_at_plain(several[0], hashed) if len(several) == 1 else None
+    except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails
+        pass_on(error)
+        plain = None
     return plain or _look(several, namespace, hashed, table, graphs=graphs)
 
 
@@ -164,7 +169,8 @@ def _look(
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
         hasher.storages.update({id(value): value for value in objects if is_storage(value)})
         return Print(file.digest(*pickler.digests, pickler.values_digest()), objects, tuple(pickler.leaves))
-    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled; `why_not` reports it
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled; `why_not` reports it
+        pass_on(error)
         return None
     finally:
         pickler.close()
@@ -197,7 +203,8 @@ def why_not(value: Any, namespace: dict[str, Any]) -> str | None:
     pickler.both_have = lambda _: False
     try:
         pickler.dump(outermost(value))
-    except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+        pass_on(error)
         return why_unpicklable(value, error)
     finally:
         pickler.close()

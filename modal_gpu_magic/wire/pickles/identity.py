@@ -371,6 +371,10 @@ class IdentityTable:
         for token in tokens:
             self._release(token)
 
+    def lack(self, tokens: Iterable[int]) -> None:
+        """Report tokens that the other side has given to objects which this side could not make."""
+        self._forgotten += tokens
+
     def release_arrays(self, values: Iterable[Any]) -> frozenset[int]:
         """Give up arrays that a cell is about to resize: numpy resizes none that anything else refers to.
 

@@ -108,6 +108,12 @@ class Known:
         self.discarded.append(new)
         return known
 
+    def give_up(self, token: int) -> Any:
+        """Forget an object whose new content is lost; return what the transfer has taken for it, if anything."""
+        self._empty.discard(token)
+        self.current.discard(token)
+        return self._objects.pop(token, None)
+
     def restore_cells(self) -> None:
         """Give the cells that are not to be written into their content back."""
         for cell, content in self._cells.values():

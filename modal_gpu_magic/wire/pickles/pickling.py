@@ -32,6 +32,7 @@ from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import is_array, view_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS
 from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
@@ -314,7 +315,8 @@ def can_be_pickled(value: Any, namespace: dict[str, Any]) -> bool:
     pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
     try:
         pickler.dump(outermost(value))
-    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
+        pass_on(error)
         return False
     finally:
         pickler.close()

@@ -20,6 +20,7 @@ from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,8 @@ def _is_as_before(old: Any, new: Any) -> bool:
         return False
     try:
         is_equal, is_nan = old == new, old != old and new != new  # noqa: PLR0124 - as only not-a-number is
-    except Exception:  # noqa: BLE001 - a library's comparison may raise anything, and that of an array has no truth
+    except BaseException as error:  # noqa: BLE001 - a library's comparison may raise anything, and that of an array has no truth
+        pass_on(error)
         return False
     return type(is_equal).__name__ in ("bool", "bool_") and bool(is_equal or is_nan)  # a table compares cell by cell
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.buffers.hashing import new_hash
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 from modal_gpu_magic.wire.values.kinds import module_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,8 @@ class ValueNumbers:
         """Return the number of a value of a simple type by its pickle; None: the value does not pickle alone."""
         try:
             return self.text(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-        except Exception:  # noqa: BLE001 - for example a time with a user's own time zone, which the pickler handles
+        except BaseException as error:  # noqa: BLE001 - for example a time with a user's own time zone, which the pickler handles
+            pass_on(error)
             return None
 
     def plain_set(self, value: frozenset[Any]) -> Any:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,8 @@ def is_same(one: Any, other: Any) -> bool:
         return True
     try:
         return type(one) is type(other) and bool(one == other)
-    except Exception:  # noqa: BLE001 - a user's value may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's value may raise anything
+        pass_on(error)
         return False
 
 
@@ -132,7 +134,8 @@ def encoded(states: States) -> States:
             else:
                 try:
                     coded.setdefault(name, {})[key] = Pickled(cloudpickle.dumps(value))
-                except Exception:  # noqa: BLE001, S112 - a user's object may raise anything; the receiver keeps its own value
+                except BaseException as error:  # noqa: BLE001 - a user's object may raise anything; the receiver keeps its own value
+                    pass_on(error)
                     continue
     return coded
 
@@ -204,5 +207,6 @@ class Process:
             try:
                 state.write(key, pickle.loads(value.pickle) if type(value) is Pickled else value)
                 held.pop(key, None)
-            except Exception:  # noqa: BLE001 - an option that the installed version lacks, a missing GPU
+            except BaseException as error:  # noqa: BLE001 - an option that the installed version lacks, a missing GPU
+                pass_on(error)
                 held[key] = value

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -147,12 +148,13 @@ def _is_code(value: Any) -> bool:
     if is_a(value, _BY_NAME):
         return True
     kind: Any = type(value)
-    reducer = copyreg.dispatch_table.get(kind)
-    if reducer is None and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is not object.__reduce__:
-        reducer = kind.__reduce__
     try:
+        reducer = copyreg.dispatch_table.get(kind)
+        if reducer is None and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is not object.__reduce__:
+            reducer = kind.__reduce__
         return reducer is not None and is_a(reducer(value), str)
-    except Exception:  # noqa: BLE001 - a class may raise anything while it is pickled; such a value is no code
+    except BaseException as error:  # noqa: BLE001 - a class may raise anything while it is pickled; such a value is no code
+        pass_on(error)
         return False
 
 

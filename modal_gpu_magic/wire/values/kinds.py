@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["is_a", "module_of"]
+__all__ = ["is_a", "module_of", "name_of"]
 
 if TYPE_CHECKING:
     from builtins import isinstance as is_a  # so that the type checker narrows types
@@ -17,6 +17,8 @@ else:
 
 _MODULE: Final[Any] = type.__dict__["__module__"]
 """Reads a class's `__module__` past a property of its metaclass."""
+_NAME: Final[Any] = type.__dict__["__name__"]
+"""Reads a class's `__name__` likewise."""
 
 
 def module_of(kind: type) -> str:
@@ -26,3 +28,8 @@ def module_of(kind: type) -> str:
     except AttributeError:
         return ""
     return name if type(name) is str else ""
+
+
+def name_of(kind: type) -> str:
+    """Return the name of a class, whatever its metaclass says."""
+    return str(_NAME.__get__(kind))

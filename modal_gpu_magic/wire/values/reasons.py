@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import TransferError
-from modal_gpu_magic.wire.values.kinds import module_of
+from modal_gpu_magic.wire.values.kinds import module_of, name_of
 from modal_gpu_magic.wire.values.object_path import place_of
+from modal_gpu_magic.wire.values.own_code import pass_on, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,14 +82,14 @@ def why_unpicklable(value: Any, error: BaseException, name: str = "") -> str:
         error: the exception that pickling raised.
         name: name of the value's variable, with which the path to the culprit starts.
     """
-    if isinstance(error, RecursionError) or "recursion" in str(error):
+    if isinstance(error, RecursionError) or "recursion" in words_of(error):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
         return "pickling it needs more memory than is available"
     if isinstance(error, RefusedError):
         verb = "is" if error.culprit is value else "holds"
         return f"it {verb} {error.noun}{_at(name, value, lambda each: each is error.culprit)}: {error.cure}"
-    refused = _CANNOT.search(str(error))
+    refused = _CANNOT.search(words_of(error))
     if refused is None:
         return f"it cannot be pickled ({_brief(error)})"
     kind = refused[1]
@@ -109,7 +110,8 @@ def _at(name: str, value: Any, is_it: Callable[[Any], bool]) -> str:
     """Return the path to the culprit as a phrase; empty: not found, or the value itself."""
     try:
         path = place_of(value, is_it)
-    except Exception:  # noqa: BLE001 - a user's class may raise anything while it is read
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is read
+        pass_on(error)
         return ""
     return f" at `{name}{path}`" if path else ""
 
@@ -157,6 +159,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _brief(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    lines = words_of(error).strip().splitlines()
+    name = name_of(type(error))
+    text = f"{name}: {lines[0]}" if lines else name
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.lookups import code_looks_up_any_name, names_in_texts
+from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
 if TYPE_CHECKING:
@@ -88,18 +89,26 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
     waiting, opaque, most = [value], _opaque(), len(seen) + MOST_VALUES
     while waiting and len(seen) < most:
         value = waiting.pop()
-        if id(value) in seen or type(value) in opaque:
+        if id(value) in seen:
+            continue
+        if value is namespace:
+            seen[id(value)] = value
+            yield from every_name(namespace)
+            continue
+        try:
+            if type(value) in opaque:
+                continue
+            parts = list(_parts(value))
+        except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails
+            pass_on(error)
             continue
         seen[id(value)] = value
+        waiting += parts
         if type(value) is types.FunctionType and value.__globals__ is namespace:
             code = value.__code__
             yield from _lookups(code) | names_in_texts(code)
             if code_looks_up_any_name(code):
                 yield from every_name(namespace)
-        elif value is namespace:
-            yield from every_name(namespace)
-            continue
-        waiting.extend(_parts(value))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -230,3 +230,28 @@ del pipes._send_text
 def test_a_print_waits_for_what_was_written_before_however_slowly_it_is_sent(far: FarSide) -> None:
     ran = far.run(SLOW)
     assert "".join(event.content["text"] for event in ran.events if event.kind == "stream") == "abcd\n"
+
+
+ENDED_HOLDING = """
+import os, sys, threading
+users, held = threading.Lock(), threading.Event()
+users.acquire()
+def finalizer():
+    with LOCK:
+        held.set()
+        users.acquire()
+threading.Thread(target=finalizer, daemon=True).start()
+held.wait()
+os.write(1, b'by a child\\n')
+print('by Python')
+"""
+"""The thread stands in for the thread of ours that is in a finalizer, which waits for what the cell has not given back."""
+
+
+@pytest.mark.parametrize("lock", ["sys.stdout._pipes.lock", "sys.stdout._emit.__self__._lock"], ids=["pipes", "events"])
+def test_a_cell_that_ends_with_a_lock_for_which_our_thread_waits(far: FarSide, lock: str) -> None:
+    ran = far.run(ENDED_HOLDING.replace("LOCK", lock))
+    assert sorted(ran.text().splitlines()) == ["by Python", "by a child"]
+    assert far.run("print('next')").text() == "next\n"
+    assert far.run("users.release(); print('given back')").text() == "given back\n"
+    assert far.run("print('last')").text() == "last\n"

@@ -14,7 +14,6 @@ import torch
 
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.loading import Known, Loader
-from modal_gpu_magic.wire.pickles.tolerant_unpickler import Missing
 from modal_gpu_magic.wire.transfer import Unpacked, pack, unpack
 from tests.wire.far_side import FarSide, new_namespace
 
@@ -86,19 +85,29 @@ def test_the_names_that_can_be_made_arrive(only_here: Any) -> None:
         assert far.run("'thing' in globals()") is False
 
 
-def test_what_hangs_on_a_lost_value_is_lost_too(only_here: Any) -> None:
-    """A list that holds the lost thing, and two names that hold the list's parts."""
+def test_what_a_lost_value_only_shares_arrives(only_here: Any) -> None:
+    """An object that holds the lost thing, two names that hold another part of it, and one that holds all."""
     near = new_namespace()
     inner = SimpleNamespace(x=1)
     holder = SimpleNamespace(inner=inner, thing=only_here.Thing())
     near.update(holder=holder, inner=inner, pair=(inner, "pair"), word="word", free=SimpleNamespace(word="word"))
+    near["around"] = {"holder": holder}
     with FarSide(near) as far:
-        failed = far.send("holder", "inner", "pair", "word", "free")
-        assert failed["holder"] == NEEDS
-        assert failed["inner"] == f"shares objects with holder, which {NEEDS}"
-        assert "which needs only_here" in failed["pair"]
-        assert set(failed) == {"holder", "inner", "pair"}
-        assert far.run("free.word") == "word"
+        failed = far.send("holder", "inner", "pair", "word", "free", "around")
+        assert failed == {"holder": NEEDS, "around": f"shares objects with holder, which {NEEDS}"}
+        assert far.run("(free.word, pair[0] is inner, vars(inner))") == ("word", True, {"x": 1})
+
+
+def test_no_function_gets_what_stands_in(only_here: Any) -> None:
+    """A class of this process that a transfer names keeps its attributes if their new values are lost."""
+    near = new_namespace()
+    exec("class Config:\n    part = 1\nconfig = Config()", near)
+    with FarSide(near) as far:
+        assert far.send("Config", "config") == {}
+        near["Config"].part = only_here.Thing()
+        near["Config"].other = 2
+        assert set(far.send("Config", "config")) == {"Config", "config"}
+        assert far.run("(Config.part, hasattr(Config, 'other'), type(config) is Config)") == (1, False, True)
 
 
 def test_a_lost_container_is_lost_wherever_it_is(only_here: Any) -> None:
@@ -223,14 +232,3 @@ def check(arrived: Unpacked) -> None:
     assert values["a"]["bytes"] == b"x" * 70_000
     assert values["c"].sum() == sum(range(70_000))
     assert values["e"].tolist() == [0, 1, 2, 3, 4]
-
-
-def test_the_stand_in_bears_what_a_pickle_does() -> None:
-    missing = Missing("r")
-    new: Any = missing.__new__
-    assert missing(1, k=2) is new(missing, 1) is missing
-    missing[1] = 2
-    missing.append(1)
-    missing.add(1)
-    missing.__setstate__({})
-    assert missing.reason == "r"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.values.kinds import module_of
+from modal_gpu_magic.wire.values.own_code import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,8 @@ def class_from(
             made = made_by.__new__(metaclass, name, bases, dict(initial))
             if _begins_in_c(made_by):
                 made_by.__init__(made, name, bases, dict(initial))  # type: ignore[misc]  # of a metaclass
-        except Exception:  # noqa: BLE001 - a library's metaclass that needs the keywords of the class statement
+        except BaseException as error:  # noqa: BLE001 - a library's metaclass that needs the keywords of the class statement
+            pass_on(error)
             made = type.__new__(metaclass, name, bases, dict(initial))
     return cloudpickle_names.track(tracker_id, made)
 
