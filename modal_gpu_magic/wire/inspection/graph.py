@@ -12,6 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import is_by_value
+from modal_gpu_magic.wire.pickles.types.array_kinds import base_of, is_array_kind, plain, state_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
@@ -125,7 +126,7 @@ class Graph:
         """Return and cache how the search handles objects of a type."""
         if kind in _PASSED or issubclass(kind, type):
             role = _PASS
-        elif kind in self._special or package_of(kind) in _CLOSED:
+        elif kind in self._special or package_of(kind) in _CLOSED or is_array_kind(kind):
             role = _ASK
         else:
             role = _READ
@@ -149,7 +150,7 @@ class Graph:
 
     def memory(self) -> list[Any]:
         """Return the numpy arrays and torch storages that the search has found."""
-        kinds = {kind for kind in self._roles if kind.__name__ in ("ndarray", "UntypedStorage")}
+        kinds = {kind for kind in self._roles if is_array_kind(kind) or kind.__name__ == "UntypedStorage"}
         return [each for found in self._held for each in found if type(each) in kinds] if kinds else []
 
     def groups(self) -> list[tuple[str, ...]]:
@@ -194,13 +195,16 @@ _CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threadi
 
 
 def _of_library(value: Any) -> list[Any]:
-    """Return a numpy array's base and objects; empty for other objects of these packages."""
-    numpy = sys.modules.get("numpy")
-    if not (hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)):  # type: ignore[union-attr]  # loaded
+    """Return a numpy array's base, objects and attributes; empty for other objects of these packages."""
+    if not is_array_kind(type(value)):
         return []
-    found = [] if value.base is None else [value.base]
-    if value.dtype.hasobject and value.dtype.names is None:
-        found += value.ravel().tolist()
+    array, base = plain(value), base_of(value)
+    found = [] if base is None else [base]
+    if array is not value:
+        attributes, slots = state_of(value)
+        found += [*attributes.values(), *slots.values()]
+    if array.dtype.hasobject and array.dtype.names is None:
+        found += array.ravel().tolist()
     return found
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_array_kind
 from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
-from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_array, root_of
+from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, root_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Marks:
         if hasher.shared_memory is None:
             arrays = self.table.arrays() if "torch" in sys.modules else ()
             hasher.shared_memory = SharedMemory(arrays, self.table.storages(), self.table.token)
-        kinds = {kind for kind in set(map(type, objects)) if kind.__name__ in ("ndarray", "UntypedStorage")}
+        kinds = {kind for kind in set(map(type, objects)) if is_array_kind(kind) or kind.__name__ == "UntypedStorage"}
         for value in objects if kinds else ():
             around = value if type(value) in kinds and (is_storage(value) or not value.dtype.hasobject) else None
             while around is not None and (around := hasher.shared_memory.around(around)) is not None:

@@ -63,10 +63,8 @@ def reducers() -> dict[type, Reducer | None]:
     table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
-    if numpy is not None and hasattr(numpy, "memmap"):
+    if numpy is not None and hasattr(numpy, "ndarray"):
         table[numpy.ndarray] = arrays.reduce_array
-        table[numpy.memmap] = arrays.reduce_memmap
-        table[numpy.ma.MaskedArray] = arrays.reduce_masked
     return table
 
 

@@ -10,6 +10,17 @@ import pickle
 import sys
 from typing import Any
 
+from modal_gpu_magic.wire.pickles.types.array_kinds import (
+    empty_of_kind,
+    has_own_way,
+    is_plain_array,
+    of_kind,
+    plain,
+    set_objects,
+    set_state,
+    state_of,
+)
+
 _REGISTERED = 2
 """Value of `dtype.isbuiltin` for a dtype that a library has registered with numpy."""
 
@@ -50,41 +61,27 @@ def _owner(over: Any) -> Any:
     return array
 
 
-def reduce_memmap(pickler: Any, array: Any) -> Any:
-    """Return the reduction of a memory-mapped array: a plain array, because the receiver cannot access the file."""
-    return reduce_array(pickler, sys.modules["numpy"].asarray(array))
+def reduce_kind(pickler: Any, array: Any) -> Any:
+    """Return the reduction of an array of a subclass: its memory, its attributes and its slots.
 
-
-def reduce_masked(_: Any, array: Any) -> Any:
-    """Return the reduction of a masked array.
-
-    Numpy's own reduction writes data and mask into the stream, adds a missing mask, and loses `hardmask`.
+    A class that pickles in its own way may leave attributes out that cannot be pickled.
     """
-    numpy = sys.modules["numpy"]
-    mask = None if array.mask is numpy.ma.nomask else array._mask  # noqa: SLF001 - `mask` is a view of it
-    fill = array._fill_value  # noqa: SLF001 - `fill_value` sets it, and so does printing
-    if fill is not None and array.dtype.names is None and fill == numpy.ma.default_fill_value(array):
-        fill = None
-    state = {"".join(name): value for name, value in array.__dict__.items() if name not in _OF_MASKED}
-    return masked_from, (array.data, mask, fill, array.hardmask), state, None, None, set_attributes
+    if has_own_way(type(array)) and not (pickler.is_trial or pickler.travels(state_of(array))):
+        return NotImplemented
+    base = plain(array)
+    if not base.dtype.hasobject:
+        return as_kind(pickler, array, *reduce_array(pickler, base))
+    rest = state_of(array, is_fingerprint=pickler.is_fingerprint)
+    state = base.__reduce__()[2], array.flags.writeable, rest
+    return empty_of_kind, (type(array),), state, None, None, set_objects
 
 
-_OF_MASKED = frozenset({"_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass"})
-
-
-def masked_from(data: Any, mask: Any, fill: Any, hard: Any) -> Any:
-    """Return a masked array from its parts."""
-    import numpy as np
-
-    array: Any = np.ma.MaskedArray(data, mask=np.ma.nomask if mask is None else mask, hard_mask=bool(hard))
-    if fill is not None:
-        array.fill_value = fill
-    return array
-
-
-def set_attributes(array: Any, attributes: dict[str, Any]) -> None:
-    """Set the other attributes of a masked array."""
-    array.__dict__.update(attributes)
+def as_kind(pickler: Any, array: Any, make: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return the reduction of an array of any class from the reduction of its memory."""
+    if is_plain_array(array):
+        return make, arguments
+    state = state_of(array, is_fingerprint=pickler.is_fingerprint)
+    return of_kind, (type(array), make, *arguments), state, None, None, set_state
 
 
 def extent(array: Any) -> int:

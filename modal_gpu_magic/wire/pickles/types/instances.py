@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.members import built_in_base, is_by_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _OWN_WAYS = ("__getattr__", "__getattribute__", "__setattr__", "__class__")
 """Hooks of a class that change attribute access or the reported class."""
@@ -95,7 +95,7 @@ def _own_state(instance: Any) -> tuple[str, Any]:
         return ("own" if set_state is not None else "attributes"), (value if set_state is not None else _pair(value))
     if attributes is instance:
         return "itself", ({}, {})
-    return "attributes", (dict(attributes), _slots(instance))
+    return "attributes", (dict(attributes), slots_in(instance))
 
 
 def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -106,19 +106,34 @@ def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _default_state(instance: Any, attributes: dict[str, Any]) -> Any:
-    slots = _slots(instance)
+    slots = slots_in(instance)
     return (dict(attributes) or None, slots) if slots else dict(attributes)
 
 
-def _slots(instance: Any) -> dict[str, Any]:
+def slots_in(instance: Any) -> dict[str, Any]:
     """Return the values of the set slots. Found by descriptor, because `__slots__` may be an exhausted iterator."""
     found = {}
-    for each in type(instance).__mro__:
-        for name, value in each.__dict__.items():
-            if type(value) is types.MemberDescriptorType and is_by_statement(each):
-                with contextlib.suppress(AttributeError):  # the slot was never set
-                    found[name] = value.__get__(instance)
+    for name, slot in _slots(type(instance)):
+        with contextlib.suppress(AttributeError):  # the slot was never set
+            found[name] = slot.__get__(instance)
     return found
+
+
+def set_slots(instance: Any, values: dict[str, Any]) -> None:
+    """Set the slots of an instance, and delete the others, past the `__setattr__` of the class."""
+    for name, slot in _slots(type(instance)):
+        if name in values:
+            slot.__set__(instance, values[name])
+        else:
+            with contextlib.suppress(AttributeError):  # it is not set
+                slot.__delete__(instance)
+
+
+def _slots(kind: type) -> Iterator[tuple[str, Any]]:
+    for each in filter(is_by_statement, kind.__mro__):
+        for name, value in each.__dict__.items():
+            if type(value) is types.MemberDescriptorType:
+                yield name, value
 
 
 def _new_arguments(instance: Any) -> tuple[Any, ...]:

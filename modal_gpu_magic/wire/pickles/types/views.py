@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.array_kinds import (
+    State,
+    base_of,
+    is_array,
+    is_plain_array,
+    of_kind,
+    plain,
+    set_state,
+    state_of,
+)
 from modal_gpu_magic.wire.pickles.types.arrays import extent
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -50,13 +60,13 @@ class View:
         """Create the view; if the array has gaps here, a view of a copy."""
         import numpy as np
 
-        root = self.root if is_simple(self.root) else np.ascontiguousarray(self.root)
+        root = plain(self.root) if is_simple(self.root) else np.ascontiguousarray(plain(self.root))
         memory = root if root.flags.c_contiguous else root.T
         return _limited(np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides), self.writeable)
 
-    def is_known_as(self, known: Any) -> bool:
-        """Whether an existing array is the same view."""
-        return _is_same(known, self.new())
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array if it is the same view, else a new view."""
+        return _own_or_new(known, self.new())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +96,9 @@ class IndexedView:
         import numpy as np
 
         corner_at: tuple[Any, ...] = (*(slice(place, None) for place in self.first), ...)
-        corner = self.root[corner_at]
+        corner = plain(self.root)[corner_at]
         strides = tuple(sum(map(mul, step, self.root.strides)) for step in self.steps)
-        owner = root_of(self.root)
+        owner = plain(root_of(self.root))
         if is_simple(owner):
             memory = owner if owner.flags.c_contiguous else owner.T
             made = np.ndarray(self.shape, self.dtype, memory, _offset(corner, owner), strides)
@@ -96,9 +106,34 @@ class IndexedView:
             made = np.lib.stride_tricks.as_strided(corner.view(self.dtype), self.shape, strides)
         return _limited(made, self.writeable and self.root.flags.writeable)
 
-    def is_known_as(self, known: Any) -> bool:
-        """Whether an existing array is the same view."""
-        return _is_same(known, self.new())
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array if it is the same view, else a new view."""
+        return _own_or_new(known, self.new())
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOfKind:
+    """A view of an array in a stream, as an array of a subclass.
+
+    Attributes:
+        kind: the class.
+        view: the view.
+        state: attributes and slots.
+    """
+
+    kind: type
+    view: View | IndexedView
+    state: State
+
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array with the attributes if it is the same view, else a new view."""
+        array = _own_or_new(known, of_kind(self.kind, self.view.new))
+        set_state(array, self.state)
+        return array
+
+
+def _own_or_new(known: Any, made: Any) -> Any:
+    return known if type(known) is type(made) and _is_same(plain(known), plain(made)) else made
 
 
 def _limited(array: Any, writeable: bool) -> Any:  # noqa: FBT001 - one fact of the array
@@ -125,7 +160,7 @@ def span_of(array: Any) -> tuple[int, int]:
 def root_of(array: Any) -> Any:
     """Return the array that owns an array's memory, or the first array over memory of another object.
 
-    An array of a subclass is passed over: it may be pickled in a way of its own.
+    An array that is not sent by its memory is passed over.
     """
     root = below = array
     while (below := _below(below)) is not None:
@@ -139,7 +174,7 @@ def _below(array: Any) -> Any:
 
     Between the two may be an object through which numpy makes a view: a memory view, or that of `as_strided`.
     """
-    base = array.base
+    base = base_of(array)
     if type(base) is memoryview:
         base = base.obj
     elif type(base).__name__ == "DummyArray":
@@ -150,12 +185,6 @@ def _below(array: Any) -> Any:
 def _is_any_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)  # type: ignore[union-attr]  # it is loaded
-
-
-def is_array(value: Any) -> bool:
-    """Whether the type of a value is exactly `numpy.ndarray`."""
-    numpy = sys.modules.get("numpy")
-    return hasattr(numpy, "ndarray") and type(value) is numpy.ndarray  # type: ignore[union-attr]  # it is loaded
 
 
 def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int, Any]:
@@ -236,8 +265,14 @@ def is_simple(array: Any) -> bool:
     return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
 
 
+def content_of(array: Any, carrier: Any) -> View | IndexedView | ViewOfKind:
+    """Return the content of an array that the receiver has, as a view of its carrier."""
+    view = view_of(array, carrier)
+    return view if is_plain_array(array) else ViewOfKind(type(array), view, state_of(array))
+
+
 def view_of(array: Any, carrier: Any) -> View | IndexedView:
-    """Return an array as a view of its carrier."""
+    """Return the memory of an array as a view of its carrier."""
     place = _place(array, carrier)
     if place is not None:
         return IndexedView(carrier, array.dtype, array.shape, *place, array.flags.writeable)
@@ -253,7 +288,7 @@ def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, 
         return None
     backwards = [stride < 0 for stride in carrier.strides]
     lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
-    distance = _address(array) - _address(carrier[lowest])
+    distance = _address(array) - _address(plain(carrier)[lowest])
     place = _index(distance, carrier)
     strides = zip(array.strides, array.shape, strict=True)
     steps = [_index(stride, carrier) or ([0] * carrier.ndim if count == 1 else None) for stride, count in strides]
