@@ -193,9 +193,9 @@ CASES: Final = {
         "t.tolist(), t.tag is o, o[0] is t",
     ),
     "of objects": (
-        "l = [1]; t = Tagged(np.array([l, None, 2], object), tag=1); o = [t]",
-        ["t[0].append(2)", "t[1] = l", "t.tag = 2", "l.append(3)"],
-        "t.tolist(), t.tag, t[0] is l, o[0] is t",
+        "l = [1]; t = Tagged(np.array([l, None, 2], object), tag=1); o = [t]; a = t.view(np.ndarray)",
+        ["t[0].append(2)", "a[2] = 4", "t[1] = l", "t.tag = 2", "l.append(3)"],
+        "t.tolist(), a.tolist(), t.tag, t[0] is l, o[0] is t",
     ),
     "read-only": (
         "a = np.arange(3.); a.flags.writeable = False; t = a.view(Tagged); t.tag = [1]",

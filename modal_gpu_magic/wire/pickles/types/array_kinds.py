@@ -115,19 +115,6 @@ def of_kind(kind: type, make: Callable[..., Any], *arguments: Any) -> Any:
     return _base().__new__(kind, array.shape, array.dtype, array, 0, array.strides)
 
 
-def empty_of_kind(kind: type) -> Any:
-    """Return an array of a class without elements, for `set_objects`."""
-    return of_kind(kind, _base(), 0, "u1")
-
-
-def set_objects(array: Any, state: tuple[Any, bool, State]) -> None:
-    """Set the elements of an array of Python objects, its flag `writeable`, and its attributes."""
-    elements, writeable, rest = state
-    _base().__setstate__(array, elements)
-    array.flags.writeable = writeable
-    set_state(array, rest)
-
-
 def _base() -> Any:
     return sys.modules["numpy"].ndarray
 

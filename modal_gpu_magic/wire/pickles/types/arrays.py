@@ -11,12 +11,10 @@ import sys
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types.array_kinds import (
-    empty_of_kind,
     has_own_way,
     is_plain_array,
     of_kind,
     plain,
-    set_objects,
     set_state,
     state_of,
 )
@@ -36,7 +34,7 @@ def reduce_array(pickler: Any, array: Any) -> Any:
         return _reduce_repeated(array)
     dtype = array.dtype
     if dtype.hasobject:
-        return _reduce_objects(array)
+        return _reduce_objects(pickler, array)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         if extent(array) < array.nbytes:
             return _reduce_overlapping(pickler, array)
@@ -69,11 +67,9 @@ def reduce_kind(pickler: Any, array: Any) -> Any:
     if has_own_way(type(array)) and not (pickler.is_trial or pickler.travels(state_of(array))):
         return NotImplemented
     base = plain(array)
-    if not base.dtype.hasobject:
-        return as_kind(pickler, array, *reduce_array(pickler, base))
-    rest = state_of(array, is_fingerprint=pickler.is_fingerprint)
-    state = base.__reduce__()[2], array.flags.writeable, rest
-    return empty_of_kind, (type(array),), state, None, None, set_objects
+    if base.dtype.hasobject:
+        return _reduce_objects(pickler, array)
+    return as_kind(pickler, array, *reduce_array(pickler, base))
 
 
 def as_kind(pickler: Any, array: Any, make: Any, arguments: tuple[Any, ...]) -> Any:
@@ -126,12 +122,6 @@ def overlapping(
     return array
 
 
-def read_only(array: Any) -> Any:
-    """Make an array read-only and return it."""
-    array.flags.writeable = False
-    return array
-
-
 def _one_of_each(array: Any) -> Any:
     return array[tuple(slice(0, 1) if fixed else slice(None) for fixed in _fixed(array))]
 
@@ -157,11 +147,40 @@ def _reduce_overlapping(pickler: Any, array: Any) -> Any:
     return overlapping, (memory, array.dtype, array.shape, array.strides, place, array.flags.writeable)
 
 
-def _reduce_objects(array: Any) -> Any:
-    reduced = array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-    if array.flags.writeable:
-        return reduced
-    return read_only, (array.copy(order="K"),)
+def _reduce_objects(pickler: Any, array: Any) -> Any:
+    """Return the reduction of an array of Python objects, which may contain views of the array itself.
+
+    The array is made with its memory before its objects are loaded, so that the views lie in that memory.
+    """
+    base = plain(array)
+    elements = base.__reduce__()[2]
+    order = "F" if base.flags.fnc else "C"
+    make, arguments = objects, (base.shape, base.dtype, order)
+    state = elements, base.flags.writeable
+    if array is base:
+        return make, arguments, (*state, None), None, None, set_objects
+    state_and_rest = (*state, state_of(array, is_fingerprint=pickler.is_fingerprint))
+    return of_kind, (type(array), make, *arguments), state_and_rest, None, None, set_objects
+
+
+def objects(shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+    """Return an array of Python objects that are not loaded yet."""
+    import numpy as np
+
+    return np.empty(shape, dtype, order)
+
+
+def set_objects(array: Any, state: tuple[Any, bool, Any]) -> None:
+    """Set the elements of an array of Python objects, its flag `writeable`, and the attributes of its class."""
+    import numpy as np
+
+    elements, writeable, rest = state
+    loaded = np.empty(0, "u1")
+    loaded.__setstate__(elements)
+    plain(array)[...] = loaded
+    array.flags.writeable = writeable
+    if rest is not None:
+        set_state(array, rest)
 
 
 def _copy(pickler: Any, array: Any) -> Any:

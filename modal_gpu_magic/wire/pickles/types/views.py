@@ -60,9 +60,14 @@ class View:
         """Create the view; if the array has gaps here, a view of a copy."""
         import numpy as np
 
-        root = plain(self.root) if is_simple(self.root) else np.ascontiguousarray(plain(self.root))
+        root = plain(self.root) if is_whole(self.root) else np.ascontiguousarray(plain(self.root))
         memory = root if root.flags.c_contiguous else root.T
-        return _limited(np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides), self.writeable)
+        if self.dtype.hasobject:  # numpy makes none of bytes
+            first = memory.reshape(-1)[self.offset // self.dtype.itemsize :]
+            made = np.lib.stride_tricks.as_strided(first, self.shape, self.strides)
+        else:
+            made = np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
+        return _limited(made, self.writeable)
 
     def into(self, known: Any) -> Any:
         """Return the receiver's own array if it is the same view, else a new view."""
@@ -196,12 +201,13 @@ def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int,
     """
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
-        root, views = root_of(group[0]), [each for each in group if not each.dtype.hasobject]
+        root = root_of(group[0])
+        views = [each for each in group if not each.dtype.hasobject or _lies_on(each, root)]
         if len(group) == 1 and (group[0] is root or is_known(group[0])):
             continue
         if not any(each is root for each in group):
             found.update(_of_hidden(root, views, is_known))
-        elif is_simple(root):
+        elif is_whole(root):
             found.update({id(each): root for each in views if each is not root})
     return found
 
@@ -225,9 +231,14 @@ def _of_hidden(root: Any, views: list[Any], is_known: Callable[[Any], Any]) -> d
     return {id(view): found[id(view)] for view in views if found[id(view)] is not view}
 
 
+def _lies_on(array: Any, root: Any) -> bool:
+    """Whether an array of Python objects can be made of a root by the root's elements."""
+    return bool(array.dtype == root.dtype and (is_whole(root) or _place(array, root) is not None))
+
+
 def _goes_with(root: Any, parts: list[Any]) -> bool:
     """Whether the whole of an array is sent with some parts, so that they have the same gaps on both sides."""
-    if not is_simple(root) or (len(parts) == 1 and parts[0].nbytes == root.nbytes and is_simple(parts[0])):
+    if not is_whole(root) or (len(parts) == 1 and parts[0].nbytes == root.nbytes and is_whole(parts[0])):
         return False
     nbytes = sum(each.nbytes for each in parts)
     return root.nbytes < WHOLE_BYTES or (nbytes >= WHOLE_BYTES and 2 * nbytes >= root.nbytes) or _overlap(parts)
@@ -241,7 +252,7 @@ def _overlap(arrays: list[Any]) -> bool:
 
 def _covers(array: Any, root: Any) -> bool:
     """Whether an array is all of the memory of a root, without gaps."""
-    return bool(array.nbytes == root.nbytes and _offset(array, root) == 0 and is_simple(array))
+    return bool(array.nbytes == root.nbytes and _offset(array, root) == 0 and is_whole(array))
 
 
 def _holds(array: Any, view: Any) -> bool:
@@ -249,7 +260,9 @@ def _holds(array: Any, view: Any) -> bool:
     if _place(view, array) is not None:
         return True
     offset = _offset(view, array)
-    return bool(is_simple(array) and is_simple(view) and offset >= 0 and offset + view.nbytes <= array.nbytes)
+    can_be_of_bytes = is_simple(view) or view.dtype == array.dtype
+    is_inside = offset >= 0 and offset + view.nbytes <= array.nbytes
+    return bool(can_be_of_bytes and is_whole(array) and is_whole(view) and is_inside)
 
 
 def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
@@ -260,9 +273,14 @@ def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
     return groups
 
 
+def is_whole(array: Any) -> bool:
+    """Whether an array covers its memory without gaps."""
+    return bool(array.flags.c_contiguous or array.flags.f_contiguous)
+
+
 def is_simple(array: Any) -> bool:
-    """Whether an array covers its memory without gaps, so that other arrays can be views of it."""
-    return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
+    """Whether an array covers its memory without gaps, so that views can be made of its bytes."""
+    return is_whole(array) and not array.dtype.hasobject
 
 
 def content_of(array: Any, carrier: Any) -> View | IndexedView | ViewOfKind:
