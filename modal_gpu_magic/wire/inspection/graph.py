@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.pickles.types.array_kinds import base_of, is_array_kind, plain, state_of
-from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types.instances import slots_in
+from modal_gpu_magic.wire.pickles.types.tensors import is_by_storage, is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.remote import RemoteValue
-from modal_gpu_magic.wire.values.torch_facts import package_of
+from modal_gpu_magic.wire.values.torch_facts import package_of, past_class, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,6 +125,8 @@ class Graph:
 
     def _role(self, kind: type) -> _Role:
         """Return and cache how the search handles objects of a type."""
+        if is_by_storage(kind):
+            self._special[kind] = _of_tensor
         if kind in _PASSED or issubclass(kind, type):
             role = _PASS
         elif kind in self._special or package_of(kind) in _CLOSED or is_array_kind(kind):
@@ -242,10 +245,11 @@ def _of_class(value: type) -> list[Any]:
 _OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl"})
 
 
+@past_class
 def _of_tensor(tensor: Any) -> list[Any]:
-    found = list((attributes_of(tensor) or {}).values())
+    found = [*(attributes_of(tensor) or {}).values(), *slots_in(tensor).values()]
     if is_plain(tensor):
-        found.append(tensor.untyped_storage())
+        found.append(storage_of(tensor))
     if tensor.is_leaf and tensor.grad is not None:
         found.append(tensor.grad)
     return found
@@ -259,5 +263,5 @@ def _special() -> dict[type, Any]:
     torch = sys.modules.get("torch")
     special: dict[type, Any] = {types.FunctionType: _of_function}
     if hasattr(torch, "UntypedStorage"):
-        special |= {torch.Tensor: _of_tensor, torch.nn.Parameter: _of_tensor, torch.UntypedStorage: _nothing}  # type: ignore[union-attr]
+        special[torch.UntypedStorage] = _nothing  # type: ignore[union-attr]
     return special

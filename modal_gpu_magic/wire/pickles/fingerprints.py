@@ -16,7 +16,7 @@ from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_ar
 from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
-from modal_gpu_magic.wire.values.torch_facts import is_storage
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -174,7 +174,7 @@ def _outermost(value: Any, table: IdentityTable | None) -> Any:
     """Return the object to dump for a value: the value itself, where both sides have the whole storage of a view."""
     from modal_gpu_magic.wire.pickles.pickling import outermost
 
-    shares_storage = table is not None and is_sliver(value) and table.token(value.untyped_storage())
+    shares_storage = table is not None and is_sliver(value) and table.token(storage_of(value))
     return value if shares_storage else outermost(value)
 
 

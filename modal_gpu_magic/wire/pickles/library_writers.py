@@ -15,11 +15,12 @@ from modal_gpu_magic.wire.pickles.types.array_kinds import (
     set_state,
     state_of,
 )
+from modal_gpu_magic.wire.pickles.types.instances import slots_in
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer
-from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types.tensors import hooks_of, is_plain, set_attributes
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
-from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
+from modal_gpu_magic.wire.values.torch_facts import is_storage, past_class, storage_id
 
 Writer = Callable[[Any, Any], bool]
 
@@ -55,10 +56,16 @@ def _make_writeable(array: Any) -> bool:
 
 
 def can_take(old: Any, new: Any) -> bool:
-    """Whether a tensor can be written into another one: both are plain leaf tensors."""
-    return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
+    """Whether a tensor can be written into another one: both are plain leaf tensors of one class."""
+    return type(old) is type(new) and is_plain(new) and is_plain(old) and _are_leaves(old, new)
 
 
+@past_class
+def _are_leaves(old: Any, new: Any) -> bool:
+    return bool(old.is_leaf and new.is_leaf and not old.is_inference())
+
+
+@past_class
 def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
     """Write a tensor into another one.
 
@@ -78,11 +85,7 @@ def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
                 old.data = new.detach()
     old.requires_grad_(new.requires_grad)
     old.grad = new.grad
-    attributes = attributes_of(old)
-    if attributes is not None:
-        fresh = dict(attributes_of(new) or {})
-        attributes.clear()
-        attributes.update(fresh)
+    set_attributes(old, (dict(attributes_of(new) or {}), slots_in(new), *hooks_of(new)))
     return True
 
 

@@ -29,11 +29,11 @@ from modal_gpu_magic.wire.pickles.types.closures import Content, reduce_cell, re
 from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
 from modal_gpu_magic.wire.pickles.types.shared_memory import reduce_part
-from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
+from modal_gpu_magic.wire.pickles.types.tensors import Device, is_by_storage, is_sliver
 from modal_gpu_magic.wire.pickles.types.views import content_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS
 from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
-from modal_gpu_magic.wire.values.torch_facts import is_storage
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,11 +46,6 @@ OUT_OF_BAND_BYTES = 64 << 10
 
 _BY_NAME = (type, types.FunctionType, types.ModuleType)
 """Types whose objects are pickled by name if they can be imported."""
-
-_TENSORS = frozenset({"Tensor", "Parameter"})
-"""Names of the types whose objects may be sent without their whole storage."""
-
-_SPECIAL = _TENSORS | {"UntypedStorage"}
 
 _STATE = 2
 """Index of the state (attributes and slots) in cloudpickle's reduction of a class or a function."""
@@ -84,8 +79,8 @@ def _has_numbers(value: Any) -> bool:
 
 def _is_ordinary(kind: type) -> bool:
     """Whether objects of a type without a reducer need only pickle's own rules."""
-    special = kind in (types.CellType, Content, InPlace) or is_array_kind(kind) or kind.__name__ in _SPECIAL
-    return not special and not issubclass(kind, _BY_NAME)
+    of_memory = is_array_kind(kind) or is_by_storage(kind) or kind.__name__ == "UntypedStorage"
+    return not (of_memory or kind in (types.CellType, Content, InPlace) or issubclass(kind, _BY_NAME))
 
 
 def outermost(value: Any, table: IdentityTable | None = None) -> Any:
@@ -99,7 +94,7 @@ def outermost(value: Any, table: IdentityTable | None = None) -> Any:
 
 def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
     """Whether to send a tensor without its whole storage: a small view of a storage that the receiver lacks."""
-    return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
+    return is_sliver(value) and (table is None or not table.token(storage_of(value)))
 
 
 def _offering(itself: list[CellPickler]) -> Callable[[pickle.PickleBuffer], bool]:
@@ -196,7 +191,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         """Record a tensor, or the owner of the next buffer."""
         if is_storage(obj) or is_array_kind(kind):
             self.owner = obj if is_storage(obj) or (is_plain_array(obj) and not obj.dtype.hasobject) else None
-        elif kind.__name__ in _TENSORS:
+        elif is_by_storage(kind):
             self.tensors.add(id(obj))
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:

@@ -257,8 +257,9 @@ def test_a_change_is_seen_on_both_sides(case: str, seed: int, tmp_path: Path) ->
     notebook.here["path"], notebook.model["path"] = str(tmp_path / "here"), str(tmp_path / "model")
     for place, source in enumerate([make, *changes]):
         remotely = bool((seed >> place) & 1) if place < 2 else choose.random() < 0.5
-        memories = (notebook.there, notebook.here) if remotely else (notebook.here, notebook.there)
+        memories = (notebook.here, notebook.there) if remotely else (notebook.there, notebook.here)
         acts, looks = (notebook.remote, notebook.native) if remotely else (notebook.native, notebook.remote)
-        for run, memory in zip((acts, looks), memories, strict=True):
-            run(f"{source}\nseen = repr(({shown}))" if run is acts else f"seen = repr(({shown}))")
+        acts(source)
+        for run, memory in zip((looks, acts), memories, strict=True):
+            run(f"seen = repr(({shown}))")
             assert memory["seen"] == notebook.model["seen"], source

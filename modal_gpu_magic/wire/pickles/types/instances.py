@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.members import built_in_base, is_by_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _OWN_WAYS = ("__getattr__", "__getattribute__", "__setattr__", "__class__")
 """Hooks of a class that change attribute access or the reported class."""
@@ -129,11 +129,17 @@ def set_slots(instance: Any, values: dict[str, Any]) -> None:
                 slot.__delete__(instance)
 
 
-def _slots(kind: type) -> Iterator[tuple[str, Any]]:
-    for each in filter(is_by_statement, kind.__mro__):
-        for name, value in each.__dict__.items():
-            if type(value) is types.MemberDescriptorType:
-                yield name, value
+_SLOTS: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
+def _slots(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return the slots of a class by name: they are made with the class."""
+    found = _SLOTS.get(kind)
+    if found is None:
+        named = (item for each in filter(is_by_statement, kind.__mro__) for item in each.__dict__.items())
+        found = tuple((name, value) for name, value in named if type(value) is types.MemberDescriptorType)
+        _SLOTS[kind] = found
+    return found
 
 
 def _new_arguments(instance: Any) -> tuple[Any, ...]:
