@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.pickles.identity import is_by_value
 from modal_gpu_magic.wire.pickles.types.array_kinds import base_of, is_array_kind, plain, state_of
 from modal_gpu_magic.wire.pickles.types.instances import slots_in
+from modal_gpu_magic.wire.pickles.types.mapping_views import mapping_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_by_storage, is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
@@ -31,10 +32,10 @@ _AT_ONCE = 10_000
 
 _SKIPPED: frozenset[type] = frozenset(
     {
-        *(int, float, complex, bool, str, bytes, bytearray, type(None), range, slice, object),
+        *(int, float, complex, bool, str, bytes, type(None), range, slice, object),
         *(types.ModuleType, types.CodeType, types.GetSetDescriptorType),
         *(types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType, types.FrameType),
-        *(types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
+        *(types.ClassMethodDescriptorType, RemoteValue),
     }
 )
 """Types whose objects contain no objects that two names could share."""
@@ -65,7 +66,7 @@ class Graph:
 
     Args:
         namespace: the notebook's globals, which the search does not enter.
-        whole: functions and classes of the notebook, plain `object()`s and bytearrays connect names as well. A saved
+        whole: functions and classes of the notebook, and plain `object()`s connect names as well. A saved
             state needs this: each group is loaded alone, and tokens tell only of the objects that have crossed.
 
     Attributes:
@@ -80,7 +81,7 @@ class Graph:
         self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
         self._special = _special()
         if whole:
-            del self._roles[object], self._roles[bytearray]
+            del self._roles[object]
 
     @property
     def is_full(self) -> bool:
@@ -255,13 +256,18 @@ def _of_tensor(tensor: Any) -> list[Any]:
     return found
 
 
+def _of_proxy(proxy: Any) -> list[Any]:
+    mapping = mapping_of(proxy)
+    return [] if mapping is None else [mapping]
+
+
 def _nothing(_: Any) -> list[Any]:
     return []
 
 
 def _special() -> dict[type, Any]:
     torch = sys.modules.get("torch")
-    special: dict[type, Any] = {types.FunctionType: _of_function}
+    special: dict[type, Any] = {types.FunctionType: _of_function, types.MappingProxyType: _of_proxy}
     if hasattr(torch, "UntypedStorage"):
         special[torch.UntypedStorage] = _nothing  # type: ignore[union-attr]
     return special

@@ -13,7 +13,7 @@ from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_array_kind
 from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
-from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, root_of
+from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_view, root_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Marks:
                 yield around
 
     def _carriers(self, objects: Sequence[Any], hasher: Hasher) -> Iterable[Any]:
-        views = [value for value in objects if is_array(value) and root_of(value) is not value]
+        views = [value for value in objects if is_array(value) and is_view(value)]
         if not views:
             return []
         if hasher.shared_arrays is None:

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
+from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 from modal_gpu_magic.wire.pickles.types.views import parts_inside
@@ -52,7 +54,8 @@ _ALWAYS = frozenset(
         *(list, dict, set, bytearray, object, array.array, io.BytesIO, io.StringIO),
         *(collections.deque, collections.OrderedDict, collections.defaultdict),
         *(types.CellType, types.SimpleNamespace, functools.partial, type(functools.lru_cache(len))),
-        *(operator.attrgetter, operator.itemgetter, operator.methodcaller),
+        *(operator.attrgetter, operator.itemgetter, operator.methodcaller, memoryview),
+        *(*MAPPING_VIEWS, *ITERATORS),
     }
 )
 """Built-in types whose objects have an identity that a program can observe."""

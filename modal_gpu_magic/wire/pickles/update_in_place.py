@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, writer_of
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
+from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS, end_iterator
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_view_of_same
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
+from modal_gpu_magic.wire.pickles.types.memory_views import is_same_view
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
 from modal_gpu_magic.wire.values.torch_facts import package_of
@@ -323,6 +326,9 @@ CONTAINERS: dict[type, Writer] = {
 _WRITERS: dict[type, Writer] = {
     array.array: _as_words,
     bytearray: _bytearray,
+    memoryview: is_same_view,
+    **dict.fromkeys(MAPPING_VIEWS, is_view_of_same),
+    **dict.fromkeys(ITERATORS, end_iterator),
     io.BytesIO: _text_file,
     io.StringIO: _text_file,
     random.Random: _random,

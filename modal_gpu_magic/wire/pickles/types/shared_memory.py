@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import views
-from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, plain
+from modal_gpu_magic.wire.pickles.types.array_kinds import plain
 from modal_gpu_magic.wire.pickles.types.arrays import as_kind
 from modal_gpu_magic.wire.pickles.types.views import is_simple, root_of, view_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
@@ -151,7 +151,7 @@ def reduce_part(pickler: Any, value: Any, around: Any) -> Any:
     """Return the reduction of an array, or of a storage, as a part of the memory of another object."""
     if is_storage(value):
         return storage_over, (around, span_of(value)[0] - span_of(around)[0], value.nbytes())
-    if is_array(around):
+    if not is_storage(around):
         return as_kind(pickler, value, view_over, (view_of(value, around),))
     array, storage = plain(value), around
     offset = int(array.__array_interface__["data"][0]) - span_of(storage)[0]

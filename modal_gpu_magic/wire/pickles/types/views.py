@@ -5,6 +5,7 @@ A small part of a large array that shares its memory with no other array of the 
 
 from __future__ import annotations
 
+import array as words
 import gc
 import itertools
 import sys
@@ -23,6 +24,7 @@ from modal_gpu_magic.wire.pickles.types.array_kinds import (
     state_of,
 )
 from modal_gpu_magic.wire.pickles.types.arrays import extent
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class View:
     """A view of an array in a stream, by its bytes in the memory of an array without gaps.
 
     Attributes:
-        root: the array that has the memory.
+        root: the array, or the bytearray, that has the memory.
         dtype: dtype of the view.
         shape: shape of the view.
         strides: strides of the view, bytes.
@@ -60,8 +62,10 @@ class View:
         """Create the view; if the array has gaps here, a view of a copy."""
         import numpy as np
 
-        root = plain(self.root) if is_whole(self.root) else np.ascontiguousarray(plain(self.root))
-        memory = root if root.flags.c_contiguous else root.T
+        memory = self.root
+        if is_array(memory):
+            root = plain(memory) if is_whole(memory) else np.ascontiguousarray(plain(memory))
+            memory = root if root.flags.c_contiguous else root.T
         if self.dtype.hasobject:  # numpy makes none of bytes
             first = memory.reshape(-1)[self.offset // self.dtype.itemsize :]
             made = np.lib.stride_tricks.as_strided(first, self.shape, self.strides)
@@ -187,6 +191,19 @@ def _below(array: Any) -> Any:
     return base if _is_any_array(base) else None
 
 
+def owner_of(root: Any) -> Any:
+    """Return the bytearray or the `array.array` whose memory an array without an array below shows; None: neither."""
+    base = base_of(root)
+    owner = base.obj if type(base) is memoryview else base
+    return owner if is_a(owner, bytearray | words.array) else None
+
+
+def is_view(array: Any) -> bool:
+    """Whether an array shows the memory of another array, or of a bytearray."""
+    root = root_of(array)
+    return root is not array or owner_of(root) is not None
+
+
 def _is_any_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)  # type: ignore[union-attr]  # it is loaded
@@ -202,6 +219,9 @@ def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int,
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
         root = root_of(group[0])
+        if (owner := owner_of(root)) is not None:
+            found.update({id(each): owner for each in group if each.size and not each.dtype.hasobject})
+            continue
         views = [each for each in group if not each.dtype.hasobject or _lies_on(each, root)]
         if len(group) == 1 and (group[0] is root or is_known(group[0])):
             continue
@@ -291,7 +311,7 @@ def content_of(array: Any, carrier: Any) -> View | IndexedView | ViewOfKind:
 
 def view_of(array: Any, carrier: Any) -> View | IndexedView:
     """Return the memory of an array as a view of its carrier."""
-    place = _place(array, carrier)
+    place = _place(array, carrier) if is_array(carrier) else None
     if place is not None:
         return IndexedView(carrier, array.dtype, array.shape, *place, array.flags.writeable)
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
@@ -385,5 +405,7 @@ def _offset(array: Any, root: Any) -> int:
     return _address(array) - _address(root)
 
 
-def _address(array: Any) -> int:
+def _address(value: Any) -> int:
+    """Return the address of the first element of an array, or of a bytearray."""
+    array = value if _is_any_array(value) else sys.modules["numpy"].frombuffer(value, "u1")
     return int(array.__array_interface__["data"][0])
