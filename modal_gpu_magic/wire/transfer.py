@@ -31,6 +31,7 @@ from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
 from modal_gpu_magic.wire.values.referenced_globals import imported_by
 from modal_gpu_magic.wire.values.sources import gather, numbers, register, register_numbers
+from modal_gpu_magic.wire.values.torch_facts import past_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -396,6 +397,9 @@ def _is_simple(value: Any) -> bool:
 
 
 def _device(value: Any, met: set[str]) -> str | None:
-    if is_plain(value):
-        return None if value.device.type == "cpu" else str(value.device)
-    return min(met, default=None)
+    return _device_of(value) if is_plain(value) else min(met, default=None)
+
+
+@past_class
+def _device_of(tensor: Any) -> str | None:
+    return None if tensor.device.type == "cpu" else str(tensor.device)

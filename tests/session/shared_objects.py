@@ -29,6 +29,10 @@ def _content(table: IdentityTable, value: Any) -> Any:
         case dict():
             # by tokens for the keys as well: a tensor equals itself alone
             return {_inner(table, key): _inner(table, each) for key, each in value.items()}
+        case np.ndarray() if value.dtype.names:
+            return repr(value.tolist())  # arrays in it have no truth
+        case np.ndarray() if value.dtype.hasobject:
+            return [_inner(table, each) for each in value.view(np.ndarray).ravel()]
         case np.ndarray() | torch.Tensor():
             return value.tolist()
         case types.CellType():

@@ -45,7 +45,7 @@ OVERHEAD_BYTES: Final = 64
 LOCK_SECONDS: Final = 0.05
 """Seconds that code of the user waits for the lock: its holder may be in a finalizer that waits for that code."""
 STUCK_SECONDS: Final = 2.0
-"""Seconds that this package's code waits for the lock: a cell may have ended with what the holder's finalizer waits for."""
+"""Seconds that this package's code waits for the lock: its holder's finalizer may wait for what an ended cell holds."""
 IDLE_SECONDS: Final = 5.0
 """Seconds between two looks of the resting sender thread: a thread that did not get the lock has not woken it."""
 MAX_TEXT_CHARACTERS: Final = 120_000

@@ -12,12 +12,15 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import is_by_value
-from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types.array_kinds import base_of, is_array_kind, plain, state_of
+from modal_gpu_magic.wire.pickles.types.instances import slots_in
+from modal_gpu_magic.wire.pickles.types.mapping_views import mapping_of
+from modal_gpu_magic.wire.pickles.types.tensors import is_by_storage, is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of, name_of
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.remote import RemoteValue
-from modal_gpu_magic.wire.values.torch_facts import package_of
+from modal_gpu_magic.wire.values.torch_facts import package_of, past_class, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,10 +33,10 @@ _AT_ONCE = 10_000
 
 _SKIPPED: frozenset[type] = frozenset(
     {
-        *(int, float, complex, bool, str, bytes, bytearray, type(None), range, slice, object),
+        *(int, float, complex, bool, str, bytes, type(None), range, slice, object),
         *(types.ModuleType, types.CodeType, types.GetSetDescriptorType),
         *(types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType, types.FrameType),
-        *(types.ClassMethodDescriptorType, types.MappingProxyType, RemoteValue),
+        *(types.ClassMethodDescriptorType, RemoteValue),
     }
 )
 """Types whose objects contain no objects that two names could share."""
@@ -64,7 +67,7 @@ class Graph:
 
     Args:
         namespace: the notebook's globals, which the search does not enter.
-        whole: functions and classes of the notebook, plain `object()`s and bytearrays connect names as well. A saved
+        whole: functions and classes of the notebook, and plain `object()`s connect names as well. A saved
             state needs this: each group is loaded alone, and tokens tell only of the objects that have crossed.
 
     Attributes:
@@ -79,7 +82,7 @@ class Graph:
         self._roles: dict[type, _Role] = dict.fromkeys(_SKIPPED, _SKIP)
         self._special = _special()
         if whole:
-            del self._roles[object], self._roles[bytearray]
+            del self._roles[object]
 
     @property
     def is_full(self) -> bool:
@@ -131,9 +134,11 @@ class Graph:
 
     def _role(self, kind: type) -> _Role:
         """Return and cache how the search handles objects of a type."""
+        if is_by_storage(kind):
+            self._special[kind] = _of_tensor
         if kind in _PASSED or issubclass(kind, type):
             role = _PASS
-        elif kind in self._special or package_of(kind) in _CLOSED:
+        elif kind in self._special or package_of(kind) in _CLOSED or is_array_kind(kind):
             role = _ASK
         else:
             role = _READ
@@ -157,7 +162,7 @@ class Graph:
 
     def memory(self) -> list[Any]:
         """Return the numpy arrays and torch storages that the search has found."""
-        kinds = {kind for kind in self._roles if name_of(kind) in ("ndarray", "UntypedStorage")}
+        kinds = {kind for kind in self._roles if is_array_kind(kind) or name_of(kind) == "UntypedStorage"}
         return [each for found in self._held for each in found if type(each) in kinds] if kinds else []
 
     def groups(self) -> list[tuple[str, ...]]:
@@ -202,13 +207,16 @@ _CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threadi
 
 
 def _of_library(value: Any) -> list[Any]:
-    """Return a numpy array's base and objects; empty for other objects of these packages."""
-    numpy = sys.modules.get("numpy")
-    if not (hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)):  # type: ignore[union-attr]  # loaded
+    """Return a numpy array's base, objects and attributes; empty for other objects of these packages."""
+    if not is_array_kind(type(value)):
         return []
-    found = [] if value.base is None else [value.base]
-    if value.dtype.hasobject and value.dtype.names is None:
-        found += value.ravel().tolist()
+    array, base = plain(value), base_of(value)
+    found = [] if base is None else [base]
+    if array is not value:
+        attributes, slots = state_of(value)
+        found += [*attributes.values(), *slots.values()]
+    if array.dtype.hasobject and array.dtype.names is None:
+        found += array.ravel().tolist()
     return found
 
 
@@ -250,13 +258,19 @@ _BASES: Any = type.__dict__["__bases__"]
 _OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl"})
 
 
+@past_class
 def _of_tensor(tensor: Any) -> list[Any]:
-    found = list((attributes_of(tensor) or {}).values())
+    found = [*(attributes_of(tensor) or {}).values(), *slots_in(tensor).values()]
     if is_plain(tensor):
-        found.append(tensor.untyped_storage())
+        found.append(storage_of(tensor))
     if tensor.is_leaf and tensor.grad is not None:
         found.append(tensor.grad)
     return found
+
+
+def _of_proxy(proxy: Any) -> list[Any]:
+    mapping = mapping_of(proxy)
+    return [] if mapping is None else [mapping]
 
 
 def _nothing(_: Any) -> list[Any]:
@@ -265,7 +279,7 @@ def _nothing(_: Any) -> list[Any]:
 
 def _special() -> dict[type, Any]:
     torch = sys.modules.get("torch")
-    special: dict[type, Any] = {types.FunctionType: _of_function}
+    special: dict[type, Any] = {types.FunctionType: _of_function, types.MappingProxyType: _of_proxy}
     if hasattr(torch, "UntypedStorage"):
-        special |= {torch.Tensor: _of_tensor, torch.nn.Parameter: _of_tensor, torch.UntypedStorage: _nothing}  # type: ignore[union-attr]
+        special[torch.UntypedStorage] = _nothing  # type: ignore[union-attr]
     return special

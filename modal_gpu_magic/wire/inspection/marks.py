@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import groups_of
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_array_kind
 from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
-from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_array, root_of
+from modal_gpu_magic.wire.pickles.types.views import by_root, carriers, is_view, root_of
 from modal_gpu_magic.wire.values.kinds import name_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
@@ -91,14 +92,14 @@ class Marks:
         if hasher.shared_memory is None:
             arrays = self.table.arrays() if "torch" in sys.modules else ()
             hasher.shared_memory = SharedMemory(arrays, self.table.storages(), self.table.token)
-        kinds = {kind for kind in set(map(type, objects)) if name_of(kind) in ("ndarray", "UntypedStorage")}
+        kinds = {kind for kind in set(map(type, objects)) if is_array_kind(kind) or name_of(kind) == "UntypedStorage"}
         for value in objects if kinds else ():
             around = value if type(value) in kinds and (is_storage(value) or not value.dtype.hasobject) else None
             while around is not None and (around := hasher.shared_memory.around(around)) is not None:
                 yield around
 
     def _carriers(self, objects: Sequence[Any], hasher: Hasher) -> Iterable[Any]:
-        views = [value for value in objects if is_array(value) and root_of(value) is not value]
+        views = [value for value in objects if is_array(value) and is_view(value)]
         if not views:
             return []
         if hasher.shared_arrays is None:

@@ -16,6 +16,7 @@ from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.values.imports import DeferredImport
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import pass_on
+from modal_gpu_magic.wire.values.torch_facts import past_class, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,8 +93,13 @@ def _of_tensor(value: Any) -> int | None:
         return 0
     if not is_plain(value) or value.__dict__:
         return None
-    nbytes = value.numel() * value.element_size() if is_sliver(value) else value.untyped_storage().nbytes()
-    grad = value.grad if value.is_leaf else None
+    return _of_strided(value)
+
+
+@past_class
+def _of_strided(tensor: Any) -> int:
+    nbytes = tensor.numel() * tensor.element_size() if is_sliver(tensor) else storage_of(tensor).nbytes()
+    grad = tensor.grad if tensor.is_leaf else None
     return int(nbytes) + (0 if grad is None else nbytes_of(grad))
 
 

@@ -13,8 +13,9 @@ import cloudpickle
 from modal_gpu_magic.wire.pickles.pickling import can_be_pickled
 from modal_gpu_magic.wire.pickles.reducers import reducers
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
-from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
-from modal_gpu_magic.wire.pickles.types.tensor_kinds import reduce_kind
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_plain_array, plain, state_of
+from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind, sent_bytes
+from modal_gpu_magic.wire.pickles.types.tensor_kinds import reduce_kind as reduce_kind_of_tensor
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
     """Implements `protocol.Pickler` for the reducers; counts buffers and elements without reading them."""
 
     sends_graphs = True
-    is_fingerprint = False
+    is_fingerprint = is_trial = False
     session = None
 
     def __init__(self, counter: Counter) -> None:
@@ -136,6 +137,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         if not self._calls % OBJECTS_A_CHECK:
             self.counter.check()
         reducer = self._reducers[type(obj)]
+        reducer = _array if reducer is reduce_kind else reducer
         reduced = NotImplemented if reducer is None else reducer(self, obj)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
@@ -169,8 +171,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
 def _counters() -> dict[type, Any]:
     table: dict[type, Any] = {types.FunctionType: _function}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if numpy is not None and hasattr(numpy, "memmap"):
-        table |= {numpy.ndarray: _array, numpy.memmap: _array}
+    if numpy is not None and hasattr(numpy, "ndarray"):
+        table[numpy.ndarray] = _array
     if torch is not None and hasattr(torch, "UntypedStorage"):
         table |= {torch.Tensor: _tensor, torch.nn.Parameter: _tensor, torch.UntypedStorage: _storage}
     return table
@@ -186,14 +188,14 @@ def _function(pickler: _Pickler, function: types.FunctionType) -> Any:
 
 def _array(pickler: _Pickler, array: Any) -> Any:
     if array.dtype.hasobject:
-        return NotImplemented
+        return NotImplemented if is_plain_array(array) else reduce_kind(pickler, array)
     pickler.counter.add(_ARRAY)
-    nbytes = sent_bytes(array)
+    nbytes = sent_bytes(plain(array))
     if nbytes < STREAM_BYTES:
         pickler.counter.add(nbytes)
     else:
         pickler.beside(array.__array_interface__["data"][0], nbytes)
-    return tuple, ([],)
+    return tuple, ([] if is_plain_array(array) else [*state_of(array)],)
 
 
 def _tensor(pickler: _Pickler, tensor: Any) -> Any:
@@ -202,7 +204,7 @@ def _tensor(pickler: _Pickler, tensor: Any) -> Any:
         pickler.counter.add(tensor.numel() * tensor.element_size())
         return tuple, ([],)
     if not is_plain(tensor):
-        return reduce_kind(tensor)
+        return reduce_kind_of_tensor(tensor)
     _storage(pickler, tensor.untyped_storage())
     return tuple, ([tensor.grad if tensor.is_leaf else None, tensor.__dict__],)
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers.hashing import Hasher, HashingFile, OutOfTime, digest_of_atom
 from modal_gpu_magic.wire.pickles.depth import deep
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
 from modal_gpu_magic.wire.pickles.types.tensors import is_sliver
-from modal_gpu_magic.wire.pickles.types.views import is_array
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.reasons import why_unpicklable
-from modal_gpu_magic.wire.values.torch_facts import is_storage
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +92,7 @@ def _look_at_plain(value: Any, hasher: Hasher) -> Print | None:
         return Print(digest_of_atom(value)) if sys.getsizeof(value) < ATOM_BYTES else None
     if kind in TREE:
         return _look_at_tree(value, hasher)
-    return _look_at_array(value, hasher) if is_array(value) else None
+    return _look_at_array(value, hasher) if is_plain_array(value) else None
 
 
 def _look_at_tree(value: Any, hasher: Hasher) -> Print | None:
@@ -180,7 +180,7 @@ def _outermost(value: Any, table: IdentityTable | None) -> Any:
     """Return the object to dump for a value: the value itself, where both sides have the whole storage of a view."""
     from modal_gpu_magic.wire.pickles.pickling import outermost
 
-    shares_storage = table is not None and is_sliver(value) and table.token(value.untyped_storage())
+    shares_storage = table is not None and is_sliver(value) and table.token(storage_of(value))
     return value if shares_storage else outermost(value)
 
 

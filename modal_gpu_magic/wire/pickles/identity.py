@@ -23,6 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
+from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.notebook_functions import Made
 from modal_gpu_magic.wire.pickles.types.views import parts_inside
@@ -51,7 +54,8 @@ _ALWAYS = frozenset(
         *(list, dict, set, bytearray, object, array.array, io.BytesIO, io.StringIO),
         *(collections.deque, collections.OrderedDict, collections.defaultdict),
         *(types.CellType, types.SimpleNamespace, functools.partial, type(functools.lru_cache(len))),
-        *(operator.attrgetter, operator.itemgetter, operator.methodcaller),
+        *(operator.attrgetter, operator.itemgetter, operator.methodcaller, memoryview),
+        *(*MAPPING_VIEWS, *ITERATORS),
     }
 )
 """Built-in types whose objects have an identity that a program can observe."""
@@ -70,7 +74,8 @@ tuple of such arguments would keep the owner from being resized."""
 _OF_LIBRARIES = {
     "numpy": frozenset(
         {
-            *("ndarray", "memmap", "matrix", "MaskedArray", "recarray", "Generator", "RandomState"),
+            *("ndarray", "memmap", "matrix", "MaskedArray", "mvoid", "recarray", "chararray"),
+            *("Generator", "RandomState"),
             *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64", "poly1d"),
         }
     ),
@@ -93,7 +98,7 @@ _OF_PANDAS = frozenset({"ExtensionArray", "Index"})
 _LAZY_PANDAS = ("pandas.api.typing", "pandas.core.groupby", "pandas.core.window", "pandas.core.resample")
 """Modules of pandas' lazy objects, which refer to a frame and compute later."""
 
-_OURS = frozenset({"Bare", "Device", "InPlace", "IndexedView", "Parts", "View"})
+_OURS = frozenset({"Bare", "Device", "InPlace", "IndexedView", "Parts", "View", "ViewOfKind"})
 """Names of this package's types whose objects represent other objects in a pickle."""
 
 
@@ -136,7 +141,7 @@ class _Kind:
         attributes: returns an object's `__dict__`; None: the objects have none.
         of_pandas: the type belongs to pandas, so that its objects may contain arrays of their own.
         is_weak: the objects support weak references.
-        is_array: the type is `numpy.ndarray`.
+        is_array: the objects are arrays that are sent by their memory.
         is_storage: the type is torch's `UntypedStorage`.
     """
 
@@ -166,7 +171,7 @@ def _kind_of(kind: type) -> _Kind:
         attributes=attributes_getter(kind) if verdict in ("yes", "function") else None,
         of_pandas=of_pandas,
         is_weak=bool(kind.__weakrefoffset__),
-        is_array=package_of(kind) == "numpy" and kind.__name__ == "ndarray",
+        is_array=is_array_kind(kind),
         is_storage=package_of(kind) == "torch" and kind.__name__ == "UntypedStorage",
     )
     _KINDS[kind] = found

@@ -7,11 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types import optimizers
+from modal_gpu_magic.wire.pickles.types.array_kinds import (
+    has_own_way,
+    is_array_kind,
+    is_plain_array,
+    plain,
+    set_state,
+    state_of,
+)
+from modal_gpu_magic.wire.pickles.types.instances import slots_in
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer
-from modal_gpu_magic.wire.pickles.types.tensors import is_plain
+from modal_gpu_magic.wire.pickles.types.tensors import hooks_of, is_plain, set_attributes
 from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
-from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
+from modal_gpu_magic.wire.values.torch_facts import is_storage, past_class, storage_id
 
 Writer = Callable[[Any, Any], bool]
 
@@ -22,9 +31,12 @@ def write_array(old: Any, new: Any) -> bool:
     Returns:
         False: nothing was written.
     """
-    if old.shape != new.shape or old.dtype != new.dtype or not _make_writeable(old):
+    its = plain(new)
+    if plain(old).shape != its.shape or plain(old).dtype != its.dtype:
         return False
-    old[...] = new
+    if not _make_writeable(old):
+        return not its.dtype.hasobject and bool(plain(old).tobytes() == its.tobytes())
+    plain(old)[...] = its
     if not new.flags.writeable:
         old.flags.writeable = False
     return True
@@ -44,10 +56,16 @@ def _make_writeable(array: Any) -> bool:
 
 
 def can_take(old: Any, new: Any) -> bool:
-    """Whether a tensor can be written into another one: both are plain leaf tensors."""
-    return is_plain(new) and is_plain(old) and old.is_leaf and new.is_leaf and not old.is_inference()
+    """Whether a tensor can be written into another one: both are plain leaf tensors of one class."""
+    return type(old) is type(new) and is_plain(new) and is_plain(old) and _are_leaves(old, new)
 
 
+@past_class
+def _are_leaves(old: Any, new: Any) -> bool:
+    return bool(old.is_leaf and new.is_leaf and not old.is_inference())
+
+
+@past_class
 def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
     """Write a tensor into another one.
 
@@ -67,11 +85,7 @@ def absorb_tensor(old: Any, new: Any, *, shares: bool) -> bool:
                 old.data = new.detach()
     old.requires_grad_(new.requires_grad)
     old.grad = new.grad
-    attributes = attributes_of(old)
-    if attributes is not None:
-        fresh = dict(attributes_of(new) or {})
-        attributes.clear()
-        attributes.update(fresh)
+    set_attributes(old, (dict(attributes_of(new) or {}), slots_in(new), *hooks_of(new)))
     return True
 
 
@@ -117,19 +131,13 @@ def _torch_generator(old: Any, new: Any) -> bool:
     return True
 
 
-def _masked_array(old: Any, new: Any) -> bool:
-    """Write the items, the mask and the fill value of a masked array."""
-    masked_array = type(old)
-    if not write_array(
-        masked_array.view(old, sys.modules["numpy"].ndarray), masked_array.view(new, sys.modules["numpy"].ndarray)
-    ):
+def _array(old: Any, new: Any) -> bool:
+    """Write the items and the attributes of an array of any class."""
+    if not write_array(old, new):
         return False
-    for name in _OF_A_MASKED_ARRAY:
-        setattr(old, name, getattr(new, name))
+    if not is_plain_array(old):
+        set_state(old, state_of(new), adds=has_own_way(type(old)))
     return True
-
-
-_OF_A_MASKED_ARRAY = ("_mask", "_sharedmask", "_hardmask", "_fill_value")
 
 
 def _by_state(old: Any, new: Any) -> bool:
@@ -149,11 +157,9 @@ _RANDOM_NUMBERS: dict[str, Writer] = {
 
 def writer_of(value: Any) -> Writer | None:
     """Return the function that writes into an object of a library; None: this module has none."""
-    numpy, kind = sys.modules.get("numpy"), type(value)
-    if hasattr(numpy, "ndarray") and kind is numpy.ndarray:  # type: ignore[union-attr]  # loaded
-        return write_array
-    if hasattr(numpy, "ma") and kind is numpy.ma.MaskedArray:  # type: ignore[union-attr]  # likewise
-        return _masked_array
+    kind = type(value)
+    if is_array_kind(kind):
+        return _array
     if module_of(kind).startswith("pandas.") and any(base.__name__ == "NDArrayBacked" for base in kind.__mro__):
         return _by_state  # its state is in C
     if is_optimizer(kind):

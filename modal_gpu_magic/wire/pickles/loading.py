@@ -16,7 +16,7 @@ from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
 from modal_gpu_magic.wire.pickles.setstate import Parts
 from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
-from modal_gpu_magic.wire.pickles.types.views import IndexedView, View
+from modal_gpu_magic.wire.pickles.types.views import IndexedView, View, ViewOfKind
 from modal_gpu_magic.wire.pickles.update_in_place import absorb, placeholder
 from modal_gpu_magic.wire.values.reasons import NotHereError, missing_module, missing_name
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
@@ -97,8 +97,8 @@ class Known:
                 new.write(known)
                 return known
             new = new.new()
-        if type(new) in (View, IndexedView):
-            return known if known is not None and new.is_known_as(known) else new.new()
+        if type(new) in (View, IndexedView, ViewOfKind):
+            return new.into(known)
         if known is None or known is new:
             return new
         if is_plain(known) and can_take(known, new):

@@ -24,16 +24,18 @@ from modal_gpu_magic.wire.pickles.receiver import BEGINNING
 from modal_gpu_magic.wire.pickles.reducers import Bare, reducers
 from modal_gpu_magic.wire.pickles.setstate import InPlace, parts_of, takes_state
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_array_kind, is_plain_array
 from modal_gpu_magic.wire.pickles.types.closures import Content, reduce_cell, reduce_closure, reduce_content
 from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
 from modal_gpu_magic.wire.pickles.types.shared_memory import reduce_part
-from modal_gpu_magic.wire.pickles.types.tensors import Device, is_sliver
-from modal_gpu_magic.wire.pickles.types.views import is_array, view_of
+from modal_gpu_magic.wire.pickles.types.tensors import Device, is_by_storage, is_sliver
+from modal_gpu_magic.wire.pickles.types.views import content_of
 from modal_gpu_magic.wire.pickles.update_in_place import CONTAINERS
 from modal_gpu_magic.wire.pickles.value_numbers import ValueNumbers, know_numpy
+from modal_gpu_magic.wire.values.kinds import name_of
 from modal_gpu_magic.wire.values.own_code import pass_on
-from modal_gpu_magic.wire.values.torch_facts import is_storage
+from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,12 +48,6 @@ OUT_OF_BAND_BYTES = 64 << 10
 
 _BY_NAME = (type, types.FunctionType, types.ModuleType)
 """Types whose objects are pickled by name if they can be imported."""
-
-_OWNERS = frozenset({"ndarray", "UntypedStorage"})
-"""Names of the types whose objects have one buffer each, which pickle passes to the callback next."""
-
-_TENSORS = frozenset({"Tensor", "Parameter"})
-"""Names of the types whose objects may be sent without their whole storage."""
 
 _STATE = 2
 """Index of the state (attributes and slots) in cloudpickle's reduction of a class or a function."""
@@ -85,8 +81,8 @@ def _has_numbers(value: Any) -> bool:
 
 def _is_ordinary(kind: type) -> bool:
     """Whether objects of a type without a reducer need only pickle's own rules."""
-    special = kind in (types.CellType, Content, InPlace) or kind.__name__ in _OWNERS or kind.__name__ in _TENSORS
-    return not special and not issubclass(kind, _BY_NAME)
+    of_memory = is_array_kind(kind) or is_by_storage(kind) or name_of(kind) == "UntypedStorage"
+    return not (of_memory or kind in (types.CellType, Content, InPlace) or issubclass(kind, _BY_NAME))
 
 
 def outermost(value: Any, table: IdentityTable | None = None) -> Any:
@@ -100,7 +96,7 @@ def outermost(value: Any, table: IdentityTable | None = None) -> Any:
 
 def _goes_alone(value: Any, table: IdentityTable | None) -> bool:
     """Whether to send a tensor without its whole storage: a small view of a storage that the receiver lacks."""
-    return is_sliver(value) and (table is None or not table.token(value.untyped_storage()))
+    return is_sliver(value) and (table is None or not table.token(storage_of(value)))
 
 
 def _offering(itself: list[CellPickler]) -> Callable[[pickle.PickleBuffer], bool]:
@@ -130,6 +126,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         is_stale: whether the receiver has newer content of a cell; None: the receiver has none.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
+        is_trial: the output only shows whether the value can be pickled.
         both_have: whether the other side has an object too; without a table, all objects count as such.
         owner: the array or storage whose buffer comes next.
         memory: the memory that arrays and torch storages of the stream may share; None: torch is not loaded.
@@ -148,7 +145,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
         self.tensors: set[int] = set()
-        self.sends_graphs = self.is_fingerprint = False
+        self.sends_graphs = self.is_fingerprint = self.is_trial = False
         self.both_have: Callable[[Any], Any] = lambda _: True
         self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
@@ -194,9 +191,9 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
 
     def _note(self, kind: type, obj: Any) -> None:
         """Record a tensor, or the owner of the next buffer."""
-        if kind.__name__ in _OWNERS:
-            self.owner = obj
-        elif kind.__name__ in _TENSORS:
+        if is_storage(obj) or is_array_kind(kind):
+            self.owner = obj if is_storage(obj) or (is_plain_array(obj) and not obj.dtype.hasobject) else None
+        elif is_by_storage(kind):
             self.tensors.add(id(obj))
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
@@ -221,11 +218,11 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         if kind is InPlace:
             return parts_of(self.reduce(obj.value))
         around = None
-        if self.memory is not None and kind.__name__ in _OWNERS and (is_storage(obj) or _has_numbers(obj)):
+        if self.memory is not None and (is_storage(obj) or _has_numbers(obj)):
             around = self.memory.around(obj)
         if around is None:
             around = self.carriers.get(id(obj))
-        return None if around is None else reduce_part(obj, around)
+        return None if around is None else reduce_part(self, obj, around)
 
     def reduce(self, obj: Any) -> Any:
         """Return the reduction of an object, always as a tuple."""
@@ -313,6 +310,7 @@ class HashPickler(CellPickler):
 def can_be_pickled(value: Any, namespace: dict[str, Any]) -> bool:
     """Whether a value can be pickled by itself. Its large buffers are not read."""
     pickler = HashPickler(HashingFile(Hasher()), namespace, lambda _view, _temporary: b"")
+    pickler.is_trial = True
     try:
         pickler.dump(outermost(value))
     except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled
@@ -401,7 +399,7 @@ class TransferPickler(CellPickler):
             self.temporary.append(copy.copy(obj))
             return token, kind, self.temporary[-1]
         if (carrier := self.carriers.get(id(obj))) is not None:
-            return token, kind, view_of(obj, carrier)
+            return token, kind, content_of(obj, carrier)
         if takes_state(kind) and kind not in self.rules:
             return token, kind, InPlace(obj)
         return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

@@ -20,6 +20,7 @@ class Pickler(Protocol):
         modules: modules of the functions and classes that are pickled by name.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
+        is_trial: the output only shows whether the value can be pickled.
         both_have: whether the other side has an object too, so that a token stands for the object.
     """
 
@@ -31,6 +32,7 @@ class Pickler(Protocol):
     modules: set[str]
     sends_graphs: bool
     is_fingerprint: bool
+    is_trial: bool
     both_have: Callable[[Any], Any]
 
     def reduce(self, obj: Any) -> Any:

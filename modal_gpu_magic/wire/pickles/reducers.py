@@ -20,6 +20,8 @@ from modal_gpu_magic.wire.pickles.rules import Rules
 from modal_gpu_magic.wire.pickles.types import arrays, tensors
 from modal_gpu_magic.wire.pickles.types.functions import reduce_generic_method
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, reduce_mapping_view
+from modal_gpu_magic.wire.pickles.types.memory_views import reduce_memory_view
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.library_modules import is_loaded
@@ -63,10 +65,8 @@ def reducers() -> dict[type, Reducer | None]:
     table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
     table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
-    if numpy is not None and hasattr(numpy, "memmap"):
+    if numpy is not None and hasattr(numpy, "ndarray"):
         table[numpy.ndarray] = arrays.reduce_array
-        table[numpy.memmap] = arrays.reduce_memmap
-        table[numpy.ma.MaskedArray] = arrays.reduce_masked
     return table
 
 
@@ -123,7 +123,13 @@ def _code(pickler: Pickler, code: types.CodeType) -> Any:
 def _lru_cached(_: Pickler, cached: Any) -> Any:
     if _is_importable(cached):
         return NotImplemented
-    return lru_cached, (cached.__wrapped__, cached.cache_parameters())
+    attributes = {name: value for name, value in vars(cached).items() if name not in _OF_EVERY_CACHE}
+    made = lru_cached, (cached.__wrapped__, cached.cache_parameters())
+    return (*made, attributes) if attributes else made
+
+
+_OF_EVERY_CACHE = frozenset({"__wrapped__", "cache_parameters", *functools.WRAPPER_ASSIGNMENTS})
+"""Attributes that `lru_cache` sets."""
 
 
 def lru_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
@@ -178,6 +184,8 @@ _ALWAYS: dict[type, Reducer] = {
     weakref.WeakKeyDictionary: _weak,
     weakref.WeakValueDictionary: _weak,
     type(functools.lru_cache(_is_importable)): _lru_cached,
+    memoryview: reduce_memory_view,
+    **dict.fromkeys(MAPPING_VIEWS, reduce_mapping_view),
     functools.cached_property: _cached_property,
     functools.singledispatchmethod: reduce_generic_method,
     typing.NewType: _new_type,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names, tensors
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
+from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
@@ -56,6 +58,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (lambda kind: issubclass(kind, BaseException), reduce_exception),
     (is_widget, reduce_widget),
     (is_optimizer, reduce_optimizer),
+    (is_array_kind, reduce_kind),
 )
 """Predicates and reducers; the first match applies."""
 

@@ -16,11 +16,16 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import has_identity
-from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, write_array, writer_of
+from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, writer_of
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
+from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS, end_iterator
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_view_of_same
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
+from modal_gpu_magic.wire.pickles.types.memory_views import is_same_view
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
 from modal_gpu_magic.wire.values.own_code import pass_on
+from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +45,7 @@ def absorb(old: Any, new: Any) -> bool:
     if old is new:
         return True
     if type(old) is not type(new):
-        return type(old).__name__ == "memmap" and type(new).__name__ == "ndarray" and write_array(old, new)
+        return False
     kind = type(old)
     if is_plain(old):
         return can_take(old, new) and absorb_tensor(old, new, shares=False)
@@ -60,6 +65,8 @@ def can_be_written(value: Any) -> bool:
     """Whether a value is a standard container, an array or a tensor that `absorb` can write into."""
     if type(value) is collections.deque:
         return value.maxlen is None  # a placeholder needs the maximum length, which comes with the content
+    if is_array(value) and not is_plain_array(value):
+        return package_of(type(value)) == "numpy"  # the `__array_finalize__` of another class may use globals
     return type(value) in CONTAINERS or type(value) is bytearray or is_plain(value) or writer_of(value) is not None
 
 
@@ -321,6 +328,9 @@ CONTAINERS: dict[type, Writer] = {
 _WRITERS: dict[type, Writer] = {
     array.array: _as_words,
     bytearray: _bytearray,
+    memoryview: is_same_view,
+    **dict.fromkeys(MAPPING_VIEWS, is_view_of_same),
+    **dict.fromkeys(ITERATORS, end_iterator),
     io.BytesIO: _text_file,
     io.StringIO: _text_file,
     random.Random: _random,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
 from modal_gpu_magic.wire.messages.events import Transfer
-from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
+from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, look
 from modal_gpu_magic.wire.transfer import pack, unpack
 
 LARGE = 20_000
@@ -197,12 +199,68 @@ def test_other_things_of_numpy(array: Any) -> None:
         assert (arrived == array).all()
 
 
-def test_a_mapped_file_arrives_as_an_array(tmp_path: Any) -> None:
+def test_a_mapped_file_arrives_without_its_file(tmp_path: Any) -> None:
     mapped = np.memmap(tmp_path / "m", dtype="i8", mode="w+", shape=(LARGE,))
     mapped[:] = 7
     arrived = across(mapped)
-    assert type(arrived) is np.ndarray
+    assert type(arrived) is np.memmap
     assert (arrived == 7).all()
+    assert (arrived.filename, arrived.mode, arrived._mmap) == (mapped.filename, "w+", None)  # type: ignore[attr-defined]
+    arrived.flush()
+
+
+def test_a_masked_array_that_was_shown_is_the_same_value() -> None:
+    array = masked([1, 2], mask=[0, 1])
+    before = fingerprint(array, {})
+    repr(array)
+    array.fill_value  # noqa: B018 - sets it
+    assert fingerprint(array, {}) == before
+    array.fill_value = 7
+    assert fingerprint(array, {}) != before
+
+
+def test_single_objects_and_elements_of_masked_arrays() -> None:
+    assert across(np.ma.masked) is np.ma.masked
+    element = masked([(1, 2.0)], mask=[(0, 1)], dtype=[("a", "i4"), ("b", "f8")])[0]
+    assert repr(across(element)) == repr(element)
+    assert type(across(element)) is np.ma.mvoid
+
+
+class Guarded(np.ndarray[Any, Any]):
+    """Leaves a lock out of its pickles."""
+
+    lock: Any
+    tag: Any
+
+    def __reduce__(self) -> Any:
+        """Pickle as most classes do that keep attributes."""
+        make, arguments, state = cast("tuple[Any, ...]", super().__reduce__())
+        return make, arguments, (*state, self.tag)
+
+    def __setstate__(self, state: Any) -> None:
+        """Take the tag out of the state."""
+        *numbers, self.tag = state
+        super().__setstate__(tuple(numbers))
+
+
+def test_a_class_that_leaves_a_lock_out_is_pickled_in_its_own_way() -> None:
+    inner, outer = (np.arange(3).view(Guarded) for _ in range(2))
+    inner.lock, inner.tag = threading.Lock(), [1]
+    outer.tag, outer.lock = [inner], None
+    arrived = across(outer)
+    assert (type(arrived), arrived.tolist(), hasattr(arrived, "lock")) == (Guarded, [0, 1, 2], False)
+    assert (arrived.tag[0].tolist(), arrived.tag[0].tag, hasattr(arrived.tag[0], "lock")) == ([0, 1, 2], [1], False)
+    inner.lock = None
+    assert vars(across(inner)) == {"lock": None, "tag": [1]}
+
+
+def test_an_array_of_a_subclass_in_an_array_of_objects_is_not_the_memory_of_the_latter() -> None:
+    """The digest of a large buffer says that its owner is unchanged."""
+    held = np.empty(2, object)
+    held[:] = [np.zeros(LARGE).view(np.recarray), 1]
+    hasher = Hasher()
+    look((held,), {}, hasher)
+    assert id(held) not in hasher.leaves
 
 
 @pytest.mark.parametrize(

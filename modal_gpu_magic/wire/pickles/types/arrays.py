@@ -10,6 +10,15 @@ import pickle
 import sys
 from typing import Any
 
+from modal_gpu_magic.wire.pickles.types.array_kinds import (
+    has_own_way,
+    is_plain_array,
+    of_kind,
+    plain,
+    set_state,
+    state_of,
+)
+
 _REGISTERED = 2
 """Value of `dtype.isbuiltin` for a dtype that a library has registered with numpy."""
 
@@ -25,7 +34,7 @@ def reduce_array(pickler: Any, array: Any) -> Any:
         return _reduce_repeated(array)
     dtype = array.dtype
     if dtype.hasobject:
-        return _reduce_objects(array)
+        return _reduce_objects(pickler, array)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         if extent(array) < array.nbytes:
             return _reduce_overlapping(pickler, array)
@@ -50,41 +59,25 @@ def _owner(over: Any) -> Any:
     return array
 
 
-def reduce_memmap(pickler: Any, array: Any) -> Any:
-    """Return the reduction of a memory-mapped array: a plain array, because the receiver cannot access the file."""
-    return reduce_array(pickler, sys.modules["numpy"].asarray(array))
+def reduce_kind(pickler: Any, array: Any) -> Any:
+    """Return the reduction of an array of a subclass: its memory, its attributes and its slots.
 
-
-def reduce_masked(_: Any, array: Any) -> Any:
-    """Return the reduction of a masked array.
-
-    Numpy's own reduction writes data and mask into the stream, adds a missing mask, and loses `hardmask`.
+    A class that pickles in its own way may leave attributes out that cannot be pickled.
     """
-    numpy = sys.modules["numpy"]
-    mask = None if array.mask is numpy.ma.nomask else array._mask  # noqa: SLF001 - `mask` is a view of it
-    fill = array._fill_value  # noqa: SLF001 - `fill_value` sets it, and so does printing
-    if fill is not None and array.dtype.names is None and fill == numpy.ma.default_fill_value(array):
-        fill = None
-    state = {"".join(name): value for name, value in array.__dict__.items() if name not in _OF_MASKED}
-    return masked_from, (array.data, mask, fill, array.hardmask), state, None, None, set_attributes
+    if has_own_way(type(array)) and not (pickler.is_trial or pickler.travels(state_of(array))):
+        return NotImplemented
+    base = plain(array)
+    if base.dtype.hasobject:
+        return _reduce_objects(pickler, array)
+    return as_kind(pickler, array, *reduce_array(pickler, base))
 
 
-_OF_MASKED = frozenset({"_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass"})
-
-
-def masked_from(data: Any, mask: Any, fill: Any, hard: Any) -> Any:
-    """Return a masked array from its parts."""
-    import numpy as np
-
-    array: Any = np.ma.MaskedArray(data, mask=np.ma.nomask if mask is None else mask, hard_mask=bool(hard))
-    if fill is not None:
-        array.fill_value = fill
-    return array
-
-
-def set_attributes(array: Any, attributes: dict[str, Any]) -> None:
-    """Set the other attributes of a masked array."""
-    array.__dict__.update(attributes)
+def as_kind(pickler: Any, array: Any, make: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return the reduction of an array of any class from the reduction of its memory."""
+    if is_plain_array(array):
+        return make, arguments
+    state = state_of(array, is_fingerprint=pickler.is_fingerprint)
+    return of_kind, (type(array), make, *arguments), state, None, None, set_state
 
 
 def extent(array: Any) -> int:
@@ -129,12 +122,6 @@ def overlapping(
     return array
 
 
-def read_only(array: Any) -> Any:
-    """Make an array read-only and return it."""
-    array.flags.writeable = False
-    return array
-
-
 def _one_of_each(array: Any) -> Any:
     return array[tuple(slice(0, 1) if fixed else slice(None) for fixed in _fixed(array))]
 
@@ -160,11 +147,40 @@ def _reduce_overlapping(pickler: Any, array: Any) -> Any:
     return overlapping, (memory, array.dtype, array.shape, array.strides, place, array.flags.writeable)
 
 
-def _reduce_objects(array: Any) -> Any:
-    reduced = array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-    if array.flags.writeable:
-        return reduced
-    return read_only, (array.copy(order="K"),)
+def _reduce_objects(pickler: Any, array: Any) -> Any:
+    """Return the reduction of an array of Python objects, which may contain views of the array itself.
+
+    The array is made with its memory before its objects are loaded, so that the views lie in that memory.
+    """
+    base = plain(array)
+    elements = base.__reduce__()[2]
+    order = "F" if base.flags.fnc else "C"
+    make, arguments = objects, (base.shape, base.dtype, order)
+    state = elements, base.flags.writeable
+    if array is base:
+        return make, arguments, (*state, None), None, None, set_objects
+    state_and_rest = (*state, state_of(array, is_fingerprint=pickler.is_fingerprint))
+    return of_kind, (type(array), make, *arguments), state_and_rest, None, None, set_objects
+
+
+def objects(shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+    """Return an array of Python objects that are not loaded yet."""
+    import numpy as np
+
+    return np.empty(shape, dtype, order)
+
+
+def set_objects(array: Any, state: tuple[Any, bool, Any]) -> None:
+    """Set the elements of an array of Python objects, its flag `writeable`, and the attributes of its class."""
+    import numpy as np
+
+    elements, writeable, rest = state
+    loaded = np.empty(0, "u1")
+    loaded.__setstate__(elements)
+    plain(array)[...] = loaded
+    array.flags.writeable = writeable
+    if rest is not None:
+        set_state(array, rest)
 
 
 def _copy(pickler: Any, array: Any) -> Any:

@@ -15,6 +15,8 @@ import types
 from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS
+from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.own_code import pass_on
@@ -65,9 +67,19 @@ def reduce_class(_: Any, kind: type) -> Any:
 
 def _reduce_nameless(kind: type) -> Any:
     """Return the reduction of a type written in C that its module does not export, such as ctypes' metaclasses."""
+    if _NAMELESS.get(kind.__name__) is kind:
+        return nameless_type, (kind.__name__,)
     ctypes = sys.modules.get("ctypes")
     shown = [] if ctypes is None else [ctypes.Structure, ctypes.Union, ctypes.Array]
     return next(((type, (each,)) for each in shown if type(each) is kind), NotImplemented)
+
+
+def nameless_type(name: str) -> type:
+    """Return the type of an iterator or of a view of a dict."""
+    return _NAMELESS[name]
+
+
+_NAMELESS = {kind.__name__: kind for kind in (*MAPPING_VIEWS, *ITERATORS)}
 
 
 def _is_array_of_ctypes(kind: type) -> bool:

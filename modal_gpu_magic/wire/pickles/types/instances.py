@@ -95,7 +95,7 @@ def _own_state(instance: Any) -> tuple[str, Any]:
         return ("own" if set_state is not None else "attributes"), (value if set_state is not None else _pair(value))
     if attributes is instance:
         return "itself", ({}, {})
-    return "attributes", (dict(attributes), _slots(instance))
+    return "attributes", (dict(attributes), slots_in(instance))
 
 
 def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -106,18 +106,39 @@ def _pair(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _default_state(instance: Any, attributes: dict[str, Any]) -> Any:
-    slots = _slots(instance)
+    slots = slots_in(instance)
     return (dict(attributes) or None, slots) if slots else dict(attributes)
 
 
-def _slots(instance: Any) -> dict[str, Any]:
+def slots_in(instance: Any) -> dict[str, Any]:
     """Return the values of the set slots. Found by descriptor, because `__slots__` may be an exhausted iterator."""
     found = {}
-    for each in type(instance).__mro__:
-        for name, value in each.__dict__.items():
-            if type(value) is types.MemberDescriptorType and is_by_statement(each):
-                with contextlib.suppress(AttributeError):  # the slot was never set
-                    found[name] = value.__get__(instance)
+    for name, slot in _slots(type(instance)):
+        with contextlib.suppress(AttributeError):  # the slot was never set
+            found[name] = slot.__get__(instance)
+    return found
+
+
+def set_slots(instance: Any, values: dict[str, Any]) -> None:
+    """Set the slots of an instance, and delete the others, past the `__setattr__` of the class."""
+    for name, slot in _slots(type(instance)):
+        if name in values:
+            slot.__set__(instance, values[name])
+        else:
+            with contextlib.suppress(AttributeError):  # it is not set
+                slot.__delete__(instance)
+
+
+_SLOTS: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
+def _slots(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return the slots of a class by name: they are made with the class."""
+    found = _SLOTS.get(kind)
+    if found is None:
+        named = (item for each in filter(is_by_statement, kind.__mro__) for item in each.__dict__.items())
+        found = tuple((name, value) for name, value in named if type(value) is types.MemberDescriptorType)
+        _SLOTS[kind] = found
     return found
 
 

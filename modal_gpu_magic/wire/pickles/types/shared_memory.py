@@ -12,7 +12,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import views
-from modal_gpu_magic.wire.pickles.types.views import is_array, is_simple, root_of, view_of
+from modal_gpu_magic.wire.pickles.types.array_kinds import plain
+from modal_gpu_magic.wire.pickles.types.arrays import as_kind
+from modal_gpu_magic.wire.pickles.types.views import is_simple, root_of, view_of
 from modal_gpu_magic.wire.values.torch_facts import is_storage
 
 if TYPE_CHECKING:
@@ -145,15 +147,16 @@ def span_of(value: Any) -> tuple[int, int]:
     return start, start + (value.nbytes() if start else 0)
 
 
-def reduce_part(value: Any, around: Any) -> Any:
+def reduce_part(pickler: Any, value: Any, around: Any) -> Any:
     """Return the reduction of an array, or of a storage, as a part of the memory of another object."""
     if is_storage(value):
         return storage_over, (around, span_of(value)[0] - span_of(around)[0], value.nbytes())
-    if is_array(around):
-        return view_over, (view_of(value, around),)
-    array, storage = value, around
+    if not is_storage(around):
+        return as_kind(pickler, value, view_over, (view_of(value, around),))
+    array, storage = plain(value), around
     offset = int(array.__array_interface__["data"][0]) - span_of(storage)[0]
-    return array_over, (storage, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+    over = storage, array.dtype, array.shape, array.strides, offset, array.flags.writeable
+    return as_kind(pickler, value, array_over, over)
 
 
 def array_over(
@@ -189,6 +192,6 @@ def storage_over(around: Any, offset: int, nbytes: int) -> Any:
     """Return a storage over a part of the memory of an array or a storage: `offset` and `nbytes` are in bytes."""
     import torch
 
-    array = _bytes_of(around) if is_storage(around) else around
+    array = _bytes_of(around) if is_storage(around) else plain(around)
     memory = array if array.flags.c_contiguous else array.T
     return torch.from_numpy(memory.reshape(-1).view("uint8")[offset : offset + nbytes]).untyped_storage()

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles import receiver
 from modal_gpu_magic.wire.pickles.types import graphs
-from modal_gpu_magic.wire.pickles.types.tensor_kinds import reduce_kind
+from modal_gpu_magic.wire.pickles.types.instances import set_slots, slots_in
+from modal_gpu_magic.wire.pickles.types.tensor_kinds import has_own_storage, reduce_kind
+from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.torch_facts import past_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,11 +74,28 @@ def _reduce_info(_: Pickler, info: Any) -> Any:
     return type(info), (getattr(sys.modules["torch"], info.dtype),)
 
 
+_BY_STORAGE: dict[type, bool] = {}
+
+
+def is_by_storage(kind: type) -> bool:
+    """Whether tensors of a class can be sent by their storage: torch's own two types, and subclasses with a storage."""
+    found = _BY_STORAGE.get(kind)
+    if found is None:
+        torch = sys.modules.get("torch")
+        if torch is None or not hasattr(torch, "nn"):
+            return False
+        found = _BY_STORAGE[kind] = issubclass(kind, torch.Tensor) and has_own_storage(kind)
+    return found
+
+
 def is_plain(value: Any) -> bool:
-    """Whether a value is a tensor that is sent by its storage: strided, and exactly of torch's own types."""
-    torch = sys.modules.get("torch")
-    if torch is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
-        return False
+    """Whether a value is a tensor that is sent by its storage: a strided one."""
+    return is_by_storage(type(value)) and _is_strided(value)
+
+
+@past_class
+def _is_strided(value: Any) -> bool:
+    torch = sys.modules["torch"]
     return (
         value.layout is torch.strided
         and (value.device.type == "cpu" or value.device.type in HOST_COPIES)
@@ -85,8 +105,11 @@ def is_plain(value: Any) -> bool:
 
 def is_sliver(value: Any) -> bool:
     """Whether a value is a view of less than half of a large storage, which should be sent without the rest."""
-    if not is_plain(value):
-        return False
+    return is_plain(value) and _is_small_part(value)
+
+
+@past_class
+def _is_small_part(value: Any) -> bool:
     storage = value.untyped_storage().nbytes()
     return bool(storage > SLIVER_BYTES and 2 * value.numel() * value.element_size() < storage)
 
@@ -101,8 +124,11 @@ def reduce_tensor(pickler: Pickler, tensor: Any, *, alone: bool = False) -> Any:
     """
     if graphs.has_graph(tensor):
         return graphs.reduce_result(pickler, tensor)
-    if not is_plain(tensor):
-        return reduce_kind(tensor)
+    return _reduce_strided(pickler, tensor, alone=alone) if is_plain(tensor) else reduce_kind(tensor)
+
+
+@past_class
+def _reduce_strided(pickler: Pickler, tensor: Any, *, alone: bool) -> Any:
     grad = tensor.grad if tensor.is_leaf else None
     alone = alone and is_sliver(tensor) and tensor.untyped_storage()._cdata not in pickler.storages  # noqa: SLF001
     source = tensor.detach().clone() if alone else tensor
@@ -113,10 +139,15 @@ def reduce_tensor(pickler: Pickler, tensor: Any, *, alone: bool = False) -> Any:
         storage = pickler.storages.setdefault(storage._cdata, storage)  # noqa: SLF001 - its identity, as torch.save has it
     shape = (source.dtype, source.storage_offset(), tuple(source.size()), source.stride())
     arguments = (type(tensor), storage, *shape, tensor.requires_grad, grad)
-    hooks = tensor._backward_hooks, tensor._post_accumulate_grad_hooks  # noqa: SLF001 - torch has no public way
-    if not (tensor.__dict__ or any(hooks)):
+    state = dict(attributes_of(tensor) or {}), slots_in(tensor), *hooks_of(tensor)
+    if not any(state):
         return tensor_from, arguments
-    return tensor_from, arguments, (dict(tensor.__dict__), *hooks), None, None, set_attributes
+    return tensor_from, arguments, state, None, None, set_attributes
+
+
+def hooks_of(tensor: Any) -> tuple[Any, Any]:
+    """Return the hooks that are called with a tensor's gradient, and after it was accumulated."""
+    return tensor._backward_hooks, tensor._post_accumulate_grad_hooks  # noqa: SLF001 - torch has no public way
 
 
 def _reduce_storage(pickler: Pickler, storage: Any) -> Any:
@@ -152,6 +183,7 @@ def storage_from(buffer: Any, device: str) -> Any:
     return torch.empty(0, dtype=torch.uint8).set_(storage).to(device).untyped_storage()
 
 
+@past_class
 def tensor_from(
     kind: type,
     storage: Any,
@@ -162,13 +194,13 @@ def tensor_from(
     requires_grad: bool,  # noqa: FBT001 - a pickle passes arguments by position
     grad: Any,
 ) -> Any:
-    """Return a tensor or `Parameter` over a storage."""
+    """Return a tensor of a class over a storage."""
     import torch
 
     keep_hooks_apart()
     tensor: Any = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, offset, size, stride)
-    if kind is torch.nn.Parameter:
-        tensor = torch.nn.Parameter(tensor, requires_grad=requires_grad)
+    if kind is not torch.Tensor:
+        tensor = torch.Tensor._make_subclass(kind, tensor, requires_grad)  # noqa: SLF001 - `Parameter` calls it
     elif requires_grad:
         tensor.requires_grad_()
     if grad is not None:
@@ -183,14 +215,21 @@ def typed_storage_from(storage: Any, dtype: Any) -> Any:
     return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
 
 
-def set_attributes(tensor: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
+@past_class
+def set_attributes(tensor: Any, state: tuple[dict[str, Any], dict[str, Any], Any, Any]) -> None:
     """Set the user's attributes and hooks of a tensor. Tensors' own `__setstate__` takes another state."""
-    attributes, hooks, after_hooks = state
-    tensor.__dict__.update(attributes)
-    if hooks:
-        tensor._backward_hooks = hooks  # noqa: SLF001 - torch has no public way
-    if after_hooks:
-        tensor._post_accumulate_grad_hooks = after_hooks  # noqa: SLF001
+    attributes, slots, *hooks = state
+    own = attributes_of(tensor)
+    if own is not None:
+        own.clear()
+        own.update(attributes)
+    set_slots(tensor, slots)
+    for name, now, new in zip(_HOOKS, hooks_of(tensor), hooks, strict=True):
+        if now is not new:
+            setattr(tensor, name, new)
+
+
+_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 @functools.cache

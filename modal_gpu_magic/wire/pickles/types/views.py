@@ -5,6 +5,7 @@ A small part of a large array that shares its memory with no other array of the 
 
 from __future__ import annotations
 
+import array as words
 import gc
 import itertools
 import sys
@@ -12,7 +13,18 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.array_kinds import (
+    State,
+    base_of,
+    is_array,
+    is_plain_array,
+    of_kind,
+    plain,
+    set_state,
+    state_of,
+)
 from modal_gpu_magic.wire.pickles.types.arrays import extent
+from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
 if TYPE_CHECKING:
@@ -31,7 +43,7 @@ class View:
     """A view of an array in a stream, by its bytes in the memory of an array without gaps.
 
     Attributes:
-        root: the array that has the memory.
+        root: the array, or the bytearray, that has the memory.
         dtype: dtype of the view.
         shape: shape of the view.
         strides: strides of the view, bytes.
@@ -50,13 +62,20 @@ class View:
         """Create the view; if the array has gaps here, a view of a copy."""
         import numpy as np
 
-        root = self.root if is_simple(self.root) else np.ascontiguousarray(self.root)
-        memory = root if root.flags.c_contiguous else root.T
-        return _limited(np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides), self.writeable)
+        memory = self.root
+        if is_array(memory):
+            root = plain(memory) if is_whole(memory) else np.ascontiguousarray(plain(memory))
+            memory = root if root.flags.c_contiguous else root.T
+        if self.dtype.hasobject:  # numpy makes none of bytes
+            first = memory.reshape(-1)[self.offset // self.dtype.itemsize :]
+            made = np.lib.stride_tricks.as_strided(first, self.shape, self.strides)
+        else:
+            made = np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
+        return _limited(made, self.writeable)
 
-    def is_known_as(self, known: Any) -> bool:
-        """Whether an existing array is the same view."""
-        return _is_same(known, self.new())
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array if it is the same view, else a new view."""
+        return _own_or_new(known, self.new())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +105,9 @@ class IndexedView:
         import numpy as np
 
         corner_at: tuple[Any, ...] = (*(slice(place, None) for place in self.first), ...)
-        corner = self.root[corner_at]
+        corner = plain(self.root)[corner_at]
         strides = tuple(sum(map(mul, step, self.root.strides)) for step in self.steps)
-        owner = root_of(self.root)
+        owner = plain(root_of(self.root))
         if is_simple(owner):
             memory = owner if owner.flags.c_contiguous else owner.T
             made = np.ndarray(self.shape, self.dtype, memory, _offset(corner, owner), strides)
@@ -96,9 +115,34 @@ class IndexedView:
             made = np.lib.stride_tricks.as_strided(corner.view(self.dtype), self.shape, strides)
         return _limited(made, self.writeable and self.root.flags.writeable)
 
-    def is_known_as(self, known: Any) -> bool:
-        """Whether an existing array is the same view."""
-        return _is_same(known, self.new())
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array if it is the same view, else a new view."""
+        return _own_or_new(known, self.new())
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOfKind:
+    """A view of an array in a stream, as an array of a subclass.
+
+    Attributes:
+        kind: the class.
+        view: the view.
+        state: attributes and slots.
+    """
+
+    kind: type
+    view: View | IndexedView
+    state: State
+
+    def into(self, known: Any) -> Any:
+        """Return the receiver's own array with the attributes if it is the same view, else a new view."""
+        array = _own_or_new(known, of_kind(self.kind, self.view.new))
+        set_state(array, self.state)
+        return array
+
+
+def _own_or_new(known: Any, made: Any) -> Any:
+    return known if type(known) is type(made) and _is_same(plain(known), plain(made)) else made
 
 
 def _limited(array: Any, writeable: bool) -> Any:  # noqa: FBT001 - one fact of the array
@@ -125,7 +169,7 @@ def span_of(array: Any) -> tuple[int, int]:
 def root_of(array: Any) -> Any:
     """Return the array that owns an array's memory, or the first array over memory of another object.
 
-    An array of a subclass is passed over: it may be pickled in a way of its own.
+    An array that is not sent by its memory is passed over.
     """
     root = below = array
     while (below := _below(below)) is not None:
@@ -139,7 +183,7 @@ def _below(array: Any) -> Any:
 
     Between the two may be an object through which numpy makes a view: a memory view, or that of `as_strided`.
     """
-    base = array.base
+    base = base_of(array)
     if type(base) is memoryview:
         base = base.obj
     elif type(base).__name__ == "DummyArray":
@@ -147,15 +191,22 @@ def _below(array: Any) -> Any:
     return base if _is_any_array(base) else None
 
 
+def owner_of(root: Any) -> Any:
+    """Return the bytearray or the `array.array` whose memory an array without an array below shows; None: neither."""
+    base = base_of(root)
+    owner = base.obj if type(base) is memoryview else base
+    return owner if is_a(owner, bytearray | words.array) else None
+
+
+def is_view(array: Any) -> bool:
+    """Whether an array shows the memory of another array, or of a bytearray."""
+    root = root_of(array)
+    return root is not array or owner_of(root) is not None
+
+
 def _is_any_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)  # type: ignore[union-attr]  # it is loaded
-
-
-def is_array(value: Any) -> bool:
-    """Whether the type of a value is exactly `numpy.ndarray`."""
-    numpy = sys.modules.get("numpy")
-    return hasattr(numpy, "ndarray") and type(value) is numpy.ndarray  # type: ignore[union-attr]  # it is loaded
 
 
 def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int, Any]:
@@ -167,12 +218,16 @@ def carriers(arrays: Iterable[Any], is_known: Callable[[Any], Any]) -> dict[int,
     """
     found: dict[int, Any] = {}
     for group in by_root(arrays).values():
-        root, views = root_of(group[0]), [each for each in group if not each.dtype.hasobject]
+        root = root_of(group[0])
+        if (owner := owner_of(root)) is not None:
+            found.update({id(each): owner for each in group if each.size and not each.dtype.hasobject})
+            continue
+        views = [each for each in group if not each.dtype.hasobject or _lies_on(each, root)]
         if len(group) == 1 and (group[0] is root or is_known(group[0])):
             continue
         if not any(each is root for each in group):
             found.update(_of_hidden(root, views, is_known))
-        elif is_simple(root):
+        elif is_whole(root):
             found.update({id(each): root for each in views if each is not root})
     return found
 
@@ -196,9 +251,14 @@ def _of_hidden(root: Any, views: list[Any], is_known: Callable[[Any], Any]) -> d
     return {id(view): found[id(view)] for view in views if found[id(view)] is not view}
 
 
+def _lies_on(array: Any, root: Any) -> bool:
+    """Whether an array of Python objects can be made of a root by the root's elements."""
+    return bool(array.dtype == root.dtype and (is_whole(root) or _place(array, root) is not None))
+
+
 def _goes_with(root: Any, parts: list[Any]) -> bool:
     """Whether the whole of an array is sent with some parts, so that they have the same gaps on both sides."""
-    if not is_simple(root) or (len(parts) == 1 and parts[0].nbytes == root.nbytes and is_simple(parts[0])):
+    if not is_whole(root) or (len(parts) == 1 and parts[0].nbytes == root.nbytes and is_whole(parts[0])):
         return False
     nbytes = sum(each.nbytes for each in parts)
     return root.nbytes < WHOLE_BYTES or (nbytes >= WHOLE_BYTES and 2 * nbytes >= root.nbytes) or _overlap(parts)
@@ -212,7 +272,7 @@ def _overlap(arrays: list[Any]) -> bool:
 
 def _covers(array: Any, root: Any) -> bool:
     """Whether an array is all of the memory of a root, without gaps."""
-    return bool(array.nbytes == root.nbytes and _offset(array, root) == 0 and is_simple(array))
+    return bool(array.nbytes == root.nbytes and _offset(array, root) == 0 and is_whole(array))
 
 
 def _holds(array: Any, view: Any) -> bool:
@@ -220,7 +280,9 @@ def _holds(array: Any, view: Any) -> bool:
     if _place(view, array) is not None:
         return True
     offset = _offset(view, array)
-    return bool(is_simple(array) and is_simple(view) and offset >= 0 and offset + view.nbytes <= array.nbytes)
+    can_be_of_bytes = is_simple(view) or view.dtype == array.dtype
+    is_inside = offset >= 0 and offset + view.nbytes <= array.nbytes
+    return bool(can_be_of_bytes and is_whole(array) and is_whole(view) and is_inside)
 
 
 def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
@@ -231,14 +293,25 @@ def by_root(arrays: Iterable[Any]) -> dict[int, list[Any]]:
     return groups
 
 
+def is_whole(array: Any) -> bool:
+    """Whether an array covers its memory without gaps."""
+    return bool(array.flags.c_contiguous or array.flags.f_contiguous)
+
+
 def is_simple(array: Any) -> bool:
-    """Whether an array covers its memory without gaps, so that other arrays can be views of it."""
-    return bool((array.flags.c_contiguous or array.flags.f_contiguous) and not array.dtype.hasobject)
+    """Whether an array covers its memory without gaps, so that views can be made of its bytes."""
+    return is_whole(array) and not array.dtype.hasobject
+
+
+def content_of(array: Any, carrier: Any) -> View | IndexedView | ViewOfKind:
+    """Return the content of an array that the receiver has, as a view of its carrier."""
+    view = view_of(array, carrier)
+    return view if is_plain_array(array) else ViewOfKind(type(array), view, state_of(array))
 
 
 def view_of(array: Any, carrier: Any) -> View | IndexedView:
-    """Return an array as a view of its carrier."""
-    place = _place(array, carrier)
+    """Return the memory of an array as a view of its carrier."""
+    place = _place(array, carrier) if is_array(carrier) else None
     if place is not None:
         return IndexedView(carrier, array.dtype, array.shape, *place, array.flags.writeable)
     return View(carrier, array.dtype, array.shape, array.strides, _offset(array, carrier), array.flags.writeable)
@@ -253,7 +326,7 @@ def _place(array: Any, carrier: Any) -> tuple[tuple[int, ...], tuple[tuple[int, 
         return None
     backwards = [stride < 0 for stride in carrier.strides]
     lowest: tuple[Any, ...] = (..., *(-1 if flipped else 0 for flipped in backwards))
-    distance = _address(array) - _address(carrier[lowest])
+    distance = _address(array) - _address(plain(carrier)[lowest])
     place = _index(distance, carrier)
     strides = zip(array.strides, array.shape, strict=True)
     steps = [_index(stride, carrier) or ([0] * carrier.ndim if count == 1 else None) for stride, count in strides]
@@ -332,5 +405,7 @@ def _offset(array: Any, root: Any) -> int:
     return _address(array) - _address(root)
 
 
-def _address(array: Any) -> int:
+def _address(value: Any) -> int:
+    """Return the address of the first element of an array, or of a bytearray."""
+    array = value if _is_any_array(value) else sys.modules["numpy"].frombuffer(value, "u1")
     return int(array.__array_interface__["data"][0])
