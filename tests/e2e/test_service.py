@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.kernel import Kernel
 
 HEADER = "L40S --service embed --keep-warm 5m"
-SOON = 20.0
+SOON = 60.0
 EMBED = """
 print("loading")
 @batched(32, wait_ms=200)
@@ -28,7 +28,7 @@ def trusts_all():
 def wait(path):
     open(path, "w").close()
     try:
-        time.sleep(60)
+        time.sleep(600)
     finally:
         os.remove(path)
 def pid():
@@ -146,7 +146,7 @@ def test_classes_of_the_notebook(kernel: Kernel) -> None:
 def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel) -> None:
     path = kernel.home / "work" / "running"
     pid = kernel.run("tools.pid()").value()
-    result = kernel.run(f"print('ready', flush=True)\ntools.wait({str(path)!r})", press=["ready", 1.0])
+    result = kernel.run(f"tools.wait({str(path)!r})", press=[path.exists])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert result.seconds < SOON
     end = time.monotonic() + SOON
@@ -157,7 +157,7 @@ def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel) -> Non
 
 
 def test_a_press_ends_the_start(kernel: Kernel) -> None:
-    source = "import time\nprint('ready', flush=True)\ntime.sleep(60)\ndef f(): ..."
+    source = "import time\nprint('ready', flush=True)\ntime.sleep(600)\ndef f(): ..."
     result = kernel.remote(source, "--service slow", press=["ready"])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert result.seconds < SOON
