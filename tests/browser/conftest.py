@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.lab import CHROMIUM, CHROMIUM_FLAGS, Lab, Notebook, Tab
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CELLS = 6
 """Cells of a module's notebook; a test fills as many as it needs."""
+expect.set_options(timeout=60_000)  # of what is expected of a page; on a busy machine five seconds are too few
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ import nbformat
 from tests.frugal import FRUGAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from playwright.sync_api import Locator, Page
     from typing_extensions import Self
@@ -270,6 +270,13 @@ class Notebook:
         change = "name => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({name})"
         self.settle(change, name)
         self.page.wait_for_function(self.READY, timeout=CELL_MS)
+
+    def settles(self, holds: Callable[[], bool]) -> None:
+        """Wait until a condition holds for what the page shows."""
+        end = time.monotonic() + CELL_MS / 1000
+        while not holds():
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(50)
 
     def fill(self, cells: Sequence[str]) -> None:
         """Put these sources into the cells, and take every output away."""

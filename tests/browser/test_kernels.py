@@ -36,6 +36,7 @@ def hold(step):
 for step in range(200):
     hold(step)"""
 SURVIVED = "%%modal_gpu\nimport os\nprint(step < 199, pid == os.getpid())"
+pytestmark = pytest.mark.timeout(300)
 INTERRUPT = re.compile(r"/api/kernels/[^/]+/interrupt")
 
 
@@ -98,7 +99,7 @@ def stopped(notebook: Notebook, cell: int, where: Locator) -> None:
     gpu = where.get_by_role("listitem", name="GPU 0")
     expect(gpu).to_be_visible(timeout=CELL_MS)
     said = gpu.inner_text()
-    expect(gpu).not_to_have_text(said, timeout=20_000, use_inner_text=True)
+    expect(gpu).not_to_have_text(said, timeout=60_000, use_inner_text=True)
     where.get_by_role("button", name="Stop").click()
     assert "KeyboardInterrupt" in notebook.ended(cell).inner_text()
     assert "True True" in notebook.run(cell + 1).inner_text().splitlines()
@@ -122,7 +123,7 @@ def test_the_picker_s_strip_is_live_and_stops_the_cell_alone(
     opened.run(0)
     strip = opened.cell(0).get_by_role("region", name="Session")
     opened.start(1)
-    expect(strip.get_by_text("running 0:0")).to_be_visible(timeout=CELL_MS)
+    expect(strip.get_by_text(re.compile(r"running \d+:\d\d"))).to_be_visible(timeout=CELL_MS)
     stopped(opened, 1, strip)
     expect(strip.get_by_text("idle, ends in")).to_be_visible()
     assert HEARS[version] or len(interrupts) == 1

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext
 
+pytestmark = pytest.mark.timeout(300)
 FRONTS = {"notebooks": Notebook, "nbclassic/notebooks": Classic}
 """Where each is on the one server, and what drives it."""
 SLOW = "%%modal_gpu H100:2\nimport time\nprint('first')\nfor step in range(400):\n    time.sleep(0.25)"
@@ -70,7 +71,9 @@ def test_a_cell_is_seen_live_stopped_and_kept_as_charts(notebook: Callable[..., 
     expect(shown.get_by_text("simulated")).to_be_visible()
     state = shown.locator(".mgs-state")
     expect(state).to_contain_text("running on H100:2")
-    expect(state).to_have_text(re.compile(r" 0:0[5-9]$"), timeout=CELL_MS)  # enough readings for a chart
+    expect(state).to_have_text(
+        re.compile(r" (0:0[6-9]|0:[1-5]\d|[1-9]\d*:\d\d)$"), timeout=CELL_MS
+    )  # enough readings for a chart
     shown.get_by_role("button", name="Stop").click()
     output = opened.ended(1)
     expect(output).to_contain_text("KeyboardInterrupt")

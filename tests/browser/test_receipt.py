@@ -48,7 +48,7 @@ def card(notebook: Notebook, cell: int) -> Locator:
 def test_it_can_be_read_in_both_themes_at_all_widths(
     sized: Callable[..., Notebook], serious: Callable[[str], list[Any]]
 ) -> None:
-    opened = sized(LOAD, CELL.format(seconds=4, last="1 / 0"))
+    opened = sized(LOAD, CELL.format(seconds=9, last="1 / 0"))
     opened.run(0)
     opened.run(1)
     shown = card(opened, 1)

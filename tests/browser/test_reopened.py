@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CELLS = (
     "%load_ext modal_gpu_magic\n%modal_gpu picker L40S:2",
-    "%%modal_gpu H100:2\nimport time\ntime.sleep(4)\nprint('kept')",
+    "%%modal_gpu H100:2\nimport time\ntime.sleep(9)\nprint('kept')",
 )
 TRUSTED = "Array.from(window.jupyterapp.shell.currentWidget.content.model.cells).some(cell => cell.trusted)"
 

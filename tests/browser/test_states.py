@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,12 +26,20 @@ LOAD = "%load_ext modal_gpu_magic"
 PICKER = f"{LOAD}\npicker = %modal_gpu picker H100:2,A100-80GB:2\npicker"
 UNTIL = """%%modal_gpu {line}
 import os, time
-end = time.monotonic() + 60
+end = time.monotonic() + 300
 while not os.path.exists({path!r}) and time.monotonic() < end:
     time.sleep(0.1)
 {last}"""
 """A cell that runs until the test makes the file."""
+pytestmark = pytest.mark.timeout(300)
 IDLE = r"idle until \d\d:\d\d \S+ at the latest"
+UNLIMITED = """\
+from modal_gpu_magic.session.run import lifecycle
+limits = {life: lifecycle.LIMITS[life] for life in (lifecycle.Life.INTERRUPTED, lifecycle.Life.CANCELLED)}
+lifecycle.LIMITS.update(dict.fromkeys(limits, ()))
+picker"""
+"""Lets a stopped cell go on for longer than 30 s: on a busy machine, a look at the page takes its time."""
+LIMITED = "lifecycle.LIMITS.update(limits)"
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 
 PREEMPT = """
@@ -55,11 +64,12 @@ TAKEN = """%%modal_gpu H100:2 A100-80GB:2 {how}
 import os, time
 first = not os.path.exists({path!r})
 if first:
-    time.sleep(4)
+    while not os.path.exists({path!r} + "-seen"):
+        time.sleep(0.1)
     with open({path!r} + "~", "w") as file:
         file.write(os.environ["MODAL_TASK_ID"])
     os.rename({path!r} + "~", {path!r})
-end = time.monotonic() + 60
+end = time.monotonic() + 300
 while not os.path.exists({path!r} + "-enough") and time.monotonic() < end:
     time.sleep(0.1)
 print("the first" if first else "the second")
@@ -84,15 +94,16 @@ def strip(notebook: Notebook) -> Locator:
 
 def moves(state: Locator, words: str) -> None:
     """It says these words and a clock that goes on from second to second, not by leaps."""
-    clock = re.compile(rf"^{re.escape(words)} 0:(\d\d)$")
+    clock = re.compile(rf"^{re.escape(words)} (\d+):(\d\d)$")
     expect(state).to_have_text(clock, timeout=60_000)
     seen: set[int] = set()
-    while len(seen) < 3:
+    end = time.monotonic() + 60
+    while not any({second, second + 1, second + 2} <= seen for second in seen):
         found = clock.match(state.inner_text())
         assert found, state.inner_text()
-        seen.add(int(found[1]))
+        assert time.monotonic() < end, seen
+        seen.add(60 * int(found[1]) + int(found[2]))
         state.page.wait_for_timeout(100)
-    assert max(seen) - min(seen) <= 3
 
 
 def readable(notebook: Notebook, serious: Callable[[str], list[Any]], selector: str) -> None:
@@ -169,22 +180,30 @@ def test_a_failure_and_the_idle_time_before_it_are_told(
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell failed")
     readable(opened, serious, ".mgs")
     strip(opened).get_by_role("button", name="Stop").click()
-    expect(strip(opened).locator(".mgs-state")).to_have_text("ended, the last cell failed", timeout=20_000)
+    expect(strip(opened).locator(".mgs-state")).to_have_text("ended, the last cell failed", timeout=60_000)
 
 
-def test_stopping_and_stopped(notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]]) -> None:
+def test_stopping_and_stopped(
+    notebook: Callable[..., Notebook], serious: Callable[[str], list[Any]], tmp_path: Path
+) -> None:
     """A cell that takes its time to stop."""
-    source = "import time\ntry: time.sleep(60)\nfinally: time.sleep(4)"
-    opened = notebook(PICKER, f"%%modal_gpu H100:2 A100-80GB:2\n{source}")
+    enough = tmp_path / "enough"
+    source = (
+        "import os, time\ntry: time.sleep(600)\nfinally:\n    end = time.monotonic() + 200\n"
+        f"    while not os.path.exists({str(enough)!r}) and time.monotonic() < end: time.sleep(0.05)"
+    )
+    opened = notebook(f"{PICKER}\n{UNLIMITED}", f"%%modal_gpu H100:2 A100-80GB:2\n{source}", LIMITED)
     opened.run(0)
     opened.start(1)
     shown = dashboard(opened, 1)
-    expect(shown.locator(".mgs-state")).to_contain_text("running on", timeout=30_000)
+    expect(shown.locator(".mgs-state")).to_contain_text("running on", timeout=60_000)
     shown.get_by_role("button", name="Stop").click()
     moves(shown.locator(".mgs-state"), "stopping on H100:2")
     expect(strip(opened).locator(".mgs-state")).to_contain_text("stopping 0:")
     assert serious(".mgd") == []
+    enough.touch()
     opened.ended(1)
+    opened.run(2)
     expect(card(opened, 1)).to_have_text(re.compile(rf"^stopped · H100:2 .* · {IDLE}$"))
     expect(strip(opened).locator(".mgs-state")).to_contain_text("the last cell was stopped")
 
@@ -200,11 +219,12 @@ def test_restarted_by_modal(
     opened.run(1)
     opened.start(2)
     shown = dashboard(opened, 2)
-    expect(shown.locator(".mgs-state")).to_contain_text("running on H100:2 0:0", timeout=60_000)
+    expect(shown.locator(".mgs-state")).to_have_text(re.compile(r"^running on H100:2 \d+:\d\d"), timeout=60_000)
+    (tmp_path / "task-seen").touch()
     moves(shown.locator(".mgs-state"), "restarted by Modal, running on H100:2")
     expect(shown.get_by_text(re.compile(r"It began again at \d\d:\d\d, from its first line"))).to_be_visible()
     expect(shown.get_by_role("list", name="Notices")).to_contain_text("The container was replaced")
-    expect(strip(opened).locator(".mgs-state")).to_contain_text("restarted by Modal, running 0:0")
+    expect(strip(opened).locator(".mgs-state")).to_have_text(re.compile(r"restarted by Modal, running \d+:\d\d"))
     readable(opened, serious, ".mgd")
     (tmp_path / "task-enough").touch()
     opened.ended(2)
@@ -220,7 +240,7 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     source = (
         "import os, time\n"
         "print('rank', os.environ['RANK'], 'begins', flush=True)\n"
-        f"end = time.monotonic() + 90\nwhile not os.path.exists({str(enough)!r}) and time.monotonic() < end:\n"
+        f"end = time.monotonic() + 250\nwhile not os.path.exists({str(enough)!r}) and time.monotonic() < end:\n"
         "    time.sleep(0.1)\n"
         "print('rank', os.environ['RANK'], 'ends', flush=True)"
     )
@@ -235,7 +255,7 @@ def test_a_cluster_is_drawn_by_node_and_its_ranks_have_tabs(
     expect(shown.locator(".mgn-cell")).to_have_count(2)
     tab = opened.cell(1).get_by_role("tab", name="rank 1")
     expect(tab).to_be_visible(timeout=60_000)
-    expect(opened.cell(1).get_by_text("rank 1 begins")).to_be_visible(timeout=30_000)
+    expect(opened.cell(1).get_by_text("rank 1 begins")).to_be_visible(timeout=60_000)
     readable(opened, serious, ".mgd")
     enough.touch()
     text = opened.ended(1).inner_text()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.browser.lab import Notebook
 
+pytestmark = pytest.mark.timeout(300)
 PROGRAM = """#!/bin/sh
 case "$*" in
 *-L*) echo "GPU 0: NVIDIA H200 (UUID: GPU-tape)"; exit;;
@@ -87,7 +88,7 @@ def test_waiting_for_a_gpu(
     opened.start(3)
     shown = dashboard(opened, 3)
     expect(shown.get_by_text("Other containers hold this machine's GPUs: the cell starts when")).to_be_visible(
-        timeout=20_000
+        timeout=60_000
     )
     moves(shown.locator(".mgs-state"), "waiting for H100 since")
     expect(shown.locator(".mgs-money")).to_have_text("free (≈ $0.00 on Modal)")
@@ -109,19 +110,19 @@ def test_a_gpu_that_is_hot_held_down_and_ill_is_marked(
     opened.run(0)
     opened.start(1)
     shown = dashboard(opened, 1)
-    expect(shown.locator(".mgs-title")).to_have_text("H200 (asked H100)", timeout=30_000)
+    expect(shown.locator(".mgs-title")).to_have_text("H200 (asked H100)", timeout=60_000)
     notices = shown.get_by_role("list", name="Notices")
     expect(notices).to_contain_text("GPU fault; Modal does nothing")
     tile = shown.get_by_role("listitem", name="GPU 0")
     expect(tile).to_contain_text("60/140 GiB · 641 W · 71°")
     expect(tile.locator(".mgt-trouble")).to_be_empty()
     gpu.is_(HOT)
-    expect(tile.locator(".mgt-trouble")).to_have_text("hot", timeout=20_000)
+    expect(tile.locator(".mgt-trouble")).to_have_text("hot", timeout=60_000)
     gpu.is_(HELD)
-    expect(tile.locator(".mgt-trouble")).to_have_text("throttled", timeout=20_000)
+    expect(tile.locator(".mgt-trouble")).to_have_text("throttled", timeout=60_000)
     expect(notices.get_by_text("GPU 0 is throttled: SW thermal slowdown.")).to_have_count(1)
     readable(opened, serious, ".mgd")
     gpu.is_(WELL)
-    expect(tile.locator(".mgt-trouble")).to_be_empty(timeout=20_000)
+    expect(tile.locator(".mgt-trouble")).to_be_empty(timeout=60_000)
     enough.touch()
     assert opened.ended(1).inner_text().count("is throttled") == 1

@@ -28,7 +28,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 
 def child(source: str) -> str:
     """What a fresh interpreter prints when it runs `source`."""
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -17,7 +17,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The files in the wheel."""
     place = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     (wheel,) = place.glob("*.whl")
     return zipfile.ZipFile(wheel).namelist()

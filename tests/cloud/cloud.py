@@ -95,5 +95,5 @@ def cloud(link: Link = PERFECT, *, clock: float = 0.0) -> Iterator[Cloud]:
             )
         finally:
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
             process.stdout.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
-from tests.cloud.conftest import SOON, Far
+from tests.cloud.conftest import Far
+from tests.e2e.detached_user import wait_until
 
 BESIDE: Final = ("DictGet", "DictUpdate", "VolumeCommit", "VolumeListFiles2", "VolumeGetFile2")
 """What a warm cell's own way to the container and back does not need: the registry, and the Volume with the log."""
@@ -31,22 +31,18 @@ def apart(far: Far) -> Iterator[Far]:
 
 
 def wait_until_listed(far: Far, code: str) -> None:
-    until = time.monotonic() + SOON
-    while far.kernel.print(LISTED) != code:
-        assert time.monotonic() < until
+    wait_until(lambda: far.kernel.print(LISTED) == code)
 
 
 def test_a_warm_cell_waits_for_no_registry_and_no_log(apart: Far) -> None:
     for name in BESIDE:
         apart.cloud.gates.close(name)
     for number in range(1, 6):
-        ran = apart.kernel.remote(f"x += 1\nprint('ran', x)\nx + {number}", "T4 --session apart", timeout=30)
+        ran = apart.kernel.remote(f"x += 1\nprint('ran', x)\nx + {number}", "T4 --session apart")
         assert ran.ok, ran.error
         assert (ran.stdout, ran.value()) == (f"ran {number}\n", str(2 * number))
     assert not ran.stderr
-    until = time.monotonic() + SOON
-    while not apart.cloud.gates.reached("DictUpdate"):
-        assert time.monotonic() < until, "the run is announced, beside it"
+    wait_until(lambda: apart.cloud.gates.reached("DictUpdate"))  # the run is announced, beside it
     for name in BESIDE:
         apart.cloud.gates.open(name)
     wait_until_listed(apart, "x += 1")
@@ -54,11 +50,9 @@ def test_a_warm_cell_waits_for_no_registry_and_no_log(apart: Far) -> None:
 
 def test_an_announcement_that_the_server_refuses_is_made_later(apart: Far) -> None:
     apart.cloud.gates.fail("DictUpdate", status="INTERNAL")
-    ran = apart.kernel.remote("x = 'announced'\nx", "T4 --session apart", timeout=30)
+    ran = apart.kernel.remote("x = 'announced'\nx", "T4 --session apart")
     assert ran.value() == "'announced'"
     assert not ran.stderr
-    until = time.monotonic() + SOON
-    while not apart.cloud.gates.failed("DictUpdate"):
-        assert time.monotonic() < until
+    wait_until(lambda: apart.cloud.gates.failed("DictUpdate") > 0)
     apart.cloud.gates.mend("DictUpdate")
     wait_until_listed(apart, "x = 'announced'")

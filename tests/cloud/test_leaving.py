@@ -104,22 +104,20 @@ def comes_whole(kernel: Kernel, session: str) -> None:
 def test_a_network_that_is_gone_for_a_part_of_the_patience_costs_nothing(
     far: Cloud, one: Kernel, two: Kernel, tmp_path: Path
 ) -> None:
-    """Gone for 6 s of 60: as long, of what a user waits, as a minute of the default ten."""
-    begin(one, "minute", tmp_path, patience=60)
+    """Gone for 10 s of 100: as long, of what a user waits, as a minute of the default ten."""
+    begin(one, "minute", tmp_path, patience=100)
     back: list[float] = []
 
     def cut() -> None:
-        far.proxy.cut(6)
-        back.append(time.monotonic() + 6)
+        far.proxy.cut(10)
+        back.append(time.time() + 10)
         (tmp_path / "go").touch()
 
-    over: list[float] = []
     when((tmp_path / "half").exists, cut)
-    when((tmp_path / "over").exists, lambda: over.append(time.monotonic()))
     ran = one.remote(CELL, "", timeout=100)
     assert ran.ok, ran.error
     assert (ran.stdout, ran.value()) == (LINES, "[1, 2]")
-    assert over[0] < back[0], "the run has ended in its container meanwhile"
+    assert (tmp_path / "over").stat().st_mtime < back[0], "the run has ended in its container meanwhile"
     assert one.remote("made", "").value() == one.print("made") == "[1, 2]"
     assert two.run("%modal_gpu attach minute").ok
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cloud.conftest import Far
 from tests.cloud.proxy import Proxy
 
+pytestmark = pytest.mark.timeout(300)
 CELL: Final = """
 count += 1
 for number in range(6):
@@ -77,7 +78,7 @@ def test_an_answer_to_input_outlives_a_failure(far: Far) -> None:
         far.when(lambda: gates.failed("DictGet") > MOST_TRIES),
         lambda: gates.mend("DictGet"),
     )
-    result = far.kernel.remote(ASKS.format(str(flags)), header, timeout=50, answers=["bob", "7"])
+    result = far.kernel.remote(ASKS.format(str(flags)), header, timeout=110, answers=["bob", "7"])
     assert result.ok, result.error
     assert (result.stdout, result.stderr) == ("got bob 7\n", "")
     assert far.kernel.run("%modal_gpu stop asks").ok
@@ -92,7 +93,7 @@ def test_an_app_that_modal_ends_in_mid_run_is_said_in_one_sentence(far: Far) -> 
     # The second answer shows that the kernel has the first one, and so knows that the cell has begun.
     far.meanwhile(far.when((flags / "half").exists), *hears, *hears, lambda: gates.fail("*", status="NOT_FOUND"))
     result = far.kernel.remote(
-        '(flags / "half").touch()\nfor _ in range(600):\n    time.sleep(0.05)', header, timeout=60
+        '(flags / "half").touch()\nfor _ in range(6_000):\n    time.sleep(0.05)', header, timeout=60
     )
     assert result.error.startswith("ContainerLost: Modal ended the App and its container before the cell had ended. ")
     assert len(result.traceback.strip().splitlines()) == 1

@@ -31,7 +31,7 @@ def test_parts_that_come_late_are_waited_for(kernel: Kernel, far: Cloud) -> None
     far.gates.close("QueuePut")
 
     def open_when_reached() -> None:
-        eventually(lambda: far.gates.reached("QueuePut"))
+        eventually(lambda: far.gates.reached("QueuePut"), within=80.0)
         far.gates.open("QueuePut")
 
     opener = threading.Thread(target=open_when_reached)

@@ -24,7 +24,7 @@ def echo(link: Link) -> Iterator[tuple[Proxy, Callable[[], socket.socket]]]:
 
         def connect() -> socket.socket:
             connected = stack.enter_context(socket.create_connection((HOST, port)))
-            connected.settimeout(20)
+            connected.settimeout(90)
             return connected
 
         yield proxy, connect
@@ -58,8 +58,10 @@ def ask(connected: socket.socket, content: bytes = b"?") -> float:
 
 def test_a_request_takes_a_round_trip_and_the_first_one_two() -> None:
     with echo(Link(delay=0.2)) as (_, connect):
+        began = time.monotonic()
         connected = connect()
-        assert ask(connected) >= 0.4
+        ask(connected)
+        assert time.monotonic() - began >= 0.4
         assert ask(connected) >= 0.2
 
 
@@ -85,8 +87,10 @@ def test_what_is_sent_in_a_cut_arrives_after_it() -> None:
     with echo(Link()) as (proxy, connect):
         connected = connect()
         ask(connected)
+        began = time.monotonic()
         proxy.cut(0.5)
-        assert ask(connected) >= 0.5
+        ask(connected)
+        assert time.monotonic() - began >= 0.5
 
 
 def test_a_connection_that_was_in_a_black_hole_stays_silent() -> None:

@@ -7,15 +7,16 @@ import pytest
 from tests.cloud.conftest import Far
 
 
+@pytest.mark.timeout(300)
 def test_a_container_that_does_not_start_is_ended(far: Far) -> None:
     far.cloud.gates.close("FunctionGetInputs")
-    result = far.kernel.remote("1", "T4 --session hangs --start-timeout 2s", timeout=60)
+    result = far.kernel.remote("1", "T4 --session hangs --start-timeout 2s", timeout=110)
     assert "did not start in time" in result.error
     assert "--start-timeout" in result.error
-    assert result.seconds < 40
+    assert result.seconds < 100
     assert len(result.traceback.strip().splitlines()) == 1
     far.cloud.gates.open("FunctionGetInputs")
-    again = far.kernel.remote("1 + 1", "T4 --session hangs --start-timeout 60s", timeout=60)
+    again = far.kernel.remote("1 + 1", "T4 --session hangs --start-timeout 60s", timeout=110)
     assert again.value() == "2", again.error
 
 

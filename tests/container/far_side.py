@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from modal_gpu_magic.wire.messages.events import Event, Frame
 from modal_gpu_magic.wire.messages.log import Assembler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from typing_extensions import Self
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +32,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell as the process runs it. `answers` to its `input()`s, None: nobody is there."""
+    """One cell as the process runs it.
+
+    `answers` to its `input()`s, None: nobody is there. `posts`: a directory in which each event that is posted while
+    the cell runs makes a file: `stream 1`, `input_request 2`.
+    """
 
     source: str
     count: int = 1
     answers: tuple[str, ...] | None = None
+    posts: str = ""
     timeout: float | None = None
     grace: float = 10.0
 
@@ -48,12 +56,11 @@ class Ran:
     result: str | None = None
     asked: bool = False
     timed_out: bool = False
-    seconds: float = 0.0
     frames: int = 0
     events: list[Event] = field(default_factory=list)
 
     def text(self, name: str = "stdout") -> str:
-        return "".join(e.content["text"] for e in self.events if e.kind == "stream" and e.content["name"] == name)
+        return text_of(e for e in self.events if e.kind == "stream" and e.content["name"] == name)
 
     def kinds(self) -> list[str]:
         """Of the events in order; how many pieces a text comes in is a matter of time."""
@@ -89,7 +96,12 @@ class FarSide:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self._logger.join(5)
+        self._logger.join(5)  # a child that a cell has left behind may have the log open
+
+    def whole_log(self) -> str:
+        """The log of the ended process."""
+        self._logger.join(60)
+        return b"".join(self.log).decode()
 
     def run(self, source: str, **options: Any) -> Ran:
         """Run a cell to its end."""
@@ -113,9 +125,9 @@ class FarSide:
         ran.events += assembler.feed(Frame(run, tail))
         return ran
 
-    def later(self, seconds: float) -> list[Event]:
-        """What the last runs' threads put out within `seconds`."""
-        _write(self.process.stdin, seconds)
+    def later(self, text: str = "") -> list[Event]:
+        """What the last runs' threads put out after the last cell, up to `text`."""
+        _write(self.process.stdin, text)
         _, frames, _ = _read(self.process.stdout)
         return [event for frame in map(pickle.loads, frames) for event in frame.events]
 
@@ -132,6 +144,19 @@ class FarSide:
         assert self.process.stderr is not None
         with self.process.stderr as log:
             self.log += log
+
+
+def mark(path: Path) -> str:
+    """An expression by which a cell says that it has come so far: it makes `path`.
+
+    No function in Python is called, so that a press at this moment is raised in the cell's own line.
+    """
+    return f"__import__('os').mkdir({str(path)!r})"
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """Their text; how many pieces it comes in is a matter of time."""
+    return "".join(event.content["text"] for event in events if event.kind == "stream")
 
 
 def _write(pipe: IO[bytes] | None, value: object) -> None:
@@ -165,26 +190,30 @@ def main() -> None:
     input_proxy = StdinProxy(sender)
     shell = make_shell(sender, input_proxy.ask)
     posted: list[bytes] = []
+
+    def posted_text() -> str:
+        return text_of(event for frame in map(pickle.loads, posted[:]) for event in frame.events)
+
     while True:
         try:
             request = pickle.load(requests)
         except EOFError:
             return
-        if isinstance(request, float):
-            time.sleep(request)
+        if isinstance(request, str):
+            while not posted_text().endswith(request):
+                time.sleep(0.01)
+            sender.flush_now(60)
             _write(replies, (None, posted[:], ()))
             posted.clear()
             continue
         answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         for answer in request.answers or ():
             answers.put(answer)
-        sender.begin(f"run {request.count}", posted.extend)
+        sender.begin(f"run {request.count}", _noting(posted, request.posts))
         input_proxy.begin(answers.get if request.answers is not None else None)
         with Interrupt() as interrupt, Watchdog(interrupt, request.timeout, grace=request.grace):
             _write(replies, "begun")
-            began = time.perf_counter()
             outcome = shell.run(request.source, request.count, interrupt)
-            seconds = time.perf_counter() - began
         capture.drain()
         finished = sender.finish()
         ran = Ran(
@@ -194,11 +223,23 @@ def main() -> None:
             repr(outcome.result[0]) if outcome.result else None,
             interrupt.asked,
             interrupt.timed_out,
-            seconds,
             finished.frames,
         )
         frames, posted[:] = posted[:], []
         _write(replies, (ran, frames, finished.tail))
+
+
+def _noting(posted: list[bytes], directory: str) -> Callable[[list[bytes]], None]:
+    """A post that keeps the frames, and notes their events in a directory."""
+    counts = Counter[str]()
+
+    def post(blobs: list[bytes]) -> None:
+        posted.extend(blobs)
+        for event in (event for frame in map(pickle.loads, blobs) for event in frame.events):
+            counts[event.kind] += 1
+            Path(directory, f"{event.kind} {counts[event.kind]}").touch()
+
+    return post if directory else posted.extend
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import queue
 import re
 import shutil
 import tempfile
@@ -53,6 +54,7 @@ class Native:
     count: int
     messages: list[Message] = field(default_factory=list)
     reply: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
 
 
 class Kernel:
@@ -66,7 +68,7 @@ class Kernel:
         self.owner.start_kernel(env={k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"})
         self.client = self.owner.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=100)
 
     def close(self) -> None:
         self.client.stop_channels()
@@ -77,18 +79,30 @@ class Kernel:
         """Run a cell, answering what it asks."""
         left = list(answers or ())
         messages: list[Message] = []
+        parents: list[dict[str, Any]] = []
 
         def take(message: dict[str, Any]) -> None:
+            parents.append(message["parent_header"])
             messages.append((message["msg_type"], message["content"]))
 
         def ask(_: dict[str, Any]) -> None:
             self.client.input(left.pop(0))
 
         reply = self.client.execute_interactive(
-            source, allow_stdin=answers is not None, timeout=60, output_hook=take, stdin_hook=ask
+            source, allow_stdin=answers is not None, timeout=100, output_hook=take, stdin_hook=ask
         )["content"]
         shown = [m for m in messages if m[0] not in ("status", "execute_input")]
-        return Native(reply["execution_count"], shown, reply)
+        return Native(reply["execution_count"], shown, reply, parents[-1]["msg_id"])
+
+    def has_more_of(self, ran: Native) -> bool:
+        """Wait for text of a cell that has ended: ipykernel reads descriptors 1 and 2 in a thread."""
+        try:
+            message = self.client.get_iopub_msg(timeout=5)
+        except queue.Empty:
+            return False
+        if message["msg_type"] == "stream" and message["parent_header"].get("msg_id") == ran.message:
+            ran.messages.append((message["msg_type"], message["content"]))
+        return True
 
 
 def shown_natively(ran: Native) -> list[Any]:

@@ -45,5 +45,5 @@ def test_values_of_the_last_answer_go_when_the_next_cell_begins() -> None:
 
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with tempfile.TemporaryDirectory() as place:
-        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, env=env, cwd=place, timeout=60)
+        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, env=env, cwd=place, timeout=110)
     assert pickle.loads(done.stdout) == (50 << 20, True, True, True, "generation", False), done.stderr.decode()

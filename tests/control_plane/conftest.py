@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.control_plane.plane import Plane
+from tests.control_plane.plane import CANCEL_GRACE_SECONDS, Plane
 
 OF_THE_KERNEL = {
     "AWS_SECRET_ACCESS_KEY": "a" * 40,
@@ -42,7 +42,7 @@ def plane(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     """A running control plane, with its working directory in a notebook's place."""
     notebook: Path = tmp_path_factory.mktemp("notebook")
     (notebook / "queue.py").write_text("raise RuntimeError('the notebook directory is not for the control plane')")
-    plane = Plane({**places, **OF_THE_KERNEL}, "--cancel-grace", "1.5", cwd=notebook)
+    plane = Plane({**places, **OF_THE_KERNEL}, "--cancel-grace", f"{CANCEL_GRACE_SECONDS}", cwd=notebook)
     yield plane
     plane.leave()
 

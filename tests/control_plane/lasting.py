@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -39,7 +40,7 @@ class User:
         }
         self._kernels: list[subprocess.Popen[str]] = []
 
-    def find(self, linger: float = 60.0) -> dict[str, Any]:
+    def find(self, linger: float = 600.0) -> dict[str, Any]:
         """The record of the server, which is started if none runs."""
         done = self.run(*COMMAND, "--lasting", "--linger", str(linger))
         assert done.returncode == 0, done.stderr
@@ -47,13 +48,13 @@ class User:
 
     def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command of this user's."""
-        return subprocess.run(command, env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=110)
+        return subprocess.run(command, env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=280)
 
     def lasting(self, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """`python -m modal_gpu_magic.control_plane --lasting COMMAND`."""
         return self.run(*COMMAND, "--lasting", *command, cwd=cwd)
 
-    def kernel(self, source: str, linger: float = 60.0) -> subprocess.Popen[str]:
+    def kernel(self, source: str, linger: float = 600.0) -> subprocess.Popen[str]:
         """A kernel: a process that is connected, and then runs `source`, which says values as lines of JSON."""
         process = subprocess.Popen(
             [sys.executable, "-c", CONNECT.format(linger=linger) + source],
@@ -66,7 +67,7 @@ class User:
         self._kernels.append(process)
         return process
 
-    def said(self, source: str, linger: float = 60.0) -> Any:
+    def said(self, source: str, linger: float = 600.0) -> Any:
         """What a kernel says that ends at once."""
         process = self.kernel(source, linger)
         return heard(process)
@@ -90,11 +91,13 @@ class User:
     def servers(self) -> list[int]:
         """The servers of this user, of all that were ever started."""
         mark = f"XDG_RUNTIME_DIR={self.runtime}"
-        return [
-            process.pid
+        found = {
+            process.pid: _parent(process)
             for process in psutil.process_iter()
             if "--serve-lasting" in _or_nothing(process.cmdline) and mark in environment_of(process)
-        ]
+        }
+        # What a server starts has the server's command line for a moment.
+        return [pid for pid, parent in found.items() if parent not in found]
 
     def containers(self) -> list[int]:
         """Processes of containers, those in waiting included."""
@@ -115,7 +118,8 @@ class User:
                 if pipe is not None:
                     pipe.close()
         for pid in self.servers():
-            psutil.Process(pid).kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
 
 
 def heard(process: subprocess.Popen[str]) -> Any:
@@ -132,6 +136,13 @@ def environment_of(process: psutil.Process) -> list[str]:
         return [f"{name}={value}" for name, value in process.environ().items()]
     except psutil.Error:
         return []
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def _or_nothing(ask: Any) -> list[str]:

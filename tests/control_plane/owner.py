@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from tests.control_plane.plane import Plane
+from tests.control_plane.plane import Plane, eventually
 from tests.control_plane.subjects import make_subjects
 
 ESCAPED = "import subprocess; self.child = subprocess.Popen(['sleep', '300'], start_new_session=True); result = self.child.pid"
@@ -21,19 +21,20 @@ def main() -> None:
     """Start everything, say so, wait."""
     plane = Plane({})
     if os.fork() == 0:
-        time.sleep(30)
+        time.sleep(300)
         os._exit(0)
     made = make_subjects()
     with made.app.run(client=plane.client()):
         box = made.Box()
         escaped = box.run.remote(ESCAPED)
-        box.run.spawn("x = 3 ** 10_000_000")
-        time.sleep(0.3)
+        begun = plane.root / "begun"
+        box.run.spawn("open(begun, 'w').close()\nwhile True: x = 3 ** 10_000_000", begun=str(begun))
+        eventually(begun.exists)
         pids = plane.owned()
         assert escaped in pids
         sys.stdout.write(json.dumps({**plane.hello, "pids": pids}) + "\n")
         sys.stdout.flush()
-        time.sleep(60)
+        time.sleep(300)
 
 
 if __name__ == "__main__":

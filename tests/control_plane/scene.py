@@ -59,7 +59,7 @@ class Scene:
         return inputs
 
     async def take(self, container: Container, batch: int = 1, linger: float = 0.0) -> list[Input]:
-        return await asyncio.wait_for(self.scheduler.next_inputs(container, batch, linger), 2)
+        return await asyncio.wait_for(self.scheduler.next_inputs(container, batch, linger), 60)
 
     def answer(self, container: Container, each: Input, status: int = Status.GENERIC_STATUS_SUCCESS) -> None:
         result = Status(status=status, data=b"y")  # type: ignore[arg-type]  # its values are ints at run time

@@ -22,7 +22,7 @@ def make_subjects() -> SimpleNamespace:
         return x, os.getpid()
 
     @app.function(serialized=True)
-    @modal.batched(max_batch_size=4, wait_ms=300)
+    @modal.batched(max_batch_size=4, wait_ms=60_000)
     def squares(xs: list[int]) -> list[tuple[int, int]]:
         return [(x * x, len(xs)) for x in xs]
 
@@ -33,13 +33,15 @@ def make_subjects() -> SimpleNamespace:
         from pathlib import Path
 
         counter = Path(path)
+        while how == "wait" and not counter.with_suffix(".go").exists():
+            time.sleep(0.01)
         attempt = len(counter.read_text()) if counter.exists() else 0
         counter.write_text("x" * (attempt + 1))
         if attempt < succeed_at:
             if how == "exit":
                 os._exit(3)
             if how == "sleep":
-                time.sleep(60)
+                time.sleep(300)
             raise RuntimeError(f"attempt {attempt}")
         return attempt
 
@@ -53,20 +55,44 @@ def make_subjects() -> SimpleNamespace:
         squares=squares,
         flaky=flaky,
         outer=outer,
-        Box=app.cls(serialized=True, max_containers=1, scaledown_window=60)(make_box()),
+        Box=app.cls(serialized=True, max_containers=1, scaledown_window=600)(make_box()),
     )
 
 
+def add_meeting(app: modal.App) -> Any:
+    """A function whose inputs wait until so many of them are in its one container."""
+
+    @app.function(serialized=True, max_containers=1)
+    @modal.concurrent(max_inputs=8)
+    async def meet(count: int) -> int:
+        import asyncio
+        import builtins
+        import os
+
+        present, are_all_here = vars(builtins).setdefault("mgm_meeting", ([], asyncio.Event()))
+        present.append(count)
+        if len(present) == count:
+            are_all_here.set()
+        await are_all_here.wait()
+        return os.getpid()
+
+    return meet
+
+
 def add_ranks(app: modal.App) -> Any:
-    """A function on two nodes, which talk to each other. With `fail`, one fails while the other would go on."""
+    """A function on two nodes, which talk to each other and have the directory `place`.
+
+    With `fail`, one fails while the other would go on.
+    """
 
     @app.function(serialized=True, gpu="H100:8")
     @modal.clustered(size=2)
-    def ranks(x: int, fail: bool = False) -> tuple[Any, ...]:
+    def ranks(x: int, place: str = "", fail: bool = False) -> tuple[Any, ...]:
         import os
         import socket
         import subprocess
         import time
+        from pathlib import Path
 
         import modal
 
@@ -76,16 +102,21 @@ def add_ranks(app: modal.App) -> Any:
         assert cluster.container_ids()[rank] == os.environ["MODAL_TASK_ID"]
         assert os.environ["NCCL_HOSTID"].endswith(ips[rank])
         gpus = len(subprocess.check_output(["nvidia-smi", "-L"]).splitlines())
-        port = 20_000 + int(cluster.object_id[-4:], 16) % 20_000
+        ready = Path(place, "port")
         if fail and rank == 1:
             raise ValueError("rank 1 has failed")
         if fail:
             time.sleep(300)
         if rank == 1:  # bound to its own address, and reached there by both
-            with socket.create_server((ipv4[1], port)) as server:
+            with socket.create_server((ipv4[1], 0)) as server:
+                ready.with_name("part").write_text(str(server.getsockname()[1]))
+                ready.with_name("part").replace(ready)
                 for _ in ips:
                     server.accept()[0].close()
             return ()
+        while not ready.exists():
+            time.sleep(0.01)
+        port = int(ready.read_text())
         for host in (ipv4[1], ips[1]):
             while socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET).connect_ex((host, port)):
                 time.sleep(0.05)

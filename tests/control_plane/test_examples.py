@@ -35,6 +35,7 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTED.keys() | REFUSED.keys()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PRINTED)
 def test_what_is_printed(name: str, places: dict[str, str]) -> None:
     ran = run_command(places, "modal", "run", "-q", f"{name}.py", cwd=EXAMPLES)

@@ -14,7 +14,7 @@ from modal_proto import api_pb2
 from tests.control_plane.odd_requests import Raw, framed
 from tests.control_plane.plane import Plane
 
-SECONDS = 5.0
+SECONDS = 60.0
 BODY = framed(api_pb2.QueueLenRequest(queue_id="qu-1").SerializeToString())
 ROUTE = {
     ":method": "POST",

@@ -41,6 +41,9 @@ app.deploy(name="lasting", client=client)
 STOP = 'modal.App.lookup("lasting", client=client).stop(client=client)\n'
 
 
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture
 def user(places: dict[str, str], tmp_path: Path) -> Iterator[User]:
     """A user of a test's own, with a runtime directory."""
@@ -142,7 +145,7 @@ def test_a_result_outlives_the_kernel_that_asked_for_it(user: User, tmp_path: Pa
     first.wait()
     Path(gate).touch()
     for _ in range(2):
-        assert user.said(f"say(modal.FunctionCall.from_id({call_id!r}, client=client).get(timeout=30))") == "waited"
+        assert user.said(f"say(modal.FunctionCall.from_id({call_id!r}, client=client).get(timeout=60))") == "waited"
     assert user.said('say(modal.Function.from_name("lasting", "double", client=client).remote(4))') == 8
 
 
@@ -161,26 +164,26 @@ say([modal.Queue.from_name("q", client=client).get(), modal.Dict.from_name("d", 
 
 
 def test_it_stays_while_an_app_is_deployed_and_ends_after_the_last_one(user: User) -> None:
-    user.said(f"{DEPLOY}\nsay(double.remote(1))", linger=1.5)
+    user.said(f"{DEPLOY}\nsay(double.remote(1))", linger=6.0)
     (pid,) = user.servers()
-    kernel = user.kernel("say(0)\ninput()\n" + STOP + "say(1)\n", linger=1.5)
+    kernel = user.kernel("say(0)\ninput()\n" + STOP + "say(1)\n", linger=6.0)
     heard(kernel)
     server = psutil.Process(pid)
     with pytest.raises(psutil.TimeoutExpired):
-        server.wait(4)
+        server.wait(8)
     assert kernel.stdin is not None
     kernel.stdin.write("\n")
     kernel.stdin.flush()
     assert heard(kernel) == 1
-    eventually(lambda: not user.servers(), within=40)
-    eventually(lambda: not user.left(), within=5)
+    eventually(lambda: not user.servers())
+    eventually(lambda: not user.left())
     assert not user.containers()
 
 
 def test_it_ends_when_nobody_asks_for_anything(user: User) -> None:
     record = user.find(linger=1.0)
-    eventually(lambda: not user.servers(), within=20)
-    eventually(lambda: not user.left(), within=5)
+    eventually(lambda: not user.servers())
+    eventually(lambda: not user.left())
     assert not Path(record["store"]).parent.exists()
     assert user.find()["url"] != record["url"]
 
@@ -193,11 +196,29 @@ def test_it_ends_once_a_cleaner_has_removed_its_files(user: User) -> None:
     assert user.find()["pid"] != found["pid"]
 
 
+ASKS = """
+longest, before, linger = 0.0, time.monotonic(), {linger}
+ends = before + 2.5 * linger
+try:
+    while time.monotonic() < ends and backend.lost is None:
+        asked = time.monotonic()
+        client.hello()
+        longest, before = max(longest, time.monotonic() - before), asked
+        time.sleep(linger / 10)
+except Exception:
+    longest = max(longest, time.monotonic() - before)
+say([backend.lost is None, longest])
+"""
+"""Asks again and again, and says the longest time in which the server may have had no request."""
+
+
 def test_requests_keep_it(user: User) -> None:
-    kernel = user.kernel(
-        "for _ in range(30):\n    client.hello()\n    time.sleep(0.2)\nsay(backend.lost is None)\n", linger=1.5
-    )
-    assert heard(kernel) is True
+    for linger in (1.5, 5.0, 20.0):
+        is_there, longest = heard(user.kernel(ASKS.format(linger=linger), linger=linger))
+        if is_there or longest < linger / 2:  # else the machine was too busy for a request in time
+            break
+        eventually(lambda: not user.servers())
+    assert is_there
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -212,7 +233,7 @@ def test_a_signal_ends_it_with_its_containers_and_files(user: User, number: int,
     (pid,) = user.servers()
     os.kill(pid, number)
     assert heard(kernel).startswith("the local control plane of detached sessions ended, and its containers with it.")
-    eventually(lambda: not user.servers() and not user.containers() and not user.left(), within=5)
+    eventually(lambda: not user.servers() and not user.containers() and not user.left())
 
 
 def test_a_killed_server_is_noticed_and_replaced(user: User, tmp_path: Path) -> None:
@@ -226,7 +247,7 @@ def test_a_killed_server_is_noticed_and_replaced(user: User, tmp_path: Path) -> 
     before = user.find()
     os.kill(before["pid"], signal.SIGKILL)
     assert "ended" in heard(kernel)
-    eventually(lambda: not user.containers(), within=5)
+    eventually(lambda: not user.containers())
     assert user.record.exists(), "nobody was there to remove it"
     assert kernel.stdin is not None
     kernel.stdin.write("\n")
@@ -235,7 +256,7 @@ def test_a_killed_server_is_noticed_and_replaced(user: User, tmp_path: Path) -> 
     assert not same
     assert store != before["store"]
     assert len(user.servers()) == 1
-    eventually(lambda: not Path(before["store"]).parent.exists(), within=10)
+    eventually(lambda: not Path(before["store"]).parent.exists())
     assert not Path(before["url"].removeprefix("unix://")).exists()
 
 
@@ -290,7 +311,7 @@ def test_the_shared_store_ends_with_the_server(user: User) -> None:
     assert store.is_dir()
     assert user.said("say(type(backend.new_store()).__name__)") == "SharedStore"
     os.kill(user.servers()[0], signal.SIGTERM)
-    eventually(lambda: not store.parent.exists(), within=5)
+    eventually(lambda: not store.parent.exists())
 
 
 def test_container_seconds_count_while_no_client_is_connected(user: User, tmp_path: Path) -> None:

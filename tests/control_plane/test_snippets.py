@@ -26,6 +26,7 @@ PRINTED = {
 """What each prints, as patterns."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PRINTED)
 def test_the_reference_runs(name: str, places: dict[str, str], tmp_path: Path) -> None:
     ran = run_command(places, "modal", "run", str(SNIPPETS / name), cwd=tmp_path)

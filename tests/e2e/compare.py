@@ -41,6 +41,14 @@ def shown(result: Result) -> list[tuple[str, Any]]:
     return [*merged, ("reply", scrub(ending, SCRUBS))]
 
 
+def merged(messages: Iterable[Message]) -> list[tuple[str, str]]:
+    """The kind and the text of each output, streams merged: a print may come in pieces."""
+    return [
+        (kind, str(content.get("text") or content.get("data", {}).get("text/plain", "")))
+        for kind, content in _merged(messages)
+    ]
+
+
 def widgets(result: Result) -> list[Any]:
     """What a cell showed with what its widgets were told, ids by order of appearance; `<cell>` is the cell's own."""
     shown_ids: dict[str, str] = {}

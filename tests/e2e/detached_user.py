@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-SOON: Final = 60.0
+SOON: Final = 120.0
 CACHE: Final = "modal-gpu-magic-cache"
 SESSION: Final = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions[{!r}]"
 
@@ -135,8 +135,8 @@ def wait_for(kernel: Kernel, text: str) -> None:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition, a minute at most."""
-    until = time.monotonic() + 60
+    """Wait for a condition, two minutes at most."""
+    until = time.monotonic() + SOON
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -172,6 +172,6 @@ class Watched:
     @property
     def result(self) -> Result:
         """What became of the cell, once it has ended."""
-        self._thread.join(60)
+        self._thread.join(160)
         (result,) = self._results
         return result

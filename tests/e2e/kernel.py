@@ -25,13 +25,14 @@ from jupyter_core.utils import ensure_event_loop
 from tests.frugal import FRUGAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from jupyter_client.blocking.client import BlockingKernelClient
     from typing_extensions import Self
 
-    Mark = float | str | Callable[[], bool]
+    Part = float | str | Callable[[], bool]
+    Mark = Part | tuple[Part, ...]
     """When to press ■, as `Kernel.run` says."""
 
 OURS: Final = "modal_gpu"
@@ -211,14 +212,17 @@ class Kernel:
         self,
         source: str,
         *,
-        timeout: float = 60,
+        timeout: float = 100,
         press: Sequence[Mark] = (),
         answers: Sequence[str] | None = None,
+        when: Mapping[str, Callable[[], object]] | None = None,
         may_lose_reply: bool = False,
     ) -> Result:
         """Run one cell and wait for its end.
 
-        `press` is when to press ■: a text waits until it was shown, a condition until it holds, a number so many seconds more.
+        `press` is when to press ■, once for each mark: a text waits until it was shown or asked, a condition until it
+        holds, a number so many seconds more; a tuple waits for each of its parts, in order.
+        `when`: functions that are called once a text was shown.
         `answers` are typed at the prompts of `input()`, in order; after the last one the person there says nothing more.
         None: nobody is there.
         `may_lose_reply`: ■ may come at any moment. One that comes when the cell has ended and ipykernel has not sent the
@@ -228,19 +232,25 @@ class Kernel:
         self.cells += 1
         shown: list[Message] = []
         asked: list[str] = []
+        texts: list[str] = []
+        awaited = dict(when or {})
         typed = iter(answers or ())
         start = time.monotonic()
 
         def show(message: dict[str, Any]) -> None:
             if message["msg_type"] not in ("status", "execute_input"):
                 shown.append(Message(message["msg_type"], message["content"], time.monotonic() - start))
+                texts.append(shown[-1].text)
+                for text in [each for each in awaited if each in "".join(texts)]:
+                    awaited.pop(text)()
 
         def ask(message: dict[str, Any]) -> None:
             asked.append(message["content"]["prompt"])
+            texts.append(asked[-1])
             if (answer := next(typed, None)) is not None:
                 self._client.input(answer)
 
-        with self._presses(press, shown):
+        with self._presses(press, texts):
             try:
                 reply = self._client.execute_interactive(
                     source,
@@ -319,8 +329,14 @@ class Kernel:
         content: dict[str, Any] = reply["content"]
         return content
 
-    def beside(self, source: str, *requests: tuple[str, dict[str, Any]]) -> tuple[list[str], list[str]]:
-        """Start a cell, and make these requests once it prints.
+    def beside(
+        self,
+        source: str,
+        *requests: tuple[str, dict[str, Any]],
+        during: Sequence[str] = (),
+        then: Callable[[], object] = lambda: None,
+    ) -> tuple[list[str], list[str]]:
+        """Start a cell, and make these requests once it prints. `then` is called once all of `during` have arrived.
 
         Returns the kinds of the replies, in order; and what was published from the print to the cell's end: statuses as
         `busy` and `idle`, messages of comms by their method, other kinds as they are.
@@ -331,18 +347,44 @@ class Kernel:
         for kind, body in requests:
             self._client.shell_channel.send(session.msg(kind, body, metadata={"version": "1.0.0"}))
         answered = 1 + sum(kind.endswith("_request") for kind, _ in requests)
-        replies = [self._client.get_shell_msg(timeout=60)["msg_type"] for _ in range(answered)]
+        replies: list[str] = []
         published: list[str] = []
-        while True:
+        has_ended = False
+
+        def read_reply() -> None:
+            replies.append(self._client.get_shell_msg(timeout=60)["msg_type"])
+
+        def read_published() -> bool:
             message = self._client.get_iopub_msg(timeout=60)
             kind, content = message["msg_type"], message["content"]
             published.append(content.get("execution_state") or content.get("data", {}).get("method") or kind)
-            if published[-1] == "idle" and message["parent_header"]["msg_id"] == cell:
-                return replies, published
+            return published[-1] == "idle" and bool(message["parent_header"]["msg_id"] == cell)
+
+        for awaited in during:
+            while not has_ended and awaited not in (*replies, *published):
+                if awaited.endswith("_reply"):
+                    read_reply()
+                else:
+                    has_ended = read_published()
+        then()
+        while len(replies) < answered:
+            read_reply()
+        while not has_ended:
+            has_ended = read_published()
+        return replies, published
 
     def processes(self) -> list[psutil.Process]:
         """Every process that was started by this kernel, at any remove, and lives; the kernel too."""
         return [process for process in psutil.process_iter() if self._started(process)]
+
+    def files_with(self, text: str) -> list[Path]:
+        """The files of the kernel's home that have a text. Others may be removed meanwhile."""
+        found = []
+        for path in self.home.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and text.encode() in path.read_bytes():
+                    found.append(path)
+        return found
 
     def _started(self, process: psutil.Process) -> bool:
         try:
@@ -350,17 +392,17 @@ class Kernel:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
-    def _presses(self, marks: Sequence[Mark], shown: list[Message]) -> _Presses:
-        return _Presses(self._manager, marks, shown)
+    def _presses(self, marks: Sequence[Mark], texts: list[str]) -> _Presses:
+        return _Presses(self._manager, marks, texts)
 
 
 @dataclass(slots=True)
 class _Presses:
-    """Presses ■ at its marks, from a thread, for as long as the cell runs."""
+    """Presses ■ at its marks, from a thread, for as long as the cell runs. `texts`: what was shown and asked so far."""
 
     manager: KernelManager
     marks: Sequence[Mark]
-    shown: list[Message]
+    texts: list[str]
     over: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(init=False)
 
@@ -377,18 +419,29 @@ class _Presses:
     def _press(self) -> None:
         with contextlib.closing(ensure_event_loop()):  # jupyter_client's blocking calls make one a thread
             for mark in self.marks:
-                if any(self.over.wait(pause) for pause in self._pauses(mark)):
+                for part in mark if isinstance(mark, tuple) else (mark,):
+                    if any(self.over.wait(pause) for pause in self._pauses(part)):
+                        return
+                if self.over.is_set():  # a thread may wake up late
                     return
                 self.manager.interrupt_kernel()
 
-    def _pauses(self, mark: Mark) -> Iterator[float]:
-        """How long to wait before the press, in steps."""
-        if isinstance(mark, float | int):
-            yield mark
+    def _pauses(self, part: Part) -> Iterator[float]:
+        """How long to wait for a part of a mark, in steps."""
+        if isinstance(part, float | int):
+            yield part
             return
-        holds = mark if callable(mark) else lambda: any(mark in message.text for message in list(self.shown))
+        holds = part if callable(part) else lambda: part in "".join(self.texts)  # a print may come in pieces
         while not holds():
             yield 0.02
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """The words that a process was started with; none if it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 class Listener:
@@ -410,7 +463,7 @@ class Listener:
     ) -> None:
         self._client.stop_channels()
 
-    def of(self, cell: Result, until: Callable[[list[Message]], bool], within: float = 30.0) -> list[Message]:
+    def of(self, cell: Result, until: Callable[[list[Message]], bool], within: float = 90.0) -> list[Message]:
         """All messages of a cell so far, once a condition holds for them."""
         heard = self._heard.setdefault(cell.id, [])
         end = time.monotonic() + within

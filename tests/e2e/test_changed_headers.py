@@ -10,6 +10,12 @@ from tests.cloud.gates import Gates
 from tests.e2e.kernel import Kernel
 
 BUILDING = ("ImageGetOrCreate", "ImageJoinStreaming")
+NOTES_IDLE_TIME = """
+from modal_gpu_magic.session.facade import Session
+keep_warm = Session.keep_warm
+Session.keep_warm = lambda *a: (keep_warm(*a), open({!r}, "w").close())[0]
+"""
+"""Makes a kernel write a file once it has chosen the idle time of a session."""
 SESSIONS = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions"
 
 
@@ -72,7 +78,9 @@ def test_an_idle_time_that_is_chosen_while_the_app_opens_is_that_of_its_containe
     pressed = [lambda: gates.reached(BUILDING[0])]
     assert kernel.remote("1", "T4", press=pressed, timeout=60).error.startswith("KeyboardInterrupt")
     gates.forget("FunctionUpdateSchedulingParams")
-    again = kernel.remote("1", "T4 --keep-warm 20m", press=[0.5], timeout=60)
+    chosen = kernel.home / "chosen"
+    assert kernel.run(NOTES_IDLE_TIME.format(str(chosen))).ok
+    again = kernel.remote("1", "T4 --keep-warm 20m", press=[(chosen.exists, 0.5)], timeout=60)
     assert again.error.startswith("KeyboardInterrupt")
     gates.open(BUILDING[0])
     assert kernel.remote("1", "T4", timeout=60).ok

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.detached_user import wait_until
 from tests.e2e.kernel import Kernel
 from tests.e2e.test_ranks import ranks_of
 
@@ -20,7 +21,7 @@ def _session(kernel: Kernel) -> Iterator[None]:
     """An ordinary session that has a variable of its own, which it has still when all tests are through."""
     assert kernel.remote("lives = open('/dev/null')\nlarge = bytearray(2_000_000)", "H100 --fetch 1MB").ok
     yield
-    assert ranks_of(kernel) == []
+    wait_until(lambda: ranks_of(kernel) == [])
     result = kernel.remote("lives.name, len(large)", "")
     assert result.value() == "('/dev/null', 2000000)"
 
@@ -73,7 +74,7 @@ def test_what_a_node_failed_with_is_raised(kernel: Kernel) -> None:
         "print('before', flush=True)\n"
         "if modal.Cluster.from_context().container_rank() == 1:\n"
         "    {}['missing']\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     result = kernel.remote(source, f"{TWO} --ranks 1")
     assert result.error == "KeyError: 'missing'"
@@ -85,12 +86,12 @@ def test_what_a_node_failed_with_is_raised(kernel: Kernel) -> None:
 
 def test_stop_ends_all_nodes(kernel: Kernel) -> None:
     source = (
-        "import os, time\nreached = 'the wait'\nprint('node', os.environ['GROUP_RANK'], flush=True)\ntime.sleep(60)"
+        "import os, time\nreached = 'the wait'\nprint('node', os.environ['GROUP_RANK'], flush=True)\ntime.sleep(600)"
     )
     result = kernel.remote(source, TWO, press=["node 0"])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert kernel.print("reached") == "the wait"
-    assert ranks_of(kernel) == []
+    wait_until(lambda: ranks_of(kernel) == [])
 
 
 def test_what_does_not_come_home_is_gone_and_says_so(kernel: Kernel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 
 import psutil
@@ -148,8 +147,9 @@ def test_a_container_that_ends_after_the_attach_and_before_the_next_cell_loses_n
     user: User, one: Kernel, two: Kernel
 ) -> None:
     begin(one, "outlived", "first, second = [1], [2]\nboth = [first, second]\nhome = 3", "--fetch 0")
-    assert one.remote("first.append(2)", "--keep-warm 5s").ok
+    assert one.remote("first.append(2)", "").ok
     attach(two, "outlived")
+    assert two.run(f"{SESSION.format('outlived')}.app.keep_warm(2)").ok
     user.ended(1, "outlived")
     restored = two.remote("first, second, both[0] is first, home", "--keep-warm 60s")
     assert restored.value() == "([1, 2], [2], True, 3)"
@@ -219,8 +219,8 @@ def test_a_kernel_that_comes_after_a_container_was_killed_is_told_how_old_the_va
     user.ended(1, "older")  # saved at its end
     assert one.remote("values.append(3)", "--keep-warm 60s --fetch 0").ok
     pid = int(one.remote("import os\nprint('last', os.getpid())\nos.getpid()", "").value())
-    while "last" not in row_of("older", two):  # the log of a run whose container dies within 0.1 s of it has no end
-        time.sleep(0.05)
+    # The log of a run whose container dies within 0.1 s of it has no end.
+    wait_until(lambda: "last" in (row := row_of("older", two)) and "idle until" in row)
     psutil.Process(pid).kill()
     user.ended(2, "older")
     said = " ".join(attach(two, "older").split())
@@ -242,10 +242,7 @@ def test_a_kernel_that_comes_after_a_run_which_was_not_sent_has_the_session_s_va
     begin(lone, "unsent", "import time\nitems, both = [1], {}\nboth['items'] = items", "--fetch 0")
     assert lone.run(UNSENT).ok
     lone.send("%%modal_gpu\nitems.append(2)")
-    until = time.monotonic() + 60
-    while lone._manager.is_alive() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not lone._manager.is_alive()
+    wait_until(lambda: not lone._manager.is_alive())
     attach(two, "unsent")
     assert two.print("type(items).__name__") == "RemoteValue"
     for number in range(2, 4):  # the second cell no longer names what the first one has
@@ -271,15 +268,12 @@ def test_a_kernel_that_finds_a_run_whose_container_died_has_what_was_saved(
 ) -> None:
     begin(one, "died", "items = [1]", "--fetch 0", f"--env {IDLE_VARIABLE}=0.1")
     volumes = user.home / "data/modal_gpu_magic/volumes"
-    until = time.monotonic() + 60
-    while not list(volumes.glob("**/died/state/manifest")) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: bool(list(volumes.glob("**/died/state/manifest"))))
     go = user.home / "go"
     one.send(
         f"%%modal_gpu\nimport os, time\nitems.append(2)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nos._exit(3)"
     )
-    while "running since" not in str(two.run("%modal_gpu attach").bundles()) and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_until(lambda: "running since" in str(two.run("%modal_gpu attach").bundles()))
     go.touch()
     user.ended(1, "died")
     attached = two.run("%modal_gpu attach died")

@@ -150,11 +150,11 @@ def test_a_running_cell_is_stopped_at_its_budget(noted: Kernel, source: str) -> 
         "CellTimeout: the cell reached budget_cell of $0.00098; its variables are kept. "
         "Raise it by %config ModalGpu.budget_cell."
     )
-    assert 5 < stopped.seconds < 20
+    assert 5 < stopped.seconds < 60
     assert noted.run("kept").value() == "1"
     last = [each for each in lines(noted) if each["kind"] == "run"][-1]
     assert last["outcome"] == "timed out"
-    assert last["dollars"] == pytest.approx(dollars, rel=0.5)
+    assert 0.8 * dollars < last["dollars"] < 5 * dollars
 
 
 def test_a_service_is_in_the_ledger(noted: Kernel) -> None:

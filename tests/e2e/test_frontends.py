@@ -189,7 +189,7 @@ def in_terminal(home: Path, kind: str) -> Iterator[pexpect.spawn[str]]:
         env={**clean_environ(home), "TERM": kind},
         cwd=str(home / "work"),
         encoding="utf-8",
-        timeout=30,
+        timeout=100,
         echo=False,
     )
     child.expect_exact("In [1]: ")
@@ -242,19 +242,21 @@ class TestTerminal:
 
     def test_the_gpus_are_seen_while_the_cell_runs(self, home: Path) -> None:
         with in_terminal(home, "xterm") as terminal:
-            type_in(terminal, "%%modal_gpu H100:2\nimport time\ntime.sleep(5)\nprint('af' + 'ter')")
+            waits = f"while not os.path.exists({str(home / 'seen')!r}): time.sleep(0.01)"
+            type_in(terminal, f"%%modal_gpu H100:2\nimport os, time\n{waits}\nprint('af' + 'ter')")
             terminal.expect_exact("running on H100:2")
             terminal.expect(r"GPU 1\s+\d+ %")
+            (home / "seen").touch()
             terminal.expect_exact("after")
             terminal.expect(PROMPT)
             assert "simulated" in str(terminal.before), "the receipt"
 
     def test_control_c_stops_the_cell(self, terminal: pexpect.spawn[str]) -> None:
         typed(terminal, "%%modal_gpu H100\nimport time\nreached = 1")
-        type_in(terminal, "%%modal_gpu\nprint('read' + 'y', flush=True)\ntime.sleep(60)")
+        type_in(terminal, "%%modal_gpu\nprint('read' + 'y', flush=True)\ntime.sleep(600)")
         terminal.expect_exact("ready")
         terminal.sendintr()
-        terminal.expect(PROMPT, timeout=15)
+        terminal.expect(PROMPT, timeout=60)
         assert "KeyboardInterrupt" in str(terminal.before)
         assert "1" in typed(terminal, "print(reached)")
 

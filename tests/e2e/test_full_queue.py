@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 
 from modal_gpu_magic.catalog.limits import QUEUE_PARTITION_BYTES
-from tests.e2e.detached_user import User, pid_of
+from tests.e2e.detached_user import User, pid_of, wait_until
 
-pytestmark = pytest.mark.timeout(300)
-SOON: Final = 120.0
+pytestmark = pytest.mark.timeout(400)
+SOON: Final = 200.0
 LINES, LENGTH = 3_000, 30_000
 """Lines of a cell, and characters of one. Compressed, random digits to the base 85 take four fifths of that."""
 CELL: Final = f"""
@@ -46,12 +46,18 @@ MOST_ROOM: Final = 16
 """The same, if the last frames were refused: they were put together."""
 
 
+def ended_runs(user: User) -> int:
+    """How many runs of the session have a log that has ended."""
+    return len([*user.home.glob("data/modal_gpu_magic/volumes/modal-gpu-full/*/runs/*/*/end")])
+
+
 def test_all_output_comes_once_although_the_queue_took_a_part(user: User) -> None:
     one, two = user.kernel(), user.kernel()
     over = user.home / "over"
     assert one.run(f"%modal_gpu use T4 --session full --detach --keep-warm 60s\nover = {str(over)!r}").ok
     assert one.remote("over", "").ok
     assert 0.8 * LINES * LENGTH > 1.05 * QUEUE_PARTITION_BYTES
+    wait_until(lambda: ended_runs(user) == 1)
     one.send(f"%%modal_gpu\nprint('begun')\n{CELL}")
     until = time.monotonic() + SOON
     while not any("begun" in message.text for message in one.listen(0.05)):
@@ -61,6 +67,7 @@ def test_all_output_comes_once_although_the_queue_took_a_part(user: User) -> Non
         while not over.exists():
             assert time.monotonic() < until
             time.sleep(0.05)
+        wait_until(lambda: ended_runs(user) == 2)  # the container has put all that it puts
         assert int(two.run(ROOM).value()) <= MOST_ROOM
         attached = two.run("%modal_gpu attach full", timeout=SOON)
     finally:

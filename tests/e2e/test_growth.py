@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.kernel import Kernel
 
+pytestmark = pytest.mark.timeout(300)
 CELLS = 30
 COUNT = """
 import collections, gc

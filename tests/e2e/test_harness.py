@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.scrub import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ CELLS = {
     "error": "def f():\n    return 1 / 0\nf()",
     "timeit": "%timeit -n10 -r2 sum(range(10))",
     "time": "%time sum(range(10))",
-    "bar": "from tqdm import tqdm\nfor i in tqdm(range(3)): pass",
+    "bar": "from tqdm import tqdm\nfor i in tqdm(range(3), mininterval=99): pass",
     "display id": "from IPython.display import display\nh = display('a', display_id=True)\nh.update('b')",
     "figure": "import matplotlib.pyplot as plt\nplt.plot([1, 2])",
     "warning": "import warnings\nwarnings.warn('careful')",
@@ -58,10 +60,28 @@ def test_what_differs_is_seen(native: Kernel, one: str, two: str) -> None:
 
 
 def test_a_press_waits_for_its_text(native: Kernel) -> None:
-    source = "import time\ntime.sleep(0.3)\nprint('ready', flush=True)\ntime.sleep(30)"
-    result = native.run(source, press=["ready"], timeout=20)
+    source = "import time\ntime.sleep(0.3)\nprint('ready', flush=True)\ntime.sleep(600)"
+    result = native.run(source, press=["ready"])
     assert result.error.startswith("KeyboardInterrupt")
-    assert 0.3 < result.seconds < 10
+    assert result.seconds > 0.3
+    assert result.stdout == "ready\n"
+
+
+def test_a_press_waits_for_all_parts_of_its_mark(native: Kernel, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    source = (
+        f"import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nopen({str(far)!r}, 'w').close()\ntime.sleep(600)"
+    )
+    result = native.run(source, press=[("rea", far.exists, 0.1)])
+    assert result.error.startswith("KeyboardInterrupt")
+    assert far.exists()
+
+
+def test_a_function_is_called_once_a_text_was_shown(native: Kernel, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    source = f"import os, time\nprint('a', 'b')\nwhile not os.path.exists({str(shown)!r}): time.sleep(0.01)"
+    assert native.run(source, when={"a b\n": shown.touch, "never": shown.unlink}).ok
+    assert shown.exists()
 
 
 def test_an_answer_is_typed(native: Kernel) -> None:
@@ -77,11 +97,14 @@ def test_nobody_answers(native: Kernel) -> None:
 def test_late_output_carries_its_cell(native: Kernel) -> None:
     late = "import threading\nthreading.Timer(0.3, print, ['late']).start()"
     result = native.run(late)
-    assert ("late\n", result.id) in [(message.text, message.parent) for message in native.listen(1.0)]
+    text, until = "", time.monotonic() + 60
+    while text != "late\n":
+        assert time.monotonic() < until, text
+        text += "".join(message.text for message in native.listen(0.1) if message.parent == result.id)
 
 
 def test_processes_are_those_of_the_kernel(native: Kernel, other: Kernel) -> None:
-    native.run("import subprocess\nchild = subprocess.Popen(['sleep', '60'])")
+    native.run("import subprocess\nchild = subprocess.Popen(['sleep', '600'])")
     started = {process.pid for process in native.processes()}
     assert {native.pid, int(native.print("child.pid"))} <= started
     assert other.pid not in started

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Pair
 from tests.e2e.kernel import Kernel
 
-STOPPED_SECONDS = 15.0
+STOPPED_SECONDS = 60.0
 """Seconds that a stopped cell may take to end."""
 
 PUT_BACK = {
@@ -29,7 +30,7 @@ PUT_BACK = {
 @pytest.mark.parametrize("names", PUT_BACK)
 def test_what_the_container_needs_is_put_back(kernel: Kernel, names: str) -> None:
     kernel.remote("kept = 1")
-    ended = kernel.remote(PUT_BACK[names], timeout=40)
+    ended = kernel.remote(PUT_BACK[names])
     assert f"Restored {names}: the cell had replaced or removed what the container needs." in ended.said
     after = kernel.remote("print(len([1]), isinstance(1, int), kept)\nmade = [2]")
     assert after.stdout == "1 True 1\n", after.error
@@ -41,7 +42,7 @@ def test_a_cell_that_goes_on_without_a_built_in(kernel: Kernel) -> None:
     source = (
         "import builtins, time\nif True:\n    print('first')\n    builtins.len = None\n    time.sleep(2)\n    len([1])"
     )
-    ended = kernel.remote(source, timeout=40)
+    ended = kernel.remote(source)
     assert ended.reply["ename"] in ("TypeError", "ContainerLost")
     assert "'NoneType' object is not callable" in ended.error or "the cell replaced built-ins" in ended.error
     assert ended.stdout == "first\n" or ended.reply["ename"] == "ContainerLost"
@@ -112,18 +113,18 @@ def test_functions_of_modules_are_replaced_for_user_code_alone(kernel: Kernel, c
     kernel.remote("kept = [1]")
     after = "print('after')\nget_ipython().display_pub.publish({'text/plain': 'shown'})\nsleep(0.3)\nkept"
     cell = f"from time import sleep\n{imports}\nkept.append(2)\n{source}\n{after}"
-    first = kernel.remote(cell, "T4 --timeout 100", timeout=40)
+    first = kernel.remote(cell, "T4 --timeout 100")
     assert first.ok, first.error
     assert first.stdout == "after\n"
     assert [bundle["text/plain"] for bundle in first.bundles()] == ["shown", "[1, 2]"]
     assert not first.stderr
-    again = kernel.remote(f"made = [len(kept)]\nkept.append(3)\n({seen})", "T4 --timeout 100", timeout=40)
+    again = kernel.remote(f"made = [len(kept)]\nkept.append(3)\n({seen})", "T4 --timeout 100")
     assert again.value() == "True", again.error
     assert not again.stderr
     assert "container ended" not in first.said + again.said
     assert kernel.print("kept, made") == "[1, 2, 3] [2]"
-    kernel.remote("import os\nos._exit(0)", timeout=40)
-    assert kernel.remote("kept[0]", timeout=40).value() == "1"
+    kernel.remote("import os\nos._exit(0)")
+    assert kernel.remote("kept[0]").value() == "1"
 
 
 def test_a_replaced_function_can_be_put_back(kernel: Kernel) -> None:
@@ -141,24 +142,29 @@ SENTENCES = {
         "",
     ),
     "a process that hears nothing": (
-        "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\ntime.sleep(100)",
+        "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n"
+        "open(begun, 'w').close()\ntime.sleep(600)",
         "its container was ended",
     ),
 }
+MUCH_LATER = 20.0
+"""Seconds after the beginning of a cell that should have ended by itself when it is stopped."""
 
 
 @pytest.mark.parametrize("case", SENTENCES)
-def test_one_sentence(kernel: Kernel, case: str) -> None:
+def test_one_sentence(kernel: Kernel, tmp_path: Path, case: str) -> None:
     source, words = SENTENCES[case]
-    began = time.monotonic()
-    ended = kernel.remote(source, timeout=40, press=(4.0,))
-    assert time.monotonic() - began < STOPPED_SECONDS + 5
+    hears_nothing = "begun" in source
+    begun, began = tmp_path / "begun", time.monotonic()
+    header = f"begun = {str(begun)!r}\n" + ("" if hears_nothing else "open(begun, 'w').close()\n")
+    ended = kernel.remote(header + source, press=[(begun.exists, 0.5 if hears_nothing else MUCH_LATER)])
+    assert time.monotonic() - began < STOPPED_SECONDS
     assert not ended.ok
     assert words in ended.reply["evalue"]
     assert "\n" not in ended.reply["evalue"]
     if not words:  # the limit stays with the container, which may not even be able to start a cell
-        kernel.remote("import os\nos._exit(0)", timeout=40, press=(4.0,))
-    assert kernel.remote("print('next')", timeout=60).stdout == "next\n"
+        assert kernel.run("%modal_gpu stop").ok
+    assert kernel.remote("print('next')").stdout == "next\n"
 
 
 def test_endless_recursion_of_great_depth(kernel: Kernel) -> None:
@@ -174,7 +180,7 @@ try:
 finally:
     sys.setrecursionlimit(before)
 """
-    ended = kernel.remote(source, timeout=60)
+    ended = kernel.remote(source)
     assert ended.error.startswith("RecursionError")
     assert "The traceback is too deep to show" in ended.said
     assert kernel.remote("1").value() == "1"
@@ -184,9 +190,9 @@ def test_a_traceback_that_takes_long_is_stopped(kernel: Kernel) -> None:
     kernel.run("import sys")
     source = "import sys\nsys.setrecursionlimit(3900)\ndef dive(n):\n    return dive(n + 1)\nprint('on')\ndive(0)"
     began = time.monotonic()
-    ended = kernel.remote(source, timeout=90, press=("on", 2.0))
+    ended = kernel.remote(source, press=[("on", 2.0)])
     assert not ended.ok
-    assert time.monotonic() - began < STOPPED_SECONDS + 4
+    assert time.monotonic() - began < STOPPED_SECONDS
     assert kernel.remote("sys.setrecursionlimit(3000)\n1").value() == "1"
 
 
@@ -206,18 +212,18 @@ SAME = {
 
 def test_what_a_kernel_survives(pair: Pair) -> None:
     for source in SAME.values():
-        pair.there(source, timeout=40)
-        pair.there("print('next')\nseen = [1]", timeout=40)
+        pair.there(source)
+        pair.there("print('next')\nseen = [1]")
         assert pair.kernel.print("seen") == "[1]"
 
 
-def test_threading_replaced(kernel: Kernel) -> None:
-    ended = kernel.remote(
-        "import threading\nthreading.current_thread = threading.Thread = None", timeout=40, press=(5,)
-    )
+def test_threading_replaced(kernel: Kernel, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    source = "import threading\nthreading.current_thread = threading.Thread = None"
+    ended = kernel.remote(f"open({str(begun)!r}, 'w').close()\n{source}", press=[(begun.exists, MUCH_LATER)])
     assert ended.ok or ended.reply["ename"] == "ContainerLost"
-    kernel.remote("import os\nos._exit(0)", timeout=40, press=(5,))
-    assert kernel.remote("print('next')", timeout=40).stdout == "next\n"
+    assert kernel.run("%modal_gpu stop").ok
+    assert kernel.remote("print('next')").stdout == "next\n"
 
 
 def test_names_of_the_notebook_that_are_no_text(fresh: Kernel) -> None:
@@ -269,7 +275,7 @@ OUR_WORDS = {
 @pytest.mark.parametrize("case", ODD_ERRORS)
 def test_odd_errors(pair: Pair, case: str) -> None:
     source = ODD_ERRORS[case]
-    ended = pair.kernel.remote(source, timeout=40)
+    ended = pair.kernel.remote(source)
     assert ended.error == OUR_WORDS.get(case, pair.native.run(source).error)
     assert "modal_gpu_magic" not in ended.traceback
     assert "container ended" not in ended.said
@@ -314,13 +320,13 @@ def test_objects_whose_methods_fail(kernel: Kernel, made: str, side: str) -> Non
     ended = run(f"{FAULTY}\nodd = {made}\nfine = [1]")
     assert ended.ok, ended.error
     for source in ("fine.append(2)\nprint('next')", "print(fine[0])\nother = fine"):
-        after = kernel.remote(source, timeout=40)
+        after = kernel.remote(source)
         assert after.ok, after.error
         assert kernel.run("fine").ok
     assert kernel.print("fine") == "[1, 2]"
-    read = kernel.remote("_ = odd\nprint('read')", timeout=40)
+    read = kernel.remote("_ = odd\nprint('read')")
     assert read.stdout == "read\n" or "odd" in read.error, read.error
-    assert kernel.remote("odd = None\nprint('next')", timeout=40).stdout == "next\n"
+    assert kernel.remote("odd = None\nprint('next')").stdout == "next\n"
     assert kernel.run("odd = None").ok
 
 
@@ -358,7 +364,7 @@ def test_a_press_in_the_import_of_a_command(fresh: Kernel) -> None:
 
 
 def test_a_crash_shows_the_cell_alone(kernel: Kernel) -> None:
-    ended = kernel.remote("import ctypes\ndef dies():\n    ctypes.string_at(0)\ndies()", timeout=40)
+    ended = kernel.remote("import ctypes\ndef dies():\n    ctypes.string_at(0)\ndies()")
     assert "Fatal Python error: Segmentation fault" in ended.stderr
     assert " in dies" in ended.stderr
     assert "modal" not in ended.stderr.replace("Runner", "")

@@ -23,7 +23,7 @@ def here(kernel: Kernel, package: str) -> str:
 
 def test_pip_is_there_and_not_here(kernel: Kernel) -> None:
     before = here(kernel, "einops")
-    result = kernel.remote("import einops\neinops.__version__", f"H100 --pip {EINOPS}")
+    result = kernel.remote("import einops\neinops.__version__", f"H100 --pip {EINOPS}", timeout=110)
     assert result.ok, result.error
     assert result.value() == "'0.8.0'"
     assert here(kernel, "einops") == before

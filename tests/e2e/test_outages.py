@@ -14,7 +14,7 @@ import pytest
 from tests.cloud.gates import AT_START, Gates
 from tests.e2e.kernel import Kernel
 
-SOON: Final = 40.0
+SOON: Final = 90.0
 
 
 @dataclass

@@ -6,7 +6,6 @@ import http.server
 import io
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Final
 
 import pytest
 
+from modal_gpu_magic.container.ranks.protocol import ADDRESS
 from tests.e2e.kernel import OURS, Kernel, Result
 from tests.e2e.test_billed_time import DRIVER, hold
 
@@ -46,18 +46,33 @@ def order(words: list[str], *wanted: str) -> None:
     assert places == sorted(places, key=lambda place: place or 0), (words, wanted)
 
 
-def test_packages_are_installed_in_a_warm_container(plain: Kernel) -> None:
-    """From an index that answers late: a status is shown after a second, and pip may need less."""
-    with slow_index("mgm-tiny", seconds=3) as url:
+def until(file: Path) -> str:
+    """Lines that wait for a file."""
+    return f"import os, time\nwhile not os.path.exists({str(file)!r}): time.sleep(0.01)"
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> Path:
+    """A folder that cells of the test see."""
+    return tmp_path
+
+
+def test_packages_are_installed_in_a_warm_container(plain: Kernel, flags: Path) -> None:
+    """From an index that answers once the status is shown; the cell goes on likewise."""
+    installing, running = threading.Event(), flags / "running"
+    with slow_index("mgm-tiny", installing) as url:
         plain.remote(f"import os\nos.environ['PIP_INDEX_URL'] = {url!r}", "H100 --session slow")
-        source = "import mgm_tiny, time\ntime.sleep(1.5)"
-        words = shown(plain.remote(source, "H100 --session slow --pip mgm-tiny==1.0", timeout=100))
-    order(words, r"installing mgm-tiny==1\.0", "running on H100")
+        result = plain.remote(
+            f"import mgm_tiny\n{until(running)}",
+            "H100 --session slow --pip mgm-tiny==1.0",
+            when={"installing mgm-tiny": installing.set, "running on H100": running.touch},
+        )
+    order(shown(result), r"installing mgm-tiny==1\.0", "running on H100")
 
 
 @contextmanager
-def slow_index(name: str, seconds: float) -> Iterator[str]:
-    """Serve a package index that has version 1.0 of one empty package and answers late; its address."""
+def slow_index(name: str, answers: threading.Event) -> Iterator[str]:
+    """Serve a package index that has version 1.0 of one empty package, and waits before it answers; its address."""
     module = name.replace("-", "_")
     wheel = f"{module}-1.0-py3-none-any.whl"
     info = f"{module}-1.0.dist-info"
@@ -72,7 +87,7 @@ def slow_index(name: str, seconds: float) -> Iterator[str]:
         def do_GET(self) -> None:
             is_wheel = self.path.endswith(wheel)
             if not is_wheel:
-                time.sleep(seconds)
+                answers.wait(80)
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream" if is_wheel else "text/html")
             self.end_headers()
@@ -91,32 +106,46 @@ def slow_index(name: str, seconds: float) -> Iterator[str]:
             thread.join()
 
 
-def test_values_are_restored_and_saved(plain: Kernel) -> None:
-    plain.run(
-        "import time\n"
-        "class Slow:\n"
-        "    def __reduce__(self):\n"
-        "        return wait, (2.5,)\n"
-        "def wait(seconds):\n"
-        "    time.sleep(seconds)\n"
-        "    return 'slow'\n"
-        "held = Slow()"
+SLOW_VALUE = """
+import os, time
+class Slow:
+    def __init__(self, path, only): self.path, self.only = path, only
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        while self.only in ("", *os.environ) and not os.path.exists(self.path): time.sleep(0.01)
+held = Slow({!r}, {!r})
+"""
+"""A value that is made once a file exists, in processes that have a variable of the environment."""
+
+
+def test_values_are_restored_and_saved(plain: Kernel, flags: Path) -> None:
+    restoring, running, saving = (flags / name for name in ("restoring", "running", "saving"))
+    assert plain.run(SLOW_VALUE.format(str(restoring), "")).ok
+    result = plain.remote(
+        f"held\n{until(running)}", "H100", when={"restoring values": restoring.touch, "running on H100": running.touch}
     )
-    words = shown(plain.remote("held, time\ntime.sleep(1.5)", "H100", timeout=100))
-    order(words, "restoring values", "running on H100")
+    order(shown(result), "restoring values", "running on H100")
     source = (
-        "import time\n"
+        "import os, time\n"
         "class Stays:\n"
         "    def __reduce__(self):\n"
-        "        time.sleep(2.5)\n"
+        f"        while not os.path.exists({str(saving)!r}): time.sleep(0.01)\n"
         "        return str, ()\n"
         "out = Stays()"
     )
-    order(shown(plain.remote(source, "H100", timeout=100)), "saving values on H100")
+    result = plain.remote(source, "H100", when={"saving values on H100": saving.touch})
+    order(shown(result), "saving values on H100")
 
 
-def test_ranks_start_before_they_run(plain: Kernel) -> None:
-    result = plain.remote("import time\nprint('runs')\ntime.sleep(2)", "H100:8 --session r --torchrun 2", timeout=200)
+def test_ranks_start_before_they_run(plain: Kernel, flags: Path) -> None:
+    starting, running = flags / "starting", flags / "running"
+    assert plain.run(SLOW_VALUE.format(str(starting), ADDRESS)).ok
+    result = plain.remote(
+        f"held\nprint('runs')\n{until(running)}",
+        "H100:8 --session r --torchrun 2",
+        when={"starting 2 ranks": starting.touch, "running on H100:8": running.touch},
+        timeout=200,
+    )
     order(shown(result), "starting 2 ranks", "running on H100:8")
     places = {CLOCK.sub("", message.text.strip()): place for place, message in reversed(list(enumerate(result.all)))}
     assert places["starting 2 ranks"] < places["runs"]
@@ -124,7 +153,7 @@ def test_ranks_start_before_they_run(plain: Kernel) -> None:
 
 
 def test_a_cell_waits_for_a_gpu(tmp_path: Path) -> None:
-    """On a machine whose nvidia-smi lists one GPU, which a service holds for seconds."""
+    """On a machine whose nvidia-smi lists one GPU, which a service holds until the status is shown."""
     driver = tmp_path / "nvidia-smi"
     driver.write_text(DRIVER)
     driver.chmod(0o755)
@@ -132,14 +161,20 @@ def test_a_cell_waits_for_a_gpu(tmp_path: Path) -> None:
         kernel.run(f"import os\nos.environ['PATH'] = {str(tmp_path)!r} + ':' + os.environ['PATH']")
         kernel.load()
         kernel.run("%config ModalGpu.dashboard = False")
-        hold(kernel, 6)
-        result = kernel.remote("import time\ntime.sleep(2)", "H100 --session own", timeout=100)
+        free, running = tmp_path / "free", tmp_path / "running"
+        hold(kernel, free)
+        result = kernel.remote(
+            until(running),
+            "H100 --session own",
+            when={"waiting for H100": free.touch, "running on H100": running.touch},
+            timeout=150,
+        )
         order(shown(result), "waiting for H100 since", "running on H100")
-        assert "waiting for H100 since 0:0" in result.said
+        assert re.search(r"waiting for H100 since \d+:\d\d", result.said)
 
 
 def test_the_status_command_has_the_phase_and_the_cost(plain: Kernel) -> None:
     plain.remote("import time\ntime.sleep(1)", "H100 --session s")
     listed = plain.run("%modal_gpu status").stdout
-    words = r"s: H100 · local · idle until \d\d:\d\d [A-Z]+ · free \(≈ \$3\.95/h on Modal, <?\$0\.0\d so far\) · only on the GPU: none"
+    words = r"s: H100 · local · idle until \d\d:\d\d [A-Z]+ · free \(≈ \$3\.95/h on Modal, <?\$\d\.\d\d so far\) · only on the GPU: none"
     assert re.search(f"^{words}$", listed, re.MULTILINE), listed

@@ -13,6 +13,7 @@ import pytest
 import modal_gpu_magic
 from tests.e2e.kernel import Kernel
 
+pytestmark = pytest.mark.timeout(300)
 SEEN = "import mg_tiny, importlib.metadata as m\nmg_tiny.VERSION, m.version('mg-tiny')"
 
 

@@ -117,11 +117,12 @@ def test_what_is_inherited_is_nobodys_change(fresh: Kernel) -> None:
     assert fresh.print(f"sorted({known}), {known}.get('environment')") == "['random', 'warnings'] None"
 
 
+@pytest.mark.timeout(300)
 def test_ranks_begin_with_it_and_rank_0_brings_it_home(fresh: Kernel) -> None:
     fresh.run("import random, os\nrandom.seed(5); os.environ['MGT_RANKS'] = 'r'")
     fresh.run("expected = [random.random() for _ in range(3)]; random.seed(5)")
     cell = "import random, os\na = random.random(); os.environ['MGT_OF'] = os.environ['RANK']\nprint(os.environ['MGT_RANKS'])"
-    ran = fresh.remote(cell, "T4:2 --torchrun")
+    ran = fresh.remote(cell, "T4:2 --torchrun", timeout=200)
     assert ran.ok, ran.traceback
     assert ran.stdout == "r\n"
     fresh.run("b = random.random()")

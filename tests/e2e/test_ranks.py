@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from modal_gpu_magic.container.ranks.protocol import ADDRESS
+from tests.e2e.detached_user import wait_until
 from tests.e2e.kernel import Kernel
 
 SAME = "H100:2"
@@ -23,7 +24,7 @@ def _session(kernel: Kernel) -> Iterator[None]:
     """A session with a variable of its own. When all tests are through and it still lives, no rank's process does."""
     assert kernel.remote("kept = 'here'", SAME).ok
     yield
-    assert ranks_of(kernel) == []
+    wait_until(lambda: ranks_of(kernel) == [])
 
 
 def ranks_of(kernel: Kernel) -> list[psutil.Process]:
@@ -140,8 +141,9 @@ def test_spawned_workers_input_and_what_stays(kernel: Kernel) -> None:
     used = kernel.run("opened.name")
     assert "rank 0" in used.error
     assert "LostValueError" in kernel.remote("opened", SAME).error
-    assert ranks_of(kernel) == []
-    assert not Path(kernel.print("place")).exists()
+    wait_until(lambda: ranks_of(kernel) == [])
+    place = Path(kernel.print("place"))
+    wait_until(lambda: not place.exists())
 
 
 def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
@@ -151,7 +153,7 @@ def test_a_failing_rank_ends_the_others_and_is_named(kernel: Kernel) -> None:
         "if os.environ['RANK'] == '0': print('before', flush=True); open('printed', 'w').close()\n"
         "while not os.path.exists('printed'): time.sleep(0.01)\n"
         "if os.environ['RANK'] == '1': {}['missing']\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     result = kernel.remote(source, TWO)
     assert result.error == "KeyError: 'missing'"
@@ -168,11 +170,14 @@ KILLED = {
 
 
 @pytest.mark.parametrize("source, how", KILLED.values(), ids=KILLED.keys())
-def test_a_rank_that_dies_is_named_with_its_last_words(kernel: Kernel, source: str, how: str) -> None:
+def test_a_rank_that_dies_is_named_with_its_last_words(kernel: Kernel, tmp_path: Path, source: str, how: str) -> None:
+    shown = tmp_path / "shown"
     result = kernel.remote(
-        f"import os, time\nprint('rank', os.environ['RANK'], flush=True)\ntime.sleep(1)\n"
-        f"if os.environ['RANK'] == '1': {source}\ntime.sleep(60)",
-        TWO,
+        f"import os, time\nprint('rank', os.environ['RANK'], flush=True)\n"
+        f"while not os.path.exists({str(shown)!r}): time.sleep(0.01)\n"
+        f"if os.environ['RANK'] == '1': {source}\ntime.sleep(600)",
+        f"{TWO} --ranks 1",
+        when={"[rank 1] rank 1": shown.touch},
     )
     assert result.reply["ename"] == "RankLost"
     assert f"rank 1 {'died' if '9' in source else 'exited'}" in result.error
@@ -190,24 +195,23 @@ def test_stopped_in_a_collective(kernel: Kernel) -> None:
         "    dist.init_process_group('gloo')\n"
         "    if dist.get_rank() == 0:\n"
         "        global reached\n"
-        "        time.sleep(1)\n"
         "        reached = 'the barrier'\n"
         "        print('ready', flush=True)\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "    print('waits', flush=True)\n"
         "    dist.barrier()\n"
         "wait()\n"
     )
-    result = kernel.remote(source, f"{TWO} --ranks 1", press=["ready"])
+    result = kernel.remote(source, f"{TWO} --ranks 1", press=[("ready", "[rank 1] waits", 1.0)])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert "[rank 1] waits" in result.stdout
     assert kernel.print("reached") == "the barrier"
-    assert ranks_of(kernel) == []
+    wait_until(lambda: ranks_of(kernel) == [])
     assert kernel.remote("kept", SAME).value() == "'here'"
 
 
 def test_the_time_limit_holds_in_ranks(kernel: Kernel) -> None:
-    result = kernel.remote("import time\ntime.sleep(60)", f"{TWO} --timeout 5s")
+    result = kernel.remote("import time\ntime.sleep(600)", f"{TWO} --timeout 5s")
     assert "CellTimeout" in result.error
     assert kernel.remote("kept", SAME).value() == "'here'"
 

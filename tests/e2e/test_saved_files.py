@@ -7,7 +7,7 @@ import json
 import psutil
 import pytest
 
-from tests.e2e.detached_user import User, detach
+from tests.e2e.detached_user import SESSION, User, detach, wait_until
 from tests.e2e.kernel import Kernel
 from tests.e2e.test_saved_state import LATE, SOON, Saved
 
@@ -20,10 +20,10 @@ MORE = "open('b.txt', 'w').write('newer')\nopen('c.txt', 'w').write('')"
 
 
 def kill(saved: Saved) -> None:
-    """End a container as a crash does."""
-    container = psutil.Process(saved.pid)
-    container.kill()
-    container.wait(30)
+    """End a container as a crash does; wait until Modal knows of it."""
+    psutil.Process(saved.pid).kill()
+    stats = f"{SESSION.format(saved.session)}.app.runner.run.get_current_stats()"
+    wait_until(lambda: saved.kernel.print(f"{stats}.num_total_runners") == "0")
 
 
 def test_files_of_a_container_that_has_ended_come_from_the_volume(fresh: Kernel) -> None:
@@ -73,8 +73,7 @@ def test_files_that_were_never_saved_are_lost_and_that_is_said(fresh: Kernel) ->
 
 
 def test_a_session_that_saves_nothing_says_so(fresh: Kernel) -> None:
-    saved = Saved(fresh, "T4 --save 0 --keep-warm 2s")
-    saved.header = "T4 --save 0 --keep-warm 2s"
+    saved = Saved(fresh, "T4 --save 0")
     done = fresh.remote(f"import os\nprint(os.getpid())\n{WRITES}", saved.header)
     saved.pid = int(done.stdout)
     kill(saved)
@@ -84,9 +83,9 @@ def test_a_session_that_saves_nothing_says_so(fresh: Kernel) -> None:
 
 def test_files_of_a_detached_session_come_to_a_kernel_that_attaches(user: User) -> None:
     first, second = user.kernel(), user.kernel()
-    detach(first, "files", "--keep-warm 2s")
+    detach(first, "files", "--keep-warm 60s")
     assert first.remote(WRITES, "").ok
-    assert first.remote(MORE, "").ok
+    assert first.remote(MORE, "--keep-warm 2s").ok
     user.kill(first)
     user.ended(1, "files")
     assert second.run("%modal_gpu attach files").ok

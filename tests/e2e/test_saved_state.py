@@ -14,6 +14,7 @@ import pytest
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
 from modal_gpu_magic.wire.saved.reading import SavedState
+from tests.e2e.detached_user import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel, Result
@@ -22,7 +23,7 @@ SOON = f"T4 --env {IDLE_VARIABLE}=0.1 --fetch 10kB"
 """A machine whose state is saved as soon as it is idle, and whose larger values stay."""
 LATE = f"T4 --env {IDLE_VARIABLE}=1000 --fetch 10kB"
 """A machine whose state is saved when the container ends, and not before."""
-WITHIN = 30.0
+WITHIN = 90.0
 """Seconds that a save may take on a busy machine."""
 MORE = "import os, json, time; print(json.dumps([os.getpid(), os.environ['MODAL_GPU_VOLUMES'], time.time()]))"
 
@@ -67,7 +68,7 @@ class Saved:
         """Kill the container."""
         process = psutil.Process(self.pid)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,10 @@ def test_a_value_is_fetched_from_a_container_that_has_ended(kernel: Kernel, save
 
 def test_what_is_not_saved_is_named_once_and_its_loss_is_a_name_error(kernel: Kernel, saved: Saved) -> None:
     saved.save("import threading\nlocked = [threading.Lock(), 1]; kept = list(range(30_000))")
-    told = saved.save("1")
-    assert "Not saved, so lost if the container ends: `locked`: it holds a lock" in told.said
+    told = [saved.save("1").said]
+    while "Not saved" not in told[-1]:  # a cell may begin before the save of the one before is over
+        told.append(saved.save("1").said)
+    assert "Not saved, so lost if the container ends: `locked`: it holds a lock" in told[-1]
     assert "Not saved" not in saved.save("2").said
     saved.kill()
     lost = saved.run("'before', len(kept), locked")
@@ -196,7 +199,7 @@ def test_what_later_cells_changed_is_lost_and_named(kernel: Kernel) -> None:
     process = psutil.Process(late.pid)
     late.run("third = 1")
     process.kill()
-    process.wait(10)
+    process.wait(60)
     lost = late.run("len(first)")
     assert lost.reply["ename"] == "LostValueError"
     assert "nothing was saved" in lost.said + lost.reply["evalue"]
@@ -205,7 +208,7 @@ def test_what_later_cells_changed_is_lost_and_named(kernel: Kernel) -> None:
 def test_an_idle_container_saves_at_its_end(kernel: Kernel) -> None:
     brief = Saved(kernel, f"{LATE} --env OWN=1 --keep-warm 2s", "brief")
     brief.run("idle = list(range(30_000)); idle[5] = 'five'")
-    psutil.Process(brief.pid).wait(30)
+    wait_until(lambda: not psutil.pid_exists(brief.pid))
     assert brief.state is not None
     again = brief.run("idle[5]")
     assert again.value() == "'five'", again.said
@@ -227,8 +230,9 @@ def test_without_saving_nothing_is_mounted(kernel: Kernel) -> None:
     )
     pid, _, volumes = off.stdout.partition(" ")
     assert SESSION_MOUNT not in volumes
-    psutil.Process(int(pid)).kill()
-    psutil.Process(int(pid)).wait(10) if psutil.pid_exists(int(pid)) else None
+    process = psutil.Process(int(pid))
+    process.kill()
+    process.wait(60)
     lost = kernel.remote("len(stays)", "T4 --fetch 10kB --session off")
     assert lost.reply["ename"] == "LostValueError"
 

@@ -74,6 +74,4 @@ def test_no_process_is_started_with_it(shared: Kernel) -> None:
 
 def test_no_file_has_it(shared: Kernel) -> None:
     """Neither logs, nor caches, nor what the control plane keeps; IPython's own history has the cell's text."""
-    files = [path for path in shared.home.rglob("*") if path.is_file() and path.name != "history.sqlite"]
-    assert files
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert [path for path in shared.files_with(SECRET) if path.name != "history.sqlite"] == []

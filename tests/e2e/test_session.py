@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.e2e.compare import shown
+from tests.e2e.detached_user import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel
@@ -45,7 +46,7 @@ def test_what_is_deleted_here_is_freed_here(kernel: Kernel) -> None:
     kernel.run("import weakref\nclass Leaf: pass\ntree = {'rows': [[Leaf()]]}\nleaf = weakref.ref(tree['rows'][0][0])")
     kernel.remote("len(tree['rows'])")
     kernel.run("del tree")
-    assert kernel.run("leaf() is None").value() == "True"
+    wait_until(lambda: kernel.run("leaf() is None").value() == "True")
 
 
 def test_a_name_changed_there_is_not_sent_over(kernel: Kernel) -> None:
@@ -223,10 +224,10 @@ def test_the_receipt_is_honest_about_where_it_ran(kernel: Kernel) -> None:
 
 
 def test_keep_warm_changes_without_a_new_machine(renewed: Kernel) -> None:
-    renewed.remote("n = 1", "H100 --keep-warm 60")
+    pid = int(renewed.remote("import os\nn = 1\nos.getpid()", "H100 --keep-warm 60").value())
     changed = renewed.remote("n += 1", "--keep-warm 2")
     assert "New machine" not in changed.said
-    time.sleep(4)
+    wait_until(lambda: not psutil.pid_exists(pid))
     result = renewed.remote("n")
     assert result.value() == "2"
     assert "was replaced; restored" in result.said, "the idle container should have been gone by now"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 OUTPUT = "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\n"
 
+STILL = "auto_refresh=False, get_time=lambda: 0.0"
+"""Of a bar of rich that shows no time, so that a slow machine shows it as often."""
+
 CAPTURED = {
     "printed": [OUTPUT + "print('before')\nwith out:\n    print(1)\n    display(2)\nprint('after')"],
     "an error": [OUTPUT + "with out:\n    print(1)\n    1 / 0\nprint('after')"],
@@ -26,14 +29,14 @@ CAPTURED = {
     "a table": [OUTPUT + "import pandas as pd\nwith out: display(pd.DataFrame({'a': [1]}))"],
     "a figure": [OUTPUT + "import matplotlib.pyplot as plt\nwith out:\n    plt.figure(figsize=(1, 1))\n    plt.show()"],
     "rich": ["import rich\nrich.print('[bold]x[/bold]')"],
-    "rich track": ["from rich.progress import track\nfor i in track(range(3)): pass"],
-    "rich status": ["from rich.console import Console\nwith Console().status('busy'): display('in')"],
+    "rich track": [f"from rich.progress import track\nfor i in track(range(3), {STILL}): pass"],
+    "rich status": ["from rich.console import Console\nwith Console().status('busy', speed=0.0, refresh_per_second=0.01): display('in')"],
     "rich live": [
         "from rich.live import Live\nwith Live('0', auto_refresh=False) as live:\n"
         "    for n in range(3): live.update(str(n), refresh=True)"
     ],
     "a bar": ["import ipywidgets\nbar = ipywidgets.IntProgress(max=3)\ndisplay(bar)\nfor i in range(4): bar.value = i"],
-    "a bar of tqdm": ["from tqdm.auto import tqdm\nfor i in tqdm(range(3), bar_format='{n}'): pass"],
+    "a bar of tqdm": ["from tqdm.auto import tqdm\nfor i in tqdm(range(3), bar_format='{n}', mininterval=99): pass"],
 }  # fmt: skip
 """Stories of cells, with the widgets' messages compared as well."""
 

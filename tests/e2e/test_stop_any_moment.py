@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.cloud.gates import AT_START, Gates
+from tests.e2e.detached_user import wait_until
 from tests.e2e.kernel import Kernel, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PROMPT: Final = 2.0
-"""Seconds from a stop to the prompt where the cell has not begun."""
+PROMPT: Final = 20.0
+"""Seconds from a stop to the prompt where the cell has not begun: two, and what a busy machine adds. What a test holds
+up is held up until the prompt is back."""
 
 
 SETUP: Final = """
@@ -70,7 +72,11 @@ class Stage:
             then()
             return False  # no second press
 
-        return self.kernel.remote(source, "T4", press=[press, after], timeout=60)
+        return self.kernel.remote(source, "T4", press=[press, after])
+
+    def wait_for_cancel(self) -> None:
+        """Wait until the stop has arrived at Modal, which follows by itself."""
+        wait_until(lambda: self.gates.passed("FunctionCallCancel"))
 
     def reached(self, moment: str) -> bool:
         return (self.hooks / f"{moment}.reached").exists()
@@ -147,9 +153,9 @@ def unheard(stage: Stage, source: str) -> Result:
     for gate in ("QueuePut", "QueueGet"):
         stage.gates.close(gate)
     marker = stage.hooks / "running"
-    lines = f"import pathlib\n{source}\npathlib.Path({str(marker)!r}).touch()\ntime.sleep(60)"
+    lines = f"import pathlib\n{source}\npathlib.Path({str(marker)!r}).touch()\ntime.sleep(600)"
     result = stage.stop(lines, marker.exists)
-    assert stage.waited < PROMPT + 0.5
+    assert stage.waited < PROMPT
     assert marker.exists()
     for gate in ("QueuePut", "QueueGet"):
         stage.gates.open(gate)
@@ -172,13 +178,13 @@ def test_while_the_spawn_is_slow(stage: Stage) -> None:
     stage.gates.forget("FunctionCallCancel")
     stage.gates.open("FunctionMap")
     assert_one_of_two(stage, result)
-    assert stage.gates.passed("FunctionCallCancel"), "the cancel follows by itself"
+    stage.wait_for_cancel()
 
 
 def test_a_slow_spawn_and_a_second_press(stage: Stage) -> None:
     stage.gates.close("FunctionMap")
     reached = lambda: stage.gates.reached("FunctionMap")  # noqa: E731
-    result = stage.kernel.remote(CELL, "T4", press=[reached, 0.2], timeout=60)
+    result = stage.kernel.remote(CELL, "T4", press=[reached, 0.2])
     assert_one_line(result)
     stage.gates.open("FunctionMap")
     assert_one_of_two(stage, result)
@@ -195,6 +201,8 @@ def test_while_a_value_is_made_there(stage: Stage) -> None:
         return True
 
     result = stage.stop("slow.items.append('ran')\nfresh = extra", lambda: stage.reached("making-there"), release)
+    stage.wait_for_cancel()
+    stage.release("making-there")
     outcome = stage.agree("items, slow.items is items, 'fresh' in globals()")
     assert outcome == ("(['new', 'ran'], True, True)" if result.ok else "(['new'], True, False)")
 
@@ -209,6 +217,8 @@ def test_while_values_are_collected_there(stage: Stage) -> None:
         return True
 
     stage.stop(CELL, lambda: stage.reached("reading-there"), release)
+    stage.wait_for_cancel()
+    stage.release("reading-there")
     assert stage.agree("items, count, slow.items is items, fresh is slow") == "(['ran'], 1, True, True)"
 
 
@@ -222,7 +232,9 @@ def test_while_the_answer_travels(stage: Stage) -> None:
         return True
 
     stage.stop(CELL, lambda: stage.gates.reached("FunctionPutOutputs"), release)
-    assert stage.waited < 5
+    assert stage.waited < PROMPT
+    stage.wait_for_cancel()
+    stage.gates.open("FunctionPutOutputs")
     assert stage.agree("items, count, slow.items is items, fresh is slow") == "(['ran'], 1, True, True)"
 
 
@@ -298,7 +310,10 @@ def test_a_press_before_anything_of_the_first_cell(tmp_path: Path) -> None:
         assert kernel.run(PRESSES_ITSELF).ok
         for pause in (0.005, 0.02, 0.05):
             assert kernel.run(f"pauses.append({pause})").ok
-            result = kernel.remote("import time\ntime.sleep(1)", "T4")
+            result = kernel.remote("import time\ntime.sleep(600)", "T4")
             assert kernel.run("timers[-1].join()").ok
-            assert_one_line(result)
+            assert result.reply.get("ename") == "KeyboardInterrupt", result.error
+            assert "modal_gpu_magic" not in result.traceback
+            if "time.sleep" not in result.traceback:  # a late press stops the cell itself
+                assert_one_line(result)
         assert kernel.remote("print('next')", "T4").stdout == "next\n"

@@ -108,7 +108,15 @@ def stopped(stage: Stage, choose: random.Random, moment: str, lines: tuple[str, 
     source = "\n".join(["slow, items, pair, table, big, count", *printed])
     stage.gates.forget("FunctionCallCancel")
     if moment == "line":
-        result = stage.kernel.remote(f"{source}\ntime.sleep(0.2)", "T4", press=["here"])
+        pressed = stage.hooks / "pressed"
+        pressed.unlink(missing_ok=True)
+        wait = f"while not os.path.exists({str(pressed)!r}): time.sleep(0.01)"
+
+        def note_press() -> bool:
+            pressed.touch()
+            return False  # no second press
+
+        result = stage.kernel.remote(f"{source}\n{wait}", "T4", press=["here", note_press])
     elif "-" in moment:
         stage.hold(moment)
         result = stage.stop(source, lambda: stage.reached(moment), lambda: _release(stage, moment))

@@ -11,7 +11,7 @@ from tests.cloud.gates import Gates
 from tests.e2e.kernel import Kernel
 
 WAITING = "FunctionGetInputs"
-SOON = 60.0
+SOON = 90.0
 
 
 @pytest.fixture
@@ -35,33 +35,31 @@ def _wait(holds: Callable[[], bool]) -> None:
 
 def test_the_notebook_goes_on_while_the_next_cell_waits(kernel: Kernel, gates: Gates) -> None:
     for _ in range(3):
-        assert kernel.run("6 * 7", timeout=20).value() == "42"
+        assert kernel.run("6 * 7").value() == "42"
     assert kernel.print("second.done()") == "False"
     gates.open(WAITING)
-    assert kernel.run("second.result()", timeout=60).value() == "4"
+    assert kernel.run("second.result()").value() == "4"
 
 
 def test_a_press_ends_the_wait_of_a_cell_behind_them(kernel: Kernel, gates: Gates) -> None:
-    stopped = kernel.remote("3 + 3", "T4", press=[0.5], timeout=30)
+    stopped = kernel.remote("3 + 3", "T4", press=["waits for second"])
     assert stopped.error.startswith("KeyboardInterrupt: stopped while the cell waited for second")
     gates.open(WAITING)
-    assert kernel.remote("3 + 3", "T4", timeout=60).value() == "6"
+    assert kernel.remote("3 + 3", "T4").value() == "6"
     assert kernel.run("second.result()").value() == "4"
 
 
 def test_the_next_cell_can_be_cancelled_as_well(kernel: Kernel, gates: Gates) -> None:
     assert kernel.run("second.cancel()").ok
-    assert kernel.run("second.result()", timeout=20).error.startswith(
-        "KeyboardInterrupt: cancelled before the cell ran"
-    )
+    assert kernel.run("second.result()").error.startswith("KeyboardInterrupt: cancelled before the cell ran")
     gates.open(WAITING)
-    assert kernel.remote("3 + 3", "T4 --bg third", timeout=60).ok
-    assert kernel.run("third.result()", timeout=60).value() == "6"
+    assert kernel.remote("3 + 3", "T4 --bg third").ok
+    assert kernel.run("third.result()").value() == "6"
 
 
 def test_a_stop_of_the_session_ends_the_cell_that_waits(kernel: Kernel, gates: Gates) -> None:
-    assert kernel.run("%modal_gpu stop", timeout=30).ok
-    assert "the session was stopped before the cell ran" in kernel.run("second.result()", timeout=20).error
+    assert kernel.run("%modal_gpu stop").ok
+    assert "the session was stopped before the cell ran" in kernel.run("second.result()").error
     gates.open(WAITING)
-    assert kernel.remote("3 + 3", "T4", timeout=60).value() == "6"
+    assert kernel.remote("3 + 3", "T4").value() == "6"
     assert kernel.print("second.done()") == "True"

@@ -53,7 +53,7 @@ class Recorder:
         self.client.__exit__(None, None, None)
         self._wait(self._plane.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
     async def _start(self) -> ControlPlane:

@@ -20,7 +20,7 @@ assert client.connect("local") is waited and not client._attempts
 import psutil
 servers = [each for each in psutil.Process().children() if "modal_gpu_magic.control_plane" in each.cmdline()]
 assert len(servers) == 1, servers
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 90
 while not waited.volume.id and time.monotonic() < deadline:
     time.sleep(0.01)
 assert waited.volume.id

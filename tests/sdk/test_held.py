@@ -19,7 +19,7 @@ from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.held import HeldApp
 from modal_gpu_magic.sdk.registry import Entry
 
-SOON = 10.0
+SOON = 60.0
 SLOW_END = """
 import atexit, time
 from modal_gpu_magic import Machine
@@ -94,7 +94,7 @@ def test_the_end_of_the_process_waits_for_the_end_of_its_app(before: str) -> Non
         [sys.executable, "-c", SLOW_END + before],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         cwd=Path(__file__).parents[2],
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def eventually(true: Callable[[], object], within: float = 20.0) -> None:
+def eventually(true: Callable[[], object], within: float = 60.0) -> None:
     """Wait until `true()`."""
     end = time.monotonic() + within
     while not true():

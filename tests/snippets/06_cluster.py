@@ -4,7 +4,7 @@ Differs: `modal.clustered`, which was `modal.experimental.clustered`; an app and
 RDMA and train.py are in the image; one process a node, of eight; a port that no other run on this machine has.
 """
 
-import random
+import socket
 from pathlib import Path
 
 import modal
@@ -41,6 +41,11 @@ def train_distributed(port: int) -> list[str]:
     return cluster_info.container_ips
 
 
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @app.local_entrypoint()
 def main() -> None:
-    print("nodes:", len(set(train_distributed.remote(random.randrange(20000, 30000)))))
+    print("nodes:", len(set(train_distributed.remote(free_port()))))

@@ -1,6 +1,7 @@
 """Reference: Cost Optimization.
 
-Differs: `scaledown_window`, which was `container_idle_timeout`; an app, an entrypoint and a model to load.
+Differs: `scaledown_window`, which was `container_idle_timeout`; an app, an entrypoint and a model to load; a
+batch waits for as long as it takes a busy machine to fill it.
 """
 
 import modal
@@ -33,7 +34,7 @@ class InferenceService:
     def load_model(self) -> None:
         self.model = load_model()
 
-    @modal.batched(max_batch_size=32, wait_ms=100)
+    @modal.batched(max_batch_size=32, wait_ms=60_000)
     async def predict(self, inputs: list[str]) -> list[str]:
         return self.model.batch_predict(inputs)
 

@@ -46,7 +46,7 @@ def in_shell(home: Path, script: str) -> dict[str, Any]:
         text=True,
         env=environ,
         cwd=home / "work",
-        timeout=60,
+        timeout=110,
     )
     assert child.returncode == 0, child.stderr
     found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])

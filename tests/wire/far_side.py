@@ -80,7 +80,7 @@ class FarSide:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)
 
     def __enter__(self) -> Self:
         return self

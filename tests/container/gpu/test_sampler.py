@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from modal_gpu_magic.container.gpu import sampler
 from modal_gpu_magic.metrics.processes import GpuProcess
 from modal_gpu_magic.metrics.sample import OLD_QUERY, QUERY, SHORT_QUERY, parse
 from tests.container.smi_double import Heard, Smi, eventually, row
@@ -130,14 +131,17 @@ def test_whatever_it_prints(smi: Smi, capture: Path) -> None:
     assert [replace(sample, time=0) for sample in told] == [replace(sample, time=0) for sample in whole]
 
 
-def test_the_processes_of_the_gpus_come_with_the_next_reading(smi: Smi) -> None:
+def test_the_processes_of_the_gpus_come_with_the_next_reading(smi: Smi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "PROCESSES_SECONDS", 600.0)  # they count as listed for some such periods
     live, processes = smi.live(), smi.live("processes")
     heard = Heard()
     heard.sampler.begin(1)
     live.write(row())
     eventually(lambda: smi.listed and heard.told)
     (asked,) = smi.listed
-    assert asked == "--query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits -lms 2000"
+    assert (
+        asked == "--query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits -lms 600000"
+    )
     processes.write("GPU-0, 4711, 2048, /usr/bin/python3\nGPU-0, 7, [N/A], [Not Found]\nGPU-0, 8, 12")
     eventually(lambda: heard.sampler._processes.at(time.monotonic()))
     live.write(row())
@@ -150,7 +154,10 @@ def test_the_processes_of_the_gpus_come_with_the_next_reading(smi: Smi) -> None:
         pipe.close()
 
 
-def test_an_nvidia_smi_that_lists_no_processes_is_asked_for_them_once(smi: Smi) -> None:
+def test_an_nvidia_smi_that_lists_no_processes_is_asked_for_them_once(
+    smi: Smi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "PROCESSES_SECONDS", 600.0)  # one that ends earlier lists none
     live = smi.live()
     heard = Heard()
     heard.sampler.begin(1)
@@ -174,9 +181,17 @@ def test_simulated_gpus_have_no_processes_and_the_container_has_its_own_figures(
     assert host is not None
     assert host.memory_used_mib is not None
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    assert abs(host.memory_used_mib - sum(each.memory_info().rss for each in family) / 2**20) < 200
+    assert abs(host.memory_used_mib - sum(map(resident, family)) / 2**20) < 200
     assert host.cpu is not None
     live.close()
+
+
+def resident(process: psutil.Process) -> int:
+    """The resident bytes of a process; 0: it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def test_a_container_without_gpus_reads_its_own_figures_until_it_is_closed(smi: Smi) -> None:
@@ -186,11 +201,12 @@ def test_a_container_without_gpus_reads_its_own_figures_until_it_is_closed(smi: 
     heard.sampler.begin_without_gpus()
     assert heard.sampler._thread is first
     heard.sampler.starts(time.time())
-    eventually(lambda: len(heard.told) > 2)
+    told = len(heard.told)
+    eventually(lambda: len(heard.told) > told + 2)  # the last of these was read after the cell's start
     reading, is_running = heard.told[-1]
     assert is_running
     assert (reading.samples, reading.node) == ((), 0)
-    assert abs(reading.time - time.time()) < 5
+    assert abs(reading.time - time.time()) < 60
     assert reading.host is not None
     assert not smi.asked
     heard.sampler.close()

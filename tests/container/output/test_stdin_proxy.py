@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +13,7 @@ from modal_gpu_magic.container.output.event_sender import EventSender
 from modal_gpu_magic.container.output.stdin_proxy import StdinProxy
 from modal_gpu_magic.container.process.interrupt import PRESS, Interrupt
 from tests.container.far_side import FarSide
+from tests.container.smi_double import eventually
 
 
 def asked(events: list[object]) -> list[tuple[str, bool]]:
@@ -40,35 +41,43 @@ def test_end_of_input_and_nobody_to_ask(shared: FarSide) -> None:
     assert shared.run("input").result != "own_input"
 
 
-def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarSide) -> None:
+def test_a_question_can_be_interrupted_and_the_next_one_is_answered(shared: FarSide, tmp_path: Path) -> None:
     source = "try:\n    input('one? ')\nexcept KeyboardInterrupt as e:\n    print(e)\ninput('two? ')"
-    shared.send(source, answers=())
-    time.sleep(0.3)
-    shared.press()
-    time.sleep(0.3)
-    shared.press()
+    shared.send(source, answers=(), posts=str(tmp_path))
+    for number in (1, 2):  # each question is posted while the cell waits
+        eventually((tmp_path / f"input_request {number}").exists)
+        shared.press()
     ran = shared.ended()
     assert ran.text() == "Interrupted by user\n"
-    assert ran.frames == 2  # each question was posted while the cell waited
     assert (ran.ename, ran.evalue) == ("KeyboardInterrupt", "Interrupted by user")
     assert shared.run("input('three? ')", answers=("3",)).result == "'3'"
 
 
-def interrupted(input_proxy: StdinProxy) -> None:
+def interrupted(input_proxy: StdinProxy, posted: list[bytes]) -> None:
     """A question that is interrupted while it waits."""
-    threading.Timer(0.1, os.kill, (os.getpid(), PRESS)).start()
-    with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.window():
-        input_proxy.ask("one? ")
+
+    def press() -> None:
+        eventually(lambda: posted)
+        os.kill(os.getpid(), PRESS)
+
+    thread = threading.Thread(target=press)
+    with Interrupt() as interrupt:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt), interrupt.window():
+            input_proxy.ask("one? ")
+    thread.join()
 
 
 def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
-    sender, answers = EventSender(), queue.SimpleQueue[str]()
+    sender, answers, posted = EventSender(), queue.SimpleQueue[str](), list[bytes]()
     input_proxy = StdinProxy(sender)
-    sender.begin("r", list[bytes]().extend)
+    sender.begin("r", posted.extend)
     input_proxy.begin(answers.get)
-    interrupted(input_proxy)
+    interrupted(input_proxy, posted)
     answers.put("late")
-    time.sleep(0.05)
+    fetch = input_proxy._fetch
+    assert fetch is not None
+    eventually(lambda: not fetch._answers.empty())
     answers.put("2")
     assert input_proxy.ask("two? ") == "2"
     sender.close()
@@ -77,27 +86,42 @@ def test_a_late_answer_to_an_interrupted_question_is_nobody_s() -> None:
 def test_the_fetch_of_an_interrupted_question_serves_the_next_one() -> None:
     sender, answers = EventSender(), queue.SimpleQueue[str]()
     input_proxy = StdinProxy(sender)
-    fetches: list[None] = []
+    fetches, posted = list[None](), list[bytes]()
 
     def answer() -> str:
         fetches.append(None)
         return answers.get()
 
-    sender.begin("r", list[bytes]().extend)
+    def answer_the_second() -> None:
+        eventually(lambda: posted)
+        answers.put("2")
+
+    sender.begin("r", posted.extend)
     input_proxy.begin(answer)
-    interrupted(input_proxy)
-    threading.Timer(0.05, answers.put, ("2",)).start()
+    interrupted(input_proxy, posted)
+    posted.clear()
+    threading.Thread(target=answer_the_second).start()
     assert input_proxy.ask("two? ") == "2"
     assert len(fetches) == 1
     sender.close()
 
 
-def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide) -> None:
+def test_asking_is_back_to_normal_outside_a_cell(shared: FarSide, tmp_path: Path) -> None:
     ran = shared.run("import builtins, getpass\nbuiltins.input.__name__, getpass.getpass.__name__")
     assert ran.result == "('own_input', 'own_getpass')"
-    ran = shared.run(
-        "import atexit, threading\nseen = []\n"
-        "threading.Timer(0.3, lambda: seen.append((builtins.input.__name__, getpass.getpass.__name__))).start()"
-    )
-    shared.later(0.5)
+    shared.run(LOOKS.format(str(tmp_path)))
+    (tmp_path / "go").touch()
+    eventually((tmp_path / "gone").exists)
     assert shared.run("seen").result in ("[('input', 'unix_getpass')]", "[('input', 'getpass')]")
+
+
+LOOKS = """
+import threading, time
+from pathlib import Path
+place, seen = Path({!r}), []
+def look():
+    while not (place / 'go').exists(): time.sleep(0.01)
+    seen.append((builtins.input.__name__, getpass.getpass.__name__))
+    (place / 'gone').touch()
+threading.Thread(target=look).start()
+"""

@@ -105,4 +105,4 @@ is_over.set()
 
 def test_garbage_may_be_collected_while_threads_are_listed() -> None:
     """Python before 3.12 waits for ever for a lock of its own if thread-local garbage is collected meanwhile."""
-    subprocess.run([sys.executable, "-c", COLLECTED_WHILE_LISTED], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", COLLECTED_WHILE_LISTED], check=True, timeout=110)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,8 @@ from modal_gpu_magic.container.ranks.launcher import NEEDS_TORCH, remove_abandon
 from modal_gpu_magic.container.ranks.processes import descendants
 from modal_gpu_magic.wire.messages.events import Answer, Event
 from modal_gpu_magic.wire.messages.log import Assembler
+from tests.container.far_side import text_of
+from tests.container.smi_double import eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,12 +61,15 @@ def started(source: str, how: str = "plain") -> subprocess.Popen[bytes]:
     )
 
 
-def ended(process: subprocess.Popen[bytes]) -> tuple[list[Event], Answer]:
-    """All events, and the answer."""
-    events, assembler = [], Assembler()
+def ended(
+    process: subprocess.Popen[bytes], came: Callable[[str], object] = lambda _: None
+) -> tuple[list[Event], Answer]:
+    """All events, and the answer. `came` is called with the text so far."""
+    events, assembler = list[Event](), Assembler()
     with process, pipe(process) as output:
         while not isinstance(one := pickle.load(output), Answer):
             events += assembler.feed(pickle.loads(one))
+            came(text_of(events))
     return [*events, *one.tail], one
 
 
@@ -104,10 +109,18 @@ def test_an_error_says_which_rank() -> None:
     assert "bound" in answer.names
 
 
-def test_a_crash_names_the_rank_and_where_it_was() -> None:
-    _, answer = ended(
-        started("import ctypes, time\nprint('last words', flush=True)\ntime.sleep(2)\nctypes.string_at(0)")
+def test_a_crash_names_the_rank_and_where_it_was(tmp_path: Path) -> None:
+    have_come = tmp_path / "have come"
+
+    def came(text: str) -> None:
+        if "last words\n" in text:
+            have_come.touch()
+
+    source = (
+        "import ctypes, os, time\nprint('last words', flush=True)\n"
+        f"while not os.path.exists({str(have_come)!r}): time.sleep(0.01)\nctypes.string_at(0)"
     )
+    _, answer = ended(started(source), came)
     assert answer.failure is not None
     assert answer.failure.ename == "RankLost"
     assert answer.failure.evalue.startswith("rank 0 died of SIGSEGV. Its last output:\nlast words\n")
@@ -130,10 +143,7 @@ def test_a_rank_does_not_outlive_its_session(source: str) -> None:
         assert descendants(address)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    limit = time.monotonic() + 60
-    while descendants(address) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert descendants(address) == []
+    eventually(lambda: descendants(address) == [])
     directory = Path(address).parent
     assert directory.exists()
     remove_abandoned(directory.parent)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from modal_gpu_magic.container.state import files
 from modal_gpu_magic.container.state.files import COARSE_SECONDS, REPORTED_FILES, Watch, listed, part
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with files from before, older than any clock's coarseness."""
+    monkeypatch.setattr(files, "MOST_SECONDS", 600.0)  # a busy machine looks at all of it, too
     (tmp_path / "sub").mkdir()
     for path in ("before.txt", "sub/before.bin", ".hidden"):
         (tmp_path / path).write_text("old")

@@ -78,10 +78,12 @@ def test_standard_input_is_empty(box: Any) -> None:
     assert box.run.remote("import sys; result = sys.stdin.read()") == ""
 
 
-def test_a_printed_line_is_not_held_back(box: Any) -> None:
-    call = box.run.spawn("print('now'); import time; time.sleep(1.5)")
-    first = next(iter(call.logs.stream(timeout=1.2)))
+def test_a_printed_line_is_not_held_back(box: Any, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    call = box.run.spawn("print('now'); import os, time\nwhile not os.path.exists(go): time.sleep(0.01)", go=str(go))
+    first = next(iter(call.logs.stream(timeout=60)))
     assert first.message == "now\n"
+    go.touch()
     call.get()
 
 

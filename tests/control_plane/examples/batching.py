@@ -6,7 +6,7 @@ app = modal.App("batching")
 
 
 @app.function(max_containers=1)
-@modal.batched(max_batch_size=4, wait_ms=2_000)
+@modal.batched(max_batch_size=4, wait_ms=60_000)
 def embed(words: list[str]) -> list[tuple[str, int]]:
     return [(word.upper(), len(words)) for word in words]
 

@@ -9,7 +9,7 @@ app = modal.App("slow")
 def sleep() -> None:
     import time
 
-    time.sleep(60)
+    time.sleep(300)
 
 
 @app.local_entrypoint()

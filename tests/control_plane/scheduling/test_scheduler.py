@@ -83,7 +83,7 @@ async def test_the_time_limit_ends_the_input_and_its_container() -> None:
     (each,) = here.submit()
     (container,) = here.machine.started
     await here.take(container)
-    await asyncio.sleep(1.1)
+    await asyncio.wait_for(here.machine.struck.wait(), 60)
     assert status_of(each) == "TIMEOUT"
     assert "timeout of 1s" in each.call.outputs[0].result.exception
     assert here.machine.killed == [container]
@@ -119,14 +119,14 @@ async def test_cancelling_what_runs_tells_the_container_and_then_kills_it() -> N
     (each,) = here.submit()
     (container,) = here.machine.started
     await here.take(container)
-    heard = asyncio.create_task(container.broadcast.wait(1))
+    heard = asyncio.create_task(container.broadcast.wait(60))
     await asyncio.sleep(0)
     here.scheduler.cancel(each, "by its caller")
+    assert here.machine.killed == []
     assert await heard
     assert each.cancelled
     assert status_of(each) == "TERMINATED"
-    assert here.machine.killed == []
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(here.machine.struck.wait(), 60)
     assert here.machine.killed == [container]
 
 

@@ -13,14 +13,14 @@ import modal
 import pytest
 
 from tests.control_plane.plane import Plane, eventually
-from tests.control_plane.subjects import add_ranks, make_subjects
+from tests.control_plane.subjects import add_meeting, add_ranks, make_subjects
 
 
 @pytest.fixture(scope="module")
 def subjects(client: Any) -> Iterator[SimpleNamespace]:
     """The app, held open as a notebook holds it."""
     made = make_subjects()
-    made.ranks = add_ranks(made.app)
+    made.ranks, made.meet = add_ranks(made.app), add_meeting(made.app)
     with made.app.run(client=client):
         yield made
 
@@ -42,11 +42,13 @@ def test_a_spawned_call_is_read_by_its_id_and_more_than_once(box: Any, client: A
     assert modal.FunctionCall.from_id(call.object_id, client=client).get()[0] == count
 
 
-def test_a_result_that_is_not_there_yet(box: Any) -> None:
-    call = box.run.spawn("import time; time.sleep(0.4); result = 'done'")
+def test_a_result_that_is_not_there_yet(box: Any, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    call = box.run.spawn("import os, time\nwhile not os.path.exists(go): time.sleep(0.01)\nresult = 'done'", go=str(go))
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
-    assert call.get(timeout=20) == "done"
+    go.touch()
+    assert call.get(timeout=60) == "done"
 
 
 def test_parameters_make_instances_with_containers_of_their_own(subjects: SimpleNamespace) -> None:
@@ -85,13 +87,9 @@ def test_spawn_map_is_read_by_index(subjects: SimpleNamespace) -> None:
 
 def test_one_container_takes_several_inputs_at_once(subjects: SimpleNamespace) -> None:
     async def main() -> Any:
-        return await asyncio.gather(*(subjects.many.remote.aio(number) for number in range(8)))
+        return await asyncio.gather(*(subjects.meet.remote.aio(8) for _ in range(8)))
 
-    subjects.many.remote(0)
-    started = time.monotonic()
-    answers = asyncio.run(main())
-    assert sorted(number for number, _ in answers) == list(range(8))
-    assert time.monotonic() - started < 6, "eight sleeps of a second, side by side"
+    assert len(set(asyncio.run(main()))) == 1
 
 
 def test_batches_form(subjects: SimpleNamespace) -> None:
@@ -100,8 +98,8 @@ def test_batches_form(subjects: SimpleNamespace) -> None:
     assert max(size for _, size in answers) == 4
 
 
-def test_a_cluster_has_ranks_and_addresses(subjects: SimpleNamespace) -> None:
-    x, rank, ips, ipv4, gpus = subjects.ranks.remote(7)
+def test_a_cluster_has_ranks_and_addresses(subjects: SimpleNamespace, tmp_path: Path) -> None:
+    x, rank, ips, ipv4, gpus = subjects.ranks.remote(7, str(tmp_path))
     assert (x, rank, gpus) == (7, 0, 8)
     assert len(set(ipv4)) == 2
     assert all(address.startswith("127.") for address in ipv4)
@@ -111,7 +109,7 @@ def test_a_cluster_has_ranks_and_addresses(subjects: SimpleNamespace) -> None:
 def test_one_failure_ends_all_nodes(subjects: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="rank 1 has failed"):
         subjects.ranks.remote(7, fail=True)
-    eventually(lambda: subjects.ranks.get_current_stats().num_total_runners == 0, within=30)
+    eventually(lambda: subjects.ranks.get_current_stats().num_total_runners == 0)
 
 
 def test_a_cluster_of_parts_of_nodes_is_refused(subjects: SimpleNamespace) -> None:
@@ -137,7 +135,7 @@ def test_a_map_retries_each_input_by_itself(subjects: SimpleNamespace, tmp_path:
 
 
 def test_a_crash_and_a_timeout_are_retried(subjects: SimpleNamespace, tmp_path: Path) -> None:
-    impatient = subjects.flaky.with_options(timeout=3)
+    impatient = subjects.flaky.with_options(timeout=10)
     slow = impatient.spawn(str(tmp_path / "slow"), 1, "sleep")
     assert impatient.remote(str(tmp_path / "crashed"), 1, "exit") == 1
     assert slow.get() == 1
@@ -149,13 +147,13 @@ def test_a_map_without_order_and_one_without_results(subjects: SimpleNamespace) 
 
 
 def test_batching_and_concurrency_are_options_too(subjects: SimpleNamespace) -> None:
-    pairs = list(subjects.squares.with_batching(max_batch_size=2, wait_ms=300).map(range(4)))
+    pairs = list(subjects.squares.with_batching(max_batch_size=2, wait_ms=60_000).map(range(4)))
     assert [square for square, _ in pairs] == [0, 1, 4, 9]
     assert max(size for _, size in pairs) == 2
     single = subjects.many.with_concurrency(max_inputs=1).with_options(max_containers=1)
     started = time.monotonic()
     assert len({pid for _, pid in single.map(range(4))}) == 1
-    assert time.monotonic() - started > 0.8, "four sleeps of 0.2 s, one after the other"
+    assert time.monotonic() - started > 3.5, "four sleeps of a second, one after the other"
 
 
 def test_a_function_calls_another(subjects: SimpleNamespace) -> None:
@@ -184,7 +182,7 @@ def test_containers_come_without_a_call_and_go_again(subjects: SimpleNamespace) 
     squares.autoscaler.update(min_containers=3)
     eventually(lambda: squares.get_current_stats().num_total_runners == 3)
     squares.autoscaler.update(min_containers=0, scaledown_window=2)
-    eventually(lambda: squares.get_current_stats().num_total_runners == 0, within=10)
+    eventually(lambda: squares.get_current_stats().num_total_runners == 0)
 
 
 def test_a_shorter_window_reaches_a_class(subjects: SimpleNamespace, plane: Plane) -> None:
@@ -194,14 +192,16 @@ def test_a_shorter_window_reaches_a_class(subjects: SimpleNamespace, plane: Plan
     assert pid in plane.owned()
     with pytest.warns(modal.exception.DeprecationError):
         brief.update_autoscaler(scaledown_window=2)
-    eventually(lambda: pid not in plane.owned(), within=6)
+    eventually(lambda: pid not in plane.owned())
     assert brief.add.remote()[0] == 1, "a new one has no memory"
 
 
-def test_stats_count_what_runs_and_what_waits(subjects: SimpleNamespace) -> None:
+def test_stats_count_what_runs_and_what_waits(subjects: SimpleNamespace, tmp_path: Path) -> None:
     flaky = subjects.flaky.with_options(max_containers=1)
-    calls = [flaky.spawn("/dev/null", 0) for _ in range(3)]
+    calls = [flaky.spawn(str(tmp_path / "counter"), 0, "wait") for _ in range(3)]
+    eventually(lambda: flaky.get_current_stats().num_running_inputs == 1)
     assert flaky.get_current_stats().backlog >= 1
+    (tmp_path / "counter.go").touch()
     for call in calls:
         call.get()
     eventually(lambda: flaky.get_current_stats().num_running_inputs == 0)

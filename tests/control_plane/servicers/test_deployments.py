@@ -79,7 +79,7 @@ def test_a_deployed_function_is_called_by_its_name(client: Any, name: str) -> No
     deploy(client, name)
     give = function(client, name)
     assert give.remote(5) == (1, 5)
-    assert give.spawn(6).get(timeout=30) == (1, 6)
+    assert give.spawn(6).get(timeout=60) == (1, 6)
     assert list(give.map(range(4))) == [(1, each) for each in range(4)]
 
 
@@ -88,7 +88,7 @@ def test_a_deployed_class_is_called_with_its_parameters(client: Any, name: str) 
     assert box(client, name).give.remote(1) == (1, "none", 1)
     assert box(client, name, word="a").give.remote(2) == (1, "a", 2)
     assert list(box(client, name, word="b").give.map([1, 2])) == [(1, "b", 1), (1, "b", 2)]
-    assert box(client, name, word="a").give.spawn(3).get(timeout=30) == (1, "a", 3)
+    assert box(client, name, word="a").give.spawn(3).get(timeout=60) == (1, "a", 3)
 
 
 def test_the_options_of_a_class_found_by_name(client: Any, name: str) -> None:
@@ -165,7 +165,7 @@ def test_a_call_of_a_stopped_app_ends(client: Any, tmp_path: Path, name: str) ->
     eventually((tmp_path / "never.begun").exists)
     stop_app(name, client)
     with pytest.raises(modal.exception.Error):
-        call.get(timeout=30)
+        call.get(timeout=60)
 
 
 def test_a_second_client_reads_the_result_more_than_once(client: Any, plane: Plane, name: str) -> None:
@@ -173,7 +173,7 @@ def test_a_second_client_reads_the_result_more_than_once(client: Any, plane: Pla
     other = plane.client()
     call = function(client, name).spawn(9)
     for each in (other, client, other):
-        assert modal.FunctionCall.from_id(call.object_id, client=each).get(timeout=30) == (1, 9)
+        assert modal.FunctionCall.from_id(call.object_id, client=each).get(timeout=60) == (1, 9)
 
 
 def test_results_stay_however_many_follow(client: Any, name: str) -> None:
@@ -181,7 +181,7 @@ def test_results_stay_however_many_follow(client: Any, name: str) -> None:
     give = function(client, name)
     calls = [give.spawn(number) for number in range(120)]
     assert [each.get(timeout=60)[1] for each in calls] == list(range(120))
-    assert modal.FunctionCall.from_id(calls[0].object_id, client=client).get(timeout=5) == (1, 0)
+    assert modal.FunctionCall.from_id(calls[0].object_id, client=client).get(timeout=60) == (1, 0)
 
 
 def test_running_calls_end_where_they_began_and_new_ones_get_the_new_version(
@@ -196,10 +196,10 @@ def test_running_calls_end_where_they_began_and_new_ones_get_the_new_version(
     second = deploy(client, name, "new", max_containers=1)
     assert second.app_id == first.app_id
     assert old.give.remote(2) == ("new", "w", 2), "a handle from before calls the new version"
-    assert queued.get(timeout=30)[0] == "new"
+    assert queued.get(timeout=60)[0] == "new"
     assert box(client, name, word="w").give.remote(3) == ("new", "w", 3)
     gate.touch()
-    assert running.get(timeout=30)[0] == "old"
+    assert running.get(timeout=60)[0] == "old"
     assert get_app_lifecycle(first.app_id or "", client=client).version == 2
 
 
@@ -306,7 +306,7 @@ def test_an_app_goes_on_without_its_client(plane: Plane, client: Any, name: str)
     deploy(other, name)
     call = function(other, name).spawn(3)
     other.close()
-    assert modal.FunctionCall.from_id(call.object_id, client=client).get(timeout=30) == (1, 3)
+    assert modal.FunctionCall.from_id(call.object_id, client=client).get(timeout=60) == (1, 3)
     assert function(client, name).remote(4) == (1, 4)
 
 

@@ -129,4 +129,4 @@ class Writer:
     stop_app(name, client)
     modal.Volume.objects.delete(name, client=client)
     eventually((tmp_path / "done").exists)
-    assert not directory.exists()
+    eventually(lambda: not directory.exists())

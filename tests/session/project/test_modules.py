@@ -101,7 +101,9 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(cells=st.lists(st.tuples(EDITS, st.booleans()), max_size=5))
 def test_the_container_has_what_is_here_after_every_cell(
     monkeypatch: pytest.MonkeyPatch, cells: list[tuple[list[Edit], bool]]

@@ -6,15 +6,32 @@ import asyncio
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
+import traceback
 
 import pytest
 
+from modal_gpu_magic.session.run import background
 from modal_gpu_magic.session.run.background import CUT, LOG_CHARACTERS, Background, BackgroundRun, clock
 from modal_gpu_magic.session.run.backlog import words_of
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD, MainThread
 from modal_gpu_magic.session.run.receipt import Receipt
+from tests.session.serving import eventually
+
+
+class StillTime:
+    """The clock of a run, on which no second passes."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return 0.0
+
+
+@pytest.fixture
+def no_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "time", StillTime)
 
 
 @pytest.fixture
@@ -28,6 +45,7 @@ def in_a_thread(run: BackgroundRun, result: object = None, error: BaseException 
     threading.Thread(target=MAIN_THREAD.call, args=(end,)).start()
 
 
+@pytest.mark.usefixtures("no_second_passes")
 def test_a_handle_says_what_the_run_does(run: BackgroundRun) -> None:
     handle = Background(run)
     run.ahead = lambda: "first, running since 0:12"
@@ -69,6 +87,7 @@ def test_the_handle_of_a_run_that_has_ended_says_what_its_receipt_says(
     assert repr(Background(run)) == words
 
 
+@pytest.mark.usefixtures("no_second_passes")
 def test_a_queued_run_says_at_once_how_long_the_run_ahead_takes(run: BackgroundRun) -> None:
     ahead, said = BackgroundRun("first", "default"), list[str]()
     run.waits_for(ahead, lambda: f"first, {ahead.words}")
@@ -81,7 +100,7 @@ def test_a_queued_run_says_at_once_how_long_the_run_ahead_takes(run: BackgroundR
 
 def test_the_result_comes_by_the_main_thread(run: BackgroundRun) -> None:
     in_a_thread(run, [1])
-    assert Background(run).result(timeout=10) == [1]
+    assert Background(run).result(timeout=60) == [1]
 
 
 def test_a_wait_has_a_limit_and_the_error_is_the_cell_s_own(run: BackgroundRun) -> None:
@@ -90,7 +109,7 @@ def test_a_wait_has_a_limit_and_the_error_is_the_cell_s_own(run: BackgroundRun) 
         Background(run).result(timeout=0.01)
     in_a_thread(run, error=KeyError("lost"))
     with pytest.raises(KeyError, match="lost"):
-        Background(run).result(timeout=10)
+        Background(run).result(timeout=60)
 
 
 def test_a_handle_is_awaited_beside_other_tasks(run: BackgroundRun) -> None:
@@ -151,7 +170,7 @@ def test_a_function_waits_for_the_main_thread_and_raises_on_its_own() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while thread.is_alive():
         assert time.monotonic() < end
         main.run_pending()
@@ -159,18 +178,29 @@ def test_a_function_waits_for_the_main_thread_and_raises_on_its_own() -> None:
     assert seen == [threading.main_thread(), ZeroDivisionError]
 
 
+@pytest.mark.usefixtures("no_second_passes")
 def test_words() -> None:
     assert (clock(12), clock(3723)) == ("0:12", "1:02:03")
     assert words_of([BackgroundRun("a", "s"), BackgroundRun("b", "s")]) == "a, b, running since 0:00"
     assert words_of([]) == "its turn"
 
 
-def press_soon() -> None:
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+def press_when_it_waits() -> None:
+    """Press ■ once the main thread waits for a run."""
+
+    def functions() -> set[str]:
+        stack = traceback.walk_stack(sys._current_frames()[threading.main_thread().ident or 0])
+        return {frame.f_code.co_name for frame, _ in stack}
+
+    def press() -> None:
+        eventually(lambda: "_wait" in functions())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
 
 
 def test_a_press_ends_the_wait_for_a_result_in_one_line(run: BackgroundRun) -> None:
-    press_soon()
+    press_when_it_waits()
     with pytest.raises(KeyboardInterrupt) as press:
         Background(run).result()
     words = "KeyboardInterrupt: stopped waiting for train; train goes on, and train.cancel() stops it"

@@ -99,12 +99,12 @@ def test_a_run_that_is_settled_while_another_thread_asks_is_not_applied_again(ap
 
 def test_a_run_of_two_that_ask_at_once_is_applied_by_one(applied: list[str]) -> None:
     session, both = Stopped(), threading.Barrier(2)
-    session.meanwhile = lambda: (both.wait(10), None)[1]
+    session.meanwhile = lambda: (both.wait(60), None)[1]
     threads = [threading.Thread(target=settled, args=(session,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert applied == ["r"]
 
 
@@ -116,7 +116,7 @@ def test_a_cell_that_runs_is_waited_for_and_applied_by_its_own_thread(applied: l
     assert asks.is_alive()
     assert session.asked == []
     session.open_run = None
-    asks.join(10)
+    asks.join(60)
     assert (asks.is_alive(), session.asked, applied) == (False, [], [])
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_nobody_follows_any_more_is_settled(applied: list[str], ends:
     follower = threading.Thread(target=int)
     session = Stopped(follower=follower)
     follower.start()
-    follower.join(10)
+    follower.join(60)
     if ends and session.open_run is not None:
         session.open_run.follower = None
     settled(session)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ANSWER = Answer("g", "1")
-SECONDS = 20
+SECONDS = 60
 """Seconds that no test takes."""
 
 

@@ -31,7 +31,6 @@ def ending_with(error: BaseException) -> Callable[[], AsyncIterator[int]]:
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.timeout(20)
 def test_the_iterators_own_error_comes_in_its_place(error: BaseException) -> None:
     items = driven(ending_with(error))
     assert next(items) == 1
@@ -40,7 +39,6 @@ def test_the_iterators_own_error_comes_in_its_place(error: BaseException) -> Non
     assert caught.value.args == error.args
 
 
-@pytest.mark.timeout(20)
 def test_what_cannot_even_begin_is_an_error_of_the_first_item() -> None:
     def make() -> AsyncIterator[int]:
         raise SystemExit(4)
@@ -49,7 +47,6 @@ def test_what_cannot_even_begin_is_an_error_of_the_first_item() -> None:
         next(driven(make))
 
 
-@pytest.mark.timeout(20)
 def test_one_that_is_left_is_cancelled() -> None:
     over = threading.Event()
 
@@ -62,4 +59,4 @@ def test_one_that_is_left_is_cancelled() -> None:
 
     for _ in driven(items):
         break
-    assert over.wait(15)
+    assert over.wait(60)

@@ -47,7 +47,7 @@ def is_point(p):
 def wait(path):
     open(path, "w").close()
     try:
-        time.sleep(60)
+        time.sleep(300)
     finally:
         os.remove(path)
 
@@ -67,7 +67,8 @@ def count(n, path=None):
         for i in range(n):
             yield i
             if path:
-                time.sleep(0.05)
+                open(path + ".begun", "w").close()
+                time.sleep(300)
         if n == 300:
             raise Wrong("after all")
     except GeneratorExit:
@@ -229,8 +230,10 @@ def test_a_generator_streams_and_its_error_comes_last(service: Service) -> None:
 
 
 def test_a_generator_that_is_left_is_cancelled(service: Service, tmp_path: Path) -> None:
-    items = service.count(1200, str(tmp_path / "ended"))
+    items = service.count(2, str(tmp_path / "ended"))
     assert next(items) == 0
+    # Between two items, the exception would be raised in the SDK's own code, which may lose it.
+    eventually((tmp_path / "ended.begun").exists)
     items.close()
     eventually((tmp_path / "ended").exists)
     assert service.scale(1) == 10
@@ -284,7 +287,7 @@ def test_a_call_that_is_cancelled_while_it_is_sent(service: Service, tmp_path: P
             await task
 
     asyncio.run(main())
-    assert service.scale.spawn(1).get(timeout=30) == 10, "nothing is in its way"
+    assert service.scale.spawn(1).get(timeout=60) == 10, "nothing is in its way"
 
 
 def test_a_press_cancels_the_call(service: Service, tmp_path: Path) -> None:
@@ -325,40 +328,47 @@ def test_a_container_that_dies(service: Service) -> None:
     assert service.where()[1] == 1, "the top level has run again"
 
 
-@batched(32, wait_ms=1000)
+@batched(32, wait_ms=5_000)
 def sizes(xs: list[int], ys: list[int]) -> list[tuple[int, int]]:
     """Of each call its sum, and how many came with it."""
-    if xs[0] < 0:
-        return [(0, 0)] * (len(xs) + 1)
     return [(x + y, len(xs)) for x, y in zip(xs, ys, strict=True)]
 
 
-@pytest.fixture(scope="module")
-def batching() -> Iterator[Service]:
-    """A batched function, as a list of functions."""
-    with Service([sizes], name="batching", max_containers=1) as started:
-        yield started
+@batched(32, wait_ms=10)
+def one_too_many(xs: list[int]) -> list[int]:
+    """A function that does not keep to the rule of batched ones."""
+    return [*xs, 0]
 
 
-def test_sixty_four_calls_are_two_to_four_batches(batching: Service) -> None:
-    async def main() -> Any:
-        return await asyncio.gather(*(batching.sizes.aio(i, ys=1) for i in range(64)))
+def test_sixty_four_calls_are_a_few_batches() -> None:
+    """A batched function, as a list of functions. Each further batch is five seconds in which too few calls came."""
+    with Service([sizes], name="batching", max_containers=1) as batching:
 
-    for answers in (list(batching.sizes.map(range(64), [1] * 64)), asyncio.run(main())):
-        assert [total for total, _ in answers] == [i + 1 for i in range(64)]
-        batches = sum(1 / size for _, size in answers)
-        assert 2 <= round(batches, 6) <= 4
+        async def main() -> Any:
+            return await asyncio.gather(*(batching.sizes.aio(i, ys=1) for i in range(64)))
 
-
-def test_a_batched_function_that_returns_too_much(batching: Service) -> None:
-    with pytest.raises(ServiceError, match="sizes was called with lists of 1 and returned a list of 2"):
-        batching.sizes(-1, 0)
+        for answers in (list(batching.sizes.map(range(64), [1] * 64)), asyncio.run(main())):
+            assert [total for total, _ in answers] == [i + 1 for i in range(64)]
+            batches = sum(1 / size for _, size in answers)
+            assert 2 <= round(batches, 6) <= 16
 
 
-def test_arrays_cross_and_the_timeout_is_held() -> None:
-    source = "import time\ndef sum(a): return a + offset\ndef slow(): time.sleep(60)\n"
+def test_a_batched_function_that_returns_too_much() -> None:
+    words = "one_too_many was called with lists of 1 and returned a list of 2"
+    with Service([one_too_many], name="batching") as batching, pytest.raises(ServiceError, match=words):
+        batching.one_too_many(1)
+
+
+def test_arrays_cross() -> None:
     namespace = {"__name__": "__main__", "offset": np.ones(300_000)}
-    with Service(source, name="arrays", namespace=namespace, timeout=2) as service:
+    with Service("def sum(a): return a + offset\n", name="arrays", namespace=namespace) as service:
         assert np.array_equal(service.sum(np.ones(300_000)), np.full(300_000, 2.0))
-        with pytest.raises(CellTimeout, match="arrays exceeded its timeout of 2s; allow more with --timeout"):
-            service.slow()
+
+
+def test_the_timeout_is_held() -> None:
+    source, words = (
+        "import time\ndef slow(): time.sleep(300)\n",
+        "arrays exceeded its timeout of 2s; allow more with --",
+    )
+    with Service(source, name="arrays", timeout=2) as service, pytest.raises(CellTimeout, match=words):
+        service.slow()

@@ -93,7 +93,7 @@ def test_a_container_that_dies_in_its_start() -> None:
 
 def test_a_press_ends_the_start() -> None:
     front = SilentFront()
-    service = Service("import time\nprint('begun', flush=True)\ntime.sleep(60)\ndef f(): ...", name="pressed")
+    service = Service("import time\nprint('begun', flush=True)\ntime.sleep(300)\ndef f(): ...", name="pressed")
 
     def press() -> None:
         eventually(lambda: "begun" in front.text)

@@ -111,6 +111,12 @@ def test_a_value_that_displays_itself_is_not_displayed_by_its_description(monkey
     assert "Figure" in bundle(Figure())["text/plain"]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine describes values again, however long that takes."""
+    monkeypatch.setattr(descriptions, "DESCRIBE_SECONDS", 600.0)
+
+
 SLOW = """
 class Slow(list):
     made = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -109,8 +110,9 @@ def test_after_the_end_of_the_session() -> None:
     stores = Path(str(connect("local").store))
     assert any(stores.iterdir())
     ended.stop()
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
-    until = time.monotonic() + 30
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(60)
+    until = time.monotonic() + 60
     while any(stores.iterdir()):  # of this process, also of a session before, which another thread ends
         assert time.monotonic() < until, list(stores.iterdir())
         time.sleep(0.02)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -20,7 +20,8 @@ from modal_gpu_magic.ui.magics.notebook_name import path_of
 from tests.ui.hostile import HOSTILE
 from tests.ui.shell import in_shell
 
-NOW: Final = time.time()
+NOW: Final = datetime(2026, 11, 18, 12).astimezone().timestamp()
+"""Noon, in the shell, too: no day ends in the middle of a test."""
 RUN: Final = Record(
     "1", "run", NOW - 30, NOW - 20, NOW - 20, "cloud", "default", "H100:2", "H100",
     notebook="train.ipynb", outcome="done", phases={"running": 10.0}, dollars=12.5, hourly=7.9,
@@ -43,7 +44,9 @@ LINES: Final = (
     "cost",
 )
 SCRIPT: Final = f"""
+import time
 from IPython.utils.capture import capture_output
+time.time = lambda: {NOW!r}
 run("%load_ext modal_gpu_magic")
 for line in {LINES!r}:
     with capture_output() as captured:

@@ -136,7 +136,7 @@ class TestShared:
     def test_two_processes_at_once(self, tmp_path: Path) -> None:
         """Both put the same and other buffers into a store too small for them, and read what they have just put."""
         running = [subprocess.Popen([sys.executable, "-c", BUSY, str(tmp_path), str(seed)]) for seed in range(2)]
-        assert [process.wait(timeout=60) for process in running] == [0, 0]
+        assert [process.wait(timeout=110) for process in running] == [0, 0]
         for file in tmp_path.iterdir():
             assert xxhash.xxh3_128_hexdigest(file.read_bytes()) == file.name
 
@@ -144,23 +144,25 @@ class TestShared:
         for number in range(3):
             store = SharedStore(tmp_path / f"store{number}")
             with subprocess.Popen([sys.executable, "-c", WRITER, str(store.directory)]) as writer:
-                while sum(1 for _ in store.directory.iterdir()) < 1000:
-                    assert writer.poll() is None
-                store.remove()
-                assert writer.wait(timeout=60) == 0
+                try:
+                    while sum(1 for _ in store.directory.iterdir()) < 1000:
+                        assert writer.poll() is None
+                    store.remove()
+                    assert writer.wait(timeout=110) == 0
+                finally:
+                    writer.kill()
             assert list(tmp_path.iterdir()) == []
 
 
 WRITER = """
-import contextlib, sys
+import contextlib, itertools, sys
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 store = SharedStore(sys.argv[1], limit_bytes=1_000_000_000)
-for number in range(20_000):
+for number in itertools.count():
     with contextlib.suppress(FileNotFoundError):
-        store.put(memoryview(number.to_bytes(4)))
+        store.put(memoryview(number.to_bytes(4, "big")))
     if not store.directory.exists():
         sys.exit(0)
-sys.exit(1)
 """
 
 BUSY = """
@@ -240,10 +242,11 @@ class TestUnwritten:
     def test_many_come_and_go(self, tmp_path: Path) -> None:
         store = SharedStore(tmp_path)
         key = store.put(view(1))
-        for _ in range(1_000):
+        most = 2 * len(MAPPINGS._alive) + 500  # other tests' mappings may still be there
+        for _ in range(1_000 + most):
             kept = store.get(key)
         assert SharedStore(tmp_path).unwritten(memoryview(kept)) == bytes.fromhex(key)
-        assert len(MAPPINGS._digests) < 500
+        assert len(MAPPINGS._digests) < most
 
 
 def aged(store: SharedStore, key: str, seconds: float) -> str:

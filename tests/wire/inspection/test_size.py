@@ -34,6 +34,25 @@ MOST_OBJECTS = 40_000
 """Objects that an estimate may pickle: 0.2 s of CPU time."""
 
 
+class Clock:
+    """The CPU time that an estimate reads, so that none depends on the machine; `looks` counts the readings."""
+
+    def __init__(self, seconds_a_look: float = 0.0) -> None:
+        self.looks, self._seconds_a_look = 0, seconds_a_look
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.looks * self._seconds_a_look
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still: only the number of objects limits an estimate."""
+    clock = Clock()
+    monkeypatch.setattr(time, "thread_time", clock)
+    return clock
+
+
 def true_size(value: Any, namespace: dict[str, Any] | None = None) -> int:
     return pack({"v": value}, {} if namespace is None else namespace, InlineStore()).nbytes
 
@@ -52,22 +71,20 @@ def nodes() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["nodes", "closures", "slotted", "methods", "tree"])
-def test_many_small_objects(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_objects(name: str, clock: Clock) -> None:
     namespace = nodes()
     travels = true_size(namespace[name], namespace)
-    looks, clock = itertools.count(), time.thread_time
-    monkeypatch.setattr(time, "thread_time", lambda: (next(looks), clock())[1])
+    clock.looks = 0
     said = nbytes_of(namespace[name])
     assert travels / FACTOR <= said <= travels * FACTOR, said / travels
-    assert next(looks) * OBJECTS_A_CHECK < MOST_OBJECTS
+    assert 0 < clock.looks * OBJECTS_A_CHECK < MOST_OBJECTS
 
 
 @pytest.mark.parametrize("name", ["nodes", "slotted", "methods"])
 def test_a_slow_machine_counts_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     value, said = nodes()[name], []
     for seconds_a_look in (0.0002, 0.004):  # 200 objects at a time: 1 and 20 microseconds an object
-        looks = itertools.count()
-        monkeypatch.setattr(time, "thread_time", lambda looks=looks, seconds=seconds_a_look: next(looks) * seconds)
+        monkeypatch.setattr(time, "thread_time", Clock(seconds_a_look))
         said.append(nbytes_of(value))
     assert said[0] == said[1]
 
@@ -118,11 +135,10 @@ def _uncollected() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_uncollected")
 @pytest.mark.parametrize("name", HUGE)
-def test_what_takes_too_long_to_count_is_sampled(name: str) -> None:
+def test_what_takes_too_long_to_count_is_sampled(name: str, clock: Clock) -> None:
     value, travels = HUGE[name]()
-    began = time.thread_time()
     said = nbytes_of(value)
-    assert time.thread_time() - began < 2
+    assert 0 < clock.looks * OBJECTS_A_CHECK < MOST_OBJECTS
     assert travels / FACTOR <= said <= travels * FACTOR, said / travels
 
 
