@@ -129,7 +129,7 @@ class Session(BackgroundCells):
             self.disconnect()
             self.forget()
             self.machine, self._found, self._claim = entry.present_machine, entry, uuid4().hex
-            self._taken = NOT_ADOPTED.format(self.name)
+            self._taken, self._is_attaching = NOT_ADOPTED.format(self.name), True
         run = run or entry.run
         timeout = run.timeout if run is not None else None
         sent_at = run.sent_at if run is not None else time.time()
