@@ -158,6 +158,8 @@ class Session(BackgroundCells):
                 watch.end()
             ended_at.append(ended.ended_at)
             result = self._adopt(app, ended, front) if is_last else CellResult()
+            if app.entry.run is not None and app.entry.run.id != run.id:
+                self.status.book.followed()
             finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
         return conclude(finished, cell, result, front)
 
