@@ -17,7 +17,8 @@ ModalGpuError                  base class; IPython prints the message without a 
 │   ├── RankLost               a rank of the cell died: exit code, signal, out of memory; the container still runs
 │   └── BackendLost            the control plane, or the connection to the control plane, is lost
 │       ├── KernelEnds         the kernel is restarted or shut down; the detached run goes on
-│       └── TakenOver          another kernel has attached to the detached session; the run goes on
+│       ├── TakenOver          another kernel has attached to the detached session; the run goes on
+│       └── SessionEnded       another kernel has ended the detached session; the next cell starts a new one
 └── RemoteError                replaces a cell's own exception whose class this kernel cannot import
 
 A cell's own exception is raised with its own class; `RemoteError` is only for classes that this kernel cannot import.
@@ -226,7 +227,11 @@ class GivenUp(BackendLost):
 
 
 class TakenOver(BackendLost):
-    """Another kernel has attached to the detached session, or has ended it."""
+    """Another kernel has attached to the detached session."""
+
+
+class SessionEnded(BackendLost):
+    """Another kernel has ended the detached session: its App, queue and Volume do not exist any more."""
 
 
 class KernelEnds(BackendLost):

@@ -34,6 +34,8 @@ CLUSTER = "cluster"
 """The name of the function of an App whose machine has nodes."""
 LOG_LINES = 200
 """Lines read from the end of the log; output of cells is not part of the log."""
+SDK_LINE = "[modal-client] "
+"""Beginning of the lines that the SDK itself writes to a container's log, such as that a call was cancelled."""
 UNSTOPPED_SECONDS = 10.0
 """Seconds that a run may go on after its cancellation, if the id of its call is not known."""
 DISCARD_SECONDS = 1.0
@@ -442,9 +444,10 @@ class Call:
     def last_words(self, limit: int = 6000) -> str:
         """Return the end of the container's log during the call: a segfault's stack, a CUDA assertion."""
         try:
-            text = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
+            log = "".join(str(getattr(entry, "message", entry)) for entry in self._call.logs.stream())
         except Exception:  # noqa: BLE001 - the log is optional; the error itself is raised anyway
             return ""
+        text = "".join(line for line in log.splitlines(keepends=True) if not line.startswith(SDK_LINE))
         report = crash_report(text)
         if report is None:
             return text[-limit:]

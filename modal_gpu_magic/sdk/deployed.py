@@ -10,7 +10,7 @@ from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
-from modal_gpu_magic.errors import GivenUp, MachineError, SetupError, TakenOver
+from modal_gpu_magic.errors import GivenUp, MachineError, SessionEnded, SetupError, TakenOver
 from modal_gpu_magic.sdk.announcing import Announcing
 from modal_gpu_magic.sdk.app import CLUSTER, FOLLOWERS, Call, OpenApp
 from modal_gpu_magic.sdk.faults import translate
@@ -42,6 +42,7 @@ NOT_DEPLOYED: Final = (
     "the session {0} is not deployed: its image is being built, or its kernel ended before that. Attach again later, "
     "or write `%modal_gpu stop {0}` to remove it."
 )
+ENDED: Final = "The detached session {} was ended in another kernel; the next cell starts a new one."
 LOOK_SECONDS: Final = 0.5
 """Seconds between two looks for the call of such a run."""
 POLL_SECONDS: Final = 2.0
@@ -275,11 +276,14 @@ class DeployedApp(OpenApp):
         """Check that the session is this kernel's.
 
         Raises:
-            TakenOver: the session is another kernel's, or was ended.
+            TakenOver: the session is another kernel's.
+            SessionEnded: another kernel has ended it.
         """
         found = self.registry.claim_of(self.entry.session)
-        if found is None or found.owner != self.entry.owner:
-            raise TakenOver(taken_words(self.entry.session, found))
+        if found is None:
+            raise SessionEnded(ENDED.format(self.entry.session))
+        if found.owner != self.entry.owner:
+            raise TakenOver(taken_words(found))
 
     def replay(self, run: str, number: int) -> tuple[Event, ...]:
         """Return a run's events from `number` on, from the log; wait for the last of them.
@@ -349,15 +353,19 @@ class SentCall(Call):
             return self._cancelled
 
     def _explained(self, error: BaseException) -> BaseException:
-        """Return the error of a run; of one that could not be sent: that another kernel has the session, if so."""
-        if self._call is None and not self._is_pointless() and not isinstance(error, GivenUp):
-            try:
-                self.app.check_owner()
-            except TakenOver as taken:
+        """Return the error of a run, or its cause: another kernel has ended the session, or has it since."""
+        if self._is_pointless() or isinstance(error, GivenUp):
+            return error
+        try:
+            self.app.check_owner()
+        except SessionEnded as ended:
+            return ended
+        except TakenOver as taken:
+            if self._call is None:
                 self.sent = False
                 return taken
-            except Exception:  # noqa: BLE001 - the first error says more
-                return error
+        except Exception:  # noqa: BLE001 - the first error says more
+            return error
         return error
 
     def at(self, life: str, number: int, *, is_behind: bool = False) -> None:
@@ -370,10 +378,10 @@ class SentCall(Call):
         return SentRun(request.run, request.execution_count, request.timeout, self._sent_at, call, code)
 
     def _look(self) -> None:
-        """Find out whether another kernel has taken the session over."""
+        """Find out whether another kernel has taken the session over, or has ended it."""
         try:
             self.app.check_owner()
-        except TakenOver as error:
+        except (TakenOver, SessionEnded) as error:
             self.tell("taken", error)
             self.reader.close()
 
@@ -506,10 +514,9 @@ def exists_words(entry: Entry) -> str:
     )
 
 
-def taken_words(session: str, found: Entry | None) -> str:
-    """Return the sentence about a session that this kernel has no more."""
-    if found is None:
-        return f"The detached session {session} was ended in another kernel."
+def taken_words(found: Entry) -> str:
+    """Return the sentence about a session that another kernel has."""
+    session = found.session
     when = time.strftime("%H:%M:%S", time.localtime(found.owned_at))
     return (
         f"The session {session} is attached to {found.owner_name} since {when}: "

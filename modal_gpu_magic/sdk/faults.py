@@ -17,6 +17,7 @@ from modal_gpu_magic.errors import (
     KernelEnds,
     MachineError,
     ModalGpuError,
+    SessionEnded,
     SetupError,
 )
 
@@ -169,8 +170,8 @@ def failed_image(error: BaseException) -> str | None:
 
 
 def has_app_ended(error: BaseException | None) -> bool:
-    """Whether Modal has ended the App, for want of heartbeats from the kernel, as when the computer sleeps."""
-    return _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")
+    """Whether the App has ended: by another kernel, or for want of heartbeats, as when the computer sleeps."""
+    return isinstance(error, SessionEnded) or _is_modals(error, "NotFoundError") or _is_modals(error, "ConflictError")
 
 
 def _is_modals(error: BaseException | None, name: str) -> bool:

@@ -60,11 +60,12 @@ def known() -> tuple[Known, ...]:
 
 def remember(session: str, kind: Kind, notebook: str) -> None:
     """Note that a kernel of this machine uses a session. A disk that takes nothing is no reason to fail."""
-    if 0 <= time.time() - _written.get((session, kind, notebook), 0.0) < FRESH_SECONDS:
+    path = _path(session, kind)
+    is_fresh = 0 <= time.time() - _written.get((session, kind, notebook), 0.0) < FRESH_SECONDS
+    if is_fresh and path.exists():  # else another kernel has ended the session, which this one has made anew
         return
     with contextlib.suppress(OSError):
         made(_directory())
-        path = _path(session, kind)
         part = path.with_name(f".{os.getpid()}-{path.name}")
         part.write_text(json.dumps(asdict(Known(session, kind, notebook, time.time()))), encoding="utf-8")
         part.replace(path)

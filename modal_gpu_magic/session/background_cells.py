@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import LostValueError, MachineError, TakenOver
 from modal_gpu_magic.sdk.deployed import DeployedApp
+from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.session.dispatcher import ATTEMPTS, REPLACED, Dispatcher, changed_by, is_refused, new_run
 from modal_gpu_magic.session.opening import with_lost
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
@@ -237,6 +238,7 @@ class BackgroundCells(Dispatcher):
         Raises:
             LostValueError: the value is lost.
             MachineError: the container has ended, or the notebook cannot unpickle the value.
+            SessionEnded: another kernel has ended the detached session.
             KeyboardInterrupt: ■ was pressed.
         """
         with in_one_line(NOT_FETCHED):
@@ -257,8 +259,7 @@ class BackgroundCells(Dispatcher):
         if value is not None and (own := own_of(value)) and not self.values.covers.stale_in(own[0]):
             return own[0]
         if self._opening.app is not None and self._opening.app.closed:  # by a session of the same machine
-            way_out = RESTORED_BY_A_CELL if self.machine.saves else "run the cell that made it again."
-            raise MachineError(f"the container of `{name}` was stopped: {way_out}")
+            raise self._has_ended(name)
         names = (name,) if value is None else self.values.stand_ins.to_fetch(value)
         received = tuple(self.values.table.received)
         self._fetches += 1
@@ -268,9 +269,19 @@ class BackgroundCells(Dispatcher):
             )
             store = self.store or InlineStore(dict(transfer.inline))
             return take_in(self, partial(self.values.fetched, names[0], value, transfer, store))
+        except MachineError as error:
+            if not has_app_ended(error.__cause__):
+                raise
+            self.check_owner(self._opening.app)
+            raise self._has_ended(name) from None
         finally:
             self._fetches -= 1
             self.free_buffers()
+
+    def _has_ended(self, name: str) -> MachineError:
+        """Return the error about a value whose container was stopped."""
+        way_out = RESTORED_BY_A_CELL if self.machine.saves else "run the cell that made it again."
+        return MachineError(f"the container of `{name}` was stopped: {way_out}")
 
     def _refuse_taken(self) -> None:
         """Refuse what needs the container of a session that another kernel has.
@@ -292,7 +303,7 @@ class BackgroundCells(Dispatcher):
         if opening is not None and self.machine.detach:
             opening.when_ready(lambda: opening.app.remove() if isinstance(opening.app, DeployedApp) else None)
         self._close()
-        self._found, self._claim, self._taken = None, "", ""
+        self._found, self._is_attaching, self._claim, self._taken = None, False, "", ""
 
     def disconnect(self) -> None:
         """Leave a detached session, which goes on; end another one."""

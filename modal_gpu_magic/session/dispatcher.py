@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.catalog.gpus import SMI_NAMES
-from modal_gpu_magic.errors import TakenOver
+from modal_gpu_magic.errors import SessionEnded, TakenOver
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON
 from modal_gpu_magic.sdk.deployed import DeployedApp
 from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.registry import kernel_id
-from modal_gpu_magic.session.app_opening import ENDED_BY_MODAL, Opening
+from modal_gpu_magic.session.app_opening import ENDED_BY_MODAL, ENDED_ELSEWHERE, Opening
 from modal_gpu_magic.session.opening import AppHolder, with_lost
 from modal_gpu_magic.session.run.conclude import FinishedRun, failed, lacks_parts, never_ran
 from modal_gpu_magic.session.run.interrupts import Inbox, Reading, stopped, was_pressed
@@ -132,20 +132,22 @@ class Dispatcher(AppHolder):
     def _begin_again(self, ended: Ended, cell: Cell, facts: CellFacts, front: Front) -> Outgoing:
         """Forget the container that has ended, and choose the values to send to the next one."""
         is_ended = has_app_ended(ended.lost)
+        is_removed = isinstance(ended.lost, SessionEnded)  # with all that was saved
+        words = ENDED_ELSEWHERE.format(self.name) if self.machine.detach else ENDED_BY_MODAL
         need = ended.answer.need if ended.answer else None
         if need is not None and need.reason in ("restored", "rewound"):
             self._take_over(need, front)
-        elif need is None and self.machine.saves and self.generation is not None:
+        elif need is None and self.machine.saves and self.generation is not None and not is_removed:
             self.container_ended()
             if is_ended:
                 self._close()
-                front.say(ENDED_BY_MODAL)
+                front.say(words)
         else:
             lost = self.forget()
             if is_ended:
                 self._close()
             why = need.why.get("", "") if need is not None else ""
-            front.say(with_lost(ENDED_BY_MODAL if is_ended else REPLACED, lost, why))
+            front.say(with_lost(words if is_ended else REPLACED, lost, why))
         return self.values.outgoing(facts.names, cell.transfer_options)
 
     def _take_over(self, need: Need, front: Front) -> None:
@@ -252,6 +254,7 @@ class Dispatcher(AppHolder):
 
         Raises:
             TakenOver: it has.
+            SessionEnded: it has, and has ended the session since.
         """
         if is_refused(ended):
             self.check_owner(app)
@@ -261,6 +264,7 @@ class Dispatcher(AppHolder):
 
         Raises:
             TakenOver: one has.
+            SessionEnded: one has ended it.
         """
         if not isinstance(app, DeployedApp):
             return

@@ -129,7 +129,7 @@ class Session(BackgroundCells):
             self.disconnect()
             self.forget()
             self.machine, self._found, self._claim = entry.present_machine, entry, uuid4().hex
-            self._taken = NOT_ADOPTED.format(self.name)
+            self._taken, self._is_attaching = NOT_ADOPTED.format(self.name), True
         run = run or entry.run
         timeout = run.timeout if run is not None else None
         sent_at = run.sent_at if run is not None else time.time()
@@ -158,6 +158,8 @@ class Session(BackgroundCells):
                 watch.end()
             ended_at.append(ended.ended_at)
             result = self._adopt(app, ended, front) if is_last else CellResult()
+            if app.entry.run is not None and app.entry.run.id != run.id:
+                self.status.book.followed()
             finished = self._finished(app, ended, Outgoing(), Packed(Transfer()))
         return conclude(finished, cell, result, front)
 

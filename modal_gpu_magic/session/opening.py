@@ -81,7 +81,7 @@ class AppHolder(SharedState):
             self._opening = Opening(self.name, machine, self.backend, cell.packages, self._deployment())
             for line in remarks(self.machine, self.backend):
                 front.say(line)
-            if machine.detach and self._found is None:
+            if machine.detach and not self._is_attaching:
                 seconds, is_free = cell.timeout or FUNCTION_TIMEOUT, self.backend == "local"
                 at_most = worst_words(machine.per_hour, seconds, machine.scaledown, is_free=is_free)
                 front.say(DETACHED.format(self.name, at_most))
@@ -105,6 +105,7 @@ class AppHolder(SharedState):
                 front.show(self.status.state(phase, self.machine.title, time.monotonic() - since, words))
         app = opening.result()
         if isinstance(app, DeployedApp):
+            self._is_attaching = False
             app.queued = self._queued
             remember(self.name, self.backend, self.notebook)
         self._share_store(app)
@@ -157,7 +158,7 @@ class AppHolder(SharedState):
             owner_name=self.owner_name or f"a kernel on {platform.node()}",
             owned_at=time.time(),
         )
-        return Deployment(mine, exists=self._found is not None)
+        return Deployment(mine, exists=self._is_attaching)
 
 
 def with_lost(words: str, lost: tuple[str, ...], why: str = "") -> str:

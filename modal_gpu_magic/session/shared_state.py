@@ -78,6 +78,8 @@ class SharedState:
         """Id of this kernel's claim on a detached session."""
         self._found: Entry | None = None
         """The detached session that this kernel attaches to; None: the session is made here."""
+        self._is_attaching = False
+        """Whether this kernel attaches to a session and has not opened its App yet."""
         self.restores_any = False
         """The container of a session that this kernel attached to has ended: the next one restores what is saved."""
         self._taken = ""

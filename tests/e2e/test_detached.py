@@ -28,6 +28,7 @@ for step in range({LINES}):
     time.sleep(0.005)
 len(losses)
 """
+ENDED = "SessionEnded: The detached session {} was ended in another kernel; the next cell starts a new one."
 EXPECTED = "".join(f"step {step}\n" for step in range(LINES))
 
 
@@ -271,6 +272,40 @@ def test_the_notebook_knows_its_session_when_it_is_opened_again(user: User, kern
     assert attached.value() == "5"
     assert not any("session" in each.content["metadata"]["modal_gpu"] for each in attached.notes)
     assert reopened.run("%modal_gpu stop my-notes").ok
+
+
+def test_a_session_that_is_ended_elsewhere_begins_anew_also_in_a_kernel_that_attached(
+    user: User, kernel: Kernel, other: Kernel
+) -> None:
+    detach(kernel, "anew")
+    assert kernel.remote("x = [1]\nlonely = [2]\nx", "--fetch 0").ok
+    assert other.run("%modal_gpu attach anew").ok
+    assert kernel.run("%modal_gpu stop anew").ok
+    lost = other.run("lonely.fetch()")
+    assert lost.error == ENDED.format("anew")
+    again = other.remote("y = 3\ny", "")
+    assert again.ok, again.error
+    assert "The detached session anew was ended; a new one starts." in again.said
+    assert other.remote("y + 1", "").value() == "4"
+    assert kernel.run("%modal_gpu attach anew").ok
+    assert kernel.print("y.fetch()") == "3"
+    assert kernel.run("%modal_gpu stop anew").ok
+
+
+def test_a_session_that_is_ended_elsewhere_begins_anew_after_its_idle_time(
+    user: User, kernel: Kernel, other: Kernel
+) -> None:
+    """Each cell of its kernel said that the session was ended, and none began a new one."""
+    detach(kernel, "idled", "--keep-warm 2")
+    assert kernel.remote("x = [1]", "--fetch 0").ok
+    user.ended(1, "idled")
+    assert other.run("%modal_gpu stop idled").ok
+    assert kernel.run("x.fetch()").error == ENDED.format("idled")
+    again = kernel.remote("1", "")
+    assert again.value() == "1"
+    assert "The detached session idled was ended; a new one starts." in again.said
+    assert "Lost with it: x" in again.said
+    assert other.run("%modal_gpu stop idled").ok
 
 
 def test_a_session_that_is_ended_after_its_kernel_was_killed_costs_no_more(user: User, kernel: Kernel) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from modal_gpu_magic import Machine
 from modal_gpu_magic.sdk import deployed
+from modal_gpu_magic.sdk.app import Call
 from modal_gpu_magic.sdk.client import Backend
 from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.held import HeldApp
@@ -98,6 +100,14 @@ def test_the_end_of_the_process_waits_for_the_end_of_its_app(before: str) -> Non
         cwd=Path(__file__).parents[2],
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+def test_the_last_words_of_a_container_are_without_the_lines_of_the_sdk() -> None:
+    """`%modal_gpu stop` in another kernel ended the cell, and the notebook showed a line with the id of its input."""
+    call = object.__new__(Call)
+    lines = ("[modal-client] 2026-11-29T15:37:08+0000 Received a cancellation signal\n", "CUDA error\n")
+    call._call = SimpleNamespace(logs=SimpleNamespace(stream=lambda: iter(lines)))
+    assert call.last_words() == "CUDA error\n"
 
 
 def test_a_press_while_a_detached_session_is_stopped_ends_the_wait_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,3 +36,12 @@ def test_a_session_that_ended_and_is_made_again_is_written_again(state: Path) ->
     assert known() == ()
     remember("s", "local", "a.ipynb")
     assert [each.session for each in known()] == ["s"]
+
+
+def test_a_session_that_another_kernel_has_ended_and_this_one_made_again_is_written_again(state: Path) -> None:
+    """`%modal_gpu stop s` in the other kernel said for a minute that there is no such session."""
+    remember("s", "local", "a.ipynb")
+    for path in state.rglob("*.json"):
+        path.unlink()
+    remember("s", "local", "a.ipynb")
+    assert [each.session for each in known()] == ["s"]

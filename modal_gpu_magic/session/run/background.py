@@ -216,7 +216,12 @@ class Background:
             bell = MAIN_THREAD.bell()
             if self.done():
                 return self._outcome()
-            yield from asyncio.wrap_future(bell).__await__()
+            try:
+                yield from asyncio.wrap_future(bell).__await__()
+            except asyncio.CancelledError as error:  # ipykernel cancels an awaiting cell when ■ is pressed
+                error.args = (STOPPED_WAITING.format(self._run.name),)
+                shown_alone(error)
+                raise
 
     def cancel(self) -> None:
         """Stop the cell as ■ does; a second call ends its container. A queued cell does not run."""
@@ -242,7 +247,7 @@ class Background:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be sent to a container."""
-        raise TypeError(NOT_A_VALUE.format(self._run.name))
+        raise shown_alone(TypeError(NOT_A_VALUE.format(self._run.name)))
 
     def _outcome(self) -> Any:
         self._print_output()

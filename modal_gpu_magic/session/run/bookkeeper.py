@@ -72,6 +72,8 @@ class Bookkeeper:
         """The time to which other records have the costs, also those of other kernels, seconds since the epoch."""
         self._has_left = False
         """Whether another kernel may have the session, and the records of its containers."""
+        self._is_followed = False
+        """Whether another run has followed the present one, which another kernel has sent."""
         self._checkpoint_at = 0.0
         self._trouble = ""
         self._has_told = False
@@ -96,7 +98,7 @@ class Bookkeeper:
             if covered_to is not None or self._has_left:
                 self._covered_to, self._booked, self._booked_seconds = began, 0.0, 0.0
                 self._has_left = False
-            self._run, self._lives_to = self._new(template, "run", began), lives_to
+            self._run, self._lives_to, self._is_followed = self._new(template, "run", began), lives_to, False
             self._checkpoint_at = now
 
     def tick(self) -> None:
@@ -118,7 +120,13 @@ class Bookkeeper:
                 whole = replace(self._current(run), ended=ended, until=ended, outcome=outcome, gpu=gpu or run.gpu)
                 self._put(whole)
                 self._book(whole)
-            self._open_idle(replace(run, gpu=gpu or run.gpu), ended)
+            if not self._is_followed:
+                self._open_idle(replace(run, gpu=gpu or run.gpu), ended)
+
+    def followed(self) -> None:
+        """Note that another run has followed the present one: the kernel that sent it wrote the idle time between."""
+        with self._lock:
+            self._is_followed = True
 
     def left(self) -> None:
         """Note that another kernel may have the session from now on: it goes on with the open records."""

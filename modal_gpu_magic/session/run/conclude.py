@@ -22,6 +22,7 @@ from modal_gpu_magic.errors import (
     MachineError,
     ModalGpuError,
     RemoteError,
+    SessionEnded,
     SetupError,
     TransferError,
 )
@@ -188,7 +189,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
 def _lost(run: FinishedRun) -> BaseException:
     """Return the error of a run that was lost with its container or with the connection."""
     lost = run.ended.lost
-    if has_app_ended(lost):
+    if has_app_ended(lost) and not isinstance(lost, SessionEnded):
         who = "the App and its container were ended" if run.machine.detach else "Modal ended the App and its container"
         error: BaseException = ContainerLost(f"{who} before the cell had ended. {GONE}")
         error.__cause__ = lost

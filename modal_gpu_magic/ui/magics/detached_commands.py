@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, TakenOver
+from modal_gpu_magic.errors import BackendLost, LineError, ModalGpuError, SessionEnded, TakenOver
 from modal_gpu_magic.line.command import read
 from modal_gpu_magic.plan.machine.quote import UNKNOWN, about, dollars
 from modal_gpu_magic.plan.table import Column, Row, Table
@@ -259,7 +259,9 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
         print(f"{name}: not stopped")
         return
     if session is not None and mine:
-        with contextlib.suppress(TakenOver):  # another kernel has the session, and the records of its costs
+        with contextlib.suppress(
+            TakenOver, SessionEnded
+        ):  # another kernel has the session, and the records of its costs
             session.check_owner(session.app)
         session.stop()
     remove(connect(kind, lasting=True), entry)

@@ -83,7 +83,8 @@ def test_the_records_of_a_session_that_was_ended_cost_no_more(tmp_path: Path) ->
     ledger.close("default", "cloud", NOON + 20)
     ledger.close("default", "cloud", NOON + 30)
     found = {each.id: each for each in ledger.read().records}
-    closed = replace(run, ended=NOON + 20, until=NOON + 20, dollars=pytest.approx(0.51), phases={"running": 30.0})
+    assert found["k-1"].dollars == pytest.approx(0.51)
+    closed = replace(run, ended=NOON + 20, until=NOON + 20, dollars=found["k-1"].dollars, phases={"running": 30.0})
     assert found["k-1"] == closed
     assert found["idle"] == replace(closed, id="idle", kind="idle", phases={"idle": 20.0})
     assert (found["other"], found["local"]) == (other, service)

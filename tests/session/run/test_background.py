@@ -221,3 +221,28 @@ def test_a_cell_that_was_interrupted_is_shown_with_its_own_traceback(run: Backgr
     with pytest.raises(KeyboardInterrupt) as raised:
         Background(run).result()
     assert raised.value is error
+
+
+def test_an_await_that_is_cancelled_says_so_in_one_line(run: BackgroundRun) -> None:
+    """When ■ is pressed, ipykernel cancels a cell that awaits: the notebook showed a frame of this package."""
+
+    async def cell() -> BaseException:
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await Background(run)
+        return cancelled.value
+
+    async def pressed() -> BaseException:
+        waiting = asyncio.ensure_future(cell())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        return await waiting
+
+    shown = asyncio.run(pressed())
+    words = "stopped waiting for train; train goes on, and train.cancel() stops it"
+    assert shown._render_traceback_() == [f"CancelledError: {words}"]  # type: ignore[attr-defined]  # IPython's hook
+
+
+def test_a_handle_that_is_pickled_says_so_in_one_line(run: BackgroundRun) -> None:
+    with pytest.raises(TypeError, match="stays in the notebook") as refused:
+        pickle.dumps(Background(run))
+    assert len(refused.value._render_traceback_()) == 1  # type: ignore[attr-defined]  # IPython's hook

@@ -286,10 +286,12 @@ class Shared:
         self.sent.append((name, began, self.clock.now))
 
     def attach(self, desk: Desk, shows: int) -> None:
-        """Let a kernel take the session over; it shows the last runs, which have ended."""
+        """Let a kernel take the session over; it shows some of the runs, which have ended, and the last one."""
         desk.book.left()
-        for name, began, ended in self.sent[-shows:]:
+        for name, began, ended in (*self.sent[:-1:shows], self.sent[-1]):
             desk.book.begins(replace(TEMPLATE, id=name), self.clock.now + 3600, began)
+            if name != self.sent[-1][0]:
+                desk.book.followed()
             self._follows(desk, began, ended)
 
     def _follows(self, desk: Desk, began: float, ended: float) -> None:
