@@ -266,6 +266,8 @@ def _nothing(_: Any) -> list[Any]:
 def _special() -> dict[type, Any]:
     torch = sys.modules.get("torch")
     special: dict[type, Any] = {types.FunctionType: _of_function}
-    if hasattr(torch, "UntypedStorage"):
-        special |= {torch.Tensor: _of_tensor, torch.nn.Parameter: _of_tensor, torch.UntypedStorage: _nothing}  # type: ignore[union-attr]
+    if hasattr(torch, "UntypedStorage") and hasattr(torch, "nn"):
+        special |= {torch.Tensor: _of_tensor, torch.UntypedStorage: _nothing}  # type: ignore[union-attr]
+        parameter: Any = getattr(torch.nn, "Parameter", torch.Tensor)  # type: ignore[union-attr]
+        special[parameter] = _of_tensor
     return special
