@@ -68,6 +68,8 @@ LARGE_BYTES = 1_000_000
 """Size of the sent values from which the status names the size."""
 COMMIT_SECONDS = 10.0
 """Seconds that a kernel which attaches waits for the end of the last run's log."""
+LAST_WORDS_SECONDS = 2.0
+"""Seconds to send why the container ends."""
 PREEMPTION_SECONDS = 10.0
 """Seconds after a stopped run in which the end of the container means that Modal has stopped the run."""
 
@@ -117,7 +119,7 @@ class Worker:
         self.shell.why_unbound = self.namespace_sync.unloaded.why_unbound
         self.process = ProcessState(self.shell)
         self.surroundings = Surroundings(self.namespace_sync, self.process, self._say)
-        self.guard = Guard((self.sender.thread, *sdk_threads()))
+        self.guard = Guard((self.sender.thread, *sdk_threads()), self._say_why_it_ends)
         self.guard.start()
         self.delivery = AnswerDelivery(self.sender)
         self.stores = KernelStores()
@@ -444,6 +446,18 @@ class Worker:
 
     def _say(self, text: str) -> None:
         self.sender.emit("note", text=text)
+
+    def _say_why_it_ends(self, text: str, trace: str) -> None:
+        """Show a sentence in the notebook, and write a traceback to the container's log."""
+        self.capture.log(trace)
+        self._say(text)
+        self.sender.flush_now(LAST_WORDS_SECONDS)
+        self.sender.write_log()
+
+    def save(self) -> dict[str, str] | None:
+        """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
+        with Interrupt():
+            return self.saved.save_now()
 
     def _answer(self, need: Need | None = None, *, leaving: OutgoingValues | None = None) -> Answer:
         """Build an answer: the state of the container, and the values that leave it."""

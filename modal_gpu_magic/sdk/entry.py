@@ -81,7 +81,7 @@ class Runner:
     @modal.method()
     def save(self) -> dict[str, str] | None:
         """Save the session's state now; return what is not saved, with the reasons. None: nothing could be saved."""
-        return self.worker.saved.save_now()
+        return self.worker.save()
 
     @modal.method()
     def ended(self, run: str) -> Answer | None:

@@ -387,3 +387,50 @@ def test_texts_that_no_message_can_hold(kernel: Kernel) -> None:
     assert kernel.run("surrogates.result()").error == "ValueError: \\ud800"
     assert kernel.run("surrogates.done()").value() == "True"
     assert kernel.remote("1").value() == "1"
+
+
+OWN = """
+class Own(BaseException): pass
+class Exits:
+    def __reduce__(self): raise SystemExit(3)
+class Cancels:
+    def __getstate__(self): raise Own('mine')
+    def __repr__(self): raise KeyboardInterrupt
+class Late:
+    def __init__(self, part): self.part = part
+    def __setstate__(self, state): raise SystemExit('not here')
+"""
+
+
+def test_values_whose_code_raises_anything_stay_alone(kernel: Kernel) -> None:
+    ended = kernel.remote(f"{OWN}\nfine = [1]\nfirst, second, third = Exits(), [Cancels()], Late(fine)", timeout=40)
+    assert ended.ok, ended.error
+    for name, why in {"first": "SystemExit: 3", "second": "Own: mine", "third": "SystemExit: not here"}.items():
+        assert why in kernel.run(f"{name}.fetch()").error
+    assert kernel.run("fine.append(2)").ok
+    assert kernel.remote("third.part.append(len(fine))\nlen(third.part)", timeout=40).value() == "3"
+    assert kernel.print("fine") == "[1, 2, 2]"
+
+
+def test_an_error_of_ours_after_a_cell_is_named(kernel: Kernel) -> None:
+    ended = kernel.remote("print('before')\nget_ipython()._cells = None", timeout=40)
+    assert ended.stdout == "before\n"
+    assert ended.reply["ename"] == "ContainerLost"
+    assert (
+        "The container ends: what follows a cell failed with AttributeError: 'NoneType' object has no attribute"
+        in ended.said
+    )
+    assert "(container/cell/shell.py, line " in ended.said
+    assert kernel.remote("1").value() == "1"
+
+
+def test_a_cell_that_ends_with_a_lock_for_which_a_finalizer_waits(kernel: Kernel) -> None:
+    source = (
+        "import sys, threading\nusers, held = threading.Lock(), threading.Event()\nusers.acquire()\n"
+        "def finalizer():\n    with sys.stdout._pipes.lock, sys.stdout._emit.__self__._lock:\n"
+        "        held.set()\n        users.acquire()\n"
+        "threading.Thread(target=finalizer, daemon=True).start()\nheld.wait()\nprint('end')"
+    )
+    assert kernel.remote(source, timeout=60).stdout == "end\n"
+    assert kernel.remote("users.release()\nprint('next')", timeout=60).stdout == "next\n"
+    assert kernel.remote("print('last')", timeout=40).stdout == "last\n"

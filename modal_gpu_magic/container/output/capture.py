@@ -143,7 +143,7 @@ class Capture:
     def _flush(self) -> None:
         for stream in (*self._python, sys.__stdout__, sys.__stderr__):
             if stream is not None:
-                with suppress(ValueError, OSError):  # the cell has closed the stream
+                with suppress(Exception):  # the cell has closed the stream, or put its own object in place of it
                     stream.flush()
         self._flush_c()
 

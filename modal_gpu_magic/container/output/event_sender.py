@@ -99,7 +99,7 @@ class EventSender:
         """Receives text that belongs to no run (before the first run): writes to Modal's log."""
         self.to_parent: Callable[[str, dict[str, Any]], object] | None = None
         """Receives the events of a forked child, in that child."""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """The last exception raised by a post, if any."""
         self._waiting: deque[tuple[_Run | None, str, Any]] = deque()
         self._size = 0
@@ -206,6 +206,11 @@ class EventSender:
                     break
                 self._lock.wait(min(0.2, timeout))
             return sent
+
+    def write_log(self) -> None:
+        """Write the log of a detached run, as far as the run's frames are in it."""
+        if self._current is not None and self._current.record is not None:
+            self._current.record.write()
 
     def events_from(self, number: int) -> tuple[Event, ...]:
         """Return the current or last run's events from `number` on, for a reader that missed some."""
@@ -369,7 +374,7 @@ class EventSender:
         while batch := list(islice(packed, FRAMES_PER_POST)):
             try:
                 run.post([frame.blob for frame in batch])
-            except Exception as error:  # noqa: BLE001 - any error of a queue: keep the events and retry
+            except BaseException as error:  # noqa: BLE001 - any error of a queue, `CancelledError` as well: keep the events and retry
                 self.error = error
                 if run is self._current:
                     return False
@@ -395,7 +400,7 @@ class EventSender:
                 batch = frames[start : start + FRAMES_PER_POST]
                 run.post([frame.blob for frame in batch])
                 posted += len(batch)
-        except Exception as error:  # noqa: BLE001 - any error of a queue: the log has the frames
+        except BaseException as error:  # noqa: BLE001 - any error of a queue, `CancelledError` as well: the log has the frames
             self.error = error
         with self._lock:
             run.frames += posted

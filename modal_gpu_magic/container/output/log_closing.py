@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from time import monotonic
@@ -51,15 +52,23 @@ class LogClosing:
             self._ended = _Ended(record, answer, owner, monotonic())
             if self._is_idle:
                 self._changed.notify_all()
+        self._start()
         if self._thread is None:
-            self._thread = daemon("modal-gpu-log-end", self._run)
+            self.finish()
 
     def begins(self, owner: str) -> None:
         """Make way for the next run, which the kernel of a claim has sent."""
+        if owner:
+            self._start()  # before the cell, which may start all threads that there may be
         with self._changed:
             if self._ended is not None and self._ended.owner == owner and self._ended.record.is_unwritten:
                 self._ended = None
         self.finish()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            with contextlib.suppress(RuntimeError):
+                self._thread = daemon("modal-gpu-log-end", self._run)
 
     def finish(self, seconds: float = 0.0) -> None:
         """Write the end of the log now, if it is not written; wait so many seconds until the Volume has it."""

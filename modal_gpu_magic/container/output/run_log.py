@@ -262,13 +262,18 @@ class _Commits:
         """Commit soon."""
         self._asked.set()
         if self._thread is None:
-            self._thread = daemon("modal-gpu-log", self._run)
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the cell has started all threads that there may be: at the next one
+                self._thread = daemon("modal-gpu-log", self._run)
 
     def close(self, before: Callable[[], object]) -> None:
         """Call `before`, commit a last time, and end the thread."""
         self._before = before
         self._is_closed.set()
         self.ask()
+        if self._thread is None:
+            self._run()
 
     def wait(self, seconds: float) -> None:
         """Wait for the last commit."""
@@ -283,7 +288,9 @@ class _Commits:
             if is_last:
                 with contextlib.suppress(OSError):
                     self._before()
-            with contextlib.suppress(Exception):  # the next commit has it; Modal commits when the container ends, too
+            with contextlib.suppress(
+                BaseException
+            ):  # the next commit has it; Modal commits when the container ends, too
                 self._commit()
             if is_last and not self._asked.is_set():
                 return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import operator
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ _values: Final = tuple(_essential.values())
 _originals: Final = {name: _table[name] for name in KEPT if name in _table}
 _all, _map, _is, _dict, _update, _copy = all, map, operator.is_, dict, dict.update, dict.copy
 _modules_object: Final = sys.modules
+_environ: Final = os.environ
 _modules: Final[dict[str, Any]] = {}
 _looked_at: Final[set[str]] = set()
 """Names of `sys.modules` that `remember_modules` has looked at: hundreds, and few are new in a cell."""
@@ -93,7 +95,8 @@ def is_sound() -> bool:
 
 def remember_modules() -> None:
     """Remember the modules that are put back: those of PACKAGES that are loaded now. Call this before user code."""
-    new = sys.modules.keys() - _looked_at
+    names: set[Any] = sys.modules.keys() - _looked_at
+    new = {name for name in names if isinstance(name, str)}
     _looked_at.update(new)
     _modules.update((name, sys.modules[name]) for name in new if name.partition(".")[0] in PACKAGES)
     for name in new:
@@ -156,8 +159,12 @@ def cell_ends() -> list[str]:
 
 
 def _restore_modules() -> None:
+    if not isinstance(os.environ, Mapping):
+        vars(os)["environ"] = _environ
+        _put_back.append("os.environ")
     if sys.modules is not _modules_object:
-        _modules_object.update(sys.modules)
+        if isinstance(sys.modules, Mapping):
+            _modules_object.update(sys.modules)
         sys.modules = _modules_object
     loaded = sys.modules.get
     if any(

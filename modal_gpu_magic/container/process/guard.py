@@ -11,10 +11,14 @@ import stat
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from modal_gpu_magic.wire.values.kinds import name_of
+from modal_gpu_magic.wire.values.own_code import words_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 CLOSED_STATUS: Final = 191
 """Exit status: the cell closed descriptors of the container's own."""
@@ -28,6 +32,12 @@ WHY: Final = {
     UNABLE_STATUS: "the cell's process cannot go on: it is out of memory, or the cell replaced what it needs",
 }
 """Clauses by exit status, for the error in the notebook."""
+PACKAGE: Final = "/modal_gpu_magic/"
+"""A part of the paths of this package's files."""
+LONGEST_WORDS: Final = 200
+"""Characters of an error's message that are shown."""
+SHORTEST_SECRET: Final = 8
+"""Characters from which the value of an environment variable is no part of what is shown."""
 LOOK_SECONDS: Final = 0.25
 """Seconds between two looks."""
 LOOP_THREAD: Final = "(thread_inner)"
@@ -42,13 +52,19 @@ _fstat, _sleep, _exit, _true = os.fstat, time.sleep, os._exit, True
 class Guard:
     """Watches the descriptors that exist now, and threads. `start` begins to watch.
 
+    Args:
+        threads: the threads that the process needs.
+        tell: shows a sentence in the notebook and writes a traceback to the container's log, just before the end.
+
     Attributes:
         user_code_began: whether user code of the run has begun.
     """
 
-    def __init__(self, threads: Iterable[threading.Thread] = ()) -> None:
+    def __init__(
+        self, threads: Iterable[threading.Thread] = (), tell: Callable[[str, str], object] = lambda *_: None
+    ) -> None:
         self.user_code_began = False
-        self._threads = tuple(threads)
+        self._threads, self._tell = tuple(threads), tell
         self._descriptors = tuple(_found())
 
     def start(self) -> None:
@@ -77,12 +93,12 @@ class Guard:
         self.user_code_began = False
         try:
             yield
-        except Exception:  # any error of ours after user code means that the process cannot be trusted
+        except BaseException as error:  # any error of ours after user code means that the process cannot be trusted
             if not self.user_code_began:
                 raise
             self.look()
-            with contextlib.suppress(Exception):
-                os.write(2, traceback.format_exc().encode())
+            with contextlib.suppress(BaseException):
+                self._tell(why_unable(error), without_secrets(traceback.format_exc()))
             os._exit(UNABLE_STATUS)
 
     def _damage(self) -> int:
@@ -98,6 +114,27 @@ class Guard:
             if facts.st_dev != device or facts.st_ino != inode:
                 return CLOSED_STATUS
         return 0
+
+
+def why_unable(error: BaseException) -> str:
+    """Return the sentence about an error of this package's own after user code: what failed, and where."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if PACKAGE in frame.filename and frame.filename != __file__
+    ]
+    where = f" ({frames[-1].filename.rpartition(PACKAGE)[2]}, line {frames[-1].lineno})" if frames else ""
+    words = (without_secrets(words_of(error)).strip().splitlines() or [""])[0]
+    what = ": ".join(filter(None, (name_of(type(error)), words[:LONGEST_WORDS])))
+    return f"The container ends: what follows a cell failed with {what}{where}."
+
+
+def without_secrets(text: str) -> str:
+    """Replace the values of environment variables in a text by stars: the secrets of a cell are among them."""
+    environment: object = os.environ
+    for value in map(str, environment.values()) if isinstance(environment, Mapping) else ():
+        text = text.replace(value, "***") if len(value) >= SHORTEST_SECRET else text
+    return text
 
 
 def sdk_threads() -> list[threading.Thread]:

@@ -95,7 +95,7 @@ class Interrupt:
         self._lock = threading.Lock()
         self._again = _retries()
         self._before: dict[signal.Signals, Any] = {}
-        self._hook_before: Callable[[Any], object] = sys.unraisablehook
+        self._hook_before: Callable[[Any], object] = sys.__unraisablehook__
         self._wakeup_before = -1
 
     def __enter__(self) -> Self:
@@ -108,7 +108,8 @@ class Interrupt:
             raise
         _held.append(self)
         self._wakeup_before = signal.set_wakeup_fd(_arrivals(), warn_on_full_buffer=False)
-        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
+        self._hook_before = getattr(sys, "unraisablehook", sys.__unraisablehook__)  # a cell may have deleted it
+        sys.unraisablehook = self._ignored
         self._held = True
         return self
 
@@ -120,7 +121,7 @@ class Interrupt:
         _waiting.clear()
         signal.set_wakeup_fd(self._wakeup_before)
         _held.remove(self)
-        if sys.unraisablehook == self._ignored:  # else the user's code has set another one
+        if getattr(sys, "unraisablehook", None) == self._ignored:  # else the user's code has set another one
             sys.unraisablehook = self._hook_before
         self._restore_handlers()
 

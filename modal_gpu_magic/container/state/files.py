@@ -95,7 +95,11 @@ def _left_out(directory: str) -> bool:
 
 def _stamps(root: Path, most: int) -> Iterator[tuple[str, Stamp]]:
     """Yield path and stamp of regular files below a directory, without other file systems (Volumes)."""
-    deadline, entries, device = time.monotonic() + MOST_SECONDS, 0, root.stat().st_dev
+    deadline, entries = time.monotonic() + MOST_SECONDS, 0
+    try:
+        device = root.stat().st_dev
+    except OSError:  # a cell has removed the directory
+        return
     waiting = [""]
     while waiting:
         folder = waiting.pop()

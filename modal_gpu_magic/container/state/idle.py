@@ -46,6 +46,8 @@ class IdleWork:
         """Interrupt the present job, and keep jobs from running inside the block."""
         with self._changed:
             self._cells += 1
+            if self._thread is None:  # before the cell, which may start all threads that there may be
+                self._thread = daemon("modal-gpu-idle", self._run)
         try:
             with self._lock:
                 yield
@@ -53,8 +55,6 @@ class IdleWork:
             with self._changed:
                 self._cells -= 1
                 self._since, self._done = time.monotonic(), 0
-                if self._thread is None:
-                    self._thread = daemon("modal-gpu-idle", self._run)
                 self._changed.notify()
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class IdleWork:
                 with self._changed:
                     self._done += 1
             if after is not None:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(BaseException):
                     after()
 
     def _next(self) -> Callable[[Check], After]:

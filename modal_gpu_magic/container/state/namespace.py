@@ -117,7 +117,8 @@ class NamespaceSync:
             )
         del dropped
         lacking = self._bind_held(request.aliases)
-        outputs = self.namespace.get(OUTPUTS[0], {})
+        outputs = self.namespace.get(OUTPUTS[0])
+        outputs = outputs if is_a(outputs, dict) else {}
         outputs.update({int(name[1:]): value for name, value in arrived.values.items() if is_numbered(name)})
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
         self._agree(self.marks.look(values, hasher))
@@ -188,6 +189,7 @@ class NamespaceSync:
         A thread of the user may change all of that meanwhile. A value that changes while it is packed stays.
         """
         unsettled: set[str] = set()
+        attempts = 0
 
         def attempt() -> tuple[Offer, Packed, Chosen, dict[str, Any]]:
             bound = self._comparison.bound(request, before)
@@ -195,16 +197,19 @@ class NamespaceSync:
             offer = self._comparison.offer(request, before, bound, result, seconds, hasher)
             return offer, *in_room(request, partial(self._pack, offer, unsettled, store, hasher))
 
-        for _ in range(MOST_ATTEMPTS):
+        while True:
             try:
                 return attempt()
             except NoRoomError:  # noqa: PERF203 - an attempt takes much longer
                 raise
             except TransferError as error:
+                if not error.refused or error.refused in unsettled:
+                    raise
                 unsettled.add(error.refused)
             except (KeyError, RuntimeError):
-                continue
-        return attempt()
+                attempts += 1
+                if attempts == MOST_ATTEMPTS:
+                    raise
 
     def _pack(
         self, offer: Offer, unsettled: Iterable[str], store: Store, hasher: Hasher, request: Request, no_room: str = ""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modal_gpu_magic.wire.process.interpreter import IMPORT_PATH
-from modal_gpu_magic.wire.process.process_state import State, States, difference, encoded, merged
+from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
 from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from modal_gpu_magic.container.cell.shell import RemoteShell
@@ -46,7 +45,10 @@ class ProcessState:
         self._path.settle({*front, *back})
         self._shell.within(self._put_back)
         own = [state for state in self._process.table if state.ours]
-        self._before = {**self._after, **{state.name: state.read(self._keys(state)) for state in own}}
+        self._before = {
+            **self._after,
+            **{state.name: self._process.items(state, self._after.get(state.name, {})) for state in own},
+        }
 
     def _put_back(self) -> None:
         """Restore state in the cells' context: a library imported for a value has set its options elsewhere."""
@@ -55,9 +57,6 @@ class ProcessState:
             state.name: self._after.get(state.name, {}) for state in table if state.borrowed or state.contextual
         }
         self._process.write(expected)
-
-    def _keys(self, state: State) -> Collection[str]:
-        return self._after.get(state.name, {}).keys()
 
     def changes(self) -> States:
         """Return the cell's changes, encoded for a message. Call this right after user code."""

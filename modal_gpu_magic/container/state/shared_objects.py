@@ -83,7 +83,7 @@ class SharedObjects:
         new = doubtful - self._stale.keys()
         if new:
             namespace, known = self._names.namespace, self._names.known
-            new -= self.tokens_in([namespace[name] for name in candidates if name in known])
+            new -= self.tokens_in([namespace[name] for name in candidates if name in known and name in namespace])
         self.hold_stale({token: self._table.find(token) for token in new})
         self._marks.drop_with(new)
         return tuple(sorted(new))

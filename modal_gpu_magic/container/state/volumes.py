@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from modal_gpu_magic.wire.values.own_code import words_of
+
 Act = Callable[[], object]
 Say = Callable[[str], None]
 
@@ -44,6 +46,6 @@ def _attempt(act: Act) -> str | None:
     """Run `act`; return its error in one line, or None."""
     try:
         act()
-    except Exception as error:  # noqa: BLE001 - Modal raises various errors
-        return " ".join(str(error).split()) or type(error).__name__
+    except BaseException as error:  # noqa: BLE001 - Modal raises various errors, and its transport `CancelledError`
+        return " ".join(words_of(error).split()) or type(error).__name__
     return None

@@ -38,7 +38,7 @@ _IMPORTING = "<frozen importlib._bootstrap>"
 
 def stopped(words: str) -> KeyboardInterrupt:
     """A KeyboardInterrupt that IPython shows as one line, without frames of this package."""
-    return shown_alone(KeyboardInterrupt(words))
+    return stopping(shown_alone(KeyboardInterrupt(words)))
 
 
 NOT_BEGUN = "stopped before the cell began"

@@ -170,7 +170,8 @@ class SharedStore:
         """Write a buffer into a file without a copy in memory, and return its key.
 
         Raises:
-            NoRoomError: the file system is full.
+            NoRoomError: the file system is full, or takes no file for another reason: the kernel on the other side has
+                ended, and its directory is removed.
         """
         if key is not None and self._touch(key):
             return key
@@ -180,13 +181,13 @@ class SharedStore:
             key = write_file(part, view, key, self.wrote)
             part.rename(self.directory / key)
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
+            what = "has no room for" if error.errno in NO_ROOM else "does not take"
             raise NoRoomError(
-                f"{_file_system(self.directory)} has no room for {view.nbytes / 1e6:,.1f} MB ({error.strerror})"
+                f"{_file_system(self.directory)} {what} {view.nbytes / 1e6:,.1f} MB ({error.strerror})"
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         return key
 
     def get(self, key: str) -> mmap.mmap:
@@ -261,7 +262,7 @@ class SharedStore:
     def _touch(self, key: str) -> bool:
         try:
             os.utime(self.directory / key)
-        except FileNotFoundError:
+        except OSError:
             return False
         return True
 
@@ -280,13 +281,14 @@ class SharedStore:
                 break
             if name in keep or (name.startswith(".") and used_at > time.time() - STALE_SECONDS):
                 continue
-            (self.directory / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.directory / name).unlink(missing_ok=True)
             total -= size
         self._room = max(0, self.limit_bytes - total - nbytes) // 2
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
         """Yield the files: time of last use (seconds since the epoch), size (bytes), name."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.directory) as entries:
+        with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)

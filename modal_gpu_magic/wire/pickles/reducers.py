@@ -62,7 +62,8 @@ _ANY_FILE = "<dynamic-code>"
 
 def reducers() -> dict[type, Reducer | None]:
     """Return the reducers by type. Types of a library are included only if the library is imported."""
-    table = Rules(_ALWAYS | {type(sys.stdout): _stream, type(sys.stderr): _stream, **tensors.reducers()})
+    streams = (getattr(sys, name, None) for name in ("stdout", "stderr"))  # a cell may delete them
+    table = Rules(_ALWAYS | {type(each): _stream for each in streams if each is not None} | tensors.reducers())
     table.update(generator_reducers())
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "ndarray"):
@@ -98,7 +99,7 @@ def _remote(pickler: Pickler, value: RemoteValue) -> Any:
 def _stream(_: Pickler, stream: Any) -> Any:
     """Pickle the notebook's standard streams as the receiver's own; the content of another file is not sent."""
     for name in ("stdout", "stderr"):
-        if stream is getattr(sys, name) or stream is getattr(sys, f"__{name}__"):
+        if stream is getattr(sys, name, None) or stream is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
     if is_a(stream, io.TextIOWrapper):  # cloudpickle would read the whole file
         raise pickle.PicklingError(f"cannot pickle '{io.TextIOWrapper.__module__}.TextIOWrapper' object")

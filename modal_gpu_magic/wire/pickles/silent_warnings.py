@@ -24,7 +24,7 @@ def unwarned() -> Iterator[None]:
     `catch_warnings` resets Python's record of shown warnings, so that each cell would show them again. It is therefore
     used only if a filter of the user turns warnings into errors.
     """
-    if any(_is_error(*each) for each in warnings.filters):
+    if _has_errors():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -40,6 +40,14 @@ def unwarned() -> Iterator[None]:
         _blocks.discard(block)
         if not _blocks and warnings.showwarning is _show_nothing:
             (warnings.showwarning,) = _shown_by
+
+
+def _has_errors() -> bool:
+    """Whether a filter turns warnings into errors. What a cell has made of the filters may be none."""
+    try:
+        return any(_is_error(*each) for each in warnings.filters)
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_error(action: str, _: Any, category: Any, *__: Any) -> bool:

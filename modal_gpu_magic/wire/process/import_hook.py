@@ -8,6 +8,8 @@ from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.wire.values.own_code import pass_on
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 def is_loaded(module: str) -> bool:
     """Whether a module is completely imported. Does not import the module."""
     found = sys.modules.get(module)
-    spec = getattr(found, "__spec__", None)
+    try:
+        spec = getattr(found, "__spec__", None)
+    except BaseException as error:  # noqa: BLE001 - of what a cell has put in place of the module
+        pass_on(error)
+        return False
     return found is not None and not getattr(spec, "_initializing", False)
 
 

@@ -170,7 +170,9 @@ class ImportPath:
 
     def settle(self, known: Collection[str]) -> None:
         """Treat entries that are not in `known` as initial: folders of modules, entries of the image."""
-        self._first.update(entry for entry in sys.path if self._name(entry) not in known)
+        found: object = sys.path
+        entries = found if isinstance(found, list) else ()
+        self._first.update(entry for entry in map(str, entries) if self._name(entry) not in known)
 
     def _read(self, asked: Collection[str]) -> Items:
         front, back = self._added()

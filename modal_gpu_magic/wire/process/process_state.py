@@ -161,7 +161,7 @@ class Process:
 
     def read(self, asked: States) -> States:
         """Return the items that differ from a new process, and the items whose keys are in `asked`."""
-        found = {state.name: self._items(state, asked.get(state.name, {}).keys()) for state in self.table}
+        found = {state.name: self.items(state, asked.get(state.name, {})) for state in self.table}
         return {name: items for name, items in found.items() if items}
 
     def read_back(self, states: States) -> States:
@@ -169,7 +169,7 @@ class Process:
         found = {}
         for state in self.table:
             if items := states.get(state.name):
-                now = self._items(state, items.keys())
+                now = self.items(state, items)
                 found[state.name] = {key: now.get(key, value) for key, value in items.items()}
         return found
 
@@ -184,13 +184,23 @@ class Process:
             else:
                 self._write(state, items)
 
-    def _items(self, state: State, keys: Collection[str]) -> Items:
+    def items(self, state: State, known: Items) -> Items:
+        """Return the items of a state that differ from a new process, and those of some keys.
+
+        Args:
+            state: the state. One that cannot be read, because a cell has replaced what has it, counts as unchanged.
+            known: the items as they were, by the keys.
+        """
         waiting = self.waiting.get(state.name)
         if waiting is not None:
             return dict(waiting)
         if state.module and not is_loaded(state.module):
             return {}
-        return {**self.held.get(state.name, {}), **state.read(keys)}
+        try:
+            return {**self.held.get(state.name, {}), **state.read(known.keys())}
+        except BaseException as error:  # noqa: BLE001 - a user's object may raise anything
+            pass_on(error)
+            return dict(known)
 
     def _wait(self, state: State, items: Items) -> None:
         self.waiting.setdefault(state.name, {}).update(items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import queue
 import threading
@@ -440,4 +441,20 @@ def test_a_finalizer_that_prints_much_does_not_wait_for_the_thread_that_it_holds
     tail = sender.finish().tail
     assert sender.flush_now(60)
     assert text(reader.events(*tail)) == "a" + much
+    sender.close()
+
+
+def test_a_post_that_the_transport_cancels_is_tried_again(reader: Reader) -> None:
+    sender, failures = EventSender(), [asyncio.CancelledError(), SystemExit()]
+
+    def post(frames: list[bytes]) -> None:
+        if failures:
+            raise failures.pop()
+        reader.post(frames)
+
+    sender.begin("r", post)
+    sender.text("stdout", "a")
+    assert sender.flush_now(20)
+    assert text(reader.events()) == "a"
+    assert sender.thread.is_alive()
     sender.close()

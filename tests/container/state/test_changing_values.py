@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pickle
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from modal_gpu_magic.container.state.namespace import UNSETTLED, NamespaceSync
+import numpy as np
+import pytest
+
+from modal_gpu_magic.container.state.namespace import MOST_ATTEMPTS, UNSETTLED, NamespaceSync
 from modal_gpu_magic.wire.buffers.hashing import HashingFile
-from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore
 from modal_gpu_magic.wire.messages.events import Request
 from modal_gpu_magic.wire.pickles.fingerprints import look
 
@@ -92,3 +96,40 @@ def test_a_dict_that_grows_while_it_is_fingerprinted_is_another_kind_of_value() 
     assert found is not None
     assert len(history) == 20_001
     assert pickle.loads(pickle.dumps(history)) == history
+
+
+@pytest.mark.parametrize("cell", [{f"a{n}": np.ones(20_000) for n in range(12)}, {"text": "x" * (2 << 20)}])
+def test_a_kernel_that_has_ended_with_its_directory(tmp_path: Path, cell: dict[str, Any]) -> None:
+    """The values stay: another kernel that attaches gets them."""
+    namespace: dict[str, Any] = {}
+    store = SharedStore(tmp_path / "gone")
+    sync = NamespaceSync(namespace, {})
+    request = Request("run", "", "cell", 1, binds=(*cell, "small"), fetch_bytes=1 << 30)
+    before = sync.before(request, store)
+    namespace.update(cell, small=[1])
+    (tmp_path / "gone").rmdir()
+    leaving = sync.leave(request, before, (), 0.0, store)
+    assert leaving.values.names == ("small",)
+    assert {stay.name for stay in leaving.stays} == cell.keys()
+    assert all("does not take" in stay.why for stay in leaving.stays)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_each_of_many_values_that_change_while_they_are_packed_stays() -> None:
+    """More values than attempts for a thread that changes the namespace."""
+
+    def fickle() -> Counted:
+        def act(count: int) -> None:
+            if looks and count > looks:
+                raise ValueError("not twice")
+
+        return Counted(act)
+
+    looks = 0
+    counted = fickle()
+    leave({}, {"fickle": counted})
+    looks = counted.count - 1  # all but the last time, when it is packed
+    cell = {f"fickle{n}": fickle() for n in range(2 * MOST_ATTEMPTS)}
+    leaving = leave({}, {**cell, "loss": [0.5]})
+    assert leaving.values.names == ("loss",)
+    assert {stay.name for stay in leaving.stays} == cell.keys()

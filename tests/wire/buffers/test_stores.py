@@ -156,10 +156,11 @@ class TestShared:
 
 WRITER = """
 import contextlib, itertools, sys
+from modal_gpu_magic.errors import NoRoomError
 from modal_gpu_magic.wire.buffers.stores import SharedStore
 store = SharedStore(sys.argv[1], limit_bytes=1_000_000_000)
 for number in itertools.count():
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(NoRoomError):
         store.put(memoryview(number.to_bytes(4, "big")))
     if not store.directory.exists():
         sys.exit(0)
