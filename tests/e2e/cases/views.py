@@ -155,4 +155,43 @@ N> print(line, crop, image[3], flat[:3]); crop[1, 1] = 7
 R> print(line, flat[:3], crop.strides); image[3, 4] = 8
 N> print(line, crop[1], flat[5])
 """,
+    "arrays of a class of the notebook": """
+N> import numpy as np
+class Signal(np.ndarray):
+    def __array_finalize__(self, of): self.rate = getattr(of, "rate", None)
+raw = np.arange(6.); signal = raw[1:5].view(Signal); signal.rate = [44100]; held = {"s": signal, "rate": signal.rate}
+R> signal *= 2; signal.rate.append(1); part = signal[::2]; part.rate is signal.rate, raw
+N> raw, held["s"] is signal, held["rate"] is signal.rate, type(part).__name__, part.rate is signal.rate; part[0] = 50; signal.unit = "V"
+R> raw, signal, signal.unit, vars(part), np.shares_memory(raw, part)
+N> raw[2] = 7; signal
+R> signal, signal.mean()
+""",
+    "a masked array, its data and its parts": """
+N> import numpy as np
+m = np.ma.array([1., 2., 3., 4.], mask=[0, 1, 0, 0], fill_value=-1); data = m.data; part = m[1:3]
+R> data[0] = 9; part[1] = np.ma.masked; m
+N> m, data, part, m.fill_value, part.sharedmask; m.mask[3] = True; data[1] = 5
+R> m, part, m.filled(), np.shares_memory(m.data, data)
+""",
+    "a mapped file and its parts": """
+N> import numpy as np, tempfile, os
+path = os.path.join(tempfile.mkdtemp(), "m.dat"); mm = np.memmap(path, dtype="i4", mode="w+", shape=(4,)); part = mm[1:3]
+R> mm[0] = 7; part[1] = 8; mm.flush(); print(type(mm).__name__, type(part).__name__, mm)
+N> print(np.fromfile(path, "i4"), mm, part, np.shares_memory(mm, part))
+""",
+    "tensors of a class of the notebook": """
+N> import torch
+class Tagged(torch.Tensor): pass
+base = torch.zeros(4); t = base.as_subclass(Tagged); t.tag = [1]; held = [t]
+R> t[0] = 5; t.tag.append(2); type(t).__name__, base
+N> base, held[0] is t, t.tag; base[1] = 6; t.more = 1
+R> t.tolist(), vars(t), held[0] is t
+""",
+    "views of bytes and of a dict": """
+N> import numpy as np, types
+buffer = bytearray(8); words = np.frombuffer(buffer, "i2"); view = memoryview(buffer)[2:]; d = {"a": 1}; keys = d.keys(); shown = types.MappingProxyType(d)
+R> words[1] = 5; view[2] = 7; d["b"] = 2; print(buffer, words, keys, shown)
+N> print(buffer, words, bytes(view), keys, shown); buffer[0] = 9; del d["a"]
+R> print(words, view.obj is buffer, keys, shown)
+""",
 }

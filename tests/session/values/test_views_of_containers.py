@@ -59,9 +59,9 @@ CASES: Final = {
         "bytes(b[:150]), a[:40].tolist(), bytes(m[:50])",
     ),
     "memory view of an array": (
-        "a = np.arange(6, dtype='i4'); m = memoryview(a)[2:]; n = memoryview(a.reshape(2, 3))",
+        "a = np.arange(6, dtype='i4'); m = memoryview(a)[2:]; n = memoryview(a.reshape(2, 3)); r = memoryview(a).toreadonly()",
         ["a[2] = 5", "m[1] = 6", "n[1, 2] = 7"],
-        "a.tolist(), m.tolist(), n.tolist(), m.format",
+        "a.tolist(), m.tolist(), n.tolist(), m.format, r.tolist(), r.readonly, m.readonly",
     ),
     "views of a dict": (
         "d = {'a': [1], 'b': 2}; k = d.keys(); v = d.values(); i = d.items(); o = [k, v, i]",

@@ -28,8 +28,8 @@ MAPPING_VIEWS = frozenset(type(make(collections.OrderedDict())) for make in _MAK
 def mapping_of(view: Any) -> Any:
     """Return the mapping that a view shows; None: the namespace of a class, which belongs to the class."""
     (mapping,) = gc.get_referents(view)
-    is_of_class = type(view) is types.MappingProxyType and "__doc__" in mapping and "__name__" not in mapping
-    return None if is_of_class else mapping
+    can_be_of_class = type(view) is types.MappingProxyType and type(mapping) is dict
+    return None if can_be_of_class and "__doc__" in mapping and "__name__" not in mapping else mapping
 
 
 def reduce_mapping_view(_: Any, view: Any) -> Any:

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from modal_gpu_magic.wire.buffers.hashing import address
-from modal_gpu_magic.wire.pickles.types.array_kinds import is_array
+from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, plain
 from modal_gpu_magic.wire.pickles.types.views import view_of
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import RefusedError
@@ -34,8 +34,11 @@ def reduce_memory_view(_: Any, view: memoryview) -> Any:
 
 
 def _is_all_of(owner: Any, seen: Any) -> bool:
-    mine, its = (each.__array_interface__["data"][0] for each in (owner, seen))
-    return bool((mine, owner.shape, owner.strides, owner.dtype) == (its, seen.shape, seen.strides, seen.dtype))
+    """Whether an array over a view's memory is as the array that has the memory."""
+    mine, its = (
+        (each.__array_interface__["data"], each.shape, each.strides, each.dtype) for each in (plain(owner), seen)
+    )
+    return bool(mine == its)
 
 
 def _part(view: memoryview, start: int) -> tuple[Any, ...]:
