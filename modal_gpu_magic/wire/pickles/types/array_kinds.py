@@ -30,18 +30,11 @@ _BY_NAME = frozenset({"MaskedConstant"})
 _OF_THIS_PROCESS = {"memmap": frozenset({"_mmap"})}
 """Attributes of numpy's subclasses that are not sent, and that the receiver's array keeps."""
 
-_KINDS: dict[type, bool] = {}
-
 
 def is_array_kind(kind: type) -> bool:
     """Whether arrays of a class are sent by their memory: `numpy.ndarray`, or a subclass written in Python."""
-    found = _KINDS.get(kind)
-    if found is None:
-        base = getattr(sys.modules.get("numpy"), "ndarray", None)
-        if base is None:
-            return False
-        found = _KINDS[kind] = kind is base or (issubclass(kind, base) and _is_by_memory(kind, base))
-    return found
+    base = getattr(sys.modules.get("numpy"), "ndarray", None)
+    return base is not None and (kind is base or (issubclass(kind, base) and _is_by_memory(kind, base)))
 
 
 def _is_by_memory(kind: type, base: type) -> bool:

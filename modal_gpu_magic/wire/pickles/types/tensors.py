@@ -74,18 +74,12 @@ def _reduce_info(_: Pickler, info: Any) -> Any:
     return type(info), (getattr(sys.modules["torch"], info.dtype),)
 
 
-_BY_STORAGE: dict[type, bool] = {}
-
-
 def is_by_storage(kind: type) -> bool:
     """Whether tensors of a class can be sent by their storage: torch's own two types, and subclasses with a storage."""
-    found = _BY_STORAGE.get(kind)
-    if found is None:
-        torch = sys.modules.get("torch")
-        if torch is None or not hasattr(torch, "nn"):
-            return False
-        found = _BY_STORAGE[kind] = issubclass(kind, torch.Tensor) and has_own_storage(kind)
-    return found
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "nn"):
+        return False
+    return issubclass(kind, torch.Tensor) and has_own_storage(kind)
 
 
 def is_plain(value: Any) -> bool:
