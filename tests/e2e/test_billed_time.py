@@ -158,6 +158,16 @@ def test_a_stopped_cell(bill: Bill) -> None:
     bill.agrees()
 
 
+def test_a_cell_that_is_stopped_twice_is_counted_to_the_end_of_its_container(bill: Bill) -> None:
+    """The first ■ cancels the call, and the time until the second one was in no figure."""
+    source = "import time\nprint('go')\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        print('no')"
+    result = bill.kernel.remote(source, "H100", press=("go", "no", 4), timeout=100)
+    assert "its container was ended" in result.error
+    (row,) = bill.containers(count=1)
+    assert row["seconds"] - 3 * EXIT < bill.ours("container_seconds") < result.seconds + EXIT
+    assert bill.phases()["running"] > 3.5
+
+
 def test_a_cell_that_is_stopped_while_its_container_starts(bill: Bill) -> None:
     """The call is cancelled, and the container goes on to start, and idles: the receipt and the status said `ended`."""
     bill.remote("1", "H100 --session other")  # the App is there, so that the next cell waits for a container alone

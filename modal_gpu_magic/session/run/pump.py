@@ -139,7 +139,9 @@ class Pump:
     def _ended(self) -> Ended:
         """Show the output that has not arrived, and return how the run ended."""
         answer = self._whole_answer()
-        ended_at = self.end.time_of(answer) or time.time()
+        # The error of a call comes at the first ■: a container that goes on is billed to its end, which is now.
+        outlived = answer is None and self.life.terminated
+        ended_at = time.time() if outlived else self.end.time_of(answer) or time.time()
         if answer is not None:
             self.timing.answered(answer, ended_at)
         else:
