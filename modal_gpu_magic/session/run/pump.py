@@ -139,7 +139,7 @@ class Pump:
     def _ended(self) -> Ended:
         """Show the output that has not arrived, and return how the run ended."""
         answer = self._whole_answer()
-        # The error of a call comes at the first ■: a container that did not heed it was billed to its end: now.
+        # The error of a call comes at the first ■: a container that goes on is billed to its end, which is now.
         outlived = answer is None and self.life.terminated
         ended_at = time.time() if outlived else self.end.time_of(answer) or time.time()
         if answer is not None:
