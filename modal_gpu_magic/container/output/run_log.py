@@ -262,9 +262,8 @@ class _Commits:
         """Commit soon."""
         self._asked.set()
         if self._thread is None:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the cell has started all threads that there may be: at the next one
+            # If the cell has started all threads that the system allows, the next call starts this one.
+            with contextlib.suppress(RuntimeError):
                 self._thread = daemon("modal-gpu-log", self._run)
 
     def close(self, before: Callable[[], object]) -> None:
@@ -288,9 +287,8 @@ class _Commits:
             if is_last:
                 with contextlib.suppress(OSError):
                     self._before()
-            with contextlib.suppress(
-                BaseException
-            ):  # the next commit has it; Modal commits when the container ends, too
+            # After a failure, the next commit has it; Modal commits when the container ends, too.
+            with contextlib.suppress(BaseException):
                 self._commit()
             if is_last and not self._asked.is_set():
                 return

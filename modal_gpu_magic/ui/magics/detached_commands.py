@@ -259,9 +259,8 @@ def stop(state: KernelState, name: str, kind: Kind) -> None:
         print(f"{name}: not stopped")
         return
     if session is not None and mine:
-        with contextlib.suppress(
-            TakenOver, SessionEnded
-        ):  # another kernel has the session, and the records of its costs
+        # If another kernel has the session, that kernel has the records of its costs.
+        with contextlib.suppress(TakenOver, SessionEnded):
             session.check_owner(session.app)
         session.stop()
     remove(connect(kind, lasting=True), entry)
