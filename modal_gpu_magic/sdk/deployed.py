@@ -19,7 +19,7 @@ from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
 from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, in_order, kernel_id
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
-from modal_gpu_magic.sdk.threads import in_thread
+from modal_gpu_magic.sdk.threads import in_thread, result_of
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, run_of, run_of_node, runs_directory, without_values
 
@@ -161,7 +161,7 @@ class DeployedApp(OpenApp):
         Raises:
             KeyboardInterrupt: ■ was pressed. The App ends nevertheless.
         """
-        in_thread(self._terminate, "modal-gpu-close").result()
+        result_of(in_thread(self._terminate, "modal-gpu-close"))
 
     def _terminate(self) -> None:
         with contextlib.suppress(Exception):

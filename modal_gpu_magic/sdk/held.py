@@ -17,7 +17,7 @@ from modal_gpu_magic.plan.machine.build_failure import LINES, explain
 from modal_gpu_magic.sdk.faults import failed_image, has_app_ended, is_token_refused, is_transient, translate
 from modal_gpu_magic.sdk.heartbeats import heartbeats_to
 from modal_gpu_magic.sdk.patience import delays
-from modal_gpu_magic.sdk.threads import in_thread
+from modal_gpu_magic.sdk.threads import PRESS_SECONDS, in_thread
 from modal_gpu_magic.wire.messages.events import Frame
 from modal_gpu_magic.wire.messages.seal import opened, sealed
 from modal_gpu_magic.wire.messages.shapes import checked
@@ -145,8 +145,8 @@ class HeldApp(ABC):
             KeyboardInterrupt: ■ was pressed. The App ends nevertheless.
         """
         self.close_soon()
-        if self._ending is not None:
-            self._ending.join()
+        while self._ending is not None and self._ending.is_alive():
+            self._ending.join(PRESS_SECONDS)
 
     def close_soon(self) -> None:
         """End the App and its containers without waiting for Modal: a thread does the work, which ■ cannot reach."""

@@ -15,6 +15,7 @@ from modal_gpu_magic.sdk.deployed import DeployedApp, Deployment
 from modal_gpu_magic.sdk.known_sessions import remember
 from modal_gpu_magic.sdk.names import object_name
 from modal_gpu_magic.sdk.registry import Entry, machine_row
+from modal_gpu_magic.sdk.threads import result_of
 from modal_gpu_magic.session.app_opening import Opening
 from modal_gpu_magic.session.run.interrupts import Inbox, stopped
 from modal_gpu_magic.session.run.pump import UPDATE_SECONDS
@@ -179,7 +180,7 @@ def wait_for(future: Future[T], inbox: Inbox | None, words: str) -> T:
         KeyboardInterrupt: ■ was pressed.
     """
     if inbox is None:
-        return future.result()
+        return result_of(future)
     future.add_done_callback(lambda _: inbox.put(("opened", None)))
     while not future.done():
         if _take(inbox) == "press":
