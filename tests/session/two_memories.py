@@ -21,6 +21,9 @@ from modal_gpu_magic.wire.values.remote import RemoteValue, facts, own_of
 from tests.session.shared_objects import check_run, contents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
     from modal_gpu_magic.container.state.cell_values import OutgoingValues
     from modal_gpu_magic.plan.cell.names import Names
     from modal_gpu_magic.session.values.sync import Outgoing
@@ -80,6 +83,24 @@ class TwoMemories:
         changed = {token: now for token, now in contents_after.items() if contents_before.get(token, now) != now}
         check_run(changed, self.kernel.table, self.container.table)
         self._check_descriptions()
+
+    def shows_alike(self, cells: Sequence[str], shown: str, choose: Random, *, first: int) -> None:
+        """Run cells on either side, and check after each that both sides show what the model shows.
+
+        Args:
+            cells: the cells.
+            shown: an expression of what is shown.
+            choose: chooses the sides.
+            first: the sides of the first two cells: bit 0 and bit 1 are set if they run in the container.
+        """
+        for place, source in enumerate(cells):
+            remotely = bool((first >> place) & 1) if place < 2 else choose.random() < 0.5
+            memories = (self.here, self.there) if remotely else (self.there, self.here)
+            acts, looks = (self.remote, self.native) if remotely else (self.native, self.remote)
+            acts(source)
+            for run, memory in zip((looks, acts), memories, strict=True):
+                run(f"seen = repr(({shown}))")
+                assert memory["seen"] == self.model["seen"], source
 
     def _check_descriptions(self) -> None:
         """Check that each remote value of the notebook shows the present length or shape, or none."""

@@ -251,15 +251,7 @@ CASES: Final = {
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of np.matrix
 def test_a_change_is_seen_on_both_sides(case: str, seed: int, tmp_path: Path) -> None:
     make, changes, shown = CASES[case]
-    choose = random.Random(f"{case}{seed}")
     notebook = TwoMemories()
     notebook.native(SETUP)
     notebook.here["path"], notebook.model["path"] = str(tmp_path / "here"), str(tmp_path / "model")
-    for place, source in enumerate([make, *changes]):
-        remotely = bool((seed >> place) & 1) if place < 2 else choose.random() < 0.5
-        memories = (notebook.here, notebook.there) if remotely else (notebook.there, notebook.here)
-        acts, looks = (notebook.remote, notebook.native) if remotely else (notebook.native, notebook.remote)
-        acts(source)
-        for run, memory in zip((looks, acts), memories, strict=True):
-            run(f"seen = repr(({shown}))")
-            assert memory["seen"] == notebook.model["seen"], source
+    notebook.shows_alike([make, *changes], shown, random.Random(f"{case}{seed}"), first=seed)

@@ -121,17 +121,9 @@ CASES: Final = {
 @pytest.mark.parametrize("seed", [1, 2], ids=["remote first", "native first"])
 def test_a_change_is_seen_on_both_sides(case: str, seed: int) -> None:
     make, changes, shown = CASES[case]
-    choose = random.Random(f"{case}{seed}")
     notebook = TwoMemories()
     notebook.native(SETUP)
-    for place, source in enumerate([make, *changes]):
-        remotely = bool((seed >> place) & 1) if place < 2 else choose.random() < 0.5
-        memories = (notebook.here, notebook.there) if remotely else (notebook.there, notebook.here)
-        acts, looks = (notebook.remote, notebook.native) if remotely else (notebook.native, notebook.remote)
-        acts(source)
-        for run, memory in zip((looks, acts), memories, strict=True):
-            run(f"seen = repr(({shown}))")
-            assert memory["seen"] == notebook.model["seen"], source
+    notebook.shows_alike([make, *changes], shown, random.Random(f"{case}{seed}"), first=seed)
 
 
 def test_bytes_that_changed_inside_a_value_that_stayed_are_stale() -> None:
