@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modal_gpu_magic.container.state.restoring import never
+from modal_gpu_magic.container.state.session_mount import NO_SESSION_VOLUME, SessionVolume
 from modal_gpu_magic.container.worker import COMMIT_SECONDS, Worker
 from modal_gpu_magic.errors import RunError
 from modal_gpu_magic.wire.messages.events import DistributedOptions
@@ -48,7 +48,7 @@ class Node(Worker):
         answer: Callable[[], str],
         volumes: Volumes,
         peers: Peers,
-        commit: Callable[[], object] = never,
+        volume: SessionVolume = NO_SESSION_VOLUME,
     ) -> Answer:
         """Run a cell on this node, as `Worker.run` does.
 
@@ -58,7 +58,7 @@ class Node(Worker):
             answer: waits for the answer of `input()`.
             volumes: the user's Volumes.
             peers: the other nodes.
-            commit: commits the session Volume.
+            volume: the session Volume.
 
         Raises:
             RunError: the cell failed on this node. The failure is already in the queue; raising ends the other nodes.
@@ -77,7 +77,7 @@ class Node(Worker):
             post,
             answer,
             volumes,
-            commit,
+            volume,
         )
         self._log_closing.finish(COMMIT_SECONDS)  # Modal may end the node with its answer, or with another node
         if not first and not _has_failed(ended):

@@ -38,8 +38,8 @@ from modal_gpu_magic.container.state.kernel_stores import KernelStores
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.ownership import Ownership
 from modal_gpu_magic.container.state.process import ProcessState
-from modal_gpu_magic.container.state.restoring import never
 from modal_gpu_magic.container.state.saved_session import Options, SavedSession
+from modal_gpu_magic.container.state.session_mount import NO_SESSION_VOLUME, SessionVolume
 from modal_gpu_magic.container.state.surroundings import Surroundings
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.container.state.workdir import working_directory
@@ -148,7 +148,7 @@ class Worker:
         post: Post,
         answer: Callable[[], str],
         volumes: Volumes = NO_VOLUMES,
-        commit: Callable[[], object] = never,
+        volume: SessionVolume = NO_SESSION_VOLUME,
         *,
         call: str = "",
     ) -> Answer:
@@ -159,21 +159,21 @@ class Worker:
             post: puts frames into the queue.
             answer: waits for the answer of `input()`.
             volumes: the user's Volumes.
-            commit: commits the session Volume.
+            volume: the session Volume.
             call: Modal's id of this call.
         """
         if (known := self.known(request.run)) is not None:
             return known
         # No signal can interrupt the transfer of values from here on.
         with Interrupt(self.sender.say_stopping) as interrupt, self.saved.busy():
-            self.saved.options(Options(request.save, commit))
+            self.saved.options(Options(request.save, volume))
             if (need := self._need(request)) is not None:
                 return self._answer(need)
             self.delivery.begin()
             self.ownership.begin_run(request.owner)
             self._log_closing.begins(request.owner)
             name = f"{request.run}/{self.container}"
-            record = self._record(request, name, commit)
+            record = self._record(request, name, volume.commit)
             self.sender.begin(name, post, record)
             self.phases.clear()
             self.shell.kernel.facts = request.kernel
@@ -291,7 +291,7 @@ class Worker:
         last = self.delivery.last
         if last is not None and last.stopped and time.time() - last.made_at < PREEMPTION_SECONDS:
             return  # Modal has interrupted the run, and runs it again in the next container
-        self.saved.save_now()
+        self.saved.save_at_end()
 
     def lacks_parts(self) -> Answer:
         """Return the answer to a request whose parts did not come."""
@@ -336,6 +336,9 @@ class Worker:
         """Read the values, run user code and choose what returns."""
         store = self.stores.store(request.store, request.values)
         self._say_started(request, store, call)
+        self._restore_surroundings(request)
+        if (need := self._install(request)) is not None:
+            return self._answer(need)
         refused = self._prepare(request, volumes)
         try:
             with unwarned():
@@ -391,19 +394,30 @@ class Worker:
         if not isinstance(store, SharedStore):
             self.sender.flush_now(0)
 
-    def _prepare(self, request: Request, volumes: Volumes) -> tuple[str, ...]:
-        """Bring the process into the notebook's state, without values; return files not overwritten."""
-        restored = size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"
-        self.phases.enter("restoring", restored)
+    def _restore_surroundings(self, request: Request) -> None:
+        """Begin a new namespace if the request asks for one; restore files and packages of the saved state."""
+        self.phases.enter("restoring", _size_of_values(request))
         if request.clean:
             self.continuation.empty()
         if request.generation is None:
             self.process.take(self.continuation.begin(restores_any=request.restores_any))
         self.surroundings.restore(self.saved.state)
-        if lacking_packages := installs.wanted(request.installs, request.imports):
-            self.phases.enter("installing", ", ".join(lacking_packages))
-            installs.install(lacking_packages, self._say)
-            self.phases.enter("restoring", restored)
+
+    def _install(self, request: Request) -> Need | None:
+        """Install what `--pip` names and the cell imports; return a need if the packages of `--pip` fail."""
+        named = installs.wanted(request.installs)
+        if named:
+            self.phases.enter("installing", ", ".join(named))
+            if log := installs.install(named, self._say):
+                return Need(self.generation, "packages", packages=named, why={"": log})
+        if imported := installs.wanted(installs.missing(request.imports)):
+            self.phases.enter("installing", ", ".join(imported))
+            installs.install_or_say(imported, self._say)
+        return None
+
+    def _prepare(self, request: Request, volumes: Volumes) -> tuple[str, ...]:
+        """Bring the process into the notebook's state, without values; return files not overwritten."""
+        self.phases.enter("restoring", _size_of_values(request))
         refused = self.surroundings.prepare(request, volumes)
         self.shell.use_comms()
         if line := self.saved.restore_for(request):
@@ -477,3 +491,8 @@ class Worker:
             simulated=current.is_simulated(os.environ),
         )
         return leaving.added_to(answer, versions) if leaving else answer
+
+
+def _size_of_values(request: Request) -> str:
+    """Return what the status names while values are restored: the size of large ones."""
+    return size_text(request.values.nbytes) if request.values.nbytes >= LARGE_BYTES else "values"

@@ -351,7 +351,7 @@ class Call:
             patiently(put, self.patience, is_pointless=self._is_pointless)
         except BaseException as error:  # noqa: BLE001 - the pump raises the error on the main thread
             if not self._is_pointless():
-                self.tell("lost", error)
+                self.tell("lost" if isinstance(error, GivenUp) else "refused", error)
                 self.cancel()  # the container waits for the parts
 
     def _is_pointless(self) -> bool:

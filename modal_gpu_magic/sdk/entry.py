@@ -15,6 +15,7 @@ from typing import Any
 import modal
 
 from modal_gpu_magic.catalog.limits import FUNCTION_TIMEOUT
+from modal_gpu_magic.container.state.session_mount import NO_SESSION_VOLUME, SessionVolume
 from modal_gpu_magic.container.state.volumes import NO_VOLUMES, Volumes
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.messages.events import Answer, Event, RemoteFile, Request, RunTrace, Transfer
@@ -55,9 +56,9 @@ class Runner:
             events.put_many(frames, block=False)
 
         answer = answers_from(events, request.run)
-        volumes, commit = mounted(request.volumes), session_volume(request.session_volume)
+        volumes, volume = mounted(request.volumes), session_volume(request.session_volume)
         call = modal.current_function_call_id() or ""
-        return self.worker.run(request, post, answer, volumes, commit, call=call)
+        return self.worker.run(request, post, answer, volumes, volume, call=call)
 
     @modal.method()
     def fetch(
@@ -154,15 +155,14 @@ def mounted(names: tuple[str, ...]) -> Volumes:
 
 
 @functools.cache
-def session_volume(volume_id: str) -> Callable[[], object]:
-    """Return the action that commits the session Volume."""
+def session_volume(volume_id: str) -> SessionVolume:
+    """Return what this container may ask of the session Volume."""
     if not volume_id:
-        return never
-    return functools.partial(methodcaller("commit"), modal.Volume.from_id(volume_id))
-
-
-def never() -> None:
-    """Do nothing: no session Volume is mounted."""
+        return NO_SESSION_VOLUME
+    volume = modal.Volume.from_id(volume_id)
+    return SessionVolume(
+        functools.partial(methodcaller("commit"), volume), functools.partial(methodcaller("reload"), volume)
+    )
 
 
 def methods() -> dict[str, Any]:

@@ -47,8 +47,8 @@ def run(request: Request, events: modal.Queue) -> Answer:
         return sum(frames)
 
     answer = answers_from(events, request.run)
-    peers, commit = Peers(tell, await_all), session_volume(request.session_volume)
-    return node().take_part(request, post, answer, mounted(request.volumes), peers, commit)
+    peers, volume = Peers(tell, await_all), session_volume(request.session_volume)
+    return node().take_part(request, post, answer, mounted(request.volumes), peers, volume)
 
 
 @functools.cache

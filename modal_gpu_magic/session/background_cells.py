@@ -20,7 +20,7 @@ from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.session.dispatcher import ATTEMPTS, REPLACED, Dispatcher, changed_by, is_refused, new_run
 from modal_gpu_magic.session.opening import with_lost
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
-from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, lacks_parts, never_ran
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, lacks_packages, lacks_parts, never_ran
 from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Reading, in_one_line, press, stopped, was_pressed
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
@@ -144,6 +144,8 @@ class BackgroundCells(Dispatcher):
             ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
             if is_refused(ended):
                 MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
+            if lacks_packages(ended):
+                MAIN_THREAD.call(partial(self._look_at_packages, ended))
             if not left or ended.stopped or not never_ran(ended) or sent.run is not self.open_run:
                 break
             again = again or ended.began

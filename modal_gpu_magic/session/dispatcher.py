@@ -16,7 +16,14 @@ from modal_gpu_magic.sdk.faults import has_app_ended
 from modal_gpu_magic.sdk.registry import kernel_id
 from modal_gpu_magic.session.app_opening import ENDED_BY_MODAL, ENDED_ELSEWHERE, Opening
 from modal_gpu_magic.session.opening import AppHolder, with_lost
-from modal_gpu_magic.session.run.conclude import FinishedRun, failed, lacks_parts, never_ran
+from modal_gpu_magic.session.run.conclude import (
+    FinishedRun,
+    failed,
+    lacks_packages,
+    lacks_parts,
+    never_ran,
+    packages_error,
+)
 from modal_gpu_magic.session.run.interrupts import Inbox, Reading, stopped, was_pressed
 from modal_gpu_magic.session.run.pump import Pump
 from modal_gpu_magic.session.run.settling import OpenRun
@@ -64,6 +71,7 @@ class Dispatcher(AppHolder):
             call = self._start(app, cell, facts, outgoing, packed, front, inbox)
             ended = self._pump(call, cell, facts, front, inbox, again=again)
             self._look_at_owner(app, ended)
+            self._look_at_packages(ended)
             if not left or ended.stopped or not never_ran(ended):
                 break
             again = again or ended.began
@@ -134,7 +142,7 @@ class Dispatcher(AppHolder):
         is_ended = has_app_ended(ended.lost)
         is_removed = isinstance(ended.lost, SessionEnded)  # with all that was saved
         words = ENDED_ELSEWHERE.format(self.name) if self.machine.detach else ENDED_BY_MODAL
-        need = ended.answer.need if ended.answer else None
+        need = ended.need
         if need is not None and need.reason in ("restored", "rewound"):
             self._take_over(need, front)
         elif need is None and self.machine.saves and self.generation is not None and not is_removed:
@@ -259,6 +267,20 @@ class Dispatcher(AppHolder):
         if is_refused(ended):
             self.check_owner(app)
 
+    def _look_at_packages(self, ended: Ended) -> None:
+        """Look whether packages of the header could not be installed; the session's machine goes on without them.
+
+        Raises:
+            MachineError: they could not; the run did not begin.
+        """
+        need = ended.need
+        if need is None or not lacks_packages(ended):
+            return
+        error = packages_error(need, self.machine)
+        self.open_run = None
+        self.machine = replace(self.machine, pip=tuple(p for p in self.machine.pip if p not in need.packages))
+        raise error
+
     def check_owner(self, app: OpenApp | None) -> None:
         """Check that no other kernel has the session of an App; an App that ends with its kernel has no other.
 
@@ -277,8 +299,7 @@ class Dispatcher(AppHolder):
 
 def is_refused(ended: Ended) -> bool:
     """Whether the container has refused the run, because another kernel has the session."""
-    need = ended.answer.need if ended.answer is not None else None
-    return need is not None and need.reason == "owner"
+    return ended.need is not None and ended.need.reason == "owner"
 
 
 def new_run() -> str:

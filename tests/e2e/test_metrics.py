@@ -36,8 +36,10 @@ TICKS = "\n".join(f"{load}, 3, {used}" for load, used in [(40, 4096), (80, 10035
 HEADER = "H100 A100-80GB --timeout 90m"
 WATCH = """
 def watch():
-    import gc, time
+    import gc, os.path, time
     from modal_gpu_magic.container.gpu.sampler import Sampler
+    while not os.path.exists(folder + "/asked"):  # the sampler starts the program with its own period
+        time.sleep(0.02)
     (sampler,) = [each for each in gc.get_objects() if type(each) is Sampler]
     sampler._period = 0.1
     time.sleep(2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
 from modal_gpu_magic.wire.saved.reading import SavedState
 from tests.e2e.detached_user import wait_until
+from tests.e2e.kernel import command_of
 
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel, Result
@@ -212,6 +215,57 @@ def test_an_idle_container_saves_at_its_end(kernel: Kernel) -> None:
     assert brief.state is not None
     again = brief.run("idle[5]")
     assert again.value() == "'five'", again.said
+
+
+class TestWhileTheFormerContainerSaves:
+    """An idle container ends, and saves; meanwhile the notebook asks for a value. The next container waits for the save."""
+
+    SLOW = """
+class Slow:
+    def __init__(self, folder): self.folder, self.items = folder, list(range(30_000))
+    def __getstate__(self):
+        import pathlib, time
+        folder = pathlib.Path(self.folder)
+        if (folder / "armed").exists():
+            (folder / "saving").write_text("")
+            while not (folder / "go").exists(): time.sleep(0.01)
+        return self.__dict__
+"""
+
+    @pytest.fixture
+    def ending(self, kernel: Kernel, tmp_path: Path) -> Iterator[Saved]:
+        """A session whose container has begun to save at its end; the save goes on once another container exists."""
+        brief = Saved(kernel, f"{LATE} --keep-warm 2s", f"ending-{tmp_path.name[-1]}")
+        kernel.run("listed = [1]")
+        assert brief.run(f"{self.SLOW}\nslow = Slow({str(tmp_path)!r})\nlisted.append(2)\nstays = [listed, slow]").ok
+        (tmp_path / "armed").write_text("")
+        wait_until((tmp_path / "saving").exists)
+        old = {process.pid for process in kernel.processes()}
+
+        def go_on() -> None:
+            wait_until(lambda: any(_is_container(each) for each in kernel.processes() if each.pid not in old))
+            (tmp_path / "go").write_text("")
+
+        opener = threading.Thread(target=go_on)
+        opener.start()
+        yield brief
+        opener.join()
+
+    def test_a_cell_goes_on_with_the_values(self, kernel: Kernel, ending: Saved) -> None:
+        former = ending.pid
+        again = ending.run("listed.append(3)\nlen(slow.items), stays[0] is listed, stays[1] is slow, listed")
+        assert again.value() == "(30000, True, True, [1, 2, 3])", again.said
+        assert ending.pid != former
+        assert kernel.print("listed") == "[1, 2, 3]"
+
+    def test_a_fetch_brings_the_value(self, kernel: Kernel, ending: Saved) -> None:
+        assert kernel.run("len(slow.fetch().items)").value() == "30000"
+        assert ending.run("stays[0] is listed, listed").value() == "(True, [1, 2])"
+
+
+def _is_container(process: psutil.Process) -> bool:
+    """Whether a process is a container that runs the SDK."""
+    return any("shim.py" in each for each in command_of(process))
 
 
 def test_a_move_takes_all_values_along(kernel: Kernel) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 TAIL_LINES = 5
-"""Lines of pip's output shown when pip fails."""
+"""Lines of pip's output in a note about packages that could not be installed."""
+LOG_LINES = 30
+"""Lines of pip's output in an error."""
 
 _done: set[str] = set()
 
@@ -29,29 +31,33 @@ def missing(imports: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(requirement for module, requirement in imports.items() if not _found(module))
 
 
-def wanted(installs: tuple[str, ...], imports: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the requirements of `--pip` and of the cell's imports that are not installed yet."""
-    return tuple(dict.fromkeys(r for r in (*installs, *missing(imports)) if r not in _done))
+def wanted(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Return the requirements that were not installed into this container, each once."""
+    return tuple(dict.fromkeys(each for each in requirements if each not in _done))
 
 
-def install(wanted: tuple[str, ...], say: Callable[[str], None]) -> None:
-    """Install packages.
-
-    A failure is reported with `say` and not raised: the cell's own import then names the package.
-    """
+def install(wanted: tuple[str, ...], say: Callable[[str], None]) -> str:
+    """Install packages, and say so; return the end of pip's log if pip fails, and nothing otherwise."""
     began = time.monotonic()
     before = versions(sys.modules)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-color", "--disable-pip-version-check", *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     importlib.invalidate_caches()
     if done.returncode:
-        tail = "\n".join(done.stderr.strip().splitlines()[-TAIL_LINES:])
-        say(f"could not install {', '.join(wanted)}:\n{tail}")
-        return
+        lines = done.stderr.strip().splitlines()[-LOG_LINES:]
+        return "\n".join(lines) or f"pip ended with status {done.returncode}"
     _done.update(wanted)
     for line in imported_before(before):
         say(line)
     say(f"installed {', '.join(wanted)} into the running container in {time.monotonic() - began:.0f} s")
+    return ""
+
+
+def install_or_say(wanted: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Install packages that the cell may not need; say if pip fails: the cell's own import then names the package."""
+    if log := install(wanted, say):
+        tail = "\n".join(log.splitlines()[-TAIL_LINES:])
+        say(f"could not install {', '.join(wanted)}:\n{tail}")
 
 
 def versions(modules: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from modal_gpu_magic.container.state import last_save
 from modal_gpu_magic.container.state.idle import After, IdleWork
 from modal_gpu_magic.container.state.restoring import NOT_RELATED, Plan, Restorer, never, reader
 from modal_gpu_magic.container.state.saving import Interrupted, NotOwnerError, Saver
+from modal_gpu_magic.container.state.session_mount import NO_SESSION_VOLUME, SessionVolume
 from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.pickles.identity import first_base
@@ -20,6 +22,7 @@ from modal_gpu_magic.wire.values.own_code import pass_on, words_of
 from modal_gpu_magic.wire.values.remote import held_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from modal_gpu_magic.container.state.namespace import NamespaceSync
@@ -32,6 +35,8 @@ REST_SECONDS: Final = 0.05
 """Seconds without a cell after which the rest of a saved state is loaded."""
 IDLE_VARIABLE: Final = "MODAL_GPU_SAVE_AFTER"
 """Environment variable with other seconds than `IDLE_SECONDS`, for tests."""
+POLL_SECONDS: Final = 0.05
+"""Seconds between two looks whether the session's former container has saved the state."""
 NAMED: Final = 6
 """Names that a line lists at most."""
 
@@ -42,11 +47,11 @@ class Options:
 
     Attributes:
         limit: size of the values in bytes; 0: nothing is saved.
-        commit: makes written files last, and visible to other containers.
+        volume: the session Volume.
     """
 
     limit: int = 0
-    commit: Callable[[], object] = never
+    volume: SessionVolume = NO_SESSION_VOLUME
 
 
 class SavedSession:
@@ -103,8 +108,11 @@ class SavedSession:
         return bool(self.last_run)
 
     def ran(self, run: str) -> None:
-        """Note that a run has changed the namespace."""
+        """Note that a run may change the namespace: from now on, this container writes the state."""
         self.last_run, self._is_dirty = run, True
+        if self._saver is not None and self._options.limit:
+            with contextlib.suppress(OSError):
+                self._saver.claim()
 
     def fetched(self) -> None:
         """Note that the notebook has other objects than at the last save."""
@@ -113,9 +121,6 @@ class SavedSession:
     def options(self, options: Options) -> None:
         """Take over what a request says of saving."""
         self._options = options
-        if self._saver is not None and options.limit:
-            with contextlib.suppress(OSError):
-                self._saver.claim()
 
     def discard(self) -> None:
         """Save nothing any more: the user ends the session, and would pay for it."""
@@ -145,12 +150,12 @@ class SavedSession:
             python: minor version of this container's Python.
             claim: the kernel's claim on a detached session: a state of another claim knows none of its objects.
         """
-        state = self._opened()
+        runs = [each.run for each in history]
+        state = self._latest(lambda run: run in runs)
         if isinstance(state, str):
             return state
         if state.manifest.python != python or state.generation != generation:
             return NOT_RELATED
-        runs = [each.run for each in history]
         if state.run not in runs:
             return NOT_RELATED
         later = history[runs.index(state.run) + 1 :]
@@ -163,10 +168,27 @@ class SavedSession:
 
     def plan_any(self, python: str) -> Plan | str:
         """Return how this container restores whatever is saved, for a notebook that knows nothing of it."""
-        state = self._opened()
+        state = self._latest(bool)
         if isinstance(state, str):
             return state
         return Plan(state, continues=False) if state.manifest.python == python else NOT_RELATED
+
+    def _latest(self, counts: Callable[[str], bool]) -> SavedState | str:
+        """Return the saved state, or why there is none.
+
+        Args:
+            counts: whether the state after a run is worth a wait, while the session's former container saves it.
+        """
+        until = time.monotonic() + last_save.SECONDS
+        while True:
+            run = last_save.announced_run(self._directory) if self._directory is not None else ""
+            state = self._opened()
+            is_saved = isinstance(state, SavedState) and state.run == run
+            if not run or not counts(run) or is_saved or time.monotonic() > until:
+                return state
+            time.sleep(POLL_SECONDS)
+            with contextlib.suppress(Exception):
+                self._options.volume.reload()
 
     def _opened(self) -> SavedState | str:
         if self._directory is None:
@@ -254,12 +276,19 @@ class SavedSession:
         if new:
             words = "; ".join(f"`{name}`: {why}" for name, why in sorted(new.items()))
             self._news.append(f"Not saved, so lost if the container ends: {words}.")
-        return self._options.commit
+        return self._options.volume.commit
 
     def _say_once(self, key: str, text: str) -> None:
         if self._said.get(key) != text:
             self._said[key] = text
             self._news.append(text)
+
+    def save_at_end(self) -> None:
+        """Save the state at the end of the container; the session's next container waits for it."""
+        if self._directory is None or not self._options.limit or not self._is_dirty:
+            return
+        with last_save.announced(self._directory, self.last_run, self._options.volume.commit):
+            self.save_now()
 
     def save_now(self) -> dict[str, str] | None:
         """Save the state at once; return what is not saved, with the reasons. None: nothing could be saved."""

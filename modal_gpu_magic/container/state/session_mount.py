@@ -1,14 +1,38 @@
-"""Where this container has the directory of its session in the session Volume."""
+"""The session Volume in this container: where the session has its directory, and how files become visible."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.container.state.workdir import LOCAL_VOLUMES
 from modal_gpu_magic.wire.messages.segments import session_directory
+
+
+def never() -> None:
+    """Do nothing: other containers see written files at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionVolume:
+    """What a container asks of its session Volume.
+
+    Attributes:
+        commit: makes written files last, and visible to other containers.
+        reload: makes files visible that other containers have written.
+    """
+
+    commit: Callable[[], object] = never
+    reload: Callable[[], object] = never
+
+
+NO_SESSION_VOLUME: Final = SessionVolume()
+"""No Volume is mounted."""
 
 
 def top() -> Path:

@@ -46,8 +46,8 @@ class Surroundings:
         """Restore what saved values may need, packages and files; None: nothing is left to restore."""
         if state is None:
             return
-        if lacking := installs.wanted(state.manifest.packages, {}):
-            installs.install(lacking, self._say)
+        if lacking := installs.wanted(state.manifest.packages):
+            installs.install_or_say(lacking, self._say)
         self._written.update(file.path for file in state.manifest.files)
         failed = restore_files(state, self.workdir.tree)
         self._written.difference_update(failed)

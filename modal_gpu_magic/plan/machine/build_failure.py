@@ -1,4 +1,4 @@
-"""Explain a failed build of an image: the layer, the package at fault, what to change, and the end of the log. Pure."""
+"""Explain a failed build of an image, or a failed install: the layer, the package at fault, what to change. Pure."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def explain(log: str, machine: Machine, packages: Iterable[str]) -> str:
     advice = _advice(log, machine, tuple(packages))
     last = "\n".join(log.strip().splitlines()[-LINES:])
     return f"the image could not be built{layer}: {advice}\n{last}"
+
+
+def explain_install(log: str, machine: Machine, packages: Iterable[str]) -> str:
+    """Return the message about packages that could not be installed into a running container.
+
+    Args:
+        log: the end of pip's log.
+        machine: the machine that asks for the packages.
+        packages: the packages, as `--pip` names them.
+    """
+    advice = _advice(log, machine, ())
+    return f"pip could not install {', '.join(packages)} into the running container: {advice}\n{log}"
 
 
 def _advice(log: str, machine: Machine, packages: tuple[str, ...]) -> str:

@@ -26,6 +26,7 @@ from modal_gpu_magic.errors import (
     SetupError,
     TransferError,
 )
+from modal_gpu_magic.plan.machine.build_failure import explain_install
 from modal_gpu_magic.plan.machine.definition import KERNEL_PYTHON, Machine, specs_text
 from modal_gpu_magic.plan.machine.quote import worst_words
 from modal_gpu_magic.sdk.app import OpenApp
@@ -43,7 +44,7 @@ from modal_gpu_magic.session.run.watch import health_words
 from modal_gpu_magic.session.values.sync import Outgoing
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
-from modal_gpu_magic.wire.messages.events import Event, Failure
+from modal_gpu_magic.wire.messages.events import Event, Failure, Need
 from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
 
@@ -102,7 +103,7 @@ def never_ran(ended: Ended) -> bool:
     Raises:
         MachineError: the container has another version of this package or of Python, and a new one would have the same.
     """
-    need = ended.answer.need if ended.answer else None
+    need = ended.need
     if need is not None and need.reason == "version":
         raise MachineError(
             f"the container has modal_gpu_magic {need.version}, this kernel {__version__}: "
@@ -121,7 +122,17 @@ def never_ran(ended: Ended) -> bool:
 
 def lacks_parts(ended: Ended) -> bool:
     """Whether parts of the request did not reach the container, which is unchanged."""
-    return ended.answer is not None and ended.answer.need is not None and ended.answer.need.reason == "parts"
+    return ended.need is not None and ended.need.reason == "parts"
+
+
+def lacks_packages(ended: Ended) -> bool:
+    """Whether packages of the header could not be installed into the container."""
+    return ended.need is not None and ended.need.reason == "packages"
+
+
+def packages_error(need: Need, machine: Machine) -> MachineError:
+    """Return the error of a run whose packages could not be installed."""
+    return MachineError(explain_install(need.why.get("", ""), machine, need.packages))
 
 
 def failed(ended: Ended) -> bool:
@@ -168,7 +179,7 @@ def _error(run: FinishedRun, cell: Cell, front: Front) -> BaseException | None:
     if ended.timed_out or (ended.answer and ended.answer.timed_out):
         over = ended.answer.over if ended.answer else cell.budget
         return _timeout(cell, run.machine, over, survives=not ended.terminated)
-    if ended.answer is not None and ended.answer.need is not None and not ended.stopped:
+    if ended.need is not None and not ended.stopped:
         return MachineError("the container was replaced again and again before the cell could start; run it once more.")
     if ended.answer is not None and ended.answer.need is None:
         return own_error(ended.answer.failure, run.namespace) if ended.answer.failure else None

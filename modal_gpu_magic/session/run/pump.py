@@ -208,6 +208,7 @@ class Pump:
             "logged_end": self._logged_end,
             "live": self._live,
             "taken": self._lose,
+            "refused": self._refuse,
             "result": self._result,
             "lost": self._lose,
             "outage": lambda _: self.phase.interrupt(OUTAGE),  # the run continues; its output and result come later
@@ -314,6 +315,12 @@ class Pump:
             self._feed(Message.UNSENT)
         else:
             self._feed(Message.FAILED if self._can_ask else Message.FAILED_COLD)
+
+    def _refuse(self, error: BaseException) -> None:
+        """Modal has refused a part of the request: the container, which waits for it, cannot begin the cell."""
+        self.end.lose(error, time.time())
+        self.end.never_began = not self.life.begun
+        self._feed(Message.FAILED if self.life.begun else Message.NEVER)
 
     def _press(self) -> None:
         if self.call.app.owner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modal_gpu_magic.errors import BackendLost
-from modal_gpu_magic.wire.messages.events import Answer
+from modal_gpu_magic.wire.messages.events import Answer, Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,11 @@ class Ended:
     """The last output of a lost container in Modal's log."""
     never_began: bool = False
     """The cell did not begin and never will: the run was not sent, or the container refused it."""
+
+    @property
+    def need(self) -> Need | None:
+        """What the container needs before it can run the cell; None: nothing, or it has not answered."""
+        return self.answer.need if self.answer is not None else None
 
 
 class RunEnd:

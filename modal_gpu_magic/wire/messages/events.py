@@ -282,8 +282,11 @@ class Need:
     """The container is not the one that the request requires. No user code ran; the kernel sends the missing parts."""
 
     generation: str
-    reason: Literal["generation", "buffers", "version", "python", "objects", "parts", "owner", "restored", "rewound"]
+    reason: Literal[
+        "generation", "buffers", "version", "python", "objects", "parts", "owner", "packages", "restored", "rewound"
+    ]
     """`owner`: another kernel has attached to the session.
+    `packages`: pip has failed; the end of its log is in `why`.
     `restored`: the container continues the request's generation from the saved state, without files and modules.
     `rewound`: it has the values of `restored` from an older state, and knows none of the notebook's objects."""
     buffers: tuple[str, ...] = ()
@@ -293,6 +296,8 @@ class Need:
     """Names whose values the container has or can load."""
     why: dict[str, str] = field(default_factory=dict)
     """The reason why names are lost; under the empty name, the reason for all others."""
+    packages: tuple[str, ...] = ()
+    """Requirements of `--pip` that could not be installed into the running container."""
     forgot: tuple[int, ...] = ()
     """Tokens of objects that the container lacks."""
 

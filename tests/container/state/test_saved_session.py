@@ -9,19 +9,23 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from modal_gpu_magic.container.state import last_save
+from modal_gpu_magic.container.state.last_save import CLOSING
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.restoring import Plan
 from modal_gpu_magic.container.state.saved_session import Options, SavedSession
 from modal_gpu_magic.container.state.saving import Interrupted, Moment
+from modal_gpu_magic.container.state.session_mount import SessionVolume
 from modal_gpu_magic.wire.messages.events import RunTrace
 from modal_gpu_magic.wire.saved.places import MANIFEST
 from modal_gpu_magic.wire.saved.reading import SavedState
@@ -97,6 +101,94 @@ def test_a_state_of_another_claim_has_the_values_and_knows_no_object(
     plan = Container(tmp_path, owner="two").saved.plan("g", (RunTrace("1"),), (), "3", claim)
     assert isinstance(plan, Plan)
     assert (plan.continues, plan.changed, plan.state.names) == (continues, frozenset(), ("x",))
+
+
+class TestTheSaveAtTheEndOfAContainer:
+    """The next container may begin while the former one saves; it waits for what it needs."""
+
+    @pytest.fixture
+    def ending(self, tmp_path: Path) -> Iterator[Callable[[], None]]:
+        """A container that saves run 2 at its end, and gets no further until the returned function is called."""
+        container = Container(tmp_path)
+        container.run("x = [1]")
+        container.saved.save_now()
+        began, may_go_on = threading.Event(), threading.Event()
+
+        class Slow:
+            def __reduce__(self) -> Any:
+                began.set()
+                assert may_go_on.wait(90)
+                return int, (7,)
+
+        container.namespace["slow"] = Slow()
+        container.run("x.append(2)\ny = slow")
+        saving = threading.Thread(target=container.saved.save_at_end)
+        saving.start()
+        assert began.wait(90)
+        yield may_go_on.set
+        may_go_on.set()
+        saving.join()
+
+    @staticmethod
+    def next_container(directory: Path, reload: Callable[[], None]) -> SavedSession:
+        saved = Container(directory, owner="two").saved
+        saved.options(Options(10**12, SessionVolume(reload=reload)))
+        return saved
+
+    def test_a_container_that_needs_the_state_waits_for_it(self, tmp_path: Path, ending: Callable[[], None]) -> None:
+        plan = self.next_container(tmp_path, ending).plan("g", (RunTrace("1"), RunTrace("2")), (), "3")
+        assert isinstance(plan, Plan)
+        assert (plan.state.run, plan.continues) == ("2", True)
+
+    def test_a_container_that_restores_whatever_is_saved_waits(
+        self, tmp_path: Path, ending: Callable[[], None]
+    ) -> None:
+        plan = self.next_container(tmp_path, ending).plan_any("3")
+        assert isinstance(plan, Plan)
+        assert plan.state.run == "2"
+
+    def test_a_container_that_needs_another_state_does_not_wait(
+        self, tmp_path: Path, ending: Callable[[], None]
+    ) -> None:
+        asked: list[str] = []
+        plan = self.next_container(tmp_path, lambda: asked.append("reload")).plan("g", (RunTrace("1"),), (), "3")
+        assert isinstance(plan, Plan)
+        assert (plan.state.run, asked) == ("1", [])
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"run": "2", "until": "x"}', '{"run": "2", "until": 1.0}'])
+    def test_a_damaged_or_old_announcement_is_ignored(self, tmp_path: Path, content: str) -> None:
+        container = Container(tmp_path)
+        container.run("x = [1]")
+        container.saved.save_now()
+        (tmp_path / CLOSING).write_text(content)
+        asked: list[str] = []
+        plan = self.next_container(tmp_path, lambda: asked.append("reload")).plan(
+            "g", (RunTrace("1"), RunTrace("2")), (), "3"
+        )
+        assert isinstance(plan, Plan)
+        assert (plan.state.run, asked) == ("1", [])
+
+    def test_a_container_that_was_killed_while_it_saved_is_waited_for_no_longer_than_announced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        container = Container(tmp_path)
+        container.run("x = [1]")
+        container.saved.save_now()
+        monkeypatch.setattr(last_save, "SECONDS", 0.2)
+        with last_save.announced(tmp_path, "2", lambda: None):
+            plan = self.next_container(tmp_path, lambda: None).plan("g", (RunTrace("1"), RunTrace("2")), (), "3")
+        assert isinstance(plan, Plan)
+        assert plan.state.run == "1"
+
+    def test_the_former_container_does_not_write_over_the_state_of_the_next_one(
+        self, tmp_path: Path, ending: Callable[[], None]
+    ) -> None:
+        other = Container(tmp_path, owner="two")
+        other.runs = 5
+        other.run("z = [6]")
+        other.saved.save_now()
+        ending()
+        assert loaded(tmp_path) == {"z": [6]}
 
 
 def opened(directory: Path) -> SavedState | None:
