@@ -174,6 +174,7 @@ class SharedState:
             hourly=hourly,
             price_date=prices.date,
             price_source=prices.source,
+            detached=self.machine.detach,
         )
 
     def _lives_to(self) -> float | None:

@@ -49,7 +49,9 @@ class Record:
         machine: what was asked for, `2 x H100:8`.
         gpu: the GPU that is billed, `H100`; `CPU` without any.
         nodes: containers of the machine.
-        notebook: file name of the notebook; empty: not known.
+        notebook: file name of the notebook that has sent the run; empty: not known. A kernel that attaches to the run
+            writes its own, which `Ledger.read` replaces.
+        detached: whether the containers outlive the kernel, and another kernel may end them.
         outcome: how the run ended; empty: it runs, or the record is no run.
         phases: billed seconds by phase.
         dollars: estimated cost until `ended`, USD; None: the price is not known.
@@ -75,6 +77,7 @@ class Record:
     hourly: float | None = None
     price_date: str = ""
     price_source: str = ""
+    detached: bool = False
 
     def dollars_at(self, now: float) -> float | None:
         """Return the cost until `now`, USD: an open record costs on, to `until` at most. None: not known."""
@@ -155,12 +158,12 @@ class Ledger:
                 if record is None:
                     skipped += 1
                 else:
-                    records[record.id] = record
+                    records[record.id] = replaced(records.get(record.id), record)
         kept = (each for each in records.values() if max(each.ended, each.until) >= start)
         return Contents(tuple(kept), skipped)
 
     def close(self, session: str, backend: str, at: float) -> None:
-        """Close the open records of a session that was ended, such as one whose kernel was killed.
+        """Close the open records of a detached session that was ended, such as one whose kernel was killed.
 
         Args:
             session: name of the session.
@@ -171,7 +174,8 @@ class Ledger:
             OSError: a record cannot be written.
         """
         for record in self.read(at).records:
-            if (record.session, record.backend) == (session, backend) and record.ended < at < record.until:
+            is_of_it = record.detached and (record.session, record.backend) == (session, backend)
+            if is_of_it and record.ended < at < record.until:
                 self.append(record.closed(at))
 
     def _files(self) -> list[Path]:
@@ -180,6 +184,11 @@ class Ledger:
             return sorted(path for path in self.folder.iterdir() if _MONTH.fullmatch(path.name))
         except OSError:
             return []
+
+
+def replaced(earlier: Record | None, later: Record) -> Record:
+    """Return the later record of an id; the run belongs to the notebook that has sent it."""
+    return later if earlier is None else replace(later, notebook=earlier.notebook)
 
 
 def read_line(line: bytes) -> Record | None:
@@ -253,6 +262,7 @@ _CHECKS: Final = {
     **dict.fromkeys(_NUMBERS, _is_number),
     "kind": lambda value: value in KINDS,
     "nodes": _is_count,
+    "detached": lambda value: isinstance(value, bool),
     "phases": _are_seconds,
     "dollars": _is_price,
     "hourly": _is_price,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, Literal
 
+from modal_gpu_magic.session.costs.ledger import replaced
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -128,7 +130,7 @@ def joined(written: Iterable[Record], current: Iterable[Record]) -> tuple[Record
     records = {each.id: each for each in written}
     for each in current:
         if each.id not in records or records[each.id].ended <= each.ended:
-            records[each.id] = each
+            records[each.id] = replaced(records.get(each.id), each)
     return tuple(records.values())
 
 

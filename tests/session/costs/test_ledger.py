@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modal_gpu_magic.session.costs.ledger import KINDS, SCHEMA, Ledger, Record, read_line
+from modal_gpu_magic.session.costs.summary import joined
 
 NOON: Final = 1_795_780_800.0
 """2026-11-27 12:00 UTC."""
@@ -47,6 +48,7 @@ records = st.builds(
     hourly=amounts,
     price_date=texts,
     price_source=texts,
+    detached=st.booleans(),
 )
 
 
@@ -61,7 +63,8 @@ def test_records_come_back(tmp_path_factory: pytest.TempPathFactory, written: li
     found = ledger.read()
     assert found.skipped == 0
     assert {each.id for each in found.records} == {each.id for each in written}
-    assert all(each in written for each in found.records)
+    first = {each.id: each.notebook for each in reversed(written)}
+    assert all(each in [replace(one, notebook=first[one.id]) for one in written] for each in found.records)
 
 
 @given(st.binary(max_size=300))
@@ -72,13 +75,14 @@ def test_no_line_stops_a_reader(line: bytes) -> None:
 def test_the_records_of_a_session_that_was_ended_cost_no_more(tmp_path: Path) -> None:
     """Its kernel was killed in mid-run, and nobody else writes them."""
     ledger = Ledger(tmp_path)
-    run = replace(RUN, until=NOON + 3600, phases={"running": 10.0}, nodes=2, hourly=3.6)
-    idle, other, service = (
-        replace(run, id="idle", kind="idle", phases={}),
+    run = replace(RUN, until=NOON + 3600, phases={"running": 10.0}, nodes=2, hourly=3.6, detached=True)
+    idle = replace(run, id="idle", kind="idle", phases={})
+    others = (
         replace(run, id="other", session="other"),
         replace(run, id="local", backend="local"),
+        replace(run, id="of a kernel", detached=False),  # a session of the same name that ends with its kernel
     )
-    for each in (run, idle, other, service):
+    for each in (run, idle, *others):
         ledger.append(each)
     ledger.close("default", "cloud", NOON + 20)
     ledger.close("default", "cloud", NOON + 30)
@@ -87,7 +91,7 @@ def test_the_records_of_a_session_that_was_ended_cost_no_more(tmp_path: Path) ->
     closed = replace(run, ended=NOON + 20, until=NOON + 20, dollars=found["k-1"].dollars, phases={"running": 30.0})
     assert found["k-1"] == closed
     assert found["idle"] == replace(closed, id="idle", kind="idle", phases={"idle": 20.0})
-    assert (found["other"], found["local"]) == (other, service)
+    assert all(found[each.id] == each for each in others)
 
 
 def test_a_later_record_replaces_an_earlier_one(tmp_path: Path) -> None:
@@ -96,6 +100,17 @@ def test_a_later_record_replaces_an_earlier_one(tmp_path: Path) -> None:
         ledger.append(replace(RUN, dollars=dollars))
     (found,) = ledger.read().records
     assert found.dollars == 0.3
+
+
+def test_a_run_belongs_to_the_notebook_that_has_sent_it(tmp_path: Path) -> None:
+    """A kernel that attaches to the run goes on with the record."""
+    ledger = Ledger(tmp_path)
+    for notebook, dollars in [("train.ipynb", 0.1), ("look.ipynb", 0.2), ("", 0.3)]:
+        ledger.append(replace(RUN, notebook=notebook, dollars=dollars))
+    (found,) = ledger.read().records
+    assert (found.notebook, found.dollars) == ("train.ipynb", 0.3)
+    (shown,) = joined([found], [replace(found, notebook="look.ipynb", dollars=0.4, ended=found.ended + 1)])
+    assert (shown.notebook, shown.dollars) == ("train.ipynb", 0.4)
 
 
 WRONG: Final[tuple[dict[str, Any], ...]] = (
@@ -108,6 +123,7 @@ WRONG: Final[tuple[dict[str, Any], ...]] = (
     {"ended": math.nan},
     {"hourly": math.inf},
     {"nodes": 0},
+    {"detached": 1},
     {"phases": []},
     {"phases": {"running": "long"}},
     {"notebook": None},
