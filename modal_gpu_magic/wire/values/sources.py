@@ -1,6 +1,7 @@
 """Source text of the functions in a transfer, so that the receiver's tracebacks and `inspect.getsource` have it.
 
-Only the lines of the functions are sent, not the rest of the cell, which the user did not ask to send. The numbers of
+Only the lines of the functions are sent, not the rest of the cell, which the user did not ask to send. Above a method,
+which would else belong to the function before it, stands the head of its class (`class Model:  # …`). The numbers of
 their cells are sent, too: IPython's tracebacks name a cell by its number (`Cell In[2]`), and one without a number by a
 path that does not exist.
 """
@@ -10,27 +11,40 @@ from __future__ import annotations
 import linecache
 import sys
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import CodeType
 
 
+OMITTED: Final = "  # …\n"
+"""The end of a line that replaces one which was not sent."""
+
+
 def gather(codes: Iterable[CodeType]) -> dict[str, str]:
     """Return by file name the lines of functions at their line numbers; lines between functions are empty."""
     found: dict[str, dict[int, str]] = {}
+    heads: dict[str, dict[int, str]] = {}
     for code in codes:
-        found.setdefault(code.co_filename, {}).update(_lines(code))
-    return {name: _text(lines) for name, lines in found.items() if lines}
+        if lines := _lines(code):
+            found.setdefault(code.co_filename, {}).update(lines)
+            heads.setdefault(code.co_filename, {})[code.co_firstlineno] = _head(code)
+    return {name: _text(_with_heads(lines, heads[name])) for name, lines in found.items()}
 
 
 def register(sources: Mapping[str, str]) -> None:
     """Add texts to `linecache`, without overwriting the lines that it has."""
     for name, text in sources.items():
         lines, known = text.splitlines(keepends=True), linecache.getlines(name)
-        merged = [old if old.strip() else new for old, new in zip_longest(known, lines, fillvalue="\n")]
+        merged = [_better(old, new) for old, new in zip_longest(known, lines, fillvalue="\n")]
         linecache.cache[name] = len(text), None, merged, name
+
+
+def _better(old: str, new: str) -> str:
+    """Return the line that is known: a replaced one gives way to the user's."""
+    is_known = old.strip() and not old.endswith(OMITTED)
+    return old if is_known or not new.strip() else new
 
 
 def numbers(codes: Iterable[CodeType]) -> dict[str, int]:
@@ -72,6 +86,27 @@ def _lines(code: CodeType) -> dict[int, str]:
     except (SyntaxError, tokenize.TokenError):
         return {}
     return dict(enumerate(lines, code.co_firstlineno))
+
+
+def _head(code: CodeType) -> str:
+    """Return the line that may stand above a function: the head of the class or the function that it was defined in."""
+    outer, owner, _ = ["", "", *getattr(code, "co_qualname", "").split(".")][-3:]  # Python 3.11
+    if owner == "<locals>":
+        head = f"def {outer}():" if outer.isidentifier() else ""  # of a lambda
+    else:
+        head = f"class {owner}:" if owner else ""
+    return (head or "if ...:") + OMITTED
+
+
+def _with_heads(lines: dict[int, str], heads: Mapping[int, str]) -> dict[int, str]:
+    """Add a line above each function that is indented, where the text would make it a part of the one before."""
+    added, depth = {}, 0
+    for number in sorted(heads):
+        indent = len(lines[number]) - len(lines[number].lstrip())
+        if indent > depth and number - 1 not in lines:
+            added[number - 1] = heads[number]
+        depth = indent
+    return lines | added
 
 
 def _text(lines: Mapping[int, str]) -> str:

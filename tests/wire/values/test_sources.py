@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import linecache
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +90,64 @@ def test_without_text_nothing_is_sent() -> None:
     namespace = new_namespace()
     exec("def f(): pass", namespace)
     assert gather([namespace["f"].__code__]) == {}
+
+
+class TestAMethodBelowAFunction:
+    """The class's head is no line of a function: without it, the function's text would go on with the method."""
+
+    CELL = """def first(x):
+    return x
+
+class Model:
+    rate = "hf_not_to_be_sent"
+
+    def one(self):
+        return 1
+    other = 2
+    @property
+    def two(self):
+        return 2
+
+def made():
+    class Inner:
+        def deep(self):
+            return 3
+    return Inner
+Inner = made()
+def last():
+    return 4
+"""
+
+    @pytest.fixture
+    def cell(self) -> Iterator[dict[str, Any]]:
+        linecache.cache[NAME] = (len(self.CELL), None, self.CELL.splitlines(keepends=True), NAME)
+        namespace = new_namespace()
+        exec(compile(self.CELL, NAME, "exec"), namespace)
+        yield namespace
+        linecache.cache.pop(NAME, None)
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(["first", "Model.one", "Model.two", "Inner.deep"])))
+    @pytest.mark.parametrize("together", [True, False])
+    def test_each_has_its_own_text(self, cell: dict[str, Any], order: tuple[str, ...], together: bool) -> None:
+        functions = [eval(name if name != "Model.two" else "Model.two.fget", cell) for name in (*order, "last")]
+        expected = [inspect.getsource(each) for each in functions]
+        codes = [each.__code__ for each in functions]
+        sent = [gather(codes)] if together else [gather([code]) for code in codes]
+        linecache.cache.pop(NAME)
+        for each in sent:
+            register(each)
+        assert [inspect.getsource(each) for each in functions] == expected
+        assert "hf_not_to_be_sent" not in "".join(linecache.getlines(NAME))
+
+    def test_the_text_is_valid_python(self, cell: dict[str, Any]) -> None:
+        """IPython's tracebacks parse the whole text."""
+        text = gather([cell["first"].__code__, cell["Model"].one.__code__, cell["Inner"].deep.__code__])[NAME]
+        ast.parse(text)
+
+    def test_a_line_of_the_user_replaces_the_head(self, cell: dict[str, Any]) -> None:
+        second = gather([cell["Model"].two.fget.__code__])
+        whole = {NAME: self.CELL}
+        linecache.cache.pop(NAME)
+        register(second)
+        register(whole)
+        assert "".join(linecache.getlines(NAME)) == self.CELL
