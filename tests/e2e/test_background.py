@@ -108,6 +108,7 @@ def test_later_changes_do_not_reach_the_cell_and_bindings_made_meanwhile_stay(ke
     waited = kernel.run("later.result()\nprint(got, rebound, 'gone' in globals(), early)")
     assert waited.stdout == "(0, 1, 2) here False {'k': 0, 'made': 1}\n", waited.traceback
     page.of(cell, shows("Names that you bound while later ran keep their values: gone, rebound."))
+    page.of(cell, shows("What the notebook changed while later ran was replaced by what later returned: early."))
 
 
 def test_a_failed_cell_shows_its_error_below_itself_and_raises_it_where_it_is_asked_for(

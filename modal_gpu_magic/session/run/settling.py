@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from modal_gpu_magic.errors import TakenOver, TransferError
 from modal_gpu_magic.sdk.faults import is_out_of_reach
 from modal_gpu_magic.session.run.interrupts import stopped, whole
+from modal_gpu_magic.session.values.conflicts import Conflicts
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RunTrace
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 BEGAN_MESSAGE = "The cell that you stopped or gave up had begun: its changes until then are in effect now."
 KEPT_MESSAGE = "Names that you bound since then keep their values: {}."
 KEPT_BESIDE = "Names that you bound while {} ran keep their values: {}."
+LOST_MESSAGE = "What the notebook has changed since then was replaced by what that cell returned: {}."
+LOST_BESIDE = "What the notebook changed while {0} ran was replaced by what {0} returned: {1}."
 FOLLOWED_SECONDS = 0.05
 """Seconds between two looks whether the cell that another thread waits for has ended."""
 T = TypeVar("T")
@@ -91,6 +94,14 @@ class OpenRun:
         then, now = self.bindings, namespace
         return {name: now.get(name, _GONE) for name in names if not _is(now.get(name, _GONE), then.get(name, _GONE))}
 
+    @property
+    def then(self) -> dict[str, Any]:
+        """The values of the notebook's variables when it went on; those that still exist."""
+        found = {name: each.value() if type(each) is _Weak else each for name, each in self.bindings.items()}
+        return {
+            name: value for name, value in found.items() if type(self.bindings[name]) is not _Weak or value is not None
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Weak:
@@ -109,6 +120,14 @@ def _weakly(value: Any) -> Any:
         return _Weak(weakref.ref(value))
     except TypeError:
         return value
+
+
+def _strongly(binding: Any) -> Any:
+    """Return the value of a binding; `_GONE`: it no longer exists."""
+    if type(binding) is not _Weak:
+        return binding
+    value = binding.value()
+    return _GONE if value is None else value
 
 
 def _is(now: Any, then: Any) -> bool:
@@ -220,18 +239,37 @@ def receive_beside(
     answer = finished.ended.answer
     if answer is None or answer.need is not None:
         return receive(session, finished)
-    result, kept = _apply_beside(session, run, answer)
+    applied = _apply_beside(session, run, answer)
     finished.app.reported(run.run, answered=True)
-    if kept:
-        say(KEPT_BESIDE.format(name, ", ".join(kept)))
-    return result
+    if applied.kept:
+        say(KEPT_BESIDE.format(name, ", ".join(applied.kept)))
+    if applied.lost:
+        say(LOST_BESIDE.format(name, ", ".join(applied.lost)))
+    return applied.result
 
 
-def _apply_beside(session: Sender, run: OpenRun, answer: Answer) -> tuple[CellResult, tuple[str, ...]]:
-    """Apply an answer; return the names that the notebook has bound since it went on, which keep their values."""
+@dataclass(frozen=True, slots=True)
+class _AppliedBeside:
+    """An answer that came after the notebook had gone on.
+
+    Attributes:
+        result: the result of the cell.
+        kept: names that the notebook has bound since, which keep their values.
+        lost: names whose values the notebook has changed in place since, and the answer has replaced.
+    """
+
+    result: CellResult
+    kept: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def _apply_beside(session: Sender, run: OpenRun, answer: Answer) -> _AppliedBeside:
+    """Apply an answer beside which the notebook went on."""
     newer = run.rebound(session.namespace)
+    conflicts = Conflicts.between(answer, run.outgoing.looked, run.then, session.values.marks)
     result = apply_answer(session, run, answer, late=True)
-    return result, bind_again(newer, session.namespace)
+    kept = bind_again(newer, session.namespace)
+    return _AppliedBeside(result, kept, conflicts.lost())
 
 
 def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = False) -> CellResult:
@@ -337,8 +375,10 @@ def apply_late_answer(session: Sender, run: OpenRun, answer: Answer | None, say:
     session.status.meter.lives(
         time.time() - (answer.made_at - answer.booted_at), generation=answer.container or answer.generation
     )
-    _, kept = _apply_beside(session, run, answer)
+    applied = _apply_beside(session, run, answer)
     if session.app is not None:
         session.app.reported(run.run, answered=True)
     if (answer.values and answer.values.names) or answer.gone or answer.stays or answer.imported:
-        say(BEGAN_MESSAGE + (f" {KEPT_MESSAGE.format(', '.join(kept))}" if kept else ""))
+        kept, lost = ", ".join(applied.kept), ", ".join(applied.lost)
+        more = KEPT_MESSAGE.format(kept) if kept else "", LOST_MESSAGE.format(lost) if lost else ""
+        say(" ".join(filter(None, (BEGAN_MESSAGE, *more))))

@@ -214,7 +214,9 @@ def test_a_lost_file_is_named(new: Callable[[str], Container], tmp_path: Path) -
     assert line.startswith("The file `p/nb/a` is lost: ")
 
 
-@pytest.mark.parametrize("has, said", [({"one", "two"}, []), ({"one"}, ["could not install two:\n"])])
+@pytest.mark.parametrize(
+    "has, said", [({"one", "two"}, []), ({"one"}, ["could not install two:\npip ended with status 1"])]
+)
 def test_saved_packages_that_are_missing_are_installed(
     new: Callable[[str], Container], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: set[str], said: list[str]
 ) -> None:

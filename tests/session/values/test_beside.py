@@ -16,12 +16,12 @@ STEPS: Final = 30
 THERE, HERE = "abc", "def"
 
 
-def play(seed: int, fetch_bytes: int) -> int:
-    """Play a notebook; return how many names kept the notebook's value."""
+def play(seed: int, fetch_bytes: int) -> tuple[int, int]:
+    """Play a notebook; return how many names kept the notebook's value, and how many lost the notebook's changes."""
     choose = random.Random(seed)
     notebook = MemoriesBeside(fetch_bytes)
     notebook.native(SETUP)
-    history, kept = [SETUP], 0
+    history, kept, overwritten = [SETUP], 0, 0
     try:
         for _ in range(STEPS):
             source = "\n".join(cell(choose, notebook.here) for _ in range(choose.choice([1, 1, 3])))
@@ -30,9 +30,12 @@ def play(seed: int, fetch_bytes: int) -> int:
             history += [f"beside: {source}", *natives]
             names = notebook.beside(source, natives)
             kept += len(names)
+            assert all(not names or names & set(notebook.lost) for names in notebook.overwritten)
+            overwritten += len(notebook.overwritten)
             notebook.fetch_all()
             if not natives:
                 assert not names
+                assert notebook.lost_without_classes == ()
             if not choose.randrange(3):
                 history.append("agree")
                 notebook.agree()
@@ -42,7 +45,7 @@ def play(seed: int, fetch_bytes: int) -> int:
         raise
     notebook.agree()
     compare(notebook.here, notebook.there, notebook.names)
-    return kept
+    return kept, overwritten
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -71,11 +74,14 @@ def test_cells_on_values_of_their_own_do_not_disturb_one_another(seed: int) -> N
         source = "\n".join(cell_of(THERE, choose, notebook.here) for _ in range(choose.choice([1, 1, 3])))
         natives = [cell_of(HERE, choose, notebook.here) for _ in range(choose.randrange(4))]
         assert notebook.beside(source, natives) == ()
+        assert notebook.lost_without_classes == ()
         for each in (source, *natives):
             run_cell(each, notebook.model)
         notebook.fetch_all()
         compare(notebook.model, notebook.here, notebook.user_names())
 
 
-def test_names_are_kept() -> None:
-    assert sum(play(seed, 1 << 30) for seed in range(5)) > 5
+def test_names_are_kept_and_changes_are_lost() -> None:
+    kept, overwritten = zip(*(play(seed, 1 << 30) for seed in range(5)), strict=True)
+    assert sum(kept) > 5
+    assert sum(overwritten) > 5
