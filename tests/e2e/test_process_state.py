@@ -275,19 +275,6 @@ CASES = {
         "R sys.setrecursionlimit(3000)",
         "N sys.getrecursionlimit()",
     ],
-    # The last ones: no cell can switch a feature off.
-    "a feature of __future__ here": [
-        "R def strict(x: Undefined): pass",
-        "N from __future__ import annotations\ndef lax(x: Undefined): pass",
-        "R def lax_there(x: Undefined): return x\nlax_there.__annotations__, lax.__annotations__",
-        "N lax_there.__annotations__, lax_there(1)",
-    ],
-    "a feature of __future__ there": [
-        "R from __future__ import barry_as_FLUFL\n1 <> 2",
-        "N 1 <> 2, 1 <> 1",
-        "R 1 <> 2\ndef both(x: Undefined): return x <> 2",
-        "N both(1), both.__annotations__",
-    ],
 }
 
 

@@ -451,11 +451,16 @@ class KernelState:
         from modal_gpu_magic.ui.fronts.asking import can_ask
         from modal_gpu_magic.ui.fronts.shell import cell_number
         from modal_gpu_magic.ui.magics.kernel_facts import facts_of
+        from modal_gpu_magic.wire.process.shell import functions_for
+        from modal_gpu_magic.wire.values.referenced_globals import used_by
 
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
         facts = read(body, transform, texts_of(self.shell.user_ns))
-        names = facts.names
+        used = used_by(functions_for(body), self.shell.user_ns)
+        names = replace(
+            facts.names, reads=facts.names.reads | used, maybe=facts.names.maybe | (used - facts.names.reads)
+        )
         # The local backend runs on the kernel's packages, so everything that the cell imports is installed.
         left_out = tuple(options.no_in or ())
         found = find_files(body, transform, names, self.shell.user_ns, session.files, session.modules, left_out)

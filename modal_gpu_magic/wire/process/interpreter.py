@@ -1,7 +1,6 @@
-"""The states of the interpreter: environment, import path, warnings, logging, compiler, decimals, recursion limit."""
+"""The states of the interpreter: environment, import path, warnings, logging, decimals, recursion limit."""
 
 from __future__ import annotations
-import __future__
 
 import decimal
 import logging
@@ -377,33 +376,6 @@ def _write_decimal(_: str, value: Any) -> None:
         context.traps[signal] = signal.__name__ in value[-1]
 
 
-# The compiler of cells.
-
-_FEATURES: Final = {
-    name: feature.compiler_flag
-    for name in __future__.all_feature_names
-    if (release := (feature := getattr(__future__, name)).getMandatoryRelease()) is None or release > sys.version_info
-}
-"""Compiler flags of the features that `from __future__ import NAME` switches on for this cell and all later ones."""
-
-
-def _compiler() -> Any:
-    """Return the compiler of the shell, `codeop.Compile`; None: no shell runs cells."""
-    ipython: Any = sys.modules.get("IPython")
-    return getattr(ipython.get_ipython(), "compile", None) if ipython is not None else None
-
-
-def _features() -> Items:
-    flags = getattr(_compiler(), "flags", 0)
-    return {name: bool(flags & flag) for name, flag in _FEATURES.items()}
-
-
-def _write_feature(name: str, value: Any) -> None:
-    compiler, flag = _compiler(), _FEATURES.get(name, 0)
-    if compiler is not None:
-        compiler.flags = compiler.flags | flag if value else compiler.flags & ~flag
-
-
 _LIMIT = "limit"
 
 _FILTERS = _Filters()
@@ -423,6 +395,5 @@ INTERPRETER: Final = (
         lambda _, value: sys.setrecursionlimit(value),
         lambda: {_LIMIT: 1000},
     ),
-    settings("__future__", _features, _write_feature, lambda: dict.fromkeys(_FEATURES, False)),
     settings("decimal", _decimal, _write_decimal, lambda: {"": _FRESH_CONTEXT}, contextual=True),
 )

@@ -71,6 +71,13 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
     return found
 
 
+def used_by(values: Iterable[Any], namespace: dict[str, Any]) -> set[str]:
+    """Return the names of the namespace that functions among values use directly, such as magics of the notebook."""
+    seen: dict[int, Any] = {}
+    used = (name for value in values for name in _used_by(value, namespace, seen))
+    return {name for name in used if name in namespace and name not in _OF_EVERY_MODULE}
+
+
 def is_name(key: object) -> bool:
     """Whether a key of a namespace is a name: not so in `globals()[5] = 6`."""
     return isinstance(key, str)

@@ -1,0 +1,299 @@
+"""The states of IPython's shell: its compiler and options, how it shows values, the notebook's magics and aliases.
+
+This module imports no IPython: a process without a shell has none of these states.
+"""
+
+from __future__ import annotations
+import __future__
+
+import re
+import sys
+from functools import partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+from modal_gpu_magic.wire.process.process_state import State, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from modal_gpu_magic.wire.process.process_state import Items
+
+NOTEBOOK: Final = "__main__"
+"""The module of what cells define."""
+
+
+def running_shell() -> Any:
+    """Return the shell that runs cells; None: no shell does."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
+# The compiler.
+
+_FEATURES: Final = {
+    name: feature.compiler_flag
+    for name in __future__.all_feature_names
+    if (release := (feature := getattr(__future__, name)).getMandatoryRelease()) is None or release > sys.version_info
+}
+"""Compiler flags of the features that `from __future__ import NAME` switches on for this cell and all later ones."""
+
+
+def _features() -> Items:
+    flags = getattr(getattr(running_shell(), "compile", None), "flags", 0)  # `codeop.Compile`
+    return {name: bool(flags & flag) for name, flag in _FEATURES.items()}
+
+
+def _write_feature(name: str, value: Any) -> None:
+    compiler, flag = running_shell().compile, _FEATURES[name]
+    compiler.flags = compiler.flags | flag if value else compiler.flags & ~flag
+
+
+# Options.
+
+_MODE: Final = "xmode"
+_OPTIONS: Final = {"ast_node_interactivity": "last_expr", _MODE: "Context"}
+"""Options of the shell, with IPython's defaults. `%xmode` sets the mode of the tracebacks alone."""
+
+
+def _options() -> Items:
+    shell = running_shell()
+    if shell is None:
+        return {}
+    return {"ast_node_interactivity": shell.ast_node_interactivity, _MODE: shell.InteractiveTB.mode}
+
+
+def _write_option(name: str, value: Any) -> None:
+    if name == _MODE:
+        running_shell().InteractiveTB.set_mode(mode=value)
+    elif name in _OPTIONS:
+        setattr(running_shell(), name, value)
+
+
+# How values are shown.
+
+_TEXT: Final = {"pprint": True, "float_precision": "", "max_seq_length": 1000, "max_width": 79, "verbose": False}
+"""Options of the text of values (`%precision`, `%pprint`), with IPython's defaults."""
+
+
+def _formatters() -> dict[str, Any]:
+    found: dict[str, Any] = getattr(getattr(running_shell(), "display_formatter", None), "formatters", {})
+    return found
+
+
+def _text_options() -> Items:
+    formatter = _formatters().get("text/plain")
+    return {} if formatter is None else {name: getattr(formatter, name) for name in _TEXT}
+
+
+def _write_text_option(name: str, value: Any) -> None:
+    if name in _TEXT:
+        setattr(_formatters()["text/plain"], name, value)
+
+
+class _Remembered:
+    """Reads items of dicts that rarely change; a comparison takes 2 µs, a look through all formatters 30 µs.
+
+    Args:
+        dicts: returns the dicts.
+        read: reads the items of these dicts.
+    """
+
+    def __init__(self, dicts: Callable[[], list[dict[Any, Any]]], read: Callable[[], Items]) -> None:
+        self._dicts, self._read = dicts, read
+        self._seen: list[dict[Any, Any]] | None = None
+        self._items: Items = {}
+
+    def __call__(self) -> Items:
+        now = self._dicts()
+        if now != self._seen:
+            self._seen, self._items = [dict(each) for each in now], self._read()
+        return self._items
+
+    def with_removed(self, asked: Collection[str]) -> Items:
+        """Return the items; None for each key that is asked for and no longer exists."""
+        items = self()
+        return {**dict.fromkeys(asked), **items} if asked or items else {}
+
+
+def _all_printers() -> Items:
+    """Read the functions of the notebook that show values of a type, by `MIME MODULE CLASS`."""
+    return {
+        f"{mime} {module} {name}": each
+        for mime, formatter in _formatters().items()
+        for module, name, each in _own_printers(formatter)
+    }
+
+
+def _own_printers(formatter: Any) -> Iterator[tuple[str, str, Any]]:
+    for kind, printer in list(formatter.type_printers.items()):
+        if _is_the_notebooks(printer):
+            yield kind.__module__, kind.__name__, printer
+    for (module, name), printer in list(formatter.deferred_printers.items()):
+        if _is_the_notebooks(printer):
+            yield module, name, printer
+
+
+_PRINTERS: Final = _Remembered(
+    lambda: [d for each in _formatters().values() for d in (each.type_printers, each.deferred_printers)], _all_printers
+)
+
+
+def _is_the_notebooks(function: Any) -> bool:
+    return type(function) is FunctionType and function.__module__ == NOTEBOOK
+
+
+def _write_printer(key: str, value: Any) -> None:
+    """Set how values of a type are shown. Its class may come with the cell's values: the type is known by its name."""
+    mime, module, name = key.split(" ", 2)
+    formatter = _formatters()[mime]
+    formatter.pop(f"{module}.{name}", None)
+    if value is not None:
+        formatter.for_type_by_name(module, name, _here(value))
+
+
+def _here(function: Any) -> Any:
+    """Return a function of the notebook with the variables of this side, instead of copies of the other side's."""
+    made = FunctionType(
+        function.__code__, running_shell().user_ns, function.__name__, function.__defaults__, function.__closure__
+    )
+    for name in ("__kwdefaults__", "__doc__", "__qualname__", "__module__"):
+        setattr(made, name, getattr(function, name))
+    made.__dict__.update(function.__dict__)
+    return made
+
+
+# Figures of matplotlib.
+
+_INLINE: Final = "matplotlib_inline.backend_inline"
+_FIGURE_OPTIONS: Final = {
+    "figure_formats": ("png",),
+    "print_figure_kwargs": {"bbox_inches": "tight"},
+    "close_figures": True,
+}
+"""Options of `%config InlineBackend`, with their defaults."""
+_PLAIN_PNG: Final = ("print_figure", {"fmt": "png", "base64": True, "bbox_inches": "tight"})
+_FIGURE_MIMES: Final = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf")
+
+
+def _inline() -> Any:
+    return sys.modules["matplotlib_inline.config"].InlineBackend.instance()
+
+
+def _figure_options() -> Items:
+    inline = _inline()
+    return {
+        "figure_formats": tuple(sorted(inline.figure_formats)),
+        "print_figure_kwargs": dict(inline.print_figure_kwargs),
+        "close_figures": inline.close_figures,
+    }
+
+
+def _write_figure_option(name: str, value: Any) -> None:
+    inline = _inline()
+    inline.shell = running_shell()
+    setattr(inline, name, set(value) if name == "figure_formats" else value)
+
+
+def _figure_class() -> Any:
+    return sys.modules["matplotlib.figure"].Figure
+
+
+def _all_figure_printers() -> Items:
+    """Read how a figure is shown, as `set_matplotlib_formats` has set: a function of IPython's with its arguments."""
+    printers = {mime: _formatters()[mime].type_printers.get(_figure_class()) for mime in _FIGURE_MIMES}
+    if not any(printers.values()):  # the backend is imported, and not yet set up
+        return {}
+    return {mime: _described(each) for mime, each in printers.items() if each is None or _is_ipythons(each)}
+
+
+def _is_ipythons(printer: Any) -> bool:
+    return type(printer) is partial and not printer.args and printer.func.__module__ == "IPython.core.pylabtools"
+
+
+def _described(printer: Any) -> tuple[str, dict[str, Any]] | None:
+    return None if printer is None else (printer.func.__name__, dict(printer.keywords))
+
+
+_FIGURE_PRINTERS: Final = _Remembered(
+    lambda: [_formatters()[mime].type_printers for mime in _FIGURE_MIMES], _all_figure_printers
+)
+
+
+def _write_figure_printer(mime: str, value: Any) -> None:
+    formatter, figure = _formatters()[mime], _figure_class()
+    formatter.type_printers.pop(figure, None)
+    if value is not None:
+        name, keywords = value
+        formatter.for_type(figure, partial(getattr(sys.modules["IPython.core.pylabtools"], name), **keywords))
+
+
+# Magics and aliases.
+
+_MAGIC: Final = re.compile(r"%%?(\w+)")
+
+
+def _magic_dicts() -> list[dict[Any, Any]]:
+    manager = getattr(running_shell(), "magics_manager", None)
+    return [] if manager is None else [manager.magics["line"], manager.magics["cell"]]
+
+
+def _all_magics() -> Items:
+    """Read the magics that are functions of the notebook, by `KIND NAME`."""
+    pairs = zip(("line", "cell"), _magic_dicts(), strict=False)
+    return {
+        f"{kind} {name}": each for kind, magics in pairs for name, each in magics.items() if _is_the_notebooks(each)
+    }
+
+
+def _all_aliases() -> Items:
+    """Read the commands of aliases (`%alias`) that IPython does not define itself."""
+    now = dict(running_shell().alias_manager.aliases) if _magic_dicts() else {}
+    usual = dict(sys.modules["IPython.core.alias"].default_aliases()) if now else {}
+    return {name: command for name, command in now.items() if usual.get(name) != command}
+
+
+_MAGICS: Final = _Remembered(_magic_dicts, _all_magics)
+_ALIASES: Final = _Remembered(_magic_dicts, _all_aliases)
+
+
+def functions_for(source: str) -> list[Any]:
+    """Return the functions of the notebook that a cell may call through the shell: magics it names, and printers."""
+    magics = _MAGICS()
+    called = set(_MAGIC.findall(source)) if magics else ()
+    return [*(each for key, each in magics.items() if key.split(" ", 1)[1] in called), *_PRINTERS().values()]
+
+
+def _write_magic(key: str, value: Any) -> None:
+    kind, name = key.split(" ", 1)
+    shell = running_shell()
+    if value is None:
+        shell.magics_manager.magics[kind].pop(name, None)
+    else:
+        shell.register_magic_function(_here(value), kind, name)
+
+
+def _write_alias(name: str, value: Any) -> None:
+    manager = running_shell().alias_manager
+    if manager.is_alias(name):
+        manager.undefine_alias(name)
+    if value is not None:
+        manager.define_alias(name, value)
+
+
+SHELL: Final = (
+    settings("__future__", _features, _write_feature, lambda: dict.fromkeys(_FEATURES, False)),
+    settings("shell", _options, _write_option, lambda: _OPTIONS),
+    settings("text of values", _text_options, _write_text_option, lambda: _TEXT),
+    State("printers", _PRINTERS.with_removed, _write_printer),
+    settings("inline figures", _figure_options, _write_figure_option, lambda: _FIGURE_OPTIONS, _INLINE),
+    settings(
+        "figures",
+        _FIGURE_PRINTERS,
+        _write_figure_printer,
+        lambda: {**dict.fromkeys(_FIGURE_MIMES), "image/png": _PLAIN_PNG},
+        _INLINE,
+    ),
+    State("magics", _MAGICS.with_removed, _write_magic),
+    State("aliases", _ALIASES.with_removed, _write_alias),
+)

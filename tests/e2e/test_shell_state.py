@@ -1,0 +1,190 @@
+"""The shell is one shell: options, magics and how values are shown hold on both sides, whichever side has set them.
+
+Each case is a list of cells; `N` runs in the notebook's process, `R` under the magic. All run natively as well, in a
+kernel that never heard of the extension, and must show the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.conftest import Pair
+    from tests.e2e.kernel import Result
+
+TEXT = "get_ipython().display_formatter.formatters['text/plain']"
+
+CASES = {
+    "all expressions of a cell, set on the class": [
+        "N from IPython.core.interactiveshell import InteractiveShell\nInteractiveShell.ast_node_interactivity = 'all'",
+        "R 1\n2\n3",
+        "N 1\n2",
+        "N get_ipython().ast_node_interactivity = 'last_expr'",
+        "R 1\n2",
+        "R get_ipython().ast_node_interactivity = 'none'\n1",
+        "N 2",
+        "R 3",
+        "N %config InteractiveShell.ast_node_interactivity = 'last_expr'",
+        "R 4",
+    ],
+    "the precision of numbers": [
+        "N %precision 2\n3.14159",
+        "R 3.14159, [2.71828]",
+        "R %precision 4\n3.14159",
+        "N 3.14159",
+        "N %precision %r",
+        "R 3.14159",
+    ],
+    "%pprint": ["N %pprint", "R list(range(50))", "R %pprint", "N list(range(50))", "R list(range(50))"],
+    "the length of sequences": [
+        f"R {TEXT}.max_seq_length = 5",
+        "N list(range(50))",
+        f"N {TEXT}.max_seq_length = 1000",
+        "R list(range(50))",
+    ],
+    "a printer of a class of the notebook": [
+        f"N word = 'a T'\nclass T: pass\ndef show(value, p, cycle): p.text(word)\n{TEXT}.for_type(T, show); T()",
+        "R T()",
+        "R word = 'one T'\nT()",
+        "N T()",
+        "R class U(T): pass\nU()",
+        "N U(), [T()]",
+        f"R {TEXT}.for_type(U, lambda value, p, cycle: p.text('a U')); U()",
+        "N U(), T()",
+        f"N {TEXT}.pop(T); isinstance(T(), T)",
+        "R U(), repr(T()).startswith('<__main__.T object')",
+    ],
+    "a printer that is set anew, and one that is removed there": [
+        f"N {TEXT}.for_type(complex, lambda value, p, cycle: p.text('first')); 1j",
+        "R 1j",
+        f"N {TEXT}.for_type(complex, lambda value, p, cycle: p.text('second')); 1j",
+        "R 1j",
+        f"R {TEXT}.pop(complex)\n1j",
+        "N 1j",
+    ],
+    "a printer in HTML": [
+        "N class H: pass\nget_ipython().display_formatter.formatters['text/html'].for_type(H, lambda value: '<b>H</b>')\n"
+        "def plain(value, p, cycle): p.text('H')\nget_ipython().display_formatter.formatters['text/plain'].for_type(H, plain); H()",
+        "R H()",
+    ],
+    "a line magic of the notebook": [
+        "N from IPython.core.magic import register_line_magic, register_cell_magic\nfactor = 2\n"
+        "@register_line_magic\ndef times(line): return line * factor",
+        "R %times ab",
+        "R factor = 3\n%times ab",
+        "N %times ab",
+        "N factor = 4",
+        "R got = %times ab\ngot",
+        "R @register_line_magic\ndef minus(line): return line[:-1]\n%minus abc",
+        "N %minus abc",
+        "N @register_line_magic\ndef minus(line): return line[1:]\n%minus abc",
+        "R %minus abc",
+    ],
+    "a cell magic of the notebook": [
+        "N cells = []\n@register_cell_magic\ndef keep(line, cell): cells.append((line, cell)); print('kept', line)",
+        "R %%keep there\nsome text\n",
+        "R cells",
+        "N %%keep here\nsome text\n",
+        "R len(cells), cells[-1]",
+    ],
+    "a cell magic in the place of one of IPython's": [
+        "N @register_cell_magic\ndef sh(line, cell): print('not a shell:', cell)",
+        "R %%sh\necho hello",
+    ],
+    "an alias": [
+        "N %alias hello echo hello",
+        "R %hello there",
+        "R %alias bye echo bye",
+        "N %bye",
+        "N %unalias hello",
+        "R %bye",
+    ],
+    "the mode of tracebacks": [
+        "N %xmode Minimal",
+        "R 1 / 0",
+        "R %xmode Plain",
+        "R 1 / 0",
+        "N %xmode Context",
+        "R 1 / 0",
+    ],
+    # The last ones: no cell can switch a feature off.
+    "a feature of __future__ here": [
+        "R def strict(x: Undefined): pass",
+        "N from __future__ import annotations\ndef lax(x: Undefined): pass",
+        "R def lax_there(x: Undefined): return x\nlax_there.__annotations__, lax.__annotations__",
+        "N lax_there.__annotations__, lax_there(1)",
+    ],
+    "a feature of __future__ there": [
+        "R from __future__ import barry_as_FLUFL\n1 <> 2",
+        "N 1 <> 2, 1 <> 1",
+        "R 1 <> 2\ndef both(x: Undefined): return x <> 2",
+        "N both(1), both.__annotations__",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[Kernel]:
+    with Kernel() as kernel:
+        yield kernel
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    with Kernel() as kernel:
+        kernel.load()
+        yield kernel
+
+
+@pytest.mark.parametrize("cells", CASES.values(), ids=CASES.keys())
+def test_the_shell_is_the_same_on_both_sides(cells: list[str], pair: Pair) -> None:
+    for cell in cells:
+        place, source = cell[0], cell[2:]
+        if place == "N":
+            pair.here(source)
+        else:
+            pair.there(source, "T4")
+
+
+FIGURES = {
+    "a format": ["N %config InlineBackend.figure_formats = ['svg']"],
+    "a format, set there": ["R %config InlineBackend.figure_formats = ['png', 'pdf']"],
+    "a function of the backend's": [
+        "N from matplotlib_inline.backend_inline import set_matplotlib_formats\nset_matplotlib_formats('jpeg', 'svg')"
+    ],
+    "the default, by the function": ["R set_matplotlib_formats('png')"],
+    "arguments": ["N %config InlineBackend.print_figure_kwargs = {'dpi': 20}"],
+    "twice the size": [
+        "N %config InlineBackend.figure_format = 'retina'",
+        "N %config InlineBackend.print_figure_kwargs = {}",
+    ],
+}
+
+
+def test_figures_have_the_formats_that_were_set(native: Kernel, kernel: Kernel) -> None:
+    """Before any figure was drawn in the container, and after; whichever side sets the format."""
+    for each in (native, kernel):
+        assert each.run("%matplotlib inline\nimport matplotlib.pyplot as plt").ok
+    for name, cells in FIGURES.items():
+        for cell in cells:
+            assert native.run(cell[2:]).ok
+            assert (kernel.run(cell[2:]) if cell[0] == "N" else kernel.remote(cell[2:], "T4")).ok, name
+        plot = "figure = plt.plot([1, 2, 4]); plt.show()"
+        expected = bundles(native.run(plot))
+        assert bundles(kernel.remote(plot, "T4")) == expected, name
+        assert bundles(kernel.run(plot)) == expected, name
+
+
+def bundles(result: Result) -> list[dict[str, object]]:
+    """The mime types of the figures; of PNGs, the picture itself, which depends on nothing but the arguments."""
+    shown = [message for message in result.messages if message.kind == "display_data" and not message.ours]
+    return [
+        {kind: data if kind == "image/png" else "" for kind, data in message.content["data"].items()}
+        for message in shown
+    ]
