@@ -269,6 +269,33 @@ CASES = {
         "N logging.getLogger('app').info('unsaid'); logging.warning('said'); len(logging.root.handlers)",
         "R len(logging.root.handlers)",
     ],
+    "the digits of integers": [
+        "N import sys\nsys.set_int_max_str_digits(0)",
+        "R len(str(10**5000))",
+        "R sys.set_int_max_str_digits(5000)",
+        "N sys.get_int_max_str_digits()",
+    ],
+    "the locale": [
+        "N import locale\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8')",
+        "R locale.setlocale(locale.LC_TIME), locale.setlocale(locale.LC_NUMERIC)",
+        "R locale.setlocale(locale.LC_TIME, 'C')",
+        "N locale.setlocale(locale.LC_TIME), locale.setlocale(locale.LC_NUMERIC)",
+    ],
+    "options of scikit-learn": [
+        "N import sklearn\nfrom sklearn.linear_model import LinearRegression\n"
+        "from sklearn.preprocessing import StandardScaler\nimport pandas as pd\n"
+        "sklearn.set_config(display='text', transform_output='pandas', print_changed_only=False)",
+        "R LinearRegression()",
+        "R type(StandardScaler().fit_transform(pd.DataFrame({'a': [1.0, 2.0]}))).__name__",
+        "R sklearn.set_config(transform_output='default')",
+        "N type(StandardScaler().fit_transform(pd.DataFrame({'a': [1.0, 2.0]}))).__name__, LinearRegression()",
+    ],
+    "plotly's template": [
+        "N import plotly.io as pio\npio.templates.default = 'plotly_dark'",
+        "R import plotly.graph_objects as go\npio.templates.default, 'paper_bgcolor' in str(go.Figure().layout.template)",
+        "R pio.templates.default = 'ggplot2'",
+        "N pio.templates.default",
+    ],
     "the recursion limit": [
         "N import sys\nsys.setrecursionlimit(2500)",
         "R sys.getrecursionlimit()",

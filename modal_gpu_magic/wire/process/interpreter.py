@@ -1,8 +1,9 @@
-"""The states of the interpreter: environment, import path, warnings, logging, decimals, recursion limit."""
+"""The states of the interpreter: environment, import path, warnings, logging, numbers, locale, recursion limit."""
 
 from __future__ import annotations
 
 import decimal
+import locale
 import logging
 import os
 import re
@@ -376,6 +377,25 @@ def _write_decimal(_: str, value: Any) -> None:
         context.traps[signal] = signal.__name__ in value[-1]
 
 
+# Text of numbers and dates.
+
+_CATEGORIES: Final = ("LC_NUMERIC", "LC_TIME", "LC_MONETARY", "LC_COLLATE")
+"""Categories of the locale that Python leaves at `C` until a program sets them."""
+
+
+def _locale() -> Items:
+    return {name: locale.setlocale(getattr(locale, name)) for name in _CATEGORIES}
+
+
+def _write_locale(name: str, value: Any) -> None:
+    """Set a category.
+
+    Raises:
+        locale.Error: this machine does not have the locale.
+    """
+    locale.setlocale(getattr(locale, name), value)
+
+
 _LIMIT = "limit"
 
 _FILTERS = _Filters()
@@ -395,5 +415,12 @@ INTERPRETER: Final = (
         lambda _, value: sys.setrecursionlimit(value),
         lambda: {_LIMIT: 1000},
     ),
+    settings(
+        "digits of integers",
+        lambda: {_LIMIT: sys.get_int_max_str_digits()} if hasattr(sys, "get_int_max_str_digits") else {},
+        lambda _, value: sys.set_int_max_str_digits(value),
+        lambda: {_LIMIT: getattr(sys.int_info, "default_max_str_digits", 0)},
+    ),
+    settings("locale", _locale, _write_locale, lambda: dict.fromkeys(_CATEGORIES, "C")),
     settings("decimal", _decimal, _write_decimal, lambda: {"": _FRESH_CONTEXT}, contextual=True),
 )

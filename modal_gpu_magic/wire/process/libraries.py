@@ -1,4 +1,4 @@
-"""The states of libraries: options of numpy, torch, pandas and matplotlib. This module imports none of them.
+"""The states of libraries: options of numpy, torch, pandas and others. This module imports none of them.
 
 If the installed version of a library lacks a function, the item is left out.
 """
@@ -199,6 +199,32 @@ def _write_parameter(key: str, value: Any) -> None:
     _library("matplotlib").rcParams[key] = value
 
 
+# scikit-learn and plotly.
+
+_SKLEARN: Final = {
+    "array_api_dispatch": False,
+    "assume_finite": False,
+    "display": "diagram",
+    "enable_cython_pairwise_dist": True,
+    "enable_metadata_routing": False,
+    "pairwise_dist_chunk_size": 256,
+    "print_changed_only": True,
+    "skip_parameter_validation": False,
+    "transform_output": "default",
+    "working_memory": 1024,
+}
+_TEMPLATE: Final = "template"
+
+
+def _read_sklearn() -> Items:
+    options: Items = _library("sklearn").get_config()
+    return {key: options[key] for key in _SKLEARN.keys() & options.keys()}
+
+
+def _write_template(_: str, value: Any) -> None:
+    _library("plotly.io").templates.default = value
+
+
 LIBRARIES: Final = (
     settings(
         "numpy printing",
@@ -220,4 +246,18 @@ LIBRARIES: Final = (
     settings("torch printing", _read_torch_printing, _print_torch, lambda: _TORCH_PRINTING, "torch"),
     State("pandas", _Pandas().read, _write_pandas, "pandas"),
     State("matplotlib", _read_parameters, _write_parameter, "matplotlib"),
+    settings(
+        "sklearn",
+        _read_sklearn,
+        lambda key, value: _library("sklearn").set_config(**{key: value}),
+        lambda: _SKLEARN,
+        "sklearn",
+    ),
+    settings(
+        "plotly",
+        lambda: {_TEMPLATE: _library("plotly.io").templates.default},
+        _write_template,
+        lambda: {_TEMPLATE: "plotly"},
+        "plotly.io",
+    ),
 )
