@@ -296,6 +296,12 @@ CASES = {
         "R pio.templates.default = 'ggplot2'",
         "N pio.templates.default",
     ],
+    "torch's switches of cuDNN and attention": [
+        "N import torch\ntorch.backends.cudnn.allow_tf32 = False\ntorch.backends.cuda.enable_flash_sdp(False)",
+        "R torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled, torch.backends.cuda.flash_sdp_enabled()",
+        "R torch.backends.cudnn.enabled = False\ntorch.backends.cuda.enable_flash_sdp(True)",
+        "N torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled, torch.backends.cuda.flash_sdp_enabled()",
+    ],
     "the recursion limit": [
         "N import sys\nsys.setrecursionlimit(2500)",
         "R sys.getrecursionlimit()",

@@ -111,6 +111,26 @@ def _write_torch(key: str, value: Any) -> None:
     _TORCH_WRITERS[key](_library("torch"), value)
 
 
+_SDP: Final = ("flash_sdp", "mem_efficient_sdp", "math_sdp")
+_BACKENDS: Final = {"allow_tf32": True, "enabled": True, **dict.fromkeys(_SDP, True)}
+"""Switches of cuDNN, and the kernels of attention (`torch.backends.cuda.enable_flash_sdp`), with their defaults."""
+
+
+def _read_backends() -> Items:
+    """Read the switches. torch refuses to read `allow_tf32` once `fp32_precision` was set: then none is sent."""
+    backends = _library("torch").backends
+    attention = {name: getattr(backends.cuda, f"{name}_enabled")() for name in _SDP}
+    return {"allow_tf32": backends.cudnn.allow_tf32, "enabled": backends.cudnn.enabled, **attention}
+
+
+def _write_backend(key: str, value: Any) -> None:
+    backends = _library("torch").backends
+    if key in _SDP:
+        getattr(backends.cuda, f"enable_{key}")(value)
+    elif key in _BACKENDS:
+        setattr(backends.cudnn, key, value)
+
+
 _TORCH_PRINTING: Final = {"edgeitems": 3, "linewidth": 80, "precision": 4, "sci_mode": None, "threshold": 1000}
 
 
@@ -243,6 +263,7 @@ LIBRARIES: Final = (
         contextual=True,
     ),
     settings("torch", _read_torch, _write_torch, lambda: _TORCH, "torch"),
+    settings("torch backends", _read_backends, _write_backend, lambda: _BACKENDS, "torch"),
     settings("torch printing", _read_torch_printing, _print_torch, lambda: _TORCH_PRINTING, "torch"),
     State("pandas", _Pandas().read, _write_pandas, "pandas"),
     State("matplotlib", _read_parameters, _write_parameter, "matplotlib"),
