@@ -97,10 +97,8 @@ class OpenRun:
     @property
     def then(self) -> dict[str, Any]:
         """The values of the notebook's variables when it went on; those that still exist."""
-        found = {name: each.value() if type(each) is _Weak else each for name, each in self.bindings.items()}
-        return {
-            name: value for name, value in found.items() if type(self.bindings[name]) is not _Weak or value is not None
-        }
+        found = {name: _strongly(each) for name, each in self.bindings.items()}
+        return {name: value for name, value in found.items() if value is not _GONE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,14 @@ class Conflicts:
             then: the objects to which names were bound when the notebook went on; those that still exist.
             marks: makes the fingerprints.
         """
+        own = {name: value for name, value in then.items() if type(value) is not RemoteValue}
         brings = answer.stays or answer.stale or (answer.values is not None and answer.values.names)
         hasher, found = Hasher(), list[Any]()
         for group in groups if brings else ():
-            if group.print is not None and then.keys() >= set(group.names):
-                now = marks.group(group.names, then, hasher).print
+            if group.print is not None and own.keys() >= set(group.names):
+                now = marks.group(group.names, own, hasher).print
                 if now is None or now.stream != group.print.stream:
-                    found += [then[name] for name in group.names]
+                    found += [own[name] for name in group.names]
         hasher.release()
         return cls(marks, _sharing(found, marks.namespace))
 
