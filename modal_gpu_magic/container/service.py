@@ -27,6 +27,7 @@ from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.container_start import began_at
 from modal_gpu_magic.container.state import cache
 from modal_gpu_magic.container.state.modules import LocalModules
+from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ModalGpuError, ServiceError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
@@ -133,6 +134,7 @@ class Host:
         """Read the notebook's values and run the top level; the answer states how the top level ended."""
         began = time.time()
         try:
+            ProcessState(self._shell).take(self.program.states)
             failed = self._arrive()
         except Exception as error:  # noqa: BLE001 - a missing buffer, a value that cannot be made
             return self._answer(began, self._failure(error))

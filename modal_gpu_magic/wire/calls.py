@@ -18,6 +18,7 @@ from modal_gpu_magic.wire.messages.events import Asked, Failure, Modules, Projec
 from modal_gpu_magic.wire.messages.seal import opened, seal, sealed
 from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
+from modal_gpu_magic.wire.process.process_state import States
 from modal_gpu_magic.wire.transfer import pack, unpack
 from modal_gpu_magic.wire.values.own_code import pass_on
 
@@ -44,6 +45,7 @@ class Program:
         modules: the notebook's own modules that the source and the functions use.
         files: files of the notebook's project that the source names.
         asked: the resources requested for the container, as `modal_gpu_magic.current()` shows them.
+        states: the process's state in which the container begins.
     """
 
     service: str
@@ -55,6 +57,7 @@ class Program:
     modules: Modules | None = None
     files: ProjectFiles = field(default_factory=ProjectFiles)
     asked: Asked = field(default_factory=Asked)
+    states: States = field(default_factory=dict)
 
 
 class Fault(Exception):  # noqa: N818 - the class carries a user's error and is no error of this package

@@ -266,3 +266,29 @@ def test_the_kernels_end_ends_it() -> None:
         while kernel.processes() and time.monotonic() < end:
             time.sleep(0.1)
         assert kernel.processes() == []
+
+
+def test_the_state_of_the_notebook_s_process_holds_in_its_containers(renewed: Kernel) -> None:
+    """Options, environment and features as at the start; generators are the container's own."""
+    assert renewed.run(
+        "from __future__ import annotations\n"
+        "import os, random, numpy as np, sklearn, pandas as pd, torch\n"
+        "from sklearn.preprocessing import StandardScaler\n"
+        "np.set_printoptions(precision=2); sklearn.set_config(transform_output='pandas')\n"
+        "torch.set_default_dtype(torch.float64); random.seed(1)\n"
+        "os.environ['MINE'] = 'mine'; os.environ['SERVICE_TOKEN'] = 'sk-' + 40 * '7'"
+    ).ok
+    started = renewed.remote(
+        "def look(x: Undefined):\n"
+        "    scaled = StandardScaler().fit_transform(pd.DataFrame({'a': [1.0, 2.0]}))\n"
+        "    return str(np.array([1.23456])), os.environ.get('MINE'), os.environ.get('SERVICE_TOKEN'), type(scaled).__name__\n"
+        "def draw(): return random.random(), torch.ones(1).dtype",
+        "T4 --service looks",
+    )
+    assert started.ok, started.error
+    assert "SERVICE_TOKEN is not sent: its value looks like an API key" in started.said
+    assert "sk-777" not in started.said
+    assert renewed.run("looks.look(1)").value() == "('[1.23]', 'mine', None, 'DataFrame')"
+    drawn = renewed.run("first, kind = looks.draw()\nrandom.seed(1)\nfirst != random.random(), kind")
+    assert drawn.value() == "(True, torch.float64)"
+    assert renewed.run("%modal_gpu stop looks").ok

@@ -14,6 +14,7 @@ from modal_gpu_magic.plan.cell.names import Names
 from modal_gpu_magic.session.project.modules import LocalModules
 from modal_gpu_magic.session.project.sent_files import Files
 from modal_gpu_magic.session.run.cell import Cell
+from modal_gpu_magic.session.values.process_state import ProcessState
 from modal_gpu_magic.session.values.sync import Outgoing, Values
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.calls import Program
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.client import Backend
+    from modal_gpu_magic.wire.process.process_state import States
 
 Source = str | Iterable[Callable[..., Any]]
 DEFINITION_BYTES = 16 << 20
@@ -85,10 +87,24 @@ class Contents:
             refuse_large(outgoing.values)
         return outgoing
 
+    def states(self, machine: Machine, say: Callable[[str], None]) -> States:
+        """The process's state in which the containers begin; `say`: shows what of the environment is not sent."""
+        state = ProcessState()
+        states = state.for_service(self._cell.transfer_options.include, machine)
+        for line in state.news(machine):
+            say(line)
+        return states
+
     def program(
-        self, service: str, methods: Iterable[str], machine: Machine, outgoing: Outgoing, backend: Backend
+        self,
+        service: str,
+        methods: Iterable[str],
+        machine: Machine,
+        outgoing: Outgoing,
+        backend: Backend,
+        states: States,
     ) -> Program:
-        """The program of a container of `machine`, with the values packed."""
+        """The program of a container of `machine`, with the values packed; `states`: see `states`."""
         shared = backend.new_store()
         store = shared or InlineStore()
         files = Files()
@@ -107,6 +123,7 @@ class Contents:
             ),
             files=files.outgoing(self._cell.files),
             asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
+            states=states,
         )
 
 

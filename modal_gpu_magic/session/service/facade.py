@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.sdk.service import ServiceApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.values.sync import Outgoing
+    from modal_gpu_magic.wire.process.process_state import States
 
 _OF_MODAL = ("update_autoscaler",)
 """Attribute names that Modal reserves on objects of its classes."""
@@ -130,8 +131,9 @@ class Service(RunningService):
         if self._app is not None or self._stopped:
             raise ServiceError(f"{self.name} was already started; create it again.")
         front, outgoing, began = front or SilentFront(), self.outgoing(), time.monotonic()
+        states = self._contents.states(self.machine, front.say)
         starting = Starting(
-            self.backend, lambda backend: self._make(backend, outgoing), self.machine.title, front, inbox
+            self.backend, lambda backend: self._make(backend, outgoing, states), self.machine.title, front, inbox
         )
         try:
             self._app, answer = starting.run()
@@ -240,8 +242,8 @@ class Service(RunningService):
         """
         return self._contents.outgoing(self.backend, marked=self.serving.batch is not None)
 
-    def _make(self, backend: Backend, outgoing: Outgoing) -> ServiceApp:
+    def _make(self, backend: Backend, outgoing: Outgoing, states: States) -> ServiceApp:
         from modal_gpu_magic.sdk.service import ServiceApp
 
-        program = self._contents.program(self.name, self._methods, self.machine, outgoing, backend)
+        program = self._contents.program(self.name, self._methods, self.machine, outgoing, backend, states)
         return ServiceApp(self.machine, backend, self._contents.packages, self.serving, program)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.plan.cell.secrets import looks_secret
-from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, OF_THE_PLACE
+from modal_gpu_magic.wire.process.generators import GENERATORS
+from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, IMPORT_PATH, OF_THE_PLACE
 from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged, without
 from modal_gpu_magic.wire.process.state_table import own_states
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from modal_gpu_magic.plan.machine.definition import Machine
+
+
+_OF_A_SESSION: Final = frozenset({IMPORT_PATH, *(state.name for state in GENERATORS)})
+"""States that are not sent to a service."""
 
 
 class ProcessState:
@@ -53,6 +58,15 @@ class ProcessState:
             del variables[name]
         self._sending = changed
         return encoded(changed)
+
+    def for_service(self, include: Collection[str], machine: Machine) -> States:
+        """The state in which each container of a service begins: that of the notebook at the service's start.
+
+        Without random generators, since all containers would draw the same numbers, and without the import path.
+        """
+        with self.held():
+            states = self.outgoing(include, machine)
+        return {name: items for name, items in states.items() if name not in _OF_A_SESSION}
 
     def arrived(self, states: States, *, late: bool = False) -> None:
         """Record that the container has the last sent state, and set the cell's changes in the kernel.

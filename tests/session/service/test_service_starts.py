@@ -48,7 +48,7 @@ def test_a_start_that_fails_is_in_the_ledger_with_what_its_container_has_cost() 
         service.start(front)
     assert re.match(r"failed · L40S · its container ran for \d+s · free \(.*\$.* on Modal\) · prices", front.notes[-1])
     assert records[-1].until == records[-1].ended
-    assert records[-1].dollars == quote_of(service.machine).cost(service.usage.seconds)
+    assert records[-1].dollars == pytest.approx(quote_of(service.machine).cost(service.usage.seconds))
     assert service.usage.seconds > 0
 
 
