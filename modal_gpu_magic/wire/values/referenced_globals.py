@@ -4,11 +4,13 @@ Values are read without calling any method or property of a user's class.
 """
 
 from __future__ import annotations
+import __future__
 
 import collections
 import contextlib
 import dis
 import functools
+import re
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,11 @@ _LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "
 
 _OF_EVERY_MODULE = frozenset(vars(types.ModuleType("any"))) | {"__file__", "__builtins__", "__builtin__"}
 """Names that every module's namespace has; a class body looks up `__name__`."""
+
+_TEXTS = __future__.annotations.compiler_flag
+"""The flag of code whose annotations are text."""
+_NAME = re.compile(r"[^\W\d]\w*")
+"""A name in such a text."""
 
 _ATOMS: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
 """Types of values that refer to no object of the notebook."""
@@ -116,6 +123,23 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
             yield from _lookups(code) | names_in_texts(code)
             if code_looks_up_any_name(code):
                 yield from every_name(namespace)
+        yield from _annotated(value, namespace)
+
+
+def _annotated(value: Any, namespace: dict[str, Any]) -> Iterator[str]:
+    """Yield the names in annotations that are text (`from __future__ import annotations`): a library may resolve them.
+
+    Other annotations are objects, or are not evaluated yet (Python 3.14).
+    """
+    if type(value) is types.FunctionType:
+        is_text = value.__globals__ is namespace and value.__code__.co_flags & _TEXTS
+        annotations = value.__annotations__ if is_text else None
+    else:
+        is_class = issubclass(type(value), type) and module_of(value) == "__main__"
+        annotations = vars(value).get("__annotations__") if is_class else None
+    for text in annotations.values() if type(annotations) is dict else ():
+        if type(text) is str:
+            yield from _NAME.findall(text)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -209,3 +209,21 @@ def counted(act: Callable[[], Any]) -> tuple[Any, int]:
         return act(), calls
     finally:
         sys.setprofile(None)
+
+
+@pytest.mark.parametrize("asked", ["Model", "make", "[Model]", "Model()"])
+def test_annotations_that_are_text_are_looked_up_by_libraries(asked: str) -> None:
+    """`typing.get_type_hints` and pydantic evaluate them in the namespace."""
+    source = """from __future__ import annotations
+import typing
+class Part: pass
+class Other: pass
+class Model:
+    part: Part | None = None
+    def method(self, x: "Part") -> typing.List[Other]: ...
+def make(part: Part, others: list[Other]) -> Model: ...
+"""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "<cell>", "exec", dont_inherit=True), namespace)
+    namespace["value"] = eval(asked, namespace)
+    assert {"Part", "Other"} <= reach({"value"}, namespace)
