@@ -17,7 +17,7 @@ from modal_gpu_magic.sdk.faults import translate
 from modal_gpu_magic.sdk.log_reader import LogReader, first_and_last
 from modal_gpu_magic.sdk.modal_apps import stop_app
 from modal_gpu_magic.sdk.patience import PATIENCE_SECONDS, patiently
-from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, in_order, kernel_id
+from modal_gpu_magic.sdk.registry import Entry, Registry, Runs, SentRun, in_order, is_later, kernel_id
 from modal_gpu_magic.sdk.session_volume import VolumeFiles
 from modal_gpu_magic.sdk.threads import in_thread, result_of
 from modal_gpu_magic.wire.messages.seal import sealed
@@ -291,9 +291,13 @@ class DeployedApp(OpenApp):
         Raises:
             RunError: the log does not have them in time.
         """
-        return LogReader(self.files, self.session, run, lambda _kind, _body: None, lambda: None).rest(
-            number, REPLAY_SECONDS
-        )
+        reader = LogReader(self.files, self.session, run, lambda _kind, _body: None, lambda: None)
+        return reader.rest(number, REPLAY_SECONDS, lambda: self._is_followed(run))
+
+    def _is_followed(self, run: str) -> bool:
+        """Whether the kernel that has sent a run has sent another one since, which nobody may have announced."""
+        self.find_runs()
+        return any(is_later(each.id, run) for each in self.entry.runs.sent)
 
     def answer(self, run: str, key: str, text: str) -> None:
         """Send the answer for the run's `input()`, unless another kernel has the session: it asks its own user."""

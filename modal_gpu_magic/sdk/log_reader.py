@@ -109,8 +109,14 @@ class LogReader:
             if all(self._read_life(life, names, is_last=life == last) for life, names in lives.items()):
                 return
 
-    def rest(self, number: int, seconds: float) -> tuple[Event, ...]:
+    def rest(self, number: int, seconds: float, is_followed: Callable[[], bool]) -> tuple[Event, ...]:
         """Return the events of the run's last life from `number` on, once the log has the end.
+
+        Args:
+            number: the number of the first event.
+            seconds: how long to wait for the end.
+            is_followed: whether the run's kernel has sent another run since. It has shown the events, and the container
+                has written no log if the next run came at once: then none are returned.
 
         Raises:
             RunError: the log does not have the end in time.
@@ -121,6 +127,8 @@ class LogReader:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             lives = self._lives()
+            if not lives and is_followed():
+                return ()
             life = next(reversed(lives), "")
             names = lives.get(life, [])
             for span, blob in self._contents(life, to_read(_spans(names), assembler.next_number)):

@@ -218,6 +218,12 @@ def numbered(run: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
+def is_later(run: str, earlier: str) -> bool:
+    """Whether a kernel has sent a run after another one of its."""
+    one, other = numbered(run), numbered(earlier)
+    return one is not None and other is not None and one[0] == other[0] and one[1] > other[1]
+
+
 def in_order(found: Iterable[SentRun]) -> Iterator[SentRun]:
     """Yield the runs of several kernels by time, and those of each kernel in their order, whatever the clocks say.
 

@@ -99,7 +99,7 @@ def test_lives_follow_one_another_and_only_the_last_one_ends() -> None:
     pump.reader.read()
     pump.reader.read()
     assert [answer.generation for answer in pump.ends] == ["bb"]
-    assert [event.content["text"] for event in pump.reader.rest(1, 5.0)] == ["newer"]
+    assert [event.content["text"] for event in pump.reader.rest(1, 5.0, lambda: False)] == ["newer"]
 
 
 def test_a_run_in_short() -> None:
@@ -115,3 +115,17 @@ def test_a_run_in_short() -> None:
     ended = first_and_last(files, "s", "r")
     assert ended is not None
     assert ended.ended_at == 20.0
+
+
+def test_a_run_that_was_followed_at_once_has_no_log_to_wait_for() -> None:
+    """Its kernel has shown its output; a later run is in its place."""
+    files, looks = Files(), iter([False, False, True])
+    assert Pump(files).reader.rest(0, 600.0, lambda: next(looks)) == ()
+    assert next(looks, None) is None
+
+
+def test_a_run_whose_log_exists_is_waited_for_to_its_end() -> None:
+    files = Files()
+    files.write(FIRST, events_of("said"))
+    files.files[f"{run_directory('s', 'r')}/{FIRST}/{END}"] = sealed_end(Answer("aa", "1"))
+    assert [event.content["text"] for event in Pump(files).reader.rest(0, 600.0, lambda: True)] == ["said"]

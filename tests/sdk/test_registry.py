@@ -18,6 +18,7 @@ from modal_gpu_magic.sdk.registry import (
     entry_of,
     entry_row,
     in_order,
+    is_later,
     machine_of,
     machine_row,
     runs_of,
@@ -146,3 +147,11 @@ def test_names_that_modal_takes(session: str) -> None:
 def test_names_that_modal_refuses_are_refused_with_the_remedy(session: str) -> None:
     with pytest.raises(SetupError, match="Write another one: --session NAME"):
         object_name("modal-gpu" if session else "", session)
+
+
+@pytest.mark.parametrize(
+    ("run", "earlier", "later"),
+    [("k-3", "k-2", True), ("k-2", "k-2", False), ("k-10", "k-9", True), ("j-3", "k-2", False)],
+)
+def test_a_run_is_later_than_others_of_its_kernel(run: str, earlier: str, later: bool) -> None:
+    assert is_later(run, earlier) == later
