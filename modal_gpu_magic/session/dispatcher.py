@@ -270,11 +270,13 @@ class Dispatcher(AppHolder):
     def _look_at_packages(self, ended: Ended) -> None:
         """Look whether packages of the header could not be installed; the session's machine goes on without them.
 
+        A stopped run ends as stopped.
+
         Raises:
             MachineError: they could not; the run did not begin.
         """
         need = ended.need
-        if need is None or not lacks_packages(ended):
+        if need is None or ended.stopped or not lacks_packages(ended):
             return
         error = packages_error(need, self.machine)
         self.open_run = None

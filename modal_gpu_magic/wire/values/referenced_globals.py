@@ -112,7 +112,7 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
         try:
             if type(value) in opaque:
                 continue
-            parts = list(_parts(value))
+            parts, annotated = list(_parts(value)), list(_annotated(value, namespace))
         except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails
             pass_on(error)
             continue
@@ -123,7 +123,7 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
             yield from _lookups(code) | names_in_texts(code)
             if code_looks_up_any_name(code):
                 yield from every_name(namespace)
-        yield from _annotated(value, namespace)
+        yield from annotated
 
 
 def _annotated(value: Any, namespace: dict[str, Any]) -> Iterator[str]:
