@@ -345,6 +345,7 @@ class NamespaceSync:
         """
         self._bind_loaded(loaded, facts.definitions)
         if not continues:
+            self._descriptions.resume(name for name in loaded.values if not name.startswith("<"))
             return
         self.held.restore(loaded.values)
         pending = {each.base for each in facts.handed}

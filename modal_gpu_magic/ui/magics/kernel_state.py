@@ -451,7 +451,7 @@ class KernelState:
         from modal_gpu_magic.ui.fronts.asking import can_ask
         from modal_gpu_magic.ui.fronts.shell import cell_number
         from modal_gpu_magic.ui.magics.kernel_facts import facts_of
-        from modal_gpu_magic.wire.process.shell import functions_for
+        from modal_gpu_magic.wire.process.ipython import functions_for
         from modal_gpu_magic.wire.values.referenced_globals import used_by
 
         options, kind = line.options, session.backend

@@ -14,9 +14,9 @@ from modal_gpu_magic.wire.process.interpreter import (
     of_the_place,
     variables_at_start,
 )
+from modal_gpu_magic.wire.process.ipython import SHELL
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
 from modal_gpu_magic.wire.process.process_state import Process
-from modal_gpu_magic.wire.process.shell import SHELL
 
 
 @dataclass(frozen=True, slots=True)

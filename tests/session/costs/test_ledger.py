@@ -63,7 +63,8 @@ def test_records_come_back(tmp_path_factory: pytest.TempPathFactory, written: li
     found = ledger.read()
     assert found.skipped == 0
     assert {each.id for each in found.records} == {each.id for each in written}
-    first = {each.id: each.notebook for each in reversed(written)}
+    by_month = sorted(written, key=lambda each: f"{datetime.fromtimestamp(each.began, timezone.utc):%Y-%m}")
+    first = {each.id: each.notebook for each in reversed(by_month)}
     assert all(each in [replace(one, notebook=first[one.id]) for one in written] for each in found.records)
 
 
@@ -187,6 +188,8 @@ def test_no_ledger_has_no_records(tmp_path: Path) -> None:
 PROGRAM: Final = """
 import sys
 from dataclasses import replace
+from datetime import datetime, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from tests.session.costs.test_ledger import RUN
 from modal_gpu_magic.session.costs.ledger import Ledger

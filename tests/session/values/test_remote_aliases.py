@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modal_gpu_magic.wire.values.remote import RemoteValue, is_lost, own_of
@@ -208,6 +208,7 @@ NAMED = st.one_of(
 
 
 @given(st.lists(st.one_of(NAMED, NAMED, SAVING, st.just("look")), min_size=3, max_size=14))
+@example(["save", "remote: b = [0]", "replace", "remote: b = a"])
 def test_random_sequences_with_containers_that_end(steps: list[str]) -> None:
     """A value is what it is natively, or lost: the user binds the names of lost values again."""
     with TemporaryDirectory() as folder:
