@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
