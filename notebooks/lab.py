@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,11 +56,20 @@ def _info(server: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     end = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < end:
         for info in list_running_servers():
-            if info["pid"] == server.pid:
+            if info["pid"] == server.pid and _listens(info):
                 found: dict[str, Any] = info
                 return found
         time.sleep(0.1)
     return None
+
+
+def _listens(info: dict[str, Any]) -> bool:
+    """Whether the server takes connections: JupyterLab writes its address down before that."""
+    try:
+        socket.create_connection((info["hostname"], info["port"]), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
