@@ -8,7 +8,7 @@
 #   make js       build modal_gpu_magic/ui/static from js/ (needs node; what it builds is committed)
 
 PYTHON ?= python3
-JOBS ?= 4
+JOBS ?= 3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
   --constraint tests/constraints.txt --editable
@@ -38,7 +38,7 @@ check: .venv/.dev
 	$(BIN)/python tests/checks/built.py
 
 # In the order of tests/conftest.py. Python keeps what it compiled, whatever the environment says: some 2,000
-# processes import this package. Half of a test's time is waiting for them: four workers keep two cores busy.
+# processes import this package. Half of a test's time is waiting for them: three workers keep two cores busy.
 # A test that hangs ends its worker after minutes (faulthandler_timeout), and that ends the run: of a new worker, xdist
 # may wait for ever.
 # The checks run beside the tests; what they say is shown whole, below what the tests say. Both must pass.

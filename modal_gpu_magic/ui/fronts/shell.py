@@ -58,6 +58,8 @@ class ShellFront(abc.ABC):
         self._recorded: dict[str, str] = {}
         self.live: Live | None = None
         self.container = Container("ended")
+        self.zone = ""
+        """The reader's time zone when the receipt was made."""
         self._receipt: Receipt | None = None
         self._card: Card | None = None
         self._journal = Journal()
@@ -154,7 +156,7 @@ class ShellFront(abc.ABC):
     def finished(self, receipt: Receipt) -> None:
         """Show the receipt below the cell's output; below the error if one follows."""
         self._finish_ranks()
-        self._receipt, self.container = receipt, container_after(receipt)
+        self._receipt, self.container, self.zone = receipt, container_after(receipt), READER.zone
         self._end(raises=receipt.outcome != "done")
 
     def settled(self, text: str) -> None:

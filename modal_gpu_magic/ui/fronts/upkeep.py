@@ -42,6 +42,8 @@ class _Upkeep:
             self._timer.cancel,
         ]
         self._timer.start()
+        if front.zone != READER.zone:  # the zone became known while the receipt was shown
+            self._draw()
 
     def _look(self, reading: Reading | None) -> None:
         if reading is not None:
