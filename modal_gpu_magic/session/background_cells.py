@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import LostValueError, MachineError, TakenOver
 from modal_gpu_magic.sdk.deployed import DeployedApp
 from modal_gpu_magic.sdk.faults import has_app_ended
-from modal_gpu_magic.session.dispatcher import ATTEMPTS, REPLACED, Dispatcher, changed_by, is_refused, new_run
+from modal_gpu_magic.session.dispatcher import ATTEMPTS, REPLACED, Dispatcher, changed_by, new_run
 from modal_gpu_magic.session.opening import with_lost
 from modal_gpu_magic.session.run.backlog import Backlog, Submitted
-from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, lacks_packages, lacks_parts, never_ran
+from modal_gpu_magic.session.run.conclude import FinishedRun, conclude, never_ran
 from modal_gpu_magic.session.run.front import Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Reading, in_one_line, press, stopped, was_pressed
 from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
@@ -142,14 +142,14 @@ class BackgroundCells(Dispatcher):
             self.status.meter.sent()
             call = app.start(request, lambda kind, body: inbox.put((kind, body)), self.patience)
             ended = self._pump(call, sent.cell, sent.facts, front, inbox, again=again)
-            if is_refused(ended):
+            if ended.lacks("owner"):
                 MAIN_THREAD.call(partial(self._look_at_owner, app, ended))
-            if lacks_packages(ended):
+            if ended.lacks("packages"):
                 MAIN_THREAD.call(partial(self._look_at_packages, ended))
             if not left or ended.stopped or not never_ran(ended) or sent.run is not self.open_run:
                 break
             again = again or ended.began
-            if lacks_parts(ended):
+            if ended.lacks("parts"):
                 sent = sent.numbered(new_run())
             else:
                 sent = MAIN_THREAD.call(partial(self._submit_again, sent, ended, front))

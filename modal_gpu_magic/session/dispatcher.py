@@ -19,8 +19,6 @@ from modal_gpu_magic.session.opening import AppHolder, with_lost
 from modal_gpu_magic.session.run.conclude import (
     FinishedRun,
     failed,
-    lacks_packages,
-    lacks_parts,
     never_ran,
     packages_error,
 )
@@ -75,7 +73,7 @@ class Dispatcher(AppHolder):
             if not left or ended.stopped or not never_ran(ended):
                 break
             again = again or ended.began
-            if not lacks_parts(ended):
+            if not ended.lacks("parts"):
                 outgoing = self._begin_again(ended, cell, facts, front)
         return self._finished(app, ended, outgoing, packed)
 
@@ -264,7 +262,7 @@ class Dispatcher(AppHolder):
             TakenOver: it has.
             SessionEnded: it has, and has ended the session since.
         """
-        if is_refused(ended):
+        if ended.lacks("owner"):
             self.check_owner(app)
 
     def _look_at_packages(self, ended: Ended) -> None:
@@ -276,7 +274,7 @@ class Dispatcher(AppHolder):
             MachineError: they could not; the run did not begin.
         """
         need = ended.need
-        if need is None or ended.stopped or not lacks_packages(ended):
+        if need is None or ended.stopped or not ended.lacks("packages"):
             return
         error = packages_error(need, self.machine)
         self.open_run = None
@@ -297,11 +295,6 @@ class Dispatcher(AppHolder):
         except TakenOver as error:
             self.taken_over(str(error))
             raise
-
-
-def is_refused(ended: Ended) -> bool:
-    """Whether the container has refused the run, because another kernel has the session."""
-    return ended.need is not None and ended.need.reason == "owner"
 
 
 def new_run() -> str:

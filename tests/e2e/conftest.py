@@ -124,6 +124,15 @@ class Pair:
             else:
                 self.there(cell)
 
+    def sides(self, cells: Sequence[str]) -> None:
+        """Run cells in order: `N ...` in the kernel's process, `R ...` there."""
+        for cell in cells:
+            place, source = cell[0], cell[2:]
+            if place == "N":
+                self.here(source)
+            else:
+                self.there(source, "T4")
+
     @staticmethod
     def _same(native: Result, remote: Result, *, ordered: bool = True) -> None:
         see = shown if ordered else by_stream

@@ -234,7 +234,9 @@ class Slow:
 
     @pytest.fixture
     def ending(self, kernel: Kernel, tmp_path: Path) -> Iterator[Saved]:
-        """A session whose container has begun to save at its end; the save goes on once another container exists."""
+        """A session whose container has begun to save at its end; the save goes on once the next container has nothing
+        to do: it waits, or it has answered that the values are lost.
+        """
         brief = Saved(kernel, f"{LATE} --keep-warm 2s", f"ending-{tmp_path.name[-1]}")
         kernel.run("listed = [1]")
         assert brief.run(f"{self.SLOW}\nslow = Slow({str(tmp_path)!r})\nlisted.append(2)\nstays = [listed, slow]").ok
@@ -243,7 +245,7 @@ class Slow:
         old = {process.pid for process in kernel.processes()}
 
         def go_on() -> None:
-            wait_until(lambda: any(_is_container(each) for each in kernel.processes() if each.pid not in old))
+            wait_until(lambda: any(_rests(each) for each in kernel.processes() if each.pid not in old))
             (tmp_path / "go").write_text("")
 
         opener = threading.Thread(target=go_on)
@@ -263,9 +265,16 @@ class Slow:
         assert ending.run("stays[0] is listed, listed").value() == "(True, [1, 2])"
 
 
-def _is_container(process: psutil.Process) -> bool:
-    """Whether a process is a container that runs the SDK."""
-    return any("shim.py" in each for each in command_of(process))
+def _rests(process: psutil.Process) -> bool:
+    """Whether a process is a container that has started, and uses no processor for a second."""
+    try:
+        began = sum(process.cpu_times()[:2])
+        if began < 0.2 or not any("shim.py" in each for each in command_of(process)):
+            return False
+        time.sleep(1)
+        return sum(process.cpu_times()[:2]) - began < 0.1
+    except psutil.Error:
+        return False
 
 
 def test_a_move_takes_all_values_along(kernel: Kernel) -> None:

@@ -144,12 +144,7 @@ def kernel() -> Iterator[Kernel]:
 
 @pytest.mark.parametrize("cells", CASES.values(), ids=CASES.keys())
 def test_the_shell_is_the_same_on_both_sides(cells: list[str], pair: Pair) -> None:
-    for cell in cells:
-        place, source = cell[0], cell[2:]
-        if place == "N":
-            pair.here(source)
-        else:
-            pair.there(source, "T4")
+    pair.sides(cells)
 
 
 FIGURES = {

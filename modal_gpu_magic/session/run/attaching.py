@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import BackendLost, MachineError
 from modal_gpu_magic.sdk.log_reader import returned_values
-from modal_gpu_magic.session.run.conclude import lacks_packages, packages_error
+from modal_gpu_magic.session.run.conclude import packages_error
 from modal_gpu_magic.session.run.pump import Pump
 from modal_gpu_magic.session.run.settling import may_go_on, take_in
 from modal_gpu_magic.session.values.deferred_imports import is_of
@@ -66,7 +66,7 @@ def follow(
     ended = Pump(call, inbox, front, watch, session.status, subject=session.machine.title, skips=skips).run()
     if not may_go_on(ended):
         app.reported(run.id, answered=False)  # the container has not met this kernel
-    if ended.need is not None and lacks_packages(ended):
+    if ended.need is not None and ended.lacks("packages"):
         return replace(ended, answer=None, lost=packages_error(ended.need, session.machine), never_began=True)
     if ended.need is not None:  # its kernel ended before it could send the values
         return replace(ended, answer=None, lost=MachineError(UNSENT_MESSAGE), never_began=True)

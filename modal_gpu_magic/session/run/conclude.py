@@ -120,16 +120,6 @@ def never_ran(ended: Ended) -> bool:
     return has_app_ended(ended.lost) or isinstance(translate(ended.lost), ContainerLost)
 
 
-def lacks_parts(ended: Ended) -> bool:
-    """Whether parts of the request did not reach the container, which is unchanged."""
-    return ended.need is not None and ended.need.reason == "parts"
-
-
-def lacks_packages(ended: Ended) -> bool:
-    """Whether packages of the header could not be installed into the container."""
-    return ended.need is not None and ended.need.reason == "packages"
-
-
 def packages_error(need: Need, machine: Machine) -> MachineError:
     """Return the error of a run whose packages could not be installed."""
     return MachineError(explain_install(need.why.get("", ""), machine, need.packages))

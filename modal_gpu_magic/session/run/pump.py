@@ -11,7 +11,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.errors import BackendLost, KernelEnds
+from modal_gpu_magic.errors import BackendLost, KernelEnds, TransferError
 from modal_gpu_magic.session.run.clocks import Timing
 from modal_gpu_magic.session.run.event_order import EventOrder, Origin
 from modal_gpu_magic.session.run.interrupts import Inbox, interruptible
@@ -318,7 +318,9 @@ class Pump:
 
     def _refuse(self, error: BaseException) -> None:
         """Modal has refused a part of the request: the container, which waits for it, cannot begin the cell."""
-        self.end.lose(error, time.time())
+        self.end.lose(
+            TransferError(f"Modal refused a part of the cell's request: {error}. The cell did not run."), time.time()
+        )
         self.end.never_began = not self.life.begun
         self._feed(Message.FAILED if self.life.begun else Message.NEVER)
 

@@ -31,6 +31,10 @@ class Ended:
         """What the container needs before it can run the cell; None: nothing, or it has not answered."""
         return self.answer.need if self.answer is not None else None
 
+    def lacks(self, reason: str) -> bool:
+        """Whether the container has refused the run for this reason (`Need.reason`); no user code ran."""
+        return self.need is not None and self.need.reason == reason
+
 
 class RunEnd:
     """What the messages of a run have said about its end so far.

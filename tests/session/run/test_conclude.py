@@ -11,7 +11,7 @@ from modal.exception import ConflictError, NotFoundError
 from modal_gpu_magic import Machine
 from modal_gpu_magic.errors import ContainerLost
 from modal_gpu_magic.session.run import conclude
-from modal_gpu_magic.session.run.conclude import lacks_parts, never_ran
+from modal_gpu_magic.session.run.conclude import never_ran
 from modal_gpu_magic.session.run.run_end import Ended
 from modal_gpu_magic.wire.messages.events import Answer, Need
 
@@ -35,7 +35,7 @@ def ended(reason: str | None) -> Ended:
 )
 def test_what_a_container_lacks(reason: str | None, again: bool, same_container: bool) -> None:
     assert never_ran(ended(reason)) is again
-    assert lacks_parts(ended(reason)) is same_container
+    assert ended(reason).lacks("parts") is same_container
 
 
 @pytest.mark.parametrize("lost", [NotFoundError("no App"), ConflictError("the App has stopped")])
