@@ -234,8 +234,9 @@ class Slow:
 
     @pytest.fixture
     def ending(self, kernel: Kernel, tmp_path: Path) -> Iterator[Saved]:
-        """A session whose container has begun to save at its end; the save goes on once the next container has nothing
-        to do: it waits, or it has answered that the values are lost.
+        """A session whose container has begun to save at its end.
+
+        The save goes on once the next container has nothing to do: it waits, or has answered that the values are lost.
         """
         brief = Saved(kernel, f"{LATE} --keep-warm 2s", f"ending-{tmp_path.name[-1]}")
         kernel.run("listed = [1]")

@@ -318,11 +318,13 @@ class Pump:
 
     def _refuse(self, error: BaseException) -> None:
         """Modal has refused a part of the request: the container, which waits for it, cannot begin the cell."""
-        self.end.lose(
-            TransferError(f"Modal refused a part of the cell's request: {error}. The cell did not run."), time.time()
-        )
-        self.end.never_began = not self.life.begun
-        self._feed(Message.FAILED if self.life.begun else Message.NEVER)
+        if self.life.begun:  # another container has begun it, from the parts of an earlier attempt
+            self._lose(error)
+            return
+        refused = TransferError(f"Modal refused a part of the cell's request: {error}. The cell did not run.")
+        self.end.lose(refused, time.time())
+        self.end.never_began = True
+        self._feed(Message.NEVER)
 
     def _press(self) -> None:
         if self.call.app.owner:
