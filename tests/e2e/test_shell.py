@@ -69,6 +69,33 @@ def test_a_line_of_ours_is_not_captured(kernel: Kernel) -> None:
     assert result.said
 
 
+PASTED = {
+    "a block": "    c = 5\n    if c:\n        print(c)",
+    "below blank lines": "\n\n  print('below')",
+    "with a tab": "\tprint('a tab')",
+    "with a command of the system": "  x = !echo hi\n  print(x)",
+    "with a magic": "  %precision 3\n  1 / 3",
+    "with text of several lines": "  print('''\n  in text\n  ''')",
+    "a class": "  class A:\n\n    x = 1\n\n  print(A.x)",
+    "with a comment at the margin": "    print(1)\n# a comment\n",
+    "of two depths": "    print(1)\n  print(2)",
+    "of Python's prompt": ">>> a = 1\n>>> for i in range(2):\n...     print(i)",
+    "of Python's prompt, indented": "    >>> 1 + 1",
+    "of IPython's prompt": "In [1]: b = 2\nIn [2]: b + 1",
+}
+
+
+@pytest.mark.parametrize("source", PASTED.values(), ids=PASTED.keys())
+def test_a_cell_runs_as_it_was_pasted(pair: Pair, source: str) -> None:
+    """IPython removes the indent that all lines have, and prompts."""
+    native, remote = pair.native.run(source), pair.kernel.remote(source, "T4")
+    if native.ok:
+        assert shown(remote) == shown(native)
+    else:
+        assert remote.error.startswith("IndentationError: ")
+        assert native.error.startswith("IndentationError: ")
+
+
 CLEARED = {
     "at the end": "clear_output(wait=True)",
     "in a loop": "for i in range(3):\n    clear_output(wait=True)\n    print(i, flush=True)\nclear_output(wait=True)",

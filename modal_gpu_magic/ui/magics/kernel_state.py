@@ -499,6 +499,10 @@ def _distributed_options(options: Options, nodes: int) -> DistributedOptions | N
 def _with_header(text: str, body: str) -> str:
     """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line.
 
-    The comment is seen in tracebacks: values of `--env` in it are stars.
+    The comment is indented as the body, whose common indent IPython removes. It is seen in tracebacks: values of `--env`
+    in it are stars.
     """
-    return body if body.lstrip().startswith("%%") else f"# %%{NAME} {masked(text)}\n{body}"
+    if body.lstrip().startswith("%%"):
+        return body
+    indents = (line[: -len(line.lstrip())] for line in body.splitlines() if line.strip())
+    return f"{os.path.commonprefix(list(indents))}# %%{NAME} {masked(text)}\n{body}"

@@ -17,7 +17,7 @@ from modal_gpu_magic.wire.pickles.setstate import Parts
 from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.pickles.types.views import IndexedView, View, ViewOfKind
-from modal_gpu_magic.wire.pickles.update_in_place import absorb, placeholder
+from modal_gpu_magic.wire.pickles.update_in_place import absorb, placeholder, take_class
 from modal_gpu_magic.wire.values.reasons import NotHereError, missing_module, missing_name
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
@@ -76,6 +76,7 @@ class Known:
             self.discarded += content
         elif content:
             self._empty.discard(token)
+            take_class(known, kind)
             known = self._written(known, *content)
         elif known is None:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import re
 import sys
 import types
 import typing
@@ -21,6 +22,7 @@ from modal_gpu_magic.wire.pickles.types import arrays, tensors
 from modal_gpu_magic.wire.pickles.types.functions import reduce_generic_method
 from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, reduce_mapping_view
+from modal_gpu_magic.wire.pickles.types.matches import reduce_match
 from modal_gpu_magic.wire.pickles.types.memory_views import reduce_memory_view
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -186,6 +188,7 @@ _ALWAYS: dict[type, Reducer] = {
     weakref.WeakValueDictionary: _weak,
     type(functools.lru_cache(_is_importable)): _lru_cached,
     memoryview: reduce_memory_view,
+    re.Match: reduce_match,
     **dict.fromkeys(MAPPING_VIEWS, reduce_mapping_view),
     functools.cached_property: _cached_property,
     functools.singledispatchmethod: reduce_generic_method,

@@ -18,6 +18,7 @@ from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
+from modal_gpu_magic.wire.pickles.types.parametrized import is_parametrized, reduce_module
 from modal_gpu_magic.wire.pickles.types.widgets import is_widget, reduce_widget
 from modal_gpu_magic.wire.values.kinds import module_of
 
@@ -59,6 +60,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_widget, reduce_widget),
     (is_optimizer, reduce_optimizer),
     (is_array_kind, reduce_kind),
+    (is_parametrized, reduce_module),
 )
 """Predicates and reducers; the first match applies."""
 

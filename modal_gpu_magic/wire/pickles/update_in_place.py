@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import builtins
 import collections
+import contextlib
 import functools
 import io
 import random
@@ -59,6 +60,16 @@ def absorb(old: Any, new: Any) -> bool:
     if kind in _ATOMS:
         return False
     return _instance(old, new)
+
+
+def take_class(value: Any, kind: type) -> None:
+    """Give an object the class that the sender's object has by now: a program may assign `__class__`.
+
+    A class with another layout is not taken: then the caller replaces the object, since `absorb` refuses it.
+    """
+    if type(value) is not kind and is_by_statement(type(value)) and is_by_statement(kind):
+        with contextlib.suppress(TypeError):
+            object.__setattr__(value, "__class__", kind)
 
 
 def can_be_written(value: Any) -> bool:

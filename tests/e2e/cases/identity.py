@@ -303,4 +303,18 @@ R> y.v = 2
 N> z.v = 3; print(x.n.n.n is x, [x.v, x.n.v, x.n.n.v])
 R> print(z.n is x, y.n is z, [z.v, z.n.v, z.n.n.v])
 """,
+    "an object that changes its class": """
+N>
+class Closed:
+    def name(self): return "closed"
+class Open(Closed):
+    def name(self): return "open"
+door = Closed(); house = [door]
+R> door.__class__ = Open; print(door.name())
+N> print(house[0] is door, house[0].name(), type(door) is Open)
+R> house[0].__class__ = type("Broken", (Open,), {}); house[0].way = 1
+N> print(type(door).__name__, house[0] is door, door.way); door.__class__ = Closed
+R> print(door.name(), house[0].way)
+N> print(house[0] is door)
+""",
 }

@@ -252,4 +252,25 @@ N> print(history)
 R --fetch 1KB> t.fit(); print(len(t.history), t.pad[0].item(), t.history is history)
 N> print(history)
 """,
+    "parametrized layers": """
+N>
+import torch; from torch import nn; from torch.nn.utils import parametrize, parametrizations
+torch.manual_seed(0); torch.set_num_threads(1)
+model = nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2)), nn.Linear(2, 1)); X = torch.ones(1, 2)
+params = list(model.parameters()); kind = type(model[0])
+R> opt = torch.optim.Adam(params); model(X).sum().backward(); opt.step(); print(model[0].weight)
+N> print(model[0].weight, all(a is b for a, b in zip(params, model.parameters())), type(model[0]) is kind)
+N> parametrizations.orthogonal(model[1]); layers = [model[0], model[1]]; model.eval()
+R> print(type(model[0]) is kind, model(X), model.training, layers[1] is model[1], type(layers[1]).__name__)
+R> parametrize.remove_parametrizations(layers[0], "weight")
+N> print(type(model[0]), model[0].weight, model[1].weight, layers[0] is model[0])
+R>
+class Symmetric(nn.Module):
+    def forward(self, x): return x.triu() + x.triu(1).T
+layer = nn.Linear(2, 2); parametrize.register_parametrization(layer, "weight", Symmetric()); print(layer.weight)
+N> print(layer.weight, type(layer.parametrizations.weight[0]) is Symmetric)
+N> parametrize.register_parametrization(layer, "bias", nn.Tanh())
+R> print(layer.weight, layer.bias)
+R> with parametrize.cached(): print(layer.bias is layer.bias)
+""",
 }

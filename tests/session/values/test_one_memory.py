@@ -18,6 +18,8 @@ import numpy as np, torch
 class Node:
     def method(self): return self
     def push(self, x): self.__dict__.setdefault("kept", []).append(x)
+class Other(Node):
+    pass
 class Slots:
     __slots__ = ("left", "right")
 class Items(list):
@@ -71,7 +73,8 @@ def cell(choose: random.Random, model: dict[str, Any]) -> str:
             options += 3 * [f"{y} = {x}()", f"{x}().attr = {plain}"]
         case tuple():
             options += [f"{y} = {x}[0]", f"{y} = {x}[1]"]
-        case _ if type(value).__name__ == "Node":
+        case _ if type(value).__name__ in ("Node", "Other"):
+            options += [f"{x}.__class__ = {choose.choice(['Node', 'Other'])}"]
             options += 3 * [f"{x}.attr = {y}", f"{x}.other = {plain}", f"{x}.push({y})", f"{y} = {x}.method"]
             options += [f"{y} = {x}.attr", f"del {x}.attr"] if hasattr(value, "attr") else []
         case _ if type(value).__name__ == "Slots":

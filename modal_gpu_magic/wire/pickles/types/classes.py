@@ -14,7 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, cast
 
-from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types import cloudpickle_names, parametrized
 from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS
 from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
@@ -54,6 +54,8 @@ def reduce_class(_: Any, kind: type) -> Any:
         return _reduce_nameless(kind)
     if _is_array_of_ctypes(kind):
         return operator.mul, (kind._type_, kind._length_)  # type: ignore[attr-defined]  # attributes of such a class
+    if parametrized.is_parametrized(kind):
+        return parametrized.reduce_kind(kind)
     metaclass: Any = type(kind)
     of_library = next(each for each in metaclass.__mro__ if _is_of_library(each))
     made_by = (
