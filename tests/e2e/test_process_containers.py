@@ -111,6 +111,22 @@ def test_folders_of_the_notebook_are_folders_of_the_container(fresh: Kernel) -> 
     ) == ("True True False")
 
 
+@pytest.mark.parametrize("folder", ["lib", "/opt/mgt"], ids=["relative", "absolute"])
+def test_a_folder_of_the_import_path_hides_no_module_of_the_first_cell(fresh: Kernel, folder: str) -> None:
+    """A container's own folders of modules stay on the path when the notebook's path is set."""
+    made = (
+        "package = Path('package'); package.mkdir(); (package / '__init__.py').write_text('from package.one import f')"
+    )
+    fresh.run(f"from pathlib import Path\n{made}; (package / 'one.py').write_text('def f(): return 1')")
+    fresh.run(f"import sys\nsys.path.insert(0, {folder!r})")
+    first = fresh.remote(
+        "import sys\nfrom package import f\nimport package.one as one\nf(), one.f is f, sys.path[0]", "T4"
+    )
+    assert first.value() == f"(1, True, {folder!r})"
+    assert fresh.remote("from package import f\nf(), sys.path[0]", "T4").value() == f"(1, {folder!r})"
+    assert fresh.print("sys.path[0], any('mgm' in p for p in sys.path)") == f"{folder} False"
+
+
 def test_what_is_inherited_is_nobodys_change(fresh: Kernel) -> None:
     fresh.remote("1", "T4")
     known = "get_ipython().magics_manager.magics['cell']['modal_gpu'].__self__.state.sessions['default'].process._known"

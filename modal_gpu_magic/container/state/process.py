@@ -33,6 +33,7 @@ class ProcessState:
 
     def take(self, states: States) -> None:
         """Set the notebook's state. Call this before values are made: libraries imported for them need their state."""
+        self._settle_import_path()
         if states:
             self._after = merged(self._after, self._shell.within(lambda: self._write(states)))
 
@@ -41,14 +42,18 @@ class ProcessState:
 
         Only state that this package's own code changes is read again, so that no such change counts as the user's.
         """
-        front, back = self._after.get(IMPORT_PATH, {}).get("", ((), ()))
-        self._path.settle({*front, *back})
+        self._settle_import_path()
         self._shell.within(self._put_back)
         own = [state for state in self._process.table if state.ours]
         self._before = {
             **self._after,
             **{state.name: self._process.items(state, self._after.get(state.name, {})) for state in own},
         }
+
+    def _settle_import_path(self) -> None:
+        """Count the entries that neither the notebook nor a cell has added as this package's: they stay."""
+        front, back = self._after.get(IMPORT_PATH, {}).get("", ((), ()))
+        self._path.settle({*front, *back})
 
     def _put_back(self) -> None:
         """Restore state in the cells' context: a library imported for a value has set its options elsewhere."""

@@ -10,6 +10,7 @@ import threading
 import weakref
 from dataclasses import replace
 from functools import cached_property
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Float, Unicode
@@ -499,10 +500,11 @@ def _distributed_options(options: Options, nodes: int) -> DistributedOptions | N
 def _with_header(text: str, body: str) -> str:
     """Put the header above the body as a comment, to keep line numbers. A cell magic must stay on the first line.
 
-    The comment is indented as the body, whose common indent IPython removes. It is seen in tracebacks: values of `--env`
-    in it are stars.
+    The comment is indented as the body, whose common indent IPython removes. The comment is seen in tracebacks: values
+    of `--env` in it are stars.
     """
     if body.lstrip().startswith("%%"):
         return body
-    indents = (line[: -len(line.lstrip())] for line in body.splitlines() if line.strip())
-    return f"{os.path.commonprefix(list(indents))}# %%{NAME} {masked(text)}\n{body}"
+    lines = zip(body.splitlines(), dedent(body).splitlines(), strict=True)
+    indent = next((line.removesuffix(dedented) for line, dedented in lines if line.strip()), "")
+    return f"{indent}# %%{NAME} {masked(text)}\n{body}"

@@ -24,6 +24,7 @@ from modal_gpu_magic.wire.pickles.types.generators import generator_reducers
 from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, reduce_mapping_view
 from modal_gpu_magic.wire.pickles.types.matches import reduce_match
 from modal_gpu_magic.wire.pickles.types.memory_views import reduce_memory_view
+from modal_gpu_magic.wire.pickles.types.rebuilt import rebuilt_types
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.library_modules import is_loaded
@@ -66,7 +67,7 @@ def reducers() -> dict[type, Reducer | None]:
     """Return the reducers by type. Types of a library are included only if the library is imported."""
     streams = (getattr(sys, name, None) for name in ("stdout", "stderr"))  # a cell may delete them
     table = Rules(_ALWAYS | {type(each): _stream for each in streams if each is not None} | tensors.reducers())
-    table.update(generator_reducers())
+    table.update(generator_reducers() | rebuilt_types())
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "ndarray"):
         table[numpy.ndarray] = arrays.reduce_array

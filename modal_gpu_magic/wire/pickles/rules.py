@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names, tensors
+from modal_gpu_magic.wire.pickles.types.argument_parsers import is_parser_part, reduce_parser_part
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
 from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
@@ -61,6 +62,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_optimizer, reduce_optimizer),
     (is_array_kind, reduce_kind),
     (is_parametrized, reduce_module),
+    (is_parser_part, reduce_parser_part),
 )
 """Predicates and reducers; the first match applies."""
 

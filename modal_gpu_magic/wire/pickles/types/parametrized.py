@@ -1,4 +1,4 @@
-"""Pickle modules that `torch.nn.utils.parametrize` changed: weight_norm, spectral_norm, orthogonal, or one of the user's.
+"""Pickle modules that `torch.nn.utils.parametrize` changed: weight_norm, spectral_norm, or a user's parametrization.
 
 torch gives such a module a class of its own, with a property for each parametrized tensor, and refuses to pickle it.
 The receiver lets torch make the class again. The adapter to two private functions of torch, tested with torch 2.13; if
