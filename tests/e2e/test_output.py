@@ -266,7 +266,7 @@ def test_late_output_goes_to_its_cell_or_nowhere(kernel: Kernel, tmp_path: Path)
     assert first.stdout == "first\n"
     (tmp_path / "go").touch()
     wait_until((tmp_path / "gone").exists)
-    late = [message for message in kernel.listen(1.0) if "late" in message.text]
+    late = [message for message in kernel.listen(1.0) if message.kind == "stream" and "late" in message.text]
     assert {message.parent for message in late} <= {first.id}
     assert kernel.remote("print('second')").stdout == "second\n"
 

@@ -31,25 +31,32 @@ class UserNames:
         self.known: set[str] = set()
         self._definitions: dict[str, Any] = {}
         """Classes and functions that arrived with values, by the names that were bound so that pickle finds them."""
+        self._history: set[str] = set()
+        """Names of IPython's inputs and outputs seen so far: each cell adds two, and they are passed over first."""
 
     @property
     def bound(self) -> tuple[str, ...]:
-        """The user's names that are bound."""
-        hidden = self.hidden
+        """The user's names that are bound. A namespace has thousands of names: one pass, few calls."""
+        hidden, history = self.hidden, self._history
         now = self.namespace.copy()  # a thread of the user may bind names meanwhile
-        others = [item for item in now.items() if hidden.get(item[0], self) is not item[1]]
-        return tuple(name for name, value in others if is_name(name) and self._is_the_users(name, value))
+        others = [name for name, value in now.items() if name not in history and hidden.get(name, self) is not value]
+        named = [name for name in others if is_name(name) and (name[:1] != "_" or not self._is_ipythons(name))]
+        definitions, known = self._definitions, self.known
+        if not definitions:
+            return tuple(named)
+        return tuple(name for name in named if definitions.get(name, self) is not now[name] or name in known)
 
     @property
     def definitions(self) -> tuple[str, ...]:
         """Names that are bound only so that pickle finds a class or a function."""
         return tuple(name for name, value in self._definitions.items() if self.namespace.get(name) is value)
 
-    def _is_the_users(self, name: str, value: Any) -> bool:
-        """Whether the user has bound a name, including names such as `open` or `exit` that IPython binds as well."""
-        if self.hidden.get(name, self) is value or name in LAST_RESULTS or is_history(name):
-            return False
-        return self._definitions.get(name, self) is not value or name in self.known
+    def _is_ipythons(self, name: str) -> bool:
+        """Whether IPython binds a name to inputs or results."""
+        if is_history(name):
+            self._history.add(name)
+            return True
+        return name in LAST_RESULTS
 
     def is_own(self, name: str) -> bool:
         """Whether a name that is not in `known` is bound to a value that only the container has.

@@ -38,7 +38,7 @@ def bind(imports: Mapping[str, Import], namespace: dict[str, Any]) -> None:
 
 def deferred(namespace: Mapping[str, Any]) -> frozenset[str]:
     """The names that are bound to a stand-in."""
-    return frozenset(name for name, value in [*namespace.items()] if type(value) is DeferredImport)
+    return frozenset([name for name, value in [*namespace.items()] if type(value) is DeferredImport])
 
 
 def is_of(value: Any, statement: Import) -> bool:

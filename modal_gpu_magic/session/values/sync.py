@@ -291,9 +291,9 @@ class Values:
     def kernel_only_tokens(self, packed: Packed) -> tuple[int, ...]:
         """Tokens of objects in the container, or in a transfer to it, that only the kernel has a name for."""
         new = {id(value): packed.transfer.base + number for number, value in packed.objects.items()}
-        remote = self.alive.union(packed.transfer.names)
-        values = [value for name, value in self.namespace.items() if name not in remote]
-        return tuple({token for value in values if (token := self.table.token(value) or new.get(id(value), 0))})
+        remote, token_of = self.alive.union(packed.transfer.names), self.table.token_of
+        keys = {id(value) for name, value in self.namespace.items() if name not in remote}
+        return tuple({token_of.get(key) or new[key] for key in keys if key in token_of or key in new})
 
     def sent(self, outgoing: Outgoing, packed: Packed | None) -> None:
         """Record that the container has these values."""
@@ -536,9 +536,11 @@ class Values:
 
     def _is_rebound(self, name: str) -> bool:
         """Whether the notebook has bound a name to another object since the last transfer of the name."""
-        value = self.covers.own(name)
-        if self.stand_ins.is_reachable(value):
-            return not self.stand_ins.is_current(name, value)
+        value = self.namespace[name]
+        if type(value) is RemoteValue:
+            value = self.covers.own(name)
+            if self.stand_ins.is_reachable(value):
+                return not self.stand_ins.is_current(name, value)
         kind, then = self._bound.get(name, (None, None))
         if kind is DeferredImport and then is not None:
             return not deferred_imports.is_of(value, then[1])

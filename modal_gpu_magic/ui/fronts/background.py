@@ -251,9 +251,10 @@ class BackgroundNotebook(NotebookFront):
     def update(self, container: Container | None = None) -> None:
         """Show the card again in its place."""
         self.container = container or self.container
-        if self._card_id is not None and self.kept is not None:
+        kept = self.kept
+        if self._card_id is not None and kept is not None:
             transient = {"display_id": self._card_id}
-            self._area.display(self.kept, self._mark("receipt"), transient, update=True)
+            self._area.display(kept, self._mark("receipt"), transient, update=True)
 
     def again(self) -> None:
         """Show the run's output and its card again in the current cell."""

@@ -91,7 +91,6 @@ class NotebookFront(ShellFront):
         if self._captures:
             self._deferred_notes.append(text)
             return
-        self._flush()
         note = _displayed(note_bundle(text), "note")
         self._display(note.content)
         self._journal.add(note)
@@ -109,9 +108,10 @@ class NotebookFront(ShellFront):
     def update(self, container: Container | None = None) -> None:
         """Show the card again in its place. Called from any thread."""
         super().update(container)
-        if self._card_id is not None and self.kept is not None:
+        kept = self.kept
+        if self._card_id is not None and kept is not None:
             transient = {"display_id": self._card_id}
-            self.shell.display_pub.publish(self.kept, self._mark("receipt"), transient=transient, update=True)
+            self.shell.display_pub.publish(kept, self._mark("receipt"), transient=transient, update=True)
 
     @property
     def _charts(self) -> tuple[Chart, ...]:
@@ -150,8 +150,9 @@ class NotebookFront(ShellFront):
         return not raises and self._ranks is None and not self._journal.size
 
     def _show_card(self) -> None:
-        if self.kept is not None:
-            self._status(self.kept, "receipt")
+        kept = self.kept
+        if kept is not None:
+            self._status(kept, "receipt")
             self._card_id = self.status_id
         if self._clear_next:
             self._clear_output(wait=True)
@@ -196,7 +197,6 @@ class NotebookFront(ShellFront):
             self._status(bundle, "dashboard", metadata)
 
     def _clear_all(self, *, wait: bool) -> None:
-        self._flush()
         self.status_id = None  # the status is cleared, too, and needs a new display
         self._clear_output(wait=wait)
 
@@ -208,7 +208,6 @@ class NotebookFront(ShellFront):
     def _status(self, bundle: dict[str, Any], kind: str, metadata: dict[str, Any] | None = None) -> None:
         update = self.status_id is not None
         self.status_id = self.status_id or uuid.uuid4().hex
-        self._flush()
         marked = {**(metadata or {}), **self._mark(kind)}
         self._publish(bundle, marked, {"display_id": self.status_id}, update=update)
 
@@ -234,7 +233,6 @@ class NotebookFront(ShellFront):
         return Tabs(self._show_ranks) if tabs else super()._rank_output()
 
     def _show_ranks(self, bundle: dict[str, Any], *, update: bool) -> None:
-        self._flush()
         if not update:  # a display of a known id would replace the display before
             self._ranks_id = uuid.uuid4().hex
         self._publish(bundle, {MARK: {"kind": "ranks"}}, {"display_id": self._ranks_id}, update=update)
@@ -248,7 +246,6 @@ class NotebookFront(ShellFront):
 
     def _clear(self, content: dict[str, Any]) -> None:
         if self._captures:
-            self._flush()
             self._clear_output(wait=content["wait"])
         else:
             super()._clear(content)

@@ -189,8 +189,9 @@ class ShellFront(abc.ABC):
             self._publish({"text/plain": words}, self._mark("note"))
         for act in acts or ():
             self._publishers[act.kind](act.content)
-        if self.kept is not None:
-            self._publish(self.kept, self._mark("receipt"))
+        kept = self.kept
+        if kept is not None:
+            self._publish(kept, self._mark("receipt"))
 
     def _end(self, *, raises: bool) -> None:
         """End the display of the run, then show the card. `raises`: an error follows, which IPython shows first."""
@@ -247,7 +248,6 @@ class ShellFront(abc.ABC):
         self._clear_all(wait=wait)
 
     def _clear_all(self, *, wait: bool) -> None:
-        self._flush()
         self._clear_output(wait=wait)
 
     def _clear_output(self, *, wait: bool) -> None:
@@ -270,6 +270,7 @@ class ShellFront(abc.ABC):
 
     @staticmethod
     def _flush() -> None:
+        """Send what was printed before a message of this package. The shell's publisher does so itself."""
         sys.stdout.flush()
         sys.stderr.flush()
 
@@ -282,11 +283,9 @@ class ShellFront(abc.ABC):
         self._forward(Act("stream", content))
 
     def _display(self, content: dict[str, Any]) -> None:
-        self._flush()
         self._publish(content["data"], content["metadata"], content.get("transient"))
 
     def _update(self, content: dict[str, Any]) -> None:
-        self._flush()
         self._publish(content["data"], content["metadata"], content.get("transient"), update=True)
 
     def _clear(self, content: dict[str, Any]) -> None:

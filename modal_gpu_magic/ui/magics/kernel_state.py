@@ -232,10 +232,10 @@ class KernelState:
         """
         from modal_gpu_magic.line.parse import parse
         from modal_gpu_magic.plan.machine.definition import Machine
-        from modal_gpu_magic.wire.values.kinds import is_a
         from modal_gpu_magic.wire.values.referenced_globals import is_name
 
-        machines = [name for name, value in self.shell.user_ns.items() if is_name(name) and is_a(value, Machine)]
+        found = [name for name, value in self.shell.user_ns.items() if issubclass(type(value), Machine)]
+        machines = [name for name in found if is_name(name)]
         return parse(text, machines=machines)
 
     def choose(self, line: Line, front: Any) -> Line:
