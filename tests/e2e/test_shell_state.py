@@ -41,6 +41,18 @@ CASES = {
         "N %precision %r",
         "R 3.14159",
     ],
+    "what sympy.init_printing sets": [
+        "N import sympy\nsympy.init_printing()\nx = sympy.Symbol('x')\nx**2",
+        "R x**2",
+        "R [x, {x: x**3}, 5]",
+        "R sympy.init_printing(use_latex='mathjax', use_unicode=False)\nsympy.sqrt(x)",
+        "N sympy.sqrt(x)",
+        "N sympy.init_printing(pretty_print=False)\nx / 2",
+        "R [x / 2]",
+        "R sympy.init_printing(use_latex=False)\nx / 3",
+        "N x / 3",
+        "R x / 4",
+    ],
     "%pprint": ["N %pprint", "R list(range(50))", "R %pprint", "N list(range(50))", "R list(range(50))"],
     "the length of sequences": [
         f"R {TEXT}.max_seq_length = 5",

@@ -9,6 +9,7 @@ import __future__
 import re
 import sys
 from functools import partial
+from operator import itemgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -134,9 +135,11 @@ def _own_printers(formatter: Any) -> Iterator[tuple[str, str, Any]]:
             yield module, name, printer
 
 
-_PRINTERS: Final = _Remembered(
-    lambda: [d for each in _formatters().values() for d in (each.type_printers, each.deferred_printers)], _all_printers
-)
+def _printer_dicts() -> list[dict[Any, Any]]:
+    return [d for each in _formatters().values() for d in (each.type_printers, each.deferred_printers)]
+
+
+_PRINTERS: Final = _Remembered(_printer_dicts, _all_printers)
 
 
 def _is_the_notebooks(function: Any) -> bool:
@@ -161,6 +164,52 @@ def _here(function: Any) -> Any:
         setattr(made, name, getattr(function, name))
     made.__dict__.update(function.__dict__)
     return made
+
+
+_MADE_IN_A_CALL: Final = "<locals>"
+"""In the qualified name of a function that was made in a call of another one."""
+_OF_EVERY_SHELL: Final = ("IPython", "ipykernel", "matplotlib_inline", "modal_gpu_magic", NOTEBOOK)
+"""Packages whose functions every shell has, or whose printers have a state of their own."""
+
+
+def _all_library_printers() -> Items:
+    """Read the functions that a call of a library made (`sympy.init_printing()`), by MIME, with module and class."""
+    found = {mime: tuple(sorted(_library_printers(each), key=itemgetter(0, 1))) for mime, each in _formatters().items()}
+    return {mime: printers for mime, printers in found.items() if printers}
+
+
+def _library_printers(formatter: Any) -> Iterator[tuple[str, str, Any]]:
+    named = {(kind.__module__, kind.__name__): each for kind, each in list(formatter.type_printers.items())}
+    for (module, name), printer in {**formatter.deferred_printers, **named}.items():
+        if is_of_library_call(printer):
+            yield module, name, printer
+
+
+def is_of_library_call(function: Any) -> bool:
+    """Whether a library has made a function in a call, so that the other side cannot find the function by its name."""
+    is_made = type(function) is FunctionType and _MADE_IN_A_CALL in function.__qualname__
+    return is_made and str(function.__module__).partition(".")[0] not in _OF_EVERY_SHELL
+
+
+_LIBRARY_PRINTERS: Final = _Remembered(_printer_dicts, _all_library_printers)
+
+
+def _write_library_printers(mime: str, value: Any) -> None:
+    """Set which functions of libraries show values; a type that had one and has none is shown as in a new process."""
+    formatter = _formatters()[mime]
+    usual = type(formatter)().type_printers
+    for printers in (formatter.type_printers, formatter.deferred_printers):
+        for key in [key for key, each in printers.items() if is_of_library_call(each)]:
+            del printers[key]
+            if key in usual:
+                printers[key] = usual[key]
+    for module, name, printer in value or ():
+        formatter.pop(f"{module}.{name}", None)
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type):  # the library removes it by the class
+            formatter.for_type(kind, printer)
+        else:
+            formatter.for_type_by_name(module, name, printer)
 
 
 # Figures of matplotlib.
@@ -286,6 +335,7 @@ SHELL: Final = (
     settings("shell", _options, _write_option, lambda: _OPTIONS),
     settings("text of values", _text_options, _write_text_option, lambda: _TEXT),
     State("printers", _PRINTERS.with_removed, _write_printer),
+    State("printers of libraries", _LIBRARY_PRINTERS.with_removed, _write_library_printers),
     settings("inline figures", _figure_options, _write_figure_option, lambda: _FIGURE_OPTIONS, _INLINE),
     settings(
         "figures",
