@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.generators import GENERATORS
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, IMPORT_PATH, OF_THE_PLACE
+from modal_gpu_magic.wire.process.module_attributes import MODULE_ATTRIBUTES
 from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged, without
 from modal_gpu_magic.wire.process.state_table import own_states
 
@@ -32,6 +33,8 @@ class ProcessState:
         self._sending: States = {}
         self._secrets: dict[str, str] = {}
         """Environment variables that are not sent, with the reason."""
+        self._module_secrets: dict[str, str] = {}
+        """Attributes of the user's modules (`config.KEY`) that are not sent, likewise."""
         self._said: set[str] = set()
 
     @contextmanager
@@ -51,11 +54,15 @@ class ProcessState:
         """
         changed = difference(self._known, self._current)
         allowed = {*include, *(name for name, _ in machine.env)}
-        variables = changed.get(ENVIRONMENT, {})
+        variables, attributes = changed.get(ENVIRONMENT, {}), changed.get(MODULE_ATTRIBUTES, {})
         found = {name: looks_secret(name, value) for name, value in variables.items() if name not in allowed}
         self._secrets = {name: why for name, why in found.items() if why}
         for name in self._secrets:
             del variables[name]
+        of_modules = {key: looks_secret(key.rpartition(" ")[2], value) for key, value in attributes.items()}
+        self._module_secrets = {key.replace(" ", "."): why for key, why in of_modules.items() if why}
+        for key in [key for key, why in of_modules.items() if why]:
+            del attributes[key]
         self._sending = changed
         return encoded(changed)
 
@@ -91,12 +98,16 @@ class ProcessState:
         self._known = {}
 
     def news(self, machine: Machine) -> tuple[str, ...]:
-        """A line for each environment variable of the kernel that is not sent, shown once per variable."""
+        """A line for each environment variable and each attribute of a module that is not sent, shown once."""
         reasons = {**{name: OF_THE_PLACE[name] for name in self._table.unfollowed}, **self._secrets}
         given = {name for name, _ in machine.env}
         new = {name: why for name, why in reasons.items() if name not in self._said | given}
-        self._said.update(new)
-        return tuple(
-            f"The kernel's environment variable {name} is not sent: {why}; --env {name} sends it."
-            for name, why in new.items()
+        attributes = {name: why for name, why in self._module_secrets.items() if name not in self._said}
+        self._said.update(new, attributes)
+        return (
+            *(
+                f"The kernel's environment variable {n} is not sent: {why}; --env {n} sends it."
+                for n, why in new.items()
+            ),
+            *(f"`{name}`, which a cell has set, is not sent: {why}." for name, why in attributes.items()),
         )

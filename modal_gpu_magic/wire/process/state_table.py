@@ -16,6 +16,7 @@ from modal_gpu_magic.wire.process.interpreter import (
 )
 from modal_gpu_magic.wire.process.ipython import SHELL
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
+from modal_gpu_magic.wire.process.module_attributes import ModuleAttributes
 from modal_gpu_magic.wire.process.process_state import Process
 from modal_gpu_magic.wire.process.sympy_printing import SYMPY
 
@@ -53,6 +54,7 @@ def own_states(*, container: bool = False) -> OwnStates:
         start = at_start()
         path = ImportPath(start.folder, start.path)
         variables = dict(os.environ) if container else variables_at_start()
-        table = (Environment(variables).state, path.state, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY)
+        own = Environment(variables).state, path.state, ModuleAttributes().state
+        table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY)
         _own.append(OwnStates(Process(table), path, variables))
     return _own[0]

@@ -29,7 +29,7 @@ def is_loaded(module: str) -> bool:
         return False
     try:
         spec = importlib.util.find_spec(module)
-        if spec is not None and _is_of_library(spec.origin or ""):
+        if spec is not None and is_of_library(spec.origin or ""):
             importlib.import_module(module)
     except Exception:  # noqa: BLE001 - a module may raise anything while it runs
         _absent.add(module)
@@ -39,5 +39,6 @@ def is_loaded(module: str) -> bool:
     return module in sys.modules
 
 
-def _is_of_library(origin: str) -> bool:
+def is_of_library(origin: str) -> bool:
+    """Whether a module's file belongs to the standard library or to an installed package."""
     return origin.startswith(_STDLIB) or not _LIBRARIES.isdisjoint(Path(origin).parts)

@@ -1,0 +1,94 @@
+"""Which attributes of which modules a cell's text sets, and what is plain enough to be sent."""
+
+from __future__ import annotations
+
+import os
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modal_gpu_magic.wire.process.module_attributes import MOST_CHARACTERS, MOST_ITEMS, attributes_set, is_own, is_plain
+
+
+def module(name: str, /, **attributes: Any) -> types.ModuleType:
+    made = types.ModuleType(name)
+    made.__file__ = f"/home/user/{name.replace('.', '/')}.py"
+    made.__dict__.update(attributes)
+    return made
+
+
+CONFIG = module("config", lr=1, layers=[1], options={}, name="a")
+NAMES = {"config": CONFIG, "c": CONFIG, "package": module("package", config=module("package.config")), "np": np, "x": 1}
+
+TEXTS = {
+    "config.lr = 1": {"config lr"},
+    "c.lr += 1": {"config lr"},
+    "config.lr: float = 1": {"config lr"},
+    "config.lr, config.new = 1, 2": {"config lr", "config new"},
+    "for config.i in range(3): pass": {"config i"},
+    "with open('f') as config.file: pass": {"config file"},
+    "def f():\n    config.lr = 1": {"config lr"},
+    "config.options['a'] = 1": {"config options"},
+    "del config.options['a']": {"config options"},
+    "config.layers[0] += 1": {"config layers"},
+    "config.layers.append(1)": {"config layers"},
+    "config.name.upper()": set(),
+    "config.unknown.append(1)": set(),
+    "setattr(config, 'lr', 1)": {"config lr"},
+    "setattr(config, name, 1)": set(),
+    "package.config.lr = 1": {"package.config lr"},
+    "package.config = 1": {"package config"},
+    "np.lr = 1": set(),
+    "x.lr = 1": set(),
+    "unknown.lr = 1": set(),
+    "config().lr = 1": set(),
+    "print(config.lr)": set(),
+    "config.train(config.lr)": set(),
+    "get_ipython().run_cell_magic('time', '', 'config.lr = 1')": {"config lr"},
+    "get_ipython().run_cell_magic('capture', 'x', 'config.lr = 1')": {"config lr"},
+    "get_ipython().run_cell_magic('modal_gpu', 'T4', 'config.lr = 1')": set(),
+    "get_ipython().run_cell_magic('bash', '', 'config.lr = 1')": set(),
+    "config.lr = (": set(),
+    "": set(),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_a_cell_sets(text: str) -> None:
+    assert {f"{name} {attribute}" for name, attribute in attributes_set(text, NAMES)} == TEXTS[text]
+
+
+@pytest.mark.parametrize(
+    "found, own",
+    [(CONFIG, True), (np, False), (os, False), (pytest, False), (types.ModuleType("no_file"), False)],
+)
+def test_whose_a_module_is(found: types.ModuleType, own: bool) -> None:
+    assert is_own(found) == own
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value, plain",
+    [
+        (1, True),
+        (None, True),
+        ("x" * MOST_CHARACTERS, True),
+        ([b"x" * (MOST_CHARACTERS + 1)], False),
+        ({"a": [1, (2.0, {3})], b"b": frozenset()}, True),
+        (list(range(MOST_ITEMS - 1)), True),
+        (list(range(MOST_ITEMS)), False),
+        (CYCLE, False),
+        (np.float64(1), False),
+        (np.zeros(1), False),
+        (print, False),
+        ([object()], False),
+        (type("Text", (str,), {})("a"), False),
+    ],
+)
+def test_what_is_plain(value: Any, plain: bool) -> None:
+    assert is_plain(value) == plain
