@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 import threading
@@ -56,7 +57,8 @@ class _Upkeep:
             container = Container("ended", self._until)
         for end in self._ends:
             end()
-        self._draw(container)
+        with contextlib.suppress(Exception):  # the kernel ends, and takes no message any more
+            self._draw(container)
 
     def _draw(self, container: Container | None = None) -> None:
         self._context.copy().run(self._front.update, container)

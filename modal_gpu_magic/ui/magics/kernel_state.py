@@ -505,6 +505,6 @@ def _with_header(text: str, body: str) -> str:
     """
     if body.lstrip().startswith("%%"):
         return body
-    lines = zip(body.splitlines(), dedent(body).splitlines(), strict=True)
+    lines = zip(body.splitlines(), dedent(body).splitlines(), strict=False)
     indent = next((line.removesuffix(dedented) for line, dedented in lines if line.strip()), "")
     return f"{indent}# %%{NAME} {masked(text)}\n{body}"

@@ -86,7 +86,9 @@ class ModuleAttributes:
         cells: list[str] = getattr(getattr(shell, "history_manager", None), "input_hist_parsed", [])
         new = [cell for cell in cells[self._read_cells :] if "." in cell]
         self._read_cells = len(cells)
-        if not new or not any(is_a(value, ModuleType) and is_own(value) for value in [*shell.user_ns.values()]):
+        if not new or not any(
+            map(is_own, [each for each in [*shell.user_ns.values()] if issubclass(type(each), ModuleType)])
+        ):
             return
         for cell in new:
             self._found.update(

@@ -6,11 +6,15 @@ import copyreg
 import sys
 from typing import Any
 
+_OWN_PICKLE = frozenset({"__getstate__", "__reduce__", "__reduce_ex__"})
+
 
 def is_parser_part(kind: type) -> bool:
-    """Whether a class is that of a parser, a group of arguments, or an argument."""
+    """Whether a class is that of a parser, a group of arguments, or an argument, with a pickle of no own making."""
     argparse: Any = sys.modules.get("argparse")
-    return argparse is not None and issubclass(kind, (argparse.Action, argparse._ActionsContainer))  # noqa: SLF001 - the base of parsers and groups
+    bases = (getattr(argparse, name, None) for name in ("Action", "_ActionsContainer"))
+    is_part = any(isinstance(base, type) and issubclass(kind, base) for base in bases)
+    return is_part and not any(_OWN_PICKLE & vars(each).keys() for each in kind.__mro__[:-1])
 
 
 def reduce_parser_part(_: Any, part: Any) -> Any:

@@ -19,12 +19,26 @@ def reduce_match(_: Any, match: re.Match[Any]) -> Any:
         pickle.PicklingError: the text has changed since, as a `bytearray` can.
     """
     where = match.re, match.string, match.pos, match.endpos
-    found = match.re.finditer(*where[1:])
-    ways: list[Any] = [number for number, each in enumerate(found) if each.regs == match.regs][:1]
-    ways += [way for way in _ANCHORED if (each := getattr(match.re, way)(*where[1:])) and each.regs == match.regs]
-    if not ways:
+    way = _number(match)
+    if way is None:
+        way = next((each for each in _ANCHORED if _is_found(getattr(match.re, each)(*where[1:]), match)), None)
+    if way is None:
         raise pickle.PicklingError("cannot pickle 're.Match' object")
-    return match_from, (*where, ways[0])
+    return match_from, (*where, way)
+
+
+def _number(match: re.Match[Any]) -> int | str | None:
+    """Return the number of a match among those of `finditer`; None: `finditer` does not find it."""
+    for number, each in enumerate(match.re.finditer(match.string, match.pos, match.endpos)):
+        if _is_found(each, match):
+            return number
+        if each.start() > match.start():
+            break
+    return None
+
+
+def _is_found(found: re.Match[Any] | None, match: re.Match[Any]) -> bool:
+    return found is not None and found.regs == match.regs
 
 
 def match_from(pattern: re.Pattern[Any], text: Any, start: int, end: int, way: int | str) -> Any:
