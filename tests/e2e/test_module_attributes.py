@@ -74,6 +74,13 @@ CASES = {
         "R %%capture\nseven.lr = 7",
         "N seven.lr",
     ],
+    "a dict that was imported by name": [
+        made("nine") + "\nfrom nine import options, everything\noptions['a'] = 1",
+        "R print(everything())\nfrom nine import options as o\no['b'] = {'c': 2}",
+        "N everything()",
+        "N options['b']['c'] = 3",
+        "R everything()",
+    ],
     "an attribute that no cell sets": [
         made("eight") + "\nimport eight\neight.step()",
         "R eight.lr, eight.layers",
@@ -94,6 +101,18 @@ def test_a_credential_in_a_module_is_not_sent(kernel: Kernel) -> None:
     assert first.value() == "(None, 2)"
     assert "`keys.api_key`, which a cell has set, is not sent: its name says that it is a credential." in first.said
     assert "not sent" not in kernel.remote("keys.api_key", "T4").said
+
+
+def test_another_object_of_a_module_is_named(kernel: Kernel) -> None:
+    kernel.run("from pathlib import Path\nPath('boxes.py').write_text('class Box: lr = 1\\nbox = Box()\\nlr = 1')")
+    kernel.run("import boxes\nfrom boxes import box\nbox.lr = 2")
+    first = kernel.remote("import boxes\nboxes.box.lr", "T4")
+    assert first.value() == "1"
+    words = (
+        "`boxes.box`, which a cell has set, is no plain data and is not sent: in the container, the module has its own."
+    )
+    assert words in " ".join(first.said.split())
+    assert "no plain data" not in kernel.remote("boxes.box.lr", "T4").said
 
 
 def test_a_new_container_has_what_was_set(kernel: Kernel) -> None:

@@ -22,6 +22,11 @@ _OF_A_SESSION: Final = frozenset({IMPORT_PATH, *(state.name for state in GENERAT
 """States that are not sent to a service."""
 
 
+OWN_OF_A_MODULE: Final = (
+    "is no plain data and is not sent: in the container, the module has its own. Set it in a %%modal_gpu cell, too."
+)
+
+
 class ProcessState:
     """The process state that the kernel and one session's container share."""
 
@@ -102,12 +107,14 @@ class ProcessState:
         reasons = {**{name: OF_THE_PLACE[name] for name in self._table.unfollowed}, **self._secrets}
         given = {name for name, _ in machine.env}
         new = {name: why for name, why in reasons.items() if name not in self._said | given}
-        attributes = {name: why for name, why in self._module_secrets.items() if name not in self._said}
+        attributes = {name: f"is not sent: {why}." for name, why in self._module_secrets.items()}
+        attributes.update(dict.fromkeys(self._table.modules.unsent, OWN_OF_A_MODULE))
+        attributes = {name: words for name, words in attributes.items() if name not in self._said}
         self._said.update(new, attributes)
         return (
             *(
                 f"The kernel's environment variable {n} is not sent: {why}; --env {n} sends it."
                 for n, why in new.items()
             ),
-            *(f"`{name}`, which a cell has set, is not sent: {why}." for name, why in attributes.items()),
+            *(f"`{name}`, which a cell has set, {words}" for name, words in attributes.items()),
         )

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
 from modal_gpu_magic.wire.process.ipython import running_shell
@@ -49,6 +49,7 @@ class ModuleAttributes:
         """Number of the shell's cells whose text was read."""
         self._waiting: dict[str, dict[str, Any]] = {}
         """By the name of a module that is not imported yet: the attributes to set then."""
+        self._imported_names: Imported = {}
         self._imports = ImportWatch()
 
     @property
@@ -71,29 +72,44 @@ class ModuleAttributes:
     def _write(self, key: str, value: Any) -> None:
         module, name = self._found.setdefault(key, _split(key))
         if is_loaded(module):
-            setattr(sys.modules[module], name, value)
+            _set(sys.modules[module], name, value)
         else:
             self._waiting.setdefault(module, {})[name] = value
-            self._imports.watch(module, partial(self._imported, module))
+            self._imports.watch(module, partial(self._set_waiting, module))
 
-    def _imported(self, module: str) -> None:
+    def _set_waiting(self, module: str) -> None:
         for name, value in self._waiting.pop(module, {}).items():
-            setattr(sys.modules[module], name, value)
+            _set(sys.modules[module], name, value)
+
+    @property
+    def unsent(self) -> tuple[str, ...]:
+        """The attributes that cells have set and that are no plain data: `config.model`."""
+        loaded = [(module, name) for module, name in self._found.values() if is_loaded(module)]
+        found = [(module, name) for module, name in loaded if name in vars(sys.modules[module])]
+        return tuple(f"{module}.{name}" for module, name in found if not is_plain(vars(sys.modules[module])[name]))
 
     def _look(self) -> None:
         """Read the cells that were run since the last look."""
         shell = running_shell()
         cells: list[str] = getattr(getattr(shell, "history_manager", None), "input_hist_parsed", [])
-        new = [cell for cell in cells[self._read_cells :] if "." in cell]
+        for cell in cells[self._read_cells :]:
+            found = attributes_set(cell, shell.user_ns, self._imported_names)
+            self._found.update({f"{module} {name}": (module, name) for module, name in found})
         self._read_cells = len(cells)
-        if not new or not any(
-            map(is_own, [each for each in [*shell.user_ns.values()] if issubclass(type(each), ModuleType)])
-        ):
-            return
-        for cell in new:
-            self._found.update(
-                {f"{module} {name}": (module, name) for module, name in attributes_set(cell, shell.user_ns)}
-            )
+
+
+def _set(module: ModuleType, name: str, value: Any) -> None:
+    """Set an attribute; a list, a set or a dict keeps its identity, since others may have imported it by name."""
+    old: Any = vars(module).get(name)
+    new = copy.deepcopy(value)
+    if type(old) is type(new) and type(old) in _MUTABLE:
+        if type(old) is list:
+            old[:] = new
+        else:
+            old.clear()
+            old.update(new)
+    else:
+        setattr(module, name, new)
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -101,12 +117,17 @@ def _split(key: str) -> tuple[str, str]:
     return module, name
 
 
-def attributes_set(source: str, namespace: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield module and attribute for each attribute of a module of the user that a cell's code may set.
+Imported: TypeAlias = dict[str, tuple[str, str]]
+"""Module and attribute by the name that `from MODULE import ATTRIBUTE as NAME` has bound."""
+
+
+def attributes_set(source: str, namespace: Mapping[str, Any], imported: Imported) -> Iterator[tuple[str, str]]:
+    """Yield module and attribute for each attribute of a module of the user that a cell's code may set or change.
 
     Args:
         source: the cell as Python, after IPython's transformation.
         namespace: the variables of the notebook, after the cell.
+        imported: what the cells before have imported by name; what this cell imports is added.
     """
     waiting = deque([source])
     while waiting:
@@ -114,34 +135,52 @@ def attributes_set(source: str, namespace: Mapping[str, Any]) -> Iterator[tuple[
             tree = ast.parse(waiting.popleft())
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(tree))
+        for node in nodes:
+            imported.update(_imported(node))
             waiting += _body_of_magic(node)
-            target = _target(node)
-            module = None if target is None else _module(target[0], namespace)
-            if target is not None and module is not None and is_own(module) and _is_set(node, module, target[1]):
-                yield module.__name__, target[1]
+        for node in nodes:
+            changed, is_method = _changed(node)
+            home = None if changed is None else _home(changed, namespace, imported)
+            if home is not None and is_own(home[0]) and (not is_method or _is_mutable(*home)):
+                yield home[0].__name__, home[1]
 
 
-def _target(node: ast.AST) -> tuple[ast.expr, str] | None:
-    """Return the expression of an object, and the name of its attribute, if a node may set it or change its value."""
+def _imported(node: ast.AST) -> Imported:
     match node:
-        case ast.Attribute(value=value, attr=name, ctx=ast.Store()):
-            return value, name
-        case ast.Subscript(value=ast.Attribute(value=value, attr=name), ctx=ast.Store() | ast.Del()):
-            return value, name
-        case ast.AugAssign(target=ast.Attribute(value=value, attr=name)):
-            return value, name
-        case ast.Call(func=ast.Attribute(value=ast.Attribute(value=value, attr=name))):
-            return value, name
+        case ast.ImportFrom(module=str(module), names=names, level=0):
+            return {each.asname or each.name: (module, each.name) for each in names}
+    return {}
+
+
+def _changed(node: ast.AST) -> tuple[ast.expr | None, bool]:
+    """Return the expression of what a node sets or may change, and whether by a method: `config.layers.append(4)`."""
+    match node:
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            return node, False
+        case ast.Call(func=ast.Attribute(value=value)):
+            return value, True
         case ast.Call(func=ast.Name(id="setattr"), args=[value, ast.Constant(value=str(name)), _]):
-            return value, name
-    return None
+            return ast.Attribute(value, name), False
+    return None, False
 
 
-def _is_set(node: ast.AST, module: ModuleType, name: str) -> bool:
-    """Whether a node sets an attribute: a call of a method, such as `config.layers.append(4)`, sets mutable ones."""
-    is_method = type(node) is ast.Call and type(node.func) is ast.Attribute
-    return not is_method or type(vars(module).get(name)) in _MUTABLE
+def _is_mutable(module: ModuleType, name: str) -> bool:
+    return type(vars(module).get(name)) in _MUTABLE
+
+
+def _home(node: ast.expr, namespace: Mapping[str, Any], imported: Imported) -> tuple[ModuleType, str] | None:
+    """Return module and attribute with which an expression begins: `config.layers` of `config.layers[0].size`."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if type(node) is ast.Attribute and (module := _module(node.value, namespace)) is not None:
+            return module, node.attr
+        node = node.value
+    if type(node) is not ast.Name or node.id not in imported:
+        return None
+    module_name, name = imported[node.id]
+    found = sys.modules.get(module_name)
+    is_same = is_a(found, ModuleType) and node.id in namespace and vars(found).get(name) is namespace[node.id]
+    return (found, name) if found is not None and is_same else None
 
 
 def _module(node: ast.expr, namespace: Mapping[str, Any]) -> ModuleType | None:

@@ -28,11 +28,13 @@ class OwnStates:
     Attributes:
         process: reads and writes the states.
         path: the import path.
+        modules: the attributes of the user's modules.
         variables: the environment at the start of the process.
     """
 
     process: Process
     path: ImportPath
+    modules: ModuleAttributes
     variables: dict[str, str]
 
     @property
@@ -54,7 +56,8 @@ def own_states(*, container: bool = False) -> OwnStates:
         start = at_start()
         path = ImportPath(start.folder, start.path)
         variables = dict(os.environ) if container else variables_at_start()
-        own = Environment(variables).state, path.state, ModuleAttributes().state
+        modules = ModuleAttributes()
+        own = Environment(variables).state, path.state, modules.state
         table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY)
-        _own.append(OwnStates(Process(table), path, variables))
+        _own.append(OwnStates(Process(table), path, modules, variables))
     return _own[0]

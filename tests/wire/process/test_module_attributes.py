@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import types
 from typing import Any
 
@@ -19,8 +20,17 @@ def module(name: str, /, **attributes: Any) -> types.ModuleType:
     return made
 
 
-CONFIG = module("config", lr=1, layers=[1], options={}, name="a")
-NAMES = {"config": CONFIG, "c": CONFIG, "package": module("package", config=module("package.config")), "np": np, "x": 1}
+CONFIG = module("config", lr=1, layers=[1], options={}, name="a", box=object())
+NAMES = {
+    "o": CONFIG.options,
+    "box": CONFIG.box,
+    "other": {},
+    "config": CONFIG,
+    "c": CONFIG,
+    "package": module("package", config=module("package.config")),
+    "np": np,
+    "x": 1,
+}
 
 TEXTS = {
     "config.lr = 1": {"config lr"},
@@ -33,6 +43,14 @@ TEXTS = {
     "config.options['a'] = 1": {"config options"},
     "del config.options['a']": {"config options"},
     "config.layers[0] += 1": {"config layers"},
+    "config.options['a']['b'].c = 1": {"config options"},
+    "config.box.size = 1": {"config box"},
+    "config.box.update(1)": set(),
+    "del config.lr": {"config lr"},
+    "from config import options as o\no['a'] = 1": {"config options"},
+    "from config import box\nbox.size = 1": {"config box"},
+    "from config import options as other\nother['a'] = 1": set(),
+    "o['a'] = 1": set(),
     "config.layers.append(1)": {"config layers"},
     "config.name.upper()": set(),
     "config.unknown.append(1)": set(),
@@ -56,8 +74,16 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_what_a_cell_sets(text: str) -> None:
-    assert {f"{name} {attribute}" for name, attribute in attributes_set(text, NAMES)} == TEXTS[text]
+def test_what_a_cell_sets(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "config", CONFIG)
+    assert {f"{name} {attribute}" for name, attribute in attributes_set(text, NAMES, {})} == TEXTS[text]
+
+
+def test_a_name_that_an_earlier_cell_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "config", CONFIG)
+    imported: dict[str, tuple[str, str]] = {}
+    assert [*attributes_set("from config import options as o", NAMES, imported)] == []
+    assert [*attributes_set("o['a'] = 1", NAMES, imported)] == [("config", "options")]
 
 
 @pytest.mark.parametrize(
