@@ -365,9 +365,8 @@ class SentCall(Call):
         except SessionEnded as ended:
             return ended
         except TakenOver as taken:
-            if self._call is None:
-                self.sent = False
-                return taken
+            self.sent = self.sent and self._call is not None
+            return taken
         except Exception:  # noqa: BLE001 - the first error says more
             return error
         return error

@@ -147,6 +147,19 @@ def test_stop_reaches_a_run_of_another_kernel(user: User, kernel: Kernel, other:
     assert kernel.remote("reached > 10", "").value() == "True"
 
 
+def test_a_press_in_the_kernel_that_took_over_is_no_loss_of_the_container(
+    user: User, kernel: Kernel, other: Kernel, tmp_path: Path
+) -> None:
+    """The first kernel hears that its call was cancelled before it looks at the registry, as it does every two seconds."""
+    detach(other, "pressed")
+    assert other.run("from modal_gpu_magic.sdk.deployed import SentCall\nSentCall._look = lambda self: None").ok
+    first = Watched(other, "%%modal_gpu\nimport time\nprint('begun')\ntime.sleep(100)", tmp_path / "end")
+    wait_until(lambda: "running since" in row_of("pressed", kernel))
+    attached = kernel.run("%modal_gpu attach pressed", press=["begun"])
+    assert attached.error.startswith("KeyboardInterrupt")
+    assert first.result.error.startswith("TakenOver: The session pressed is attached to")
+
+
 def test_the_second_kernel_takes_over_and_the_first_is_told(
     user: User, kernel: Kernel, other: Kernel, tmp_path: Path
 ) -> None:
