@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modal_gpu_magic.errors import BackendLost, SetupError
 from modal_gpu_magic.sdk.choice import Kind
-from modal_gpu_magic.sdk.modal_client import client_at
+from modal_gpu_magic.sdk.modal_client import client_at, limit_closed_streams
 from modal_gpu_magic.sdk.session_volume import SessionVolume
 from modal_gpu_magic.sdk.threads import in_thread
 from modal_gpu_magic.wire.buffers.stores import SharedStore
@@ -234,6 +234,7 @@ def _cloud() -> Backend:
     """
     from modal_gpu_magic.sdk.faults import is_transient, translate
 
+    limit_closed_streams()
     from_env = _modal().Client.from_env
     clients: list[Any] = []
     errors: list[BaseException] = []

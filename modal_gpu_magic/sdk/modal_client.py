@@ -12,10 +12,22 @@ CLIENT_TYPE_CLIENT = 1
 """The value of `api_pb2.CLIENT_TYPE_CLIENT` in Modal's protocol."""
 
 
+CLOSED_STREAMS = 1000
+"""Closed streams that a connection remembers. h2 remembers 65,536: 0.8 MB in 1,000 cells."""
+
+
+def limit_closed_streams() -> None:
+    """Limit what the connections of this process remember that are made from now on."""
+    from h2.connection import H2Connection
+
+    H2Connection.MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+
 def client_at(url: str, token_id: str, token_secret: str) -> Any:
     """Return a connected `modal.Client`."""
     import modal
 
+    limit_closed_streams()
     client: Any = modal.Client(url, CLIENT_TYPE_CLIENT, (token_id, token_secret))
     client.__enter__()
     return client

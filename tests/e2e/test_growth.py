@@ -40,3 +40,16 @@ def test_a_kernel_keeps_no_object_of_ours_for_a_cell(warm: Kernel) -> None:
             assert warm.remote("q += 1\nprint(q)", "T4").ok
     for before, after in zip(*seen, strict=True):
         assert {name: after[name] for name in after if after[name] > before.get(name, 0) + CELLS // 3} == {}
+
+
+REMEMBERED = """
+import gc
+from h2.connection import H2Connection
+found = [each for each in gc.get_objects() if type(each) is H2Connection]
+print(len(found) > 0, {each._closed_streams._size_limit for each in found})
+"""
+
+
+def test_a_connection_remembers_few_requests(warm: Kernel) -> None:
+    """h2 itself remembers 65,536, which are 15 MB."""
+    assert warm.run(REMEMBERED).stdout == "True {1000}\n"
