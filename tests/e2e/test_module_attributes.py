@@ -115,6 +115,14 @@ def test_another_object_of_a_module_is_named(kernel: Kernel) -> None:
     assert "no plain data" not in kernel.remote("boxes.box.lr", "T4").said
 
 
+def test_what_replaces_a_module_hurts_no_cell(kernel: Kernel) -> None:
+    kernel.run("from pathlib import Path\nPath('gone.py').write_text('lr = 1')\nimport gone, sys\ngone.lr = 2")
+    kernel.run("sys.modules['gone'] = 5")
+    assert kernel.remote("6", "T4").value() == "6"
+    kernel.run("del sys.modules['gone']")
+    assert kernel.remote("7", "T4").value() == "7"
+
+
 def test_a_new_container_has_what_was_set(kernel: Kernel) -> None:
     kernel.run("from pathlib import Path\nPath('kept.py').write_text('lr = 1')")
     kernel.remote("import kept\nkept.lr = 2", "T4")

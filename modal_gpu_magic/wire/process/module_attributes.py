@@ -65,7 +65,7 @@ class ModuleAttributes:
         for key, (module, name) in self._found.items():
             if name in self._waiting.get(module, ()):
                 values[key] = self._waiting[module][name]
-            elif is_loaded(module) and name in (names := vars(sys.modules[module])) and is_plain(names[name]):
+            elif name in (names := _names(module)) and is_plain(names[name]):
                 values[key] = copy.deepcopy(names[name])
         return values
 
@@ -84,9 +84,8 @@ class ModuleAttributes:
     @property
     def unsent(self) -> tuple[str, ...]:
         """The attributes that cells have set and that are no plain data: `config.model`."""
-        loaded = [(module, name) for module, name in self._found.values() if is_loaded(module)]
-        found = [(module, name) for module, name in loaded if name in vars(sys.modules[module])]
-        return tuple(f"{module}.{name}" for module, name in found if not is_plain(vars(sys.modules[module])[name]))
+        found = [(module, name) for module, name in self._found.values() if name in _names(module)]
+        return tuple(f"{module}.{name}" for module, name in found if not is_plain(_names(module)[name]))
 
     def _look(self) -> None:
         """Read the cells that were run since the last look."""
@@ -96,6 +95,12 @@ class ModuleAttributes:
             found = attributes_set(cell, shell.user_ns, self._imported_names)
             self._found.update({f"{module} {name}": (module, name) for module, name in found})
         self._read_cells = len(cells)
+
+
+def _names(module: str) -> dict[str, Any]:
+    """Return the attributes of an imported module; none if it is not imported, or no module is in its place."""
+    found: Any = sys.modules.get(module)
+    return vars(found) if is_a(found, ModuleType) and is_loaded(module) else {}
 
 
 def _set(module: ModuleType, name: str, value: Any) -> None:
