@@ -152,12 +152,16 @@ def test_a_press_in_the_kernel_that_took_over_is_no_loss_of_the_container(
 ) -> None:
     """The first kernel hears that its call was cancelled before it looks at the registry, as it does every two seconds."""
     detach(other, "pressed")
-    assert other.run("from modal_gpu_magic.sdk.deployed import SentCall\nSentCall._look = lambda self: None").ok
+    patch = (
+        "from modal_gpu_magic.sdk.deployed import SentCall\nlook, SentCall._look = SentCall._look, lambda self: None"
+    )
+    assert other.run(patch).ok
     first = Watched(other, "%%modal_gpu\nimport time\nprint('begun')\ntime.sleep(100)", tmp_path / "end")
     wait_until(lambda: "running since" in row_of("pressed", kernel))
     attached = kernel.run("%modal_gpu attach pressed", press=["begun"])
     assert attached.error.startswith("KeyboardInterrupt")
     assert first.result.error.startswith("TakenOver: The session pressed is attached to")
+    assert other.run("SentCall._look = look").ok
 
 
 def test_the_second_kernel_takes_over_and_the_first_is_told(

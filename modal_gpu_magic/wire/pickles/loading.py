@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.pickles import receiver
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take
-from modal_gpu_magic.wire.pickles.setstate import Parts
+from modal_gpu_magic.wire.pickles.setstate import Parts, class_of
 from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
 from modal_gpu_magic.wire.pickles.types.views import IndexedView, View, ViewOfKind
@@ -76,7 +76,8 @@ class Known:
             self.discarded += content
         elif content:
             self._empty.discard(token)
-            take_class(known, kind)
+            if class_of(*content) is kind:  # not so where each side has an object of its own, such as sys.stdout
+                take_class(known, kind)
             known = self._written(known, *content)
         elif known is None:
             try:

@@ -72,6 +72,11 @@ class Parts:
             known.__setstate__(state)
 
 
+def class_of(content: Any) -> Any:
+    """Return the class of the object that a content makes; of a reduction with another callable: `Parts`."""
+    return content.arguments[0] if type(content) is Parts and content.make is _NEW else type(content)
+
+
 def takes_state(kind: type) -> bool:
     """Whether a class defines `__setstate__` and is no exception class."""
     return hasattr(kind, "__setstate__") and not issubclass(kind, BaseException)

@@ -65,9 +65,12 @@ def absorb(old: Any, new: Any) -> bool:
 def take_class(value: Any, kind: type) -> None:
     """Give an object the class that the sender's object has by now: a program may assign `__class__`.
 
-    A class with another layout is not taken: then the caller replaces the object, since `absorb` refuses it.
+    A class with another layout is not taken: then the caller replaces the object, since `absorb` refuses it. Nor is a
+    file's: the standard streams of the two sides are of different classes.
     """
-    if type(value) is not kind and is_by_statement(type(value)) and is_by_statement(kind):
+    if type(value) is kind or issubclass(type(value), io.IOBase):
+        return
+    if is_by_statement(type(value)) and is_by_statement(kind):
         with contextlib.suppress(TypeError):
             object.__setattr__(value, "__class__", kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.pickles.update_in_place import absorb, can_be_written
+from modal_gpu_magic.wire.pickles.update_in_place import absorb, can_be_written, take_class
 
 PAIRS: list[tuple[Any, Any]] = [
     ([1, 2], [3]),
@@ -128,3 +129,41 @@ def test_arrays_may_end_while_the_table_lists_them() -> None:
         table.bind(number + 1, array)
     del array
     assert table.arrays() == []
+
+
+class Open:
+    """A class written in Python, as its derived class is."""
+
+
+class Closed(Open):
+    """Another class of the same layout."""
+
+
+class Slotted:
+    """A class of another layout."""
+
+    __slots__ = ("a",)
+
+
+class Printed(io.StringIO):
+    """A stream of one side."""
+
+
+class Captured(io.StringIO):
+    """A stream of the other side."""
+
+
+@pytest.mark.parametrize(
+    "value, kind, taken",
+    [
+        (Open(), Closed, True),
+        (Open(), Slotted, False),
+        (Open(), dict, False),
+        (None, Open, False),
+        (Printed(), Captured, False),
+    ],
+)
+def test_an_object_takes_a_class_of_its_layout(value: Any, kind: type, taken: bool) -> None:
+    before = type(value)
+    take_class(value, kind)
+    assert type(value) is (kind if taken else before)
