@@ -73,8 +73,10 @@ class Parts:
 
 
 def class_of(content: Any) -> Any:
-    """Return the class of the object that a content makes; of a reduction with another callable: `Parts`."""
-    return content.arguments[0] if type(content) is Parts and content.make is _NEW else type(content)
+    """Return the class of the object that a content makes: a reduction has the class as its first argument."""
+    if type(content) is not Parts:
+        return type(content)
+    return content.arguments[0] if content.arguments else Parts
 
 
 def takes_state(kind: type) -> bool:
