@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from modal_gpu_magic.wire.pickles.update_in_place import tells_all
-from modal_gpu_magic.wire.values.attributes import attributes_of
+from modal_gpu_magic.wire.values.attributes import attributes_of, tells_all
 
 _NEW: Any = vars(copyreg)["__newobj__"]
 """Makes an object of a class without a `__reduce__` of its own."""

@@ -24,7 +24,7 @@ from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_v
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.memory_views import is_same_view
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
-from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
+from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of, tells_all
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -236,11 +236,6 @@ def _slot(kind: type, name: str, old: Any, new: Any) -> None:
             slot.__delete__(old)
         except AttributeError:
             return
-
-
-def tells_all(kind: type) -> bool:
-    """Whether a pickle of an instance has all attributes; a `__getstate__` of the class may leave some out."""
-    return not any({"__getstate__", "__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1])
 
 
 def _base(kind: type) -> Writer | None:

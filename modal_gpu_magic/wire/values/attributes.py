@@ -38,3 +38,8 @@ _GETTERS: dict[type, Callable[[Any], Any] | None] = {}
 def slots_of(kind: type) -> list[str]:
     """Return the names of a class's slots, as pickle finds them."""
     return copyreg._slotnames(kind)  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - the function that pickle uses
+
+
+def tells_all(kind: type) -> bool:
+    """Whether a pickle of an instance has all attributes; a `__getstate__` of the class may leave some out."""
+    return not any({"__getstate__", "__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1])

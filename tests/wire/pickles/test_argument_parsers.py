@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from modal_gpu_magic.wire.buffers.stores import InlineStore
-from modal_gpu_magic.wire.transfer import pack, unpack
+from tests.wire.carried import carried
 
 
 def plain() -> argparse.ArgumentParser:
@@ -41,11 +40,6 @@ CASES = [
     *((suppressing, line) for line in ("", "--lr 3", "--steps 2")),
     *((of_commands, line) for line in ("", "run --lr 3", "show --all", "show --no-all")),
 ]
-
-
-def carried(parser: Any) -> Any:
-    transfer = pack({"parser": parser}, {}, InlineStore())
-    return unpack(transfer, {}, InlineStore(transfer.inline)).values["parser"]
 
 
 @pytest.mark.parametrize("make, line", CASES)

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
-from modal_gpu_magic.wire.transfer import pack, unpack
+from tests.wire.carried import carried
 
 MATCHES = {
     "search": re.search(r"b(c)?", "abcb"),
@@ -31,11 +30,6 @@ def facts(match: Any) -> tuple[Any, ...]:
     """All that a program can read from a match."""
     found = match.re.pattern, match.re.flags, match.string, match.pos, match.endpos, match.regs
     return (*found, match.group(), match.groups(), match.groupdict(), match.lastindex, match.lastgroup)
-
-
-def carried(value: Any) -> Any:
-    transfer = pack({"value": value}, {}, InlineStore())
-    return unpack(transfer, {}, InlineStore(transfer.inline)).values["value"]
 
 
 @pytest.mark.parametrize("match", MATCHES.values(), ids=MATCHES.keys())

@@ -10,17 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint
 from modal_gpu_magic.wire.pickles.types.rebuilt import fact_of_sys
-from modal_gpu_magic.wire.transfer import pack, unpack
-
-
-def carried(value: Any) -> Any:
-    transfer = pack({"value": value}, {}, InlineStore())
-    arrived = unpack(transfer, {}, InlineStore(transfer.inline))
-    assert not arrived.failed
-    return arrived.values["value"]
+from tests.wire.carried import carried
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import copyreg
 import sys
 from typing import Any
 
-_OWN_PICKLE = frozenset({"__getstate__", "__reduce__", "__reduce_ex__"})
+from modal_gpu_magic.wire.values.attributes import tells_all
 
 
 def is_parser_part(kind: type) -> bool:
@@ -14,7 +14,7 @@ def is_parser_part(kind: type) -> bool:
     argparse: Any = sys.modules.get("argparse")
     bases = (getattr(argparse, name, None) for name in ("Action", "_ActionsContainer"))
     is_part = any(isinstance(base, type) and issubclass(kind, base) for base in bases)
-    return is_part and not any(_OWN_PICKLE & vars(each).keys() for each in kind.__mro__[:-1])
+    return is_part and tells_all(kind)
 
 
 def reduce_parser_part(_: Any, part: Any) -> Any:
