@@ -9,8 +9,6 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.frugal import spare
-
 # A busy machine is no fault of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
@@ -34,9 +32,6 @@ LONGEST: Final = (
 
 A directory's files stay together: the browser tests share a page.
 """
-
-
-spare()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

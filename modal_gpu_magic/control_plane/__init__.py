@@ -3,7 +3,7 @@
 The unmodified Modal SDK connects over a Unix socket, as a client and inside the containers, which are child processes
 on this machine. No other package imports this one. It imports only `errors`, `catalog` and `line`.
 
-  __main__      entry point: starts a standby container process, then the server; running: serve the owner, a command,
+  __main__      entry point: starts the fork server of containers, then the server; running: serve the owner, a command,
                 or the kernels and commands of a user (lasting)
   lasting/      the server that outlives kernels: its directory and lock, how it is found or started
   server        assembles the parts
@@ -13,7 +13,7 @@ on this machine. No other package imports this one. It imports only `errors`, `c
   servicers/    RPCs, one file per resource; definitions: limits of functions, and their options; deployments: apps
                 by name
   scheduling/   state (apps, calls, containers; no I/O), capacity (decisions), scheduler (carries them out), gpu_pool
-  containers/   child processes: lifecycle (start, logs, end, metering), standby (one process ready in advance), setup
+  containers/   child processes: lifecycle (start, logs, end, metering), fork_server (starts them), setup
                 (files, variables and mounts of a container), server_dirs (the server's directories)
   images/       layers (instructions of an image), installs, overlays (packages), environment
   files/        tree (files of a Volume), parts (uploads), loopback (HTTP)

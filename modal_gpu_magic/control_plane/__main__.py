@@ -51,18 +51,19 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Start the first standby process, import the rest meanwhile, and serve. Returns the exit code."""
+    """Start the first fork server, import the rest meanwhile, and serve. Returns the exit code."""
     owner = os.getppid()  # read first: the owner may end during the imports
     forget_working_directory()
     options = read_options(argv) if argv else Options()
     if options.lasting or options.find:
         return use_lasting(options)
-    from modal_gpu_magic.control_plane.containers import server_dirs, standby
+    from modal_gpu_magic.control_plane.containers import server_dirs
+    from modal_gpu_magic.control_plane.containers.fork_server import ForkServer, hash_seed
 
     dirs = server_dirs.create()
     # A lasting server has many kernels, and its first one's seed is not that of the others.
-    seed = standby.hash_seed(os.environ) if options.lock is None else {}
-    first = standby.start(dirs.root / "c0", seed)
+    seed = hash_seed(os.environ) if options.lock is None else {}
+    first = ForkServer(dirs.root / "f0", seed)
     import asyncio
 
     from modal_gpu_magic.control_plane.running import run, run_lasting

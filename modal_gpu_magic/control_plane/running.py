@@ -19,8 +19,8 @@ from modal_gpu_magic.control_plane.server import ControlPlane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modal_gpu_magic.control_plane.containers.fork_server import ForkServer
     from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs
-    from modal_gpu_magic.control_plane.containers.standby import WarmProcess
 
 OWNER_CHECK = 0.5
 """Seconds between checks of the parent process. Needed since a forked child of the owner may hold stdin open."""
@@ -32,7 +32,7 @@ REMOVAL_CHECK = 0.05
 """Seconds between its attempts."""
 
 
-async def run(dirs: ServerDirs, first: WarmProcess, cancel_grace: float, command: Sequence[str], owner: int) -> int:
+async def run(dirs: ServerDirs, first: ForkServer, cancel_grace: float, command: Sequence[str], owner: int) -> int:
     """Serve the parent process `owner`, or run `command`; return the exit code."""
     plane = ControlPlane(dirs, first, cancel_grace, detachable=not command)
     try:
@@ -42,7 +42,7 @@ async def run(dirs: ServerDirs, first: WarmProcess, cancel_grace: float, command
         await plane.stop()
 
 
-async def run_lasting(dirs: ServerDirs, first: WarmProcess, cancel_grace: float, linger: float, lock: int) -> int:
+async def run_lasting(dirs: ServerDirs, first: ForkServer, cancel_grace: float, linger: float, lock: int) -> int:
     """Serve this user's kernels and commands until SIGTERM, or until nobody has used the server for `linger` seconds.
 
     `lock`: descriptor of the directory's lock, which is held until clients can find the server.

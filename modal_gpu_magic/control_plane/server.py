@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.control_plane.containers.fork_server import ForkServer, ForkServers
 from modal_gpu_magic.control_plane.containers.lifecycle import Containers
 from modal_gpu_magic.control_plane.containers.server_dirs import ServerDirs, clear_dead
 from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
-from modal_gpu_magic.control_plane.containers.standby import REFILL, WarmProcess, WarmProcesses
 from modal_gpu_magic.control_plane.containers.usage_meter import UsageMeter
 from modal_gpu_magic.control_plane.files.loopback import Loopback
 from modal_gpu_magic.control_plane.images.contents import Contents
@@ -62,7 +62,7 @@ class ControlPlane:
     def __init__(
         self,
         directories: ServerDirs,
-        first: WarmProcess | None,
+        first: ForkServer | None,
         cancel_grace: float,
         *,
         detachable: bool = True,
@@ -72,7 +72,7 @@ class ControlPlane:
 
         Args:
             directories: its directories.
-            first: a standby process, or None.
+            first: a fork server that runs, or None.
             cancel_grace: seconds that a container may ignore a cancellation.
             detachable: whether the server outlives its clients, so that apps may be detached.
             meter: file for the container-seconds, where the environment names none.
@@ -84,10 +84,9 @@ class ControlPlane:
         pool, images = GpuPool(), Images(self.state)
         contents = Contents(directories.root / "contents")
         container_setup = ContainerSetup(self.state, pool, contents, images.images, directories.root)
-        standby = WarmProcesses(directories.root, first, refilled=os.environ.get(REFILL) != "0")
         self.meter_path = Path(path) if (path := os.environ.get(METER)) else meter
         self._meter = UsageMeter(self.meter_path)
-        self._containers = Containers(standby, container_setup, self._meter)
+        self._containers = Containers(ForkServers(directories.root, first), container_setup, self._meter)
         self._scheduler = Scheduler(self.state, self._containers, pool, cancel_grace)
         self._archive = ResultArchive(directories.disk / "results")
         self._loopback = Loopback()

@@ -101,7 +101,6 @@ def cold() -> Iterator[Row]:
         with Kernel() as kernel:
             kernel.run(LOAD)
             firsts.append(kernel.run(f"{HEADER}\npass").seconds)
-            time.sleep(8)  # the standby is ready again
             others.append(kernel.run("%%modal_gpu --session other\npass").seconds)
     yield seconds("first cell of a kernel", statistics.median(firsts), 2.5, 1.2)
     yield seconds("another session's first cell", statistics.median(others), 0.5, 0.2)

@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nbformat
 
-from tests.frugal import FRUGAL
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -164,7 +162,7 @@ class Lab:
             "PYTHONPATH": ROOT,
         }
         foreign = ("MODAL_", "JUPYTER")
-        ours = {name: value for name, value in os.environ.items() if name in FRUGAL or not name.startswith(foreign)}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {**ours, **{key: str(value) for key, value in places.items()}, **self.environ}
 
     def _wait(self) -> None:

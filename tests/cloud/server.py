@@ -34,12 +34,13 @@ def main(blobs: str, clock: str) -> int:
         blobs: the address at which clients reach the HTTP server.
         clock: seconds by which the clocks of containers are ahead.
     """
-    from modal_gpu_magic.control_plane.containers import server_dirs, standby
+    from modal_gpu_magic.control_plane.containers import server_dirs
+    from modal_gpu_magic.control_plane.containers.fork_server import ForkServer
 
     owner = os.getppid()
     _set_clocks(clock)
     dirs = server_dirs.create()
-    first = standby.start(dirs.root / "c0")
+    first = ForkServer(dirs.root / "f0", {})
     if folder := os.environ.get("TEST_GATES"):
         from tests.cloud import gates
 

@@ -36,7 +36,6 @@ class User:
             "PYTHONPATH": str(SOURCES),
             **environment,
             "XDG_RUNTIME_DIR": str(runtime),
-            "MODAL_GPU_STANDBY_REFILL": "0",
         }
         self._kernels: list[subprocess.Popen[str]] = []
 

@@ -22,8 +22,6 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from jupyter_core.utils import ensure_event_loop
 
-from tests.frugal import FRUGAL
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
@@ -148,7 +146,7 @@ def clean_environ(home: Path) -> dict[str, str]:
     """
     for name in ("run", "tmp", "work"):
         (home / name).mkdir(mode=0o700, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if name in FRUGAL or not name.startswith(FOREIGN)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {
         **kept,
         "HOME": f"{home}",

@@ -14,14 +14,17 @@ from pathlib import Path
 [each for each in Path("/proc/self/environ").read_bytes().split(b"\\0") if each.startswith(b"{SEED}")]
 """
 CHILD = "import subprocess, sys\nsubprocess.check_output([sys.executable, '-c', 'print(hash(\"text\"))'])"
-FOLDER = "import os\nos.environ['MODAL_GPU_CONTAINER']"
+FOLDER = """
+from pathlib import Path
+str(Path(Path("/proc/self/cmdline").read_text().split("\\0")[0]).parents[2])
+"""
 
 
 @pytest.mark.parametrize("seed", ["0", "123"])
 def test_the_container_has_the_seed_of_the_kernel(seed: str) -> None:
     with Kernel(env={SEED: seed}) as kernel:
         kernel.load()
-        assert kernel.remote(FOLDER, T4).value().endswith("/c0'"), "the standby process was started with it"
+        assert kernel.remote(FOLDER, T4).value().endswith("/f0'"), "the first fork server was started with it"
         for source in (HASHES, CHILD, f"import os\nos.environ['{SEED}']", AT_START):
             assert kernel.remote(source, T4).value() == kernel.run(source).value(), source
         by_ranks = kernel.remote(f"print(({HASHES}))", "T4 --torchrun", timeout=150)
@@ -38,6 +41,6 @@ def test_without_a_seed_the_container_has_none_either(seed: dict[str, str]) -> N
         kernel.load()
         # Programs that fix all seeds set the variable as well: natively it is for child processes only.
         assert kernel.run(f"import os\nos.environ['{SEED}'] = '5'").ok
-        assert kernel.remote(FOLDER, T4).value().endswith("/c0'")
+        assert kernel.remote(FOLDER, T4).value().endswith("/f0'")
         assert kernel.remote(AT_START, T4).value() == "[]"
         assert kernel.remote(CHILD, T4).value() == kernel.run(CHILD).value()

@@ -17,7 +17,6 @@ from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.container.state.saved_session import IDLE_VARIABLE
 from modal_gpu_magic.wire.saved.reading import SavedState
 from tests.e2e.detached_user import wait_until
-from tests.e2e.kernel import command_of
 
 if TYPE_CHECKING:
     from tests.e2e.kernel import Kernel, Result
@@ -269,9 +268,9 @@ class Slow:
 def _rests(process: psutil.Process) -> bool:
     """Whether a process is a container that has started, and uses no processor for a second."""
     try:
-        began = sum(process.cpu_times()[:2])
-        if began < 0.2 or not any("shim.py" in each for each in command_of(process)):
+        if process.name() != "modal-container" or process.num_threads() < 2:  # waits for its definition
             return False
+        began = sum(process.cpu_times()[:2])
         time.sleep(1)
         return sum(process.cpu_times()[:2]) - began < 0.1
     except psutil.Error:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-from tests.e2e.detached_user import wait_until
-from tests.e2e.kernel import Kernel, command_of
+from tests.e2e.kernel import Kernel
 from tests.e2e.slow_package import slow_package
 from tests.e2e.test_stop_any_moment import PRESSES_ITSELF
 
@@ -159,33 +155,16 @@ def test_while_the_machine_is_being_made(fresh: Kernel) -> None:
     assert fresh.remote("print('next')").stdout == "next\n"
 
 
-def _supervised(kernel: Kernel) -> list[psutil.Process]:
-    """The processes that are, or could become, a container's."""
-    return [process for process in kernel.processes() if "shim.py" in " ".join(command_of(process))]
-
-
-@pytest.fixture
-def refilled() -> Iterator[Kernel]:
-    """A kernel whose control plane keeps the next container's process ready, as it does outside the tests."""
-    with Kernel(env={"MODAL_GPU_STANDBY_REFILL": "1"}) as kernel:
-        kernel.load()
-        yield kernel
-
-
-def test_while_it_waits_for_a_gpu(refilled: Kernel) -> None:
-    """Every process that could become its container is frozen: the run waits, as it does when Modal has no GPU free."""
-    refilled.remote("import os\nhere = 1", "H100")
-    # Until the next container stands by: each one has a Python of its own.
-    wait_until(lambda: len({tuple(command_of(each)[:1]) for each in _supervised(refilled)}) == 2)
-    frozen = _supervised(refilled)
-    for process in frozen:
-        process.suspend()
-    result = refilled.remote("print('never')", "H100 --session other", press=["waiting"])
+def test_while_it_waits_for_a_gpu(fresh: Kernel) -> None:
+    """What could become its container is frozen: the run waits, as it does when Modal has no GPU free."""
+    fresh.remote("import os\nhere = 1", "H100")
+    (server,) = [process for process in fresh.processes() if process.name() == "modal-forks"]
+    server.suspend()
+    result = fresh.remote("print('never')", "H100 --session other", press=["waiting"])
     assert result.reply.get("ename") == "KeyboardInterrupt"
     assert result.stdout == ""
-    for process in frozen:
-        os.kill(process.pid, signal.SIGCONT)
-    assert refilled.remote("print('next')", "H100 --session other").stdout == "next\n"
+    server.resume()
+    assert fresh.remote("print('next')", "H100 --session other").stdout == "next\n"
 
 
 @pytest.fixture

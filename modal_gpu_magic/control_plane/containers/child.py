@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import os
 import signal
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from modal_gpu_magic.control_plane.containers.shim import end_family
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modal_gpu_magic.control_plane.containers.standby import WarmProcess
+    from modal_gpu_magic.control_plane.containers.fork_server import ContainerPipes
 
     Log = Callable[[str, api_pb2.FileDescriptor.ValueType], None]
 
@@ -31,59 +28,71 @@ class Child:
     """The process of one container.
 
     Attributes:
+        pipes: this side of its pipes.
+        started: its process id; 0 if it has ended before it began.
         ended: when the process ended, seconds of the monotonic clock; 0: it runs.
     """
 
-    def __init__(self, warm_process: WarmProcess) -> None:
-        self.warm_process = warm_process
+    def __init__(self, pipes: ContainerPipes) -> None:
+        self.pipes = pipes
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[int] = loop.create_future()
         self.ended = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._code: asyncio.Future[int] = self._loop.create_future()
-        self._pipes: list[_Pipe] = []
+        self._code: asyncio.Future[int] = loop.create_future()
+        self._outputs: list[_Output] = []
         self._killed_for_memory = oom_kills()
 
     async def watch(self, log: Log) -> None:
         """Start to read the output and to wait for the end."""
-        process = self.warm_process.process
-        self._pipes = [_Pipe(log, api_pb2.FILE_DESCRIPTOR_STDOUT), _Pipe(log, api_pb2.FILE_DESCRIPTOR_STDERR)]
-        for pipe, stream in zip(self._pipes, (process.stdout, process.stderr), strict=True):
-            await self._loop.connect_read_pipe(pipe.factory, stream)
-        threading.Thread(target=self._wait, daemon=True, name=f"wait-{process.pid}").start()
+        loop = asyncio.get_running_loop()
+        self._outputs = [_Output(log, api_pb2.FILE_DESCRIPTOR_STDOUT), _Output(log, api_pb2.FILE_DESCRIPTOR_STDERR)]
+        for output, descriptor in zip(self._outputs, (self.pipes.stdout, self.pipes.stderr), strict=True):
+            await loop.connect_read_pipe(output.factory, os.fdopen(descriptor, "rb"))
+        await loop.connect_read_pipe(lambda: _Status(self), os.fdopen(self.pipes.status, "rb"))
 
-    def _wait(self) -> None:
-        """Wait for the end. In a thread, since asyncio's child watchers differ between systems and Python versions."""
-        code = self.warm_process.process.wait()
+    def note_start(self, process: int) -> None:
+        """Note the process id; 0: none will be started. The first note counts."""
+        if not self.started.done():
+            self.started.set_result(process)
+
+    def note_end(self, code: int | None) -> None:
+        """Note the exit code; None: nobody reports one, since a process of ours was killed. The first note counts."""
+        if self._code.done():
+            return
         self.ended = time.monotonic()
-        end_family(str(self.warm_process.container_root.path), self.warm_process.process.pid)
-        with suppress(RuntimeError):  # the server has stopped
-            self._loop.call_soon_threadsafe(self._note_end, code)
-
-    def _note_end(self, code: int) -> None:
-        os.close(self.warm_process.guard)
+        if code is None:
+            code = -signal.SIGKILL if self.started.result() else self.pipes.server.exit_code()
         self._code.set_result(code)
+        self.pipes.close()
 
     async def gone(self) -> int:
         """Wait until the process has ended and its output is read; return the exit code, negative for a signal."""
         code = await asyncio.shield(self._code)
-        await asyncio.wait([pipe.closed for pipe in self._pipes], timeout=DRAIN_SECONDS)
+        await asyncio.wait([output.closed for output in self._outputs], timeout=DRAIN_SECONDS)
         return code
 
     def interrupt(self) -> None:
         """Send SIGINT to the process group: KeyboardInterrupt in user code, then `@exit` hooks."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.warm_process.process.pid, signal.SIGINT)
+        if self.started.done() and self.started.result() and not self._code.done():
+            with suppress(ProcessLookupError):
+                os.killpg(self.started.result(), signal.SIGINT)
 
     def end(self) -> None:
         """Kill the process and all its descendants."""
-        if self.warm_process.process.returncode is None:
-            end_family(str(self.warm_process.container_root.path), self.warm_process.process.pid)
+        self.pipes.end()
+
+    def give_up(self) -> None:
+        """End the process, and its fork server if that hangs."""
+        self.pipes.end()
+        if not self.started.done():
+            self.pipes.server.kill()
 
     def describe_end(self, code: int, *, was_ready: bool) -> str:
         """Describe the end in Modal's words: `Runner failed with exit code: -9 (SIGKILL)`."""
         return describe_end(code, out_of_memory=oom_kills() > self._killed_for_memory, was_ready=was_ready)
 
 
-class _Pipe(asyncio.Protocol):
+class _Output(asyncio.Protocol):
     """Decodes one output stream into the log, joining characters that reads have split."""
 
     def __init__(self, log: Log, descriptor: api_pb2.FileDescriptor.ValueType) -> None:
@@ -91,7 +100,7 @@ class _Pipe(asyncio.Protocol):
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def factory(self) -> _Pipe:
+    def factory(self) -> _Output:
         """Return this protocol, as asyncio expects a factory."""
         return self
 
@@ -103,6 +112,33 @@ class _Pipe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end of the stream."""
         self.closed.set_result(None)
+
+
+class _Status(asyncio.Protocol):
+    """Reads a guard's report: the process id, then the exit code."""
+
+    def __init__(self, child: Child) -> None:
+        self._child, self._text = child, b""
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Note what is complete."""
+        self._text += data
+        lines = self._text.split(b"\n")[:-1]
+        if lines:
+            self._child.note_start(int(lines[0]))
+        if lines[1:] and self._transport is not None:
+            self._child.note_end(int(lines[1]))
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Note that the guard, or who should have started it, has ended, if that comes without a report."""
+        self._child.note_start(0)
+        self._child.note_end(None)
 
 
 def oom_kills() -> int:

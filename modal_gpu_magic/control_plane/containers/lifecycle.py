@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from modal_gpu_magic.control_plane.containers.child import Child
-from modal_gpu_magic.control_plane.containers.standby import WarmProcesses
 from modal_gpu_magic.control_plane.refusals import Refusal
 from modal_gpu_magic.control_plane.rpc.credentials import ContainerToken
 from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
@@ -17,13 +16,14 @@ from modal_gpu_magic.control_plane.rpc.listener import RpcEndpoint, listen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modal_gpu_magic.control_plane.containers.fork_server import ForkServers
     from modal_gpu_magic.control_plane.containers.setup import ContainerSetup
     from modal_gpu_magic.control_plane.containers.usage_meter import UsageMeter
     from modal_gpu_magic.control_plane.rpc.listener import Rpc
     from modal_gpu_magic.control_plane.scheduling.state import Container
 
 BEFORE_PYTHON = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_")
-"""Prefixes of variables that take effect before Python code runs, so a standby process cannot receive them."""
+"""Prefixes of variables that take effect before Python code runs, so a fork server with other ones cannot be used."""
 
 STARTED = "MODAL_GPU_STARTED"
 """Environment variable with the container's start on the monotonic clock: its process may be older, or younger."""
@@ -41,8 +41,8 @@ class Containers:
     arguments: Callable[[Container], bytes]
     on_end: Callable[[Container, api_pb2.GenericResult], None]
 
-    def __init__(self, warm_processes: WarmProcesses, container_setup: ContainerSetup, meter: UsageMeter) -> None:
-        self._warm_processes, self._container_setup, self._meter = warm_processes, container_setup, meter
+    def __init__(self, fork_servers: ForkServers, container_setup: ContainerSetup, meter: UsageMeter) -> None:
+        self._fork_servers, self._container_setup, self._meter = fork_servers, container_setup, meter
         self._children: dict[str, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,19 +59,17 @@ class Containers:
         """Start a process for `container`. `on_end` is called when the process has ended."""
         self._meter.begin(container)
         variables = self._container_setup.variables(container)
-        warm_process = self._warm_processes.take(
+        pipes = self._fork_servers.fork(
             {name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)}
         )
-        loop = asyncio.get_running_loop()
-        loop.call_later(WarmProcesses.REFILL_AFTER, self._warm_processes.refill)
-        child = self._children[container.id] = Child(warm_process)
-        task = loop.create_task(self._run(container, child, variables))
+        child = self._children[container.id] = Child(pipes)
+        task = asyncio.get_running_loop().create_task(self._run(container, child, variables))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Run one container from its setup to its end."""
-        container_root = child.warm_process.container_root
+        container_root = child.pipes.container_root
         await child.watch(container.log)
         token = ContainerToken()
         server = await listen(RpcEndpoint(self.rpcs, credentials=token, peer=container), container_root.socket)
@@ -98,8 +96,9 @@ class Containers:
         await asyncio.to_thread(container_root.remove)  # last, since it takes long: the caller waits for the result
 
     async def _set_up(self, container: Container, child: Child, variables: dict[str, str]) -> None:
-        """Write the container's files and send the standby process its definition."""
-        container_root, leader = child.warm_process.container_root, child.warm_process.process.pid
+        """Write the container's files and send its process the definition."""
+        container_root = child.pipes.container_root
+        leader = await asyncio.shield(child.started)
         setup_result = await asyncio.to_thread(self._container_setup.set_up, container, container_root, leader)
         await asyncio.to_thread(container_root.arguments.write_bytes, self.arguments(container))
         for note in setup_result.notes:
@@ -116,8 +115,8 @@ class Containers:
             "MODAL_IMAGE_ID": container.function.definition.image_id,
         }
         env = {**container_root.environment(), **setup_result.variables, **variables, **own}
-        with suppress(BrokenPipeError):  # killed meanwhile; `_run` reports the end
-            child.warm_process.become({"env": env, "overlays": setup_result.overlays, "cwd": str(container_root.root)})
+        with suppress(BrokenPipeError):  # ended meanwhile; `_run` reports the end
+            child.pipes.define({"env": env, "overlays": setup_result.overlays, "cwd": str(container_root.root)})
 
     def _startup_timeout(self, container: Container, child: Child) -> None:
         """Fail a container that has not asked for work in time; its inputs would wait without end."""
@@ -127,7 +126,7 @@ class Containers:
                 status=api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT,
                 exception=f"Container startup hit its timeout of {limit:g}s",
             )
-            child.end()
+            child.give_up()
 
     async def kill(self, container: Container, grace: float = 0.0) -> None:
         """End a container. With `grace` seconds, it may finish its inputs and run its `@exit` hooks."""
@@ -147,7 +146,7 @@ class Containers:
         """Kill all containers without waiting, because the server stops."""
         for child in self._children.values():
             child.end()
-        self._warm_processes.close()
+        self._fork_servers.close()
 
     async def all_gone(self, timeout: float) -> None:
         """Wait until all containers have ended, at most `timeout` seconds."""

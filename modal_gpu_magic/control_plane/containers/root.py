@@ -14,8 +14,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from modal_gpu_magic.control_plane.containers.fork_server_program import MARKER
 from modal_gpu_magic.control_plane.containers.inherited import inherited
-from modal_gpu_magic.control_plane.containers.shim import MARKER
 from modal_gpu_magic.control_plane.images.environment import (
     PACKAGE_ROOT,
     PYTHON_NAME,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from modal_gpu_magic.catalog.limits import SESSION_MOUNT
 from modal_gpu_magic.control_plane.containers import smi_program
+from modal_gpu_magic.control_plane.containers.fork_server_program import I6PN_ADDRESS
 from modal_gpu_magic.control_plane.containers.links import Links
 from modal_gpu_magic.control_plane.containers.root import ContainerRoot, place, quoted
-from modal_gpu_magic.control_plane.containers.shim import I6PN_ADDRESS
 from modal_gpu_magic.control_plane.files.tree import within
 from modal_gpu_magic.control_plane.refusals import Conflict
 

@@ -114,7 +114,7 @@ print(json.dumps(sorted(set(sys.modules))))
 
 
 def test_making_a_shell_loads_nothing_heavy() -> None:
-    """Importing it is the standby's business; making it is paid for by every cold start."""
+    """Importing it is the fork server's business; making it is paid for by every cold start."""
     ran = subprocess.run([sys.executable, "-c", PRICE], capture_output=True, text=True, check=True, cwd=ROOT)
     heavy = {"modal", "torch", "numpy", "pandas", "matplotlib", "ipykernel", "zmq", "ipywidgets", "rich"}
     assert not heavy & set(json.loads(ran.stdout))

@@ -87,7 +87,7 @@ def test_a_failed_build_has_its_last_lines_and_can_be_tried_again(client: Any, w
 
 
 def test_variables_of_an_image_that_python_reads_at_its_start(client: Any, plane: Plane) -> None:
-    """A standby could not be told of them any more, so such a container starts afresh."""
+    """Another fork server has them from its start."""
     image = modal.Image.debian_slim().env({"PYTHONHASHSEED": "7", "WORD": "x"})
     source = "import os, sys; result = os.environ['WORD'], sys.flags.hash_randomization"
     assert call_in(image, client, source) == ("x", 1)
