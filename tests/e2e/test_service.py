@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,10 +32,9 @@ def wait(path):
         time.sleep(600)
     finally:
         os.remove(path)
-def briefly(path):
-    open(path, "w").close()
-    while os.path.exists(path):
-        time.sleep(0.05)
+def step(folder):
+    open(os.path.join(folder, str(time.time_ns())), "w").close()
+    time.sleep(0.2)
 def waits(path):
     wait(path)
     yield
@@ -178,13 +178,24 @@ def test_a_press_cancels_the_call_and_the_container_stays(kernel: Kernel, source
     assert kernel.run("tools.pid()").value() == pid
 
 
-def test_a_press_in_a_map_says_that_sent_calls_may_go_on(kernel: Kernel) -> None:
-    path = kernel.home / "work" / "running"
-    result = kernel.run(f"list(tools.briefly.map([{str(path)!r}]))", press=[path.exists])
-    words = "stopped in a map of tools.briefly; calls that had been sent may run to their end"
-    assert result.traceback == f"KeyboardInterrupt: {words}"
-    path.unlink()
-    assert kernel.run("tools.pid()").ok
+LEFT = {
+    "stopped": "for _ in tools.step.map([FOLDER] * 40): pass",
+    "left by `break`": "for _ in tools.step.map([FOLDER] * 40): break",
+    "failed": "list(tools.step.map([FOLDER, None] + [FOLDER] * 40))",
+    "dropped": "next(iter(tools.step.map([FOLDER] * 40)))",
+}
+"""How a map may end before its last result."""
+
+
+@pytest.mark.parametrize("way", LEFT)
+def test_a_map_that_is_left_cancels_its_other_calls(kernel: Kernel, tmp_path: Path, way: str) -> None:
+    kernel.run(f"FOLDER = {str(tmp_path)!r}")
+    result = kernel.run(LEFT[way], press=[lambda: any(tmp_path.iterdir())] if way == "stopped" else [])
+    if way == "stopped":
+        words = "stopped in a map of tools.step, whose other calls were cancelled"
+        assert result.traceback == f"KeyboardInterrupt: {words}"
+    assert kernel.run("tools.pid()").ok  # after all that was sent before, in the one container
+    assert 1 <= len(list(tmp_path.iterdir())) < 20
 
 
 def test_a_container_that_dies_in_an_async_generator(kernel: Kernel) -> None:

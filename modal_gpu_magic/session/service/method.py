@@ -13,6 +13,7 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.errors import ServiceError, shown_alone
+from modal_gpu_magic.sdk.modal_map import MapCall
 from modal_gpu_magic.session.run.error_frames import shown_within
 from modal_gpu_magic.session.run.interrupts import HeldPress
 from modal_gpu_magic.session.service.async_iteration import driven
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.session.service.running import RunningService
 
 CANCELLED = "stopped in a call of {}, which was cancelled"
+MAP_CANCELLED = "stopped in a map of {}, whose other calls were cancelled"
 MAP_LEFT = "stopped in a map of {}; calls that had been sent may run to their end"
 CHECK_SECONDS = 0.1
 """Seconds between two looks whether ■ was pressed."""
@@ -67,6 +69,8 @@ class ServiceMethod:
     def map(self, *iterables: Iterable[Any], return_exceptions: bool = False) -> Iterator[Any]:
         """Call the function once per item, in parallel; iterate over the results in order, as soon as they arrive.
 
+        Whatever ends the iteration early (■, `break`, an error) cancels the calls that have not ended.
+
         Args:
             iterables: one per argument, as for Python's `map`; the map ends with the shortest.
             return_exceptions: yield an error instead of its result; False: raise the first error.
@@ -81,9 +85,10 @@ class ServiceMethod:
             raise shown_alone(error) from None
         lengths = [len(each) for each in iterables if isinstance(each, Sized)]
         total = min(lengths) if len(lengths) == len(iterables) and lengths else None
-        function = self._function
-        results = driven(lambda: function.map.aio(rows, return_exceptions=return_exceptions))
-        return self._service.watch(self._results(results), total, self._title)
+        call = MapCall()
+        function, client = self._function, self._service.client
+        results = driven(lambda: call.results(function, rows, client, return_exceptions=return_exceptions))
+        return self._service.watch(self._results(call, results), total, self._title)
 
     def aio(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function from a coroutine: `await embed.predict.aio(x)`; for a generator, use `async for`."""
@@ -127,17 +132,17 @@ class ServiceMethod:
         return ServiceCall(self._function.spawn(data), self._service, self._title)
 
     def _own_errors(self) -> contextlib.AbstractContextManager[None]:
-        return self._service.own_errors(CANCELLED.format(self._title))
+        return self._service.own_errors(lambda: CANCELLED.format(self._title))
 
-    def _results(self, results: Iterator[Any]) -> Iterator[Any]:
+    def _results(self, call: MapCall, results: Iterator[Any]) -> Iterator[Any]:
         with self._service.usage.use(), contextlib.closing(results):  # type: ignore[type-var]  # it is a generator
-            for data in self._mapped(results):
+            for data in self._mapped(call, results):
                 failed = isinstance(data, BaseException)
                 yield self._service.own(data) if failed else decode(data, self._service.namespace)
 
-    def _mapped(self, results: Iterator[Any]) -> Iterator[Any]:
-        """Yield the encoded results of a map. Modal's SDK does not return the id by which a map could be cancelled."""
-        with self._service.own_errors(MAP_LEFT.format(self._title)):
+    def _mapped(self, call: MapCall, results: Iterator[Any]) -> Iterator[Any]:
+        """Yield the encoded results of a map."""
+        with self._service.own_errors(lambda: (MAP_CANCELLED if call.id else MAP_LEFT).format(self._title)):
             yield from results
 
     async def _call_aio(self, data: bytes) -> Any:
@@ -276,7 +281,7 @@ class ServiceCall:
 
     @contextlib.contextmanager
     def _own_errors(self) -> Iterator[None]:
-        with self._service.own_errors(CANCELLED.format(self._title)):
+        with self._service.own_errors(lambda: CANCELLED.format(self._title)):
             try:
                 yield
             except Exception as error:

@@ -58,14 +58,19 @@ class RunningService:
             raise self._app.backend.lost
         return self._app.method(name)
 
+    @property
+    def client(self) -> Any:
+        """The connected `modal.Client` of a running service; None: the service is not running."""
+        return None if self._app is None else self._app.backend.client
+
     def cancel(self, call_id: str | None) -> None:
         """Cancel a call."""
         if self._app is not None and call_id is not None:
             self._app.cancel(call_id)
 
     @contextlib.contextmanager
-    def own_errors(self, pressed: str) -> Iterator[None]:
-        """Raise the errors of calls without frames of this package and of the SDK. `pressed`: what ■ has done.
+    def own_errors(self, pressed: Callable[[], str]) -> Iterator[None]:
+        """Raise the errors of calls without frames of this package and of the SDK. `pressed()`: what ■ has done.
 
         Raises:
             KeyboardInterrupt: ■ was pressed.
@@ -75,7 +80,7 @@ class RunningService:
         try:
             yield
         except KeyboardInterrupt:
-            raise stopped(pressed) from None
+            raise stopped(pressed()) from None
         except asyncio.CancelledError as error:
             raise shown_alone(error) from None
         except Exception as error:  # noqa: BLE001 - the function's, or Modal's
